@@ -1,0 +1,1 @@
+"""Grow, prune and trust small neural networks for microscopy."""

@@ -1,0 +1,173 @@
+"""Forms as values: one field = one form row = one CLI flag = one line of provenance.
+
+`Annotated[...]` carries what magicgui needs (limits, tooltip); `problem()` returns a
+sentence for the user, or None when the form can be run. Annotations must stay
+importable at run time, so this module does not use deferred evaluation.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+PruneKind = Literal["weights", "filters"]
+Criterion = Literal["magnitude", "l1"]
+Scope = Literal["layer", "global"]
+
+COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
+"""Compression ratios marked beside the slider."""
+
+
+def share_to_ratio(share: float) -> float:
+    """Compression ratio CR for a share of weights removed (0.8 -> 5)."""
+    return 1.0 / (1.0 - share)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; fine-tuning is the same form with a start checkpoint."""
+
+    network: Annotated[str, {"tooltip": "The kind of network to grow."}] = "unet"
+    preset: Annotated[
+        str, {"tooltip": "Size of the network: tiny learns fastest."}
+    ] = "tiny"
+    sizes: Annotated[
+        dict[str, Any], {"tooltip": "Sizes that replace the preset's."}
+    ] = field(default_factory=dict)
+    minutes: Annotated[
+        float | None,
+        {"min": 0.05, "max": 600.0, "tooltip": "How long to train, in minutes."},
+    ] = 1.0
+    epochs: Annotated[
+        int | None,
+        {"min": 1, "max": 10000, "tooltip": "Passes over the data, instead of time."},
+    ] = None
+    working_pixel_size_nm: Annotated[
+        float | None,
+        {
+            "tooltip": "Pixel size the network sees, in nm. Empty: the coarsest that "
+            "keeps the smallest particle radius at about 6 pixels."
+        },
+    ] = None
+    working_factor: Annotated[
+        float | None,
+        {"tooltip": "As above, as a shrink factor, where the pixel size is unknown."},
+    ] = None
+    learning_rate: Annotated[
+        float, {"min": 1e-6, "max": 1.0, "tooltip": "Step size at the start."}
+    ] = 3e-3
+    batch: Annotated[int, {"min": 1, "max": 256, "tooltip": "Patches a step."}] = 8
+    patch: Annotated[
+        int | None, {"min": 16, "max": 2048, "tooltip": "Patch side in pixels."}
+    ] = None
+    dice_weight: Annotated[
+        float, {"min": 0.0, "max": 1.0, "tooltip": "Share of Dice loss in the loss."}
+    ] = 0.0
+    validation_share: Annotated[
+        float,
+        {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."},
+    ] = 0.2
+    augment: Annotated[
+        bool, {"tooltip": "Flip, rotate and change the contrast of patches."}
+    ] = True
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
+    device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
+
+    def problem(self) -> str | None:
+        """Return what stops this form from running, as a sentence."""
+        if self.minutes is None and self.epochs is None:
+            return "Say how long to train: minutes or epochs."
+        if self.minutes is not None and self.minutes <= 0:
+            return f"Training for {self.minutes:g} minutes is not possible: give more than 0."
+        if self.epochs is not None and self.epochs < 1:
+            return f"Training for {self.epochs} epochs is not possible: give 1 or more."
+        if self.learning_rate <= 0:
+            return f"A learning rate of {self.learning_rate:g} learns nothing: give more than 0."
+        if self.batch < 1:
+            return f"A batch of {self.batch} patches is empty: give 1 or more."
+        return None
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """What to remove and how it is chosen."""
+
+    kind: Annotated[
+        PruneKind,
+        {"tooltip": "Filters: smaller and faster. Weights: smaller file only."},
+    ] = "filters"
+    criterion: Annotated[
+        Criterion, {"tooltip": "How the least important are chosen."}
+    ] = "l1"
+    scope: Annotated[
+        Scope, {"tooltip": "Rank within each layer, or over the whole network."}
+    ] = "global"
+    remove: Annotated[
+        float,
+        {"min": 0.0, "max": 0.99, "tooltip": "Share of all weights to remove."},
+    ] = 0.75
+    include_output: Annotated[
+        bool, {"tooltip": "Prune the output layer's weights too (rarely wise)."}
+    ] = False
+
+    def problem(self) -> str | None:
+        """Return what stops this form from running, as a sentence."""
+        if not 0.0 <= self.remove <= 0.99:
+            return (
+                f"Removing a share of {self.remove:g} is not possible: "
+                "give 0 to 0.99 (0.8 removes 80 % of the weights)."
+            )
+        if self.kind == "weights" and self.criterion != "magnitude":
+            return "Single weights are chosen by their magnitude: use criterion magnitude."
+        if self.kind == "filters" and self.criterion != "l1":
+            return "Filters are chosen by their L1 norm: use criterion l1."
+        return None
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """How probability becomes particles, lines and objects (no re-run needed)."""
+
+    threshold: Annotated[
+        float | None,
+        {
+            "min": 0.0,
+            "max": 1.0,
+            "tooltip": "Lowest probability that counts. Empty: the best on hold-out.",
+        },
+    ] = None
+    spacing: Annotated[
+        float,
+        {
+            "min": 0.1,
+            "max": 4.0,
+            "tooltip": "Smallest distance of two particles, in particle radii.",
+        },
+    ] = 1.0
+    min_size_px: Annotated[
+        int, {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (pixels)."}
+    ] = 0
+
+    def problem(self) -> str | None:
+        """Return what stops this form from running, as a sentence."""
+        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
+            return f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
+        if self.spacing <= 0:
+            return f"A spacing of {self.spacing:g} radii is not possible: give more than 0."
+        return None
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """How to run a network over images."""
+
+    tile: Annotated[
+        int, {"min": 32, "max": 8192, "tooltip": "Tile side in network pixels."}
+    ] = 512
+    device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
+    detect: DetectConfig = field(default_factory=DetectConfig)
+
+    def problem(self) -> str | None:
+        """Return what stops this form from running, as a sentence."""
+        if self.tile < 32:
+            return f"A tile of {self.tile} pixels is too small: give 32 or more."
+        return self.detect.problem()

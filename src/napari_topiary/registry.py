@@ -1,0 +1,79 @@
+"""One kind of table for everything that can be added to: name -> thing.
+
+A new network, criterion, annotation kind or file format is one new file with a
+decorator; other packages add theirs through the entry point group
+`napari_topiary.<kind>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind, refusing duplicates and explaining misses.
+
+    Parameters
+    ----------
+    kind
+        What the things are, in the singular ("network").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._things: dict[str, T] = {}
+        self._entry_points_loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that files a thing under `name`."""
+
+        def decorate(thing: T) -> T:
+            if name in self._things:
+                raise ValueError(
+                    f"The {self.kind} {name!r} is already registered: "
+                    f"{self._things[name]!r}; {thing!r} needs another name."
+                )
+            self._things[name] = thing
+            return thing
+
+        return decorate
+
+    def __getitem__(self, name: str) -> T:
+        """Look a thing up; a miss names what is known."""
+        self._load_entry_points()
+        try:
+            return self._things[name]
+        except KeyError:
+            close = get_close_matches(name, self._things, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"There is no {self.kind} called {name!r}.{hint} "
+                f"Known: {', '.join(self)}."
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        """Whether something is filed under `name`."""
+        self._load_entry_points()
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in alphabetical order."""
+        self._load_entry_points()
+        return iter(sorted(self._things))
+
+    def __len__(self) -> int:
+        """How many things there are."""
+        self._load_entry_points()
+        return len(self._things)
+
+    def _load_entry_points(self) -> None:
+        if self._entry_points_loaded:
+            return
+        self._entry_points_loaded = True
+        for point in entry_points(group=f"napari_topiary.{self.kind}"):
+            point.load()

@@ -1,0 +1,209 @@
+"""The vocabulary every other module speaks: progress, jobs, tasks and results.
+
+Coordinates are `(y, x)` with pixel centres at integers; images are `(c, y, x)`;
+probabilities are `(k, y, x)`; labels are `(y, x)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+Image = NDArray[np.generic]
+"""`(c, y, x)`: channels first, any numeric dtype."""
+Probability = NDArray[np.floating]
+"""`(k, y, x)`: one map per class, class order of the task, sums to 1 over k."""
+LabelImage = NDArray[np.integer]
+"""`(y, x)`: class index, or instance ids 1..n with 0 = background."""
+
+TaskKind = Literal["detect", "segment", "instances"]
+BACKGROUND = "background"
+
+
+class Stop:
+    """Sent into a job (`job.send(Stop)`) to end it early and keep what it has.
+
+    `generator.close()` (which is what `worker.quit()` amounts to) would throw the
+    best weights so far away; a *sent* Stop is an ordinary value that the job's own
+    loop sees at its next boundary, so it can return a result.
+    """
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Parameters
+    ----------
+    done, total
+        In the job's own unit (seconds, tiles, steps); `total` 0 means unknown.
+    message
+        A short phrase for the status line, in words a biologist uses.
+    eta_s
+        Estimated seconds to the end; None while unknown.
+    report
+        What the job has to show at this point (for instance a `TrainReport`).
+    """
+
+    done: float
+    total: float
+    message: str = ""
+    eta_s: float | None = None
+    report: object | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share done, 0..1 (0 while unknown)."""
+        return min(1.0, self.done / self.total) if self.total > 0 else 0.0
+
+
+Job = Generator[Progress, object, T]
+"""Yields `Progress`, accepts `Stop` (and other requests), returns its result."""
+
+
+def run(
+    job: Job[T],
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> T:
+    """Drive a job to its end in the calling thread and return its result.
+
+    Parameters
+    ----------
+    job
+        The generator to drive.
+    on_progress
+        Called with every `Progress`.
+    should_stop
+        Asked after every `Progress`; True sends `Stop` into the job.
+    """
+    message: object = None
+    while True:
+        try:
+            progress = job.send(message)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)
+        message = Stop if should_stop is not None and should_stop() else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is to find: the kind of answer and its classes.
+
+    Parameters
+    ----------
+    kind
+        `detect` (particles and filaments), `segment` (a class per pixel) or
+        `instances` (separate objects of one class).
+    classes
+        Class names; the first one is always ``"background"``.
+    radius_nm, radius_px
+        Radius of each detectable class, in nm and in original image pixels; nm wins
+        where the pixel size is known. Half the width for centerlines.
+    """
+
+    kind: TaskKind
+    classes: tuple[str, ...]
+    radius_nm: Mapping[str, float] = field(default_factory=dict)
+    radius_px: Mapping[str, float] = field(default_factory=dict)
+
+    def radius(self, name: str, scale: float | None) -> float | None:
+        """Radius of class `name` in original pixels, or None where unknown.
+
+        Parameters
+        ----------
+        name
+            A class name.
+        scale
+            nm per pixel of the image, None if unknown.
+        """
+        if scale is not None and name in self.radius_nm:
+            return float(self.radius_nm[name]) / scale
+        return float(self.radius_px[name]) if name in self.radius_px else None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Particles found in one image.
+
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` float: y, x in pixels of the input image.
+    class_index
+        `(n,)` int: index into the task's classes (never 0).
+    score
+        `(n,)` float in 0..1.
+    lines
+        Traced centerlines, each `(v, 2)` float y, x; filament classes only.
+    line_class
+        `(m,)` int class index of each line.
+    line_score
+        `(m,)` float in 0..1.
+    """
+
+    coordinates: NDArray[np.float64]
+    class_index: NDArray[np.int64]
+    score: NDArray[np.float64]
+    lines: tuple[NDArray[np.float64], ...] = ()
+    line_class: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(0, dtype=np.int64)
+    )
+    line_score: NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros(0, dtype=np.float64)
+    )
+
+    def __len__(self) -> int:
+        """Count the particles (lines not included)."""
+        return len(self.coordinates)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """No particles, no lines."""
+        return cls(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a checkpoint says about one image.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)` float32 on the *working* grid (the pixel size the network saw).
+    shape
+        `(y, x)` of the input image in pixels.
+    task
+        Kind and classes, from the checkpoint.
+    scale
+        nm per pixel of the input image, None if unknown.
+    labels
+        `(y, x)` on the *input image's* grid: class index, or instance ids.
+    detections
+        In pixels of the input image; empty for tasks without detections.
+    checkpoint
+        Name or hash of the checkpoint that made it.
+    notes
+        Sentences for the user (rescaled, tile halved, stopped early).
+    done
+        `(y, x)` bool on the working grid where the network has run; None = all.
+    """
+
+    probability: NDArray[np.float32]
+    shape: tuple[int, int]
+    task: Task
+    scale: float | None
+    labels: LabelImage
+    detections: Detections
+    checkpoint: str = ""
+    notes: tuple[str, ...] = ()
+    done: NDArray[np.bool_] | None = None
