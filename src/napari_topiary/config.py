@@ -27,9 +27,9 @@ class TrainConfig:
     """How to train; fine-tuning is the same form with a start checkpoint."""
 
     network: Annotated[str, {"tooltip": "The kind of network to grow."}] = "unet"
-    preset: Annotated[
-        str, {"tooltip": "Size of the network: tiny learns fastest."}
-    ] = "tiny"
+    preset: Annotated[str, {"tooltip": "Size of the network: tiny learns fastest."}] = (
+        "tiny"
+    )
     sizes: Annotated[
         dict[str, Any], {"tooltip": "Sizes that replace the preset's."}
     ] = field(default_factory=dict)
@@ -117,7 +117,9 @@ class PruneConfig:
                 "give 0 to 0.99 (0.8 removes 80 % of the weights)."
             )
         if self.kind == "weights" and self.criterion != "magnitude":
-            return "Single weights are chosen by their magnitude: use criterion magnitude."
+            return (
+                "Single weights are chosen by their magnitude: use criterion magnitude."
+            )
         if self.kind == "filters" and self.criterion != "l1":
             return "Filters are chosen by their L1 norm: use criterion l1."
         return None
@@ -144,13 +146,16 @@ class DetectConfig:
         },
     ] = 1.0
     min_size_px: Annotated[
-        int, {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (pixels)."}
+        int,
+        {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (pixels)."},
     ] = 0
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
         if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            return f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
+            return (
+                f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
+            )
         if self.spacing <= 0:
             return f"A spacing of {self.spacing:g} radii is not possible: give more than 0."
         return None

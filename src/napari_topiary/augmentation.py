@@ -1,0 +1,56 @@
+"""Random flips, turns and contrast changes of training patches (kornia)."""
+
+from __future__ import annotations
+
+import kornia.augmentation as K
+import torch
+
+from napari_topiary.sampling import Batch
+
+
+class Augmentation:
+    """Changes a batch the way another micrograph would differ.
+
+    Geometry moves image and target together; what comes in from outside the patch is
+    unknown (−1). Intensity changes contrast, brightness, sharpness and noise, per
+    patch and, for colour images, per channel (stains differ between slides).
+
+    Parameters
+    ----------
+    in_channels
+        1 (grey) or 3 (colour).
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        self._colour = in_channels > 1
+        # Free rotations interpolate, so most patches only get the lossless ones.
+        self._geometry = K.AugmentationSequential(
+            K.RandomHorizontalFlip(p=0.5),
+            K.RandomVerticalFlip(p=0.5),
+            K.RandomRotation90(times=(0, 3), p=1.0),
+            K.RandomAffine(degrees=45.0, scale=(0.85, 1.18), p=0.3),
+            data_keys=["input", "mask"],
+            extra_args=None,
+        )
+        self._sharpness = K.RandomGaussianBlur((3, 3), (0.1, 1.0), p=0.15)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a changed copy of a batch, same shapes."""
+        # Unknown is stored as 0 while warping: the warp fills with zeros.
+        known = torch.stack([batch.target.float() + 1, batch.weight], dim=1)
+        image, known = self._geometry(batch.image, known)
+        # A warp may interpolate the mask; a pixel that is not clearly one class any
+        # more is unknown.
+        target = known[:, 0].round()
+        target = torch.where((known[:, 0] - target).abs() < 1e-3, target, 0.0)
+        image = self._sharpness(image)
+        return Batch(self._intensity(image), target.long() - 1, known[:, 1])
+
+    def _intensity(self, image: torch.Tensor) -> torch.Tensor:
+        n, channels = image.shape[:2]
+        maps = channels if self._colour else 1
+        contrast = torch.empty(n, 1, 1, 1).uniform_(0.75, 1.3)
+        tint = torch.empty(n, maps, 1, 1).uniform_(0.9, 1.1)
+        shift = torch.empty(n, maps, 1, 1).uniform_(-0.3, 0.3)
+        noise = torch.empty(n, 1, 1, 1).uniform_(0.0, 0.15)
+        return image * contrast * tint + shift + noise * torch.randn_like(image)

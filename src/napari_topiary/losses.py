@@ -1,0 +1,100 @@
+"""Losses on partly known targets: unknown pixels (−1) count nothing."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def masked_cross_entropy(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    class_weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Weighted mean cross-entropy over the pixels whose class is known.
+
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    target
+        `(b, y, x)` int64 class index, −1 = unknown.
+    weight
+        `(b, y, x)` float, how much each pixel counts.
+    class_weight
+        `(k,)` float, how much each class counts; None = equally.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar; 0 (with a gradient of 0) where nothing is known.
+    """
+    per_pixel = F.cross_entropy(logits, target, ignore_index=-1, reduction="none")
+    known = (target >= 0).to(per_pixel.dtype) * weight
+    if class_weight is not None:
+        known = known * class_weight[target.clamp(min=0)]
+    return (per_pixel * known).sum() / known.sum().clamp(min=1e-6)
+
+
+def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """One minus the mean soft Dice of the classes other than background.
+
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    target
+        `(b, y, x)` int64 class index, −1 = unknown.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar in 0..1. Smoothed by 1 and taken over the flattened batch, as in
+        PAPERS section 0 (Mahbod et al. 2022).
+    """
+    known = (target >= 0).unsqueeze(1).to(logits.dtype)
+    probability = logits.softmax(dim=1)[:, 1:] * known
+    truth = F.one_hot(target.clamp(min=0), logits.shape[1]).movedim(-1, 1)[:, 1:]
+    truth = truth.to(logits.dtype) * known
+    axes = (0, 2, 3)
+    overlap = (probability * truth).sum(axes)
+    total = probability.sum(axes) + truth.sum(axes)
+    dice = (2 * overlap + 1) / (total + 1)
+    return 1 - dice.mean()
+
+
+def training_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    class_weight: torch.Tensor | None = None,
+    dice_weight: float = 0.0,
+) -> torch.Tensor:
+    """Cross-entropy mixed with Dice: `(1 − d)·CE + d·Dice`.
+
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    target
+        `(b, y, x)` int64 class index, −1 = unknown.
+    weight
+        `(b, y, x)` float, how much each pixel counts.
+    class_weight
+        `(k,)` float for the cross-entropy; None = equally.
+    dice_weight
+        The share d of Dice, 0..1.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar.
+    """
+    loss = masked_cross_entropy(logits, target, weight, class_weight=class_weight)
+    if dice_weight > 0:
+        dice = masked_dice_loss(logits, target)
+        loss = (1 - dice_weight) * loss + dice_weight * dice
+    return loss

@@ -1,0 +1,127 @@
+"""Which patches the network sees: every class and every annotated area alike.
+
+A micrograph is mostly background; patches drawn evenly over it would teach little.
+So a patch is drawn in three even draws: an image, a class that occurs in it, and one
+known pixel of that class, which then lies somewhere in the inner half of the patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+
+
+@dataclass(frozen=True)
+class Field:
+    """One training image on the working grid.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)` float32, normalised.
+    target
+        `(y, x)` int16 class index, −1 = unknown.
+    weight
+        `(y, x)` float32, how much each pixel counts.
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.int16]
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches ready for a step: `(b, c, y, x)`, `(b, y, x)` int64, `(b, y, x)`."""
+
+    image: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+
+
+class PatchSampler:
+    """Draws balanced random patches from training images.
+
+    Parameters
+    ----------
+    fields
+        Training images on the working grid.
+    patch
+        Side of the square patches, in working pixels.
+    seed
+        Same seed, same patches.
+
+    Raises
+    ------
+    TopiaryError
+        If no pixel is annotated at all.
+    """
+
+    def __init__(self, fields: Sequence[Field], *, patch: int, seed: int) -> None:
+        self.patch = patch
+        self._random = np.random.default_rng(seed)
+        self._fields = [_padded(field, patch) for field in fields]
+        self._pixels: list[list[NDArray[np.int64]]] = []
+        for field in self._fields:
+            flat = field.target.ravel()
+            classes = np.unique(flat[flat >= 0])
+            self._pixels.append([np.flatnonzero(flat == c) for c in classes])
+        self._usable = [i for i, pixels in enumerate(self._pixels) if pixels]
+        if not self._usable:
+            raise TopiaryError(
+                "There is nothing to learn from: no pixel is annotated. Mark some "
+                "particles, draw centerlines or paint labels first."
+            )
+
+    @property
+    def known_pixels(self) -> int:
+        """How many pixels have a known class."""
+        return sum(len(p) for pixels in self._pixels for p in pixels)
+
+    def draw(self, n: int) -> Batch:
+        """Draw `n` patches."""
+        patches = [self._draw_one() for _ in range(n)]
+        return Batch(
+            torch.from_numpy(np.stack([p[0] for p in patches])),
+            torch.from_numpy(np.stack([p[1] for p in patches]).astype(np.int64)),
+            torch.from_numpy(np.stack([p[2] for p in patches])),
+        )
+
+    def _draw_one(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]:
+        index = self._usable[self._random.integers(len(self._usable))]
+        field, pixels = self._fields[index], self._pixels[index]
+        candidates = pixels[self._random.integers(len(pixels))]
+        flat = int(candidates[self._random.integers(len(candidates))])
+        height, width = field.target.shape
+        y, x = divmod(flat, width)
+        half, quarter = self.patch // 2, max(self.patch // 4, 1)
+        jitter = self._random.integers(-quarter, quarter + 1, size=2)
+        top = int(np.clip(y - half + jitter[0], 0, height - self.patch))
+        left = int(np.clip(x - half + jitter[1], 0, width - self.patch))
+        rows, columns = slice(top, top + self.patch), slice(left, left + self.patch)
+        return (
+            field.image[:, rows, columns],
+            field.target[rows, columns],
+            field.weight[rows, columns],
+        )
+
+
+def _padded(field: Field, patch: int) -> Field:
+    """Make an image at least one patch large: reflected, the extra part unknown."""
+    height, width = field.target.shape
+    grow = ((0, max(0, patch - height)), (0, max(0, patch - width)))
+    if grow == ((0, 0), (0, 0)):
+        return field
+    return Field(
+        np.pad(field.image, ((0, 0), *grow), mode="symmetric"),
+        np.pad(field.target, grow, constant_values=-1),
+        np.pad(field.weight, grow),
+    )

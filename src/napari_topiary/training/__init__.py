@@ -1,0 +1,23 @@
+"""Training and fine-tuning: samples -> checkpoint."""
+
+from napari_topiary.training.fit import fit
+from napari_topiary.training.material import propose_working_factor
+from napari_topiary.training.reports import (
+    Preview,
+    PreviewRequest,
+    Quality,
+    TrainReport,
+)
+from napari_topiary.training.shaper import KeepShape, Shape, Shaper
+
+__all__ = [
+    "KeepShape",
+    "Preview",
+    "PreviewRequest",
+    "Quality",
+    "Shape",
+    "Shaper",
+    "TrainReport",
+    "fit",
+    "propose_working_factor",
+]

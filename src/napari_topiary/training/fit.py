@@ -1,0 +1,255 @@
+"""Growing a network: one flat loop, the same for training and fine-tuning.
+
+The loop yields after every step, so that a thread worker, a progress bar or a plain
+`run()` can drive it; `Stop` sent into it ends it at the next step and the best weights
+so far are returned. Time spent on judging counts: "train for 1 min" takes one minute.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.config import TrainConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import resolve_sizes
+from napari_topiary.training.material import prepare
+from napari_topiary.training.record import Record
+from napari_topiary.training.reports import (
+    Preview,
+    PreviewRequest,
+    Quality,
+    TrainReport,
+)
+from napari_topiary.training.schedule import Schedule
+from napari_topiary.training.shaper import KeepShape, Shape, Shaper
+from napari_topiary.training.preview import preview
+from napari_topiary.training.trainer import Trainer
+from napari_topiary.types import Job, Progress, Stop, Task
+
+SECONDS_BETWEEN_SAVES = 10.0
+FIRST_JUDGING_S = 1.5
+JUDGING_SHARE = 0.15
+"""Judging the hold-out may take this share of the time."""
+DIVERGED = (
+    "The loss is not a number any more, so training was stopped: try a learning rate "
+    "ten times lower, and look for damaged images."
+)
+
+
+def fit(
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    *,
+    task: Task,
+    start: Checkpoint | None = None,
+    validation: Sequence[Sample] = (),
+    shaper: Shaper | None = None,
+    checkpoint_path: Path | None = None,
+) -> Job[Checkpoint]:
+    """Train a network, or fine-tune one.
+
+    Parameters
+    ----------
+    samples
+        Annotated images.
+    config
+        What to train and for how long.
+    task
+        Kind of answer and classes; the annotations use these class names.
+    start
+        Fine-tune this checkpoint: its network, pruning masks, normalisation and
+        working pixel size are kept.
+    validation
+        Images to judge on. Empty: some images are held out of `samples`, or an area
+        of the only one.
+    shaper
+        Changes the network's form while training (gradual pruning).
+    checkpoint_path
+        The best so far is written here every 10 s and at the end.
+
+    Yields
+    ------
+    Progress
+        `report` is a `TrainReport`. `Stop` and `PreviewRequest` may be sent in.
+
+    Returns
+    -------
+    Checkpoint
+        The best weights on the hold-out.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is nothing to learn from, or learning diverged before
+        anything was worth keeping.
+    """
+    problem = config.problem() or _start_problem(start, task)
+    if problem is not None:
+        raise TopiaryError(problem)
+    yield Progress(0, 0, "Preparing the images")
+    normalisation = Normalisation() if start is None else start.normalisation
+    factor = None if start is None else _factor(start, samples)
+    material = prepare(
+        samples,
+        validation,
+        config,
+        task=task,
+        normalisation=normalisation,
+        factor=factor,
+    )
+    if start is None:
+        sizes = resolve_sizes(config.network, config.preset, config.sizes)
+        kept = Shape()
+    else:
+        if start.in_channels != material.in_channels:
+            raise TopiaryError(_channels_sentence(start, material.in_channels))
+        sizes = start.sizes
+        kept = Shape(start.widths, start.masks, start.pruning)
+    trainer = Trainer(
+        config,
+        material,
+        task=task,
+        sizes=sizes,
+        start=start,
+        shaper=shaper or KeepShape(kept),
+    )
+    record = Record(config, task, material, normalisation, sizes, start)
+    record.device = str(trainer.device)
+    yield from _loop(trainer, record, config, checkpoint_path)
+    if not record.has_weights:
+        raise TopiaryError(DIVERGED + " Nothing was kept.")
+    made = record.checkpoint()
+    if checkpoint_path is not None:
+        made.save(checkpoint_path)
+    return made
+
+
+def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
+    if start is not None and start.task.classes != task.classes:
+        return (
+            f"The checkpoint knows the classes {', '.join(start.task.classes)}, the "
+            f"annotations have {', '.join(task.classes)}: rename the classes, or "
+            "start from scratch."
+        )
+    if len(task.classes) < 2:
+        return (
+            "There is only the class background: add a class for what you look for "
+            "and annotate some of it."
+        )
+    return None
+
+
+def _factor(start: Checkpoint, samples: Sequence[Sample]) -> float:
+    """Shrink factor at which the start checkpoint sees these images as it learned."""
+    scale = samples[0].scale if samples else None
+    if scale is None or start.pixel_size_nm is None:
+        return start.working_factor
+    return start.working_factor * start.pixel_size_nm / scale
+
+
+def _channels_sentence(start: Checkpoint, channels: int) -> str:
+    kinds = {1: "grey", 3: "colour"}
+    return (
+        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} images "
+        f"and these are {kinds.get(channels, 'of another kind')}: convert them, or "
+        "start from scratch."
+    )
+
+
+def _loop(
+    trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
+) -> Generator[Progress, object, None]:
+    """Step until the budget is used or Stop arrives; judge and save on the way."""
+    schedule = Schedule(config, trainer.steps_per_epoch)
+    judge_at, saved_at = FIRST_JUDGING_S, 0.0
+    settled, ending = False, False
+    message: object = None
+    while not ending:
+        fraction = schedule.fraction(record.step)
+        ending = fraction >= 1.0 or message is Stop
+        settled_before, settled = settled, trainer.reshape(1.0 if ending else fraction)
+        if settled and not settled_before:
+            # Weights of an earlier, larger form are no longer an answer.
+            record.forget()
+        if not ending:
+            record.step += 1
+            if not trainer.step(schedule.learning_rate(fraction)):
+                record.notes.append(DIVERGED)
+                return
+        _note(record, trainer, schedule)
+        quality: Quality | None = None
+        if ending or (settled and record.seconds >= judge_at):
+            begun = time.perf_counter()
+            quality, stop = yield from _judged(trainer, record, schedule)
+            ending = ending or stop
+            record.consider(quality, trainer.average, trainer.shape())
+            spent = time.perf_counter() - begun
+            judge_at = schedule.seconds + max(1.0, spent / JUDGING_SHARE)
+        overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
+        if path is not None and overdue and record.has_weights:
+            record.checkpoint().save(path)
+            saved_at = schedule.seconds
+        answer = None
+        if isinstance(message, PreviewRequest) and not ending:
+            answer = preview(trainer.average, record, message, trainer.device)
+        report = _report(trainer, record, quality, answer)
+        message = yield _progress(schedule, record, report)
+
+
+def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
+    record.seconds = schedule.seconds
+    record.notes += trainer.notes
+    trainer.notes.clear()
+    if math.isfinite(trainer.loss):
+        record.losses.append((record.seconds, trainer.loss))
+
+
+def _judged(
+    trainer: Trainer, record: Record, schedule: Schedule
+) -> Generator[Progress, object, tuple[Quality, bool]]:
+    """Judge the hold-out, still listening for Stop."""
+    judging = trainer.judge()
+    stop = False
+    while True:
+        try:
+            next(judging)
+        except StopIteration as end:
+            return end.value, stop
+        report = _report(trainer, record, None, None)
+        message = yield _progress(schedule, record, report)
+        stop = stop or message is Stop
+
+
+def _report(
+    trainer: Trainer,
+    record: Record,
+    quality: Quality | None,
+    answer: Preview | None,
+) -> TrainReport:
+    return TrainReport(
+        step=record.step,
+        seconds=record.seconds,
+        loss=trainer.loss,
+        quality=quality,
+        best=None if record.best is None else record.best.value,
+        preview=answer,
+        note=record.notes[-1] if record.notes else "",
+    )
+
+
+def _progress(schedule: Schedule, record: Record, report: TrainReport) -> Progress:
+    message = f"Training, loss {report.loss:.3f}"
+    if record.best is not None and record.best.name != "none":
+        message += f", best {record.best.name} {record.best.value:.2f}"
+    return Progress(
+        done=schedule.fraction(record.step),
+        total=1.0,
+        message=message,
+        eta_s=schedule.seconds_left(record.step),
+        report=report,
+    )

@@ -1,0 +1,157 @@
+"""How good a network is on the areas that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.instances import find_detections
+from napari_topiary.losses import masked_cross_entropy
+from napari_topiary.metrics import best_detection_threshold, best_pixel_threshold
+from napari_topiary.networks.base import Network
+from napari_topiary.tiles import infer
+from napari_topiary.training.material import Held
+from napari_topiary.training.reports import Quality
+from napari_topiary.types import Detections, Task, run
+
+LOWEST_SCORE = 0.1
+"""Detections are collected down to this score, then the best threshold is swept."""
+TILE = 512
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges networks on fixed held-out areas.
+
+    Parameters
+    ----------
+    held
+        The areas; may be empty (then the quality is minus the loss, on nothing).
+    task
+        Kind and classes.
+    line_classes
+        Classes drawn as centerlines only: judged by pixels, not by centres.
+    device
+        Where to compute.
+    amp
+        Whether to compute in reduced precision, as prediction does.
+    """
+
+    held: Sequence[Held]
+    task: Task
+    line_classes: frozenset[str]
+    device: torch.device
+    amp: bool
+
+    def judge(self, network: Network) -> Generator[None, None, Quality]:
+        """Judge a network; yields after every area so that the caller can breathe."""
+        probabilities: list[NDArray[np.float32]] = []
+        losses: list[float] = []
+        for area in self.held:
+            result = run(
+                infer(
+                    network,
+                    area.field.image,
+                    tile=TILE,
+                    device=self.device,
+                    amp=self.amp,
+                )
+            )
+            probabilities.append(result.probability)
+            losses.append(_loss(result.probability, area))
+            yield
+        loss = float(np.mean(losses)) if losses else float("nan")
+        scores, thresholds, names = {}, {}, set()
+        for index, name in enumerate(self.task.classes[1:], start=1):
+            by_centre = (
+                self.task.kind == "detect"
+                and name not in self.line_classes
+                and any((a.point_class == index).any() for a in self.held)
+            )
+            sweep = self._by_centre if by_centre else self._by_pixel
+            found = sweep(probabilities, index)
+            yield
+            if found is not None:
+                thresholds[name], scores[name] = found
+                names.add("F1" if by_centre else "Dice")
+        if scores:
+            thresholds["common"] = float(np.mean(list(thresholds.values())))
+        return Quality(
+            value=float(np.mean(list(scores.values()))) if scores else 0.0,
+            name="F1/Dice" if len(names) > 1 else (names.pop() if names else "none"),
+            loss=loss,
+            thresholds=thresholds,
+            per_class=scores,
+        )
+
+    def _by_pixel(
+        self, probabilities: Sequence[NDArray[np.float32]], index: int
+    ) -> tuple[float, float] | None:
+        truth = np.concatenate([a.field.target.ravel() for a in self.held])
+        known = truth >= 0
+        if not (truth == index).any():
+            return None
+        flat = np.concatenate([p[index].ravel() for p in probabilities])
+        return best_pixel_threshold(truth[known] == index, flat[known])
+
+    def _by_centre(
+        self, probabilities: Sequence[NDArray[np.float32]], index: int
+    ) -> tuple[float, float] | None:
+        name = self.task.classes[index]
+        pairs = []
+        for area, probability in zip(self.held, probabilities, strict=True):
+            found = find_detections(
+                probability,
+                task=area.task,
+                radius_px=area.task.radius_px,
+                threshold=LOWEST_SCORE,
+                line_classes=self.line_classes,
+            )
+            mine = found.class_index == index
+            mine &= _judged(found.coordinates, area)
+            truth = area.points[area.point_class == index]
+            pairs.append(
+                (
+                    truth,
+                    Detections(
+                        found.coordinates[mine],
+                        found.class_index[mine],
+                        found.score[mine],
+                    ),
+                )
+            )
+        tolerance = 0.5 * self.held[0].task.radius_px[name]
+        return best_detection_threshold(pairs, tolerance)
+
+
+def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:
+    """Which detections lie where a person has finished (not in the unknown)."""
+    if len(coordinates) == 0:
+        return np.zeros(0, dtype=bool)
+    target = area.field.target
+    limit = np.array(target.shape) - 1
+    y, x = np.clip(np.rint(coordinates), 0, limit).astype(int).T
+    # A detection on the ignored rim of a particle is judged: the rim is unknown only
+    # as to which class it has, not as to whether somebody looked there.
+    near = [_near_truth(point, area) for point in coordinates]
+    judged: NDArray[np.bool_] = (target[y, x] >= 0) | np.array(near)
+    return judged
+
+
+def _near_truth(point: NDArray[np.float64], area: Held) -> bool:
+    if len(area.points) == 0:
+        return False
+    reach = 1.5 * max(area.task.radius_px.values())
+    return bool((np.linalg.norm(area.points - point, axis=1) <= reach).any())
+
+
+def _loss(probability: NDArray[np.float32], area: Held) -> float:
+    log = torch.from_numpy(probability).clamp(min=1e-7).log()[None]
+    target = torch.from_numpy(area.field.target.astype(np.int64))[None]
+    weight = torch.from_numpy(area.field.weight)[None]
+    # The logarithm of a softmax is its own log-softmax: no second normalisation.
+    return float(masked_cross_entropy(log, target, weight))

@@ -1,0 +1,165 @@
+"""The growing checkpoint of a running training: best weights, curves, provenance."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.config import TrainConfig
+from napari_topiary.networks import count_parameters
+from napari_topiary.networks.base import Network
+from napari_topiary.training.material import Material
+from napari_topiary.training.reports import Quality
+from napari_topiary.training.shaper import Shape
+from napari_topiary.types import Task
+
+CURVE_POINTS = 400
+
+
+@dataclass
+class Record:
+    """Remembers the best weights of a run and writes them up as a checkpoint.
+
+    Parameters
+    ----------
+    config, task, material, normalisation
+        What the run was given.
+    sizes
+        Sizes of the unpruned network.
+    start
+        The checkpoint that fine-tuning started from, if any.
+    """
+
+    config: TrainConfig
+    task: Task
+    material: Material
+    normalisation: Normalisation
+    sizes: dict[str, Any]
+    start: Checkpoint | None
+    best: Quality | None = None
+    step: int = 0
+    seconds: float = 0.0
+    device: str = "cpu"
+    notes: list[str] = field(default_factory=list)
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    qualities: list[tuple[float, float]] = field(default_factory=list)
+    _state: dict[str, torch.Tensor] | None = None
+    _shape: Shape = field(default_factory=Shape)
+
+    def consider(self, quality: Quality, network: Network, shape: Shape) -> bool:
+        """Keep the weights if they are the best so far; say whether they are.
+
+        With nothing held out the newest weights count as the best.
+        """
+        self.qualities.append((self.seconds, quality.value))
+        better = self.best is None or _key(quality) >= _key(self.best)
+        if better or quality.name == "none":
+            self.best = quality
+            self.keep(network, shape)
+            return True
+        return False
+
+    def keep(self, network: Network, shape: Shape) -> None:
+        """Remember the present weights, whatever their quality."""
+        self._state = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in network.state_dict().items()
+        }
+        self._shape = shape
+
+    def forget(self) -> None:
+        """Drop the best: the network has changed its form since."""
+        self.best, self._state = None, None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether anything worth returning exists."""
+        return self._state is not None
+
+    def checkpoint(self) -> Checkpoint:
+        """Write the best weights up as a checkpoint."""
+        if self._state is None:
+            raise RuntimeError("No weights were kept before asking for a checkpoint.")
+        best, material, shape = self.best, self.material, self._shape
+        metrics: dict[str, Any] = {
+            "loss_curve": _thinned(self.losses),
+            "quality_curve": _thinned(self.qualities),
+        }
+        if best is not None and best.name != "none":
+            metrics |= {
+                "quality": best.value,
+                "quality_name": best.name,
+                "per_class": dict(best.per_class),
+                "validation_loss": best.loss,
+                "held_out": material.held_names,
+            }
+        made = Checkpoint(
+            network=self.config.network if self.start is None else self.start.network,
+            sizes=self.sizes,
+            in_channels=material.in_channels,
+            task=self.task,
+            state=self._state,
+            widths=dict(shape.widths),
+            masks=dict(shape.masks),
+            normalisation=self.normalisation,
+            pixel_size_nm=material.pixel_size_nm,
+            working_factor=material.factor,
+            unpruned_parameters=0,
+            pruning=shape.pruning,
+            thresholds=dict(best.thresholds) if best is not None else {},
+            metrics=metrics,
+            annotations_summary=dict(material.summary),
+            provenance=self._provenance(),
+        )
+        whole = (
+            self.start.unpruned_parameters
+            if self.start is not None
+            else count_parameters(made.build())
+        )
+        return replace(made, unpruned_parameters=whole)
+
+    def _provenance(self) -> dict[str, Any]:
+        start = self.start
+        return {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(),
+            "seed": self.config.seed,
+            "steps": self.step,
+            "seconds": round(self.seconds, 2),
+            "minutes_asked": self.config.minutes,
+            "epochs_asked": self.config.epochs,
+            "learning_rate": self.config.learning_rate,
+            "device": self.device,
+            "preset": self.config.preset if start is None else None,
+            "parent": None if start is None else start.hash,
+            "notes": list(self.notes),
+            "versions": {
+                "napari-topiary": _version(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+
+def _key(quality: Quality) -> tuple[float, float]:
+    """Better F1 or Dice first; between equals the lower loss."""
+    return (round(quality.value, 4), -quality.loss)
+
+
+def _version() -> str:
+    try:
+        return version("napari-topiary")
+    except PackageNotFoundError:  # run from a bare checkout
+        return "unknown"
+
+
+def _thinned(curve: list[tuple[float, float]]) -> list[list[float]]:
+    """At most `CURVE_POINTS` points of a curve, evenly picked, last one included."""
+    stride = max(1, -(-len(curve) // CURVE_POINTS))
+    picked = curve[::-1][::stride][::-1]
+    return [[round(t, 2), round(v, 5)] for t, v in picked]

@@ -1,0 +1,90 @@
+"""How pruning takes part in training without training knowing about pruning.
+
+A shaper may change the network while it is being fine-tuned: cut filters, grow masks.
+Training calls it at three places and otherwise does not care what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from napari_topiary.networks.base import Network
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a checkpoint must record of the network's present form.
+
+    Parameters
+    ----------
+    widths
+        Layer name -> (outputs, inputs) where they differ from what the sizes say.
+    masks
+        Parameter name -> bool tensor, True = kept.
+    pruning
+        The pruning history, JSON-able, oldest first.
+    """
+
+    widths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    pruning: tuple[dict[str, Any], ...] = ()
+
+
+class Shaper(Protocol):
+    """Changes the network in the course of a fine-tuning."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the final form is reached: only then can weights be "the best"."""
+
+    def update(
+        self, fraction: float, network: Network, optimizer: torch.optim.Optimizer
+    ) -> tuple[Network, torch.optim.Optimizer]:
+        """Bring network and optimizer to the form due at `fraction` (0..1) of the run.
+
+        Called before every step, and with 1.0 when the run ends early; returns the
+        same objects where nothing is due.
+        """
+
+    def after_step(self, network: Network) -> None:
+        """Undo what the optimizer did to removed weights: zeros stay zero."""
+
+    def shape(self) -> Shape:
+        """Describe the present form for the checkpoint."""
+
+
+class KeepShape:
+    """The shaper of an ordinary (fine-)training: the form stays as it is.
+
+    Parameters
+    ----------
+    shape
+        Form of the checkpoint that training starts from; its masks are kept exactly.
+    """
+
+    settled = True
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def update(
+        self, fraction: float, network: Network, optimizer: torch.optim.Optimizer
+    ) -> tuple[Network, torch.optim.Optimizer]:
+        """Change nothing."""
+        return network, optimizer
+
+    @torch.no_grad()
+    def after_step(self, network: Network) -> None:
+        """Set masked weights back to exactly zero."""
+        if self._shape.masks:
+            parameters = dict(network.named_parameters())
+            for name, mask in self._shape.masks.items():
+                parameters[name].mul_(mask.to(parameters[name].device))
+
+    def shape(self) -> Shape:
+        """Return the form given at the start."""
+        return self._shape

@@ -1,0 +1,219 @@
+"""The moving parts of a training: network, optimizer, patches, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Generator
+from typing import Any
+
+import torch
+
+from napari_topiary.augmentation import Augmentation
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import TrainConfig
+from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
+from napari_topiary.losses import training_loss
+from napari_topiary.networks import build_network
+from napari_topiary.networks.base import Network
+from napari_topiary.sampling import Batch, PatchSampler
+from napari_topiary.training.judging import Judge
+from napari_topiary.training.material import Material
+from napari_topiary.training.reports import Quality
+from napari_topiary.training.shaper import Shape, Shaper
+from napari_topiary.types import Task
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PATCH = 128
+MAX_CLASS_WEIGHT = 10.0
+GRADIENT_LIMIT = 5.0
+AVERAGING = 0.99
+"""Decay of the running average of the weights; the average is judged and kept."""
+
+
+class Trainer:
+    """Owns what changes from step to step.
+
+    Parameters
+    ----------
+    config, task, material
+        What the run was given.
+    sizes
+        Sizes of the unpruned network.
+    start
+        Checkpoint to continue from, if any.
+    shaper
+        Changes the network's form as the run goes on.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        material: Material,
+        *,
+        task: Task,
+        sizes: dict[str, Any],
+        start: Checkpoint | None,
+        shaper: Shaper,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.device = pick_device(config.device)
+        self.notes: list[str] = []
+        self.loss = float("nan")
+        self._config, self._shaper = config, shaper
+        self._amp = autocast_dtype(self.device)
+        n_classes = len(task.classes)
+        network = (
+            build_network(config.network, sizes, material.in_channels, n_classes)
+            if start is None
+            else start.build()
+        )
+        self._adopt(network.to(self.device, memory_format=torch.channels_last))
+        self._batch = config.batch
+        self._sampler = PatchSampler(
+            material.train, patch=self._patch(material), seed=config.seed
+        )
+        self._class_weight = self._balance(n_classes).to(self.device)
+        self._augment = Augmentation(material.in_channels) if config.augment else None
+        self._judge = Judge(
+            material.held,
+            task,
+            frozenset(material.summary["line_classes"]),
+            self.device,
+            self._amp is not None,
+        )
+        patch_pixels = self._sampler.patch**2 * config.batch
+        self.steps_per_epoch = max(
+            1, math.ceil(self._sampler.known_pixels / patch_pixels)
+        )
+
+    def _adopt(self, network: Network) -> None:
+        """Take over a (new) network with a fresh optimizer and average."""
+        self.network = network
+        # One decay for all would pull biases and norms to zero as well.
+        weights = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            [
+                {"params": weights, "weight_decay": 1e-2},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self._config.learning_rate,
+        )
+        self._restart_average()
+
+    def _restart_average(self) -> None:
+        self.average = copy.deepcopy(self.network).eval()
+        self.average.requires_grad_(False)
+        self._averaged = 0
+
+    def _patch(self, material: Material) -> int:
+        """Side of a patch: as asked, else 128, but not far beyond the images."""
+        stride = self.network.stride
+        side = self._config.patch or DEFAULT_PATCH
+        largest = max(max(field.target.shape) for field in material.train)
+        side = min(side, math.ceil(largest / stride) * stride)
+        return max(stride, math.ceil(side / stride) * stride)
+
+    def _balance(self, n_classes: int) -> torch.Tensor:
+        """Class weights: inverse root of how often each class is drawn, at most 10×."""
+        target = self._sampler.draw(32).target
+        counts = torch.bincount(target[target >= 0], minlength=n_classes).float()
+        share = counts / counts.sum().clamp(min=1)
+        weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), 0.0)
+        weight = weight / weight[weight > 0].min().clamp(min=1e-6)
+        return weight.clamp(max=MAX_CLASS_WEIGHT)
+
+    def reshape(self, fraction: float) -> bool:
+        """Let the shaper change the network; return whether its form is final."""
+        before = self.network
+        shape_before = [p.shape for p in before.parameters()]
+        self.network, self.optimizer = self._shaper.update(
+            fraction, self.network, self.optimizer
+        )
+        changed = self.network is not before or shape_before != [
+            p.shape for p in self.network.parameters()
+        ]
+        if changed:
+            self._restart_average()
+        return self._shaper.settled
+
+    def shape(self) -> Shape:
+        """Form of the present network, for the checkpoint."""
+        return self._shaper.shape()
+
+    def step(self, learning_rate: float) -> bool:
+        """Learn from one batch; False if the loss is not a number any more."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        try:
+            loss = self._learn(self._next_batch())
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or self._batch == 1:
+                raise
+            self._halve_batch()
+            return True
+        if not math.isfinite(loss):
+            return False
+        first = math.isnan(self.loss)
+        self.loss = loss if first else 0.95 * self.loss + 0.05 * loss
+        return True
+
+    def _next_batch(self) -> Batch:
+        batch = self._sampler.draw(self._batch)
+        return batch if self._augment is None else self._augment(batch)
+
+    def _learn(self, batch: Batch) -> float:
+        self.network.train()
+        image = batch.image.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(
+            self.device.type, dtype=self._amp, enabled=self._amp is not None
+        ):
+            logits = self.network(image)
+        loss = training_loss(
+            logits.float(),
+            batch.target.to(self.device),
+            batch.weight.to(self.device),
+            class_weight=self._class_weight,
+            dice_weight=self._config.dice_weight,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        value = float(loss.detach())
+        if math.isfinite(value):
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+            self.optimizer.step()
+            self._shaper.after_step(self.network)
+            self._update_average()
+        return value
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        self._averaged += 1
+        # Early on the average must not remember the random start.
+        decay = min(AVERAGING, (1 + self._averaged) / (10 + self._averaged))
+        new = self.network.state_dict()
+        for name, old in self.average.state_dict().items():
+            if old.dtype.is_floating_point:
+                old.lerp_(new[name], 1 - decay)
+            else:
+                old.copy_(new[name])
+        self._shaper.after_step(self.average)
+
+    def _halve_batch(self) -> None:
+        self._batch //= 2
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        note = (
+            f"The device ran out of memory: training goes on with {self._batch} "
+            "patches a step."
+        )
+        logger.warning(note)
+        self.notes.append(note)
+
+    def judge(self) -> Generator[None, None, Quality]:
+        """Judge the averaged weights on the hold-out."""
+        return self._judge.judge(self.average)
