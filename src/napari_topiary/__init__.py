@@ -1,1 +1,139 @@
-"""Grow, prune and trust small neural networks for microscopy."""
+"""Grow, prune and trust small neural networks for microscopy.
+
+Every public name is here and loaded when first used: importing the package alone
+loads neither torch nor Qt, so that napari can list the plugin in no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_topiary.annotations import (
+        Centerlines,
+        Labels,
+        Points,
+        Regions,
+        TargetConfig,
+        annotation_kinds,
+        build_target,
+    )
+    from napari_topiary.checkpoint import Checkpoint, Normalisation, load_checkpoint
+    from napari_topiary.comparison import Comparison, compare
+    from napari_topiary.config import (
+        DetectConfig,
+        PredictConfig,
+        PruneConfig,
+        TrainConfig,
+    )
+    from napari_topiary.errors import TopiaryError
+    from napari_topiary.evaluation import evaluate
+    from napari_topiary.io.dataset import (
+        Dataset,
+        Sample,
+        read_dataset,
+        write_dataset,
+    )
+    from napari_topiary.io.images import read_image, write_image
+    from napari_topiary.io.samples import sample_dataset, sample_folder
+    from napari_topiary.networks import build_network
+    from napari_topiary.prediction import interpret, predict
+    from napari_topiary.pruning import PruningPlan, make_plan, prune
+    from napari_topiary.session import Session
+    from napari_topiary.training import fit
+    from napari_topiary.types import (
+        Detections,
+        Job,
+        Prediction,
+        Progress,
+        Stop,
+        Task,
+        run,
+    )
+
+_HOMES = {
+    "annotations": (
+        "Centerlines",
+        "Labels",
+        "Points",
+        "Regions",
+        "TargetConfig",
+        "annotation_kinds",
+        "build_target",
+    ),
+    "checkpoint": ("Checkpoint", "Normalisation", "load_checkpoint"),
+    "comparison": ("Comparison", "compare"),
+    "config": ("DetectConfig", "PredictConfig", "PruneConfig", "TrainConfig"),
+    "errors": ("TopiaryError",),
+    "evaluation": ("evaluate",),
+    "io.dataset": ("Dataset", "Sample", "read_dataset", "write_dataset"),
+    "io.images": ("read_image", "write_image"),
+    "io.samples": ("sample_dataset", "sample_folder"),
+    "networks": ("build_network",),
+    "prediction": ("interpret", "predict"),
+    "pruning": ("PruningPlan", "make_plan", "prune"),
+    "session": ("Session",),
+    "training": ("fit",),
+    "types": ("Detections", "Job", "Prediction", "Progress", "Stop", "Task", "run"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
+    "Task",
+    "Sample",
+    "Dataset",
+    "read_dataset",
+    "write_dataset",
+    "read_image",
+    "write_image",
+    "sample_dataset",
+    "sample_folder",
+    "Points",
+    "Centerlines",
+    "Labels",
+    "Regions",
+    "annotation_kinds",
+    "TargetConfig",
+    "build_target",
+    "build_network",
+    "TrainConfig",
+    "fit",
+    "Checkpoint",
+    "Normalisation",
+    "load_checkpoint",
+    "PruneConfig",
+    "PruningPlan",
+    "make_plan",
+    "prune",
+    "PredictConfig",
+    "DetectConfig",
+    "predict",
+    "interpret",
+    "Detections",
+    "Prediction",
+    "evaluate",
+    "Comparison",
+    "compare",
+    "Session",
+    "Job",
+    "Progress",
+    "Stop",
+    "run",
+    "TopiaryError",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that it lives in."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    thing: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = thing
+    return thing
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted(__all__)
