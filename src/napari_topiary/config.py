@@ -77,11 +77,17 @@ class TrainConfig:
         if self.minutes is None and self.epochs is None:
             return "Say how long to train: minutes or epochs."
         if self.minutes is not None and self.minutes <= 0:
-            return f"Training for {self.minutes:g} minutes is not possible: give more than 0."
+            return (
+                f"Training for {self.minutes:g} minutes is not possible: "
+                "give more than 0."
+            )
         if self.epochs is not None and self.epochs < 1:
             return f"Training for {self.epochs} epochs is not possible: give 1 or more."
         if self.learning_rate <= 0:
-            return f"A learning rate of {self.learning_rate:g} learns nothing: give more than 0."
+            return (
+                f"A learning rate of {self.learning_rate:g} learns nothing: "
+                "give more than 0."
+            )
         if self.batch < 1:
             return f"A batch of {self.batch} patches is empty: give 1 or more."
         return None
@@ -147,7 +153,7 @@ class DetectConfig:
     ] = 1.0
     min_size_px: Annotated[
         int,
-        {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (pixels)."},
+        {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (px)."},
     ] = 0
 
     def problem(self) -> str | None:
@@ -157,7 +163,10 @@ class DetectConfig:
                 f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
             )
         if self.spacing <= 0:
-            return f"A spacing of {self.spacing:g} radii is not possible: give more than 0."
+            return (
+                f"A spacing of {self.spacing:g} radii is not possible: "
+                "give more than 0."
+            )
         return None
 
 
