@@ -1,0 +1,21 @@
+"""Probability -> particles, traced lines, objects and labels; fast enough to be live.
+
+Nothing here runs a network: thresholds, spacing and sizes can be moved while looking.
+"""
+
+from napari_topiary.instances.detections import above, find_detections
+from napari_topiary.instances.labels import class_labels, threshold_of
+from napari_topiary.instances.lines import line_lengths, trace_lines
+from napari_topiary.instances.objects import label_objects
+from napari_topiary.instances.particles import find_particles
+
+__all__ = [
+    "above",
+    "class_labels",
+    "find_detections",
+    "find_particles",
+    "label_objects",
+    "line_lengths",
+    "threshold_of",
+    "trace_lines",
+]

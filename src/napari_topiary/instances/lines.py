@@ -1,0 +1,155 @@
+"""Filaments as ordered paths: threshold, skeleton, graph, straightest continuations.
+
+The skeleton is cut at its junctions into chains of pixels. Short chains that end
+freely are spurs of a rough outline and go; where chains meet, the two that continue
+each other most straightly are one filament, so that crossing filaments stay two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.measure import approximate_polygon
+from skimage.morphology import skeletonize
+
+from napari_topiary.instances.chains import Chain, skeleton_chains
+
+Path = NDArray[np.float64]
+
+SMOOTHING = 0.25
+"""Sigma that smooths the outline before the threshold, in half-widths."""
+SHORTEST = 2.0
+"""A filament is longer than it is wide: this many half-widths."""
+SHARPEST_TURN = np.deg2rad(60.0)
+"""The sharpest turn a filament may take where others branch off."""
+
+
+def trace_lines(
+    probability: NDArray[np.floating], *, radius: float, threshold: float
+) -> tuple[list[Path], list[float]]:
+    """Trace the centerlines of one class.
+
+    Parameters
+    ----------
+    probability
+        `(y, x)` of one class.
+    radius
+        Half the filament's width, in pixels.
+    threshold
+        Lowest probability that counts, 0..1.
+
+    Returns
+    -------
+    tuple
+        Paths, each `(v, 2)` y, x, and the mean probability along each.
+    """
+    probability = np.asarray(probability, dtype=np.float32)
+    smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
+    mask = smooth >= threshold
+    if not mask.any():
+        return [], []
+    chains = skeleton_chains(skeletonize(mask), merge=2.0 * radius)
+    chains = _without_spurs(chains, shortest=radius)
+    paths, scores = [], []
+    for path in _joined(chains, reach=2.0 * radius):
+        path = _smoothed(path, sigma=0.5 * radius)
+        if _length(path) < SHORTEST * radius:
+            continue
+        y, x = np.rint(path).astype(np.intp).T
+        scores.append(float(probability[y, x].mean()))
+        paths.append(approximate_polygon(path, tolerance=max(0.1, 0.03 * radius)))
+    return paths, scores
+
+
+def line_lengths(lines: Iterable[Path]) -> NDArray[np.float64]:
+    """Length of every path `(v, 2)`, in its own pixels."""
+    return np.array([_length(line) for line in lines], dtype=np.float64)
+
+
+def _length(path: Path) -> float:
+    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+
+
+def _without_spurs(chains: list[Chain], *, shortest: float) -> list[Chain]:
+    """Drop short chains that hang on a junction by one end only."""
+    return [
+        chain
+        for chain in chains
+        if not ((chain.start is None) != (chain.end is None))
+        or _length(chain.path) >= shortest
+    ]
+
+
+def _joined(chains: list[Chain], *, reach: float) -> list[Path]:
+    """Chains that continue each other, put end to end."""
+    partner = _partners(chains, reach=reach)
+    paths: list[Path] = []
+    used: set[int] = set()
+    # Begin at open ends; what is left after that are closed rings.
+    ends = [(i, side) for i in range(len(chains)) for side in (0, 1)]
+    starts = [end for end in ends if end not in partner]
+    for index, side in starts + ends:
+        if index in used:
+            continue
+        pieces: list[Path] = []
+        end: tuple[int, int] | None = (index, side)
+        while end is not None and end[0] not in used:
+            index, side = end
+            used.add(index)
+            path = chains[index].path
+            pieces.append(path if side == 0 else path[::-1])
+            end = partner.get((index, 1 - side))
+        closed = end is not None
+        joined = np.concatenate(pieces)
+        paths.append(np.concatenate([joined, joined[:1]]) if closed else joined)
+    return paths
+
+
+def _partners(
+    chains: list[Chain], *, reach: float
+) -> dict[tuple[int, int], tuple[int, int]]:
+    """Pair the ends that meet at each junction, straightest continuation first."""
+    meeting: dict[int, list[tuple[int, int]]] = {}
+    for index, chain in enumerate(chains):
+        for side, node in enumerate((chain.start, chain.end)):
+            if node is not None:
+                meeting.setdefault(node, []).append((index, side))
+    partner: dict[tuple[int, int], tuple[int, int]] = {}
+    for ends in meeting.values():
+        away = [_direction(chains[i].path, side, reach) for i, side in ends]
+        turns = sorted(
+            (float(np.arccos(np.clip(-away[a] @ away[b], -1.0, 1.0))), a, b)
+            for a in range(len(ends))
+            for b in range(a)
+        )
+        for turn, a, b in turns:
+            # With only two ends there is no choice: it is one filament that bends.
+            if turn > SHARPEST_TURN and len(ends) > 2:
+                break
+            if ends[a] not in partner and ends[b] not in partner:
+                partner[ends[a]], partner[ends[b]] = ends[b], ends[a]
+    return partner
+
+
+def _direction(path: Path, side: int, reach: float) -> NDArray[np.float64]:
+    """Unit vector from an end of a path into it, measured over `reach` pixels."""
+    path = path if side == 0 else path[::-1]
+    vector = path[min(len(path) - 1, max(1, round(reach)))] - path[0]
+    length = np.linalg.norm(vector)
+    unit: NDArray[np.float64] = vector / length if length > 0 else np.zeros(2)
+    return unit
+
+
+def _smoothed(path: Path, *, sigma: float) -> Path:
+    """Take the pixel staircase out of a path; its two ends stay where they are."""
+    # Mirrored through its end points a path goes straight on, so they do not shrink.
+    pad = min(len(path) - 1, int(4 * sigma) + 1)
+    if pad < 1:
+        return path
+    longer = np.pad(path, ((pad, pad), (0, 0)), mode="reflect", reflect_type="odd")
+    smooth = ndi.gaussian_filter1d(longer, sigma, axis=0, mode="nearest")
+    middle: Path = smooth[pad:-pad]
+    return middle

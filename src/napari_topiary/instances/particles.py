@@ -1,0 +1,203 @@
+"""Particles as peaks of a class's probability, smoothed as wide as a particle is.
+
+A network that learned certain discs of 0.75 radii answers with plateaus, noisy and
+sometimes touching. Smoothing by half a disc turns a plateau into one peak at its
+centre and leaves touching neighbours apart; the score is then read from the
+probability itself, so that a threshold means what it says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from scipy.spatial import cKDTree
+
+SMOOTHING = 0.375
+"""Sigma of the smoothing, in particle radii: half of the certain disc."""
+CORE = 0.5
+"""Radius of the disc whose mean probability is the score, in particle radii."""
+COARSEST = 8.0
+"""Particles are found on a grid where their radius is at least this many pixels."""
+LEVELS = 4096
+"""Steps in which peaks are told apart; finer ones are rounding noise of a plateau."""
+FAINTEST = 0.1
+"""A smoothed peak is at least this share of its core's mean, even in a corner."""
+
+
+def find_particles(
+    probability: NDArray[np.floating],
+    *,
+    radius: float | None,
+    threshold: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find every peak of one class; neighbours are not yet thinned out.
+
+    Parameters
+    ----------
+    probability
+        `(y, x)` of one class.
+    radius
+        Particle radius in pixels; None = unknown, then every connected area above the
+        threshold is one particle.
+    threshold
+        Lowest score that counts, 0..1.
+
+    Returns
+    -------
+    tuple
+        Coordinates `(n, 2)` y, x and scores `(n,)`.
+    """
+    probability = np.asarray(probability, dtype=np.float32)
+    if radius is None:
+        return _component_centroids(probability, threshold)
+    step = max(1, int(radius // COARSEST))
+    small = _shrunk(probability, step)
+    found = _peaks(small, radius=radius / step, threshold=threshold)
+    # Block means sit at the middle of their block.
+    coordinates = (found + 0.5) * step - 0.5
+    coordinates = np.clip(coordinates, 0, np.array(probability.shape) - 1)
+    score = disc_means(small, found, radius=max(1.0, CORE * radius / step))
+    good = score >= threshold
+    return coordinates[good], score[good]
+
+
+def disc_means(
+    image: NDArray[np.floating], centres: NDArray[np.float64], *, radius: float
+) -> NDArray[np.float64]:
+    """Mean of an image inside a disc around each centre, image border left out.
+
+    Parameters
+    ----------
+    image
+        `(y, x)`.
+    centres
+        `(n, 2)` y, x.
+    radius
+        In pixels.
+    """
+    reach = int(radius)
+    offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
+    offsets = offsets[(offsets**2).sum(axis=1) <= radius**2]
+    at = np.rint(centres).astype(np.intp)[:, None, :] + offsets
+    inside = ((at >= 0) & (at < image.shape)).all(axis=2)
+    at = np.clip(at, 0, np.array(image.shape) - 1)
+    values = np.where(inside, image[at[..., 0], at[..., 1]], 0.0)
+    means: NDArray[np.float64] = values.sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
+    return means
+
+
+def thin_out(
+    coordinates: NDArray[np.float64],
+    score: NDArray[np.float64],
+    reach: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Which of several detections stay when the best of each neighbourhood wins.
+
+    The answer is the greedy one (best first, each removes what is too close), reached
+    in a few rounds over arrays. It depends on better-scored neighbours only: raising a
+    threshold afterwards is the same as having started with it.
+
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x.
+    score
+        `(n,)`.
+    reach
+        `(n,)` smallest distance each tolerates; of a pair the smaller one counts.
+    """
+    keep = np.ones(len(score), dtype=bool)
+    if len(score) < 2:
+        return keep
+    rank = np.empty(len(score), dtype=np.intp)
+    rank[np.lexsort((np.arange(len(score)), -score))] = np.arange(len(score))
+    pairs = cKDTree(coordinates).query_pairs(float(reach.max()), output_type="ndarray")
+    distance = np.linalg.norm(
+        coordinates[pairs[:, 0]] - coordinates[pairs[:, 1]], axis=1
+    )
+    pairs = pairs[distance < reach[pairs].min(axis=1)]
+    swap = rank[pairs[:, 0]] > rank[pairs[:, 1]]
+    better = np.where(swap, pairs[:, 1], pairs[:, 0])
+    worse = np.where(swap, pairs[:, 0], pairs[:, 1])
+    while len(better):
+        winner = np.ones(len(score), dtype=bool)
+        winner[worse] = False
+        keep[worse[winner[better]]] = False
+        open_ = keep[better] & keep[worse]
+        better, worse = better[open_], worse[open_]
+    return keep
+
+
+def _peaks(
+    probability: NDArray[np.float32], *, radius: float, threshold: float
+) -> NDArray[np.float64]:
+    """Sub-pixel positions `(n, 2)` of the smoothed probability's maxima."""
+    # Zeros beyond the border: a particle cut by it leans inwards a little, where
+    # mirrored values would fuse it with its own mirror image.
+    smooth = ndi.gaussian_filter(
+        probability, SMOOTHING * radius, truncate=3.0, mode="constant"
+    )
+    smooth = np.pad(smooth, 1)
+    steps = np.rint(smooth * LEVELS).astype(np.int16)
+    rows = np.maximum(np.maximum(steps[:-2], steps[1:-1]), steps[2:])
+    highest = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    peak = steps[1:-1, 1:-1] == highest
+    peak &= highest >= max(1, round(FAINTEST * threshold * LEVELS))
+    plateaus, count = ndi.label(peak, structure=np.ones((3, 3)))
+    if count == 0:
+        return np.zeros((0, 2))
+    y, x = np.nonzero(peak)
+    index = plateaus[y, x] - 1
+    size = np.bincount(index, minlength=count)
+    centre = np.stack(
+        [np.bincount(index, weights=at, minlength=count) / size for at in (y, x)],
+        axis=1,
+    )
+    return _refined(smooth, centre)
+
+
+def _refined(
+    padded: NDArray[np.float32], centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Move each peak to the top of the parabola through its neighbours, per axis."""
+    y, x = np.rint(centre).astype(np.intp).T + 1
+    here = padded[y, x]
+    refined = centre.copy()
+    for axis, (before, after) in enumerate(
+        [(padded[y - 1, x], padded[y + 1, x]), (padded[y, x - 1], padded[y, x + 1])]
+    ):
+        bend = 2.0 * here - before - after
+        sharp = bend > 1e-6
+        shift = np.where(sharp, (after - before) / np.where(sharp, 2 * bend, 1.0), 0.0)
+        fitted = np.rint(centre[:, axis]) + np.clip(shift, -0.5, 0.5)
+        refined[:, axis] = np.where(sharp, fitted, centre[:, axis])
+    limit = np.array(padded.shape) - 3
+    return np.clip(refined, 0, limit)
+
+
+def _component_centroids(
+    probability: NDArray[np.float32], threshold: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    components, count = ndi.label(probability >= threshold)
+    if count == 0:
+        return np.zeros((0, 2)), np.zeros(0)
+    y, x = np.nonzero(components)
+    index = components[y, x] - 1
+    weight = probability[y, x].astype(np.float64)
+    mass = np.bincount(index, weights=weight, minlength=count)
+    safe = np.where(mass > 0, mass, 1.0)
+    centre = [np.bincount(index, weights=weight * at, minlength=count) for at in (y, x)]
+    score = mass / np.bincount(index, minlength=count)
+    return np.stack([part / safe for part in centre], axis=1), score
+
+
+def _shrunk(image: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Means of blocks of `step` x `step` pixels; the last ones repeat the border."""
+    if step == 1:
+        return image
+    height, width = image.shape
+    image = np.pad(image, ((0, -height % step), (0, -width % step)), mode="edge")
+    blocks = image.reshape(image.shape[0] // step, step, image.shape[1] // step, step)
+    means: NDArray[np.float32] = blocks.mean(axis=(1, 3))
+    return means

@@ -1,0 +1,35 @@
+"""Every quality figure of the project, defined once.
+
+A ratio without anything to count is NaN, except where nothing was there and nothing
+was found, which is perfect (1).
+"""
+
+from napari_topiary.metrics.matching import (
+    DetectionCounts,
+    count_detections,
+    detection_metrics,
+    match_points,
+)
+from napari_topiary.metrics.objects import instance_metrics, overlaps
+from napari_topiary.metrics.paths import LineCounts, count_lines
+from napari_topiary.metrics.pixels import PixelCounts, count_pixels, pixel_metrics
+from napari_topiary.metrics.thresholds import (
+    best_detection_threshold,
+    best_pixel_threshold,
+)
+
+__all__ = [
+    "DetectionCounts",
+    "LineCounts",
+    "PixelCounts",
+    "best_detection_threshold",
+    "best_pixel_threshold",
+    "count_detections",
+    "count_lines",
+    "count_pixels",
+    "detection_metrics",
+    "instance_metrics",
+    "match_points",
+    "overlaps",
+    "pixel_metrics",
+]

@@ -1,0 +1,121 @@
+"""Instance metrics, in the HoVer-Net conventions: AJI, and PQ = DQ x SQ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_IOU = 0.5
+"""Two objects are the same when they overlap by more than this; no object can have
+two such partners."""
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Every pair of objects of two label images that share a pixel.
+
+    Parameters
+    ----------
+    first, second
+        `(p,)` labels of each pair.
+    shared, iou
+        `(p,)` common pixels, and common pixels over united pixels.
+    first_area, second_area
+        Label -> area in pixels, background left out.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    shared: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    first_area: dict[int, int]
+    second_area: dict[int, int]
+
+
+def overlaps(first: NDArray[np.integer], second: NDArray[np.integer]) -> Overlaps:
+    """Compare two label images `(y, x)`, 0 = background, any numbers otherwise."""
+    labels_a, a = np.unique(first, return_inverse=True)
+    labels_b, b = np.unique(second, return_inverse=True)
+    table = np.bincount(
+        a.ravel() * len(labels_b) + b.ravel(), minlength=len(labels_a) * len(labels_b)
+    ).reshape(len(labels_a), len(labels_b))
+    area_a, area_b = table.sum(axis=1), table.sum(axis=0)
+    i, j = np.nonzero(table)
+    real = (labels_a[i] != 0) & (labels_b[j] != 0)
+    i, j = i[real], j[real]
+    shared = table[i, j]
+    return Overlaps(
+        first=labels_a[i].astype(np.int64),
+        second=labels_b[j].astype(np.int64),
+        shared=shared.astype(np.int64),
+        iou=shared / (area_a[i] + area_b[j] - shared),
+        first_area=_areas(labels_a, area_a),
+        second_area=_areas(labels_b, area_b),
+    )
+
+
+def instance_metrics(
+    truth: NDArray[np.integer], found: NDArray[np.integer]
+) -> dict[str, Any]:
+    """Instance metrics of one image; averaged over images without weights.
+
+    Parameters
+    ----------
+    truth
+        `(y, x)` object numbers, 0 = background, negative = unknown (left out of both).
+    found
+        `(y, x)` object numbers, 0 = background.
+
+    Returns
+    -------
+    dict
+        `aji`, `pq`, `dq`, `sq`, and the counts `true_positives`, `false_positives`,
+        `false_negatives`. Both empty: all scores 1; one empty: all 0.
+    """
+    known = truth >= 0
+    pairs = overlaps(np.where(known, truth, 0), np.where(known, found, 0))
+    n_true, n_found = len(pairs.first_area), len(pairs.second_area)
+    same = pairs.iou > LEAST_IOU
+    hits = int(same.sum())
+    counts = {
+        "true_positives": hits,
+        "false_positives": n_found - hits,
+        "false_negatives": n_true - hits,
+    }
+    if n_true == 0 or n_found == 0:
+        score = 1.0 if n_true == n_found else 0.0
+        return {"aji": score, "pq": score, "dq": score, "sq": score, **counts}
+    dq = hits / (hits + 0.5 * (n_found - hits) + 0.5 * (n_true - hits))
+    sq = float(pairs.iou[same].sum()) / (hits + 1e-6)
+    return {"aji": _aji(pairs), "pq": dq * sq, "dq": dq, "sq": sq, **counts}
+
+
+def _aji(pairs: Overlaps) -> float:
+    """Aggregated Jaccard index; a found object may be chosen more than once."""
+    shared, united = 0, 0
+    chosen: set[int] = set()
+    matched: set[int] = set()
+    # Ascending IoU, so that the last entry of each true object is its best partner.
+    order = np.argsort(pairs.iou, kind="stable")
+    best = {int(pairs.first[p]): int(p) for p in order}
+    for there, p in best.items():
+        mine = int(pairs.second[p])
+        common = int(pairs.shared[p])
+        shared += common
+        united += pairs.first_area[there] + pairs.second_area[mine] - common
+        chosen.add(mine)
+        matched.add(there)
+    united += sum(a for label, a in pairs.first_area.items() if label not in matched)
+    united += sum(a for label, a in pairs.second_area.items() if label not in chosen)
+    return shared / united
+
+
+def _areas(labels: NDArray[Any], areas: NDArray[np.integer]) -> dict[int, int]:
+    return {
+        int(label): int(area)
+        for label, area in zip(labels, areas, strict=True)
+        if label != 0
+    }

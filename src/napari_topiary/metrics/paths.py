@@ -1,0 +1,108 @@
+"""Traced filaments against drawn ones, by length.
+
+Precision is the share of the found length that lies within the tolerance of a drawn
+line, recall the share of the drawn length that lies within the tolerance of a found
+one: a filament found in two pieces is a found filament.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Path = NDArray[np.float64]
+STEP = 0.5
+"""Lines are compared at points this far apart, in pixels."""
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """Lengths in pixels; adds up over images.
+
+    Parameters
+    ----------
+    found, found_right
+        Length found, and the part of it near a drawn line.
+    drawn, drawn_found
+        Length drawn, and the part of it near a found line.
+    """
+
+    found: float = 0.0
+    found_right: float = 0.0
+    drawn: float = 0.0
+    drawn_found: float = 0.0
+
+    def __add__(self, other: LineCounts) -> LineCounts:
+        """Pool two images."""
+        return LineCounts(
+            self.found + other.found,
+            self.found_right + other.found_right,
+            self.drawn + other.drawn,
+            self.drawn_found + other.drawn_found,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Precision, recall and F1 (their harmonic mean)."""
+        perfect = 1.0 if self.found + self.drawn == 0 else 0.0
+        precision = self.found_right / self.found if self.found else perfect
+        recall = self.drawn_found / self.drawn if self.drawn else perfect
+        both = precision + recall
+        f1 = 2 * precision * recall / both if both else 0.0
+        return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def count_lines(
+    truth: Sequence[Path],
+    found: Sequence[Path],
+    tolerance_px: float,
+    *,
+    area: NDArray[np.bool_] | None = None,
+) -> LineCounts:
+    """Compare the lines of one class in one image.
+
+    Parameters
+    ----------
+    truth, found
+        Paths, each `(v, 2)` y, x.
+    tolerance_px
+        Largest distance that is still the same line, in pixels.
+    area
+        `(y, x)` True where a person has finished; None = everywhere. What lies outside
+        does not count, but may be near what lies inside.
+    """
+    there, mine = sample_points(truth), sample_points(found)
+    return LineCounts(
+        *_near_length(mine, there, tolerance_px, area),
+        *_near_length(there, mine, tolerance_px, area),
+    )
+
+
+def sample_points(paths: Sequence[Path]) -> Path:
+    """Points `(n, 2)` every half pixel along the paths."""
+    points = [np.zeros((0, 2))]
+    for path in paths:
+        path = np.asarray(path, dtype=np.float64)
+        steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+        along = np.concatenate([[0.0], steps.cumsum()])
+        if along[-1] == 0:
+            continue
+        at = np.linspace(0.0, along[-1], max(2, round(along[-1] / STEP)))
+        points.append(np.stack([np.interp(at, along, axis) for axis in path.T], axis=1))
+    return np.concatenate(points)
+
+
+def _near_length(
+    points: Path, others: Path, tolerance: float, area: NDArray[np.bool_] | None
+) -> tuple[float, float]:
+    if area is not None and len(points):
+        at = np.clip(np.rint(points), 0, np.array(area.shape) - 1).astype(np.intp)
+        points = points[area[at[:, 0], at[:, 1]]]
+    length = STEP * len(points)
+    if not len(points) or not len(others):
+        return length, 0.0
+    distance, _ = cKDTree(others).query(points)
+    return length, STEP * int((distance <= tolerance).sum())

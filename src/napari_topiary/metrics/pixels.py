@@ -1,0 +1,152 @@
+"""Pixel metrics from a confusion matrix, which adds up over images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PIXEL_METRICS = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision")
+SMALLEST_PROBABILITY = 1e-7
+"""Probabilities are kept this far from 0 in the cross-entropy."""
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Labelled pixels by true and found class.
+
+    Parameters
+    ----------
+    confusion
+        `(k, k)` int: rows are the true class, columns the found one.
+    surprise
+        Sum of −ln(probability of the true class) over `scored` pixels.
+    scored
+        Pixels with a probability.
+    """
+
+    confusion: NDArray[np.int64]
+    surprise: float = 0.0
+    scored: int = 0
+
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        """Pool the pixels of two images."""
+        return PixelCounts(
+            self.confusion + other.confusion,
+            self.surprise + other.surprise,
+            self.scored + other.scored,
+        )
+
+    def of_class(self, index: int) -> dict[str, float]:
+        """Metrics of class `index` against all others."""
+        hit = float(self.confusion[index, index])
+        missed = float(self.confusion[index].sum()) - hit
+        extra = float(self.confusion[:, index].sum()) - hit
+        rest = float(self.confusion.sum()) - hit - missed - extra
+        return {
+            "dice": _ratio(2 * hit, 2 * hit + missed + extra),
+            "iou": _ratio(hit, hit + missed + extra),
+            "accuracy": _ratio(hit + rest, hit + rest + missed + extra),
+            "sensitivity": _ratio(hit, hit + missed),
+            "specificity": _ratio(rest, rest + extra),
+            "precision": _ratio(hit, hit + extra),
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """All pixel metrics.
+
+        Returns
+        -------
+        dict
+            `accuracy` over all labelled pixels; `cross_entropy` (natural logarithm, NaN
+            without probabilities); the others as the mean over the classes except
+            background that occur in the truth or in what was found. `per_class` lists
+            every class, background first.
+        """
+        per_class = [self.of_class(index) for index in range(len(self.confusion))]
+        seen = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) > 0
+        shown = [
+            m for m, is_seen in zip(per_class[1:], seen[1:], strict=True) if is_seen
+        ]
+        result: dict[str, Any] = {
+            name: _mean([m[name] for m in shown]) for name in PIXEL_METRICS
+        }
+        if not shown and self.confusion.sum() > 0:
+            # Nothing there and nothing found: as good as it gets.
+            result.update(dict.fromkeys(PIXEL_METRICS, 1.0))
+        result["accuracy"] = _ratio(
+            float(np.trace(self.confusion)), self.confusion.sum()
+        )
+        result["cross_entropy"] = _ratio(self.surprise, self.scored)
+        result["per_class"] = per_class
+        return result
+
+
+def count_pixels(
+    truth: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    n_classes: int,
+    *,
+    probability: NDArray[np.floating] | None = None,
+) -> PixelCounts:
+    """Count the labelled pixels of one image.
+
+    Parameters
+    ----------
+    truth
+        `(y, x)` class index; negative = unknown, left out.
+    labels
+        `(y, x)` found class index.
+    n_classes
+        Number of classes, background included.
+    probability
+        `(k, y, x)`, for the cross-entropy.
+    """
+    known = truth >= 0
+    true = truth[known].astype(np.int64)
+    pairs = true * n_classes + labels[known].astype(np.int64)
+    confusion = np.bincount(pairs, minlength=n_classes**2)
+    confusion = confusion.reshape(n_classes, n_classes).astype(np.int64)
+    if probability is None:
+        return PixelCounts(confusion)
+    chosen = np.take_along_axis(probability, np.maximum(truth, 0)[None], axis=0)[0]
+    chosen = np.clip(chosen[known].astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    return PixelCounts(confusion, float(-np.log(chosen).sum()), int(known.sum()))
+
+
+def pixel_metrics(
+    truth: NDArray[np.integer], found: NDArray[Any], n_classes: int
+) -> dict[str, Any]:
+    """Pixel metrics of one image.
+
+    Parameters
+    ----------
+    truth
+        `(y, x)` class index; negative = unknown, left out.
+    found
+        `(y, x)` class index, or `(k, y, x)` probability (then the most probable class
+        counts and there is a cross-entropy).
+    n_classes
+        Number of classes, background included.
+
+    Returns
+    -------
+    dict
+        As `PixelCounts.metrics`.
+    """
+    if found.ndim == 3:
+        counts = count_pixels(truth, found.argmax(axis=0), n_classes, probability=found)
+    else:
+        counts = count_pixels(truth, found, n_classes)
+    return counts.metrics()
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")
+
+
+def _mean(values: list[float]) -> float:
+    values = [value for value in values if not np.isnan(value)]
+    return float(np.mean(values)) if values else float("nan")

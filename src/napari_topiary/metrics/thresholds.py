@@ -1,0 +1,138 @@
+"""The threshold at which a network is at its best, by exact sweeps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.metrics.matching import near_pairs
+from napari_topiary.types import Detections
+
+BINS = 1024
+"""Candidate pixel thresholds; a power of two, so that binning rounds exactly."""
+
+
+def best_pixel_threshold(
+    truth: NDArray[np.bool_], probability: NDArray[np.floating]
+) -> tuple[float, float]:
+    """Threshold with the highest Dice, for pixels whose probability reaches it.
+
+    Parameters
+    ----------
+    truth
+        Any shape; True where the class is. Leave unknown pixels out.
+    probability
+        Same shape, 0..1.
+
+    Returns
+    -------
+    tuple
+        Threshold (a multiple of 1/1024, never 0 or 1) and its Dice. Where a range of
+        thresholds is equally good, the middle of the widest such range.
+    """
+    truth = np.asarray(truth, dtype=bool).ravel()
+    steps = np.asarray(probability, dtype=np.float32).ravel() * BINS
+    index = np.clip(steps, 0, BINS - 1).astype(np.int64)
+    there = np.bincount(index[truth], minlength=BINS)
+    found = there + np.bincount(index[~truth], minlength=BINS)
+    hits = there[::-1].cumsum()[::-1][1:]
+    taken = found[::-1].cumsum()[::-1][1:]
+    whole = taken + truth.sum()
+    dice = np.where(whole > 0, 2 * hits / np.maximum(whole, 1), 1.0)
+    best = dice >= dice.max() - 1e-12
+    edges = np.flatnonzero(np.diff(best.astype(np.int8), prepend=0, append=0))
+    starts, ends = edges[::2], edges[1::2] - 1
+    widest = int(np.argmax(ends - starts))
+    middle = (int(starts[widest]) + int(ends[widest])) // 2
+    return (middle + 1) / BINS, float(dice[middle])
+
+
+def best_detection_threshold(
+    images: Sequence[tuple[NDArray[np.float64], Detections]], tolerance_px: float
+) -> tuple[float, float]:
+    """Score threshold with the highest F1 over all images.
+
+    Adding detections one by one, best score first, each either finds room in the
+    largest possible matching or does not, so the count of hits is exact for every
+    threshold in a single pass.
+
+    Parameters
+    ----------
+    images
+        Per image the true coordinates `(n, 2)` and what was found with a low threshold,
+        both of one class.
+    tolerance_px
+        Largest distance of a pair, in pixels.
+
+    Returns
+    -------
+    tuple
+        Threshold and F1 (pooled over the images). The threshold lies half way down to
+        the next lower score; of equally good ones, the one in the widest gap.
+    """
+    n_true = sum(len(truth) for truth, _ in images)
+    scores = np.concatenate([np.zeros(0), *(found.score for _, found in images)])
+    if len(scores) == 0:
+        return 0.5, 1.0 if n_true == 0 else 0.0
+    gains = np.concatenate(
+        [_gains(truth, found, tolerance_px) for truth, found in images]
+    )
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], gains[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(scores) + 1) + n_true)
+    # Equal scores come and go together.
+    gap = scores - np.append(scores[1:], 0.0)
+    possible = gap > 0
+    if n_true == 0:
+        # To find nothing is right here: just above the best score.
+        return float((1.0 + scores[0]) / 2), 1.0
+    best = float(f1[possible].max(initial=0.0))
+    if best == 0.0:
+        return 0.5, 0.0
+    good = np.flatnonzero(possible & (f1 >= best - 1e-12))
+    cut = int(good[np.argmax(gap[good])])
+    return float(scores[cut] - gap[cut] / 2), best
+
+
+def _gains(
+    truth: NDArray[np.float64], found: Detections, tolerance: float
+) -> NDArray[np.int64]:
+    """1 for every detection that enlarges the matching of the better-scored ones."""
+    near: list[list[int]] = [[] for _ in range(len(found))]
+    for mine, there in near_pairs(found.coordinates, truth, tolerance).tolist():
+        near[mine].append(there)
+    owner: dict[int, int] = {}
+    holds: dict[int, int] = {}
+    gains = np.zeros(len(found), dtype=np.int64)
+    for mine in np.argsort(-found.score, kind="stable").tolist():
+        gains[mine] = _make_room(mine, near, owner, holds)
+    return gains
+
+
+def _make_room(
+    mine: int, near: list[list[int]], owner: dict[int, int], holds: dict[int, int]
+) -> bool:
+    """Match one more detection, moving others along if need be."""
+    came_from: dict[int, int] = {}
+    waiting = deque([mine])
+    while waiting:
+        asking = waiting.popleft()
+        for there in near[asking]:
+            if there in came_from:
+                continue
+            came_from[there] = asking
+            if there in owner:
+                waiting.append(owner[there])
+                continue
+            # A free one: everybody on the way to it moves up by one.
+            free: int | None = there
+            while free is not None:
+                taker = came_from[free]
+                left = holds.get(taker)
+                owner[free], holds[taker] = taker, free
+                free = left
+            return True
+    return False
