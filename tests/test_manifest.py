@@ -1,0 +1,144 @@
+"""The manifest that napari reads is valid and says what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+import napari_topiary
+
+PACKAGED = Path(napari_topiary.__file__).with_name("napari.yaml")
+ROOT = Path(__file__).parents[1] / "napari.yaml"
+MANIFEST = PluginManifest.from_file(PACKAGED)
+COMMANDS = {command.id: command for command in MANIFEST.contributions.commands}
+WIDGETS = [widget.command for widget in MANIFEST.contributions.widgets]
+SAMPLES = [sample.key for sample in MANIFEST.contributions.sample_data]
+
+
+def target(command_id: str) -> object:
+    """Return the class or function that a command names."""
+    module, name = COMMANDS[command_id].python_name.split(":")
+    return getattr(import_module(module), name)
+
+
+def test_the_installed_plugin_is_this_manifest():
+    found = PluginManifest.from_distribution("napari-topiary")
+    assert found.name == "napari-topiary"
+    assert found.contributions == MANIFEST.contributions
+    MANIFEST.validate_imports()
+
+
+def test_the_manifest_at_the_root_is_the_packaged_one():
+    text = ROOT.read_text(encoding="utf-8")
+    if text.strip() == "src/napari_topiary/napari.yaml":  # a link that became text
+        text = (ROOT.parent / text.strip()).read_text(encoding="utf-8")
+    assert text == PACKAGED.read_text(encoding="utf-8")
+
+
+def test_categories_are_ones_that_napari_knows():
+    assert [str(category) for category in MANIFEST.categories] == [
+        "Segmentation",
+        "Annotation",
+    ]
+
+
+@pytest.mark.parametrize("command_id", COMMANDS)
+def test_every_command_can_be_imported(command_id):
+    assert callable(target(command_id))
+
+
+def test_every_command_is_used():
+    used = set(WIDGETS)
+    used |= {sample.command for sample in MANIFEST.contributions.sample_data}
+    assert used == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command_id", WIDGETS)
+def test_every_widget_gets_by_with_the_viewer(command_id):
+    from napari._qt._qplugins._qnpe2 import _get_widget_viewer_param
+
+    widget = target(command_id)
+    parameter = _get_widget_viewer_param(widget, command_id)
+    assert parameter, "napari would not hand this widget its viewer"
+    inspect.signature(widget).bind(**{parameter: None})
+
+
+def test_menu_entries_are_where_napari_lets_plugins_in():
+    from napari._app_model.constants import MenuId
+
+    allowed = {str(menu.value) for menu in MenuId.contributables()}
+    assert set(MANIFEST.contributions.menus) <= allowed
+
+
+@pytest.mark.parametrize("key", SAMPLES)
+def test_a_sample_comes_with_its_truth_on_the_same_grid(key):
+    (sample,) = (s for s in MANIFEST.contributions.sample_data if s.key == key)
+    image, *truth = target(sample.command)()
+    data, meta, kind = image
+    assert kind == "image"
+    assert data.dtype == np.uint8
+    assert meta["metadata"]["topiary_sample"] == key
+    assert truth
+    for _, other, _ in truth:
+        for name in ("scale", "units", "axis_labels"):
+            assert tuple(other[name]) == tuple(meta[name]), name
+    assert len({other["name"] for _, other, _ in [image, *truth]}) == 1 + len(truth)
+
+
+def test_every_sample_folder_is_offered():
+    folder = napari_topiary.sample_folder()
+    names = {path.parent.name for path in folder.glob("*/dataset.json")}
+    assert names == set(SAMPLES)
+
+
+def test_sample_data_is_small_and_says_where_it_is_from():
+    folder = napari_topiary.sample_folder()
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert total < 15e6
+    origin = (folder / "README.md").read_text(encoding="utf-8")
+    for name in SAMPLES:
+        assert f"## {name}\n" in origin
+
+
+def declared() -> dict[str, object]:
+    """Defaults of the settings in the manifest."""
+    return {
+        key: setting.default
+        for group in MANIFEST.contributions.configurations.values()
+        for key, setting in group.properties.items()
+    }
+
+
+def test_settings_default_to_what_the_code_does_without_them():
+    from napari_topiary._napari.preferences import Preferences
+
+    assert declared() == dataclasses.asdict(Preferences())
+    train = napari_topiary.TrainConfig()
+    assert declared()["minutes"] == train.minutes
+    assert declared()["preset"] == train.preset
+    assert declared()["device"] == train.device
+
+
+def test_settings_offer_every_preset():
+    from napari_topiary.networks import networks
+
+    training = MANIFEST.contributions.configurations["training"]
+    assert set(training.properties["preset"].enum) == set(networks["unet"].presets)
+
+
+def test_a_changed_setting_is_read_back(plugin_settings, npe2pm):
+    from napari.settings import get_plugin_settings
+
+    from napari_topiary._napari.preferences import Preferences, preferences
+
+    assert preferences() == Preferences()  # the plugin is not registered
+    npe2pm.register(MANIFEST)
+    assert preferences() == Preferences()
+    get_plugin_settings("napari-topiary").training.minutes = 3.0
+    assert preferences().minutes == 3.0
