@@ -61,7 +61,7 @@ class TrainConfig:
     ] = None
     dice_weight: Annotated[
         float, {"min": 0.0, "max": 1.0, "tooltip": "Share of Dice loss in the loss."}
-    ] = 0.0
+    ] = 0.5
     validation_share: Annotated[
         float,
         {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."},

@@ -187,7 +187,7 @@ def _loop(
             begun = time.perf_counter()
             quality, stop = yield from _judged(trainer, record, schedule)
             ending = ending or stop
-            record.consider(quality, trainer.average, trainer.shape())
+            record.consider(quality, trainer.plain(), trainer.shape())
             spent = time.perf_counter() - begun
             judge_at = schedule.seconds + max(1.0, spent / JUDGING_SHARE)
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
@@ -196,7 +196,7 @@ def _loop(
             saved_at = schedule.seconds
         answer = None
         if isinstance(message, PreviewRequest) and not ending:
-            answer = preview(trainer.average, record, message, trainer.device)
+            answer = preview(trainer.plain(), record, message, trainer.device)
         report = _report(trainer, record, quality, answer)
         message = yield _progress(schedule, record, report)
 

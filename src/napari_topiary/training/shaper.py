@@ -41,13 +41,17 @@ class Shaper(Protocol):
     def settled(self) -> bool:
         """Whether the final form is reached: only then can weights be "the best"."""
 
-    def update(
-        self, fraction: float, network: Network, optimizer: torch.optim.Optimizer
-    ) -> tuple[Network, torch.optim.Optimizer]:
-        """Bring network and optimizer to the form due at `fraction` (0..1) of the run.
+    def due(self, fraction: float) -> bool:
+        """Whether the network must change its form at `fraction` (0..1) of the run.
 
-        Called before every step, and with 1.0 when the run ends early; returns the
-        same objects where nothing is due.
+        Asked before every step, and with 1.0 when the run ends early.
+        """
+
+    def update(self, fraction: float, network: Network) -> Network:
+        """Return the network in the form due at `fraction`, weights carried over.
+
+        Called when `due`; training then gives the result a fresh optimizer. Masks may
+        grow in the same way: removed weights are returned as exact zeros.
         """
 
     def after_step(self, network: Network) -> None:
@@ -71,11 +75,13 @@ class KeepShape:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
 
-    def update(
-        self, fraction: float, network: Network, optimizer: torch.optim.Optimizer
-    ) -> tuple[Network, torch.optim.Optimizer]:
+    def due(self, fraction: float) -> bool:
+        """Nothing is ever due."""
+        return False
+
+    def update(self, fraction: float, network: Network) -> Network:
         """Change nothing."""
-        return network, optimizer
+        return network
 
     @torch.no_grad()
     def after_step(self, network: Network) -> None:

@@ -1,8 +1,7 @@
-"""The moving parts of a training: network, optimizer, patches, averaged weights."""
+"""The moving parts of a training: network, norms, optimizer, patches."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Generator
@@ -20,6 +19,7 @@ from napari_topiary.networks.base import Network
 from napari_topiary.sampling import Batch, PatchSampler
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
+from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.reports import Quality
 from napari_topiary.training.shaper import Shape, Shaper
 from napari_topiary.types import Task
@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_PATCH = 128
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
-AVERAGING = 0.99
-"""Decay of the running average of the weights; the average is judged and kept."""
+WEIGHT_DECAY = 1e-2
 
 
 class Trainer:
@@ -70,11 +69,10 @@ class Trainer:
             if start is None
             else start.build()
         )
-        self._adopt(network.to(self.device, memory_format=torch.channels_last))
         self._batch = config.batch
-        self._sampler = PatchSampler(
-            material.train, patch=self._patch(material), seed=config.seed
-        )
+        patch = _patch_side(config.patch, network.stride, material)
+        self._sampler = PatchSampler(material.train, patch=patch, seed=config.seed)
+        self._adopt(network.to(self.device, memory_format=torch.channels_last))
         self._class_weight = self._balance(n_classes).to(self.device)
         self._augment = Augmentation(material.in_channels) if config.augment else None
         self._judge = Judge(
@@ -90,32 +88,20 @@ class Trainer:
         )
 
     def _adopt(self, network: Network) -> None:
-        """Take over a (new) network with a fresh optimizer and average."""
+        """Take over a (new) network: lend it norms, give it a fresh optimizer."""
         self.network = network
-        # One decay for all would pull biases and norms to zero as well.
-        weights = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]
+        example = self._sampler.draw(max(self._batch, 4)).image.to(self.device)
+        self._norms = LentNorms(network, example)
+        trained = [*network.parameters(), *self._norms.parameters()]
+        # Decay would pull biases and norms to zero as well, and they are needed.
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             [
-                {"params": weights, "weight_decay": 1e-2},
-                {"params": others, "weight_decay": 0.0},
+                {"params": [p for p in trained if p.ndim > 1]},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=self._config.learning_rate,
+            weight_decay=WEIGHT_DECAY,
         )
-        self._restart_average()
-
-    def _restart_average(self) -> None:
-        self.average = copy.deepcopy(self.network).eval()
-        self.average.requires_grad_(False)
-        self._averaged = 0
-
-    def _patch(self, material: Material) -> int:
-        """Side of a patch: as asked, else 128, but not far beyond the images."""
-        stride = self.network.stride
-        side = self._config.patch or DEFAULT_PATCH
-        largest = max(max(field.target.shape) for field in material.train)
-        side = min(side, math.ceil(largest / stride) * stride)
-        return max(stride, math.ceil(side / stride) * stride)
 
     def _balance(self, n_classes: int) -> torch.Tensor:
         """Class weights: inverse root of how often each class is drawn, at most 10×."""
@@ -128,16 +114,10 @@ class Trainer:
 
     def reshape(self, fraction: float) -> bool:
         """Let the shaper change the network; return whether its form is final."""
-        before = self.network
-        shape_before = [p.shape for p in before.parameters()]
-        self.network, self.optimizer = self._shaper.update(
-            fraction, self.network, self.optimizer
-        )
-        changed = self.network is not before or shape_before != [
-            p.shape for p in self.network.parameters()
-        ]
-        if changed:
-            self._restart_average()
+        if self._shaper.due(fraction):
+            plain = self._norms.folded()
+            self._norms.detach()
+            self._adopt(self._shaper.update(fraction, plain))
         return self._shaper.settled
 
     def shape(self) -> Shape:
@@ -167,6 +147,7 @@ class Trainer:
 
     def _learn(self, batch: Batch) -> float:
         self.network.train()
+        self._norms.train()
         image = batch.image.to(self.device, memory_format=torch.channels_last)
         with torch.autocast(
             self.device.type, dtype=self._amp, enabled=self._amp is not None
@@ -183,24 +164,11 @@ class Trainer:
         loss.backward()
         value = float(loss.detach())
         if math.isfinite(value):
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+            trained = [p for g in self.optimizer.param_groups for p in g["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, GRADIENT_LIMIT)
             self.optimizer.step()
             self._shaper.after_step(self.network)
-            self._update_average()
         return value
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        self._averaged += 1
-        # Early on the average must not remember the random start.
-        decay = min(AVERAGING, (1 + self._averaged) / (10 + self._averaged))
-        new = self.network.state_dict()
-        for name, old in self.average.state_dict().items():
-            if old.dtype.is_floating_point:
-                old.lerp_(new[name], 1 - decay)
-            else:
-                old.copy_(new[name])
-        self._shaper.after_step(self.average)
 
     def _halve_batch(self) -> None:
         self._batch //= 2
@@ -215,5 +183,18 @@ class Trainer:
         self.notes.append(note)
 
     def judge(self) -> Generator[None, None, Quality]:
-        """Judge the averaged weights on the hold-out."""
-        return self._judge.judge(self.average)
+        """Judge the present weights on the hold-out."""
+        return self._judge.judge(self.plain())
+
+    def plain(self) -> Network:
+        """Return the present network as it would be kept: a copy, norms folded in."""
+        plain = self._norms.folded()
+        self._shaper.after_step(plain)
+        return plain
+
+
+def _patch_side(asked: int | None, stride: int, material: Material) -> int:
+    """Side of a patch: as asked, else 128, but not far beyond the images."""
+    largest = max(max(field.target.shape) for field in material.train)
+    side = min(asked or DEFAULT_PATCH, math.ceil(largest / stride) * stride)
+    return max(stride, math.ceil(side / stride) * stride)
