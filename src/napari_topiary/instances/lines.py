@@ -23,6 +23,8 @@ SMOOTHING = 0.25
 """Sigma that smooths the outline before the threshold, in half-widths."""
 SHORTEST = 2.0
 """A filament is longer than it is wide: this many half-widths."""
+CROSSING = 4.0
+"""Crossing filaments share at most this much of their skeleton, in half-widths."""
 SHARPEST_TURN = np.deg2rad(60.0)
 """The sharpest turn a filament may take where others branch off."""
 
@@ -51,7 +53,7 @@ def trace_lines(
     mask = smooth >= threshold
     if not mask.any():
         return [], []
-    chains = skeleton_chains(skeletonize(mask), merge=2.0 * radius)
+    chains = skeleton_chains(skeletonize(mask), merge=CROSSING * radius)
     chains = _without_spurs(chains, shortest=radius)
     paths, scores = [], []
     for path in _joined(chains, reach=2.0 * radius):
