@@ -1,0 +1,92 @@
+"""Patches: balanced over classes and areas, reproducible, right at the border."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_topiary.augmentation import Augmentation
+from napari_topiary.errors import TopiaryError
+from napari_topiary.sampling import Batch, Field, PatchSampler
+
+
+def coded_field(height, width):
+    """An image whose value at each pixel is its flat index, target likewise coded."""
+    image = np.arange(height * width, dtype=np.float32).reshape(1, height, width)
+    target = np.zeros((height, width), np.int16)
+    return Field(image, target, np.ones((height, width), np.float32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(5, 60),
+    width=st.integers(5, 60),
+    patch=st.sampled_from([8, 16, 32]),
+)
+def test_a_patch_is_cut_from_one_place_in_all_three_arrays(height, width, patch):
+    field = coded_field(height, width)
+    field.target[:] = (field.image[0] % 3).astype(np.int16)
+    field.weight[:] = field.image[0]
+    batch = PatchSampler([field], patch=patch, seed=1).draw(3)
+    assert batch.image.shape == (3, 1, patch, patch)
+    known = batch.target >= 0
+    assert known.any()
+    value = batch.image[:, 0][known]
+    assert torch.equal((value % 3).long(), batch.target[known])
+    assert torch.equal(value, batch.weight[known])
+
+
+def test_a_rare_class_is_drawn_as_often_as_a_common_one():
+    field = coded_field(256, 256)
+    field.target[100:104, 100:104] = 1
+    batch = PatchSampler([field], patch=32, seed=0).draw(200)
+    share = (batch.target == 1).flatten(1).any(dim=1).float().mean()
+    assert 0.4 < float(share) < 0.7
+
+
+def test_unknown_areas_are_never_the_reason_for_a_patch():
+    field = coded_field(200, 200)
+    field.target[:] = -1
+    field.target[20:30, 20:30] = 0
+    batch = PatchSampler([field], patch=16, seed=0).draw(50)
+    assert bool((batch.target >= 0).flatten(1).any(dim=1).all())
+
+
+def test_the_same_seed_draws_the_same_patches():
+    field = coded_field(64, 64)
+    one, two = (PatchSampler([field], patch=16, seed=7).draw(4) for _ in range(2))
+    other = PatchSampler([field], patch=16, seed=8).draw(4)
+    assert torch.equal(one.image, two.image)
+    assert not torch.equal(one.image, other.image)
+
+
+def test_no_annotation_at_all_is_refused():
+    field = coded_field(32, 32)
+    field.target[:] = -1
+    with pytest.raises(TopiaryError, match="nothing to learn from"):
+        PatchSampler([field], patch=16, seed=0)
+
+
+def test_augmentation_moves_image_and_target_together():
+    torch.manual_seed(0)
+    target = torch.zeros(16, 64, 64, dtype=torch.int64)
+    target[:, 10:30, 12:20] = 1
+    image = target[:, None].float() * 40 - 20  # far above any change of intensity
+    out = Augmentation(1)(Batch(image, target, torch.ones(16, 64, 64)))
+    known = out.target >= 0
+    assert known.float().mean() > 0.8
+    bright = out.image[:, 0] > 0
+    agree = (bright == (out.target == 1))[known].float().mean()
+    assert float(agree) > 0.97
+    assert set(out.target.unique().tolist()) <= {-1, 0, 1}
+
+
+def test_augmentation_keeps_the_unknown_unknown():
+    torch.manual_seed(1)
+    target = torch.full((8, 32, 32), -1)
+    out = Augmentation(3)(
+        Batch(torch.randn(8, 3, 32, 32), target, torch.zeros(8, 32, 32))
+    )
+    assert bool((out.target == -1).all())
+    assert torch.isfinite(out.image).all()
