@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
-
-from napari_topiary.instances.particles import thin_out
 
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""
-NECK = 1.0
-"""Two cores are one object when they are closer than this share of the deeper one's
-depth (the distance to its outline)."""
+NECK = 0.7
+"""Two cores are two objects when the neck between them is narrower than this share of
+the narrower core."""
+EIGHT = np.ones((3, 3), dtype=int)
 
 
 def label_objects(
@@ -56,24 +56,14 @@ def label_objects(
 def _split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.integer], int]:
     """Cut one connected area `(y, x)` at its necks."""
     padded = np.pad(mask, 1)
-    depth = ndi.gaussian_filter(ndi.distance_transform_edt(padded), SMOOTHING)
-    top = (depth == ndi.maximum_filter(depth, size=3)) & padded
-    plateaus, count = ndi.label(top, structure=np.ones((3, 3)))
+    depth = ndi.distance_transform_edt(padded)
+    # In the logarithm a neck's share of the depth is a height, so the usual filling of
+    # hollows by a fixed height compares shares: the rule is the same at every size.
+    hill = np.log(np.maximum(ndi.gaussian_filter(depth, SMOOTHING), 1e-3))
+    if ndi.label(local_maxima(hill) & padded)[1] < 2:
+        return mask.astype(np.int32), 1
+    flooded = reconstruction(hill + np.log(NECK), hill)
+    markers, count = ndi.label(local_maxima(flooded) & padded, structure=EIGHT)
     if count < 2:
         return mask.astype(np.int32), 1
-    peaks = np.array(ndi.center_of_mass(top, plateaus, np.arange(1, count + 1)))
-    height = depth[tuple(np.rint(peaks).astype(np.intp).T)]
-    keep = thin_out(peaks, height, _reach(peaks, height))
-    if keep.sum() < 2:
-        return mask.astype(np.int32), 1
-    markers = np.zeros(padded.shape, dtype=np.int32)
-    kept = np.rint(peaks[keep]).astype(np.intp)
-    markers[tuple(kept.T)] = np.arange(1, len(kept) + 1)
-    parts = watershed(-depth, markers, mask=padded)[1:-1, 1:-1]
-    return parts, len(kept)
-
-
-def _reach(
-    peaks: NDArray[np.float64], height: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    return NECK * height
+    return watershed(-hill, markers, mask=padded)[1:-1, 1:-1], count
