@@ -1,0 +1,33 @@
+"""What a person drew, as values, and the training target that it makes."""
+
+from napari_topiary.annotations.base import (
+    Annotation,
+    LayerData,
+    Table,
+    TableAnnotation,
+    annotation_kinds,
+    annotation_problem,
+    rescaled,
+)
+from napari_topiary.annotations.centerlines import Centerlines
+from napari_topiary.annotations.labels import Labels
+from napari_topiary.annotations.points import Points
+from napari_topiary.annotations.regions import Regions
+from napari_topiary.annotations.targets import Target, TargetConfig, build_target
+
+__all__ = [
+    "Annotation",
+    "Centerlines",
+    "Labels",
+    "LayerData",
+    "Points",
+    "Regions",
+    "Table",
+    "TableAnnotation",
+    "Target",
+    "TargetConfig",
+    "annotation_kinds",
+    "annotation_problem",
+    "build_target",
+    "rescaled",
+]

@@ -1,0 +1,195 @@
+"""Filaments, drawn along their middle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.columns import (
+    class_names,
+    column,
+    features_of,
+    lengths,
+    positive_or_none,
+    radius_problem,
+    unknown_class_problem,
+)
+from napari_topiary.annotations.paths import (
+    Path,
+    as_paths,
+    paths_from_table,
+    paths_to_table,
+    rescaled_paths,
+    same_paths,
+    shape_types,
+)
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import BACKGROUND, Task
+
+if TYPE_CHECKING:
+    from napari_topiary.annotations.canvas import Canvas
+
+_LINES = ("path", "line", "polyline")
+
+
+@annotation_kinds.register("centerlines")
+@dataclass(frozen=True, eq=False)
+class Centerlines:
+    """Drawn centerlines; those of class *background* mean "this is not one".
+
+    Parameters
+    ----------
+    paths
+        Vertices of each line, `(v, 2)` float y, x in pixels of the image.
+    classes
+        Class name of each line.
+    width_nm
+        Width of each filament in nm, None where twice the radius of its class counts;
+        None = no line has its own.
+    """
+
+    paths: tuple[Path, ...]
+    classes: tuple[str, ...]
+    width_nm: tuple[float | None, ...] | None = None
+
+    kind: ClassVar[str] = "centerlines"
+    storage: ClassVar[Literal["table", "image"]] = "table"
+
+    def __post_init__(self) -> None:
+        paths = as_paths(self.paths, "Centerline")
+        classes = class_names(self.classes, "centerlines")
+        own = positive_or_none(self.width_nm, "width")
+        if len(classes) != len(paths) or (own and len(own) != len(paths)):
+            raise TopiaryError(
+                f"{len(paths)} centerlines come with {len(classes)} classes"
+                + (f" and {len(own)} widths" if own else "")
+                + ": give one of each per centerline."
+            )
+        object.__setattr__(self, "paths", paths)
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "width_nm", own)
+
+    def __len__(self) -> int:
+        """Count the lines."""
+        return len(self.paths)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        return (
+            isinstance(other, Centerlines)
+            and same_paths(self.paths, other.paths)
+            and self.classes == other.classes
+            and self.width_nm == other.width_nm
+        )
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw a band per line; a background line means "not this"."""
+        for index, (path, name) in enumerate(
+            zip(self.paths, self.classes, strict=True)
+        ):
+            radius = self._radius_px(index, canvas.task, canvas.scale)
+            if name == BACKGROUND:
+                canvas.stamp_negative(path, radius)
+            elif radius is not None:
+                canvas.stamp(path, name=name, radius=radius)
+
+    def problem(
+        self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
+    ) -> str | None:
+        """Return what is wrong with the lines on such an image, as a sentence."""
+        sentence = unknown_class_problem(self.classes, task, "centerlines")
+        if sentence is not None:
+            return sentence
+        # A filament may run out of the picture; one that is nowhere in it is a mistake.
+        limit = np.asarray(shape[:2], dtype=float) - 0.5
+        count = sum(
+            bool((path.max(axis=0) < -0.5).any() or (path.min(axis=0) > limit).any())
+            for path in self.paths
+        )
+        if count:
+            return (
+                f"{count} of {len(self)} centerlines lie outside the image "
+                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside or "
+                "delete them, and check that they belong to this image."
+            )
+        marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
+        return (
+            radius_problem(
+                [self.classes[i] for i in marked],
+                None if self.width_nm is None else [self.width_nm[i] for i in marked],
+                task=task,
+                scale=scale,
+            )
+            if radii
+            else None
+        )
+
+    def rescaled(self, factor_yx: tuple[float, float]) -> Self:
+        """Return the lines on a grid of `factor_yx` times as many pixels."""
+        paths = rescaled_paths(self.paths, factor_yx)
+        return type(self)(paths, self.classes, self.width_nm)
+
+    def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
+        """Return a napari Shapes layer: features `class` and, if given, `width_nm`."""
+        radii = [self._radius_px(i, task, scale) for i in range(len(self))]
+        features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
+        if self.width_nm is not None:
+            features["width_nm"] = np.array(self.width_nm, dtype=float)
+        meta: dict[str, Any] = {"name": name, "features": features}
+        if len(self):
+            meta["shape_type"] = ["path"] * len(self)
+            meta["edge_width"] = [2.0 if r is None else 2 * r for r in radii]
+        return [np.array(path) for path in self.paths], meta, "shapes"
+
+    @classmethod
+    def from_layer_data(cls, data: Any, meta: Mapping[str, Any]) -> Self:
+        """Read a napari Shapes layer of paths that has a feature `class`."""
+        types = shape_types(meta, len(data), "path")
+        _check_types(types)
+        features = features_of(meta)
+        classes = column(features, "class") if len(data) else ()
+        own = features.get("width_nm") if len(data) else None
+        return cls(
+            tuple(data),
+            class_names(classes, "centerlines"),
+            None if own is None else lengths(own, "width_nm"),
+        )
+
+    def to_table(self) -> Table:
+        """Return napari's shapes columns, `class` and, if given, `width_nm`."""
+        extra: dict[str, Sequence[Any]] = {"class": self.classes}
+        if self.width_nm is not None:
+            extra["width_nm"] = self.width_nm
+        return paths_to_table(self.paths, ["path"] * len(self), extra)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Sequence[Any]]) -> Self:
+        """Read napari's shapes columns, `class` and, if there, `width_nm`."""
+        paths, types, rows = paths_from_table(table)
+        _check_types(types)
+        names = column(table, "class")
+        own = table.get("width_nm")
+        return cls(
+            tuple(paths),
+            class_names([names[row] for row in rows], "centerlines"),
+            None if own is None else lengths([own[row] for row in rows], "width_nm"),
+        )
+
+    def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
+        own = None if self.width_nm is None else self.width_nm[index]
+        if own is not None and scale is not None:
+            return own / 2 / scale
+        return task.radius(self.classes[index], scale)
+
+
+def _check_types(types: Sequence[str]) -> None:
+    wrong = sorted(set(types) - set(_LINES))
+    if wrong:
+        raise TopiaryError(
+            f"A centerline cannot be a {' or '.join(wrong)}: draw it with the path or "
+            "line tool."
+        )

@@ -1,0 +1,188 @@
+"""Centres of particles, and places where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.columns import (
+    class_names,
+    column,
+    coordinates,
+    features_of,
+    lengths,
+    positive_or_none,
+    radius_problem,
+    unknown_class_problem,
+)
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import BACKGROUND, Task
+
+if TYPE_CHECKING:
+    from napari_topiary.annotations.canvas import Canvas
+
+
+@annotation_kinds.register("points")
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Marked centres; those of class *background* mean "this is not one".
+
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` float y, x in pixels of the image.
+    classes
+        Class name of each point.
+    radius_nm
+        Radius of each point in nm, None where that of its class counts; None = no
+        point has its own.
+    """
+
+    coordinates: NDArray[np.float64]
+    classes: tuple[str, ...]
+    radius_nm: tuple[float | None, ...] | None = None
+
+    kind: ClassVar[str] = "points"
+    storage: ClassVar[Literal["table", "image"]] = "table"
+
+    def __post_init__(self) -> None:
+        places = np.array(self.coordinates, dtype=np.float64)
+        if places.size == 0:
+            places = places.reshape(0, 2)
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise TopiaryError(
+                f"The points have coordinates of shape {places.shape}; annotations are "
+                "2-D: give y and x of each point, slice by slice for a stack."
+            )
+        bad = int((~np.isfinite(places)).any(axis=1).sum())
+        if bad:
+            raise TopiaryError(
+                f"{bad} of {len(places)} points have no position (not a number): "
+                "delete them."
+            )
+        classes = class_names(self.classes, "points")
+        own = positive_or_none(self.radius_nm, "radius")
+        if len(classes) != len(places) or (own and len(own) != len(places)):
+            raise TopiaryError(
+                f"{len(places)} points come with {len(classes)} classes"
+                + (f" and {len(own)} radii" if own else "")
+                + ": give one of each per point."
+            )
+        places.flags.writeable = False
+        object.__setattr__(self, "coordinates", places)
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "radius_nm", own)
+
+    def __len__(self) -> int:
+        """Count the points."""
+        return len(self.coordinates)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        return (
+            isinstance(other, Points)
+            and np.array_equal(self.coordinates, other.coordinates)
+            and self.classes == other.classes
+            and self.radius_nm == other.radius_nm
+        )
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw a disc per point."""
+        for index, (place, name) in enumerate(
+            zip(self.coordinates, self.classes, strict=True)
+        ):
+            radius = self._radius_px(index, canvas.task, canvas.scale)
+            if name == BACKGROUND:
+                canvas.stamp_negative(place[None], radius)
+            elif radius is not None:
+                canvas.stamp(place[None], name=name, radius=radius)
+
+    def problem(
+        self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
+    ) -> str | None:
+        """Return what is wrong with the points on such an image, as a sentence."""
+        sentence = unknown_class_problem(self.classes, task, "points")
+        if sentence is not None:
+            return sentence
+        limit = np.asarray(shape[:2], dtype=float) - 0.5
+        outside = (self.coordinates < -0.5) | (self.coordinates > limit)
+        count = int(outside.any(axis=1).sum())
+        if count:
+            return (
+                f"{count} of {len(self)} points lie outside the image "
+                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside or "
+                "delete them, and check that they belong to this image."
+            )
+        marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
+        return (
+            radius_problem(
+                [self.classes[i] for i in marked],
+                None if self.radius_nm is None else [self.radius_nm[i] for i in marked],
+                task=task,
+                scale=scale,
+            )
+            if radii
+            else None
+        )
+
+    def rescaled(self, factor_yx: tuple[float, float]) -> Self:
+        """Return the points on a grid of `factor_yx` times as many pixels."""
+        places = (self.coordinates + 0.5) * np.asarray(factor_yx) - 0.5
+        return type(self)(places, self.classes, self.radius_nm)
+
+    def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
+        """Return a napari Points layer: features `class` and, if given, `radius_nm`."""
+        radii = [self._radius_px(i, task, scale) for i in range(len(self))]
+        features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
+        if self.radius_nm is not None:
+            features["radius_nm"] = np.array(self.radius_nm, dtype=float)
+        meta: dict[str, Any] = {"name": name, "features": features}
+        if len(self):
+            meta["size"] = np.array([10.0 if r is None else 2 * r for r in radii])
+        return np.array(self.coordinates), meta, "points"
+
+    @classmethod
+    def from_layer_data(cls, data: Any, meta: Mapping[str, Any]) -> Self:
+        """Read a napari Points layer that has a feature `class`."""
+        places = np.asarray(data, dtype=np.float64)
+        features = features_of(meta)
+        classes = column(features, "class") if len(places) else ()
+        own = features.get("radius_nm") if len(places) else None
+        return cls(
+            places,
+            class_names(classes, "points"),
+            None if own is None else lengths(own, "radius_nm"),
+        )
+
+    def to_table(self) -> Table:
+        """Return napari's own columns, `class` and, if given, `radius_nm`."""
+        table: Table = {
+            "index": list(range(len(self))),
+            "axis-0": self.coordinates[:, 0].tolist(),
+            "axis-1": self.coordinates[:, 1].tolist(),
+            "class": list(self.classes),
+        }
+        if self.radius_nm is not None:
+            table["radius_nm"] = list(self.radius_nm)
+        return table
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Sequence[Any]]) -> Self:
+        """Read `axis-0`, `axis-1`, `class` and, if there, `radius_nm`."""
+        own = table.get("radius_nm")
+        return cls(
+            coordinates(table),
+            class_names(column(table, "class"), "points"),
+            None if own is None else lengths(own, "radius_nm"),
+        )
+
+    def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
+        own = None if self.radius_nm is None else self.radius_nm[index]
+        if own is not None and scale is not None:
+            return own / scale
+        return task.radius(self.classes[index], scale)

@@ -1,0 +1,196 @@
+"""Areas that a person has finished: inside them everything is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.paths import (
+    Path,
+    as_paths,
+    paths_from_table,
+    paths_to_table,
+    rescaled_paths,
+    same_paths,
+    shape_types,
+)
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import Task
+
+if TYPE_CHECKING:
+    from napari_topiary.annotations.canvas import Canvas
+
+_AREAS = ("rectangle", "polygon", "ellipse")
+_TOUCHES = 1e-9  # a pixel centre on the outline is inside, whatever rounding says
+
+
+@annotation_kinds.register("regions")
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Finished areas; outside of them nothing is known.
+
+    A pixel is finished if its centre lies inside or on the outline of any of them. No
+    area at all means the same as no `Regions`: the whole image is finished.
+
+    Parameters
+    ----------
+    polygons
+        Vertices of each area, `(v, 2)` float y, x in pixels of the image; the four
+        corners of the box for a rectangle or an ellipse.
+    shape_types
+        ``"rectangle"``, ``"polygon"`` or ``"ellipse"`` for each.
+    """
+
+    polygons: tuple[Path, ...]
+    shape_types: tuple[str, ...]
+
+    kind: ClassVar[str] = "regions"
+    storage: ClassVar[Literal["table", "image"]] = "table"
+
+    def __post_init__(self) -> None:
+        polygons = as_paths(self.polygons, "Region")
+        types = tuple(self.shape_types)
+        if len(types) != len(polygons):
+            raise TopiaryError(
+                f"{len(polygons)} regions come with {len(types)} shape types: give one "
+                "per region."
+            )
+        wrong = sorted(set(types) - set(_AREAS))
+        if wrong:
+            raise TopiaryError(
+                f"A finished region cannot be a {' or '.join(wrong)}: draw it as a "
+                "rectangle, an ellipse or a polygon."
+            )
+        polygons = tuple(
+            _corners(polygon) if name != "polygon" else polygon
+            for polygon, name in zip(polygons, types, strict=True)
+        )
+        object.__setattr__(self, "polygons", polygons)
+        object.__setattr__(self, "shape_types", types)
+
+    def __len__(self) -> int:
+        """Count the areas."""
+        return len(self.polygons)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        return (
+            isinstance(other, Regions)
+            and same_paths(self.polygons, other.polygons)
+            and self.shape_types == other.shape_types
+        )
+
+    def mask(self, shape: Sequence[int]) -> NDArray[np.bool_]:
+        """Return the union of the areas.
+
+        Parameters
+        ----------
+        shape
+            `(y, x)` in pixels.
+        """
+        mask = np.zeros((int(shape[0]), int(shape[1])), dtype=bool)
+        for polygon, name in zip(self.polygons, self.shape_types, strict=True):
+            if name == "ellipse":
+                _fill_ellipse(mask, polygon)
+            else:
+                _fill_polygon(mask, polygon)
+        return mask
+
+    def draw(self, canvas: Canvas) -> None:
+        """Mark the areas as finished."""
+        if len(self):
+            canvas.finish(self.mask(canvas.shape))
+
+    def problem(
+        self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
+    ) -> str | None:
+        """Return what is wrong with the areas on such an image, as a sentence."""
+        if len(self) and not self.mask(shape).any():
+            return (
+                f"The finished regions do not cover a single pixel of the image "
+                f"({shape[0]} x {shape[1]} pixels, height x width): draw one on it, or "
+                "delete them."
+            )
+        return None
+
+    def rescaled(self, factor_yx: tuple[float, float]) -> Self:
+        """Return the areas on a grid of `factor_yx` times as many pixels."""
+        return type(self)(rescaled_paths(self.polygons, factor_yx), self.shape_types)
+
+    def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
+        """Return a napari Shapes layer."""
+        meta: dict[str, Any] = {"name": name}
+        if len(self):
+            meta["shape_type"] = list(self.shape_types)
+        return [np.array(polygon) for polygon in self.polygons], meta, "shapes"
+
+    @classmethod
+    def from_layer_data(cls, data: Any, meta: Mapping[str, Any]) -> Self:
+        """Read a napari Shapes layer of rectangles, ellipses and polygons."""
+        return cls(tuple(data), shape_types(meta, len(data), "rectangle"))
+
+    def to_table(self) -> Table:
+        """Return napari's shapes columns."""
+        return paths_to_table(self.polygons, self.shape_types)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Sequence[Any]]) -> Self:
+        """Read napari's shapes columns."""
+        polygons, types, _ = paths_from_table(table)
+        return cls(tuple(polygons), tuple(types))
+
+
+def _corners(box: Path) -> Path:
+    """Four corners of a box that may be given by two opposite ones."""
+    if len(box) == 4:
+        return box
+    if len(box) != 2:
+        raise TopiaryError(
+            f"A rectangle or ellipse has 4 corners, but one here has {len(box)} "
+            "vertices: draw it again."
+        )
+    (y0, x0), (y1, x1) = box
+    corners = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
+    corners.flags.writeable = False
+    return corners
+
+
+def _fill_polygon(mask: NDArray[np.bool_], polygon: Path) -> None:
+    """Fill row by row (even-odd), the outline included.
+
+    Each row is cut twice, once counting the edges that start in it and once those that
+    end in it; the union of both is the closed polygon, flat edges and tips included.
+    """
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    low = np.minimum(start[:, 0], end[:, 0])
+    high = np.maximum(start[:, 0], end[:, 0])
+    rise = end[:, 0] - start[:, 0]
+    slope = (end[:, 1] - start[:, 1]) / np.where(rise == 0, 1.0, rise)
+    first = max(0, int(np.ceil(low.min() - _TOUCHES)))
+    last = min(mask.shape[0] - 1, int(np.floor(high.max() + _TOUCHES)))
+    for row in range(first, last + 1):
+        for cut in ((low <= row) & (row < high), (low < row) & (row <= high)):
+            x = np.sort(start[cut, 1] + (row - start[cut, 0]) * slope[cut])
+            for left, right in zip(x[::2], x[1::2], strict=False):
+                begin = max(0, int(np.ceil(left - _TOUCHES)))
+                mask[row, begin : max(0, int(np.floor(right + _TOUCHES)) + 1)] = True
+
+
+def _fill_ellipse(mask: NDArray[np.bool_], corners: Path) -> None:
+    """Fill the ellipse that touches the sides of a (possibly turned) box."""
+    centre = corners.mean(axis=0)
+    axes = np.stack([corners[1] - corners[0], corners[3] - corners[0]], axis=1) / 2
+    if abs(np.linalg.det(axes)) < _TOUCHES:
+        return
+    low = np.maximum(np.ceil(corners.min(axis=0) - _TOUCHES), 0).astype(int)
+    high = np.minimum(np.floor(corners.max(axis=0) + _TOUCHES) + 1, mask.shape)
+    y, x = np.mgrid[low[0] : int(high[0]), low[1] : int(high[1])]
+    inverse = np.linalg.inv(axes)
+    u = inverse[0, 0] * (y - centre[0]) + inverse[0, 1] * (x - centre[1])
+    v = inverse[1, 0] * (y - centre[0]) + inverse[1, 1] * (x - centre[1])
+    mask[low[0] : int(high[0]), low[1] : int(high[1])] |= u * u + v * v <= 1 + _TOUCHES
