@@ -1,0 +1,101 @@
+"""The header of the workbench: project, when it was saved, where it computes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from napari_topiary._napari import look
+from napari_topiary._napari.job import in_background
+from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.status import duration
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary.session import Session
+
+
+class Header(QWidget):
+    """One line above the pages; its timer saves what was drawn.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    session
+        The project that is shown and saved.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._saved_at: float | None = None
+        self.name = QLabel("")
+        look.set_role(self.name, "title")
+        self.saved = QLabel("")
+        look.set_role(self.saved, "hint")
+        self.saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.device = QLabel("…")
+        look.set_role(self.device, "chip")
+        self.device.setToolTip("Where the networks are computed on this machine.")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2, 0, 2, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self.name)
+        layout.addWidget(self.saved, 1)
+        layout.addWidget(self.device)
+        session.saved.connect(self._on_saved)
+        session.images_changed.connect(self.refresh)
+        self._clock = QTimer(self)
+        self._clock.timeout.connect(self.refresh)
+        self._clock.start(1000)
+        self._saver = QTimer(self)
+        self._saver.timeout.connect(self.save_now)
+        self._saver.start(1000 * max(5, preferences().autosave_seconds))
+        # torch takes seconds to import: the window comes first.
+        QTimer.singleShot(400, self._look_up_device)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Write the project's name and when it was saved."""
+        self.name.setText(self.session.name or "New project")
+        folder = self.session.folder
+        self.name.setToolTip(
+            f"Saved in {folder}"
+            if folder
+            else "Not in a folder of its own yet: Save project… on the Data page. "
+            "What you draw is kept for recovery all the same."
+        )
+        if self._saved_at is None:
+            self.saved.setText("")
+            return
+        ago = time.monotonic() - self._saved_at
+        self.saved.setText(
+            "saved just now" if ago < 2 else f"saved {duration(ago)} ago"
+        )
+
+    def save_now(self) -> None:
+        """Save what changed since the last time; without changes nothing happens."""
+        self.session.autosave()
+
+    def _on_saved(self, *_: object) -> None:
+        self._saved_at = time.monotonic()
+        self.refresh()
+
+    def _look_up_device(self) -> None:
+        in_background(
+            _device_label, title="Looking for a device", on_result=self._show_device
+        )
+
+    def _show_device(self, words: str) -> None:
+        self.device.setText(words)
+
+
+def _device_label() -> str:
+    from napari_topiary.devices import device_label
+
+    return device_label()

@@ -1,0 +1,318 @@
+"""Run a `Job` in napari's generator thread worker; Stop is *sent* into it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEventLoop, QObject, Signal
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import Job, Progress, Stop
+
+logger = logging.getLogger(__name__)
+
+FLUSH_S = 0.04
+"""Progress goes to the window at most this often, so that it is never flooded."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong in the worker, carried home as an ordinary result."""
+
+    error: Exception
+
+
+class Mailbox:
+    """Messages for a running job, from any thread; Stop overtakes all others.
+
+    A worker's own `send` has room for one value: a Stop sent just before a preview
+    request would be lost. Here the latest message of each type waits for its turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[object, object] = {}
+
+    def put(self, message: object) -> None:
+        """Leave a message for the job."""
+        with self._lock:
+            self._waiting[Stop if message is Stop else type(message)] = message
+
+    def take(self) -> object | None:
+        """Next message for the job, or None."""
+        with self._lock:
+            if Stop in self._waiting:
+                return self._waiting.pop(Stop)
+            for kind in self._waiting:
+                return self._waiting.pop(kind)
+            return None
+
+
+class _PoliteWorker(GeneratorWorker):
+    """A worker whose first `quit` sends Stop; a second one drops the generator.
+
+    napari quits all workers when its window closes; a dropped generator would lose
+    what the job has so far.
+    """
+
+    mailbox: Mailbox
+    runner: JobRunner
+    _was_asked = False
+
+    def send(self, value: object) -> None:
+        """Leave a message for the job."""
+        self.mailbox.put(value)
+
+    def quit(self) -> None:
+        """Ask the job to end; insist when asked again."""
+        if self._was_asked:
+            super().quit()
+        self._was_asked = True
+        self.mailbox.put(Stop)
+
+
+def _drive(
+    make_job: Callable[[], Job[Any]], mailbox: Mailbox, ended: threading.Event
+) -> Generator[list[Progress], None, object]:
+    """Drive a job in the worker thread, handing progress on in small batches."""
+    batch: list[Progress] = []
+    flushed = 0.0
+    message: object = None  # a generator takes nothing before its first yield
+    try:
+        job = make_job()
+        while True:
+            try:
+                batch.append(job.send(message))
+            except StopIteration as end:
+                if batch:
+                    yield batch
+                return end.value
+            message = mailbox.take()
+            now = time.perf_counter()
+            if now - flushed >= FLUSH_S:
+                flushed = now
+                yield batch
+                batch = []
+    except Exception as error:
+        return _Failure(error)
+    finally:
+        ended.set()
+
+
+class JobRunner(QObject):
+    """Runs one job at a time for a workbench.
+
+    Signals
+    -------
+    started(str)
+        The title of the job that has begun.
+    progressed(Progress)
+        The latest progress.
+    finished()
+        The job has ended: result, error or stop were handed over before.
+    """
+
+    started = Signal(str)
+    progressed = Signal(object)
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = ""
+        self.busy_sentence = ""
+        self._worker: _PoliteWorker | None = None
+        self._ended = threading.Event()
+        self._handlers: dict[str, Callable[[Any], object] | None] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way (its result not yet handed over)."""
+        return self._worker is not None
+
+    def start(
+        self,
+        make_job: Callable[[], Job[Any]],
+        *,
+        title: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_result: Callable[[Any], object] | None = None,
+        on_error: Callable[[str], object] | None = None,
+    ) -> bool:
+        """Start a job; False (see `busy_sentence`) while another one runs.
+
+        Parameters
+        ----------
+        make_job
+            Makes the job; called in the worker thread, so it may import and read.
+        title
+            What runs, for the status line ("Training").
+        on_progress
+            Called in the main thread with every `Progress` that carries a report,
+            and with the latest of the others.
+        on_result
+            Called in the main thread with what the job returns (also after Stop).
+        on_error
+            Called in the main thread with one sentence for the user.
+        """
+        if self.running:
+            self.busy_sentence = (
+                f"{self.title} is still running: wait for it or press Stop first."
+            )
+            return False
+        mailbox, ended = Mailbox(), threading.Event()
+
+        def job() -> Generator[list[Progress], None, object]:
+            return (yield from _drive(make_job, mailbox, ended))
+
+        # napari shows this name when its window is closed in mid-job.
+        job.__qualname__ = title
+        worker = create_worker(job, _worker_class=_PoliteWorker, _start_thread=False)
+        worker.mailbox = mailbox
+        worker.runner = self  # running work keeps its runner alive
+        self.title, self._ended = title, ended
+        self._handlers = {
+            "progress": on_progress,
+            "result": on_result,
+            "error": on_error,
+        }
+        self._worker = worker
+        worker.yielded.connect(self._on_yielded)
+        worker.returned.connect(self._on_returned)
+        worker.finished.connect(self._on_finished)
+        self.started.emit(title)
+        worker.start()
+        return True
+
+    def send(self, message: object) -> None:
+        """Send something into the running job (`Stop`, a `PreviewRequest`)."""
+        if self._worker is not None:
+            self._worker.send(message)
+
+    def stop(self) -> None:
+        """Ask the running job to end and keep what it has."""
+        self.send(Stop)
+
+    def close(self, timeout_s: float = 3.0, *, deliver: bool = True) -> bool:
+        """Stop the running job and wait for it, for a bounded time.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait; a job that has not ended by then is abandoned at its next
+            progress.
+        deliver
+            Whether what the job kept is still handed over (not when the widgets that
+            wait for it are gone).
+
+        Returns
+        -------
+        bool
+            Whether the job had ended in time (True when none ran).
+        """
+        worker = self._worker
+        if worker is None:
+            return True
+        if not deliver:
+            self._handlers = {}
+        self.stop()
+        until = time.monotonic() + (timeout_s if worker.is_running or deliver else 0)
+        while self._worker is worker and time.monotonic() < until:
+            if self._ended.wait(0.02) and not deliver:
+                break
+            if deliver:
+                QCoreApplication.processEvents(
+                    QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
+                )
+        if self._worker is worker:
+            self._abandon(worker)
+        return self._ended.is_set()
+
+    def _abandon(self, worker: _PoliteWorker) -> None:
+        """Hear no more of a worker, and let it end at its next progress."""
+        worker.yielded.disconnect(self._on_yielded)
+        worker.returned.disconnect(self._on_returned)
+        worker.finished.disconnect(self._on_finished)
+        GeneratorWorker.quit(worker)
+        self._worker, self._handlers = None, {}
+
+    def _call(self, which: str, value: object) -> None:
+        handler = self._handlers.get(which)
+        owner = getattr(handler, "__self__", None)
+        if handler is None or (isinstance(owner, QObject) and not isalive(owner)):
+            return
+        handler(value)
+
+    def _on_yielded(self, batch: list[Progress]) -> None:
+        for progress in batch[:-1]:
+            if progress.report is not None:
+                self._call("progress", progress)
+        self._call("progress", batch[-1])
+        self.progressed.emit(batch[-1])
+
+    def _on_returned(self, result: object) -> None:
+        if not isinstance(result, _Failure):
+            self._call("result", result)
+            return
+        self._call("error", sentence_for(result.error, self.title))
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self._handlers = {}
+        self.finished.emit()
+
+
+def sentence_for(error: Exception, doing: str) -> str:
+    """One sentence for the user about an error; unexpected ones are logged in full.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    doing
+        What was being done, as in a job's title.
+    """
+    if isinstance(error, TopiaryError):
+        return str(error)
+    logger.error("%s failed", doing, exc_info=error)
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{doing} did not work: {first_line} (the log has the details)."
+
+
+def in_background(
+    work: Callable[[], Any],
+    *,
+    title: str,
+    on_result: Callable[[Any], object] | None = None,
+    on_error: Callable[[str], object] | None = None,
+) -> JobRunner:
+    """Do something short (read, save, look up) off the main thread, beside any job.
+
+    Parameters
+    ----------
+    work
+        Called in a worker thread; must not touch Qt or layers.
+    title
+        What is being done, for error sentences ("Reading the image").
+    on_result, on_error
+        Called in the main thread with the result, or with one sentence.
+
+    Returns
+    -------
+    JobRunner
+        The runner of this one piece of work; it keeps itself alive.
+    """
+
+    def job() -> Job[Any]:
+        yield Progress(0, 0, title)
+        return work()
+
+    runner = JobRunner()
+    runner.start(job, title=title, on_result=on_result, on_error=on_error)
+    return runner

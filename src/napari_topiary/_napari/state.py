@@ -1,0 +1,90 @@
+"""What belongs to one viewer: its session, its runner, the layers made for it.
+
+Nothing is global: two viewers share nothing, and a closed viewer takes its state with
+it (weak keys). The state holds no reference to the viewer or to layers.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from napari_topiary._napari.job import JobRunner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_topiary.session import Session
+
+
+@dataclass
+class ViewerState:
+    """State of one viewer.
+
+    Parameters
+    ----------
+    session
+        The project that is open in this viewer.
+    runner
+        Runs one job at a time for all pages of this viewer.
+    layers
+        Weak references to the layers that Topiary made or was given, by key.
+    shown
+        Name of the image that is being worked on.
+    parts
+        Things of the pages that live as long as the viewer, by type.
+    """
+
+    session: Session
+    runner: JobRunner = field(default_factory=JobRunner)
+    layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
+    shown: str | None = None
+    parts: dict[type, Any] = field(default_factory=dict)
+
+
+_states: WeakKeyDictionary[Any, ViewerState] = WeakKeyDictionary()
+
+
+def unwrap(thing: Any) -> Any:
+    """Return the napari object behind the proxy that plugins are handed."""
+    return getattr(thing, "__wrapped__", thing)
+
+
+def state_of(
+    viewer: napari.viewer.Viewer, session: Session | None = None
+) -> ViewerState:
+    """State of a viewer, made when first asked for.
+
+    Parameters
+    ----------
+    viewer
+        A viewer, or the proxy of one.
+    session
+        The session to work on from now; None keeps the viewer's own.
+    """
+    key = unwrap(viewer)
+    state = _states.get(key)
+    if state is None:
+        if session is None:
+            # Only now: a session brings the whole core with it.
+            from napari_topiary.session import Session
+
+            session = Session()
+        state = _states[key] = ViewerState(session)
+    elif session is not None:
+        state.session = session
+    return state
+
+
+def session_of(viewer: napari.viewer.Viewer) -> Session:
+    """The session of a viewer, made when first asked for."""
+    return state_of(viewer).session
+
+
+def runner_of(viewer: napari.viewer.Viewer) -> JobRunner:
+    """The job runner of a viewer, made when first asked for."""
+    return state_of(viewer).runner

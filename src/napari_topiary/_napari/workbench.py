@@ -1,0 +1,234 @@
+"""The workbench: one dock widget with all pages, in the order of the work."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari import look
+from napari_topiary._napari.header import Header
+from napari_topiary._napari.page import Page
+from napari_topiary._napari.state import runner_of, session_of, state_of
+from napari_topiary._napari.status import StatusLine
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary.session import Session
+
+__all__ = ["PAGES", "Workbench", "runner_of", "session_of"]
+
+PAGES = {
+    "Data": ("data", "DataPage", "1 · The images of this project"),
+    "Annotate": ("annotate", "AnnotatePage", "2 · Mark what is to be found"),
+    "Train": ("train", "TrainPage", "3 · Let a small network learn from your marks"),
+    "Prune": ("prune", "PrunePage", "4 · Cut the network back to what it needs"),
+    "Predict": ("predict", "PredictPage", "5 · Find and count on any image"),
+    "Compare": ("compare", "ComparePage", "6 · See what two networks disagree about"),
+}
+"""Title -> (module, class, tooltip), in the order of the work."""
+
+_CLOSING_WAIT_S = 4.0
+
+
+class Workbench(QWidget):
+    """The Topiary dock: header, page bar, the pages, and the status line.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer to work in.
+    session
+        The project; None takes the viewer's own (made when first asked for).
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, session: Session | None = None
+    ) -> None:
+        super().__init__()
+        self.setObjectName("Topiary")
+        state = state_of(viewer, session)
+        self.viewer, self.session, self.runner = viewer, state.session, state.runner
+        self.pages: dict[str, Page] = {}
+        self._window: QWidget | None = None
+        self.setMinimumWidth(360)
+        self.header = Header(viewer, self.session)
+        self.tabs: dict[str, QPushButton] = {}
+        self.stack = QStackedWidget()
+        self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._scrolls: dict[str, QScrollArea] = {}
+        self.status = StatusLine(self.runner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self.header)
+        layout.addWidget(self._make_tabs())
+        layout.addWidget(self.stack, 1)
+        layout.addWidget(self.status)
+        look.dress(self, viewer)
+        self._follow_session()
+        # By then this widget is gone: only what outlives it may be called.
+        self.destroyed.connect(_Closer(self.runner))
+        self.show_page("Data")
+
+    def _make_tabs(self) -> QWidget:
+        bar = QWidget()
+        layout = QHBoxLayout(bar)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        group = QButtonGroup(self)
+        for title, (_, _, tip) in PAGES.items():
+            tab = QPushButton(title)
+            tab.setCheckable(True)
+            tab.setToolTip(tip)
+            tab.setProperty("role", "tab")
+            tab.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            tab.clicked.connect(self._on_tab)
+            group.addButton(tab)
+            layout.addWidget(tab)
+            self.tabs[title] = tab
+        return bar
+
+    def _on_tab(self) -> None:
+        for title, tab in self.tabs.items():
+            if tab.isChecked():
+                self.show_page(title)
+
+    @property
+    def current(self) -> str:
+        """Title of the page that is in front."""
+        return next(title for title, tab in self.tabs.items() if tab.isChecked())
+
+    def page(self, title: str) -> Page:
+        """One of the pages, made when first asked for (torch stays away until then).
+
+        Parameters
+        ----------
+        title
+            A key of `PAGES`.
+        """
+        if title not in self.pages:
+            module, name, _ = PAGES[title]
+            page_class = getattr(
+                import_module(f"napari_topiary._napari.{module}"), name
+            )
+            page = page_class(self.viewer, self.session, self.runner)
+            scroll = QScrollArea()
+            scroll.setWidgetResizable(True)
+            scroll.setFrameShape(QFrame.Shape.NoFrame)
+            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            scroll.setWidget(page)
+            self.stack.addWidget(scroll)
+            self.pages[title], self._scrolls[title] = page, scroll
+        return self.pages[title]
+
+    def show_page(self, title: str) -> Page:
+        """Bring a page to the front.
+
+        Parameters
+        ----------
+        title
+            A key of `PAGES`.
+        """
+        page = self.page(title)
+        self.tabs[title].setChecked(True)
+        was_in_front = self.stack.currentWidget() is self._scrolls[title]
+        self.stack.setCurrentWidget(self._scrolls[title])
+        if was_in_front or not self.isVisible():
+            page.activated()  # otherwise its show event says so
+        self._mark_next()
+        return page
+
+    def _follow_session(self) -> None:
+        session = self.session
+        for signal in (
+            session.images_changed,
+            session.annotations_changed,
+            session.checkpoints_changed,
+        ):
+            signal.connect(self._mark_next)
+
+    def _mark_next(self, *_: object) -> None:
+        wanted = next_page(self.session, self.current)
+        for title, tab in self.tabs.items():
+            look.emphasize(tab, title == wanted and not tab.isChecked())
+
+    # -- closing ------------------------------------------------------------------
+
+    def showEvent(self, event: Any) -> None:
+        """Watch the window that this dock is in, to notice when it closes."""
+        super().showEvent(event)
+        self._watch(self.window())
+
+    def _watch(self, window: QWidget) -> None:
+        if window is self._window or window is self:
+            return
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        self._window = window
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop what runs once the window is really closing.
+
+        A close by the user may still be called off in napari's dialog; only the hiding
+        that follows is final. A close from code is final at once.
+        """
+        final = (QEvent.Type.Hide, QEvent.Type.Close)
+        if (
+            watched is self._window
+            and event.type() in final
+            and not event.spontaneous()
+        ):
+            self.close_down()
+        return False
+
+    def close_down(self) -> None:
+        """Stop the running job, take what it kept, and save what was drawn."""
+        self.runner.close(_CLOSING_WAIT_S)
+        self.header.save_now()
+
+
+class _Closer:
+    """Stops a runner whose workbench is gone."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+
+    def __call__(self, *_: object) -> None:
+        self._runner.close(1.0, deliver=False)
+
+
+def next_page(session: Session, current: str) -> str:
+    """Title of the page that is useful next.
+
+    Parameters
+    ----------
+    session
+        The project: what it has decides.
+    current
+        Title of the page in front.
+    """
+    if not session.images:
+        return "Data"
+    if not any(session.annotations.get(name) for name in session.images):
+        return "Annotate"
+    if not session.checkpoints:
+        return "Train"
+    if not any(one.pruning for one in session.checkpoints.values()):
+        return "Prune"
+    order = list(PAGES)
+    return order[min(max(order.index(current), 3) + 1, len(order) - 1)]
