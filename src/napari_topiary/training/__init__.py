@@ -1,5 +1,6 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
+from napari_topiary.shaping import KeepShape, Shape, Shaper
 from napari_topiary.training.fit import fit
 from napari_topiary.training.material import propose_working_factor
 from napari_topiary.training.reports import (
@@ -8,7 +9,6 @@ from napari_topiary.training.reports import (
     Quality,
     TrainReport,
 )
-from napari_topiary.training.shaper import KeepShape, Shape, Shaper
 
 __all__ = [
     "KeepShape",

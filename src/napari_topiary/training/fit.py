@@ -17,6 +17,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
+from napari_topiary.shaping import KeepShape, Shape, Shaper
 from napari_topiary.training.material import prepare
 from napari_topiary.training.preview import preview
 from napari_topiary.training.record import Record
@@ -27,7 +28,6 @@ from napari_topiary.training.reports import (
     TrainReport,
 )
 from napari_topiary.training.schedule import Schedule
-from napari_topiary.training.shaper import KeepShape, Shape, Shaper
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
 

@@ -17,11 +17,11 @@ from napari_topiary.losses import training_loss
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.sampling import Batch, PatchSampler
+from napari_topiary.shaping import Shape, Shaper
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.reports import Quality
-from napari_topiary.training.shaper import Shape, Shaper
 from napari_topiary.types import Task
 
 logger = logging.getLogger(__name__)
