@@ -45,7 +45,9 @@ class Builder(Protocol):
 
     def __call__(
         self, sizes: Mapping[str, Any], in_channels: int, n_classes: int
-    ) -> Network: ...
+    ) -> Network:
+        """Build it with fresh weights."""
+        ...
 
 
 @dataclass(frozen=True)

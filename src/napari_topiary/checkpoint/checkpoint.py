@@ -1,0 +1,219 @@
+"""A trained network as a value: what it is, what it learned, where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_topiary.checkpoint import metadata, storage
+from napari_topiary.checkpoint.normalisation import Normalisation
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
+from napari_topiary.networks import build_network
+from napari_topiary.networks.base import Network
+from napari_topiary.types import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything that rebuilds a network and says how to use it. Never changed.
+
+    Parameters
+    ----------
+    network
+        Name of a registered network.
+    sizes
+        Of the unpruned network.
+    in_channels
+        Channels of the images: 1 grey, 3 colour.
+    task
+        Kind of answer and classes; the network has one map per class.
+    state
+        Parameter or buffer name -> tensor on the CPU, in the pruned shapes; weights
+        that are masked are zero.
+    widths
+        Layer name -> (outputs, inputs) where pruning made it narrower than `sizes`
+        say; empty for an unpruned network.
+    masks
+        Parameter name -> bool tensor of its shape, True = kept; empty if none.
+    normalisation
+        How intensities are brought to the network's range.
+    pixel_size_nm
+        nm per original pixel of the training images, None if unknown.
+    working_factor
+        Original pixels per pixel that the network sees.
+    unpruned_parameters
+        Weights before any pruning.
+    pruning
+        What was done, oldest first; JSON-able.
+    thresholds
+        Best on the hold-out: class -> probability, and one that is `common` to all.
+    metrics, annotations_summary, provenance
+        JSON-able: quality, what it was trained on, and how (name, seed, versions,
+        minutes, device, date, hash of the parent).
+    """
+
+    network: str
+    sizes: Mapping[str, Any]
+    in_channels: int
+    task: Task
+    state: Mapping[str, torch.Tensor]
+    widths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    pixel_size_nm: float | None = None
+    working_factor: float = 1.0
+    unpruned_parameters: int = 0
+    pruning: tuple[dict[str, Any], ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    annotations_summary: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the person called it; empty if nothing."""
+        return str(self.provenance.get("name") or "")
+
+    @cached_property
+    def parameters(self) -> int:
+        """Weights in the tensors, masked ones included, running statistics not."""
+        named = dict(self._blank().named_parameters())
+        return sum(t.numel() for name, t in self.state.items() if name in named)
+
+    @cached_property
+    def parameters_nonzero(self) -> int:
+        """Weights that are not masked."""
+        masked = sum(m.numel() - int(m.sum()) for m in self.masks.values())
+        return self.parameters - masked
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the unpruned network's weights that is gone, 0..1."""
+        return 1.0 - self.parameters_nonzero / max(1, self.unpruned_parameters)
+
+    @cached_property
+    def hash(self) -> str:
+        """Fingerprint of everything in the checkpoint, weights and words."""
+        digest = hashlib.sha256(metadata.encode(self).encode())
+        for name, array in sorted(storage.pack(self.state, self.masks).items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def file_bytes(self) -> int:
+        """Exact size of the file, without writing it."""
+        sizes = storage.packed_sizes(self.state, self.masks)
+        return storage.file_size(sizes, metadata.encode(self))
+
+    def build(self, device: torch.device | str = "cpu") -> Network:
+        """Rebuild the network, in evaluation mode; its tensors are its own.
+
+        Parameters
+        ----------
+        device
+            Where it is wanted.
+        """
+        network = self._blank()
+        own = network.state_dict()
+        if own.keys() != self.state.keys():
+            odd = sorted(own.keys() ^ self.state.keys())[0]
+            raise TopiaryError(
+                f"The weights do not belong to this {self.network}: {odd} is missing "
+                "or not part of it."
+            )
+        state = {
+            name: self._masked(name).to(device, own[name].dtype, copy=True)
+            for name in own
+        }
+        network.load_state_dict(state, assign=True)
+        tensors = [*network.parameters(), *network.buffers()]
+        if any(tensor.is_meta for tensor in tensors):  # buffers that are not saved
+            network = self._fresh()
+            network.load_state_dict(state)
+            network.to(device)
+        return network.eval()
+
+    def replaced(self, **changes: Any) -> Checkpoint:
+        """Return a copy with some fields replaced.
+
+        Parameters
+        ----------
+        **changes
+            Field name -> new value.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def save(self, path: Path | str) -> None:
+        """Write the file: beside first, then renamed, never half.
+
+        Parameters
+        ----------
+        path
+            Its name ends in `.safetensors`.
+        """
+        arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)
+        with writing(Path(path)) as beside:
+            storage.write(beside, arrays, text)
+
+    def _masked(self, name: str) -> torch.Tensor:
+        tensor, mask = self.state[name].detach(), self.masks.get(name)
+        return tensor if mask is None else tensor.masked_fill(~mask, 0.0)
+
+    def _blank(self) -> Network:
+        """Build the structure only: shapes without memory."""
+        with torch.device("meta"):
+            return self._fresh()
+
+    def _fresh(self) -> Network:
+        return build_network(
+            self.network,
+            self.sizes,
+            self.in_channels,
+            len(self.task.classes),
+            self.widths,
+        )
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint. Nothing in the file is executed, everything is checked.
+
+    Parameters
+    ----------
+    path
+        A file that `Checkpoint.save` wrote.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if the file is missing, damaged, from a newer version, or
+        does not fit together.
+    """
+    path = Path(path)
+    try:
+        with storage.opened(path) as stored:
+            fields = metadata.decode(stored.text)
+            wanted = _structure(Checkpoint(state={}, **fields))
+            state, masks = storage.unpack(stored, wanted)
+    except TopiaryError as error:
+        raise TopiaryError(f"{path.name} cannot be used: {error}") from error
+    return Checkpoint(state=state, masks=masks, **fields)
+
+
+def _structure(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Shapes of the tensors that a checkpoint needs, before any memory is taken."""
+    try:
+        return dict(checkpoint._blank().state_dict())
+    except TopiaryError:
+        raise
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise TopiaryError(
+            f"a {checkpoint.network} cannot be built from its description."
+        ) from error

@@ -1,0 +1,136 @@
+"""What all networks have in common: counting weights and work, changing widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from napari_topiary.networks.base import Network
+
+COUNTING_SIDE = 32
+"""Pixels of the image that multiplications are counted on, at least."""
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the weights of a network (running statistics are not weights).
+
+    Parameters
+    ----------
+    network
+        Any module.
+    """
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs_per_pixel(network: Network) -> float:
+    """Multiply-accumulates per pixel of the input.
+
+    Nothing is computed: shapes alone run through the network.
+
+    Parameters
+    ----------
+    network
+        On any device; left as it was found.
+    """
+    side = -(-COUNTING_SIDE // network.stride) * network.stride
+    macs = 0
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal macs
+        kernel = sum(p.numel() for n, p in module.named_parameters() if n == "weight")
+        linear = isinstance(module, nn.Linear)
+        applied = inputs[0] if isinstance(module, _ConvTransposeNd) else output
+        macs += kernel * (applied.numel() // applied.shape[-1 if linear else 1])
+
+    counted = [m for m in network.modules() if isinstance(m, _ConvNd | nn.Linear)]
+    hooks = [module.register_forward_hook(count) for module in counted]
+    shapes = {
+        name: torch.empty_like(tensor, device="meta")
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]
+    }
+    image = torch.empty(1, _in_channels(network), side, side, device="meta")
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(network, shapes, (image,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return macs / side**2
+
+
+def _in_channels(network: Network) -> int:
+    """Channels of the image: what the first convolution reads."""
+    for module in network.modules():
+        if isinstance(module, _ConvNd):
+            return module.in_channels
+    raise ValueError(f"{type(network).__name__} has no convolution.")
+
+
+def resize_layers(network: nn.Module, shapes: Mapping[str, tuple[int, int]]) -> None:
+    """Give layers other widths, in place; their values are zeros afterwards.
+
+    Parameters
+    ----------
+    network
+        Any module made of convolutions, linear layers and normalisations.
+    shapes
+        Layer name -> (outputs, inputs); for a normalisation both are its maps.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not exist or its width cannot be changed.
+    """
+    layers = dict(network.named_modules())
+    for name, (out, into) in shapes.items():
+        layer = layers.get(name)
+        if layer is None:
+            raise ValueError(f"The network has no layer called {name!r}.")
+        if isinstance(layer, _ConvNd):
+            _resize_convolution(name, layer, out, into)
+        elif isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = out, into
+            _replace(layer, {"weight": (out, into), "bias": (out,)})
+        elif isinstance(layer, _NormBase):
+            layer.num_features = out
+            names = ("weight", "bias", "running_mean", "running_var")
+            _replace(layer, dict.fromkeys(names, (out,)))
+        else:
+            raise ValueError(
+                f"The layer {name!r} is a {type(layer).__name__}: its width cannot "
+                "be changed."
+            )
+
+
+def _resize_convolution(name: str, layer: _ConvNd, out: int, into: int) -> None:
+    if layer.groups != 1:
+        depthwise = layer.groups == layer.in_channels == layer.out_channels
+        if not depthwise or out != into:
+            raise ValueError(
+                f"The grouped convolution {name!r} cannot have {out} outputs and "
+                f"{into} inputs."
+            )
+        layer.groups = out
+    layer.out_channels, layer.in_channels = out, into
+    fan = into // layer.groups
+    widths = (out, fan)
+    if isinstance(layer, _ConvTransposeNd):
+        widths = (into, out // layer.groups)
+    _replace(layer, {"weight": (*widths, *layer.kernel_size), "bias": (out,)})
+
+
+def _replace(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Put zeros of a new shape in the place of those tensors that the layer has."""
+    for name, shape in shapes.items():
+        old = getattr(layer, name, None)
+        if old is None:
+            continue
+        new = old.detach().new_zeros(shape)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, old.requires_grad)
+        setattr(layer, name, new)

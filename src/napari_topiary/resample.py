@@ -1,0 +1,143 @@
+"""Between an image's own pixels and the working grid that the network sees.
+
+One convention, used by every function here: pixel centres are at integers and both
+grids cover the same area, so that along an axis of `N` original and `n` working pixels
+working position `w` is original position `(w + 0.5) * N / n - 0.5`. `n` is a whole
+number, so `N / n` may differ a little from the factor that was asked for; coordinates
+use the true ratio of each axis, never the factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+
+from napari_topiary.errors import TopiaryError
+
+Shape = tuple[int, int]
+
+
+def working_shape(shape: Shape, factor: float) -> Shape:
+    """Size of the working grid of an image.
+
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    factor
+        Original pixels per working pixel; below 1 the working grid is finer.
+    """
+    if not (np.isfinite(factor) and factor > 0):
+        raise TopiaryError(
+            f"An image cannot be resized by a factor of {factor:g}: give a number "
+            "above 0."
+        )
+    return max(1, round(shape[0] / factor)), max(1, round(shape[1] / factor))
+
+
+def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    """Bring an image to the working grid, without aliasing.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+    factor
+        Original pixels per working pixel.
+
+    Returns
+    -------
+    ndarray
+        `(c, h, w)` float32.
+    """
+    return _resized(image, working_shape((image.shape[1], image.shape[2]), factor))
+
+
+def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
+    """Bring maps on the working grid back to the image's own pixels.
+
+    Parameters
+    ----------
+    probability
+        `(k, h, w)`.
+    shape
+        `(y, x)` of the image in pixels.
+
+    Returns
+    -------
+    ndarray
+        `(k, y, x)` float32; sums over k are kept.
+    """
+    return _resized(probability, shape)
+
+
+def working_to_original_coords(
+    coordinates: ArrayLike, shape: Shape, working: Shape
+) -> NDArray[np.float64]:
+    """Positions on the working grid -> positions in the image.
+
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x in working pixels.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
+
+    Returns
+    -------
+    ndarray
+        `(n, 2)` y, x in pixels of the image.
+    """
+    return _moved(coordinates, shape, working)
+
+
+def original_to_working_coords(
+    coordinates: ArrayLike, shape: Shape, working: Shape
+) -> NDArray[np.float64]:
+    """Positions in the image -> positions on the working grid.
+
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x in pixels of the image.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
+
+    Returns
+    -------
+    ndarray
+        `(n, 2)` y, x in working pixels.
+    """
+    return _moved(coordinates, working, shape)
+
+
+def _moved(coordinates: ArrayLike, target: Shape, source: Shape) -> NDArray[np.float64]:
+    positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
+    ratio = np.asarray(target, dtype=np.float64) / np.asarray(source)
+    moved: NDArray[np.float64] = (positions + 0.5) * ratio - 0.5
+    return moved
+
+
+def _resized(maps: NDArray[Any], size: Shape) -> NDArray[np.float32]:
+    """`(c, y, x)` -> `(c, *size)`: triangle filter as wide as the shrinking needs."""
+    values = np.ascontiguousarray(maps, dtype=np.float32)
+    if values.shape[1:] == tuple(size):
+        return values
+    with torch.inference_mode():
+        resized = F.interpolate(
+            torch.from_numpy(values)[None],
+            size=tuple(size),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        result: NDArray[np.float32] = resized[0].numpy()
+    return result

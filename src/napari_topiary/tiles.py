@@ -1,0 +1,246 @@
+"""Running a network over an image of any size, tile by tile.
+
+The answer does not depend on the tiles: it is what the network says about the whole
+image (repeated at its lower and right edge up to a multiple of the network's stride).
+To that end tiles start on the stride grid, are cut with as much context as an output
+pixel can see, and keep the image's own border where they touch it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
+from napari_topiary.errors import TopiaryError
+from napari_topiary.networks.base import Network
+from napari_topiary.types import Job, Progress, Stop
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_TILE = 32
+"""Tiles are not halved below this side, in pixels."""
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """What a network says about an image.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)` float32, sums to 1 over k; 0 where the network has not run.
+    done
+        `(y, x)` bool: where the network has run.
+    notes
+        Sentences for the user (stopped early, tile halved).
+    """
+
+    probability: NDArray[np.float32]
+    done: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A rectangle on the stride grid: `[top, bottom)` × `[left, right)`."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    @property
+    def side(self) -> int:
+        return max(self.bottom - self.top, self.right - self.left)
+
+    def split(self, tile: int, stride: int) -> Iterator[_Box]:
+        """Cut into boxes of about equal sides, none longer than a tile.
+
+        Equal ones, because a sliver at the edge would need as much context as a
+        whole tile.
+        """
+        for top, bottom in _pieces(self.top, self.bottom, tile, stride):
+            for left, right in _pieces(self.left, self.right, tile, stride):
+                yield _Box(top, bottom, left, right)
+
+    def grown(self, by: int, height: int, width: int) -> _Box:
+        """With context on every side, as far as there is any."""
+        return _Box(
+            max(0, self.top - by),
+            min(height, self.bottom + by),
+            max(0, self.left - by),
+            min(width, self.right + by),
+        )
+
+
+def infer(
+    network: Network,
+    image: NDArray[np.float32],
+    *,
+    tile: int = 512,
+    device: torch.device | str = "auto",
+    amp: bool = False,
+) -> Job[InferResult]:
+    """Run a network over an image.
+
+    Parameters
+    ----------
+    network
+        Any; it is moved to the device and runs in evaluation mode.
+    image
+        `(c, y, x)` float32, normalised, on the working grid.
+    tile
+        Longest side of what is computed at a time, context not counted, in pixels.
+    device
+        Where to compute.
+    amp
+        Compute in reduced precision where the device gains from it.
+
+    Yields
+    ------
+    Progress
+        After every tile, in pixels. `Stop` may be sent in.
+
+    Returns
+    -------
+    InferResult
+        On the same grid as `image`.
+
+    Raises
+    ------
+    TopiaryError
+        If even the smallest tile does not fit into the device's memory.
+    """
+    place = pick_device(device)
+    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = autocast_dtype(place) if amp else None
+    stride, context = network.stride, _up(network.halo, network.stride)
+    height, width = image.shape[1:]
+    whole = _Box(0, _up(height, stride), 0, _up(width, stride))
+    boxes = list(whole.split(max(tile, stride), stride))
+    probability: NDArray[np.float32] | None = None
+    done = np.zeros((height, width), dtype=bool)
+    notes: list[str] = []
+    begun, finished = time.perf_counter(), 0
+    while boxes:
+        box = boxes[0]
+        window = box.grown(context, whole.bottom, whole.right)
+        try:
+            maps = _run(network, _cut(image, window), place, dtype)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            boxes = _halved(boxes, stride, place)
+            notes[:] = [_halving_note(boxes[0].side)]
+            continue
+        del boxes[0]
+        if probability is None:
+            probability = np.zeros((maps.shape[0], height, width), dtype=np.float32)
+        bottom, right = min(box.bottom, height), min(box.right, width)
+        kept = np.s_[box.top : bottom, box.left : right]
+        inside = np.s_[
+            box.top - window.top : bottom - window.top,
+            box.left - window.left : right - window.left,
+        ]
+        probability[:, *kept] = maps[:, *inside]
+        done[kept] = True
+        finished += box.area
+        spent = time.perf_counter() - begun
+        message = yield Progress(
+            finished,
+            whole.area,
+            "Predicting",
+            eta_s=spent * (whole.area - finished) / finished,
+        )
+        if message is Stop and boxes:
+            share = done.mean()
+            notes.append(f"Stopped early: {share:.0%} of the image was predicted.")
+            break
+    if probability is None:
+        raise TopiaryError("The image is empty: it has no pixels.")
+    return InferResult(probability, done, tuple(notes))
+
+
+def _run(
+    network: Network,
+    image: NDArray[np.float32],
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> NDArray[np.float32]:
+    """Probabilities `(k, y, x)` of one tile.
+
+    The modes are entered and left here, never across a `yield`: they belong to the
+    thread, and whoever drives the job would run on in them.
+    """
+    was_training = network.training
+    if was_training:
+        network.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
+        ):
+            tensor = torch.from_numpy(image)[None]
+            tensor = tensor.to(device).contiguous(memory_format=torch.channels_last)
+            logits = network(tensor)[0]
+        result: NDArray[np.float32] = logits.float().softmax(dim=0).cpu().numpy()
+        return result
+    finally:
+        if was_training:
+            network.train()
+
+
+def _cut(image: NDArray[np.float32], box: _Box) -> NDArray[np.float32]:
+    """`(c, y, x)` of a box, which may reach beyond the image's lower right corner."""
+    height, width = image.shape[1:]
+    inside = image[:, box.top : box.bottom, box.left : box.right]
+    beyond = ((0, 0), (0, max(0, box.bottom - height)), (0, max(0, box.right - width)))
+    if any(after for _, after in beyond):
+        inside = np.pad(inside, beyond, mode="edge")
+    return np.ascontiguousarray(inside, dtype=np.float32)
+
+
+def _halved(boxes: list[_Box], stride: int, device: torch.device) -> list[_Box]:
+    """Cut what is left to do into smaller tiles."""
+    half = _up(boxes[0].side // 2, stride)
+    if half < SMALLEST_TILE or half >= boxes[0].side:
+        raise TopiaryError(
+            f"The memory of {device} is not enough even for a tile of "
+            f"{boxes[0].side} pixels: close other programs, choose another device, or "
+            "use a smaller network."
+        )
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    logger.warning("out of memory: tiles of %d px from here on", half)
+    return [piece for box in boxes for piece in box.split(half, stride)]
+
+
+def _halving_note(side: int) -> str:
+    return f"The device ran out of memory: smaller tiles of {side} pixels were used."
+
+
+def _pieces(start: int, end: int, tile: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Cut `[start, end)` on the stride grid into the fewest pieces <= tile."""
+    cells = (end - start) // stride
+    most = max(1, tile // stride)
+    count = math.ceil(cells / most)
+    edges = [start + stride * (cells * i // count) for i in range(count + 1)]
+    yield from pairwise(edges)
+
+
+def _up(size: int, stride: int) -> int:
+    """Round up to the stride grid."""
+    return -(-size // stride) * stride
