@@ -1,0 +1,32 @@
+"""Pruning: rank once, then any share of the weights is a cursor in that history."""
+
+from napari_topiary.pruning.criteria import Criterion, Subject, criteria
+from napari_topiary.pruning.filter_plan import FilterPlan
+from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning
+from napari_topiary.pruning.making import make_plan, plan_from_json
+from napari_topiary.pruning.measure import agreement, measure_speed
+from napari_topiary.pruning.oneshot import prune
+from napari_topiary.pruning.plan import PruningPlan
+from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
+from napari_topiary.pruning.recalibration import recalibrate
+from napari_topiary.pruning.weight_plan import WeightPlan
+
+__all__ = [
+    "ABOVE_RATIO",
+    "Criterion",
+    "FilterPlan",
+    "Form",
+    "GradualPruning",
+    "LayerKept",
+    "PlanStatistics",
+    "PruningPlan",
+    "Subject",
+    "WeightPlan",
+    "agreement",
+    "criteria",
+    "make_plan",
+    "measure_speed",
+    "plan_from_json",
+    "prune",
+    "recalibrate",
+]

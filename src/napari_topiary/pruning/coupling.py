@@ -1,0 +1,173 @@
+"""Which channels must go together; the only importer of torch_pruning.
+
+Cutting an output map of one layer takes an input from every layer that reads it: the
+next convolution, the other side of a skip connection, the batch normalisation between.
+torch_pruning finds these couplings by tracing the network once. What is kept of its
+answer is plain index arithmetic, so that any number of cuts after that is one slicing
+pass (see `surgery`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning
+from torch import nn
+
+from napari_topiary.networks.base import Network
+from napari_topiary.pruning.structure import (
+    ChannelGroup,
+    Coupling,
+    Cut,
+    LayerFacts,
+    LayerKind,
+)
+
+TRACE_SIDE = 32
+"""Pixels of the traced image's side, rounded up to the network's stride."""
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_NORM = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+"""Normalisations that treat every map alone; others (group, layer) mix maps, so that
+removing one changes the rest: their groups are left whole."""
+
+
+def build_coupling(network: Network, in_channels: int) -> Coupling:
+    """Trace a network once and say which channels go together.
+
+    Parameters
+    ----------
+    network
+        Left as it was found (mode and gradients included).
+    in_channels
+        Channels of the images it reads.
+    """
+    side = -(-TRACE_SIDE // network.stride) * network.stride
+    reference = next(network.parameters())
+    image = torch.zeros(1, in_channels, side, side, device=reference.device)
+    was_training = network.training
+    wanted = {p: p.requires_grad for p in network.parameters()}
+    calls: Counter[str] = Counter()
+    facts: dict[str, LayerFacts] = {}
+    hooks = [
+        module.register_forward_hook(_recorder(name, side * side, facts, calls))
+        for name, module in network.named_modules()
+        if _kind(module) is not None
+    ]
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            network.requires_grad_(True)  # torch_pruning follows the autograd graph
+            graph = torch_pruning.DependencyGraph().build_dependency(
+                network,
+                (image,),  # bare, it would be unpacked into images without a batch
+                unwrapped_parameters=[],  # fresh: its defaults are shared lists
+                customized_pruners={},
+                ignored_layers=[],
+                ignored_params=[],
+                verbose=False,
+            )
+            groups = _groups(graph, network, facts, calls)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, flag in wanted.items():
+            parameter.requires_grad_(flag)
+        network.train(was_training)
+    order = {name: index for index, name in enumerate(facts)}
+    total = sum(p.numel() for p in network.parameters())
+    known = sum(f.parameters(f.outputs, f.inputs) for f in facts.values())
+    return Coupling(
+        groups=tuple(sorted(groups, key=lambda group: order[group.name])),
+        layers=facts,
+        other_parameters=total - known,
+    )
+
+
+def _kind(module: nn.Module) -> LayerKind | None:
+    if isinstance(module, _CONVOLUTION):
+        if module.groups == 1:
+            return "transposed" if isinstance(module, _TRANSPOSED) else "conv"
+        alone = module.groups == module.in_channels == module.out_channels
+        return "depthwise" if alone else None
+    if isinstance(module, nn.Linear):
+        return "linear"
+    return "norm" if isinstance(module, _NORM) else None
+
+
+def _recorder(
+    name: str, pixels: int, facts: dict[str, LayerFacts], calls: Counter[str]
+) -> Any:
+    def record(
+        module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+    ) -> None:
+        calls[name] += 1
+        kind = _kind(module)
+        if kind is None or name in facts:
+            return
+        read = inputs[0]
+        weight = getattr(module, "weight", None)
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        axis = -1 if kind == "linear" else 1
+        outputs, width = output.shape[axis], read.shape[axis]
+        pairs = outputs * (1 if kind in ("norm", "depthwise") else width)
+        kernel = 0 if kind == "norm" or weight is None else weight.numel() // pairs
+        applied = read if kind == "transposed" else output
+        facts[name] = LayerFacts(
+            kind=kind,
+            outputs=outputs,
+            inputs=width,
+            kernel=kernel,
+            extra=(own - pairs * kernel) // outputs,
+            positions=applied.numel() / applied.shape[axis] / pixels,
+            resolution=output.numel() / outputs / pixels,
+        )
+
+    return record
+
+
+def _groups(
+    graph: Any, network: Network, facts: Mapping[str, LayerFacts], calls: Counter[str]
+) -> list[ChannelGroup]:
+    names = {module: name for name, module in network.named_modules()}
+    found = graph.get_all_groups(
+        ignored_layers=[network.get_submodule(network.output_layer)],
+        root_module_types=[*_CONVOLUTION, nn.Linear],
+    )
+    groups = []
+    for group in found:
+        cuts: list[Cut] = []
+        for item in group.items:
+            target = item.dep.target.module
+            if isinstance(target, nn.Parameter):
+                break  # a bare parameter: what it means is not known
+            name = names.get(target)
+            if name is None:
+                continue  # an operation without weights
+            if name not in facts or calls[name] != 1:
+                break  # mixes its maps, or is shared by several places
+            outward = graph.is_out_channel_pruning_fn(item.dep.handler)
+            single = facts[name].kind in ("norm", "depthwise")
+            cut = Cut(
+                layer=name,
+                side="out" if outward or single else "in",
+                roots=np.asarray(item.root_idxs, dtype=np.int64),
+                places=np.asarray(item.idxs, dtype=np.int64),
+            )
+            if not any(c.layer == name and c.side == cut.side for c in cuts):
+                cuts.append(cut)
+        else:
+            root = names[group[0].dep.target.module]
+            groups.append(ChannelGroup(root, facts[root].outputs, tuple(cuts)))
+    return groups

@@ -1,0 +1,68 @@
+"""The registry of criteria and what a criterion is given.
+
+A criterion is a function `score(subject) -> {name: scores}`. For filters the names are
+those of the coupled groups and the scores `(channels,)`; for weights the names are
+parameter names and the scores have the parameter's shape. The lowest goes first, ties
+by position. A criterion that finds an *order* (a greedy search, say) returns each
+channel's place in it as its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneKind
+from napari_topiary.pruning.structure import Coupling
+from napari_topiary.registry import Registry
+
+if TYPE_CHECKING:
+    from napari_topiary.io.dataset import Sample
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a criterion may look at.
+
+    Parameters
+    ----------
+    checkpoint
+        The network to be pruned; its state is float32 on the CPU.
+    coupling
+        Its groups and layers.
+    prunable
+        Names of the parameters whose single weights may go.
+    samples
+        Annotated images, for criteria that measure a loss; often none.
+    """
+
+    checkpoint: Checkpoint
+    coupling: Coupling
+    prunable: tuple[str, ...]
+    samples: Sequence[Sample] = ()
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """An entry of the registry.
+
+    Parameters
+    ----------
+    removes
+        Which kind of pruning it can rank for.
+    score
+        See the module's text.
+    needs_samples
+        Whether it cannot work without annotated images.
+    """
+
+    removes: PruneKind
+    score: Callable[[Subject], Mapping[str, torch.Tensor]]
+    needs_samples: bool = False
+
+
+criteria: Registry[Criterion] = Registry("criterion")

@@ -1,0 +1,15 @@
+"""Weights by their absolute value: small ones change the answer least."""
+
+from __future__ import annotations
+
+import torch
+
+from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
+
+
+def score(subject: Subject) -> dict[str, torch.Tensor]:
+    """Absolute value of every prunable weight, in the parameters' shapes."""
+    return {name: subject.checkpoint.state[name].abs() for name in subject.prunable}
+
+
+magnitude = criteria.register("magnitude")(Criterion("weights", score))

@@ -1,0 +1,156 @@
+"""From a checkpoint and a form to a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.networks.base import Network
+from napari_topiary.pruning.coupling import build_coupling
+from napari_topiary.pruning.criteria import Subject, criteria
+from napari_topiary.pruning.filter_order import filter_order
+from napari_topiary.pruning.filter_plan import FilterPlan
+from napari_topiary.pruning.plan import FORMAT, PruningPlan
+from napari_topiary.pruning.structure import Coupling
+from napari_topiary.pruning.weight_order import weight_places
+from napari_topiary.pruning.weight_plan import WeightPlan
+
+if TYPE_CHECKING:
+    from napari_topiary.io.dataset import Sample
+
+
+def make_plan(
+    checkpoint: Checkpoint,
+    config: PruneConfig | None = None,
+    *,
+    samples: Sequence[Sample] = (),
+) -> PruningPlan:
+    """Rank everything once; well under a second for criteria that read weights only.
+
+    Parameters
+    ----------
+    checkpoint
+        What to prune; pruned before or not.
+    config
+        Kind, criterion and scope.
+    samples
+        Annotated images, for criteria that measure a loss.
+    """
+    config = config or PruneConfig()
+    problem = config.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
+    criterion = criteria[config.criterion]
+    if criterion.removes != config.kind:
+        raise TopiaryError(
+            f"The criterion {config.criterion} ranks {criterion.removes}, not "
+            f"{config.kind}: choose another criterion or kind."
+        )
+    if criterion.needs_samples and not samples:
+        raise TopiaryError(
+            f"The criterion {config.criterion} measures the loss on annotated images "
+            "and there are none: annotate one, or choose another criterion."
+        )
+    network = checkpoint.build()
+    coupling = build_coupling(network, checkpoint.in_channels)
+    names = _prunable(network, coupling, include_output=config.include_output)
+    subject = Subject(checkpoint, coupling, names, samples)
+    scores = criterion.score(subject)
+    if config.kind == "filters":
+        steps = filter_order(coupling, scores, config.scope)
+        return FilterPlan(
+            checkpoint, config, network=network, coupling=coupling, steps=steps
+        )
+    scores = {name: scores[name] for name in names}
+    places, count = weight_places(scores, checkpoint.masks, config.scope)
+    return WeightPlan(
+        checkpoint,
+        config,
+        network=network,
+        coupling=coupling,
+        names=names,
+        places=places,
+        count=count,
+    )
+
+
+def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
+    """Read a plan that `PruningPlan.to_json` wrote for this checkpoint.
+
+    Parameters
+    ----------
+    text
+        The JSON form.
+    checkpoint
+        The same one that the plan was made for; its hash is compared.
+    """
+    try:
+        record = json.loads(text)
+        config = PruneConfig(**record["config"])
+        known = record["format"] == FORMAT
+        same = record["checkpoint"] == checkpoint.hash
+    except (ValueError, TypeError, KeyError) as error:
+        raise TopiaryError(f"This is not a pruning plan ({error}).") from error
+    if not known:
+        raise TopiaryError(
+            f"This pruning plan has format {record['format']}; this version reads "
+            f"{FORMAT}: make the plan again."
+        )
+    if not same:
+        raise TopiaryError(
+            "This pruning plan was made for another checkpoint: make a new plan."
+        )
+    if config.kind == "weights":
+        plan = make_plan(checkpoint, config)
+        if plan.to_json() != json.dumps(record):
+            raise TopiaryError("The weights now rank differently: make a new plan.")
+        return plan
+    network = checkpoint.build()
+    coupling = build_coupling(network, checkpoint.in_channels)
+    _check_steps(record, coupling)
+    steps = tuple((int(group), int(channel)) for group, channel in record["steps"])
+    return FilterPlan(
+        checkpoint, config, network=network, coupling=coupling, steps=steps
+    )
+
+
+def _prunable(
+    network: Network, coupling: Coupling, *, include_output: bool
+) -> tuple[str, ...]:
+    """Kernels; biases and normalisations stay dense."""
+    return tuple(
+        f"{name}.weight"
+        for name, facts in coupling.layers.items()
+        if facts.kind != "norm" and (include_output or name != network.output_layer)
+    )
+
+
+def _check_steps(record: dict[str, Any], coupling: Coupling) -> None:
+    """Refuse steps that this network does not have."""
+    sizes = [group.channels for group in coupling.groups]
+    steps = record.get("steps")
+    if (
+        record.get("groups") != [group.name for group in coupling.groups]
+        or not isinstance(steps, list)
+        or not all(_is_step(step, sizes) for step in steps)
+        or len({tuple(step) for step in steps}) != len(steps)
+        or any(
+            sum(group == number for group, _ in steps) >= size
+            for number, size in enumerate(sizes)
+        )
+    ):
+        raise TopiaryError("The pruning plan does not fit its network: make a new one.")
+
+
+def _is_step(step: object, sizes: Sequence[int]) -> bool:
+    return (
+        isinstance(step, list)
+        and len(step) == 2
+        and all(type(number) is int for number in step)
+        and 0 <= step[0] < len(sizes)
+        and 0 <= step[1] < sizes[step[0]]
+    )

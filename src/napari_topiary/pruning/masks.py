@@ -1,0 +1,50 @@
+"""Masks: parameter name -> bool tensor, True = kept. Nothing is hooked into modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+Masks = Mapping[str, torch.Tensor]
+
+
+def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:
+    """Turn masks round and put them beside the parameters they belong to.
+
+    Parameters
+    ----------
+    masks
+        True = kept.
+    network
+        Whose device and memory layout to follow.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor, True = removed.
+    """
+    parameters = dict(network.named_parameters())
+    removed = {}
+    for name, mask in masks.items():
+        # Same strides as the weights (channels_last, mostly): no slow mixed access.
+        twin = torch.empty_like(parameters[name], dtype=torch.bool)
+        removed[name] = twin.copy_(mask.logical_not())
+    return removed
+
+
+@torch.no_grad()
+def zero_removed(network: nn.Module, removed: Masks) -> None:
+    """Set removed weights to exactly zero, in place.
+
+    Parameters
+    ----------
+    network
+        Its parameters are changed.
+    removed
+        From `removed_weights`.
+    """
+    parameters = dict(network.named_parameters())
+    for name, gone in removed.items():
+        parameters[name].masked_fill_(gone, 0.0)

@@ -1,0 +1,95 @@
+"""Batch-normalisation statistics, re-estimated for a network that was pruned.
+
+Removing weights shifts every layer's outputs; the running mean and variance of the
+unpruned network are then wrong, and a pruned network looks far worse than it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.devices import pick_device
+from napari_topiary.io.dataset import Sample
+from napari_topiary.resample import to_working
+from napari_topiary.types import Job, Progress, Stop
+
+PASSES = 2
+"""Every image is seen this often, at different places."""
+SIDE = 256
+"""Largest side of the crops, in network pixels."""
+
+_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def recalibrate(
+    checkpoint: Checkpoint, samples: Sequence[Sample], *, seed: int = 0
+) -> Job[Checkpoint]:
+    """Re-estimate batch-normalisation statistics; weights do not change.
+
+    Parameters
+    ----------
+    checkpoint
+        Returned as it is when it has no batch normalisation.
+    samples
+        Images like those it was trained on; annotations are not needed.
+    seed
+        Of the crops.
+
+    Yields
+    ------
+    Progress
+        After every crop; a `Stop` sent in leaves the checkpoint as it was.
+    """
+    device = pick_device("auto")
+    network = checkpoint.build().to(device)
+    norms = [
+        m for m in network.modules() if isinstance(m, _NORM) and m.track_running_stats
+    ]
+    if not norms or not samples:
+        return checkpoint
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over everything that is seen
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    total = PASSES * len(samples)
+    for index in range(total):
+        crop = _crop(
+            checkpoint, samples[index % len(samples)], network.stride, generator
+        )
+        with torch.no_grad():
+            network(crop.to(device))
+        message = yield Progress(index + 1, total, "Re-estimating batch statistics")
+        if message is Stop:
+            return checkpoint
+    fresh = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    return dataclasses.replace(checkpoint, state={**checkpoint.state, **fresh})
+
+
+def _crop(
+    checkpoint: Checkpoint,
+    sample: Sample,
+    stride: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Cut a random piece `(1, c, y, x)` as the network sees images."""
+    factor = checkpoint.working_factor
+    if sample.scale is not None and checkpoint.pixel_size_nm is not None:
+        factor *= checkpoint.pixel_size_nm / sample.scale
+    normalised = checkpoint.normalisation.apply(sample.image)
+    image = torch.from_numpy(to_working(normalised, factor))
+    for axis in (1, 2):
+        length = image.shape[axis]
+        side = max(stride, min(SIDE, length) // stride * stride)
+        if length < side:
+            missing = [0, 0] * (2 - axis) + [0, side - length]
+            image = nn.functional.pad(image, missing)
+        room = image.shape[axis] - side
+        start = int(torch.randint(room + 1, (1,), generator=generator))
+        image = image.narrow(axis, start, side)
+    return image[None]

@@ -1,0 +1,182 @@
+"""Cutting tensors to the channels that stay: one slicing pass, whatever the cut."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from napari_topiary.networks.base import Network
+from napari_topiary.pruning.structure import Coupling, LayerFacts
+
+Kept = Sequence[NDArray[np.bool_]]
+"""One `(channels,)` bool array per group of a coupling, True = stays."""
+
+
+@dataclass(frozen=True)
+class Indices:
+    """What stays of one layer; None = all of it.
+
+    Parameters
+    ----------
+    out, into
+        `(n,)` int64: kept outputs and kept inputs, ascending.
+    """
+
+    out: torch.Tensor | None = None
+    into: torch.Tensor | None = None
+
+
+def kept_indices(coupling: Coupling, kept: Kept) -> dict[str, Indices]:
+    """Translate kept channels of groups to kept indices of layers.
+
+    Parameters
+    ----------
+    coupling
+        Of the network to cut.
+    kept
+        What stays of each group.
+
+    Returns
+    -------
+    dict
+        Only layers that lose something.
+    """
+    stays: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for group, mask in zip(coupling.groups, kept, strict=True):
+        if mask.all():
+            continue
+        for cut in group.cuts:
+            facts = coupling.layers[cut.layer]
+            width = facts.outputs if cut.side == "out" else facts.inputs
+            layer = stays.setdefault((cut.layer, cut.side), np.ones(width, bool))
+            layer[cut.places[~mask[cut.roots]]] = False
+    indices: dict[str, Indices] = {}
+    for layer_name in {name for name, _ in stays}:
+        out, into = (
+            None
+            if (found := stays.get((layer_name, side))) is None
+            else torch.from_numpy(np.flatnonzero(found))
+            for side in ("out", "in")
+        )
+        indices[layer_name] = Indices(out, into)
+    return indices
+
+
+def layer_widths(
+    coupling: Coupling, indices: Mapping[str, Indices]
+) -> dict[str, tuple[int, int]]:
+    """Return (outputs, inputs) of every layer that loses something."""
+    widths = {}
+    for name, index in indices.items():
+        facts = coupling.layers[name]
+        out = facts.outputs if index.out is None else len(index.out)
+        into = facts.inputs if index.into is None else len(index.into)
+        single = facts.kind in ("norm", "depthwise")
+        widths[name] = (out, out if single else into)
+    return widths
+
+
+def slice_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    coupling: Coupling,
+    indices: Mapping[str, Indices],
+) -> dict[str, torch.Tensor]:
+    """Cut every tensor to what stays; untouched ones are passed on, not copied.
+
+    Parameters
+    ----------
+    tensors
+        Parameters, buffers, masks or optimizer state by parameter name.
+    coupling
+        Of the network the tensors belong to.
+    indices
+        From `kept_indices`.
+    """
+    result = {}
+    for name, tensor in tensors.items():
+        layer, _, leaf = name.rpartition(".")
+        index = indices.get(layer)
+        result[name] = (
+            tensor
+            if index is None
+            else slice_tensor(tensor, leaf, coupling.layers[layer], index)
+        )
+    return result
+
+
+def slice_tensor(
+    tensor: torch.Tensor, leaf: str, facts: LayerFacts, index: Indices
+) -> torch.Tensor:
+    """Cut one tensor of a layer.
+
+    Parameters
+    ----------
+    tensor
+        `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
+    leaf
+        Its name inside the layer (weight, bias, running_mean...).
+    facts
+        The layer's.
+    index
+        What stays.
+    """
+    if tensor.dim() == 0:
+        return tensor  # a counter
+    out_axis, in_axis = (1, 0) if facts.kind == "transposed" else (0, 1)
+    if leaf != "weight" or facts.kind == "norm":
+        out_axis, in_axis = 0, -1
+    if index.out is not None:
+        tensor = tensor.index_select(out_axis, index.out.to(tensor.device))
+    if index.into is not None and in_axis >= 0 and facts.kind != "depthwise":
+        tensor = tensor.index_select(in_axis, index.into.to(tensor.device))
+    return tensor
+
+
+def network_like(
+    network: Network,
+    tensors: Mapping[str, torch.Tensor],
+    widths: Mapping[str, tuple[int, int]],
+) -> Network:
+    """Copy a network's structure around other tensors.
+
+    Nothing is initialised and no tensor of `network` is copied, which is what makes
+    a slider position cheap.
+
+    Parameters
+    ----------
+    network
+        The structure to copy; left alone.
+    tensors
+        Every parameter and buffer by name, in the new shapes.
+    widths
+        Layer name -> (outputs, inputs) of layers whose width is new.
+    """
+    memo: dict[int, torch.Tensor] = {}
+    for name, parameter in network.named_parameters():
+        memo[id(parameter)] = nn.Parameter(tensors[name], parameter.requires_grad)
+    for name, buffer in network.named_buffers():
+        memo[id(buffer)] = tensors[name]
+    twin = copy.deepcopy(network, memo)
+    set_widths(twin, widths)
+    return twin
+
+
+def set_widths(network: Network, widths: Mapping[str, tuple[int, int]]) -> None:
+    """Tell layers their new widths (the tensors are already cut)."""
+    for name, (outputs, inputs) in widths.items():
+        layer = network.get_submodule(name)
+        if isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = outputs, inputs
+        elif isinstance(layer, _ConvNd):
+            layer.groups = 1 if layer.groups == 1 else outputs
+            layer.out_channels, layer.in_channels = outputs, inputs
+        elif isinstance(layer, _NormBase):
+            layer.num_features = outputs
