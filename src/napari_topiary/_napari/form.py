@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
+from decimal import Decimal
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from magicgui.widgets import create_widget
@@ -86,19 +88,23 @@ class Form(QWidget):
     ) -> None:
         kind, options = _split(hint, options)
         value = getattr(self._config, name)
-        if _is_optional(kind):
+        optional = _is_optional(kind)
+        if optional:
             kind = _without_none(kind)
-            if kind in (int, float):
-                # One step below the lowest number stands for None.
-                step = options.setdefault("step", 1 if kind is int else 0.05)
-                nothing = options.get("min", 0) - step
-                options["min"] = nothing
-                options.setdefault("max", 1e6)
-                self._optional[name] = nothing
-                value = nothing if value is None else value
+        if kind is float:
+            options.setdefault("step", _step(value, options))
+        if optional and kind in (int, float):
+            # One step below the lowest number stands for None.
+            nothing = options.get("min", 0) - options.setdefault("step", 1)
+            options["min"] = self._optional[name] = nothing
+            options.setdefault("max", 1e6)
+            value = nothing if value is None else value
         widget = create_widget(
             value=value, annotation=kind, name=name, options=options or {}
         )
+        if kind is float and hasattr(widget.native, "setDecimals"):
+            widget.native.setDecimals(_decimals(value, *options.values()))
+            widget.value = value
         if name in self._optional:
             widget.native.setSpecialValueText(AUTOMATIC)
         self._fit(widget.native)
@@ -238,6 +244,23 @@ class Form(QWidget):
 
 
 _NOTHING = object()
+
+
+def _step(value: float | None, options: Mapping[str, Any]) -> float:
+    """Step of a field: the power of ten of its value, fine enough for its range."""
+    if not value:
+        value = (options.get("max", 1.0) - options.get("min", 0.0)) / 20
+    return float(10 ** math.floor(math.log10(abs(value)) - 1e-9))
+
+
+def _decimals(*numbers: object) -> int:
+    """Decimals that show all of these numbers exactly (at most 8)."""
+    exponents = [
+        -int(Decimal(repr(one)).normalize().as_tuple().exponent)
+        for one in numbers
+        if isinstance(one, float) and math.isfinite(one)
+    ]
+    return min(8, max(0, *exponents))
 
 
 def _split(hint: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
