@@ -1,0 +1,31 @@
+"""Running a network over an image, and reading its answer.
+
+The two are separate steps: thresholds, spacing and sizes are moved live, without the
+network.
+"""
+
+from napari_topiary.prediction.predict import predict
+from napari_topiary.prediction.reading import (
+    interpret,
+    line_classes,
+    reinterpret,
+    thresholds_for,
+    working_radii,
+)
+from napari_topiary.prediction.suitability import (
+    as_channels,
+    checked_image,
+    working_factor_for,
+)
+
+__all__ = [
+    "as_channels",
+    "checked_image",
+    "interpret",
+    "line_classes",
+    "predict",
+    "reinterpret",
+    "thresholds_for",
+    "working_factor_for",
+    "working_radii",
+]

@@ -1,0 +1,152 @@
+"""Whether an image suits a network, and what has to be done to make it suit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.errors import TopiaryError
+
+SAME_PIXEL_SIZE = 0.02
+"""Pixel sizes that differ by less than this share count as the same."""
+COARSEST_IMAGE = 10.0
+"""An image may be this many times coarser than what the network sees."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the grey of a colour image."""
+
+
+def checked_image(
+    image: NDArray[Any], checkpoint: Checkpoint
+) -> tuple[NDArray[Any], list[str]]:
+    """Return the image as `(c, y, x)` with notes, or raise with a sentence."""
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[None]
+    sentence = _image_problem(image, checkpoint.in_channels)
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    notes = []
+    known = np.isfinite(image)
+    missing = image.size - int(np.count_nonzero(known))
+    if missing == image.size:
+        raise TopiaryError("The image holds no numbers, only NaN: load another one.")
+    if missing:
+        notes.append(
+            f"{missing} pixels are not numbers (NaN): they count as the image's mean."
+        )
+    low, high = image[known].min(), image[known].max()
+    if low == high:
+        raise TopiaryError(
+            f"Every pixel of the image has the value {low:g}: there is nothing to "
+            "find. Check that it was saved and loaded as it should be."
+        )
+    return image, notes
+
+
+def working_factor_for(
+    checkpoint: Checkpoint, scale: float | None
+) -> tuple[float, list[str]]:
+    """How much an image is shrunk for a network, and what to tell the user about it.
+
+    Parameters
+    ----------
+    checkpoint
+        Knows the pixel size that the network sees.
+    scale
+        nm per pixel of the image, None if unknown.
+
+    Returns
+    -------
+    tuple
+        Pixels of the image per working pixel, and sentences.
+    """
+    trained, factor = checkpoint.pixel_size_nm, checkpoint.working_factor
+    if trained is None:
+        return factor, []
+    if scale is None:
+        return factor, [
+            "The pixel size of this image is not known: it was taken to be that of "
+            f"the training images, {trained:.4g} nm."
+        ]
+    own = factor * trained / scale
+    if own * COARSEST_IMAGE < 1:
+        raise TopiaryError(
+            f"This image has {scale:.4g} nm per pixel, but the network looks at "
+            f"{trained * factor:.4g} nm per pixel: it is too coarse to show what was "
+            "learned. Check the pixel size, or train on images like this one."
+        )
+    if abs(scale / trained - 1) <= SAME_PIXEL_SIZE:
+        return own, []
+    return own, [
+        f"The image was rescaled: it has {scale:.4g} nm per pixel, the network was "
+        f"trained on images with {trained:.4g} nm per pixel."
+    ]
+
+
+def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
+    """Make a colour image grey, or a grey one colour.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: 1 channel, or 3 (a fourth, transparency, is dropped).
+    n
+        Channels wanted: 1 or 3.
+
+    Returns
+    -------
+    ndarray
+        `(n, y, x)`, same dtype.
+    """
+    channels = image.shape[0]
+    if channels == n:
+        return image
+    if n == 3 and channels == 1:
+        return np.repeat(image, 3, axis=0)
+    if n == 3 and channels == 4:
+        return image[:3]
+    if n == 1 and channels in (3, 4):
+        grey = np.tensordot(np.array(LUMINANCE), image[:3].astype(np.float64), axes=1)
+        if np.issubdtype(image.dtype, np.integer):
+            grey = np.rint(grey)
+        return grey[None].astype(image.dtype)
+    raise TopiaryError(
+        f"An image with {channels} channels cannot be made into one with {n}: choose "
+        "one channel, or combine them first."
+    )
+
+
+def _image_problem(image: NDArray[Any], wanted: int) -> str | None:
+    if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
+        return f"The image holds {image.dtype} values, not numbers: load it anew."
+    if np.iscomplexobj(image):
+        return "The image holds complex numbers: show its magnitude, and predict that."
+    if image.ndim != 3:
+        return (
+            f"The image has {image.ndim} dimensions: choose one 2-D image, or go "
+            "through a stack slice by slice."
+        )
+    if image.size == 0:
+        return "The image is empty: it has no pixels."
+    channels = image.shape[0]
+    if channels == wanted:
+        return None
+    kinds = {1: "grey", 3: "colour"}
+    if channels in (1, 3, 4) and wanted in kinds:
+        return (
+            f"The image is {'grey' if channels == 1 else 'colour'} and the network "
+            f"was trained on {kinds[wanted]} images: convert the image to "
+            f"{kinds[wanted]} first, or train on images like this one."
+        )
+    if image.shape[2] in (3, 4):
+        return (
+            "The image has its colours in the last axis: give it as channels, height, "
+            "width."
+        )
+    return (
+        f"The image is a stack of {channels} slices, or has as many channels; the "
+        f"network takes {wanted}: predict it slice by slice."
+    )
