@@ -20,7 +20,15 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 FLOORS = (
     ("types", "registry", "config", "errors"),
     ("io", "annotations"),
-    ("networks", "losses", "sampling", "augmentation", "devices", "resample"),
+    (
+        "networks",
+        "losses",
+        "sampling",
+        "augmentation",
+        "shaping",
+        "devices",
+        "resample",
+    ),
     ("checkpoint", "tiles", "instances", "metrics"),
     ("training", "pruning", "prediction", "comparison"),
     ("evaluation", "session", "story", "cli"),

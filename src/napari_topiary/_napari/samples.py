@@ -4,47 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from napari_topiary.io.dataset import Sample
+from napari_topiary._napari.layers import AXES, displayed
 from napari_topiary.io.samples import sample_dataset
 
 LayerData = tuple[Any, dict[str, Any], str]
-
-
-def image_layer_data(sample: Sample, **metadata: object) -> LayerData:
-    """Turn the image of a sample into what napari adds as a layer.
-
-    Parameters
-    ----------
-    sample
-        Image `(c, y, x)`; three channels become a colour image, one a grey one.
-    **metadata
-        Kept in the layer's metadata.
-    """
-    image = np.asarray(sample.image)
-    rgb = image.shape[0] == 3 and image.dtype == np.uint8
-    step, unit = (1.0, "pixel") if sample.scale is None else (sample.scale, "nm")
-    visual = {
-        "name": sample.name,
-        "scale": (step, step),
-        "units": (unit, unit),
-        "axis_labels": ("y", "x"),
-        "metadata": metadata,
-    }
-    if rgb:
-        return np.moveaxis(image, 0, -1), {**visual, "rgb": True}, "image"
-    return image[0], {**visual, "colormap": "gray"}, "image"
 
 
 def _layers(dataset_name: str) -> list[LayerData]:
     """First training image of a sample set and what is known about it."""
     dataset = sample_dataset(dataset_name)
     sample = dataset.part("train")[0]
-    image = image_layer_data(sample, topiary_sample=dataset_name)
-    layers = [image]
-    for annotation in sample.annotations:
-        layers.append(annotation.to_layer_data(sample.name, dataset.task, sample.scale))
+    step, unit = (1.0, "pixel") if sample.scale is None else (sample.scale, "nm")
+    # The same on every layer: mixed units make napari drop the units of all.
+    shared = {
+        "scale": (step, step),
+        "units": (unit, unit),
+        "axis_labels": AXES,
+        "metadata": {"topiary_sample": dataset_name, "topiary_image": sample.name},
+    }
+    pixels, is_rgb = displayed(sample.image)
+    layers: list[LayerData] = [
+        (pixels, {"name": sample.name, "rgb": is_rgb, **shared}, "image")
+    ]
+    for drawn in sample.annotations:
+        name = f"{sample.name} {drawn.kind}"
+        data, meta, kind = drawn.to_layer_data(name, dataset.task, sample.scale)
+        layers.append((data, {**meta, "name": name, **shared}, kind))
     return layers
 
 
