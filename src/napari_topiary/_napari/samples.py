@@ -20,16 +20,21 @@ def _layers(dataset_name: str) -> list[LayerData]:
         "scale": (step, step),
         "units": (unit, unit),
         "axis_labels": AXES,
-        "metadata": {"topiary_sample": dataset_name, "topiary_image": sample.name},
     }
+    origin = {"topiary_sample": dataset_name, "topiary_image": sample.name}
     pixels, is_rgb = displayed(sample.image)
     layers: list[LayerData] = [
-        (pixels, {"name": sample.name, "rgb": is_rgb, **shared}, "image")
+        (
+            pixels,
+            {"name": sample.name, "rgb": is_rgb, "metadata": dict(origin), **shared},
+            "image",
+        )
     ]
     for drawn in sample.annotations:
         name = f"{sample.name} {drawn.kind}"
         data, meta, kind = drawn.to_layer_data(name, dataset.task, sample.scale)
-        layers.append((data, {**meta, "name": name, **shared}, kind))
+        notes = {**meta.get("metadata", {}), **origin}
+        layers.append((data, {**meta, "name": name, "metadata": notes, **shared}, kind))
     return layers
 
 
