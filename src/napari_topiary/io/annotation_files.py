@@ -1,0 +1,106 @@
+"""The annotations of one image as files in a dataset folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_topiary.annotations import Labels, Table, annotation_kinds
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.images import read_labels, readable_suffixes, write_image
+from napari_topiary.io.tables import read_table, write_table
+from napari_topiary.types import Task
+
+
+def read_annotations(
+    folder: str | os.PathLike[str], name: str, *, task: Task
+) -> tuple[Any, ...]:
+    """Read everything that is drawn on one image.
+
+    Parameters
+    ----------
+    folder
+        The dataset folder.
+    name
+        Name of the image.
+    task
+        Kind of labels, and the class of things whose table does not name any (possible
+        only if there is just one).
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that starts with the file.
+    """
+    found = []
+    for kind in annotation_kinds:
+        path = _file_of(Path(folder) / kind, name)
+        if path is not None:
+            try:
+                found.append(_read(path, kind, task))
+            except TopiaryError as error:
+                raise TopiaryError(f"{kind}/{path.name}: {error}") from error
+    return tuple(found)
+
+
+def write_annotations(
+    folder: str | os.PathLike[str], name: str, annotations: Iterable[Any]
+) -> None:
+    """Write everything that is drawn on one image; kinds no longer there are removed.
+
+    Parameters
+    ----------
+    folder
+        The dataset folder.
+    name
+        Name of the image.
+    annotations
+        At most one of each kind. An empty one is written too: a table without rows says
+        that a person has looked and found nothing.
+    """
+    by_kind = {annotation.kind: annotation for annotation in annotations}
+    for kind in annotation_kinds:
+        home = Path(folder) / kind
+        old = _file_of(home, name)
+        annotation = by_kind.get(kind)
+        new = None
+        if annotation is not None and annotation.storage == "table":
+            new = home / f"{name}.csv"
+            write_table(new, annotation.to_table())
+        elif annotation is not None:
+            new = home / f"{name}.tif"
+            write_image(new, _compact(annotation.labels))
+        if old is not None and old != new:
+            old.unlink()
+
+
+def _read(path: Path, kind: str, task: Task) -> Any:
+    if annotation_kinds[kind].storage == "image":
+        return Labels(read_labels(path), instances=task.kind == "instances")
+    table: Table = read_table(path)
+    if kind != "regions" and "class" not in table and len(task.classes) == 2:
+        rows = len(next(iter(table.values()), []))
+        table["class"] = [task.classes[1]] * rows
+    return annotation_kinds[kind].from_table(table)
+
+
+def _file_of(folder: Path, name: str) -> Path | None:
+    suffixes = (".csv", *readable_suffixes())
+    for suffix in suffixes:
+        path = folder / f"{name}{suffix}"
+        if path.exists():
+            return path
+    return None
+
+
+def _compact(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Labels in the smallest type that other programs read."""
+    highest = int(labels.max()) if labels.size else 0
+    for dtype in (np.uint8, np.uint16):
+        if highest <= np.iinfo(dtype).max:
+            return labels.astype(dtype)
+    return labels.astype(np.uint32)

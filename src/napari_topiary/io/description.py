@@ -1,0 +1,190 @@
+"""`dataset.json`: what a dataset is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import BACKGROUND, Task, TaskKind
+
+DESCRIPTION = "dataset.json"
+_KINDS: tuple[str, ...] = get_args(TaskKind)
+
+
+@dataclass(frozen=True)
+class Description:
+    """The content of `dataset.json`.
+
+    Parameters
+    ----------
+    name
+        Name of the dataset.
+    task
+        Kind of answer, classes and radii.
+    split
+        Names of the samples in each part; empty = all are for training.
+    scale
+        nm per pixel of all images, None if unknown.
+    """
+
+    name: str
+    task: Task
+    split: dict[str, tuple[str, ...]]
+    scale: float | None
+
+    def updated(self, path: Path) -> dict[str, Any]:
+        """Return the file's new content, with the keys of others that are in it.
+
+        Parameters
+        ----------
+        path
+            The file, which need not exist.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            content = {}
+        content = content if isinstance(content, dict) else {}
+        for key in ("radius_nm", "radius_px", "split"):
+            content.pop(key, None)
+        content |= {
+            "name": self.name,
+            "task": self.task.kind,
+            "pixel_size_nm": self.scale,
+            "classes": list(self.task.classes),
+        }
+        if self.task.radius_nm:
+            content["radius_nm"] = dict(self.task.radius_nm)
+        if self.task.radius_px:
+            content["radius_px"] = dict(self.task.radius_px)
+        if self.split:
+            content["split"] = {part: list(s) for part, s in self.split.items()}
+        return content
+
+
+def parse_description(root: Path) -> Description:
+    """Read `dataset.json`; keys that are not known are left alone.
+
+    Parameters
+    ----------
+    root
+        The dataset folder.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for whatever is wrong with it.
+    """
+    content = _content(root)
+    where = f"{root.name}/{DESCRIPTION}"
+    kind = content.get("task")
+    if kind not in _KINDS:
+        given = "no task is given" if kind is None else f"the task is {kind!r}"
+        raise TopiaryError(
+            f"{where}: {given}, but it must be one of {', '.join(_KINDS)}."
+        )
+    classes = content.get("classes")
+    if not isinstance(classes, list) or not all(
+        isinstance(name, str) and name for name in classes
+    ):
+        raise TopiaryError(
+            f'{where}: "classes" must be a list of names, for instance '
+            f'["{BACKGROUND}", "virus"].'
+        )
+    if not classes or classes[0] != BACKGROUND:
+        raise TopiaryError(
+            f'{where}: the first class must be "{BACKGROUND}", but the classes are '
+            f"{', '.join(classes) or 'none'}: put {BACKGROUND} in front."
+        )
+    if len(set(classes)) != len(classes):
+        raise TopiaryError(f"{where}: a class is listed twice: give each one once.")
+    return Description(
+        name=str(content.get("name") or root.name),
+        task=Task(
+            kind,
+            tuple(classes),
+            radius_nm=_radii(content, "radius_nm", classes, where),
+            radius_px=_radii(content, "radius_px", classes, where),
+        ),
+        split=_split(content, where),
+        scale=_scale(content, where),
+    )
+
+
+def _content(root: Path) -> dict[str, Any]:
+    if not root.is_dir():
+        raise TopiaryError(
+            f"There is no dataset folder {root}: give a folder that holds {DESCRIPTION}."
+        )
+    path = root / DESCRIPTION
+    if not path.is_file():
+        raise TopiaryError(
+            f"{root} is not a dataset: it has no {DESCRIPTION}; give the folder that "
+            "holds it, or save the images as a project first."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise TopiaryError(
+            f"{root.name}/{DESCRIPTION} cannot be read ({error}): correct it."
+        ) from error
+    if not isinstance(content, dict):
+        raise TopiaryError(
+            f'{root.name}/{DESCRIPTION} must hold one object with "name", "task" and '
+            '"classes".'
+        )
+    return content
+
+
+def _scale(content: Mapping[str, Any], where: str) -> float | None:
+    scale = content.get("pixel_size_nm")
+    if scale is None:
+        return None
+    if not _is_positive(scale):
+        raise TopiaryError(
+            f'{where}: "pixel_size_nm" is {scale!r}, but it must be a number above 0, or '
+            "null where it is unknown."
+        )
+    return float(scale)
+
+
+def _radii(
+    content: Mapping[str, Any], key: str, classes: list[str], where: str
+) -> dict[str, float]:
+    radii = content.get(key) or {}
+    if _is_positive(radii):  # one number for every class
+        radii = dict.fromkeys(classes[1:], radii)
+    if not isinstance(radii, dict) or not all(map(_is_positive, radii.values())):
+        raise TopiaryError(
+            f'{where}: "{key}" must give a number above 0 for each class, for instance '
+            f'{{"{classes[-1]}": 40}}.'
+        )
+    unknown = sorted(set(radii) - set(classes))
+    if unknown:
+        raise TopiaryError(
+            f'{where}: "{key}" names {unknown[0]!r}, but the classes are '
+            f"{', '.join(classes)}: correct the name."
+        )
+    return {name: float(radius) for name, radius in radii.items()}
+
+
+def _split(content: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    split = content.get("split") or {}
+    if not isinstance(split, dict) or not all(
+        isinstance(stems, list) and all(isinstance(stem, str) for stem in stems)
+        for stems in split.values()
+    ):
+        raise TopiaryError(
+            f'{where}: "split" must give a list of image names for each part, for '
+            'instance {"train": ["a", "b"], "val": ["c"]}.'
+        )
+    return {part: tuple(stems) for part, stems in split.items()}
+
+
+def _is_positive(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 < float(value) < float("inf")  # type: ignore[arg-type]

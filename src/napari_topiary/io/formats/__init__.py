@@ -1,0 +1,16 @@
+"""One file per family of image formats; every module in this folder is loaded."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from napari_topiary.io.formats.base import (
+    ImageFormat,
+    RawImage,
+    image_formats,
+    square_pixels,
+)
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["ImageFormat", "RawImage", "image_formats", "square_pixels"]

@@ -1,0 +1,268 @@
+"""Images as `(c, y, x)` with their pixel size, from and to any known format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
+from napari_topiary.io.formats import ImageFormat, RawImage, image_formats
+from napari_topiary.types import Image, LabelImage
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image from a file.
+
+    Parameters
+    ----------
+    data
+        `(c, y, x)` in the file's own number type: one channel for grey, three for
+        colour; transparency is dropped.
+    scale
+        nm per pixel, None if the file does not say.
+    notes
+        Sentences for the user.
+    """
+
+    data: Image
+    scale: float | None
+    notes: tuple[str, ...] = ()
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """File name endings that can be read, with the dot."""
+    return tuple(
+        sorted({s for name in image_formats for s in image_formats[name].suffixes})
+    )
+
+
+def read_image(path: str | os.PathLike[str]) -> LoadedImage:
+    """Read a 2-D image.
+
+    Parameters
+    ----------
+    path
+        An image file, or a folder that is a zarr array.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it is missing, unreadable, empty, or a stack.
+    """
+    raw = _read(Path(path))
+    data, axes = _channels_first(raw)
+    if len(axes) > 3:
+        steps = " x ".join(str(n) for n in data.shape[:-3])
+        raise TopiaryError(
+            f"{Path(path).name} is a stack of {steps} images; networks here look at one "
+            "image at a time: open it slice-wise, as single 2-D images."
+        )
+    return LoadedImage(_without_copies(data), raw.scale, raw.notes)
+
+
+def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
+    """Read a stack slice by slice, in the order of the file; a 2-D image is one slice.
+
+    Parameters
+    ----------
+    path
+        As for `read_image`.
+    """
+    raw = _read(Path(path))
+    data, _ = _channels_first(raw)
+    for image in data.reshape(-1, *data.shape[-3:]):
+        yield LoadedImage(_without_copies(image), raw.scale, raw.notes)
+
+
+def read_labels(path: str | os.PathLike[str]) -> LabelImage:
+    """Read a label image.
+
+    Parameters
+    ----------
+    path
+        A 2-D image file of whole numbers.
+
+    Returns
+    -------
+    LabelImage
+        `(y, x)`.
+    """
+    image = read_image(path).data
+    if image.shape[0] != 1:
+        raise TopiaryError(
+            f"{Path(path).name} is a colour picture, not a label image: save the "
+            "numbers of the labels (0, 1, 2, ...) in one channel."
+        )
+    labels: LabelImage = image[0]
+    return labels
+
+
+def to_grey(image: Image) -> Image:
+    """Turn colour into grey by brightness; grey stays as it is.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`; three channels are red, green and blue.
+
+    Returns
+    -------
+    Image
+        `(1, y, x)` of the same number type.
+    """
+    if image.shape[0] == 1:
+        return image
+    weights = np.array([0.2125, 0.7154, 0.0721])
+    if image.shape[0] != 3:
+        weights = np.full(image.shape[0], 1 / image.shape[0])
+    grey = np.tensordot(weights, image.astype(np.float64), axes=1)[None]
+    whole = np.issubdtype(image.dtype, np.integer)
+    converted: Image = (np.rint(grey) if whole else grey).astype(image.dtype)
+    return converted
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    image: NDArray[Any],
+    *,
+    scale: float | None = None,
+) -> None:
+    """Write an image or labels; the format follows the ending of `path`.
+
+    Parameters
+    ----------
+    path
+        ``.tif`` keeps every number type and the pixel size (in the way of ImageJ where
+        ImageJ knows the number type); ``.png`` takes 8 and 16 bit.
+    image
+        `(c, y, x)`, or `(y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    """
+    path = Path(path)
+    image = np.asarray(image)
+    if image.dtype == bool:
+        image = image.astype(np.uint8)
+    if image.ndim == 3 and image.shape[0] == 1:
+        image = image[0]
+    colour = image.ndim == 3 and image.shape[0] == 3
+    with writing(path) as beside:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            _write_tiff(beside, image, scale=scale, colour=colour)
+        elif image.dtype in (np.uint8, np.uint16) and (image.ndim == 2 or colour):
+            iio.imwrite(beside, np.moveaxis(image, 0, -1) if colour else image)
+        else:
+            raise TopiaryError(
+                f"A {path.suffix or 'nameless'} file cannot hold this image "
+                f"({image.dtype}, {image.shape}): write it as .tif."
+            )
+
+
+def _write_tiff(
+    path: Path, image: NDArray[Any], *, scale: float | None, colour: bool
+) -> None:
+    imagej = image.dtype in (np.uint8, np.uint16, np.float32)
+    imagej = imagej and not (colour and image.dtype != np.uint8)
+    settings: dict[str, Any] = {"compression": "zlib"}
+    if scale is not None:
+        per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
+        ratio = per_unit.limit_denominator(10**6)
+        if ratio.numerator == 0 or ratio.numerator >= 2**32:
+            ratio = per_unit.limit_denominator(1)
+        settings["resolution"] = (ratio.as_integer_ratio(),) * 2
+        settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
+    if imagej:
+        metadata = {"axes": "YX" if image.ndim == 2 else "YXS" if colour else "CYX"}
+        settings |= {"imagej": True, "metadata": metadata}
+        del settings["compression"]
+        if scale is not None:
+            metadata["unit"] = "nm"
+    if colour:
+        settings["photometric"] = "rgb"
+        image = np.moveaxis(image, 0, -1)
+    else:
+        settings["photometric"] = "minisblack"
+    tifffile.imwrite(path, image, **settings)
+
+
+def _read(path: Path) -> RawImage:
+    if not path.exists():
+        raise TopiaryError(f"There is no file {path}: check the name.")
+    reader = _reader(path)
+    try:
+        raw = reader.read(path)
+    except TopiaryError:
+        raise
+    except MemoryError:
+        raise TopiaryError(
+            f"{path.name} is too large for this computer's memory: cut it into parts."
+        ) from None
+    except Exception as error:
+        # Libraries raise whatever they like over a damaged file.
+        raise TopiaryError(
+            f"{path.name} cannot be read ({str(error) or type(error).__name__}): it may "
+            "be damaged or of an unusual kind; save it again as an uncompressed TIFF."
+        ) from error
+    if raw.array.size == 0:
+        raise TopiaryError(f"{path.name} is empty: it has no pixels.")
+    if raw.array.dtype.kind not in "buif":
+        raise TopiaryError(
+            f"{path.name} holds {raw.array.dtype} values, which are not grey levels: "
+            "save it as 8, 16 or 32 bit."
+        )
+    if "y" not in raw.axes or "x" not in raw.axes:
+        raise TopiaryError(
+            f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "
+            f"{raw.array.shape}."
+        )
+    return raw
+
+
+def _reader(path: Path) -> type[ImageFormat]:
+    suffix = path.suffix.lower()
+    for name in image_formats:
+        if suffix in image_formats[name].suffixes:
+            return image_formats[name]
+    kind = "folder" if path.is_dir() else f"{suffix} file" if suffix else "file"
+    raise TopiaryError(
+        f"{path.name} is a {kind} that cannot be read as an image: give one of "
+        f"{', '.join(readable_suffixes())}."
+    )
+
+
+def _channels_first(raw: RawImage) -> tuple[NDArray[Any], str]:
+    """Bring any axes to `(..., c, y, x)`, dropping axes of length 1."""
+    axes, array = raw.axes, raw.array
+    for name in [name for name in axes if name not in "yxsc"]:
+        if array.shape[axes.index(name)] == 1:
+            array = array.take(0, axis=axes.index(name))
+            axes = axes.replace(name, "", 1)
+    channel = "s" if "s" in axes else "c" if "c" in axes else None
+    if channel is None:
+        array, axes, channel = array[..., None], axes + "s", "s"
+    others = "".join(name for name in axes if name not in "yx" + channel)
+    order = others + channel + "yx"
+    array = array.transpose([axes.index(name) for name in order])
+    if channel == "s" and array.shape[-3] in (2, 4):
+        array = array[..., :-1, :, :]  # the last sample is transparency
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    return np.ascontiguousarray(array), order
+
+
+def _without_copies(image: Image) -> Image:
+    """Return grey for a colour image whose three channels are equal."""
+    if image.shape[0] == 3 and all(np.array_equal(image[0], c) for c in image[1:]):
+        return image[:1]
+    return image

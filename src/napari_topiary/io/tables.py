@@ -1,0 +1,87 @@
+"""Tables as CSV, in the form that napari itself reads and writes."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.annotations import Table
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a CSV file as columns of text.
+
+    Semicolons or tabs between the columns (with decimal commas) and a byte order mark
+    are understood too: spreadsheet programs write them in many countries.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it is not a table.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise TopiaryError(f"There is no table {path}: check the name.") from None
+    except UnicodeDecodeError:
+        raise TopiaryError(
+            f"{path.name} is not a text table: save it as CSV (UTF-8)."
+        ) from None
+    except OSError as error:
+        raise TopiaryError(f"{path.name} cannot be read: {error.strerror}.") from error
+    lines = text.splitlines()
+    if not lines:
+        raise TopiaryError(
+            f"{path.name} is empty: a table starts with a line of column names."
+        )
+    between = max(",;\t", key=lines[0].count)
+    rows = [row for row in csv.reader(lines, delimiter=between) if any(row)]
+    names = [name.strip() for name in rows[0]] if rows else []
+    table: Table = {name: [] for name in names}
+    if len(table) != len(names):
+        raise TopiaryError(
+            f"{path.name} has two columns of the same name: rename one of them."
+        )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise TopiaryError(
+                f"Line {number} of {path.name} has {len(row)} values for {len(names)} "
+                "columns: correct or delete the line."
+            )
+        for name, value in zip(names, row, strict=True):
+            value = value.strip()
+            decimal = between != "," and name.startswith(("axis-", "radius", "width"))
+            table[name].append(value.replace(",", ".") if decimal else value)
+    return table
+
+
+def write_table(
+    path: str | os.PathLike[str], table: Mapping[str, Sequence[Any]]
+) -> None:
+    """Write columns as CSV; numbers come back exactly, None becomes an empty cell.
+
+    Parameters
+    ----------
+    path
+        The file; replaced only once the new one is complete.
+    table
+        Columns by name, all of the same length.
+    """
+    with (
+        writing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
