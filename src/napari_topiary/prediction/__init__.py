@@ -4,14 +4,8 @@ The two are separate steps: thresholds, spacing and sizes are moved live, withou
 network.
 """
 
+from napari_topiary.prediction.interpret import interpret, reading_of, reinterpret
 from napari_topiary.prediction.predict import predict
-from napari_topiary.prediction.reading import (
-    interpret,
-    line_classes,
-    reinterpret,
-    thresholds_for,
-    working_radii,
-)
 from napari_topiary.prediction.suitability import (
     as_channels,
     checked_image,
@@ -22,10 +16,8 @@ __all__ = [
     "as_channels",
     "checked_image",
     "interpret",
-    "line_classes",
     "predict",
+    "reading_of",
     "reinterpret",
-    "thresholds_for",
     "working_factor_for",
-    "working_radii",
 ]

@@ -10,7 +10,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction.reading import interpret
+from napari_topiary.prediction.interpret import interpret
 from napari_topiary.prediction.suitability import checked_image, working_factor_for
 from napari_topiary.resample import to_working
 from napari_topiary.tiles import infer

@@ -1,0 +1,104 @@
+"""Probability -> labels and detections in pixels of the image; live, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from napari_topiary.instances import class_labels, find_detections, label_objects
+from napari_topiary.resample import to_original, working_to_original_coords
+from napari_topiary.types import Detections, LabelImage, Task
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a probability is read.
+
+    Parameters
+    ----------
+    thresholds
+        Class name -> lowest probability that counts; 0.5 where missing.
+    radius_px
+        Class name -> radius in *working* pixels, where known.
+    line_classes
+        Classes that are filaments.
+    spacing
+        Smallest distance of two particles, in radii.
+    min_size_px
+        Smaller labelled areas are dropped, in pixels of the image.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    radius_px: Mapping[str, float] = field(default_factory=dict)
+    line_classes: frozenset[str] = frozenset()
+    spacing: float = 1.0
+    min_size_px: int = 0
+
+    def detections(
+        self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
+    ) -> Detections:
+        """Particles and lines of `probability` `(k, y, x)` in pixels of the image."""
+        if task.kind != "detect":
+            return Detections.empty()
+        working = (probability.shape[1], probability.shape[2])
+        found = find_detections(
+            probability,
+            task=task,
+            radius_px=self.radius_px,
+            threshold=self.thresholds,
+            spacing=self.spacing,
+            line_classes=self.line_classes,
+        )
+        return replace(
+            found,
+            coordinates=working_to_original_coords(found.coordinates, shape, working),
+            lines=tuple(
+                working_to_original_coords(line, shape, working) for line in found.lines
+            ),
+        )
+
+    def labels(
+        self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
+    ) -> LabelImage:
+        """Class index or object numbers `(y, x)` on the image's own pixels."""
+        if task.kind == "instances":
+            smaller = probability[0].size / (shape[0] * shape[1])
+            objects = label_objects(
+                probability[1],
+                threshold=self.thresholds.get(task.classes[1], 0.5),
+                min_size=round(self.min_size_px * smaller),
+            )
+            return _stretched(objects, shape)
+        labels = class_labels(
+            to_original(probability, shape), task=task, threshold=self.thresholds
+        )
+        if self.min_size_px > 1:
+            return _without_specks(labels, self.min_size_px)
+        return labels
+
+
+def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:
+    """Labels `(h, w)` on a grid of `shape`, every pixel from the one it lies in."""
+    if labels.shape == shape:
+        return labels
+    rows, columns = (
+        ((np.arange(n) + 0.5) * own / n).astype(np.intp)
+        for n, own in zip(shape, labels.shape, strict=True)
+    )
+    stretched: LabelImage = labels[rows[:, None], columns]
+    return stretched
+
+
+def _without_specks(labels: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8]:
+    """Set connected areas of a class with fewer pixels to background."""
+    result = labels.copy()
+    for index in range(1, int(labels.max(initial=0)) + 1):
+        areas, count = ndi.label(labels == index)
+        small = np.bincount(areas.ravel(), minlength=count + 1) < smallest
+        small[0] = False
+        result[small[areas]] = 0
+    return result
