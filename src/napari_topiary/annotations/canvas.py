@@ -11,6 +11,7 @@ result does not depend on the order of drawing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,9 +128,10 @@ class Canvas:
                 emphasised[box][disc] = True
         if self._finished is not None:
             self.classes[~self._finished] = IGNORED
-        weight = np.where(emphasised, self.config.negative_weight, 1.0)
+        weight = np.ones(self.shape, dtype=np.float32)
+        weight[emphasised] = self.config.negative_weight
         weight[self.classes == IGNORED] = 0.0
-        return self.classes, weight.astype(np.float32)
+        return self.classes, weight
 
     def _negative_radius(self) -> float:
         own = self.task.radius(BACKGROUND, self.scale)
@@ -152,11 +154,11 @@ def _segments(
     if len(path) == 1:
         return [(path[0], path[0])]
     pieces = []
-    for start, end in zip(path[:-1], path[1:], strict=True):
+    for start, end in pairwise(path):
         length = float(np.hypot(*(end - start)))
         n = max(1, int(np.ceil(length / longest)))
         knots = start + np.linspace(0, 1, n + 1)[:, None] * (end - start)
-        pieces += list(zip(knots[:-1], knots[1:], strict=True))
+        pieces += list(pairwise(knots))
     return pieces
 
 

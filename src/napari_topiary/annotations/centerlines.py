@@ -113,8 +113,8 @@ class Centerlines:
         if count:
             return (
                 f"{count} of {len(self)} centerlines lie outside the image "
-                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside or "
-                "delete them, and check that they belong to this image."
+                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside "
+                "or delete them, and check that they belong to this image."
             )
         marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
         return (

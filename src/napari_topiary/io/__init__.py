@@ -1,0 +1,1 @@
+"""Files: images with their pixel size, tables, and dataset folders."""

@@ -264,8 +264,8 @@ def check_name(name: str) -> None:
     """Refuse a name that cannot be a file's on every system."""
     if name != safe_name(name):
         raise TopiaryError(
-            f"The image name {name!r} cannot be a file name: rename it, for instance to "
-            f"{safe_name(name)!r}."
+            f"The image name {name!r} cannot be a file name: rename it, for instance "
+            f"to {safe_name(name)!r}."
         )
 
 
@@ -284,8 +284,8 @@ def _images(root: Path) -> dict[str, Path]:
     for stem, paths in found.items():
         if len(paths) > 1:
             raise TopiaryError(
-                f"{root.name}: {' and '.join(p.name for p in paths)} have the same name "
-                f"{stem!r}: rename or remove one of them."
+                f"{root.name}: {' and '.join(p.name for p in paths)} have the same "
+                f"name {stem!r}: rename or remove one of them."
             )
     return {stem: paths[0] for stem, paths in found.items()}
 

@@ -118,7 +118,8 @@ def parse_description(root: Path) -> Description:
 def _content(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise TopiaryError(
-            f"There is no dataset folder {root}: give a folder that holds {DESCRIPTION}."
+            f"There is no dataset folder {root}: give a folder that holds "
+            f"{DESCRIPTION}."
         )
     path = root / DESCRIPTION
     if not path.is_file():
@@ -146,8 +147,8 @@ def _scale(content: Mapping[str, Any], where: str) -> float | None:
         return None
     if not _is_positive(scale):
         raise TopiaryError(
-            f'{where}: "pixel_size_nm" is {scale!r}, but it must be a number above 0, or '
-            "null where it is unknown."
+            f'{where}: "pixel_size_nm" is {scale!r}, but it must be a number above 0, '
+            "or null where it is unknown."
         )
     return float(scale)
 

@@ -65,8 +65,8 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     if len(axes) > 3:
         steps = " x ".join(str(n) for n in data.shape[:-3])
         raise TopiaryError(
-            f"{Path(path).name} is a stack of {steps} images; networks here look at one "
-            "image at a time: open it slice-wise, as single 2-D images."
+            f"{Path(path).name} is a stack of {steps} images; networks here look at "
+            "one image at a time: open it slice-wise, as single 2-D images."
         )
     return LoadedImage(_without_copies(data), raw.scale, raw.notes)
 
@@ -211,8 +211,8 @@ def _read(path: Path) -> RawImage:
     except Exception as error:
         # Libraries raise whatever they like over a damaged file.
         raise TopiaryError(
-            f"{path.name} cannot be read ({str(error) or type(error).__name__}): it may "
-            "be damaged or of an unusual kind; save it again as an uncompressed TIFF."
+            f"{path.name} cannot be read ({str(error) or type(error).__name__}): it "
+            "may be damaged or of an unusual kind; save it again as an uncompressed TIFF."
         ) from error
     if raw.array.size == 0:
         raise TopiaryError(f"{path.name} is empty: it has no pixels.")

@@ -25,8 +25,8 @@ class RawImage:
     array
         Any number of axes.
     axes
-        One letter for each: `y`, `x`; `s` colour samples, `c` channels, any other letter
-        is something to step through (z, time, pages).
+        One letter for each: `y`, `x`; `s` colour samples, `c` channels, any other
+        letter is something to step through (z, time, pages).
     scale
         nm per pixel, None if the file does not say.
     notes
