@@ -33,7 +33,6 @@ class Header(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
         super().__init__()
         self.session = session
-        self._saved_at: float | None = None
         self.name = QLabel("")
         look.set_role(self.name, "title")
         self.saved = QLabel("")
@@ -48,7 +47,7 @@ class Header(QWidget):
         layout.addWidget(self.name)
         layout.addWidget(self.saved, 1)
         layout.addWidget(self.device)
-        session.saved.connect(self._on_saved)
+        session.saved.connect(self.refresh)
         session.images_changed.connect(self.refresh)
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.refresh)
@@ -62,7 +61,7 @@ class Header(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Write the project's name and when it was saved."""
-        self.name.setText(self.session.name or "New project")
+        self.name.setText("New project" if self.session.name == "Untitled" else self.session.name)
         folder = self.session.folder
         self.name.setToolTip(
             f"Saved in {folder}"
@@ -70,10 +69,10 @@ class Header(QWidget):
             else "Not in a folder of its own yet: Save project… on the Data page. "
             "What you draw is kept for recovery all the same."
         )
-        if self._saved_at is None:
+        if self.session.saved_at is None:
             self.saved.setText("")
             return
-        ago = time.monotonic() - self._saved_at
+        ago = time.time() - self.session.saved_at
         self.saved.setText(
             "saved just now" if ago < 2 else f"saved {duration(ago)} ago"
         )
@@ -81,10 +80,6 @@ class Header(QWidget):
     def save_now(self) -> None:
         """Save what changed since the last time; without changes nothing happens."""
         self.session.autosave()
-
-    def _on_saved(self, *_: object) -> None:
-        self._saved_at = time.monotonic()
-        self.refresh()
 
     def _look_up_device(self) -> None:
         in_background(

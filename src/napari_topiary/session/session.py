@@ -20,7 +20,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.session import project
 from napari_topiary.session.recovery import forget_recovery, new_recovery_folder
-from napari_topiary.types import BACKGROUND, Image, Task
+from napari_topiary.types import BACKGROUND, Image, Prediction, Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -71,6 +71,7 @@ class Session:
     checkpoints_changed = Signal()
     active_checkpoint_changed = Signal()
     scale_changed = Signal(str)
+    predictions_changed = Signal(str)
     saved = Signal()
 
     def __init__(self, name: str = "Untitled") -> None:
@@ -85,9 +86,11 @@ class Session:
         self.split: dict[str, tuple[str, ...]] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.active_checkpoint: str | None = None
+        self.predictions: dict[str, Prediction] = {}
         self._changed = False
         self._recovery: Path | None = None
         self._record = project.Record()
+        self._frozen_from: project.Record | None = None
 
     # ------------------------------------------------------------------ images
     def add_image(self, entry: ImageEntry) -> ImageEntry:
@@ -116,6 +119,7 @@ class Session:
         self._entry(name)
         del self.images[name]
         self.annotations.pop(name, None)
+        self.predictions.pop(name, None)
         self.split = {
             part: tuple(other for other in names if other != name)
             for part, names in self.split.items()
@@ -198,7 +202,7 @@ class Session:
         self.annotations_changed.emit(name)
 
     def set_split(self, split: Mapping[str, Iterable[str]]) -> None:
-        """Say which images are for learning (train), choosing (val) and judging (test)."""
+        """Say which images to learn from (train), choose by (val), judge on (test)."""
         self.split = {part: tuple(names) for part, names in split.items()}
         self._touch()
         self.images_changed.emit()
@@ -267,6 +271,23 @@ class Session:
         """Return `base`, with a number added if it is taken."""
         return _unused(base, self.checkpoints)
 
+    def set_prediction(self, name: str, prediction: Prediction | None) -> None:
+        """Keep what a checkpoint said about an image, for review; it is not saved.
+
+        Parameters
+        ----------
+        name
+            Of the image.
+        prediction
+            The latest; None forgets it.
+        """
+        self._entry(name)
+        if prediction is None:
+            self.predictions.pop(name, None)
+        else:
+            self.predictions[name] = prediction
+        self.predictions_changed.emit(name)
+
     # ----------------------------------------------------------- load and save
     def load_dataset(self, dataset: Dataset, *, samples: Sequence[Sample] = ()) -> None:
         """Replace images, task and annotations by those of a dataset.
@@ -288,6 +309,7 @@ class Session:
         }
         self.annotations = {s.name: tuple(s.annotations) for s in read if s.annotations}
         self.split = {part: tuple(names) for part, names in dataset.split.items()}
+        self.predictions = {}
         self.task = dataset.task
         self.colours = _with_colours(dataset.task.classes, self.colours)
         self._record = project.Record()
@@ -325,9 +347,18 @@ class Session:
         session.restore(folder)
         return session
 
-    def restore(self, folder: Path | str) -> None:
-        """Replace everything by the project in a folder, as `open` does."""
-        read = project.read(Path(folder))
+    def restore(self, folder: Path | str, *, read: project.Read | None = None) -> None:
+        """Replace everything by the project in a folder, as `open` does.
+
+        Parameters
+        ----------
+        folder
+            The project.
+        read
+            What `project.read(folder)` returned, where it was read already (in
+            another thread; signals are for the thread of the window).
+        """
+        read = project.read(Path(folder)) if read is None else read
         self.load_dataset(read.dataset, samples=read.samples)
         self.colours = _with_colours(self.task.classes, read.colours)
         self.checkpoints = dict(read.checkpoints)
@@ -357,6 +388,36 @@ class Session:
         project.write(self, self._recovery, self._record)
         self._settled()
         return self._recovery
+
+    def frozen(self) -> Session:
+        """Return a copy that no page changes, to be saved in another thread."""
+        copy = Session(self.name)
+        copy.folder, copy.images = self.folder, dict(self.images)
+        copy.task, copy.colours = self.task, dict(self.colours)
+        copy.annotations, copy.split = dict(self.annotations), dict(self.split)
+        copy.checkpoints = dict(self.checkpoints)
+        copy.active_checkpoint = self.active_checkpoint
+        copy._record = project.Record(dict(self._record.files))
+        copy._recovery, copy._frozen_from = self._recovery, self._record
+        copy._changed, self._changed = self._changed, False
+        return copy
+
+    def settle(self, copy: Session) -> None:
+        """Take over that a `frozen` copy was saved, or (still changed) was not.
+
+        Parameters
+        ----------
+        copy
+            From `frozen`; ignored if another project was opened since.
+        """
+        if copy._frozen_from is not self._record:
+            return
+        if copy._changed:
+            self._changed = True
+            return
+        self.name, self.folder, self._record = copy.name, copy.folder, copy._record
+        self._recovery, self.saved_at = copy._recovery, copy.saved_at
+        self.saved.emit()
 
     def close(self) -> None:
         """Drop the folder for recovery: the project was saved, or is not wanted."""
