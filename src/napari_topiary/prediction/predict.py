@@ -61,9 +61,8 @@ def predict(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
-    image, notes = checked_image(image, checkpoint)
-    factor, rescaling = working_factor_for(checkpoint, scale)
-    notes += rescaling
+    image = checked_image(image, checkpoint)
+    factor, notes = working_factor_for(checkpoint, scale)
     shape = (image.shape[1], image.shape[2])
     working = to_working(checkpoint.normalisation.apply(image), factor)
     result = yield from infer(

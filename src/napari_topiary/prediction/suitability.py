@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.quality import image_problem
 
 SAME_PIXEL_SIZE = 0.02
 """Pixel sizes that differ by less than this share count as the same."""
@@ -18,32 +19,23 @@ LUMINANCE = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the grey of a colour image."""
 
 
-def checked_image(
-    image: NDArray[Any], checkpoint: Checkpoint
-) -> tuple[NDArray[Any], list[str]]:
-    """Return the image as `(c, y, x)` with notes, or raise with a sentence."""
+def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
+    """Return the image as `(c, y, x)`, or raise with a sentence.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)` or, if grey, `(y, x)`.
+    checkpoint
+        Knows how many channels the network takes.
+    """
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[None]
-    sentence = _image_problem(image, checkpoint.in_channels)
+    sentence = _shape_problem(image, checkpoint.in_channels) or image_problem(image)
     if sentence is not None:
         raise TopiaryError(sentence)
-    notes = []
-    known = np.isfinite(image)
-    missing = image.size - int(np.count_nonzero(known))
-    if missing == image.size:
-        raise TopiaryError("The image holds no numbers, only NaN: load another one.")
-    if missing:
-        notes.append(
-            f"{missing} pixels are not numbers (NaN): they count as the image's mean."
-        )
-    low, high = image[known].min(), image[known].max()
-    if low == high:
-        raise TopiaryError(
-            f"Every pixel of the image has the value {low:g}: there is nothing to "
-            "find. Check that it was saved and loaded as it should be."
-        )
-    return image, notes
+    return image
 
 
 def working_factor_for(
@@ -119,27 +111,20 @@ def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
     )
 
 
-def _image_problem(image: NDArray[Any], wanted: int) -> str | None:
-    if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
-        return f"The image holds {image.dtype} values, not numbers: load it anew."
-    if np.iscomplexobj(image):
-        return "The image holds complex numbers: show its magnitude, and predict that."
+def _shape_problem(image: NDArray[Any], wanted: int) -> str | None:
     if image.ndim != 3:
         return (
             f"The image has {image.ndim} dimensions: choose one 2-D image, or go "
             "through a stack slice by slice."
         )
-    if image.size == 0:
-        return "The image is empty: it has no pixels."
-    channels = image.shape[0]
+    channels, kinds = image.shape[0], {1: "grey", 3: "colour"}
     if channels == wanted:
         return None
-    kinds = {1: "grey", 3: "colour"}
     if channels in (1, 3, 4) and wanted in kinds:
         return (
             f"The image is {'grey' if channels == 1 else 'colour'} and the network "
             f"was trained on {kinds[wanted]} images: convert the image to "
-            f"{kinds[wanted]} first, or train on images like this one."
+            f"{kinds[wanted]}, or train on images like this one."
         )
     if image.shape[2] in (3, 4):
         return (
@@ -147,6 +132,6 @@ def _image_problem(image: NDArray[Any], wanted: int) -> str | None:
             "width."
         )
     return (
-        f"The image is a stack of {channels} slices, or has as many channels; the "
+        f"The image is a stack of {channels} slices, or has as many channels, and the "
         f"network takes {wanted}: predict it slice by slice."
     )
