@@ -29,7 +29,7 @@ FLOORS = (
         "devices",
         "resample",
     ),
-    ("checkpoint", "tiles", "instances", "metrics"),
+    ("checkpoint", "tiles", "instances", "metrics", "reading"),
     ("training", "pruning", "prediction", "comparison"),
     ("evaluation", "session", "story", "cli"),
     ("_napari",),
