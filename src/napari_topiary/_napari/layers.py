@@ -68,6 +68,7 @@ def put_layer(
     like: Layer | None,
     name: str,
     grid_factor: float | tuple[float, float] = 1.0,
+    origin: tuple[float, float] = (0.0, 0.0),
     **visual: Any,
 ) -> Layer:
     """Show data in the layer of `key`: updated in place, or made if there is none.
@@ -90,13 +91,16 @@ def put_layer(
     grid_factor
         Pixels of `like` per pixel of `data`, or one number per axis `(y, x)`, where
         the data is on a coarser grid. Pixel centres are at integers.
+    origin
+        Pixel `(y, x)` of `like` at whose upper left corner the data begins, where it
+        covers only a part of the image.
     **visual
         napari's arguments (colormap, opacity, features, ...). What the user may have
         changed since (visible, opacity, colormap, blending, contrast limits) is only
         applied to a new layer.
     """
     layer = layer_for(viewer, key)
-    place = placement(like, grid_factor)
+    place = placement(like, grid_factor, origin)
     if layer is not None and layer._type_string != layer_type:
         viewer.layers.remove(layer)
         layer = None
@@ -122,7 +126,9 @@ def remove_layer(viewer: napari.viewer.Viewer, key: Hashable) -> None:
 
 
 def placement(
-    like: Layer | None, grid_factor: float | tuple[float, float] = 1.0
+    like: Layer | None,
+    grid_factor: float | tuple[float, float] = 1.0,
+    origin: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Any]:
     """Napari arguments that put data where `like` is.
 
@@ -132,17 +138,20 @@ def placement(
         The layer to copy from; None for plain pixels.
     grid_factor
         Pixels of `like` per pixel of the data, or one number per axis `(y, x)`.
+    origin
+        Pixel `(y, x)` of `like` at whose upper left corner the data begins.
     """
     factor = np.broadcast_to(np.asarray(grid_factor, dtype=float), (2,))
+    # The centre of coarse pixel 0 lies in the middle of the pixels that it covers.
+    first = np.asarray(origin, dtype=float) + 0.5 * factor - 0.5
     if like is None:
         return {
             "scale": tuple(factor),
-            "translate": tuple(0.5 * factor - 0.5),
+            "translate": tuple(first),
             "axis_labels": AXES,
         }
     like = unwrap(like)
-    # The centre of coarse pixel 0 lies in the middle of the pixels that it covers.
-    shift = np.asarray(like.data_to_world(0.5 * factor - 0.5), dtype=float)
+    shift = np.asarray(like.data_to_world(first), dtype=float)
     return {
         "scale": tuple(np.asarray(like.scale)[-2:] * factor),
         "translate": tuple(shift[-2:]),

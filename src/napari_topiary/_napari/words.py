@@ -1,0 +1,105 @@
+"""Numbers as a person reads them: "121 k", "0.5 MB", "6 ms", "80 %"."""
+
+from __future__ import annotations
+
+NONE = "–"
+"""Stands where nothing is known yet."""
+
+
+def count(number: float) -> str:
+    """Three digits and a unit: 121 k, 1.94 M, 31.0 M.
+
+    Parameters
+    ----------
+    number
+        Not negative.
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{_three(number / size)} {unit}"
+    return f"{number:.0f}"
+
+
+def file_size(number: float) -> str:
+    """Bytes in kB or MB (decimal, as file managers count).
+
+    Parameters
+    ----------
+    number
+        Bytes.
+    """
+    if number < 1e5:
+        return f"{number / 1e3:.1f} kB"
+    if number < 1e9:
+        return f"{_three(number / 1e6)} MB"
+    return f"{_three(number / 1e9)} GB"
+
+
+def milliseconds(number: float) -> str:
+    """A short time: 0.6 ms, 6 ms, 1.2 s.
+
+    Parameters
+    ----------
+    number
+        Milliseconds.
+    """
+    if number >= 1000:
+        return f"{_three(number / 1e3)} s"
+    return f"{number:.0f} ms" if number >= 9.95 else f"{number:.1f} ms"
+
+
+def percent(share: float) -> str:
+    """A share in per cent; one decimal near the ends, where it matters.
+
+    Parameters
+    ----------
+    share
+        0..1.
+    """
+    value = 100 * share
+    plain = abs(value - round(value)) < 0.05 or 20 <= value < 90
+    return f"{value:.0f} %" if plain else f"{value:.1f} %"
+
+
+def ratio(number: float) -> str:
+    """A compression ratio: 1, 3.9, 16, 21.
+
+    Parameters
+    ----------
+    number
+        At least 1.
+    """
+    return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:.0f}"
+
+
+def quality(number: float) -> str:
+    """A figure between 0 and 1 with the digits that mean something.
+
+    Parameters
+    ----------
+    number
+        0..1.
+    """
+    return f"{number:.3f}" if number >= 0.9 else f"{number:.2f}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 image", "3 images".
+
+    Parameters
+    ----------
+    number
+        How many.
+    one, many
+        The noun; its plural takes an s if not given.
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _three(number: float) -> str:
+    """Three digits, the trailing zero of small numbers kept out: 0.5, 1.94, 31.0."""
+    if number < 1:
+        return f"{number:.2f}".rstrip("0").rstrip(".") or "0"
+    if number < 9.995:
+        return f"{number:.2f}"
+    return f"{number:.1f}" if number < 99.95 else f"{number:.0f}"
