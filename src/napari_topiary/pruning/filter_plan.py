@@ -20,7 +20,6 @@ from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import (
     kept_indices,
     layer_widths,
-    network_like,
     slice_tensors,
 )
 
@@ -81,7 +80,7 @@ class FilterPlan(PruningPlan):
         """Return the cut network, in evaluation mode."""
         indices = kept_indices(self.coupling, self.kept(cursor))
         tensors = slice_tensors(self.state_on(device), self.coupling, indices)
-        return network_like(self.network, tensors, layer_widths(self.coupling, indices))
+        return self.own_network(tensors, layer_widths(self.coupling, indices), device)
 
     def layers_kept(self, cursor: int) -> tuple[LayerKept, ...]:
         """Output maps of every layer that can be cut."""

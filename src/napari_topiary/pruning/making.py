@@ -15,6 +15,7 @@ from napari_topiary.pruning.criteria import Subject, criteria
 from napari_topiary.pruning.filter_order import filter_order
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
+from napari_topiary.pruning.proof import proven
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.weight_order import weight_places
 from napari_topiary.pruning.weight_plan import WeightPlan
@@ -55,8 +56,7 @@ def make_plan(
             f"The criterion {config.criterion} measures the loss on annotated images "
             "and there are none: annotate one, or choose another criterion."
         )
-    network = checkpoint.build()
-    coupling = build_coupling(network, checkpoint.in_channels)
+    network, coupling = _structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
     subject = Subject(checkpoint, coupling, names, samples)
     scores = criterion.score(subject)
@@ -109,13 +109,18 @@ def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
         if plan.to_json() != json.dumps(record):
             raise TopiaryError("The weights now rank differently: make a new plan.")
         return plan
-    network = checkpoint.build()
-    coupling = build_coupling(network, checkpoint.in_channels)
+    network, coupling = _structure(checkpoint)
     _check_steps(record, coupling)
     steps = tuple((int(group), int(channel)) for group, channel in record["steps"])
     return FilterPlan(
         checkpoint, config, network=network, coupling=coupling, steps=steps
     )
+
+
+def _structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:
+    network = checkpoint.build()
+    coupling = build_coupling(network, checkpoint.in_channels)
+    return network, proven(network, coupling, checkpoint.in_channels)
 
 
 def _prunable(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,7 @@ from napari_topiary.config import PruneConfig
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
 from napari_topiary.pruning.structure import Coupling
+from napari_topiary.pruning.surgery import network_like
 
 FORMAT = 1
 """Version of the JSON form."""
@@ -143,8 +145,12 @@ class PruningPlan(ABC):
         has annotated images evaluates it and picks new ones.
         """
         cursor = self.cursor(share)
+        form = self.form(cursor)
         return dataclasses.replace(
-            self._bare(cursor),
+            self.checkpoint,
+            state=self._state(cursor),
+            widths=form.widths,
+            masks=form.masks,
             pruning=(*self.checkpoint.pruning, self.entry(share)),
             metrics={},
             provenance={**self.checkpoint.provenance, "parent": self.parent_hash},
@@ -165,7 +171,7 @@ class PruningPlan(ABC):
             unpruned_parameters=whole,
             macs_per_pixel=macs,
             memory_per_megapixel=4e6 * maps,
-            file_bytes=self._bare(cursor).file_bytes(),
+            file_bytes=self.checkpoint_at(share).file_bytes(),
             layers=self.layers_kept(cursor),
             note=self._note(share, cursor),
         )
@@ -206,16 +212,6 @@ class PruningPlan(ABC):
         """Hash of the checkpoint that the plan is for."""
         return self.checkpoint.hash
 
-    def _bare(self, cursor: int) -> Checkpoint:
-        """Return the pruned checkpoint without its paperwork."""
-        form = self.form(cursor)
-        return dataclasses.replace(
-            self.checkpoint,
-            state=self._state(cursor),
-            widths=form.widths,
-            masks=form.masks,
-        )
-
     def _note(self, share: float, cursor: int) -> str:
         if share > self.end + TOLERANCE:
             return (
@@ -225,6 +221,17 @@ class PruningPlan(ABC):
         if share < self.start - TOLERANCE:
             return f"{self.start:.1%} of the original's weights are gone already."
         return ""
+
+    def own_network(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        widths: Mapping[str, tuple[int, int]],
+        device: torch.device | str,
+    ) -> Network:
+        """Build a network around tensors, copying those that are still the plan's."""
+        state = self.state_on(device)
+        own = {n: t.clone() if t is state[n] else t for n, t in tensors.items()}
+        return network_like(self.network, own, widths)
 
     def state_on(self, device: torch.device | str) -> dict[str, torch.Tensor]:
         """Return the checkpoint's tensors on a device, moved there once."""

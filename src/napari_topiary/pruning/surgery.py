@@ -147,15 +147,15 @@ def network_like(
 ) -> Network:
     """Copy a network's structure around other tensors.
 
-    Nothing is initialised and no tensor of `network` is copied, which is what makes
-    a slider position cheap.
+    Nothing is initialised and no tensor is copied, which is what makes a slider
+    position cheap.
 
     Parameters
     ----------
     network
         The structure to copy; left alone.
     tensors
-        Every parameter and buffer by name, in the new shapes.
+        Every parameter and buffer by name, in the new shapes; the copy owns them.
     widths
         Layer name -> (outputs, inputs) of layers whose width is new.
     """

@@ -14,7 +14,6 @@ from napari_topiary.pruning.ledger import Ledger
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.position import Form, LayerKept
 from napari_topiary.pruning.structure import Coupling
-from napari_topiary.pruning.surgery import network_like
 
 
 class WeightPlan(PruningPlan):
@@ -75,7 +74,7 @@ class WeightPlan(PruningPlan):
 
     def network_after(self, cursor: int, device: torch.device | str = "cpu") -> Network:
         """Return the network with its removed weights at zero, in evaluation mode."""
-        return network_like(self.network, self._masked(cursor, device), {})
+        return self.own_network(self._masked(cursor, device), {}, device)
 
     def layers_kept(self, cursor: int) -> tuple[LayerKept, ...]:
         """Weights of every layer that can lose some."""
