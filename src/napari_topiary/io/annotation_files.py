@@ -11,8 +11,13 @@ import numpy as np
 
 from napari_topiary.annotations import Labels, Table, annotation_kinds
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.images import read_labels, readable_suffixes, write_image
-from napari_topiary.io.tables import read_table, write_table
+from napari_topiary.io.images import (
+    holds_image,
+    read_labels,
+    readable_suffixes,
+    write_image,
+)
+from napari_topiary.io.tables import joined, read_table, write_table
 from napari_topiary.types import Task
 
 
@@ -59,23 +64,32 @@ def write_annotations(
     name
         Name of the image.
     annotations
-        At most one of each kind. An empty one is written too: a table without rows says
-        that a person has looked and found nothing.
+        Several tables of one kind become one. An empty one is written too: a table
+        without rows says that a person has looked and found nothing.
     """
-    by_kind = {annotation.kind: annotation for annotation in annotations}
+    annotations = tuple(annotations)
     for kind in annotation_kinds:
-        home = Path(folder) / kind
-        old = _file_of(home, name)
-        annotation = by_kind.get(kind)
-        new = None
-        if annotation is not None and annotation.storage == "table":
-            new = home / f"{name}.csv"
-            write_table(new, annotation.to_table())
-        elif annotation is not None:
-            new = home / f"{name}.tif"
-            write_image(new, _compact(annotation.labels))
+        same = [annotation for annotation in annotations if annotation.kind == kind]
+        old = _file_of(Path(folder) / kind, name)
+        new = _write(Path(folder) / kind, name, same) if same else None
         if old is not None and old != new:
             old.unlink()
+
+
+def _write(home: Path, name: str, annotations: list[Any]) -> Path:
+    if annotations[0].storage == "table":
+        path = home / f"{name}.csv"
+        write_table(path, joined([a.to_table() for a in annotations]))
+        return path
+    if len(annotations) > 1:
+        raise TopiaryError(
+            f"The image {name!r} has {len(annotations)} label images: merge them into "
+            "one."
+        )
+    path, labels = home / f"{name}.tif", _compact(annotations[0].labels)
+    if not holds_image(path, labels[None]):
+        write_image(path, labels)
+    return path
 
 
 def _read(path: Path, kind: str, task: Task) -> Any:

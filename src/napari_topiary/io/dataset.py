@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +24,14 @@ from napari_topiary.io.description import (
     Description,
     parse_description,
 )
-from napari_topiary.io.images import read_image, readable_suffixes, write_image
+from napari_topiary.io.image_files import (
+    check_name,
+    image_files,
+    visible_files,
+    write_image_file,
+)
+from napari_topiary.io.images import read_image, readable_suffixes
 from napari_topiary.types import Image, Task
-
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,59 +86,58 @@ class Dataset:
     root: Path | None = None
     scale: float | None = None
 
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """Names of the samples of each part; without a split all are for training."""
+        return dict(self.split) or {"train": tuple(self.samples)}
+
     def part(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of one part; ``"all"`` are all of them.
 
         Parameters
         ----------
         name
-            ``"train"``, ``"val"``, ``"test"`` or what else the split names. Without any
-            split every sample belongs to ``"train"``.
+            ``"train"``, ``"val"``, ``"test"`` or what else the split names.
         """
-        return tuple(self.samples[stem] for stem in self.part_names(name))
-
-    def part_names(self, name: str) -> tuple[str, ...]:
-        """Return the names of the samples of one part."""
-        split = self.split or {"train": tuple(self.samples)}
-        if name in split:
-            return tuple(split[name])
+        parts = self.parts
+        if name in parts:
+            return tuple(self.samples[stem] for stem in parts[name])
         if name == "all":
-            return tuple(self.samples)
+            return tuple(self.samples.values())
         raise TopiaryError(
             f"The dataset {self.name!r} has no part {name!r}: it has "
-            f"{', '.join(split)}."
+            f"{', '.join(parts)}."
         )
-
-    def has_part(self, name: str) -> bool:
-        """Whether a part is there and not empty."""
-        split = self.split or {"train": tuple(self.samples)}
-        return bool(split.get(name))
 
 
 class _Folder(Mapping[str, Sample]):
     """Samples of a dataset folder, read when asked for."""
 
-    def __init__(self, root: Path, about: Description, images: dict[str, Path]) -> None:
-        self._root, self._about, self._images = root, about, images
+    def __init__(self, root: Path, about: Description, files: dict[str, Path]) -> None:
+        self._root, self._about, self._files = root, about, files
 
     def __getitem__(self, name: str) -> Sample:
-        path = self._images[name]
+        path, about = self._files[name], self._about
         loaded = read_image(path)
-        task = self._about.task
-        annotations = read_annotations(self._root, name, task=task)
-        scale = loaded.scale if self._about.scale is None else self._about.scale
+        annotations = read_annotations(self._root, name, task=about.task)
+        scale = about.scales.get(name, about.scale)
+        scale = loaded.scale if scale is None else scale
         sentence = annotation_problem(
-            annotations, loaded.data.shape[1:], task=task, scale=scale, radii=False
+            annotations,
+            loaded.data.shape[1:],
+            task=about.task,
+            scale=scale,
+            radii=False,
         )
         if sentence is not None:
             raise TopiaryError(f"{name}: {sentence}")
         return Sample(loaded.data, annotations, scale, name, path)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._images)
+        return iter(self._files)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._files)
 
 
 def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
@@ -153,27 +155,19 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     """
     root = Path(folder)
     about = parse_description(root)
-    images = _images(root)
-    for part, stems in about.split.items():
-        unknown = [stem for stem in stems if stem not in images]
-        if unknown:
-            raise TopiaryError(
-                f"{root.name}: the split {part!r} names {unknown[0]!r}"
-                + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
-                + f", but there is no such image in {root.name}/images: add it, or "
-                f"remove the name from {DESCRIPTION}."
-            )
+    files = image_files(root)
     for kind in annotation_kinds:
-        orphans = sorted({p.stem for p in _files(root / kind)} - set(images))
-        if orphans:
-            raise TopiaryError(
-                f"{root.name}: {kind}/{orphans[0]} belongs to no image in "
-                f"{root.name}/images: add the image, or remove the file."
-            )
+        for path in visible_files(root / kind):
+            if path.stem not in files:
+                raise TopiaryError(
+                    f"{root.name}: {kind}/{path.name} belongs to no image in "
+                    f"{root.name}/images: add the image, or remove the file."
+                )
+    _check_split(root, about, files)
     return Dataset(
         name=about.name,
         task=about.task,
-        samples=_Folder(root, about, images),
+        samples=_Folder(root, about, files),
         split=about.split,
         root=root,
         scale=about.scale,
@@ -183,8 +177,9 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
 def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
     """Write a dataset folder; each file is replaced only once the new one is complete.
 
-    Images become TIFF with their pixel size; an image that lies in the folder already
-    stays as it is.
+    Images become TIFF with their pixel size. An image that lies in the folder already
+    stays as it is, and what has not changed is not written again. Nothing is deleted
+    but annotations that the samples no longer have.
 
     Parameters
     ----------
@@ -196,36 +191,12 @@ def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
     root = Path(folder)
     for name in dataset.samples:
         check_name(name)
-    scales = set()
+    scales: dict[str, float | None] = {}
     for name, sample in dataset.samples.items():
-        scales.add(sample.scale)
+        scales[name] = sample.scale
         write_sample_image(root, sample)
         write_annotations(root, name, sample.annotations)
-    scale = scales.pop() if len(scales) == 1 else None
-    write_description(root, dataset, scale=scale)
-
-
-def write_description(
-    folder: str | os.PathLike[str], dataset: Dataset, *, scale: float | None
-) -> None:
-    """Write `dataset.json` alone; keys of others that are in it stay.
-
-    Parameters
-    ----------
-    folder
-        The dataset folder.
-    dataset
-        Name, task and split are taken from it.
-    scale
-        nm per pixel of all images, None if unknown or not the same.
-    """
-    path = Path(folder) / DESCRIPTION
-    about = Description(dataset.name, dataset.task, dict(dataset.split), scale)
-    content = about.updated(path)
-    with writing(path) as beside:
-        beside.write_text(
-            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    write_description(root, dataset, scales=scales)
 
 
 def write_sample_image(folder: str | os.PathLike[str], sample: Sample) -> Path:
@@ -236,71 +207,66 @@ def write_sample_image(folder: str | os.PathLike[str], sample: Sample) -> Path:
     folder
         The dataset folder.
     sample
-        Image, scale and name are taken from it.
+        Image, scale, name and path are taken from it.
 
     Returns
     -------
     Path
         Where the image is.
     """
-    home = Path(folder) / "images"
-    there = _images_by_stem(home).get(sample.name, [])
-    if sample.path is not None and sample.path.resolve() in [
-        p.resolve() for p in there
-    ]:
-        return sample.path
-    others = [path for path in there if path.suffix.lower() != ".tif"]
-    if others:
-        raise TopiaryError(
-            f"{others[0]} is there already and would get a twin of the same name: save "
-            "to another folder, or rename one of the images."
-        )
-    path = home / f"{sample.name}.tif"
-    write_image(path, sample.image, scale=sample.scale)
-    return path
+    return write_image_file(
+        folder, sample.name, sample.image, scale=sample.scale, source=sample.path
+    )
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a file's on every system."""
-    if name != safe_name(name):
-        raise TopiaryError(
-            f"The image name {name!r} cannot be a file name: rename it, for instance "
-            f"to {safe_name(name)!r}."
-        )
+def write_description(
+    folder: str | os.PathLike[str],
+    dataset: Dataset,
+    *,
+    scale: float | None = None,
+    scales: Mapping[str, float | None] | None = None,
+) -> None:
+    """Write `dataset.json` alone; keys of others that are in it stay.
+
+    Parameters
+    ----------
+    folder
+        The dataset folder.
+    dataset
+        Name, task and split are taken from it.
+    scale
+        nm per pixel of all images, None if unknown.
+    scales
+        nm per pixel of each image by name, where they may differ.
+    """
+    sizes = dict(scales or {})
+    if sizes and len(set(sizes.values())) == 1:
+        scale, sizes = next(iter(sizes.values())), {}
+    about = Description(
+        name=dataset.name,
+        task=dataset.task,
+        split=dict(dataset.split),
+        scale=scale,
+        scales={name: size for name, size in sizes.items() if size is not None},
+    )
+    path = Path(folder) / DESCRIPTION
+    text = json.dumps(about.updated(path), indent=1, ensure_ascii=False)
+    with writing(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
 
 
-def safe_name(name: str) -> str:
-    """Return the nearest name that can be a file's on every system."""
-    return _UNSAFE.sub("_", name).strip().strip(".") or "image"
-
-
-def _images(root: Path) -> dict[str, Path]:
-    found = _images_by_stem(root / "images")
-    if not found:
+def _check_split(root: Path, about: Description, files: Mapping[str, Path]) -> None:
+    if not files:
         raise TopiaryError(
             f"{root.name} holds no images: put them into {root.name}/images "
             f"({', '.join(readable_suffixes())})."
         )
-    for stem, paths in found.items():
-        if len(paths) > 1:
+    for part, stems in about.split.items():
+        unknown = [stem for stem in stems if stem not in files]
+        if unknown:
             raise TopiaryError(
-                f"{root.name}: {' and '.join(p.name for p in paths)} have the same "
-                f"name {stem!r}: rename or remove one of them."
+                f"{root.name}: the split {part!r} names {unknown[0]!r}"
+                + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
+                + f", but there is no such image in {root.name}/images: add it, or "
+                f"remove the name from {DESCRIPTION}."
             )
-    return {stem: paths[0] for stem, paths in found.items()}
-
-
-def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    suffixes = readable_suffixes()
-    for path in _files(folder):
-        if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _files(folder: Path) -> list[Path]:
-    """Files of a folder in alphabetical order, without hidden ones."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

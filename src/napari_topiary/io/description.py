@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,13 +28,16 @@ class Description:
     split
         Names of the samples in each part; empty = all are for training.
     scale
-        nm per pixel of all images, None if unknown.
+        nm per pixel of all images, None if unknown or not the same.
+    scales
+        nm per pixel of single images, where they differ.
     """
 
     name: str
     task: Task
     split: dict[str, tuple[str, ...]]
     scale: float | None
+    scales: dict[str, float] = field(default_factory=dict)
 
     def updated(self, path: Path) -> dict[str, Any]:
         """Return the file's new content, with the keys of others that are in it.
@@ -49,7 +52,7 @@ class Description:
         except (OSError, ValueError):
             content = {}
         content = content if isinstance(content, dict) else {}
-        for key in ("radius_nm", "radius_px", "split"):
+        for key in ("radius_nm", "radius_px", "split", "pixel_sizes_nm"):
             content.pop(key, None)
         content |= {
             "name": self.name,
@@ -63,6 +66,8 @@ class Description:
             content["radius_px"] = dict(self.task.radius_px)
         if self.split:
             content["split"] = {part: list(s) for part, s in self.split.items()}
+        if self.scales:
+            content["pixel_sizes_nm"] = dict(self.scales)
         return content
 
 
@@ -112,6 +117,7 @@ def parse_description(root: Path) -> Description:
         ),
         split=_split(content, where),
         scale=_scale(content, where),
+        scales=_numbers(content, "pixel_sizes_nm", "image", where),
     )
 
 
@@ -156,21 +162,26 @@ def _scale(content: Mapping[str, Any], where: str) -> float | None:
 def _radii(
     content: Mapping[str, Any], key: str, classes: list[str], where: str
 ) -> dict[str, float]:
-    radii = content.get(key) or {}
-    if _is_positive(radii):  # one number for every class
-        radii = dict.fromkeys(classes[1:], radii)
-    if not isinstance(radii, dict) or not all(map(_is_positive, radii.values())):
-        raise TopiaryError(
-            f'{where}: "{key}" must give a number above 0 for each class, for instance '
-            f'{{"{classes[-1]}": 40}}.'
-        )
+    radii = _numbers(content, key, "class", where)
     unknown = sorted(set(radii) - set(classes))
     if unknown:
         raise TopiaryError(
             f'{where}: "{key}" names {unknown[0]!r}, but the classes are '
             f"{', '.join(classes)}: correct the name."
         )
-    return {name: float(radius) for name, radius in radii.items()}
+    return radii
+
+
+def _numbers(
+    content: Mapping[str, Any], key: str, what: str, where: str
+) -> dict[str, float]:
+    numbers = content.get(key) or {}
+    if not isinstance(numbers, dict) or not all(map(_is_positive, numbers.values())):
+        raise TopiaryError(
+            f'{where}: "{key}" must give a number above 0 for each {what}, for '
+            f'instance {{"name of the {what}": 40}}.'
+        )
+    return {name: float(number) for name, number in numbers.items()}
 
 
 def _split(content: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -169,12 +170,38 @@ def write_image(
             )
 
 
+def holds_image(
+    path: str | os.PathLike[str], image: Image, *, scale: float | None = None
+) -> bool:
+    """Whether a file holds just this image, so that it need not be written again.
+
+    Parameters
+    ----------
+    path
+        The file, which need not exist.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    """
+    try:
+        there = read_image(path)
+    except TopiaryError:
+        return False
+    same_scale = scale is None or (
+        there.scale is not None and math.isclose(scale, there.scale, rel_tol=1e-6)
+    )
+    same_kind = there.data.dtype == image.dtype
+    return same_scale and same_kind and np.array_equal(there.data, image)
+
+
 def _write_tiff(
     path: Path, image: NDArray[Any], *, scale: float | None, colour: bool
 ) -> None:
     imagej = image.dtype in (np.uint8, np.uint16, np.float32)
     imagej = imagej and not (colour and image.dtype != np.uint8)
-    settings: dict[str, Any] = {"compression": "zlib"}
+    axes = "YX" if image.ndim == 2 else "YXS" if colour else "CYX"
+    settings: dict[str, Any] = {"metadata": {"axes": axes}}
     if scale is not None:
         per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
         ratio = per_unit.limit_denominator(10**6)
@@ -183,11 +210,11 @@ def _write_tiff(
         settings["resolution"] = (ratio.as_integer_ratio(),) * 2
         settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
     if imagej:
-        metadata = {"axes": "YX" if image.ndim == 2 else "YXS" if colour else "CYX"}
-        settings |= {"imagej": True, "metadata": metadata}
-        del settings["compression"]
+        settings["imagej"] = True
         if scale is not None:
-            metadata["unit"] = "nm"
+            settings["metadata"]["unit"] = "nm"
+    else:
+        settings["compression"] = "zlib"
     if colour:
         settings["photometric"] = "rgb"
         image = np.moveaxis(image, 0, -1)
@@ -212,7 +239,7 @@ def _read(path: Path) -> RawImage:
         # Libraries raise whatever they like over a damaged file.
         raise TopiaryError(
             f"{path.name} cannot be read ({str(error) or type(error).__name__}): it "
-            "may be damaged or of an unusual kind; save it again as an uncompressed TIFF."
+            "may be damaged or of an unusual kind; save it again as a plain TIFF."
         ) from error
     if raw.array.size == 0:
         raise TopiaryError(f"{path.name} is empty: it has no pixels.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,10 +79,31 @@ def write_table(
     table
         Columns by name, all of the same length.
     """
-    with (
-        writing(path) as beside,
-        beside.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    content, path = text.getvalue().encode(), Path(path)
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with writing(path) as beside:
+        beside.write_bytes(content)
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Put tables below one another; `index` goes on counting, gaps become None.
+
+    Parameters
+    ----------
+    tables
+        At least one.
+    """
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    whole: Table = {name: [] for name in names}
+    for table in tables:
+        start = max(whole["index"], default=-1) + 1 if "index" in whole else 0
+        rows = len(next(iter(table.values()), []))
+        for name in names:
+            values = table.get(name, [None] * rows)
+            whole[name] += [start + v for v in values] if name == "index" else values
+    return whole

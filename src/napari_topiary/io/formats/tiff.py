@@ -37,7 +37,8 @@ class Tiff:
 
 def _importance(series: Any) -> tuple[int, int]:
     """Rank images by pixels, then by depth: a thumbnail is not what is meant."""
-    return int(series.size), int(series.dtype.itemsize)
+    samples = series.shape[-1] if series.axes.endswith("S") else 1
+    return int(series.size) // max(1, samples), int(series.dtype.itemsize)
 
 
 def _is_planar_colour(series: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Where TIFF files keep the pixel size: five conventions, tried in turn."""
+"""Where TIFF files keep the pixel size: many conventions, tried in turn."""
 
 from __future__ import annotations
 
@@ -96,24 +96,29 @@ def _imagej(file: tifffile.TiffFile, page: Any) -> Sizes:
 
 
 def _makers(file: tifffile.TiffFile, page: Any) -> Sizes:
-    """Read what FEI, Zeiss and Olympus microscopes write."""
+    """Read what FEI, Zeiss, Olympus and Gatan programs write."""
     if file.is_fei and file.fei_metadata:
         scan = file.fei_metadata.get("Scan", {})
         y, x = _float(scan.get("PixelHeight")), _float(scan.get("PixelWidth"))
         return _times(y, 1e9), _times(x, 1e9)
     if file.is_sem and file.sem_metadata:
-        entry = file.sem_metadata.get("ap_image_pixel_size") or file.sem_metadata.get(
-            "ap_pixel_size"
-        )
-        if entry is not None and len(entry) >= 3:
-            unit = nm_per_unit(str(entry[2]))
-            size = _times(_float(entry[1]), unit)
+        # Not its pixel size, which is that of the scan even where fewer are stored.
+        entry = file.sem_metadata.get("ap_width", ())
+        if len(entry) >= 3:
+            width = _times(_float(entry[1]), nm_per_unit(str(entry[2])))
+            size = _times(width, 1 / page.imagewidth)
             return size, size
-    if page.is_sis and file.sis_metadata:
-        y = _float(file.sis_metadata.get("pixelsizey"))
-        x = _float(file.sis_metadata.get("pixelsizex"))
+    sis = page.tags.get(33560)
+    if sis is not None and isinstance(sis.value, dict):
+        y, x = _float(sis.value.get("pixelsizey")), _float(sis.value.get("pixelsizex"))
         return _times(y, 1e9), _times(x, 1e9)
-    return None, None
+    # Gatan's export: size and unit along x, then along y.
+    tags = [page.tags.get(code) for code in (65010, 65004, 65009, 65003)]
+    y_size, y_unit, x_size, x_unit = (None if t is None else t.value for t in tags)
+    return (
+        _times(_float(y_size), nm_per_unit(str(y_unit))),
+        _times(_float(x_size), nm_per_unit(str(x_unit))),
+    )
 
 
 def _aperio(file: tifffile.TiffFile, page: Any) -> Sizes:
