@@ -83,7 +83,7 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
     if kind == "cuda":
         good = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if good else None
-    if kind == "cpu" and torch.backends.mkldnn.is_available():
+    if kind == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return torch.bfloat16 if _cpu_has_bfloat16() else None
     return None
 

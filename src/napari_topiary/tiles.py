@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -124,6 +125,8 @@ def infer(
     TopiaryError
         If even the smallest tile does not fit into the device's memory.
     """
+    if image.size == 0:
+        raise TopiaryError("The image is empty: it has no pixels.")
     place = pick_device(device)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dtype = autocast_dtype(place) if amp else None
@@ -169,8 +172,7 @@ def infer(
             share = done.mean()
             notes.append(f"Stopped early: {share:.0%} of the image was predicted.")
             break
-    if probability is None:
-        raise TopiaryError("The image is empty: it has no pixels.")
+    assert probability is not None
     return InferResult(probability, done, tuple(notes))
 
 
@@ -189,10 +191,7 @@ def _run(
     if was_training:
         network.eval()
     try:
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
-        ):
+        with torch.inference_mode(), _precision(device, dtype):
             tensor = torch.from_numpy(image)[None]
             tensor = tensor.to(device).contiguous(memory_format=torch.channels_last)
             logits = network(tensor)[0]
@@ -201,6 +200,17 @@ def _run(
     finally:
         if was_training:
             network.train()
+
+
+def _precision(
+    device: torch.device, dtype: torch.dtype | None
+) -> AbstractContextManager[object]:
+    if dtype is not None:
+        return torch.autocast(device.type, dtype=dtype)
+    if device.type == "cuda":
+        # TF32 rounds to ten bits: the tiles' seams would show in the last digits.
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return nullcontext()
 
 
 def _cut(image: NDArray[np.float32], box: _Box) -> NDArray[np.float32]:
