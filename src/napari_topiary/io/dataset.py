@@ -27,11 +27,23 @@ from napari_topiary.io.description import (
 from napari_topiary.io.image_files import (
     check_name,
     image_files,
+    safe_name,
     visible_files,
     write_image_file,
 )
 from napari_topiary.io.images import read_image, readable_suffixes
 from napari_topiary.types import Image, Task
+
+__all__ = [
+    "Dataset",
+    "Sample",
+    "check_name",
+    "read_dataset",
+    "safe_name",
+    "write_dataset",
+    "write_description",
+    "write_sample_image",
+]
 
 
 @dataclass(frozen=True, eq=False)
