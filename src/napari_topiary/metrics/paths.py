@@ -29,12 +29,16 @@ class LineCounts:
         Length found, and the part of it near a drawn line.
     drawn, drawn_found
         Length drawn, and the part of it near a found line.
+    n_found, n_drawn
+        How many lines that is.
     """
 
     found: float = 0.0
     found_right: float = 0.0
     drawn: float = 0.0
     drawn_found: float = 0.0
+    n_found: int = 0
+    n_drawn: int = 0
 
     def __add__(self, other: LineCounts) -> LineCounts:
         """Pool two images."""
@@ -43,6 +47,8 @@ class LineCounts:
             self.found_right + other.found_right,
             self.drawn + other.drawn,
             self.drawn_found + other.drawn_found,
+            self.n_found + other.n_found,
+            self.n_drawn + other.n_drawn,
         )
 
     def metrics(self) -> dict[str, float]:
@@ -74,10 +80,17 @@ def count_lines(
         `(y, x)` True where a person has finished; None = everywhere. What lies outside
         does not count, but may be near what lies inside.
     """
-    there, mine = sample_points(truth), sample_points(found)
+    drawn = [_inside(sample_points([path]), area) for path in truth]
+    traced = [_inside(sample_points([path]), area) for path in found]
+    found_length, right = _near_length(traced, sample_points(truth), tolerance_px)
+    drawn_length, seen = _near_length(drawn, sample_points(found), tolerance_px)
     return LineCounts(
-        *_near_length(mine, there, tolerance_px, area),
-        *_near_length(there, mine, tolerance_px, area),
+        found_length,
+        right,
+        drawn_length,
+        seen,
+        n_found=sum(len(points) > 0 for points in traced),
+        n_drawn=sum(len(points) > 0 for points in drawn),
     )
 
 
@@ -95,12 +108,18 @@ def sample_points(paths: Sequence[Path]) -> Path:
     return np.concatenate(points)
 
 
+def _inside(points: Path, area: NDArray[np.bool_] | None) -> Path:
+    if area is None or not len(points):
+        return points
+    at = np.clip(np.rint(points), 0, np.array(area.shape) - 1).astype(np.intp)
+    return points[area[at[:, 0], at[:, 1]]]
+
+
 def _near_length(
-    points: Path, others: Path, tolerance: float, area: NDArray[np.bool_] | None
+    lines: Sequence[Path], others: Path, tolerance: float
 ) -> tuple[float, float]:
-    if area is not None and len(points):
-        at = np.clip(np.rint(points), 0, np.array(area.shape) - 1).astype(np.intp)
-        points = points[area[at[:, 0], at[:, 1]]]
+    """Length of sampled lines, and the part of it near the other points."""
+    points = np.concatenate([np.zeros((0, 2)), *lines])
     length = STEP * len(points)
     if not len(points) or not len(others):
         return length, 0.0

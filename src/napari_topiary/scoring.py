@@ -1,0 +1,207 @@
+"""A prediction held against the truth: counts that add up over images.
+
+Pixels, particles and lines are pooled over the images; instance scores are averaged
+over the images, as their published definitions ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.metrics import (
+    DetectionCounts,
+    LineCounts,
+    PixelCounts,
+    count_detections,
+    count_lines,
+    count_pixels,
+    instance_metrics,
+)
+from napari_topiary.resample import to_original
+from napari_topiary.truth import Truth
+from napari_topiary.types import Prediction, Task
+
+INSTANCE_SCORES = ("aji", "pq", "dq", "sq")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good predictions are; adds up over images.
+
+    Parameters
+    ----------
+    task
+        Kind and classes.
+    pixels
+        Of all tasks.
+    particles
+        Of detection tasks, else None.
+    lines
+        Class index -> lengths, for filament classes.
+    objects
+        Instance scores of each image.
+    """
+
+    task: Task
+    pixels: PixelCounts
+    particles: DetectionCounts | None = None
+    lines: Mapping[int, LineCounts] = field(default_factory=dict)
+    objects: tuple[dict[str, Any], ...] = ()
+
+    def __add__(self, other: Score) -> Score:
+        """Pool the images of two scores."""
+        particles = self.particles
+        if particles is not None and other.particles is not None:
+            particles = particles + other.particles
+        none = LineCounts()
+        return Score(
+            self.task,
+            self.pixels + other.pixels,
+            particles,
+            {
+                index: self.lines.get(index, none) + other.lines.get(index, none)
+                for index in sorted(self.lines.keys() | other.lines.keys())
+            },
+            self.objects + other.objects,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """All metrics, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Overall numbers at the top, the same by class name in `per_class`. Where
+            nothing could be counted the value is None. For detection tasks `precision`
+            is that of the detections; the pixels' own is in `pixels`. In the overall
+            figures of a detection task every line counts as much as a particle, with
+            the share of its length that is right.
+        """
+        pixels = self.pixels.metrics()
+        each = pixels.pop("per_class")
+        names = self.task.classes
+        per_class: dict[str, Any] = dict(zip(names, each, strict=True))
+        report: dict[str, Any] = dict(pixels)
+        if self.particles is not None:
+            report["pixels"] = pixels
+            report.update(_overall(self.particles, self.lines.values()))
+            for index, name in enumerate(names[1:], start=1):
+                own = self.lines.get(index)
+                counted = self.particles.metrics()["per_class"][index]
+                per_class[name] = {
+                    **per_class[name],
+                    **(counted if own is None else own.metrics()),
+                }
+        if self.objects:
+            for name in INSTANCE_SCORES:
+                report[name] = float(np.mean([scores[name] for scores in self.objects]))
+        report["per_class"] = per_class
+        clean: dict[str, Any] = without_nan(report)
+        return clean
+
+
+def _overall(
+    particles: DetectionCounts, lines: Collection[LineCounts]
+) -> dict[str, Any]:
+    """Particles and lines together."""
+    right = seen = float(particles.hit.sum())
+    found = right + float(particles.extra.sum())
+    there = right + float(particles.missed.sum())
+    for counts in lines:
+        own = counts.metrics()
+        found += counts.n_found
+        there += counts.n_drawn
+        right += counts.n_found * own["precision"]
+        seen += counts.n_drawn * own["recall"]
+    perfect = 1.0 if found + there == 0 else 0.0
+    precision = right / found if found else perfect
+    recall = seen / there if there else perfect
+    both = precision + recall
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / both if both else 0.0,
+        "n_found": int(found),
+        "n_true": int(there),
+        "localisation_px": particles.metrics()["localisation_px"],
+    }
+
+
+def score(
+    prediction: Prediction,
+    truth: Truth,
+    *,
+    tolerance_px: NDArray[np.float64],
+    line_classes: Collection[str] = (),
+) -> Score:
+    """Hold one image's prediction against its truth.
+
+    Parameters
+    ----------
+    prediction
+        Labels and detections as they are in it count.
+    truth
+        Of the same image.
+    tolerance_px
+        `(k,)` from `tolerances`, in pixels of the image.
+    line_classes
+        Classes that are judged as filaments, by length.
+    """
+    task = prediction.task
+    n, kind = len(task.classes), task.kind
+    labels = prediction.labels
+    pixels = count_pixels(
+        truth.classes,
+        np.minimum(labels, 1) if kind == "instances" else labels,
+        n,
+        probability=to_original(prediction.probability, prediction.shape),
+    )
+    if kind == "instances" and truth.objects is not None:
+        return Score(task, pixels, objects=(instance_metrics(truth.objects, labels),))
+    if kind != "detect":
+        return Score(task, pixels)
+    there, found = truth.particles, prediction.detections
+    filaments = [i for i in range(1, n) if task.classes[i] in line_classes]
+    round_ = ~np.isin(there.class_index, filaments)
+    particles = count_detections(
+        (there.coordinates[round_], there.class_index[round_]),
+        found,
+        tolerance_px.tolist(),
+        n,
+        area=truth.area,
+    )
+    lines = {
+        index: count_lines(
+            [
+                p
+                for p, c in zip(there.lines, there.line_class, strict=True)
+                if c == index
+            ],
+            [
+                p
+                for p, c in zip(found.lines, found.line_class, strict=True)
+                if c == index
+            ],
+            float(tolerance_px[index]),
+            area=truth.area,
+        )
+        for index in filaments
+    }
+    return Score(task, pixels, particles, lines)
+
+
+def without_nan(value: Any) -> Any:
+    """Copy nested dicts and lists with None for what JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,181 @@
+"""What the annotations of an image say, in the form that results are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import (
+    Centerlines,
+    Labels,
+    Points,
+    Regions,
+    build_target,
+)
+from napari_topiary.types import (
+    BACKGROUND,
+    Detections,
+    LabelImage,
+    Prediction,
+    Task,
+)
+
+MARGIN_OF_RADIUS = 0.5
+"""Without a tolerance of its own a particle is found when this many radii off."""
+UNKNOWN_RADIUS = 10.0
+"""Radius taken for classes without one, in pixels; only for the tolerance."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Annotations of one image, in its own pixels.
+
+    Parameters
+    ----------
+    classes
+        `(y, x)` class index; −1 = unknown.
+    particles
+        Marked centres and drawn lines, all with score 1.
+    objects
+        `(y, x)` object numbers, 0 = background, −1 = unknown; None if the task has no
+        objects.
+    area
+        `(y, x)` True where a person has finished; None = everywhere.
+    """
+
+    classes: NDArray[np.int16]
+    particles: Detections
+    objects: LabelImage | None = None
+    area: NDArray[np.bool_] | None = None
+
+
+def truth_of(
+    annotations: Sequence[Any],
+    shape: tuple[int, int],
+    *,
+    task: Task,
+    scale: float | None,
+) -> Truth:
+    """Read annotations as the truth.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
+    task
+        Kind, classes and radii.
+    scale
+        nm per pixel of the image, None if unknown.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if they do not fit the image or the task.
+    """
+    classes = build_target(annotations, shape, task=task, scale=scale).classes
+    drawn = [a for a in annotations if isinstance(a, Regions) and len(a)]
+    area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
+    objects: NDArray[np.int64] | None = None
+    if task.kind == "instances":
+        objects = np.zeros(shape, dtype=np.int64)
+        for annotation in annotations:
+            if isinstance(annotation, Labels):
+                objects = np.asarray(annotation.labels, dtype=np.int64)
+        objects = objects if area is None else np.where(area, objects, -1)
+        # The thin line that training draws between objects is no background here.
+        classes = np.clip(objects, -1, 1).astype(np.int16)
+    return Truth(classes, _marked(annotations, task), objects, area)
+
+
+def truth_prediction(
+    truth: Truth, task: Task, *, scale: float | None, name: str = "truth"
+) -> Prediction:
+    """Show the truth as if a perfect network had said it.
+
+    Parameters
+    ----------
+    truth
+        Of one image.
+    task
+        Kind, classes and radii.
+    scale
+        nm per pixel of the image, None if unknown.
+    name
+        What the prediction is called.
+    """
+    known = np.maximum(truth.classes, 0)
+    probability = np.stack(
+        [known == index for index in range(len(task.classes))]
+    ).astype(np.float32)
+    return Prediction(
+        probability=probability,
+        shape=(known.shape[0], known.shape[1]),
+        task=task,
+        scale=scale,
+        labels=known if truth.objects is None else np.maximum(truth.objects, 0),
+        detections=truth.particles,
+        checkpoint=name,
+        done=None if (truth.classes >= 0).all() else truth.classes >= 0,
+    )
+
+
+def tolerances(
+    task: Task, *, scale: float | None, tolerance_nm: float | None = None
+) -> NDArray[np.float64]:
+    """How far off a particle may be found, per class, in pixels of the image.
+
+    Parameters
+    ----------
+    task
+        Classes and radii.
+    scale
+        nm per pixel, None if unknown.
+    tolerance_nm
+        The same for all classes; None (or no scale) = half of the class's radius, and
+        5 pixels where that is unknown.
+
+    Returns
+    -------
+    ndarray
+        `(k,)`, background included.
+    """
+    if tolerance_nm is not None and scale is not None:
+        return np.full(len(task.classes), tolerance_nm / scale)
+    radii = [task.radius(name, scale) or UNKNOWN_RADIUS for name in task.classes]
+    return MARGIN_OF_RADIUS * np.array(radii)
+
+
+def _marked(annotations: Sequence[Any], task: Task) -> Detections:
+    places, names = [np.zeros((0, 2))], list[str]()
+    lines, line_names = list[NDArray[np.float64]](), list[str]()
+    for annotation in annotations:
+        if isinstance(annotation, Points):
+            real = [name != BACKGROUND for name in annotation.classes]
+            places.append(
+                np.asarray(annotation.coordinates)[np.array(real, dtype=bool)]
+            )
+            names += [name for name in annotation.classes if name != BACKGROUND]
+        elif isinstance(annotation, Centerlines):
+            for path, name in zip(annotation.paths, annotation.classes, strict=True):
+                if name != BACKGROUND:
+                    lines.append(np.asarray(path, dtype=np.float64))
+                    line_names.append(name)
+    particles = Detections(
+        np.concatenate(places), _indices(names, task), np.ones(len(names))
+    )
+    return replace(
+        particles,
+        lines=tuple(lines),
+        line_class=_indices(line_names, task),
+        line_score=np.ones(len(lines)),
+    )
+
+
+def _indices(names: Sequence[str], task: Task) -> NDArray[np.int64]:
+    return np.array([task.classes.index(name) for name in names], dtype=np.int64)
