@@ -16,6 +16,9 @@ from napari_topiary.types import LabelImage, Task
 if TYPE_CHECKING:
     from napari_topiary.annotations.canvas import Canvas
 
+_FEW = 2**16
+"""Label numbers below this are counted in a table."""
+
 
 @annotation_kinds.register("labels")
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,12 @@ class Labels:
         """Count the different labels, background not included."""
         highest = int(self.labels.max(initial=0))
         if int(self.labels.min(initial=0)) < 0 or highest > 1_000_000:
-            return int((np.unique(self.labels) != 0).sum())
+            labels = self.labels
+        if labels.size and 0 <= labels.min() and labels.max() < _FEW:
+            # Many times faster than sorting all pixels; asked after every stroke.
+            counts = np.bincount(labels.ravel().astype(np.intp))
+            return int((counts[1:] > 0).sum())
+        return int((np.unique(labels) != 0).sum())
         # Much faster than sorting, and asked for at every stroke of the brush.
         return int(np.count_nonzero(np.bincount(self.labels.ravel())[1:]))
 
