@@ -1,0 +1,246 @@
+"""What a project holds: images, classes and what was drawn; changes are announced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample, safe_name
+from napari_topiary.types import BACKGROUND, Image, Task
+
+PALETTE = (
+    "#e69f00", "#56b4e9", "#00b386", "#f0e442",
+    "#cc79a7", "#d55e00", "#5e8cff", "#a6d854",
+)  # fmt: skip
+"""Class colours that colour-blind people can tell apart on a grey image."""
+BACKGROUND_COLOUR = "#808080"
+HELD_OUT = ("val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEntry:
+    """One image of a project.
+
+    Parameters
+    ----------
+    name
+        Unlike that of any other image; also the name of its files.
+    image
+        `(c, y, x)`, any numeric dtype.
+    scale
+        nm per pixel, None if unknown.
+    path
+        File that it came from, if any.
+    """
+
+    name: str
+    image: Image
+    scale: float | None = None
+    path: Path | None = None
+
+
+class Contents:
+    """Images, task and annotations of one project."""
+
+    images_changed = Signal()
+    task_changed = Signal()
+    annotations_changed = Signal(str)
+    scale_changed = Signal(str)
+
+    def __init__(self) -> None:
+        self.images: dict[str, ImageEntry] = {}
+        self.task = Task("detect", (BACKGROUND,))
+        self.colours: dict[str, str] = {BACKGROUND: BACKGROUND_COLOUR}
+        self.annotations: dict[str, tuple[Any, ...]] = {}
+        self.split: dict[str, tuple[str, ...]] = {}
+        self._changed = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to save."""
+        return self._changed
+
+    def add_image(self, entry: ImageEntry) -> ImageEntry:
+        """Add an image; return it under the name that it got.
+
+        Parameters
+        ----------
+        entry
+            Its name is made fit for a file, and a number is added if it is taken.
+        """
+        image = np.asarray(entry.image)
+        if image.ndim != 3:
+            raise TopiaryError(
+                "An image has channels, height and width, this one has the shape "
+                f"{image.shape}: give one slice of a stack at a time."
+            )
+        # Some file systems do not tell upper from lower case.
+        name = unused(safe_name(entry.name), self.images, any_case=True)
+        entry = replace(entry, name=name, image=image)
+        self.images[name] = entry
+        self._changed = True
+        self.images_changed.emit()
+        return entry
+
+    def remove_image(self, name: str) -> None:
+        """Take an image and what was drawn on it out of the project."""
+        self._entry(name)
+        del self.images[name]
+        self.annotations.pop(name, None)
+        self.split = {
+            part: tuple(other for other in names if other != name)
+            for part, names in self.split.items()
+        }
+        self._changed = True
+        self.images_changed.emit()
+
+    def set_scale(self, name: str, scale: float | None) -> None:
+        """Set the pixel size of an image.
+
+        Parameters
+        ----------
+        name
+            Of the image.
+        scale
+            nm per pixel, None if unknown.
+        """
+        if scale is not None and not (np.isfinite(scale) and scale > 0):
+            raise TopiaryError(
+                f"A pixel size of {scale:g} nm is not possible: give more than 0, or "
+                "leave it empty if it is unknown."
+            )
+        entry = self._entry(name)
+        if entry.scale != scale:
+            self.images[name] = replace(entry, scale=scale)
+            self._changed = True
+            self.scale_changed.emit(name)
+
+    def set_task(self, task: Task) -> None:
+        """Set kind of answer and classes; new classes get a colour of their own."""
+        if not task.classes or task.classes[0] != BACKGROUND:
+            raise TopiaryError(f"The first class has to be {BACKGROUND!r}.")
+        if len(set(task.classes)) < len(task.classes):
+            raise TopiaryError("Two classes have the same name: rename one of them.")
+        self.task = task
+        self.colours = with_colours(task.classes, self.colours)
+        self._changed = True
+        self.task_changed.emit()
+
+    def set_colour(self, name: str, colour: str) -> None:
+        """Set the colour of a class, as ``"#rrggbb"``."""
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+            raise TopiaryError(f"{colour!r} is not a colour: write it as '#rrggbb'.")
+        self.colours[name] = colour.lower()
+        self._changed = True
+        self.task_changed.emit()
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Rename a class in the task and in everything that was drawn."""
+        if old not in self.task.classes or old == BACKGROUND:
+            raise TopiaryError(f"There is no class {old!r} that could be renamed.")
+        if not new or new in self.task.classes:
+            raise TopiaryError(f"The name {new!r} is empty or taken: choose another.")
+        named = {old: new}
+        for image, drawn in self.annotations.items():
+            self.annotations[image] = tuple(_renamed(a, named) for a in drawn)
+        self.colours = {named.get(k, k): v for k, v in self.colours.items()}
+        task = self.task
+        self.set_task(
+            Task(
+                task.kind,
+                tuple(named.get(name, name) for name in task.classes),
+                {named.get(k, k): v for k, v in task.radius_nm.items()},
+                {named.get(k, k): v for k, v in task.radius_px.items()},
+            )
+        )
+
+    def set_annotations(self, name: str, annotations: Iterable[Any]) -> None:
+        """Set everything that was drawn on an image; empty annotations are dropped."""
+        self._entry(name)
+        kept = tuple(a for a in annotations if len(a))
+        if kept == self.annotations.get(name, ()):
+            return
+        if kept:
+            self.annotations[name] = kept
+        else:
+            del self.annotations[name]
+        self._changed = True
+        self.annotations_changed.emit(name)
+
+    def set_split(self, split: Mapping[str, Iterable[str]]) -> None:
+        """Say which images to learn from (train), choose by (val), judge on (test)."""
+        self.split = {part: tuple(names) for part, names in split.items()}
+        self._changed = True
+        self.images_changed.emit()
+
+    def sample(self, name: str) -> Sample:
+        """Return an image with what was drawn on it."""
+        entry = self._entry(name)
+        return Sample(
+            image=entry.image,
+            annotations=self.annotations.get(name, ()),
+            scale=entry.scale,
+            name=name,
+            path=entry.path,
+        )
+
+    def samples(self, names: Iterable[str] | None = None) -> tuple[Sample, ...]:
+        """Return annotated images.
+
+        Parameters
+        ----------
+        names
+            Only of these images. None: all to learn from, which leaves out what the
+            split holds back for choosing and judging.
+        """
+        if names is None:
+            held = {n for part in HELD_OUT for n in self.split.get(part, ())}
+            names = [name for name in self.images if name not in held]
+        return tuple(self.sample(n) for n in names if self.annotations.get(n))
+
+    def hold_out(self) -> tuple[Sample, ...]:
+        """Return the annotated images on which training is judged; may be none."""
+        return self.samples([n for n in self.split.get("val", ()) if n in self.images])
+
+    def _entry(self, name: str) -> ImageEntry:
+        try:
+            return self.images[name]
+        except KeyError:
+            raise TopiaryError(f"There is no image called {name!r}.") from None
+
+
+def unused(base: str, taken: Iterable[str], *, any_case: bool = False) -> str:
+    """Return `base`, with a number added if it is taken."""
+    names = {name.casefold() if any_case else name for name in taken}
+    number, name = 1, base
+    while (name.casefold() if any_case else name) in names:
+        number += 1
+        name = f"{base} {number}"
+    return name
+
+
+def with_colours(classes: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Give every class a colour; the known ones keep theirs."""
+    colours = {BACKGROUND: known.get(BACKGROUND, BACKGROUND_COLOUR)}
+    for name in classes:
+        if name not in colours:
+            taken = {*colours.values(), *(known.get(other) for other in classes)}
+            free = [colour for colour in PALETTE if colour not in taken]
+            spare = PALETTE[len(colours) % len(PALETTE)]
+            colours[name] = known.get(name) or (free[0] if free else spare)
+    return colours
+
+
+def _renamed(annotation: Any, named: Mapping[str, str]) -> Any:
+    """Return an annotation with its class names replaced."""
+    classes = getattr(annotation, "classes", None)
+    if classes is None:
+        return annotation
+    return replace(annotation, classes=tuple(named.get(c, c) for c in classes))
