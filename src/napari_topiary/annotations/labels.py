@@ -61,16 +61,12 @@ class Labels:
 
     def __len__(self) -> int:
         """Count the different labels, background not included."""
-        highest = int(self.labels.max(initial=0))
-        if int(self.labels.min(initial=0)) < 0 or highest > 1_000_000:
-            labels = self.labels
-        if labels.size and 0 <= labels.min() and labels.max() < _FEW:
+        labels = self.labels
+        if labels.size and labels.min() >= 0 and labels.max() < _FEW:
             # Many times faster than sorting all pixels; asked after every stroke.
             counts = np.bincount(labels.ravel().astype(np.intp))
-            return int((counts[1:] > 0).sum())
-        return int((np.unique(labels) != 0).sum())
-        # Much faster than sorting, and asked for at every stroke of the brush.
-        return int(np.count_nonzero(np.bincount(self.labels.ravel())[1:]))
+            return int(np.count_nonzero(counts[1:]))
+        return int(np.count_nonzero(np.unique(labels)))
 
     def __eq__(self, other: object) -> bool:
         """Compare by value."""
