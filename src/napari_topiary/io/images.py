@@ -6,18 +6,17 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.formats import ImageFormat, RawImage, image_formats
+from napari_topiary.io.formats.tiff import write_tiff
 from napari_topiary.types import Image, LabelImage
 
 
@@ -160,7 +159,7 @@ def write_image(
     colour = image.ndim == 3 and image.shape[0] == 3
     with writing(path) as beside:
         if path.suffix.lower() in (".tif", ".tiff"):
-            _write_tiff(beside, image, scale=scale, colour=colour)
+            write_tiff(beside, image, scale=scale, colour=colour)
         elif image.dtype in (np.uint8, np.uint16) and (image.ndim == 2 or colour):
             iio.imwrite(beside, np.moveaxis(image, 0, -1) if colour else image)
         else:
@@ -193,34 +192,6 @@ def holds_image(
     )
     same_kind = there.data.dtype == image.dtype
     return same_scale and same_kind and np.array_equal(there.data, image)
-
-
-def _write_tiff(
-    path: Path, image: NDArray[Any], *, scale: float | None, colour: bool
-) -> None:
-    imagej = image.dtype in (np.uint8, np.uint16, np.float32)
-    imagej = imagej and not (colour and image.dtype != np.uint8)
-    axes = "YX" if image.ndim == 2 else "YXS" if colour else "CYX"
-    settings: dict[str, Any] = {"metadata": {"axes": axes}}
-    if scale is not None:
-        per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
-        ratio = per_unit.limit_denominator(10**6)
-        if ratio.numerator == 0 or ratio.numerator >= 2**32:
-            ratio = per_unit.limit_denominator(1)
-        settings["resolution"] = (ratio.as_integer_ratio(),) * 2
-        settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
-    if imagej:
-        settings["imagej"] = True
-        if scale is not None:
-            settings["metadata"]["unit"] = "nm"
-    else:
-        settings["compression"] = "zlib"
-    if colour:
-        settings["photometric"] = "rgb"
-        image = np.moveaxis(image, 0, -1)
-    else:
-        settings["photometric"] = "minisblack"
-    tifffile.imwrite(path, image, **settings)
 
 
 def _read(path: Path) -> RawImage:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import imageio.v3 as iio
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import RawImage, image_formats, square_pixels
@@ -33,6 +35,47 @@ class Tiff:
         if axes.endswith("yx") and len(axes) == 3 and _is_planar_colour(series):
             axes = "syx"
         return RawImage(array, axes, scale, notes)
+
+
+def write_tiff(
+    path: Path, image: NDArray[Any], *, scale: float | None, colour: bool
+) -> None:
+    """Write a TIFF, in the way of ImageJ where ImageJ knows the number type.
+
+    Parameters
+    ----------
+    path
+        The file.
+    image
+        `(y, x)` or `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    colour
+        Whether the three channels are red, green and blue.
+    """
+    imagej = image.dtype in (np.uint8, np.uint16, np.float32)
+    imagej = imagej and not (colour and image.dtype != np.uint8)
+    axes = "YX" if image.ndim == 2 else "YXS" if colour else "CYX"
+    settings: dict[str, Any] = {"metadata": {"axes": axes}}
+    if scale is not None:
+        per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
+        ratio = per_unit.limit_denominator(10**6)
+        if ratio.numerator == 0 or ratio.numerator >= 2**32:
+            ratio = per_unit.limit_denominator(1)
+        settings["resolution"] = (ratio.as_integer_ratio(),) * 2
+        settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
+    if imagej:
+        settings["imagej"] = True
+        if scale is not None:
+            settings["metadata"]["unit"] = "nm"
+    else:
+        settings["compression"] = "zlib"
+    if colour:
+        settings["photometric"] = "rgb"
+        image = np.moveaxis(image, 0, -1)
+    else:
+        settings["photometric"] = "minisblack"
+    tifffile.imwrite(path, image, **settings)
 
 
 def _importance(series: Any) -> tuple[int, int]:
