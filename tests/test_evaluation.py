@@ -1,0 +1,200 @@
+"""Evaluation of a network whose answer is known, against truth that is known."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import evaluate
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
+from napari_topiary.types import Task, run
+
+TASK = Task("detect", ("background", "virus"), radius_nm={"virus": 12.0})
+
+
+class Grey(Network):
+    """Its foreground probability is the grey value itself."""
+
+    stride, halo, output_layer = 1, 0, "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        p = image[:, :1].clamp(1e-4, 1 - 1e-4)
+        return torch.cat([(1 - p).log(), p.log()], dim=1) * self.weight
+
+
+class Known(Checkpoint):
+    def build(self, device="cpu"):
+        return Grey()
+
+
+def known(task=TASK, **changes):
+    values = {"pixel_size_nm": 2.0, "normalisation": Normalisation("none"), **changes}
+    return Known("unet", {}, 1, task, state={}, provenance={"name": "grey"}, **values)
+
+
+def picture(shape, centres, radius, value=1.0):
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    image = np.zeros(shape, np.float32)
+    for y, x in centres:
+        image[np.hypot(yy - y, xx - x) <= radius] = value
+    return image[None]
+
+
+def points(*centres, name="virus"):
+    return Points(np.array(centres, dtype=float), (name,) * len(centres))
+
+
+THREE = [(15, 15), (40, 20), (20, 48)]
+
+
+def sample(drawn, marked, *extra, scale=2.0, name="one", value=1.0):
+    image = picture((64, 64), drawn, 0.75 * 12 / scale, value)
+    return Sample(image, (points(*marked), *extra), scale, name)
+
+
+def test_detections_pooled_over_images():
+    images = [
+        sample([*THREE, (50, 50)], THREE),
+        sample(THREE[:2], THREE, name="two"),
+    ]
+    report = run(evaluate(known(), images))
+    assert report["precision"] == pytest.approx(5 / 6)
+    assert report["recall"] == pytest.approx(5 / 6)
+    assert report["f1"] == pytest.approx(5 / 6)
+    assert report["per_class"]["virus"]["f1"] == report["f1"]
+    assert (report["n_images"], report["n_true"], report["n_found"]) == (2, 6, 6)
+    assert report["tolerance_nm"] == pytest.approx(6.0)
+    assert report["tolerance_px"] == pytest.approx(3.0)
+    assert [r["name"] for r in report["images"]] == ["one", "two"]
+    assert report["images"][1]["precision"] == 1.0
+    assert report["checkpoint"] == "grey" and report["task"] == "detect"
+    assert report["seconds"] > 0 and "CPU" in report["device"].upper()
+    json.dumps(report, allow_nan=False)
+
+
+def test_pixels_of_a_perfect_answer():
+    report = run(evaluate(known(), [sample(THREE, THREE)]))
+    for name in ("dice", "iou", "accuracy", "sensitivity", "specificity"):
+        assert report[name] == report["pixels"][name] == 1.0
+    assert report["cross_entropy"] == pytest.approx(1e-4, rel=0.1)
+
+
+def test_tolerance():
+    moved = [(y, x + 4) for y, x in THREE]
+    image = sample(THREE, moved)
+    assert run(evaluate(known(), [image]))["f1"] == 0.0
+    report = run(evaluate(known(), [image], tolerance_nm=10.0))
+    assert (report["f1"], report["tolerance_nm"], report["tolerance_px"]) == (1, 10, 5)
+    assert report["localisation_px"] == pytest.approx(4, abs=0.1)
+
+
+def test_own_and_common_threshold():
+    image = sample(THREE, THREE, value=0.4)
+    report = run(evaluate(known(thresholds={"virus": 0.3}), [image]))
+    assert report["f1"] == 1.0 and report["thresholds"] == {"virus": 0.3}
+    common = report["at_common_threshold"]
+    assert (common["threshold"], common["f1"]) == (0.5, 0.0)
+    config = PredictConfig(detect=DetectConfig(threshold=0.45))
+    assert run(evaluate(known(), [image], config=config))["f1"] == 0.0
+
+
+def test_only_finished_regions_count():
+    left = np.array([(0, 0), (0, 31), (63, 31), (63, 0)], float)
+    image = sample([*THREE, (50, 50)], THREE[:2], Regions((left,), ("polygon",)))
+    report = run(evaluate(known(), [image]))
+    assert (report["f1"], report["n_true"], report["dice"]) == (1.0, 2, 1.0)
+
+
+def test_other_pixel_size_and_unknown_pixel_size():
+    small = sample([(15, 15), (20, 48)], [(15, 15), (20, 48)], scale=3.0)
+    assert run(evaluate(known(), [small]))["f1"] == 1.0
+    image = sample(THREE, THREE)
+    unknown = Sample(image.image, image.annotations, None, "unknown")
+    assert run(evaluate(known(), [unknown]))["tolerance_nm"] == pytest.approx(6.0)
+    task = Task("detect", ("background", "virus"), radius_px={"virus": 6.0})
+    report = run(evaluate(known(task, pixel_size_nm=None), [unknown]))
+    assert (report["f1"], report["tolerance_nm"]) == (1.0, None)
+    assert report["tolerance_px"] == 3.0
+
+
+def test_filaments_count_by_length():
+    task = Task("detect", ("background", "ebola"), radius_nm={"ebola": 8.0})
+    made = known(task, annotations_summary={"line_classes": ["ebola"]})
+    image = np.zeros((1, 64, 96), np.float32)
+    image[0, 29:36, 10:50] = 1
+    drawn = Centerlines((np.array([(32.0, 10), (32, 90)]),), ("ebola",))
+    report = run(evaluate(made, [Sample(image, (drawn,), 2.0, "line")]))
+    assert report["precision"] == pytest.approx(1.0)
+    assert report["recall"] == pytest.approx(0.5, abs=0.06)
+    assert report["per_class"]["ebola"]["recall"] == report["recall"]
+    assert (report["n_found"], report["n_true"]) == (1, 1)
+
+
+def test_instances():
+    task = Task("instances", ("background", "nucleus"))
+    labels = np.zeros((64, 64), int)
+    labels[10:20, 10:20] = 4
+    labels[40:50, 40:60] = 9
+    image = (labels > 0).astype(np.float32)[None]
+    image[0, 40:50, 40:60] = 0
+    image[0, 40:50, 40:52] = 1
+    drawn = Labels(labels, instances=True)
+    report = run(evaluate(known(task), [Sample(image, (drawn,), None, "nuclei")]))
+    assert report["aji"] == pytest.approx((100 + 120) / (100 + 200))
+    assert report["dq"] == 1.0
+    assert report["sq"] == pytest.approx((1 + 0.6) / 2, rel=1e-5)
+    assert report["dice"] == pytest.approx(2 * 220 / (300 + 220))
+    assert "f1" not in report and "tolerance_nm" not in report
+
+
+def test_segmentation():
+    task = Task("segment", ("background", "membrane"))
+    labels = np.zeros((16, 16), int)
+    labels[4:8] = 1
+    image = np.zeros((1, 16, 16), np.float32)
+    image[0, 4:6] = 0.9
+    report = run(evaluate(known(task), [Sample(image, (Labels(labels),), None, "m")]))
+    assert report["dice"] == pytest.approx(2 * 32 / (64 + 32))
+    assert report["per_class"]["membrane"]["sensitivity"] == 0.5
+    assert report["precision"] == 1.0
+
+
+def test_stop_counts_the_images_so_far():
+    images = [sample(THREE, THREE, name=str(i)) for i in range(4)]
+    seen = []
+    report = run(
+        evaluate(known(), images), seen.append, should_stop=lambda: len(seen) == 2
+    )
+    assert report["n_images"] == 2 and report["f1"] == 1.0
+    assert seen[-1].total == 4 and seen[-1].eta_s is not None
+
+
+def test_nothing_to_judge_by():
+    with pytest.raises(TopiaryError, match="annotated"):
+        run(evaluate(known(), [Sample(np.ones((1, 8, 8)), (), None, "bare")]))
+
+
+def test_unsuitable_image_is_named():
+    image = Sample(np.zeros((1, 32, 32)), (points((5, 5)),), 2.0, "dark")
+    with pytest.raises(TopiaryError, match=r"dark: .*constant"):
+        run(evaluate(known(), [image]))
+    other = Sample(picture((32, 32), [(9, 9)], 4), (points((9, 9), name="x"),), 2.0)
+    with pytest.raises(TopiaryError, match=r"image: .*x"):
+        run(evaluate(known(), [other]))
+
+
+def test_places_without_particles_are_no_truth():
+    marked = points((50, 50), name="background")
+    report = run(evaluate(known(), [sample([*THREE, (50, 50)], THREE, marked)]))
+    assert report["precision"] == pytest.approx(3 / 4)
