@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,7 @@ def test_monotone(checkpoint: Checkpoint, config: PruneConfig) -> None:
     cursors = [plan.cursor(position) for position in POSITIONS]
     kept = [kept_sets(plan, cursor) for cursor in cursors]
     assert all(
-        not (after & ~before).any()
-        for before, after in zip(kept, kept[1:], strict=False)
+        not (after & ~before).any() for before, after in itertools.pairwise(kept)
     )
     assert cursors[0] == 0
     assert rows[0].share == pytest.approx(0.0)
@@ -104,13 +104,13 @@ def test_prefix_replay_is_bit_equal_to_stepping(
     plan = make_plan(checkpoint, config)
     cuts = np.unique(np.linspace(0, len(plan), 8).astype(int))
     stepped = checkpoint
-    for before, after in zip(cuts, cuts[1:], strict=False):
+    for before, after in itertools.pairwise(cuts):
         stepped = step(stepped, plan, int(before), int(after))
         share = plan.share(int(after))
         jumped = plan.checkpoint_at(share)
         assert plan.cursor(share) == after
         assert same_tensors(stepped, jumped)
-        assert {k: v for k, v in jumped.widths.items()} == dict(stepped.widths)
+        assert dict(jumped.widths.items()) == dict(stepped.widths)
 
 
 def step(stepped: Checkpoint, plan: PruningPlan, before: int, after: int) -> Checkpoint:

@@ -1,0 +1,106 @@
+"""How fast the pruning slider is: the plan, and each move of it.
+
+    python benchmarks/slider.py [--preset 2m] [--side 512] [--repeats 15]
+
+Prints the seconds that a plan takes (tracing included), then for several positions the
+median milliseconds from moving the slider to the new probability of the visible area,
+split into making the network and running it, and the speed-up against the unpruned
+network measured in the same rounds. Weights are random: values do not change the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from statistics import median
+
+import numpy as np
+import torch
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
+from napari_topiary.devices import device_label
+from napari_topiary.networks import build_network, count_parameters, resolve_sizes
+from napari_topiary.pruning import PruningPlan, make_plan
+from napari_topiary.tiles import infer
+from napari_topiary.types import Task, run
+
+SHARES = (0.0, 0.5, 0.75, 0.8, 0.9, 0.9375, 0.95, 0.99)
+FORMS = (
+    PruneConfig(kind="filters", criterion="l1", scope="global"),
+    PruneConfig(kind="filters", criterion="l1", scope="layer"),
+    PruneConfig(kind="weights", criterion="magnitude", scope="global"),
+    PruneConfig(kind="weights", criterion="magnitude", scope="layer"),
+)
+
+
+def fresh_checkpoint(preset: str) -> Checkpoint:
+    """Return an untrained network of this size."""
+    sizes = resolve_sizes("unet", preset)
+    torch.manual_seed(0)
+    network = build_network("unet", sizes, 1, 2)
+    return Checkpoint(
+        network="unet",
+        sizes=sizes,
+        in_channels=1,
+        task=Task("segment", ("background", "membrane")),
+        state={name: t.detach().clone() for name, t in network.state_dict().items()},
+        unpruned_parameters=count_parameters(network),
+    )
+
+
+def moves(plan: PruningPlan, side: int, repeats: int) -> list[tuple[float, float]]:
+    """Median seconds for (network, probability) at each of `SHARES`, in turns."""
+    image = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
+    times: dict[float, list[tuple[float, float]]] = {share: [] for share in SHARES}
+    for repeat in range(repeats + 1):
+        for share in SHARES:
+            begun = time.perf_counter()
+            network = plan.network_at(share)
+            made = time.perf_counter()
+            run(infer(network, image, tile=side, amp=True))
+            done = time.perf_counter()
+            if repeat:  # the first round warms up
+                times[share].append((made - begun, done - made))
+    return [
+        (median(t[0] for t in times[share]), median(t[1] for t in times[share]))
+        for share in SHARES
+    ]
+
+
+def main() -> int:
+    """Measure and print one table per kind and scope."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="2m")
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+
+    checkpoint = fresh_checkpoint(options.preset)
+    make_plan(checkpoint)  # imports and first calls are not the plan's
+    print(f"{options.preset}, {options.side} x {options.side} px, {device_label()}")
+    for config in FORMS:
+        begun = time.perf_counter()
+        plan = make_plan(checkpoint, config)
+        seconds = time.perf_counter() - begun
+        print(f"\n{config.kind}, {config.scope}: plan in {seconds:.2f} s")
+        print("removed | weights left | network ms | run ms | total ms | speed-up")
+        rows = moves(plan, options.side, options.repeats)
+        whole = rows[0][1]
+        for share, (made, ran) in zip(SHARES, rows, strict=True):
+            statistics = plan.statistics(share)
+            cells = (
+                f"{share:7.2%}",
+                f"{statistics.nonzero:12,}",
+                f"{1e3 * made:10.1f}",
+                f"{1e3 * ran:6.1f}",
+                f"{1e3 * (made + ran):8.1f}",
+                f"{whole / ran:7.2f}x",
+            )
+            print(" | ".join(cells), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Plans from forms and files, refusals, criteria from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.pruning import (
+    Criterion,
+    FilterPlan,
+    Subject,
+    criteria,
+    make_plan,
+    plan_from_json,
+    prune,
+)
+from napari_topiary.types import run
+
+
+def test_prune_is_the_plan_at_its_position(fresh: Callable[..., Checkpoint]) -> None:
+    checkpoint = fresh("unet")
+    config = PruneConfig(remove=0.6)
+    messages: list[str] = []
+    pruned = run(prune(checkpoint, config), lambda p: messages.append(p.message))
+    goal = make_plan(checkpoint, config).checkpoint_at(0.6)
+    assert all(torch.equal(t, goal.state[n]) for n, t in pruned.state.items())
+    assert pruned.pruning == goal.pruning
+    assert messages
+    entry = pruned.pruning[0]
+    assert entry["kind"] == "filters"
+    assert entry["asked"] == 0.6
+    assert entry["share"] == pytest.approx(pruned.sparsity)
+    assert entry["parameters"] == [checkpoint.parameters, pruned.parameters]
+    assert pruned.metrics == {}
+    assert pruned.thresholds == checkpoint.thresholds
+    json.dumps(pruned.pruning)
+
+
+def test_asking_too_much_or_too_little(fresh: Callable[..., Checkpoint]) -> None:
+    with pytest.raises(TopiaryError, match=r"share of 1\.2"):
+        make_plan(fresh("unet"), PruneConfig(remove=1.2))
+    with pytest.raises(TopiaryError, match="magnitude"):
+        make_plan(fresh("unet"), PruneConfig(kind="weights"))
+
+
+def test_a_criterion_is_one_more_entry(
+    fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order found by a search, say: each channel's place in it as its score."""
+
+    def backwards(subject: Subject) -> dict[str, torch.Tensor]:
+        return {
+            group.name: torch.arange(group.channels, 0, -1)
+            for group in subject.coupling.groups
+        }
+
+    monkeypatch.setattr(PruneConfig, "problem", lambda self: None)
+    list(criteria)
+    monkeypatch.setitem(criteria._things, "backwards", Criterion("filters", backwards))
+    config = replace(PruneConfig(scope="layer"), criterion="backwards")
+    plan = make_plan(fresh("unet"), config)
+    assert isinstance(plan, FilterPlan)
+    first = [channel for group, channel in plan.steps if group == 0]
+    assert first == list(range(7, 0, -1))
+    with pytest.raises(TopiaryError, match="ranks filters, not weights"):
+        make_plan(fresh("unet"), replace(config, kind="weights"))
+
+
+def test_a_criterion_that_needs_images_says_so(
+    fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PruneConfig, "problem", lambda self: None)
+    list(criteria)
+    hungry = Criterion("filters", lambda subject: {}, needs_samples=True)
+    monkeypatch.setitem(criteria._things, "hungry", hungry)
+    with pytest.raises(TopiaryError, match="annotate one"):
+        make_plan(fresh("unet"), replace(PruneConfig(), criterion="hungry"))
+
+
+def _broken(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    steps = record["steps"]
+    return {
+        "twice": {"steps": [*steps, steps[0]]},
+        "all of a layer": {
+            "steps": [*steps, *[[0, c] for c in range(8) if [0, c] not in steps]]
+        },
+        "no such channel": {"steps": [[0, 99]]},
+        "no such group": {"steps": [[99, 0]]},
+        "no pair": {"steps": [[1]]},
+        "no numbers": {"steps": [["a", 1]]},
+        "other groups": {"groups": ["x"]},
+    }
+
+
+def test_hostile_plans_are_refused(fresh: Callable[..., Checkpoint]) -> None:
+    checkpoint = fresh("unet")
+    text = make_plan(checkpoint, PruneConfig()).to_json()
+    record = json.loads(text)
+    for change in _broken(record).values():
+        with pytest.raises(TopiaryError, match="does not fit"):
+            plan_from_json(json.dumps(record | change), checkpoint)
+    with pytest.raises(TopiaryError, match="another checkpoint"):
+        plan_from_json(text, fresh("unet", seed=1))
+    with pytest.raises(TopiaryError, match="format 9"):
+        plan_from_json(json.dumps(record | {"format": 9}), checkpoint)
+    for nonsense in ("", "[]", "{}", '{"config": 3}'):
+        with pytest.raises(TopiaryError, match="not a pruning plan"):
+            plan_from_json(nonsense, checkpoint)
+
+
+def test_a_weight_plan_is_checked_against_its_fingerprint(
+    fresh: Callable[..., Checkpoint],
+) -> None:
+    checkpoint = fresh("unet")
+    config = PruneConfig(kind="weights", criterion="magnitude")
+    text = make_plan(checkpoint, config).to_json()
+    assert len(text) < 5000  # a recipe, not two million numbers
+    record = json.loads(text)
+    record["ranking"] += 1
+    with pytest.raises(TopiaryError, match="rank differently"):
+        plan_from_json(json.dumps(record), checkpoint)
