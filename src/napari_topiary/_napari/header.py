@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 from napari_topiary._napari import look
 from napari_topiary._napari.job import in_background
 from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import duration
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Header(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
         super().__init__()
         self.session = session
+        self.saver = saver_of(viewer)
         self.name = QLabel("")
         look.set_role(self.name, "title")
         self.saved = QLabel("")
@@ -61,7 +63,9 @@ class Header(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Write the project's name and when it was saved."""
-        self.name.setText("New project" if self.session.name == "Untitled" else self.session.name)
+        self.name.setText(
+            "New project" if self.session.name == "Untitled" else self.session.name
+        )
         folder = self.session.folder
         self.name.setToolTip(
             f"Saved in {folder}"
@@ -79,7 +83,13 @@ class Header(QWidget):
 
     def save_now(self) -> None:
         """Save what changed since the last time; without changes nothing happens."""
-        self.session.autosave()
+        self.saver.save()
+
+    def save_and_wait(self) -> None:
+        """Save what changed before this returns (the window is closing)."""
+        self._saver.stop()
+        self._clock.stop()
+        self.saver.save_and_wait()
 
     def _look_up_device(self) -> None:
         in_background(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEY = "topiary"
 """Where a layer's metadata says which layer of Topiary it is."""
+ADOPTED = "topiary_adopted"
+"""Where a layer's metadata says that the user brought it."""
 
 AXES = ("y", "x")
 _SAMPLED_PIXELS = 400_000
@@ -51,10 +53,26 @@ def key_of(viewer: napari.viewer.Viewer, layer: Layer | None) -> Hashable | None
     return None
 
 
-def adopt(viewer: napari.viewer.Viewer, key: Hashable, layer: Layer) -> Layer:
-    """Remember a layer under `key` from now on; returns the layer itself."""
+def adopt(
+    viewer: napari.viewer.Viewer, key: Hashable, layer: Layer, *, users: bool = False
+) -> Layer:
+    """Remember a layer under `key` from now on; returns the layer itself.
+
+    Parameters
+    ----------
+    viewer
+        The viewer that the layer is in.
+    key
+        Which layer it is from now on.
+    layer
+        The layer, or the proxy of one.
+    users
+        Whether it is the user's own layer, never to be removed.
+    """
     layer = unwrap(layer)
     layer.metadata[KEY] = key
+    if users:
+        layer.metadata[ADOPTED] = True
     state_of(viewer).layers[key] = weakref.ref(layer)
     return layer
 
@@ -190,13 +208,8 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     """
     state = state_of(viewer)
     is_new = state.shown != name or image_layer(viewer, name) is None
+    put_aside(viewer, keep=name)
     state.shown = name
-    for key, known in list(state.layers.items()):
-        layer = known()
-        if layer is None or not _is_in(viewer, layer):
-            del state.layers[key]
-        elif isinstance(key, tuple) and len(key) == 2 and key[1] != name:
-            _put_aside(viewer, session, key, layer)
     layer = _put_image(viewer, session, name)
     layer.visible = True
     if is_new:
@@ -206,29 +219,32 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
 
 
 def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
-    entry = session.images[name]
+    state, entry = state_of(viewer), session.images[name]
+    layer = image_layer(viewer, name)
+    if layer is not None and state.picture is entry.image:
+        return layer
     scale = 1.0 if entry.scale is None else float(entry.scale)
     units = "pixel" if entry.scale is None else "nm"
-    layer = image_layer(viewer, name)
-    if layer is None:
-        data, is_rgb = displayed(entry.image)
-        visual: dict[str, Any] = {"rgb": is_rgb}
-        if not is_rgb:
-            visual |= {"contrast_limits": contrast(data), "colormap": "gray"}
-        layer = unwrap(viewer).add_image(
-            data,
-            name=name,
-            scale=(scale, scale),
-            units=(units, units),
-            axis_labels=AXES,
-            **visual,
-        )
-        adopt(viewer, ("image", name), layer)
-        while viewer.layers.index(layer) > 0:
-            viewer.layers.move(viewer.layers.index(layer), 0)
-    elif unwrap(layer).metadata.get("topiary_made", True):
-        place_layers(viewer, name, scale=scale, units=units)
-    return layer
+    state.picture = entry.image
+    if layer is not None and not is_the_users(layer):
+        remove_layer(viewer, ("image", name))
+    elif layer is not None:
+        return layer
+    data, is_rgb = displayed(entry.image)
+    visual: dict[str, Any] = {"rgb": is_rgb}
+    if not is_rgb:
+        visual |= {"contrast_limits": contrast(data), "colormap": "gray"}
+    layer = unwrap(viewer).add_image(
+        data,
+        name=name,
+        scale=(scale, scale),
+        units=(units, units),
+        axis_labels=AXES,
+        **visual,
+    )
+    adopt(viewer, ("image", name), layer)
+    viewer.layers.move(viewer.layers.index(layer), 0)
+    return image_layer(viewer, name) or layer
 
 
 def place_layers(
@@ -255,16 +271,9 @@ def place_layers(
         layer = known()
         if layer is None or not (isinstance(key, tuple) and key[1:] == (name,)):
             continue
-        same = np.allclose(ratio, 1) and str(layer.units[0]) == str(image_unit(units))
-        if not same:
-            layer.scale = np.asarray(layer.scale)[-2:] * ratio
-            layer.translate = np.asarray(layer.translate)[-2:] * ratio
-            layer.units = (units, units)
-
-
-def image_unit(units: str) -> str:
-    """Name that napari gives to our unit names."""
-    return {"nm": "nanometer"}.get(units, units)
+        layer.scale = np.asarray(layer.scale)[-2:] * ratio
+        layer.translate = np.asarray(layer.translate)[-2:] * ratio
+        layer.units = (units, units)
 
 
 def displayed(image: NDArray[np.generic]) -> tuple[NDArray[np.generic], bool]:
@@ -301,14 +310,34 @@ def contrast(data: NDArray[np.generic]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
 
 
-def _put_aside(
-    viewer: napari.viewer.Viewer, session: Session, key: tuple[str, str], layer: Layer
-) -> None:
-    if layer.metadata.get("topiary_made", True):
-        viewer.layers.remove(layer)
-        del state_of(viewer).layers[key]
-    else:
-        layer.visible = False
+def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
+    """Take the layers of all images but one out of the viewer.
+
+    Layers that the user brought are only hidden.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    keep
+        Name of the image whose layers stay; None keeps none.
+    """
+    state = state_of(viewer)
+    for key, known in list(state.layers.items()):
+        layer = known()
+        if layer is None or not _is_in(viewer, layer):
+            del state.layers[key]
+        elif not (isinstance(key, tuple) and key[1] == keep):
+            if is_the_users(layer):
+                layer.visible = False
+            else:
+                del state.layers[key]
+                viewer.layers.remove(layer)
+
+
+def is_the_users(layer: Layer) -> bool:
+    """Whether the user brought this layer, and it was only adopted."""
+    return bool(layer.metadata.get(ADOPTED, False))
 
 
 def _is_in(viewer: napari.viewer.Viewer, layer: Layer) -> bool:
@@ -318,25 +347,27 @@ def _is_in(viewer: napari.viewer.Viewer, layer: Layer) -> bool:
 _USERS_OWN = frozenset(
     ("visible", "opacity", "colormap", "blending", "contrast_limits", "rgb")
 )
+_OF_THE_SHAPES = ("shape_type", "edge_width", "edge_color", "face_color")
 
 
 def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
-    """Give a layer new data and what belongs to the data, in the order that is safe."""
-    if layer._type_string == "points":
-        _update_points(layer, data, visual)
-        return
-    layer.data = data
-    for attribute, value in visual.items():
-        if attribute not in _USERS_OWN and hasattr(layer, attribute):
-            setattr(layer, attribute, value)
-
-
-def _update_points(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
-    # Points that stay selected while their number changes make napari raise.
-    layer.selected_data = set()
-    layer.data = data
-    if "features" in visual:
-        layer.features = visual["features"]
-    for attribute, value in visual.items():
-        if attribute != "features" and attribute not in _USERS_OWN:
-            setattr(layer, attribute, value)
+    """Give a layer new data and what belongs to it, in an order that is safe."""
+    kept = {name: v for name, v in visual.items() if name not in _USERS_OWN}
+    features = kept.pop("features", None)
+    if layer._type_string in ("points", "shapes"):
+        # Items that stay selected while their number changes make napari raise.
+        layer.selected_data = set()
+    if layer._type_string == "shapes":
+        layer.data = []
+        given = {name: kept.pop(name) for name in _OF_THE_SHAPES if name in kept}
+        if len(data):
+            layer.add(data, **given)
+    else:
+        layer.data = data
+    if features is not None:
+        layer.features = features
+    for name, value in kept.items():
+        if name == "metadata":
+            layer.metadata.update(value)
+        else:
+            setattr(layer, name, value)

@@ -78,6 +78,11 @@ QLabel[role="empty"] {{ background: {foreground}; border-radius: 6px;
     border-left: 3px solid {ours["accent"]}; padding: 8px; }}
 QFrame[role="card"], QFrame[role="card"] QLabel {{ background: {foreground}; }}
 QFrame[role="card"] {{ border-radius: 6px; }}
+QListWidget[role="gallery"] {{ background: {foreground}; border-radius: 6px; }}
+QListWidget[role="gallery"] QWidget {{ background: transparent; }}
+QListWidget[role="gallery"]::item {{ border-radius: 4px; }}
+QListWidget[role="gallery"]::item:hover {{ background: {primary}; }}
+QListWidget[role="gallery"]::item:selected {{ background: {secondary}; }}
 QPushButton {{ padding: 5px 8px; }}
 QPushButton[emphasized="true"]:enabled {{ background: {ours["accent"]};
     font-weight: 600; }}

@@ -16,7 +16,9 @@ from napari_topiary._napari.job import JobRunner
 
 if TYPE_CHECKING:
     import napari.viewer
+    import numpy as np
     from napari.layers import Layer
+    from numpy.typing import NDArray
 
     from napari_topiary.session import Session
 
@@ -35,6 +37,8 @@ class ViewerState:
         Weak references to the layers that Topiary made or was given, by key.
     shown
         Name of the image that is being worked on.
+    picture
+        The array of that image which its layer was made from.
     parts
         Things of the pages that live as long as the viewer, by type.
     """
@@ -43,6 +47,7 @@ class ViewerState:
     runner: JobRunner = field(default_factory=JobRunner)
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
+    picture: NDArray[np.generic] | None = None
     parts: dict[type, Any] = field(default_factory=dict)
 
 

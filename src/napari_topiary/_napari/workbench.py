@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari import look
+from napari_topiary._napari.drawing import drawing_of
 from napari_topiary._napari.header import Header
 from napari_topiary._napari.page import Page
 from napari_topiary._napari.state import runner_of, session_of, state_of
@@ -199,7 +200,8 @@ class Workbench(QWidget):
     def close_down(self) -> None:
         """Stop the running job, take what it kept, and save what was drawn."""
         self.runner.close(_CLOSING_WAIT_S)
-        self.header.save_now()
+        drawing_of(self.viewer).gather()
+        self.header.save_and_wait()
 
 
 class _Closer:

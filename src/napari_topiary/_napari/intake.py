@@ -1,0 +1,226 @@
+"""What comes in from files and layers: read off the main thread, checked, named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_topiary._napari.state import unwrap
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.images import read_slices, to_grey
+from napari_topiary.io.quality import image_problem
+from napari_topiary.types import Image
+
+if TYPE_CHECKING:
+    import napari.layers
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """An image that may become part of the project.
+
+    Parameters
+    ----------
+    name
+        What it is to be called.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    path
+        File that it came from, None if that holds more than this image.
+    notes
+        Sentences for the user.
+    """
+
+    name: str
+    image: Image
+    scale: float | None
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Several images from one file or layer."""
+
+    name: str
+    slices: tuple[Incoming, ...]
+
+    def picked(self, step: int) -> tuple[Incoming, ...]:
+        """Every `step`-th slice; 0 = the middle one alone."""
+        if step == 0:
+            return (self.slices[len(self.slices) // 2],)
+        return self.slices[::step]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that cannot be used, and why."""
+
+    name: str
+    sentence: str
+
+
+def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
+    """Read image files; nothing is raised, everything has its sentence.
+
+    Parameters
+    ----------
+    paths
+        Image files.
+    """
+    return [_read_file(Path(path)) for path in paths]
+
+
+def _read_file(path: Path) -> Incoming | Stack | Refused:
+    try:
+        found = list(read_slices(path))
+    except TopiaryError as reason:
+        return Refused(path.name, str(reason))
+    if len(found) == 1:
+        one = found[0]
+        return checked(Incoming(path.stem, one.data, one.scale, path, one.notes))
+    digits = len(str(len(found) - 1))
+    slices = tuple(
+        Incoming(f"{path.stem} {number:0{digits}d}", one.data, one.scale)
+        for number, one in enumerate(found)
+    )
+    return Stack(path.name, slices)
+
+
+def checked(incoming: Incoming) -> Incoming | Refused:
+    """Return the image, or why nothing can be learned from it."""
+    sentence = image_problem(incoming.image)
+    if sentence is None:
+        return incoming
+    return Refused(incoming.name, f"{incoming.name}: {sentence}")
+
+
+def with_channels(incoming: Incoming, channels: int) -> Incoming | None:
+    """Convert an image to as many channels as the project's images have.
+
+    Parameters
+    ----------
+    incoming
+        The image.
+    channels
+        1 (grey) or 3 (colour).
+
+    Returns
+    -------
+    Incoming or None
+        None where there is no such conversion.
+    """
+    if incoming.image.shape[0] == channels:
+        return incoming
+    # The file still has the other number of channels: it is not the source any more.
+    if channels == 1:
+        return replace(incoming, image=to_grey(incoming.image), path=None)
+    if incoming.image.shape[0] == 1:
+        image = np.repeat(incoming.image, channels, axis=0)
+        return replace(incoming, image=image, path=None)
+    return None
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """What is needed of a layer to read it in another thread.
+
+    Parameters
+    ----------
+    name
+        Of the layer.
+    data
+        Its array (finest level), perhaps lazy.
+    rgb
+        Whether the last axis is colour.
+    scale
+        nm per pixel, None if unknown.
+    position
+        Index along each axis before the last two, of what is shown now.
+    """
+
+    name: str
+    data: Any
+    rgb: bool
+    scale: float | None
+    position: tuple[int, ...]
+
+    @property
+    def n_slices(self) -> int:
+        """How many 2-D images it holds."""
+        return int(np.prod(self._axes_before or (1,)))
+
+    @property
+    def _axes_before(self) -> tuple[int, ...]:
+        shape = tuple(self.data.shape)
+        return shape[:-3] if self.rgb else shape[:-2]
+
+    def read(self, *, every: bool = False) -> Incoming | Stack | Refused:
+        """Read what is shown, or every slice as a stack; slow, for another thread.
+
+        Parameters
+        ----------
+        every
+            Whether all slices are wanted.
+        """
+        if not every:
+            return checked(Incoming(self.name, self._image(self.position), self.scale))
+        digits = len(str(self.n_slices - 1))
+        slices = tuple(
+            Incoming(f"{self.name} {number:0{digits}d}", self._image(at), self.scale)
+            for number, at in enumerate(np.ndindex(*self._axes_before))
+        )
+        return Stack(self.name, slices)
+
+    def _image(self, at: tuple[int, ...]) -> Image:
+        data = np.asarray(self.data[at])
+        if not self.rgb:
+            return np.ascontiguousarray(data)[None]
+        return np.ascontiguousarray(np.moveaxis(data[..., :3], -1, 0))
+
+
+def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource:
+    """Describe an image layer of the user for reading.
+
+    Parameters
+    ----------
+    layer
+        An image layer.
+    step
+        `viewer.dims.current_step`.
+
+    Raises
+    ------
+    TopiaryError
+        Where its pixels are not square.
+    """
+    layer = unwrap(layer)
+    data = layer.data[0] if layer.multiscale else layer.data
+    before = layer.ndim - 2
+    offset = len(step) - layer.ndim
+    position = tuple(
+        int(np.clip(step[offset + axis], 0, data.shape[axis] - 1))
+        for axis in range(before)
+    )
+    return LayerSource(layer.name, data, bool(layer.rgb), _nm(layer), position)
+
+
+def _nm(layer: Any) -> float | None:
+    """Return the pixel size of a layer in nm, None if it says nothing about it."""
+    sizes = []
+    for size, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
+        if not unit.dimensionality == {"[length]": 1}:
+            return None
+        sizes.append(float((size * unit).to("nm").magnitude))
+    if not np.isclose(sizes[0], sizes[1], rtol=1e-3):
+        raise TopiaryError(
+            f"The pixels of {layer.name} are {sizes[0]:g} x {sizes[1]:g} nm; they have "
+            "to be square: resample the image first."
+        )
+    return sizes[1]

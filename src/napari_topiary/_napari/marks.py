@@ -1,0 +1,216 @@
+"""What annotations look like as napari layers, and how they are read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_topiary.annotations import annotation_kinds
+from napari_topiary.types import BACKGROUND
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Layer, Points, Shapes
+
+    from napari_topiary.session import Session
+
+LAYER_TYPES = {
+    "points": "points",
+    "centerlines": "shapes",
+    "regions": "shapes",
+    "labels": "labels",
+}
+TITLES = {
+    "points": "marks",
+    "centerlines": "centerlines",
+    "regions": "finished areas",
+    "labels": "painted",
+}
+REGION_COLOUR = "#4cc38a"
+UNKNOWN_RADIUS_PX = 5.0
+_FACE = "14"  # alpha of the discs, so that the particle shows through
+
+
+def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, Any]]:
+    """Return data and settings of the layer that shows one kind of annotation.
+
+    Parameters
+    ----------
+    session
+        The project.
+    name
+        Name of one of its images.
+    kind
+        "points", "centerlines", "regions" or "labels".
+    """
+    entry = session.images[name]
+    found = [one for one in session.annotations.get(name, ()) if one.kind == kind]
+    if found:
+        data, meta, _ = found[0].to_layer_data("", session.task, entry.scale)
+        del meta["name"]
+    else:
+        data, meta = _nothing(session, kind, entry.image.shape[1:])
+    if kind == "labels":
+        return data, meta | _label_style(session)
+    if kind == "regions":
+        return data, meta | _region_style()
+    names = [str(one) for one in meta["features"]["class"]]
+    style = _point_style if kind == "points" else _path_style
+    return data, meta | style(session, names)
+
+
+def _nothing(
+    session: Session, kind: str, shape: tuple[int, ...]
+) -> tuple[Any, dict[str, Any]]:
+    if kind == "labels":
+        instances = session.task.kind == "instances"
+        dtype = np.uint16 if instances else np.uint8
+        return np.zeros(shape, dtype), {"metadata": {"instances": instances}}
+    no_class = {"class": np.zeros(0, dtype=object)}
+    if kind == "points":
+        return np.zeros((0, 2)), {"features": no_class}
+    return [], {"features": no_class} if kind == "centerlines" else {}
+
+
+def _point_style(session: Session, names: list[str]) -> dict[str, Any]:
+    if not names:
+        return {}
+    colours = [class_colour(session, name) for name in names]
+    return {
+        "border_color": np.array(colours),
+        "face_color": np.array([colour + _FACE for colour in colours]),
+        "symbol": ["x" if name == BACKGROUND else "disc" for name in names],
+    }
+
+
+def _path_style(session: Session, names: list[str]) -> dict[str, Any]:
+    if not names:
+        return {}
+    return {
+        "edge_color": np.array([class_colour(session, name) for name in names]),
+        "face_color": "transparent",
+    }
+
+
+def _region_style() -> dict[str, Any]:
+    return {"edge_color": REGION_COLOUR, "face_color": "#00000000", "edge_width": 2.0}
+
+
+def _label_style(session: Session) -> dict[str, Any]:
+    if session.task.kind == "instances":
+        return {}
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for index, name in enumerate(session.task.classes[1:], start=1):
+        colours[index] = class_colour(session, name)
+    return {"colormap": DirectLabelColormap(color_dict=colours)}
+
+
+def fixed_look(kind: str) -> dict[str, Any]:
+    """Settings of a new annotation layer that do not depend on what is drawn.
+
+    Parameters
+    ----------
+    kind
+        Kind of annotation.
+    """
+    if kind == "points":
+        return {"border_width": 0.12, "opacity": 0.9, "antialiasing": 1}
+    return {"opacity": {"labels": 0.5, "centerlines": 0.6, "regions": 0.9}[kind]}
+
+
+def read_layer(layer: Layer, kind: str, *, instances: bool = False) -> Any:
+    """Read the annotation that a layer shows.
+
+    Parameters
+    ----------
+    layer
+        A layer of the type of this kind.
+    kind
+        Kind of annotation.
+    instances
+        Whether painted numbers are objects rather than classes.
+
+    Raises
+    ------
+    TopiaryError
+        Where it shows something that this kind cannot hold.
+    """
+    meta: dict[str, Any] = {}
+    if kind == "labels":
+        meta = {"metadata": {"instances": instances}}
+    elif kind != "regions":
+        meta = {"features": layer.features}
+    if LAYER_TYPES[kind] == "shapes":
+        meta["shape_type"] = list(layer.shape_type)
+    return annotation_kinds[kind].from_layer_data(layer.data, meta)
+
+
+def class_colour(session: Session, name: str) -> str:
+    """Colour of a class, as ``"#rrggbb"``."""
+    if name == BACKGROUND:
+        return "#ff5f57"  # "not this": seen on any grey image
+    return session.colours.get(name, "#e69f00")
+
+
+def radius_px(session: Session, image: str, name: str) -> float:
+    """Radius of a class on an image, in its pixels; a small one where unknown.
+
+    Parameters
+    ----------
+    session
+        The project.
+    image
+        Name of one of its images.
+    name
+        Name of a class; "not this" has the size of the first class.
+    """
+    if name == BACKGROUND and len(session.task.classes) > 1:
+        name = session.task.classes[1]
+    radius = session.task.radius(name, session.images[image].scale)
+    return UNKNOWN_RADIUS_PX if radius is None else radius
+
+
+def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
+    """Let the next points of a layer be of a class.
+
+    Parameters
+    ----------
+    layer
+        The points layer of an image.
+    session
+        The project.
+    image
+        Name of the image.
+    name
+        Name of the class.
+    """
+    # napari gives what is "current" to the points that are selected.
+    layer.selected_data = set()
+    colour = class_colour(session, name)
+    layer.feature_defaults = {"class": [name]}
+    layer.current_border_color = colour
+    layer.current_face_color = colour + _FACE
+    layer.current_symbol = "x" if name == BACKGROUND else "disc"
+    layer.current_size = 2 * radius_px(session, image, name)
+
+
+def aim_shapes(layer: Shapes, session: Session, image: str, name: str) -> None:
+    """Let the next paths of a layer be of a class; as for `aim_points`."""
+    layer.selected_data = set()
+    layer.feature_defaults = {"class": [name]}
+    layer.current_edge_color = class_colour(session, name)
+    layer.current_face_color = "transparent"
+    layer.current_edge_width = 2 * radius_px(session, image, name)
+
+
+def aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
+    """Let the next strokes paint a class, or a new object; as for `aim_points`."""
+    if session.task.kind == "instances" and name != BACKGROUND:
+        layer.selected_label = int(layer.data.max()) + 1
+    else:
+        layer.selected_label = session.task.classes.index(name)
+    entry = session.images[image]
+    radius = session.task.radius(name, entry.scale)
+    shorter = min(entry.image.shape[1:])
+    layer.brush_size = max(2, round(radius if radius else shorter / 60))

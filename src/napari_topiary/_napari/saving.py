@@ -1,0 +1,103 @@
+"""Saving off the main thread: one write at a time, of a copy that nobody changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_topiary._napari.job import JobRunner, in_background
+from napari_topiary._napari.state import state_of
+from napari_topiary.errors import TopiaryError
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary.session import Session
+
+
+class Saver:
+    """Saves a session without stopping the window.
+
+    Parameters
+    ----------
+    session
+        What is saved.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.on_problem: Callable[[str], object] | None = None
+        self._writing: JobRunner | None = None
+        self._again: tuple[Path | None, Callable[[], object] | None] | None = None
+
+    def save(
+        self, folder: Path | None = None, *, then: Callable[[], object] | None = None
+    ) -> None:
+        """Save to a folder and stay there; later saves go there too.
+
+        Parameters
+        ----------
+        folder
+            The project's new folder; None = what changed, to where it is kept now.
+        then
+            Called once it is written.
+        """
+        if self._writing is not None:
+            if folder is not None or self._again is None:
+                self._again = (folder, then)
+            return
+        if folder is None and not self.session.changed:
+            return
+        copy = self.session.frozen()
+
+        def write() -> Session:
+            copy.autosave() if folder is None else copy.save(folder)
+            return copy
+
+        def failed(sentence: str) -> None:
+            self._done()
+            self.session.settle(copy)
+            if self.on_problem is not None:
+                self.on_problem(sentence)
+
+        def written(copy: Session) -> None:
+            self._done()
+            self.session.settle(copy)
+            if then is not None:
+                then()
+            if self._again is not None:
+                (again, after), self._again = self._again, None
+                self.save(again, then=after)
+
+        self._writing = in_background(
+            write, title="Saving the project", on_result=written, on_error=failed
+        )
+
+    def save_and_wait(self, timeout_s: float = 5.0) -> None:
+        """Save what changed before this returns (the window is closing).
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait for a write that is under way.
+        """
+        if self._writing is not None:
+            self._writing.close(timeout_s)
+        try:
+            self.session.autosave()
+        except TopiaryError as reason:
+            if self.on_problem is not None:
+                self.on_problem(str(reason))
+
+    def _done(self) -> None:
+        self._writing = None
+
+
+def saver_of(viewer: napari.viewer.Viewer) -> Saver:
+    """The saver of a viewer's session, made when first asked for."""
+    state = state_of(viewer)
+    if Saver not in state.parts:
+        state.parts[Saver] = Saver(state.session)
+    saver: Saver = state.parts[Saver]
+    return saver
