@@ -62,11 +62,15 @@ class NetworkKind:
         Preset name -> sizes.
     default_preset
         The one a newcomer gets.
+    sizes
+        Frozen dataclass with all sizes, their defaults, limits and tooltips, and
+        `problem()`: rendered as a form. None: only the presets can be chosen.
     """
 
     build: Builder
     presets: Mapping[str, Mapping[str, Any]]
     default_preset: str
+    sizes: type[Any] | None = None
 
 
 networks: Registry[NetworkKind] = Registry("network")
