@@ -9,20 +9,26 @@ from napari_topiary.metrics.matching import (
     count_detections,
     detection_metrics,
     match_points,
+    points_inside,
 )
-from napari_topiary.metrics.objects import instance_metrics, overlaps
-from napari_topiary.metrics.paths import LineCounts, count_lines
+from napari_topiary.metrics.objects import Overlaps, instance_metrics, overlaps
+from napari_topiary.metrics.paths import LineCounts, count_lines, sample_points
 from napari_topiary.metrics.pixels import PixelCounts, count_pixels, pixel_metrics
 from napari_topiary.metrics.thresholds import (
     best_detection_threshold,
+    best_of_histogram,
     best_pixel_threshold,
+    probability_histogram,
+    steady_detection_threshold,
 )
 
 __all__ = [
     "DetectionCounts",
     "LineCounts",
+    "Overlaps",
     "PixelCounts",
     "best_detection_threshold",
+    "best_of_histogram",
     "best_pixel_threshold",
     "count_detections",
     "count_lines",
@@ -32,4 +38,8 @@ __all__ = [
     "match_points",
     "overlaps",
     "pixel_metrics",
+    "points_inside",
+    "probability_histogram",
+    "sample_points",
+    "steady_detection_threshold",
 ]

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from napari_topiary.instances import find_detections
 from napari_topiary.losses import masked_cross_entropy
-from napari_topiary.metrics import best_detection_threshold, best_pixel_threshold
+from napari_topiary.metrics import (
+    best_detection_threshold,
+    best_pixel_threshold,
+    steady_detection_threshold,
+)
 from napari_topiary.networks.base import Network
 from napari_topiary.tiles import infer
 from napari_topiary.training.material import Held
@@ -125,7 +129,8 @@ class Judge:
                 )
             )
         tolerance = 0.5 * self.held[0].task.radius_px[name]
-        return best_detection_threshold(pairs, tolerance)
+        _, best = best_detection_threshold(pairs, tolerance)
+        return steady_detection_threshold(pairs, tolerance), best
 
 
 def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:
