@@ -110,6 +110,8 @@ def rescaled(annotation: Any, factor: float | tuple[float, float]) -> Any:
         New pixels per old pixel, one number or `(y, x)`; below 1 shrinks.
     """
     pair = factor if isinstance(factor, tuple) else (factor, factor)
+    if pair == (1.0, 1.0):
+        return annotation
     return annotation.rescaled((float(pair[0]), float(pair[1])))
 
 

@@ -17,10 +17,14 @@ Path = NDArray[np.float64]
 
 
 def as_paths(paths: Iterable[Any], what: str) -> tuple[Path, ...]:
-    """Check vertices and make them unchangeable."""
+    """Check vertices and make them unchangeable.
+
+    Single precision is what napari keeps of a shape; keeping just that here makes what
+    comes back from a layer equal to what was put into it.
+    """
     checked = []
     for number, path in enumerate(paths, start=1):
-        vertices = np.array(path, dtype=np.float64)
+        vertices = np.array(path, dtype=np.float32).astype(np.float64)
         if vertices.ndim != 2 or vertices.shape[1] != 2 or not len(vertices):
             raise TopiaryError(
                 f"{what} {number} has vertices of shape {vertices.shape}; annotations "
@@ -72,8 +76,8 @@ def paths_to_table(
         "index": repeat(range(len(paths))),
         "shape-type": repeat(types),
         "vertex-index": [i for n in counts for i in range(n)],
-        "axis-0": vertices[:, 0].tolist(),
-        "axis-1": vertices[:, 1].tolist(),
+        "axis-0": _shortest(vertices[:, 0]),
+        "axis-1": _shortest(vertices[:, 1]),
     }
     for name, values in (extra or {}).items():
         table[name] = repeat(values)
@@ -96,3 +100,8 @@ def paths_from_table(
         names.append(str(types[rows[0]]).strip().lower())
         first_rows.append(int(rows[0]))
     return paths, names, first_rows
+
+
+def _shortest(values: NDArray[np.float64]) -> list[float]:
+    """Return the shortest decimals that mean the same in single precision."""
+    return [float(str(value)) for value in values.astype(np.float32)]

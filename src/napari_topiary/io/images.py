@@ -228,13 +228,16 @@ def _read(path: Path) -> RawImage:
 
 
 def _reader(path: Path) -> type[ImageFormat]:
+    # An array deep inside a zarr folder has no ending of its own.
+    places = (path, *path.parents) if path.is_dir() else (path,)
     suffix = path.suffix.lower()
-    for name in image_formats:
-        if suffix in image_formats[name].suffixes:
-            return image_formats[name]
+    for place in places:
+        for name in image_formats:
+            if place.suffix.lower() in image_formats[name].suffixes:
+                return image_formats[name]
     kind = "folder" if path.is_dir() else f"{suffix} file" if suffix else "file"
     raise TopiaryError(
-        f"{path.name} is a {kind} that cannot be read as an image: give one of "
+        f"{path.name or path} is a {kind} that cannot be read as an image: give one of "
         f"{', '.join(readable_suffixes())}."
     )
 

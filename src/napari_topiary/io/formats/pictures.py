@@ -20,5 +20,6 @@ class Pictures:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read a picture."""
-        array = np.asarray(iio.imread(path))
+        # Named, because otherwise a damaged file is offered to every plugin in turn.
+        array = np.asarray(iio.imread(path, plugin="pillow"))
         return RawImage(array, "yx" if array.ndim == 2 else "yxs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import RawImage, image_formats, square_pixels
 from napari_topiary.io.formats.tiff_scale import pixel_size
+
+
+# What tifffile finds odd in a file is its own affair; real faults it raises.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @image_formats.register("tiff")
