@@ -176,12 +176,16 @@ def count_detections(
         there = there[np.asarray(truth[1]) == index]
         mine = found.coordinates[found.class_index == index]
         pairs = match_points(there, mine, float(limits[index]))
-        there_inside, mine_inside = _inside(there, area), _inside(mine, area)
+        there_inside, mine_inside = (
+            points_inside(there, area),
+            points_inside(mine, area),
+        )
         counted = pairs[there_inside[pairs[:, 0]]]
         hit[index] = len(counted)
         missed[index] = there_inside.sum() - len(counted)
-        mine_inside[pairs[:, 1]] = False
-        extra[index] = mine_inside.sum()
+        alone = np.ones(len(mine), dtype=bool)
+        alone[pairs[:, 1]] = False
+        extra[index] = (mine_inside & alone).sum()
         gaps = there[counted[:, 0]] - mine[counted[:, 1]]
         distance += float(np.linalg.norm(gaps, axis=1).sum())
     return DetectionCounts(hit, extra, missed, distance)
@@ -197,9 +201,12 @@ def detection_metrics(
     return count_detections(truth, found, tolerance_px, n_classes).metrics()
 
 
-def _inside(points: Coordinates, area: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def points_inside(
+    points: Coordinates, area: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Which points `(n, 2)` y, x lie in an area `(y, x)`; None = all of them."""
     if area is None or not len(points):
         return np.ones(len(points), dtype=bool)
     at = np.clip(np.rint(points), 0, np.array(area.shape) - 1).astype(np.intp)
     inside: NDArray[np.bool_] = area[at[:, 0], at[:, 1]]
-    return inside.copy()
+    return inside

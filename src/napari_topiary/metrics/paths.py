@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from napari_topiary.metrics.matching import points_inside
+
 Path = NDArray[np.float64]
 STEP = 0.5
 """Lines are compared at points this far apart, in pixels."""
@@ -80,8 +82,10 @@ def count_lines(
         `(y, x)` True where a person has finished; None = everywhere. What lies outside
         does not count, but may be near what lies inside.
     """
-    drawn = [_inside(sample_points([path]), area) for path in truth]
-    traced = [_inside(sample_points([path]), area) for path in found]
+    drawn, traced = (
+        [points[points_inside(points, area)] for points in map(_sampled, paths)]
+        for paths in (truth, found)
+    )
     found_length, right = _near_length(traced, sample_points(truth), tolerance_px)
     drawn_length, seen = _near_length(drawn, sample_points(found), tolerance_px)
     return LineCounts(
@@ -96,23 +100,17 @@ def count_lines(
 
 def sample_points(paths: Sequence[Path]) -> Path:
     """Points `(n, 2)` every half pixel along the paths."""
-    points = [np.zeros((0, 2))]
-    for path in paths:
-        path = np.asarray(path, dtype=np.float64)
-        steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
-        along = np.concatenate([[0.0], steps.cumsum()])
-        if along[-1] == 0:
-            continue
-        at = np.linspace(0.0, along[-1], max(2, round(along[-1] / STEP)))
-        points.append(np.stack([np.interp(at, along, axis) for axis in path.T], axis=1))
-    return np.concatenate(points)
+    return np.concatenate([np.zeros((0, 2)), *map(_sampled, paths)])
 
 
-def _inside(points: Path, area: NDArray[np.bool_] | None) -> Path:
-    if area is None or not len(points):
-        return points
-    at = np.clip(np.rint(points), 0, np.array(area.shape) - 1).astype(np.intp)
-    return points[area[at[:, 0], at[:, 1]]]
+def _sampled(path: Path) -> Path:
+    path = np.asarray(path, dtype=np.float64)
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    along = np.concatenate([[0.0], steps.cumsum()])
+    if along[-1] == 0:
+        return np.zeros((0, 2))
+    at = np.linspace(0.0, along[-1], max(2, round(along[-1] / STEP)))
+    return np.stack([np.interp(at, along, axis) for axis in path.T], axis=1)
 
 
 def _near_length(

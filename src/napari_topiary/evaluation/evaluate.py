@@ -1,0 +1,207 @@
+"""How good a checkpoint is on annotated images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PredictConfig
+from napari_topiary.devices import device_label
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
+from napari_topiary.prediction import predict, reading_of, reinterpret
+from napari_topiary.scoring import Score, score
+from napari_topiary.truth import Truth, tolerances, truth_of
+from napari_topiary.types import Job, Prediction, Progress, Stop, Task
+
+COMMON_THRESHOLD = 0.5
+"""Where all checkpoints are compared, whatever their own best threshold."""
+HEADLINE = ("f1", "precision", "recall", "n_true", "n_found", "dice", "aji", "pq")
+"""Metrics that are listed image by image."""
+DEFAULTS = PredictConfig()
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    *,
+    config: PredictConfig = DEFAULTS,
+    tolerance_nm: float | None = None,
+) -> Job[dict[str, Any]]:
+    """Predict annotated images and hold the answers against the annotations.
+
+    Parameters
+    ----------
+    checkpoint
+        What is judged.
+    samples
+        Images; those without any annotation are left out. Where regions are finished,
+        only what lies inside them counts.
+    config
+        A threshold in it counts instead of the checkpoint's own.
+    tolerance_nm
+        How far off a particle may be found; None = half of its class's radius.
+
+    Yields
+    ------
+    Progress
+        In images. `Stop` may be sent in; then the images so far count.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. Overall metrics at the top: `dice, iou, accuracy, sensitivity,
+        specificity, precision, cross_entropy`; for instances also `aji, pq, dq, sq`;
+        for detections `precision, recall, f1` of the particles and filaments (the
+        pixels' metrics again in `pixels`), `tolerance_nm` and `tolerance_px` (the
+        largest of the classes, None where unknown). The same by class name in
+        `per_class`, by image in `images`, and at a threshold of 0.5 in
+        `at_common_threshold`. Always `n_images, seconds, device`.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if an image does not suit, or none is annotated.
+    """
+    known = [sample for sample in samples if sample.annotations]
+    if not known:
+        raise TopiaryError(
+            "None of the images is annotated, so there is nothing to judge by: mark "
+            "particles or paint labels on at least one."
+        )
+    begun = time.perf_counter()
+    network = checkpoint.build()
+    common = replace(config.detect, threshold=COMMON_THRESHOLD)
+    results: list[tuple[str, Score, Score]] = []
+    tolerance: dict[str, float | None] = {}
+    for index, sample in enumerate(known):
+        judge = _Judge.of(checkpoint, sample, tolerance_nm)
+        tolerance = tolerance or judge.report()
+        prediction, stopped = yield from _predicted(
+            predict(
+                sample.image, checkpoint, config, scale=sample.scale, network=network
+            ),
+            sample.name,
+            done=index,
+            total=len(known),
+        )
+        if prediction is not None:
+            again = reinterpret(prediction, checkpoint, config=common)
+            results.append((sample.name, judge.score(prediction), judge.score(again)))
+        if stopped:
+            break
+    return {
+        "checkpoint": checkpoint.name or checkpoint.hash[:12],
+        "task": checkpoint.task.kind,
+        "n_images": len(results),
+        "seconds": time.perf_counter() - begun,
+        "device": device_label(config.device),
+        "thresholds": dict(reading_of(checkpoint, config.detect).thresholds),
+        **tolerance,
+        **_pooled([own for _, own, _ in results]),
+        "at_common_threshold": {
+            "threshold": COMMON_THRESHOLD,
+            **_pooled([at_common for _, _, at_common in results]),
+        },
+        "images": [{"name": name, **_headline(own)} for name, own, _ in results],
+    }
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The truth of one image and how strictly it is taken."""
+
+    truth: Truth
+    task: Task
+    scale: float | None
+    tolerance_px: NDArray[np.float64]
+    line_classes: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, sample: Sample, tolerance_nm: float | None
+    ) -> _Judge:
+        task, trained = checkpoint.task, checkpoint.pixel_size_nm
+        # An image of unknown pixel size is taken to be like the training images.
+        scale = trained if sample.scale is None else sample.scale
+        if trained is not None and scale is not None:
+            radii = {name: r * trained / scale for name, r in task.radius_px.items()}
+            task = replace(task, radius_px=radii)
+        shape = (sample.image.shape[1], sample.image.shape[2])
+        try:
+            truth = truth_of(sample.annotations, shape, task=task, scale=scale)
+        except TopiaryError as error:
+            raise TopiaryError(f"{sample.name}: {error}") from error
+        return cls(
+            truth,
+            task,
+            scale,
+            tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
+            reading_of(checkpoint).line_classes,
+        )
+
+    def score(self, prediction: Prediction) -> Score:
+        return score(
+            prediction,
+            self.truth,
+            tolerance_px=self.tolerance_px,
+            line_classes=self.line_classes,
+        )
+
+    def report(self) -> dict[str, float | None]:
+        """Tolerance in nm and pixels; of several classes the largest."""
+        if self.task.kind != "detect":
+            return {}
+        pixels = float(self.tolerance_px[1:].max())
+        nm = None if self.scale is None else pixels * self.scale
+        return {"tolerance_nm": nm, "tolerance_px": pixels}
+
+
+def _predicted(
+    job: Job[Prediction], name: str, *, done: int, total: int
+) -> Job[tuple[Prediction | None, bool]]:
+    """Predict one of several images.
+
+    Returns
+    -------
+    tuple
+        The prediction, None if stopped before it was whole; and whether to stop.
+    """
+    message: object = None
+    stopped = False
+    begun = time.perf_counter()
+    while True:
+        try:
+            progress = job.send(message)
+        except StopIteration as end:
+            prediction: Prediction = end.value
+            break
+        except TopiaryError as error:
+            raise TopiaryError(f"{name}: {error}") from error
+        spent = time.perf_counter() - begun
+        message = yield Progress(
+            done + progress.fraction,
+            total,
+            f"Evaluating {name}",
+            eta_s=spent * (total - done - progress.fraction) / progress.fraction,
+        )
+        stopped = stopped or message is Stop
+    return (None if stopped and prediction.done is not None else prediction), stopped
+
+
+def _pooled(scores: list[Score]) -> dict[str, Any]:
+    return reduce(add, scores).report() if scores else {}
+
+
+def _headline(own: Score) -> dict[str, Any]:
+    """Metrics of one image without those of each class."""
+    report = own.report()
+    return {name: report[name] for name in HEADLINE if name in report}
