@@ -156,7 +156,8 @@ def test_file_shrinks_with_sparsity(tmp_path: Path) -> None:
     assert sizes == sorted(sizes, reverse=True)
     weights = sum(mask.numel() for mask in masked(0.9).masks.values())
     saved = masked(0.0).file_bytes() - masked(0.9).file_bytes()
-    assert abs(saved / (4 * weights) - (0.9 - 1 / 32)) < 0.02
+    # One bit per weight stays, and a few words about each tensor.
+    assert 0.9 - 1 / 32 - 0.07 < saved / (4 * weights) < 0.9 - 1 / 32
     assert narrow().file_bytes() < grown().file_bytes()
 
 
@@ -356,7 +357,7 @@ def test_wrong_tasks_are_refused(forged: Callable[..., Path], field: str) -> Non
 @pytest.mark.parametrize("field", ["network", "task", "thresholds", "format"])
 def test_missing_words_are_refused(forged: Callable[..., Path], field: str) -> None:
     path = forged(lambda tensors, words: words.pop(field) and None)
-    with pytest.raises(TopiaryError, match="makes no sense|no format version"):
+    with pytest.raises(TopiaryError, match=r"makes no sense|no format version"):
         load_checkpoint(path)
 
 

@@ -10,128 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network, NetworkKind, networks
-
-MOST_WEIGHTS = 1_000_000_000
-"""More than this is a mistake (or a hostile file), not a network for a microscope."""
-
-
-@dataclass(frozen=True)
-class UNetSizes:
-    """What a U-Net is made of.
-
-    Parameters
-    ----------
-    base
-        Maps at full resolution.
-    multiplier
-        Factor in maps from one level to the next; may be fractional.
-    levels
-        How often the image is halved.
-    last
-        Maps of the last two convolutions; None = as many as `base`.
-    batch_norm
-        Normalise between convolution and ReLU.
-    """
-
-    base: int = 64
-    multiplier: float = 2.0
-    levels: int = 4
-    last: int | None = None
-    batch_norm: bool = False
-
-    @classmethod
-    def from_mapping(cls, sizes: Mapping[str, Any]) -> UNetSizes:
-        """Check sizes that came from a form, a command line or a file.
-
-        Parameters
-        ----------
-        sizes
-            Field name -> value; absent fields have their defaults.
-        """
-        known = [field.name for field in fields(cls)]
-        for name in sizes:
-            if name not in known:
-                raise TopiaryError(
-                    f"A unet has no size called {name!r}: it has {', '.join(known)}."
-                )
-        made = cls(**sizes)
-        problem = made.problem()
-        if problem is not None:
-            raise TopiaryError(problem)
-        return made
-
-    def problem(self) -> str | None:
-        """Return what is impossible about these sizes, as a sentence."""
-        last = 1 if self.last is None else self.last
-        for words, value, low, high in (
-            ("base maps", self.base, 1, 512),
-            ("levels", self.levels, 0, 8),
-            ("maps in the last two convolutions", last, 1, 1024),
-        ):
-            if type(value) is not int or not low <= value <= high:
-                return (
-                    f"A unet with {value!r} {words} is not possible: give a whole "
-                    f"number from {low} to {high}."
-                )
-        factor = self.multiplier
-        if type(factor) not in (int, float) or not 1 <= factor <= 4:
-            return (
-                f"A unet whose maps grow by {factor!r} from level to level is not "
-                "possible: give a multiplier from 1 to 4."
-            )
-        if type(self.batch_norm) is not bool:
-            return f"Batch normalisation is on or off, not {self.batch_norm!r}."
-        weights = self.parameters(1, 2)
-        if weights > MOST_WEIGHTS:
-            return (
-                f"This unet would have {weights / 1e9:.1f} billion weights: give fewer "
-                "base maps, fewer levels or a smaller multiplier."
-            )
-        return None
-
-    @property
-    def maps(self) -> tuple[int, ...]:
-        """Maps of each level, the finest first."""
-        return tuple(
-            round(self.base * self.multiplier**i) for i in range(self.levels + 1)
-        )
-
-    @property
-    def decoder_maps(self) -> tuple[int, ...]:
-        """Maps that leave each level on the way up, the finest first."""
-        if self.last is None or self.levels == 0:
-            return self.maps
-        return (self.last, *self.maps[1:])
-
-    def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Maps of the output.
-        """
-        c, o = self.maps, self.decoder_maps
-        norm = 2 if self.batch_norm else 0
-
-        def pair(into: int, out: int) -> int:
-            return (9 * into + 1 + norm) * out + (9 * out + 1 + norm) * out
-
-        total = sum(pair(i, n) for i, n in zip((in_channels, *c), c, strict=False))
-        for i in range(self.levels):
-            total += (4 * o[i + 1] + 1) * c[i] + pair(2 * c[i], o[i])
-        return total + (o[0] + 1) * n_classes
+from napari_topiary.networks.unet_sizes import UNetSizes
 
 
 class _Pair(nn.Module):
@@ -238,18 +124,18 @@ def receptive_radius(levels: int) -> int:
 
 def _initialise(module: nn.Module) -> None:
     """He initialisation: keeps the variance through ReLUs, so that depth can learn."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        out, into = module.out_channels, module.in_channels
-        # Each output of the doubling reads a single kernel position per map.
-        fan = into * (
-            1
-            if isinstance(module, nn.ConvTranspose2d)
-            else math.prod(module.kernel_size)
-        )
-        gain = 1.0 if out and module.kernel_size == (1, 1) else 2.0
-        nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return
+    if module.weight.is_meta:  # only shapes are wanted
+        return
+    # Each output of a doubling reads a single kernel position per map.
+    doubling = isinstance(module, nn.ConvTranspose2d)
+    fan = module.in_channels * (1 if doubling else math.prod(module.kernel_size))
+    # A ReLU halves the mean square of what it gets; doublings and output have none.
+    gain = 2 if module.kernel_size == (3, 3) else 1
+    nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def build_unet(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
@@ -278,5 +164,6 @@ networks.register("unet")(
             "original": {"base": 64, "multiplier": 2.0, "levels": 4},
         },
         default_preset="tiny",
+        sizes=UNetSizes,
     )
 )
