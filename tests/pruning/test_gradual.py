@@ -82,8 +82,9 @@ def test_weights_are_carried_over(fresh: Callable[..., Checkpoint]) -> None:
         for step in range(20):
             if shaper.due(step / 20):
                 network = shaper.update(step / 20, network)
-                positions.append(shaper.shape().pruning[-1]["share"])
-        assert 4 <= len(positions) <= 5  # small layers, big steps
+            shaper.after_step(network)
+            positions.append(shaper.shape().pruning[-1]["share"])
+        assert 4 <= len(set(positions)) <= 5  # small layers, big steps
         assert positions == sorted(positions)
         assert positions[0] > 0.4  # most goes early
         goal = plan.checkpoint_at(0.9).state

@@ -2,7 +2,7 @@
 
 from napari_topiary.pruning.criteria import Criterion, Subject, criteria
 from napari_topiary.pruning.filter_plan import FilterPlan
-from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning
+from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
 from napari_topiary.pruning.making import make_plan, plan_from_json
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.oneshot import prune
@@ -29,4 +29,5 @@ __all__ = [
     "plan_from_json",
     "prune",
     "recalibrate",
+    "shaper_for",
 ]

@@ -26,7 +26,23 @@ from napari_topiary.pruning.surgery import (
 from napari_topiary.shaping import Shape
 
 ABOVE_RATIO = 4.0
-"""Compression ratio above which gradual removal is the better default."""
+"""Compression ratio above which removal is gradual by default."""
+FILTER_STAGES = 8
+WEIGHT_STAGES = 40
+
+
+def shaper_for(plan: PruningPlan, share: float) -> GradualPruning:
+    """Return what fine-tuning should use for a position: gradual above `ABOVE_RATIO`.
+
+    Parameters
+    ----------
+    plan
+        Made for the checkpoint that fine-tuning starts from.
+    share
+        Where to end: share of the unpruned network's weights removed.
+    """
+    gentle = plan.statistics(share).ratio <= ABOVE_RATIO * (1 + 1e-6)
+    return GradualPruning(plan, share, stages=1 if gentle else None)
 
 
 class GradualPruning:
@@ -41,7 +57,9 @@ class GradualPruning:
     until
         Part of the run (0..1) after which the final form is reached.
     stages
-        How many times something is removed; 1 removes all before the first step.
+        How many times something is removed, 1 = all before the first step; None = as
+        suits the kind. Every cut of filters sets the optimizer back, so they go in few
+        steps; masks may grow in many.
     """
 
     def __init__(
@@ -50,12 +68,13 @@ class GradualPruning:
         share: float,
         *,
         until: float = 0.5,
-        stages: int = 8,
+        stages: int | None = None,
     ) -> None:
         self._plan = plan
         self._share = share
         self._until = until
-        self._stages = max(1, stages)
+        usual = FILTER_STAGES if isinstance(plan, FilterPlan) else WEIGHT_STAGES
+        self._stages = max(1, usual if stages is None else stages)
         self._end = plan.cursor(share)
         self._cursor = 0
         self._removed: dict[str, torch.Tensor] | None = None
@@ -83,15 +102,24 @@ class GradualPruning:
         return min(self._end, self._plan.cursor(start + way * (end - start)))
 
     def due(self, fraction: float) -> bool:
-        """Whether something must be removed at this fraction of the run."""
-        return self.cursor_at(fraction) > self._cursor
+        """Whether filters must be cut at this fraction of the run.
+
+        Masks need no other network: they grow here, and are applied after the step.
+        """
+        cursor = self.cursor_at(fraction)
+        if cursor <= self._cursor:
+            return False
+        if isinstance(self._plan, FilterPlan):
+            return True
+        self._move(cursor)
+        return False
 
     def update(self, fraction: float, network: Network) -> Network:
-        """Return the network with what is due removed."""
-        cursors = self._cursor, max(self._cursor, self.cursor_at(fraction))
+        """Return the network with the filters cut that are due."""
+        cursor = max(self._cursor, self.cursor_at(fraction))
         if isinstance(self._plan, FilterPlan):
-            network = _cut(network, self._plan, cursors)
-        self._cursor, self._removed = cursors[1], None
+            network = _cut(network, self._plan, (self._cursor, cursor))
+        self._move(cursor)
         self.after_step(network)
         return network
 
@@ -101,6 +129,9 @@ class GradualPruning:
             masks = self._plan.form(self._cursor).masks
             self._removed = removed_weights(masks, network)
         zero_removed(network, self._removed)
+
+    def _move(self, cursor: int) -> None:
+        self._cursor, self._removed = cursor, None
 
     def shape(self) -> Shape:
         """Return the present form, with its entry in the pruning history."""
@@ -124,8 +155,18 @@ def _cut(network: Network, plan: FilterPlan, cursors: tuple[int, int]) -> Networ
         name: tensor.detach()
         for name, tensor in (*network.named_parameters(), *network.named_buffers())
     }
-    cut = slice_tensors(tensors, plan.coupling, steps)
+    cut = {
+        name: _laid_out(tensor, tensors[name])
+        for name, tensor in slice_tensors(tensors, plan.coupling, steps).items()
+    }
     return network_like(network, cut, layer_widths(plan.coupling, after))
+
+
+def _laid_out(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
+    """Lay a tensor out in memory as `model` is: slicing undoes channels_last."""
+    last = model.dim() == 4 and model.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return tensor.contiguous(memory_format=layout)
 
 
 def _within(old: torch.Tensor | None, new: torch.Tensor | None) -> torch.Tensor | None:

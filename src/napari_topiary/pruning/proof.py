@@ -114,10 +114,11 @@ def logits_reading_zeros(
                 layer = network.get_submodule(cut.layer)
                 handles.append(layer.register_forward_pre_hook(_Blank(gone)))
     try:
-        return network(image)
+        logits: torch.Tensor = network(image)
     finally:
         for handle in handles:
             handle.remove()
+    return logits
 
 
 class _Blank:
