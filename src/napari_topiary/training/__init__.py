@@ -1,8 +1,9 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
 from napari_topiary.shaping import KeepShape, Shape, Shaper
-from napari_topiary.training.fit import fit
+from napari_topiary.training.loop import fit
 from napari_topiary.training.material import propose_working_factor
+from napari_topiary.training.rejudging import rejudge
 from napari_topiary.training.reports import (
     Preview,
     PreviewRequest,
@@ -20,4 +21,5 @@ __all__ = [
     "TrainReport",
     "fit",
     "propose_working_factor",
+    "rejudge",
 ]

@@ -1,0 +1,99 @@
+"""Thresholds for a network that was changed without being trained.
+
+Pruning shifts calibration before it costs quality: a pruned network read at the
+threshold of its parent looks worse than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import TrainConfig
+from napari_topiary.devices import autocast_dtype, pick_device
+from napari_topiary.io.dataset import Sample
+from napari_topiary.training.judging import Judge
+from napari_topiary.training.material import prepare
+from napari_topiary.training.reports import Quality
+from napari_topiary.types import Job, Progress, Stop
+
+
+def rejudge(
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    *,
+    validation: Sequence[Sample] = (),
+    device: str = "auto",
+) -> Job[Checkpoint]:
+    """Find the best thresholds of a checkpoint, and how good it is at them.
+
+    Parameters
+    ----------
+    checkpoint
+        Its weights do not change.
+    samples
+        Annotated images that it was trained on; where there is no `validation`, the
+        same part of them as in training is used.
+    validation
+        Annotated images that it was not trained on.
+    device
+        Where to compute.
+
+    Yields
+    ------
+    Progress
+        After every image; a `Stop` sent in leaves the checkpoint as it was.
+    """
+    scale = next((s.scale for s in (*samples, *validation)), None)
+    factor = checkpoint.working_factor
+    if scale is not None and checkpoint.pixel_size_nm is not None:
+        factor *= checkpoint.pixel_size_nm / scale
+    material = prepare(
+        samples or validation[:1],
+        validation,
+        TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
+        task=checkpoint.task,
+        normalisation=checkpoint.normalisation,
+        factor=factor,
+    )
+    where = pick_device(device)
+    lines = checkpoint.annotations_summary.get("line_classes", ())
+    judge = Judge(
+        material.held,
+        checkpoint.task,
+        frozenset(str(name) for name in lines),
+        where,
+        autocast_dtype(where) is not None,
+    )
+    total = len(material.held) + len(checkpoint.task.classes)
+    quality = yield from _heard(judge.judge(checkpoint.build().to(where)), total)
+    if quality is None or quality.name == "none":
+        return checkpoint
+    return replace(
+        checkpoint,
+        thresholds=dict(quality.thresholds),
+        metrics={
+            "quality": quality.value,
+            "quality_name": quality.name,
+            "per_class": dict(quality.per_class),
+            "validation_loss": quality.loss,
+            "held_out": material.held_names,
+        },
+    )
+
+
+def _heard(judging: Generator[None, None, Quality], total: int) -> Job[Quality | None]:
+    """Judge, listening for Stop; None if it came."""
+    done = 0
+    while True:
+        try:
+            next(judging)
+        except StopIteration as end:
+            quality: Quality = end.value
+            return quality
+        done += 1
+        message = yield Progress(done, total, "Looking for the best threshold")
+        if message is Stop:
+            judging.close()
+            return None
