@@ -103,7 +103,7 @@ def fit(
         factor=factor,
     )
     if start is None:
-        sizes = resolve_sizes(config.network, config.preset, config.sizes)
+        sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
         kept = Shape()
     else:
         if start.in_channels != material.in_channels:

@@ -7,6 +7,7 @@ sees as much further, as the square of the shrinking.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -75,6 +76,8 @@ class Material:
         What is held out, in words ("2 images", "a quarter of the image").
     summary
         Counts of annotations by class, for the checkpoint.
+    line_classes
+        Classes that were only drawn as centerlines.
     """
 
     train: tuple[Field, ...]
@@ -84,6 +87,7 @@ class Material:
     in_channels: int
     held_names: str
     summary: dict[str, object]
+    line_classes: tuple[str, ...] = ()
 
 
 def propose_working_factor(
@@ -183,6 +187,7 @@ def prepare(
     else:
         pool, held = _split_area(pool[0], config.validation_share)
         words = "a part of the image" if held else ""
+    summary, lines = _summary(samples + validation)
     return Material(
         train=tuple(item.field for item in pool),
         held=tuple(item for item in held if (item.field.target >= 0).any()),
@@ -190,7 +195,8 @@ def prepare(
         pixel_size_nm=scale,
         in_channels=channels,
         held_names=words,
-        summary=_summary(samples + validation, task),
+        summary=summary,
+        line_classes=lines,
     )
 
 
@@ -307,24 +313,27 @@ def _split_area(whole: Held, share: float) -> tuple[list[Held], list[Held]]:
     )
 
 
-def _summary(samples: tuple[Sample, ...], task: Task) -> dict[str, object]:
-    points = dict.fromkeys(task.classes, 0)
-    lines = dict.fromkeys(task.classes, 0)
+def _summary(
+    samples: tuple[Sample, ...],
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Count annotations by class; name the classes only drawn as lines."""
+    points: Counter[str] = Counter()
+    lines: Counter[str] = Counter()
     labelled = 0
     for sample in samples:
         for item in sample.annotations:
             if isinstance(item, Points):
-                for name in item.classes:
-                    points[name] += 1
+                points.update(item.classes)
             elif isinstance(item, Centerlines):
-                for name in item.classes:
-                    lines[name] += 1
+                lines.update(item.classes)
             elif isinstance(item, Labels):
                 labelled += 1
-    return {
+    only_lines = tuple(sorted(name for name in lines if name not in points))
+    summary: dict[str, object] = {
         "images": len(samples),
-        "points": {k: v for k, v in points.items() if v},
-        "centerlines": {k: v for k, v in lines.items() if v},
+        "points": dict(points),
+        "centerlines": dict(lines),
         "labelled_images": labelled,
-        "line_classes": [k for k, v in lines.items() if v and not points[k]],
+        "line_classes": list(only_lines),
     }
+    return summary, only_lines

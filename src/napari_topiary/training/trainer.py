@@ -72,13 +72,13 @@ class Trainer:
         self._batch = config.batch
         patch = _patch_side(config.patch, network.stride, material)
         self._sampler = PatchSampler(material.train, patch=patch, seed=config.seed)
-        self._adopt(network.to(self.device, memory_format=torch.channels_last))
+        self._adopt(channels_last(network.to(self.device)))
         self._class_weight = self._balance(n_classes).to(self.device)
         self._augment = Augmentation(material.in_channels) if config.augment else None
         self._judge = Judge(
             material.held,
             task,
-            frozenset(material.summary["line_classes"]),
+            frozenset(material.line_classes),
             self.device,
             self._amp is not None,
         )
@@ -92,7 +92,10 @@ class Trainer:
         self.network = network
         example = self._sampler.draw(max(self._batch, 4)).image.to(self.device)
         self._norms = LentNorms(network, example)
-        trained = [*network.parameters(), *self._norms.parameters()]
+        trained: list[torch.nn.Parameter] = [
+            *network.parameters(),
+            *self._norms.parameters(),
+        ]
         # Decay would pull biases and norms to zero as well, and they are needed.
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             [
@@ -161,7 +164,7 @@ class Trainer:
             dice_weight=self._config.dice_weight,
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         value = float(loss.detach())
         if math.isfinite(value):
             trained = [p for g in self.optimizer.param_groups for p in g["params"]]
@@ -195,6 +198,12 @@ class Trainer:
 
 def _patch_side(asked: int | None, stride: int, material: Material) -> int:
     """Side of a patch: as asked, else 128, but not far beyond the images."""
-    largest = max(max(field.target.shape) for field in material.train)
+    largest: int = max(max(field.target.shape) for field in material.train)
     side = min(asked or DEFAULT_PATCH, math.ceil(largest / stride) * stride)
     return max(stride, math.ceil(side / stride) * stride)
+
+
+def channels_last(network: Network) -> Network:
+    """Lay the weights out as CPUs and GPUs convolve fastest; in place, returned."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
