@@ -29,7 +29,16 @@ FLOORS = (
         "devices",
         "resample",
     ),
-    ("checkpoint", "tiles", "instances", "metrics", "reading"),
+    (
+        "checkpoint",
+        "tiles",
+        "instances",
+        "metrics",
+        "reading",
+        "truth",
+        "calibration",
+        "scoring",
+    ),
     ("training", "pruning", "prediction", "comparison"),
     ("evaluation", "session", "story", "cli"),
     ("_napari",),
@@ -78,8 +87,9 @@ def loaded_by(code: str) -> set[str]:
         [sys.executable, "-c", f"{code}\n{report}"],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr[-2000:]
     return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
