@@ -6,6 +6,7 @@ network.
 
 from napari_topiary.prediction.interpret import interpret, reading_of, reinterpret
 from napari_topiary.prediction.predict import predict
+from napari_topiary.prediction.results import ResultFormat, write_prediction
 from napari_topiary.prediction.suitability import (
     as_channels,
     checked_image,
@@ -13,6 +14,7 @@ from napari_topiary.prediction.suitability import (
 )
 
 __all__ = [
+    "ResultFormat",
     "as_channels",
     "checked_image",
     "interpret",
@@ -20,4 +22,5 @@ __all__ = [
     "reading_of",
     "reinterpret",
     "working_factor_for",
+    "write_prediction",
 ]

@@ -1,0 +1,5 @@
+"""The command line: every verb without a window."""
+
+from napari_topiary.cli.main import main
+
+__all__ = ["main"]

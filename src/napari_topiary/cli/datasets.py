@@ -1,0 +1,110 @@
+"""Which images of a dataset a verb works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_topiary.cli.driving import Runner
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+
+JUDGED = ("test", "val")
+"""Parts to judge on when none is asked for, the best first."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is learned from.
+
+    Parameters
+    ----------
+    dataset
+        Task and name.
+    train, validation
+        Annotated images; the latter may be none.
+    """
+
+    dataset: Dataset
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+
+
+def learning_material(folder: Path, runner: Runner) -> Material:
+    """Read the images to learn from and those to choose the best weights by.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    runner
+        Tells the user what is left out.
+    """
+    dataset = read_dataset(folder)
+    train = dataset.part("train" if dataset.parts.get("train") else "all")
+    held = dataset.part("val") if dataset.parts.get("val") else ()
+    chosen = {sample.name for sample in held}
+    known = tuple(s for s in train if s.annotations and s.name not in chosen)
+    if not known:
+        raise TopiaryError(
+            f"{dataset.name} has no annotated image to learn from: mark particles, "
+            "draw centerlines or paint labels on at least one, and save the project."
+        )
+    left = len(train) - len(known)
+    if left:
+        runner.note(f"{left} of {len(train)} images are not annotated: left out.")
+    return Material(dataset, known, tuple(s for s in held if s.annotations))
+
+
+def judged_samples(
+    dataset: Dataset, split: str | None, runner: Runner
+) -> tuple[str, tuple[Sample, ...]]:
+    """Return the part to judge on and its annotated images.
+
+    Parameters
+    ----------
+    dataset
+        Where they come from.
+    split
+        What was asked for; None = the first of `JUDGED` that there is.
+    runner
+        Tells the user what was taken instead.
+    """
+    if split is None:
+        split = next((part for part in JUDGED if dataset.parts.get(part)), "all")
+        if split != JUDGED[0]:
+            taken = "all its images count" if split == "all" else f"{split!r} is used"
+            runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
+    elif split != "all" and not dataset.parts.get(split):
+        parts = [part for part, names in dataset.parts.items() if names]
+        raise TopiaryError(
+            f"{dataset.name} has no images in the part {split!r}: give "
+            f"--split {' or '.join([*parts, 'all'])}."
+        )
+    samples = tuple(s for s in dataset.part(split) if s.annotations)
+    if not samples:
+        raise TopiaryError(
+            f"No image in the part {split!r} of {dataset.name} is annotated, so there "
+            "is nothing to judge by: annotate one, or give another --split."
+        )
+    return split, samples
+
+
+def check_suits(dataset: Dataset, checkpoint: Checkpoint) -> None:
+    """Refuse a dataset that asks for something else than the checkpoint answers."""
+    own, asked = checkpoint.task, dataset.task
+    if own.kind != asked.kind:
+        raise TopiaryError(
+            f"The checkpoint was trained to {own.kind} and {dataset.name} is for "
+            f"{asked.kind}: give a dataset of the same kind."
+        )
+    if own.classes != asked.classes:
+        raise TopiaryError(
+            f"The checkpoint knows the classes {', '.join(own.classes)} and "
+            f"{dataset.name} has {', '.join(asked.classes)}: give a dataset with the "
+            "same classes in the same order."
+        )

@@ -1,0 +1,61 @@
+"""`demo`: the whole story on sample data, in the window or as pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import check_folder_target
+from napari_topiary.errors import TopiaryError
+
+SAMPLE = "apoferritin"
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "demo",
+        parents=parents,
+        allow_abbrev=False,
+        help="the whole story on the sample data",
+        description="Open napari with a real micrograph and the workbench; with "
+        "--headless, do the same story without a screen and leave pictures of it.",
+    )
+    parser.add_argument("--headless", action="store_true", help="without a window")
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("demo_out"))
+    parser.add_argument(
+        "--minutes",
+        metavar="M",
+        type=float,
+        default=1.0,
+        help="time to train, and half of it to fine-tune (default: 1)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Tell the story."""
+    if not options.headless:
+        from napari_topiary.cli.main import open_window
+
+        raise SystemExit(open_window(SAMPLE))
+    if not options.minutes > 0:
+        raise TopiaryError(
+            f"Training for {options.minutes:g} minutes is not possible: give more "
+            "than 0."
+        )
+    check_folder_target(options.out)
+
+    from napari_topiary.devices import pick_device
+    from napari_topiary.story import StoryConfig, tell
+
+    pick_device(options.device)
+    config = StoryConfig(
+        minutes=options.minutes, seed=options.seed, device=options.device
+    )
+    story = runner(tell(options.out, config))
+    print(story["text"])
+    print(f"The pictures are in {options.out}.")
+    return story

@@ -1,0 +1,127 @@
+"""A checkpoint in numbers and words, for reports and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what `info` reports, ready for JSON.
+
+    Parameters
+    ----------
+    checkpoint
+        Any.
+    """
+    from napari_topiary.networks import count_macs_per_pixel
+
+    network = checkpoint.build()
+    pixel_size = checkpoint.pixel_size_nm
+    working = None if pixel_size is None else pixel_size * checkpoint.working_factor
+    return {
+        "network": checkpoint.network,
+        "parameters": checkpoint.parameters,
+        "parameters_nonzero": checkpoint.parameters_nonzero,
+        "sparsity": checkpoint.sparsity,
+        "macs_per_pixel": count_macs_per_pixel(network),
+        "file_bytes": checkpoint.file_bytes(),
+        "classes": list(checkpoint.task.classes),
+        "pixel_size_nm": pixel_size,
+        "layers": _layers(checkpoint, network),
+        "name": checkpoint.name,
+        "sizes": dict(checkpoint.sizes),
+        "task": checkpoint.task.kind,
+        "radius_nm": dict(checkpoint.task.radius_nm),
+        "radius_px": dict(checkpoint.task.radius_px),
+        "in_channels": checkpoint.in_channels,
+        "unpruned_parameters": checkpoint.unpruned_parameters,
+        "compression_ratio": checkpoint.unpruned_parameters
+        / max(1, checkpoint.parameters_nonzero),
+        "working_factor": checkpoint.working_factor,
+        "working_pixel_size_nm": working,
+        "thresholds": dict(checkpoint.thresholds),
+        "pruning": list(checkpoint.pruning),
+        "metrics": dict(checkpoint.metrics),
+        "annotations_summary": dict(checkpoint.annotations_summary),
+        "provenance": dict(checkpoint.provenance),
+        "hash": checkpoint.hash,
+    }
+
+
+def _layers(checkpoint: Checkpoint, network: Any) -> list[dict[str, Any]]:
+    """Every layer that has weights, in the order of the network."""
+    import torch
+
+    from napari_topiary.networks import build_network
+
+    with torch.device("meta"):  # counted, never computed with
+        whole = build_network(
+            checkpoint.network,
+            checkpoint.sizes,
+            checkpoint.in_channels,
+            len(checkpoint.task.classes),
+        )
+    unpruned = dict(whole.named_modules())
+    layers = []
+    for name, module in network.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        if not own:
+            continue
+        masked = sum(
+            int((~checkpoint.masks[full]).sum())
+            for leaf in own
+            if (full := f"{name}.{leaf}") in checkpoint.masks
+        )
+        count = sum(p.numel() for p in own.values())
+        layers.append(
+            {
+                "name": name,
+                "kind": type(module).__name__,
+                "shape": list(own["weight"].shape) if "weight" in own else [],
+                "parameters": count,
+                "parameters_nonzero": count - masked,
+                "unpruned_parameters": sum(
+                    p.numel() for p in unpruned[name].parameters(recurse=False)
+                ),
+            }
+        )
+    return layers
+
+
+def size_in_words(n_bytes: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def count_in_words(number: float) -> str:
+    """Return a large number as a person reads it."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def quality_in_words(metrics: Any) -> str:
+    """Quality on what training held back, as a sentence; empty where unknown."""
+    if metrics.get("quality") is None:
+        return ""
+    held = metrics.get("held_out") or "what was held back"
+    return (
+        f"{metrics.get('quality_name', 'quality')} {metrics['quality']:.3f} on {held}"
+    )
+
+
+def table(rows: list[list[str]]) -> str:
+    """Return rows as text in columns; the first row is the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -1,0 +1,147 @@
+"""Jobs in a terminal: a progress bar with the time left, and Ctrl-C that keeps results.
+
+The first Ctrl-C sends `Stop` into the running job, which returns what it has; the
+second gives up at once. Outside a job there is nothing to keep, and one is enough.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+from typing import Any, TextIO, TypeVar
+
+from napari_topiary.types import Job, Progress, run
+
+T = TypeVar("T")
+
+REDRAW_S = 0.1
+BLOCKS = "█░"
+PLAIN_BLOCKS = "#."
+
+
+class Bar:
+    """A line at the bottom of a terminal; nothing at all where there is none.
+
+    Parameters
+    ----------
+    stream
+        Where to write; standard error by default, so that results can be piped.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._on = self._stream.isatty()
+        self._drawn = 0.0
+        self._begun = time.monotonic()
+        encoding = (getattr(self._stream, "encoding", None) or "ascii").lower()
+        self._blocks = BLOCKS if encoding.startswith("utf") else PLAIN_BLOCKS
+
+    def begin(self) -> None:
+        """Start anew with the next job."""
+        self._drawn, self._begun = 0.0, time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        """Draw, at most ten times a second."""
+        now = time.monotonic()
+        if not self._on or now - self._drawn < REDRAW_S:
+            return
+        self._drawn = now
+        width = max(20, shutil.get_terminal_size().columns - 1)
+        line = self._line(progress, now - self._begun)
+        self._stream.write("\r" + line[:width].ljust(width))
+        self._stream.flush()
+
+    def note(self, sentence: str) -> None:
+        """Write a sentence that stays."""
+        self.clear()
+        self._stream.write(sentence + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._on:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            self._stream.write("\r" + " " * width + "\r")
+            self._stream.flush()
+
+    def _line(self, progress: Progress, spent: float) -> str:
+        left, fraction = progress.eta_s, progress.fraction
+        if left is None and fraction > 0.02:
+            left = spent * (1 - fraction) / fraction
+        if progress.total <= 0:
+            return f"{progress.message} …"
+        full = round(20 * fraction)
+        blocks = self._blocks[0] * full + self._blocks[1] * (20 - full)
+        rest = "" if left is None else f"  {_clock(left)} left"
+        return f"{blocks} {fraction:4.0%}{rest}  {progress.message}"
+
+
+class Runner:
+    """Runs jobs one after the other; a context that Ctrl-C is heard in.
+
+    Parameters
+    ----------
+    bar
+        Where progress is shown.
+    """
+
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.interrupted = False
+        self._driving = False
+        self._before: Any = None
+        self._notes: set[str] = set()
+
+    def __enter__(self) -> Runner:
+        """Start listening."""
+        try:
+            self._before = signal.signal(signal.SIGINT, self._hear)
+        except ValueError:  # not in the main thread: somebody else listens
+            self._before = None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave Ctrl-C as it was."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def __call__(self, job: Job[T]) -> T:
+        """Run a job to its end, or to what it has when interrupted."""
+        self.bar.begin()
+        self._driving = True
+        try:
+            return run(job, self._show, lambda: self.interrupted)
+        finally:
+            self._driving = False
+            self.bar.clear()
+
+    def note(self, sentence: str) -> None:
+        """Tell the user something, once."""
+        if sentence and sentence not in self._notes:
+            self._notes.add(sentence)
+            self.bar.note(sentence)
+
+    def _show(self, progress: Progress) -> None:
+        self.note(str(getattr(progress.report, "note", "")))
+        self.bar.show(progress)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted or not self._driving:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self.bar.note("Stopping and keeping what there is (Ctrl-C again gives up).")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,108 @@
+"""`evaluate`: how good a checkpoint is on annotated images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.cli.datasets import check_suits, judged_samples
+from napari_topiary.cli.describing import table
+from napari_topiary.cli.driving import Runner
+from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset
+
+DEFAULTS = PredictConfig()
+SHOWN = (
+    "f1", "precision", "recall", "dice", "iou", "accuracy", "sensitivity",
+    "specificity", "cross_entropy", "aji", "pq", "dq", "sq",
+)  # fmt: skip
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "evaluate",
+        parents=parents,
+        allow_abbrev=False,
+        help="measure a checkpoint against annotated images",
+        description="Predict the annotated images of a dataset and hold the answers "
+        "against the annotations.",
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    add_judging(parser)
+    parser.add_argument(
+        "--threshold", type=float, help="instead of the checkpoint's own"
+    )
+    parser.set_defaults(run=run)
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    """Add what `evaluate` and `compare` have in common."""
+    parser.add_argument(
+        "--split",
+        metavar="PART",
+        help="part of the dataset: test, val, train or all (default: test, or val "
+        "where there is none)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="NM",
+        type=float,
+        help="how far off a particle may be found, in nm (default: half its radius)",
+    )
+    parser.add_argument("--tile", metavar="N", type=int, default=DEFAULTS.tile)
+
+
+def judging_config(
+    options: argparse.Namespace, threshold: float | None = None
+) -> PredictConfig:
+    """Return how images are predicted, or refuse."""
+    detect = DetectConfig(threshold=threshold)
+    config = PredictConfig(tile=options.tile, device=options.device, detect=detect)
+    problem = config.problem()
+    if problem is None and options.tolerance is not None and options.tolerance <= 0:
+        problem = (
+            f"A tolerance of {options.tolerance:g} nm is not possible: give more than "
+            "0."
+        )
+    if problem is not None:
+        raise TopiaryError(problem)
+    return config
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Evaluate and report."""
+    config = judging_config(options, options.threshold)
+
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.devices import pick_device
+    from napari_topiary.evaluation import evaluate
+
+    pick_device(options.device)
+    checkpoint = load_checkpoint(options.checkpoint)
+    dataset = read_dataset(options.dataset)
+    check_suits(dataset, checkpoint)
+    split, samples = judged_samples(dataset, options.split, runner)
+    result = runner(
+        evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance)
+    )
+    print(_text(result))
+    return {**result, "split": split, "dataset": str(options.dataset)}
+
+
+def _text(result: dict[str, Any]) -> str:
+    columns = [name for name in SHOWN if name in result]
+    rows = [["", *columns], ["all", *(_number(result[c]) for c in columns)]]
+    for name, own in result.get("per_class", {}).items():
+        rows.append([name, *(_number(own.get(c)) for c in columns)])
+    heading = f"{result['n_images']} images, {result['seconds']:.1f} s"
+    if result.get("tolerance_nm") is not None:
+        heading += f", tolerance {result['tolerance_nm']:.3g} nm"
+    return f"{heading}\n{table(rows)}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"

@@ -1,0 +1,122 @@
+"""From arguments to a verb, and from whatever happens to an exit status.
+
+0 done · 2 bad arguments or input, one sentence on stderr · 130 interrupted, what there
+was is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.cli import demo, evaluate, info, predict, prune, train
+from napari_topiary.cli.driving import Bar, Runner
+from napari_topiary.cli.parsing import Parser, check_file_target, common_options
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
+
+VERBS = (demo, train, prune, predict, evaluate, info)
+DONE, REFUSED, INTERRUPTED = 0, 2, 130
+ABOUT = (
+    "Train, prune and compare small networks for microscopy images. Without a command "
+    "the workbench opens in napari."
+)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(prog="napari-topiary", description=ABOUT, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=_version())
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    for verb in VERBS:
+        verb.add(verbs, [common_options()])
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None = those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    bar = Bar()
+    try:
+        if not arguments:
+            return open_window(None)
+        with Runner(bar) as runner:
+            return _run(arguments, runner)
+    except SystemExit as end:  # --help and --version
+        return int(end.code or DONE)
+    except KeyboardInterrupt:
+        return _end(bar, "Interrupted.", INTERRUPTED)
+    except TopiaryError as error:
+        return _end(bar, str(error), REFUSED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _end(bar, f"{where}{error.strerror or error}.", REFUSED)
+
+
+def open_window(sample: str | None) -> int:
+    """Open napari with the workbench; the one thing here that needs a screen."""
+    # By name, because arrows only point down: no verb is built on the window.
+    window = import_module("napari_topiary._napari.launch")
+    status: int = window.launch(sample)
+    return status
+
+
+def _run(arguments: Sequence[str], runner: Runner) -> int:
+    options = build_parser().parse_args(arguments)
+    if options.json is not None:
+        check_file_target(options.json)
+    result = options.run(options, runner)
+    if result is None:
+        return DONE
+    if runner.interrupted:
+        result["interrupted"] = True
+    if options.json is not None:
+        with writing(options.json) as beside:
+            text = json.dumps(_plain(result), indent=1, ensure_ascii=False)
+            beside.write_text(text + "\n", encoding="utf-8")
+    return INTERRUPTED if runner.interrupted else DONE
+
+
+def _end(bar: Bar, sentence: str, status: int) -> int:
+    bar.clear()
+    sys.stderr.write(" ".join(sentence.split()) + "\n")
+    return status
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; what is not a number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a number of numpy's
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _version() -> str:
+    try:
+        return f"napari-topiary {version('napari-topiary')}"
+    except PackageNotFoundError:  # run from a bare checkout
+        return "napari-topiary"

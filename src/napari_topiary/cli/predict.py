@@ -1,0 +1,236 @@
+"""`predict`: images in, probability, labels and detections out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import check_folder_target
+from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.images import LoadedImage, read_image, readable_suffixes
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.types import Prediction
+
+DEFAULTS = PredictConfig()
+BACKENDS = ("torch",)
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "predict",
+        parents=parents,
+        allow_abbrev=False,
+        help="run a checkpoint over images",
+        description="Run a checkpoint over images and write, by the stem of each: "
+        "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
+        "STEM_lines.csv. Ctrl-C keeps what is done.",
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument(
+        "images", metavar="IMAGE", type=Path, nargs="+", help="image files or folders"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True)
+    parser.add_argument("--format", choices=("zarr", "tif"), default="tif")
+    parser.add_argument(
+        "--tile", metavar="N", type=int, default=DEFAULTS.tile, help="in pixels"
+    )
+    parser.add_argument("--backend", default="torch", help="torch (default)")
+    parser.add_argument(
+        "--threshold", type=float, help="lowest probability (default: the best known)"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=DEFAULTS.detect.spacing,
+        help="smallest distance of two particles, in radii (default: 1)",
+    )
+    parser.add_argument(
+        "--min-size",
+        metavar="PIXELS",
+        type=int,
+        default=DEFAULTS.detect.min_size_px,
+        help="drop smaller labelled areas",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        metavar="NM",
+        type=float,
+        help="nm per pixel of the images, where the files do not say or are wrong",
+    )
+    parser.add_argument(
+        "--convert",
+        action="store_true",
+        help="make colour images grey, or grey ones colour, as the checkpoint needs",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Predict every image and write the results."""
+    config = PredictConfig(
+        tile=options.tile,
+        device=options.device,
+        detect=DetectConfig(options.threshold, options.spacing, options.min_size),
+    )
+    problem = config.problem() or _problem(options)
+    if problem is not None:
+        raise TopiaryError(problem)
+    check_folder_target(options.out)
+    paths = image_files(options.images)
+
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.devices import device_label, pick_device
+    from napari_topiary.prediction import predict, write_prediction
+
+    pick_device(options.device)
+    checkpoint = load_checkpoint(options.checkpoint)
+    for path in paths:  # before anything is written
+        suited(path, checkpoint, options)
+    network, begun = checkpoint.build(), time.perf_counter()
+    images = []
+    for path in paths:
+        loaded = suited(path, checkpoint, options)
+        job = predict(
+            loaded.data, checkpoint, config, scale=loaded.scale, network=network
+        )
+        prediction = runner(job)
+        for note in (*loaded.notes, *prediction.notes):
+            runner.note(f"{path.name}: {note}")
+        files = write_prediction(
+            options.out, path.stem, prediction=prediction, format=options.format
+        )
+        images.append(_entry(path, prediction, files))
+        print(_line(path, images[-1]))
+        if runner.interrupted:
+            break
+    return {
+        "checkpoint": str(options.checkpoint),
+        "images": images,
+        "n_images": len(images),
+        "seconds": time.perf_counter() - begun,
+        "device": device_label(options.device),
+    }
+
+
+def image_files(given: list[Path]) -> list[Path]:
+    """Return the image files that are meant, those in folders included.
+
+    Parameters
+    ----------
+    given
+        Files, folders of images, or zarr arrays.
+    """
+    suffixes = readable_suffixes()
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir() and path.suffix.lower() not in suffixes:
+            inside = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in suffixes and not file.name.startswith(".")
+            )
+            if not inside:
+                raise TopiaryError(
+                    f"The folder {path} holds no image that can be read "
+                    f"({', '.join(suffixes)})."
+                )
+            found += inside
+        elif not path.exists():
+            raise TopiaryError(f"There is no image {path}: check the name.")
+        else:
+            found.append(path)
+    found = list(dict.fromkeys(found))
+    stems = Counter(path.stem for path in found)
+    twin, count = stems.most_common(1)[0]
+    if count > 1:
+        raise TopiaryError(
+            f"{count} images are called {twin!r}, so their results would have the "
+            "same names: predict them one by one into different folders."
+        )
+    return found
+
+
+def suited(
+    path: Path, checkpoint: Checkpoint, options: argparse.Namespace
+) -> LoadedImage:
+    """Read an image and bring it to the channels of the checkpoint, or refuse it."""
+    from napari_topiary.prediction import (
+        as_channels,
+        checked_image,
+        working_factor_for,
+    )
+
+    loaded = read_image(path)
+    data, scale = loaded.data, options.pixel_size or loaded.scale
+    try:
+        if options.convert:
+            data = as_channels(data, checkpoint.in_channels)
+        checked_image(data, checkpoint)
+        working_factor_for(checkpoint, scale)
+    except TopiaryError as error:
+        kinds = {data.shape[0], checkpoint.in_channels}
+        hint = " Or give --convert." if kinds == {1, 3} else ""
+        raise TopiaryError(f"{path.name}: {error}{hint}") from error
+    return LoadedImage(data, scale, loaded.notes)
+
+
+def _problem(options: argparse.Namespace) -> str | None:
+    if options.backend not in BACKENDS:
+        return (
+            f"There is no backend called {options.backend!r}: the only one so far is "
+            f"{BACKENDS[0]}."
+        )
+    size = options.pixel_size
+    if size is not None and not 0 < size < float("inf"):
+        return f"A pixel size of {size:g} nm is not possible: give more than 0."
+    return None
+
+
+def _entry(
+    path: Path, prediction: Prediction, files: dict[str, Path]
+) -> dict[str, Any]:
+    """What was found in one image, ready for JSON."""
+    found, classes = prediction.detections, prediction.task.classes
+    entry: dict[str, Any] = {
+        "image": str(path),
+        "shape": list(prediction.shape),
+        "pixel_size_nm": prediction.scale,
+        "complete": prediction.done is None,
+        "files": {what: str(file) for what, file in files.items()},
+        "notes": list(prediction.notes),
+    }
+    if prediction.task.kind == "detect":
+        entry["n_detections"] = {
+            name: int((found.class_index == index).sum())
+            for index, name in enumerate(classes)
+            if index
+        }
+        entry["n_lines"] = {
+            name: int((found.line_class == index).sum())
+            for index, name in enumerate(classes)
+            if index
+        }
+    elif prediction.task.kind == "instances":
+        entry["n_objects"] = int(prediction.labels.max(initial=0))
+    return entry
+
+
+def _line(path: Path, entry: dict[str, Any]) -> str:
+    """What was found in one image, for people."""
+    words = [f"{n} {name}" for name, n in entry.get("n_detections", {}).items() if n]
+    words += [f"{n} {name} lines" for name, n in entry.get("n_lines", {}).items() if n]
+    if "n_objects" in entry:
+        words = [f"{entry['n_objects']} objects"]
+    if not words and "n_detections" in entry:
+        words = ["nothing found"]
+    if not entry["complete"]:
+        words.append("not complete")
+    return f"{path.name}: {', '.join(words) or 'done'}"

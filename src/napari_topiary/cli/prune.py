@@ -1,0 +1,171 @@
+"""`prune`: a smaller checkpoint, with or without fine-tuning."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from napari_topiary.cli.datasets import Material, check_suits, learning_material
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import check_checkpoint_target, check_distinct
+from napari_topiary.cli.train import in_words, named, report
+from napari_topiary.config import Criterion, PruneConfig, TrainConfig
+from napari_topiary.errors import TopiaryError
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.pruning import PruningPlan
+
+CRITERION_OF = {"weights": "magnitude", "filters": "l1"}
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "prune",
+        parents=parents,
+        allow_abbrev=False,
+        help="remove weights or filters, and fine-tune what remains",
+        description="Remove the least important weights or filters of a checkpoint. "
+        "Filters make the network smaller and faster, single weights only its file "
+        "smaller. With --data the thresholds are chosen anew, with --finetune-minutes "
+        "what remains is trained on. The original is not changed.",
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
+    parser.add_argument("--kind", choices=("weights", "filters"), default="filters")
+    parser.add_argument(
+        "--criterion", help="magnitude (weights) or l1 (filters); the default by kind"
+    )
+    parser.add_argument("--scope", choices=("layer", "global"), default="global")
+    parser.add_argument(
+        "--remove",
+        metavar="SHARE",
+        type=float,
+        required=True,
+        help="share of all weights to remove: 0.8 leaves a fifth (CR 5)",
+    )
+    parser.add_argument(
+        "--include-output",
+        action="store_true",
+        help="prune the output layer's weights too (rarely wise)",
+    )
+    parser.add_argument("--data", metavar="DATASET", type=Path)
+    parser.add_argument("--finetune-minutes", metavar="M", type=float)
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--gradual",
+        action="store_true",
+        default=None,
+        help="remove little by little while fine-tuning (default above CR 4)",
+    )
+    way.add_argument(
+        "--one-shot",
+        dest="gradual",
+        action="store_false",
+        help="remove at once, then fine-tune (default up to CR 4)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Prune, write the checkpoint, and report."""
+    check_checkpoint_target(options.out)
+    check_distinct(options.out, options.checkpoint)
+    config = PruneConfig(
+        kind=options.kind,
+        criterion=cast("Criterion", options.criterion or CRITERION_OF[options.kind]),
+        scope=options.scope,
+        remove=options.remove,
+        include_output=options.include_output,
+    )
+    problem = config.problem() or _finetuning_problem(options)
+    if problem is not None:
+        raise TopiaryError(problem)
+
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.devices import pick_device
+    from napari_topiary.pruning import make_plan
+
+    pick_device(options.device)
+    original = load_checkpoint(options.checkpoint)
+    material = None
+    if options.data is not None:
+        material = learning_material(options.data, runner)
+        check_suits(material.dataset, original)
+    plan = make_plan(original, config, samples=material.train if material else ())
+    made, gradual = _pruned(plan, options, material=material, runner=runner)
+    made = named(made, options.out)
+    made.save(options.out)
+    result = report(made, options.out) | {
+        "parent": str(options.checkpoint),
+        "kind": config.kind,
+        "criterion": config.criterion,
+        "scope": config.scope,
+        "remove": config.remove,
+        "gradual": gradual,
+        "finetune_minutes": options.finetune_minutes or 0.0,
+        "seed": options.seed,
+    }
+    print(in_words(made, options.out))
+    ratio = result["compression_ratio"]
+    print(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
+    return result
+
+
+def _finetuning_problem(options: argparse.Namespace) -> str | None:
+    minutes = options.finetune_minutes
+    if minutes is not None and not minutes > 0:
+        return f"Fine-tuning for {minutes:g} minutes is not possible: give more than 0."
+    if minutes is not None and options.data is None:
+        return "Fine-tuning needs annotated images: give them with --data."
+    if options.gradual and minutes is None:
+        return "Gradual removal happens while fine-tuning: give --finetune-minutes."
+    return None
+
+
+def _pruned(
+    plan: PruningPlan,
+    options: argparse.Namespace,
+    *,
+    material: Material | None,
+    runner: Runner,
+) -> tuple[Checkpoint, bool]:
+    """Return the pruned checkpoint, and whether it was pruned gradually."""
+    from napari_topiary.pruning import GradualPruning, recalibrate, shaper_for
+    from napari_topiary.training import fit, rejudge
+
+    share = options.remove
+    runner.note(plan.statistics(share).note)
+    if material is None:
+        return plan.checkpoint_at(share), False
+    if options.finetune_minutes is None:
+        pruned = runner(recalibrate(plan.checkpoint_at(share), material.train))
+        judging = rejudge(
+            pruned,
+            material.train,
+            validation=material.validation,
+            device=options.device,
+        )
+        return runner(judging), False
+    if options.gradual is None:
+        shaper = shaper_for(plan, share)
+    else:
+        shaper = GradualPruning(plan, share, stages=None if options.gradual else 1)
+    config = TrainConfig(
+        network=plan.checkpoint.network,
+        minutes=options.finetune_minutes,
+        seed=options.seed,
+        device=options.device,
+    )
+    tuning = fit(
+        material.train,
+        config,
+        task=plan.checkpoint.task,
+        start=plan.checkpoint,
+        validation=material.validation,
+        shaper=shaper,
+    )
+    tuned = runner(tuning)
+    return tuned, tuned.pruning[-1].get("stages", 1) > 1

@@ -1,0 +1,230 @@
+"""`train`: from a dataset to a checkpoint; fine-tuning is the same with --start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_topiary.cli.datasets import learning_material
+from napari_topiary.cli.describing import (
+    describe,
+    quality_in_words,
+    size_in_words,
+)
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import check_checkpoint_target
+from napari_topiary.config import TrainConfig
+from napari_topiary.errors import TopiaryError
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+
+DEFAULTS = TrainConfig()
+SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "train",
+        parents=parents,
+        allow_abbrev=False,
+        help="train a network on a dataset folder, or fine-tune one",
+        description="Train a network on a dataset folder. Images in the part 'val' of "
+        "its split choose the best weights; without one, some are held out. Ctrl-C "
+        "keeps the best so far.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", type=Path, help="dataset folder")
+    parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
+    parser.add_argument("--network", help="kind of network (default: unet)")
+    parser.add_argument(
+        "--preset", help="tiny, 2m, 7.8m-deep, 7.8m-wide, original (default: tiny)"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", metavar="M", type=float, help="default: 1")
+    length.add_argument("--epochs", metavar="N", type=int, help="instead of minutes")
+    parser.add_argument(
+        "--start", metavar="CKPT", type=Path, help="fine-tune this checkpoint"
+    )
+    _add_sizes(parser)
+    _add_settings(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sizes that replace the preset's")
+    group.add_argument("--base", metavar="N", type=int, help="maps at full resolution")
+    group.add_argument(
+        "--multiplier", metavar="M", type=float, help="growth in maps by level"
+    )
+    group.add_argument("--levels", metavar="N", type=int, help="times the image halves")
+    group.add_argument(
+        "--last", metavar="N", type=int, help="maps of the last two convolutions"
+    )
+    group.add_argument(
+        "--batch-norm", action="store_true", default=None, help="normalise the maps"
+    )
+    group.add_argument(
+        "--size",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any size of another kind of network; may be repeated",
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings")
+    seen = group.add_mutually_exclusive_group()
+    seen.add_argument(
+        "--working-pixel-size",
+        metavar="NM",
+        type=float,
+        help="nm per pixel that the network sees (default: the coarsest that keeps "
+        "the smallest radius at 6 pixels; for other tasks that of the images)",
+    )
+    seen.add_argument(
+        "--working-factor",
+        metavar="F",
+        type=float,
+        help="the same as a shrink factor, where the pixel size is unknown",
+    )
+    for name, kind, words in (
+        ("learning_rate", float, "step size at the start"),
+        ("batch", int, "patches a step"),
+        ("patch", int, "side of a patch in pixels"),
+        ("dice_weight", float, "share of Dice in the loss, 0 to 1"),
+        ("validation_share", float, "share held out where there is no part 'val'"),
+    ):
+        default = getattr(DEFAULTS, name)
+        words += "" if default is None else f" (default: {default:g})"
+        group.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, default=default, help=words
+        )
+    group.add_argument(
+        "--no-augment",
+        action="store_true",
+        help="do not flip, rotate or change the contrast of patches",
+    )
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Train, write the checkpoint, and report."""
+    check_checkpoint_target(options.out)
+    config = _config(options)
+    problem = config.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
+
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.devices import pick_device
+    from napari_topiary.networks import resolve_sizes
+    from napari_topiary.training import fit
+
+    pick_device(config.device)
+    start = None if options.start is None else load_checkpoint(options.start)
+    if start is None:
+        resolve_sizes(config.network, config.preset, config.sizes)
+    else:
+        config = _continued(config, options, start)
+    material = learning_material(options.dataset, runner)
+    made = runner(
+        fit(
+            material.train,
+            config,
+            task=material.dataset.task,
+            start=start,
+            validation=material.validation,
+            checkpoint_path=options.out,
+        )
+    )
+    made = named(made, options.out)
+    made.save(options.out)
+    result = report(made, options.out) | {
+        "dataset": str(options.dataset),
+        "n_images": len(material.train),
+        "n_validation": len(material.validation),
+        "seed": config.seed,
+        "seconds": made.provenance.get("seconds"),
+        "steps": made.provenance.get("steps"),
+        "device": made.provenance.get("device"),
+    }
+    print(in_words(made, options.out))
+    return result
+
+
+def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Return a checkpoint that knows the name of its file."""
+    return replace(checkpoint, provenance={**checkpoint.provenance, "name": path.stem})
+
+
+def report(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
+    """What was made, ready for JSON: as `info` says it, without the layers."""
+    about = describe(checkpoint)
+    del about["layers"]
+    return {"checkpoint": str(path), **about}
+
+
+def in_words(checkpoint: Checkpoint, path: Path) -> str:
+    """What was made, as a line for people."""
+    quality = quality_in_words(checkpoint.metrics)
+    return (
+        f"{path}: {checkpoint.parameters_nonzero:,} weights, "
+        f"{size_in_words(checkpoint.file_bytes())}{', ' if quality else ''}{quality}"
+    )
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    sizes = {k: v for k in SIZES if (v := getattr(options, k)) is not None}
+    sizes |= dict(_size(text) for text in options.size)
+    by_epochs = options.epochs is not None
+    minutes = DEFAULTS.minutes if options.minutes is None else options.minutes
+    return TrainConfig(
+        network=options.network or DEFAULTS.network,
+        preset=options.preset or ("" if options.network else DEFAULTS.preset),
+        sizes=sizes,
+        minutes=None if by_epochs else minutes,
+        epochs=options.epochs,
+        working_pixel_size_nm=options.working_pixel_size,
+        working_factor=options.working_factor,
+        learning_rate=options.learning_rate,
+        batch=options.batch,
+        patch=options.patch,
+        dice_weight=options.dice_weight,
+        validation_share=options.validation_share,
+        augment=not options.no_augment,
+        seed=options.seed,
+        device=options.device,
+    )
+
+
+def _size(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    try:
+        return name.strip().replace("-", "_"), json.loads(value)
+    except ValueError:
+        if equals and name:
+            return name, value
+        raise TopiaryError(
+            f"--size {text} is not understood: write NAME=VALUE."
+        ) from None
+
+
+def _continued(
+    config: TrainConfig, options: argparse.Namespace, start: Checkpoint
+) -> TrainConfig:
+    """Return the form of a fine-tuning: the network is the checkpoint's."""
+    if options.network not in (None, start.network):
+        raise TopiaryError(
+            f"The checkpoint is a {start.network}, so it cannot go on as a "
+            f"{options.network}: leave out --network, or --start."
+        )
+    if config.sizes:
+        raise TopiaryError(
+            "The sizes of a network that is fine-tuned are those of its checkpoint: "
+            "leave them out, or --start."
+        )
+    return replace(config, network=start.network)

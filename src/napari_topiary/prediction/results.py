@@ -1,0 +1,138 @@
+"""A prediction as files that other programs open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import Centerlines, Table
+from napari_topiary.instances import line_lengths
+from napari_topiary.io.atomic import writing
+from napari_topiary.io.tables import write_table
+from napari_topiary.resample import to_original
+from napari_topiary.types import Prediction
+
+ResultFormat = Literal["tif", "zarr"]
+CHUNK = 512
+"""Side of the pieces that zarr arrays are stored in, in pixels."""
+NM_PER_CM = 1e7
+
+
+def write_prediction(
+    folder: Path | str,
+    stem: str,
+    *,
+    prediction: Prediction,
+    format: ResultFormat = "tif",
+) -> dict[str, Path]:
+    """Write everything that a network says about one image.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    stem
+        What the names start with.
+    prediction
+        Written on the image's own grid.
+    format
+        Of the probability and the labels.
+
+    Returns
+    -------
+    dict
+        What -> file: `probability` (float16 `(k, y, x)`), `labels` `(y, x)`, and for
+        detection tasks `detections` and, where there are filaments, `lines`.
+    """
+    home, task = Path(folder), prediction.task
+    files = {
+        "probability": home / f"{stem}_probability.{format}",
+        "labels": home / f"{stem}_labels.{format}",
+    }
+    probability = to_original(prediction.probability, prediction.shape)
+    about = {"classes": list(task.classes), "pixel_size_nm": prediction.scale}
+    _write_array(files["probability"], probability.astype(np.float16), about)
+    _write_array(files["labels"], _compact(prediction.labels), about)
+    if task.kind == "detect":
+        files["detections"] = home / f"{stem}_detections.csv"
+        write_table(files["detections"], detections_table(prediction))
+        if len(prediction.detections.lines):
+            files["lines"] = home / f"{stem}_lines.csv"
+            write_table(files["lines"], lines_table(prediction))
+    return files
+
+
+def detections_table(prediction: Prediction) -> Table:
+    """Particles as `axis-0, axis-1, class, score`, in pixels of the image."""
+    found, classes = prediction.detections, prediction.task.classes
+    return {
+        "axis-0": found.coordinates[:, 0].tolist(),
+        "axis-1": found.coordinates[:, 1].tolist(),
+        "class": [classes[index] for index in found.class_index],
+        "score": [round(float(score), 6) for score in found.score],
+    }
+
+
+def lines_table(prediction: Prediction) -> Table:
+    """Filaments as napari's shapes, one row a vertex, with class, score and length.
+
+    `length_nm` is empty where the pixel size of the image is unknown.
+    """
+    found = prediction.detections
+    names = tuple(prediction.task.classes[index] for index in found.line_class)
+    table = Centerlines(found.lines, names).to_table()
+    rows = [int(index) for index in table["index"]]
+    lengths, scale = line_lengths(found.lines), prediction.scale
+    table["score"] = [round(float(found.line_score[row]), 6) for row in rows]
+    table["length_px"] = [float(lengths[row]) for row in rows]
+    table["length_nm"] = [
+        None if scale is None else float(lengths[row]) * scale for row in rows
+    ]
+    return table
+
+
+def _compact(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels in the smallest type that other programs read."""
+    highest = int(labels.max(initial=0))
+    for dtype in (np.uint8, np.uint16):
+        if highest <= np.iinfo(dtype).max:
+            return labels.astype(dtype)
+    return labels.astype(np.uint32)
+
+
+def _write_array(path: Path, array: NDArray[Any], about: dict[str, Any]) -> None:
+    with writing(path) as beside:
+        if path.suffix == ".zarr":
+            chunks = tuple(min(CHUNK, n) for n in array.shape[-2:])
+            stored = zarr.create_array(
+                str(beside),
+                shape=array.shape,
+                dtype=array.dtype,
+                chunks=(*array.shape[:-2], *chunks),
+                attributes=about,
+                dimension_names=("k", "y", "x")[-array.ndim :],
+            )
+            stored[...] = array
+            return
+        scale = about["pixel_size_nm"]
+        size = {} if scale is None else _resolution(scale)
+        axes = {"axes": "CYX"[-array.ndim :]}
+        tifffile.imwrite(
+            beside,
+            array,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=axes | about | {"classes": json.dumps(about["classes"])},
+            **size,
+        )
+
+
+def _resolution(scale: float) -> dict[str, Any]:
+    """Pixels per centimetre, as TIFF keeps the pixel size."""
+    return {"resolution": (NM_PER_CM / scale,) * 2, "resolutionunit": "CENTIMETER"}
