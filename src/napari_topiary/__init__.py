@@ -38,10 +38,16 @@ if TYPE_CHECKING:
     from napari_topiary.io.images import read_image, write_image
     from napari_topiary.io.samples import sample_dataset, sample_folder
     from napari_topiary.networks import build_network
-    from napari_topiary.prediction import interpret, predict
-    from napari_topiary.pruning import PruningPlan, make_plan, prune
+    from napari_topiary.prediction import interpret, predict, write_prediction
+    from napari_topiary.pruning import (
+        PruningPlan,
+        make_plan,
+        prune,
+        recalibrate,
+        shaper_for,
+    )
     from napari_topiary.session import Session
-    from napari_topiary.training import fit
+    from napari_topiary.training import PreviewRequest, fit
     from napari_topiary.types import (
         Detections,
         Job,
@@ -71,10 +77,10 @@ _HOMES = {
     "io.images": ("read_image", "write_image"),
     "io.samples": ("sample_dataset", "sample_folder"),
     "networks": ("build_network",),
-    "prediction": ("interpret", "predict"),
-    "pruning": ("PruningPlan", "make_plan", "prune"),
+    "prediction": ("interpret", "predict", "write_prediction"),
+    "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "shaper_for"),
     "session": ("Session",),
-    "training": ("fit",),
+    "training": ("PreviewRequest", "fit"),
     "types": ("Detections", "Job", "Prediction", "Progress", "Stop", "Task", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -99,6 +105,7 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "build_network",
     "TrainConfig",
     "fit",
+    "PreviewRequest",
     "Checkpoint",
     "Normalisation",
     "load_checkpoint",
@@ -106,10 +113,13 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "PruningPlan",
     "make_plan",
     "prune",
+    "recalibrate",
+    "shaper_for",
     "PredictConfig",
     "DetectConfig",
     "predict",
     "interpret",
+    "write_prediction",
     "Detections",
     "Prediction",
     "evaluate",
