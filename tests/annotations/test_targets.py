@@ -1,6 +1,7 @@
 """Annotations -> training target, on cases whose answer is known."""
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def brute_force_path_distance(path, shape=IMAGE):
     nearest = np.full(shape, np.inf)
     for y, x in np.ndindex(shape):
         pixel = np.array([y, x], float)
-        for a, b in zip(path[:-1], path[1:], strict=True):
+        for a, b in pairwise(path):
             length = (b - a) @ (b - a)
             t = 0 if length == 0 else np.clip((pixel - a) @ (b - a) / length, 0, 1)
             nearest[y, x] = min(nearest[y, x], np.hypot(*(pixel - a - t * (b - a))))

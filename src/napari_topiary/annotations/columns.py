@@ -83,7 +83,7 @@ def lengths(values: Sequence[Any], name: str) -> tuple[float | None, ...] | None
                 "leave it empty."
             )
         found.append(number)
-    return positive_or_none(found, name)
+    return positive_or_none(found, name.removesuffix("_nm"))
 
 
 def positive_or_none(

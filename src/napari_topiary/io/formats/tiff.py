@@ -16,7 +16,6 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import RawImage, image_formats, square_pixels
 from napari_topiary.io.formats.tiff_scale import pixel_size
 
-
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -64,9 +63,9 @@ def write_tiff(
     settings: dict[str, Any] = {"metadata": {"axes": axes}}
     if scale is not None:
         per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
-        ratio = per_unit.limit_denominator(10**6)
-        if ratio.numerator == 0 or ratio.numerator >= 2**32:
-            ratio = per_unit.limit_denominator(1)
+        # Both numbers of the fraction have 32 bits in the file.
+        finest = int((2**32 - 1) / max(float(per_unit), 1.0))
+        ratio = per_unit.limit_denominator(max(1, finest))
         settings["resolution"] = (ratio.as_integer_ratio(),) * 2
         settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
     if imagej:

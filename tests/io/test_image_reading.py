@@ -1,0 +1,376 @@
+"""Images of every kind -> `(c, y, x)` and nm per pixel, or a sentence."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Picture
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats import image_formats
+from napari_topiary.io.images import (
+    holds_image,
+    read_image,
+    read_labels,
+    read_slices,
+    readable_suffixes,
+    to_grey,
+    write_image,
+)
+
+VENDOR = Path(__file__).parents[3] / "shared" / "data" / "vendor_formats"
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 255, (33, 47), dtype=np.uint8)
+DEEP = RNG.integers(0, 60000, (33, 47), dtype=np.uint16)
+COLOUR = RNG.integers(0, 255, (33, 47, 3), dtype=np.uint8)
+
+
+def planes(array):
+    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "A.TIFF", "a.PNG"])
+@pytest.mark.parametrize("array", [GREY, COLOUR], ids=["grey", "colour"])
+def test_lossless_pictures_are_read_as_they_are(tmp_path, name, array):
+    Picture.fromarray(array).save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    np.testing.assert_array_equal(image.data, planes(array))
+    assert image.data.dtype == np.uint8
+    assert image.scale is None
+
+
+def test_jpeg_is_read(tmp_path):
+    Picture.fromarray(np.full((20, 30), 77, np.uint8)).save(tmp_path / "a.jpg")
+    assert read_image(tmp_path / "a.jpg").data.shape == (1, 20, 30)
+
+
+def test_16_bit_stays_16_bit(tmp_path):
+    Picture.fromarray(DEEP).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", DEEP)
+    for name in ("a.png", "a.tif"):
+        image = read_image(tmp_path / name).data
+        assert image.dtype == np.uint16
+        np.testing.assert_array_equal(image[0], DEEP)
+
+
+def test_transparency_is_dropped(tmp_path):
+    Picture.fromarray(np.dstack([COLOUR, GREY])).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").data, planes(COLOUR))
+    Picture.fromarray(np.dstack([GREY, 255 - GREY])).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").data, GREY[None])
+
+
+def test_grey_saved_as_colour_is_grey(tmp_path):
+    Picture.fromarray(np.dstack([GREY] * 3)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").data, GREY[None])
+
+
+def test_black_and_white_is_zero_and_one(tmp_path):
+    Picture.fromarray(GREY > 99).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").data[0], GREY > 99)
+
+
+@pytest.mark.parametrize("how", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("array", [GREY, DEEP, COLOUR], ids=["8", "16", "colour"])
+def test_compressed_tiff_needs_no_extra_library(tmp_path, how, array):
+    Picture.fromarray(array).save(tmp_path / "a.tif", compression=how)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, planes(array))
+
+
+def test_colour_planes_of_a_tiff(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", planes(COLOUR), photometric="rgb", planarconfig="separate"
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, planes(COLOUR))
+
+
+@pytest.mark.parametrize(
+    ("settings", "nm"),
+    [
+        (
+            {"imagej": True, "resolution": (1 / 4.6,) * 2, "metadata": {"unit": "nm"}},
+            4.6,
+        ),
+        ({"imagej": True, "resolution": (250, 250), "metadata": {"unit": "um"}}, 4),
+        ({"imagej": True, "resolution": (250, 250), "metadata": {"unit": "micron"}}, 4),
+        (
+            {
+                "imagej": True,
+                "resolution": (250,) * 2,
+                "metadata": {"unit": "\\u00B5m"},
+            },
+            4,
+        ),
+        ({"imagej": True, "resolution": (72, 72), "metadata": {"unit": "inch"}}, None),
+        ({"imagej": True, "resolution": (1, 1), "metadata": {"unit": "pixel"}}, None),
+        ({"imagej": True, "metadata": {"unit": "nm"}}, 1.0),
+        ({"resolution": (2e6, 2e6), "resolutionunit": "CENTIMETER"}, 5.0),
+        ({"resolution": (254000, 254000), "resolutionunit": "INCH"}, 100.0),
+        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),
+        ({"resolution": (118, 118), "resolutionunit": "CENTIMETER"}, None),
+        ({"resolution": (1, 1), "resolutionunit": "NONE"}, None),
+        (
+            {"metadata": {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}},
+            250,
+        ),
+        (
+            {
+                "metadata": {
+                    "axes": "YX",
+                    "PhysicalSizeX": 0.46,
+                    "PhysicalSizeXUnit": "nm",
+                    "PhysicalSizeY": 0.46,
+                    "PhysicalSizeYUnit": "nm",
+                }
+            },
+            0.46,
+        ),
+        ({"metadata": {"axes": "YX"}}, None),
+    ],
+)
+def test_the_pixel_size_of_a_tiff(tmp_path, settings, nm):
+    is_ome = "axes" in settings.get("metadata", {})
+    path = tmp_path / ("a.ome.tif" if is_ome else "a.tif")
+    tifffile.imwrite(path, GREY, **settings)
+    assert read_image(path).scale == (None if nm is None else pytest.approx(nm))
+
+
+def test_pixels_that_are_not_square_are_noted(tmp_path):
+    settings = {"imagej": True, "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(250, 200), **settings)
+    image = read_image(tmp_path / "a.tif")
+    assert image.scale == 4.0
+    assert "not square (5 nm high, 4 nm wide)" in image.notes[0]
+
+
+@given(
+    scale=st.none() | st.floats(0.01, 4000),
+    dtype=st.sampled_from(
+        "uint8 int8 uint16 int16 uint32 int32 float16 float32 float64".split()
+    ),
+    channels=st.integers(1, 5),
+)
+def test_what_is_written_as_tiff_comes_back(tmp_path_factory, scale, dtype, channels):
+    path = tmp_path_factory.mktemp("tiff") / "a.tif"
+    image = RNG.integers(0, 99, (channels, 9, 12)).astype(dtype)
+    write_image(path, image, scale=scale)
+    again = read_image(path)
+    np.testing.assert_array_equal(again.data, image)
+    assert again.data.dtype == image.dtype
+    assert again.scale == (None if scale is None else pytest.approx(scale, rel=1e-6))
+    assert holds_image(path, image, scale=scale)
+    assert not holds_image(path, image + 1, scale=scale)
+    assert not holds_image(path, image, scale=2.0 * (scale or 1.0))
+    assert [p.name for p in path.parent.iterdir()] == ["a.tif"]
+
+
+def test_png_holds_8_and_16_bit_and_nothing_else(tmp_path):
+    for array in (GREY[None], DEEP[None], planes(COLOUR)):
+        write_image(tmp_path / "a.png", array)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png").data, array)
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(TopiaryError, match=r"write it as \.tif"):
+        write_image(tmp_path / "a.png", GREY.astype(float))
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_a_stack_is_refused_and_can_be_read_slice_by_slice(tmp_path, n):
+    stack = RNG.integers(0, 99, (n, 20, 30), dtype=np.uint8)
+    settings = {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", stack, **settings)
+    with pytest.raises(TopiaryError, match=f"stack of {n} images.*slice-wise"):
+        read_image(tmp_path / "a.tif")
+    slices = list(read_slices(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(np.concatenate([s.data for s in slices]), stack)
+
+
+def test_slices_keep_channels_and_pixel_size(tmp_path):
+    stack = RNG.integers(0, 99, (4, 2, 20, 30), dtype=np.uint8)
+    settings = {"metadata": {"axes": "ZCYX", "unit": "um"}, "resolution": (10, 10)}
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, **settings)
+    slices = list(read_slices(tmp_path / "a.tif"))
+    assert [s.data.shape for s in slices] == [(2, 20, 30)] * 4
+    assert {s.scale for s in slices} == {100.0}
+    Picture.fromarray(GREY).save(tmp_path / "a.png")
+    assert [s.data.shape for s in read_slices(tmp_path / "a.png")] == [(1, 33, 47)]
+
+
+def test_the_largest_image_of_a_tiff_is_read(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(GREY[:10, :10])
+        file.write(DEEP)
+        file.write(GREY[:5, :5])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data[0], DEEP)
+
+
+def test_zarr_arrays(tmp_path):
+    zarr.save_array(tmp_path / "a.zarr", GREY)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr").data[0], GREY)
+    zarr.save_array(tmp_path / "c.zarr", COLOUR)
+    np.testing.assert_array_equal(read_image(tmp_path / "c.zarr").data, planes(COLOUR))
+    zarr.save_array(tmp_path / "s.zarr", np.stack([DEEP] * 6))
+    with pytest.raises(TopiaryError, match="stack of 6 images"):
+        read_image(tmp_path / "s.zarr")
+    assert len(list(read_slices(tmp_path / "s.zarr"))) == 6
+    zarr.save_array(tmp_path / "one.zarr", GREY[0])
+    with pytest.raises(TopiaryError, match="is not an image"):
+        read_image(tmp_path / "one.zarr")
+
+
+def test_zarr_groups(tmp_path):
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w")
+    with pytest.raises(TopiaryError, match="holds 0 arrays"):
+        read_image(tmp_path / "g.zarr")
+    group.create_array("x", data=GREY)
+    np.testing.assert_array_equal(read_image(tmp_path / "g.zarr").data[0], GREY)
+    group.create_array("y", data=DEEP)
+    with pytest.raises(TopiaryError, match=r"point to the one to open \(x, y\)"):
+        read_image(tmp_path / "g.zarr")
+    np.testing.assert_array_equal(read_image(tmp_path / "g.zarr" / "y").data[0], DEEP)
+
+
+def test_ome_zarr_is_read_at_full_resolution_with_its_pixel_size(tmp_path):
+    group = zarr.open_group(tmp_path / "o.zarr", mode="w")
+    group.create_array("0", data=GREY)
+    group.create_array("1", data=GREY[::2, ::2])
+    axes = [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
+    levels = [
+        {
+            "path": str(level),
+            "coordinateTransformations": [{"type": "scale", "scale": [size, size]}],
+        }
+        for level, size in ((0, 0.0046), (1, 0.0092))
+    ]
+    image = {"axes": axes, "datasets": levels}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    loaded = read_image(tmp_path / "o.zarr")
+    np.testing.assert_array_equal(loaded.data[0], GREY)
+    assert loaded.scale == 4.6
+
+
+def broken(name):
+    """Half of a good file."""
+
+    def make(folder):
+        (tifffile.imwrite if name.endswith("tif") else _save)(folder / name, GREY)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+        return folder / name
+
+    return make
+
+
+def _save(path, array):
+    Picture.fromarray(array).save(path)
+
+
+def file(name, content=b""):
+    def make(folder):
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+def folder(name):
+    def make(place):
+        (place / name).mkdir()
+        return place / name
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "none.tif", "There is no file"),
+        (file("a.tif"), "cannot be read"),
+        (file("a.png"), "cannot be read"),
+        (file("a.png", b"\x89PNG junk"), "cannot be read"),
+        (file("a.tif", b"II*\0junkjunk"), "holds no image"),
+        (broken("a.tif"), "cannot be read"),
+        (broken("a.png"), "cannot be read"),
+        (broken("a.jpg"), "cannot be read"),
+        (file("a.txt", b"hello"), "is a .txt file that cannot be read as an image"),
+        (file("a", b"hello"), "is a file that cannot be read as an image"),
+        (folder("a"), "is a folder that cannot be read as an image"),
+        (folder("a.zarr"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_sentence(
+    tmp_path, make, words, caplog, capfd
+):
+    caplog.set_level(logging.CRITICAL, "tifffile")
+    with pytest.raises(TopiaryError, match=words) as fault:
+        read_image(make(tmp_path))
+    assert str(fault.value).endswith(".")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", GREY.astype(np.complex64))
+    with pytest.raises(TopiaryError, match="complex64 values, which are not grey"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_labels_must_be_one_channel(tmp_path):
+    write_image(tmp_path / "a.tif", DEEP)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), DEEP)
+    write_image(tmp_path / "b.png", planes(COLOUR))
+    with pytest.raises(TopiaryError, match="is a colour picture, not a label image"):
+        read_labels(tmp_path / "b.png")
+
+
+def test_colour_becomes_grey_by_brightness():
+    assert to_grey(GREY[None]) is not None
+    np.testing.assert_array_equal(to_grey(GREY[None]), GREY[None])
+    same = np.repeat(GREY[None], 3, axis=0)
+    np.testing.assert_array_equal(to_grey(same), GREY[None])
+    green = np.zeros((3, 2, 2), np.uint8)
+    green[1] = 200
+    assert to_grey(green).dtype == np.uint8
+    assert (to_grey(green) == 143).all()
+    assert to_grey(RNG.random((2, 4, 5)).astype(np.float32)).shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize("name", list(image_formats))
+def test_every_format_has_endings_of_its_own(name):
+    suffixes = image_formats[name].suffixes
+    assert suffixes
+    assert all(s.startswith(".") and s == s.lower() for s in suffixes)
+    everything = [s for other in image_formats for s in image_formats[other].suffixes]
+    assert sorted(everything) == list(readable_suffixes())
+
+
+@pytest.mark.skipif(not VENDOR.is_dir(), reason="The vendors' files are not here.")
+@pytest.mark.parametrize(
+    ("name", "shape", "nm"),
+    [
+        ("gpl3/fei_helios_sem_16bit.tif", (1, 471, 512), 3372.4),
+        ("gpl3/gatan_dm_exported.tif", (1, 68, 68), 168.675),
+        ("gpl3/imagej_float32_um.tif", (1, 68, 68), 168.675),
+        ("gpl3/olympus_sis.tif", (1, 101, 112), 0.023928),
+        ("gpl3/zeiss_sem_512.tif", (1, 384, 512), 11.65),
+        ("permissive/cmu_1_small_region.svs", (3, 2967, 2220), 499.0),
+    ],
+)
+def test_pixel_sizes_of_makers(name, shape, nm):
+    image = read_image(VENDOR / name)
+    assert image.data.shape == shape
+    assert image.scale == pytest.approx(nm, rel=1e-4)
+
+
+@pytest.mark.skipif(not VENDOR.is_dir(), reason="The vendors' files are not here.")
+@pytest.mark.parametrize("name", ["fibsem_crop.ome.tif", "fibsem_crop.ome.zarr"])
+def test_ome_stacks_of_others(name):
+    slices = list(read_slices(VENDOR / "permissive" / name))
+    assert len(slices) == 32
+    assert slices[0].data.shape == (1, 192, 192)
+    assert slices[0].scale == 10.0
