@@ -2,7 +2,6 @@
 
 from napari_topiary.shaping import KeepShape, Shape, Shaper
 from napari_topiary.training.loop import fit
-from napari_topiary.training.material import propose_working_factor
 from napari_topiary.training.rejudging import rejudge
 from napari_topiary.training.reports import (
     Preview,
@@ -10,6 +9,7 @@ from napari_topiary.training.reports import (
     Quality,
     TrainReport,
 )
+from napari_topiary.training.working_size import propose_working_factor
 
 __all__ = [
     "KeepShape",

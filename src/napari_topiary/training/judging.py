@@ -18,7 +18,7 @@ from napari_topiary.metrics import (
 )
 from napari_topiary.networks.base import Network
 from napari_topiary.tiles import infer
-from napari_topiary.training.material import Held
+from napari_topiary.training.hold_out import Held
 from napari_topiary.training.reports import Quality
 from napari_topiary.types import Detections, Task, run
 

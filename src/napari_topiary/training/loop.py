@@ -108,7 +108,7 @@ def fit(
     else:
         if start.in_channels != material.in_channels:
             raise TopiaryError(_channels_sentence(start, material.in_channels))
-        sizes = start.sizes
+        sizes = dict(start.sizes)
         kept = Shape(start.widths, start.masks, start.pruning)
     trainer = Trainer(
         config,

@@ -1,59 +1,22 @@
-"""Samples -> what training works on: fields on the working grid, and a hold-out.
-
-Working pixel size: detection does not need full resolution. At the coarsest pixel size
-that keeps the smallest class radius at about 6 px the network is as much faster, and
-sees as much further, as the square of the shrinking.
-"""
+"""Samples -> what training works on: fields on the working grid, and a hold-out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_topiary.annotations import (
-    Centerlines,
-    Labels,
-    Points,
-    annotation_problem,
-    build_target,
-    rescaled,
-)
+from napari_topiary.annotations import Centerlines, Labels, Points, annotation_problem
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.resample import to_working
 from napari_topiary.sampling import Field
-from napari_topiary.types import BACKGROUND, Task
-
-SMALLEST_RADIUS_PX = 6.0
-"""Radius of the smallest class on the working grid, in pixels."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """One area that training does not learn from, with its truth on the working grid.
-
-    Parameters
-    ----------
-    field
-        Image and target; the target is −1 outside the area that is judged.
-    points
-        `(n, 2)` y, x of the true particles, in working pixels.
-    point_class
-        `(n,)` int class index of each.
-    task
-        Task with radii in working pixels.
-    """
-
-    field: Field
-    points: NDArray[np.float64]
-    point_class: NDArray[np.int64]
-    task: Task
+from napari_topiary.training.hold_out import Held, on_working_grid, split_area
+from napari_topiary.training.working_size import asked_factor, propose_working_factor
+from napari_topiary.types import Task
 
 
 @dataclass(frozen=True)
@@ -88,46 +51,6 @@ class Material:
     held_names: str
     summary: dict[str, object]
     line_classes: tuple[str, ...] = ()
-
-
-def propose_working_factor(
-    task: Task, scale: float | None, samples: Sequence[Sample] = ()
-) -> float:
-    """Shrink factor that keeps the smallest class radius at about 6 px.
-
-    Parameters
-    ----------
-    task
-        Detection shrinks; segmentation and instances keep the original pixels.
-    scale
-        nm per pixel of the images, None if unknown.
-    samples
-        Only looked at for radii drawn with the annotations themselves.
-
-    Returns
-    -------
-    float
-        Original pixels per working pixel, >= 1.
-    """
-    if task.kind != "detect":
-        return 1.0
-    names = [name for name in task.classes if name != BACKGROUND]
-    radii = [r for name in names if (r := task.radius(name, scale)) is not None]
-    if scale is not None:
-        for sample in samples:
-            for annotation in sample.annotations:
-                if isinstance(annotation, Points) and annotation.radius_nm:
-                    radii += [r / scale for r in annotation.radius_nm if r]
-                if isinstance(annotation, Centerlines) and annotation.width_nm:
-                    radii += [w / 2 / scale for w in annotation.width_nm if w]
-    return max(1.0, min(radii) / SMALLEST_RADIUS_PX) if radii else 1.0
-
-
-def working_task(task: Task, factor: float) -> Task:
-    """Return the task with its pixel radii in working pixels."""
-    return replace(
-        task, radius_px={name: r / factor for name, r in task.radius_px.items()}
-    )
 
 
 def prepare(
@@ -165,7 +88,7 @@ def prepare(
     channels = _check(samples + validation, task)
     scale = samples[0].scale
     if factor is None:
-        factor = _asked_factor(config, scale)
+        factor = asked_factor(config, scale)
     if factor is None:
         factor = propose_working_factor(task, scale, samples)
 
@@ -174,7 +97,7 @@ def prepare(
         own = factor
         if scale is not None and sample.scale is not None:
             own = factor * scale / sample.scale
-        return _working(sample, own, task, normalisation)
+        return on_working_grid(sample, own, task, normalisation)
 
     pool = [field_of(sample) for sample in samples]
     if validation:
@@ -185,7 +108,7 @@ def prepare(
         held, words = [pool[i] for i in order[:n]], _count(n)
         pool = [pool[i] for i in sorted(order[n:])]
     else:
-        pool, held = _split_area(pool[0], config.validation_share)
+        pool, held = split_area(pool[0], config.validation_share)
         words = "a part of the image" if held else ""
     summary, lines = _summary(samples + validation)
     return Material(
@@ -226,91 +149,6 @@ def _check(samples: tuple[Sample, ...], task: Task) -> int:
         if sentence is not None:
             raise TopiaryError(f"{sample.name}: {sentence}")
     return int(channels.pop())
-
-
-def _asked_factor(config: TrainConfig, scale: float | None) -> float | None:
-    if config.working_pixel_size_nm is not None:
-        if scale is None:
-            raise TopiaryError(
-                f"A working pixel size of {config.working_pixel_size_nm:g} nm needs "
-                "images of known pixel size: enter nm per pixel on the Data page."
-            )
-        return max(1.0, config.working_pixel_size_nm / scale)
-    if config.working_factor is not None:
-        return max(1.0, config.working_factor)
-    return None
-
-
-def _working(
-    sample: Sample, factor: float, task: Task, normalisation: Normalisation
-) -> Held:
-    """Bring one sample to the working grid."""
-    image = to_working(normalisation.apply(sample.image), factor)
-    shape = (image.shape[1], image.shape[2])
-    original = sample.image.shape[1:]
-    ratio = (shape[0] / original[0], shape[1] / original[1])
-    annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
-    own_task = working_task(task, factor)
-    own_scale = None if sample.scale is None else sample.scale * factor
-    target = build_target(annotations, shape, task=own_task, scale=own_scale)
-    points, classes = _true_points(annotations, task)
-    radii = {
-        name: radius
-        for name in task.classes[1:]
-        if (radius := own_task.radius(name, own_scale)) is not None
-    }
-    return Held(
-        field=Field(image, target.classes, target.weight),
-        points=points,
-        point_class=classes,
-        task=replace(own_task, radius_px=radii, radius_nm={}),
-    )
-
-
-def _true_points(
-    annotations: Sequence[object], task: Task
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    coordinates, classes = [np.zeros((0, 2))], [np.zeros(0, dtype=np.int64)]
-    for item in annotations:
-        if isinstance(item, Points):
-            index = np.array([task.classes.index(c) for c in item.classes], dtype=int)
-            wanted = index > 0
-            coordinates.append(np.asarray(item.coordinates)[wanted])
-            classes.append(index[wanted])
-    return np.concatenate(coordinates), np.concatenate(classes).astype(np.int64)
-
-
-def _split_area(whole: Held, share: float) -> tuple[list[Held], list[Held]]:
-    """Hold out one end of a single image, across its longer side, with a gap.
-
-    The cut is put where the wanted share of the *known foreground* lies beyond it, so
-    that both sides have something to learn from and to be judged by.
-    """
-    target = whole.field.target
-    axis = int(target.shape[1] >= target.shape[0])
-    foreground = (target > 0).sum(axis=1 - axis).cumsum()
-    if foreground[-1] == 0:
-        return [whole], []
-    cut = int(np.searchsorted(foreground, (1 - share) * foreground[-1]))
-    gap = round(max([*whole.task.radius_px.values(), 2.0]) * 2)
-    if cut - gap < 8 or target.shape[axis] - cut < 8:
-        return [whole], []
-    position = np.arange(target.shape[axis])
-    position = position if axis == 1 else position[:, None]
-    train = np.where(position < cut - gap, target, -1).astype(np.int16)
-    judged = np.where(position >= cut, target, -1).astype(np.int16)
-    inside = whole.points[:, axis] >= cut
-    return (
-        [replace(whole, field=replace(whole.field, target=train))],
-        [
-            replace(
-                whole,
-                field=replace(whole.field, target=judged),
-                points=whole.points[inside],
-                point_class=whole.point_class[inside],
-            )
-        ],
-    )
 
 
 def _summary(

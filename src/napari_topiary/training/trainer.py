@@ -97,11 +97,12 @@ class Trainer:
             *self._norms.parameters(),
         ]
         # Decay would pull biases and norms to zero as well, and they are needed.
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trained if p.ndim > 1]},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in trained if p.ndim > 1]},
-                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-            ],
+            groups,
             lr=self._config.learning_rate,
             weight_decay=WEIGHT_DECAY,
         )
