@@ -131,10 +131,9 @@ def _write_images(session: Session, folder: Path, record: Record) -> None:
         if record.annotations.get(name, ()) != drawn:
             write_annotations(folder, name, drawn)
             record.annotations[name] = drawn
-    scales = {entry.scale for entry in session.images.values()}
+    scales = {name: entry.scale for name, entry in session.images.items()}
     dataset = Dataset(session.name, session.task, {}, dict(session.split))
-    scale = scales.pop() if len(scales) == 1 else None
-    write_description(folder, dataset, scale=scale)
+    write_description(folder, dataset, scales=scales)
 
 
 def _set_aside(folder: Path, name: str) -> None:

@@ -124,7 +124,8 @@ def _samples(
         except TopiaryError as reason:
             notes.append(str(reason))
             continue
-        scale = loaded.scale if about.scale is None else about.scale
+        scale = about.scales.get(name, about.scale)
+        scale = loaded.scale if scale is None else scale
         if name in scales:
             own = scales[name]
             good = isinstance(own, int | float) and own > 0
