@@ -11,7 +11,7 @@ from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation import evaluate
+from napari_topiary.evaluation import SideBySide, compare_checkpoints, evaluate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
@@ -34,6 +34,11 @@ class Grey(Network):
 
 
 class Known(Checkpoint):
+    parameters = parameters_nonzero = 1
+
+    def file_bytes(self):
+        return 100
+
     def build(self, device="cpu"):
         return Grey()
 
@@ -198,3 +203,37 @@ def test_places_without_particles_are_no_truth():
     marked = points((50, 50), name="background")
     report = run(evaluate(known(), [sample([*THREE, (50, 50)], THREE, marked)]))
     assert report["precision"] == pytest.approx(3 / 4)
+
+
+def test_checkpoints_side_by_side():
+    images = [sample(THREE, THREE), sample(THREE, THREE, value=0.4, name="weak")]
+    made = {"first": known(), "low": known(thresholds={"virus": 0.3})}
+    seen = []
+    table = run(compare_checkpoints(made, images), seen.append)
+    first, low = table.rows
+    assert (first["name"], low["name"], table.n_images) == ("first", "low", 2)
+    assert (first["own"]["recall"], low["own"]["recall"]) == (0.5, 1.0)
+    assert low["at_common_threshold"]["recall"] == 0.5
+    # At its best both find everything, and at the same threshold.
+    assert first["own_best"] == low["own_best"]
+    assert first["own_best"]["quality"] == 1.0
+    assert 0 < first["own_best"]["thresholds"]["virus"] < 0.4
+    assert (first["agreement"], first["kept"], first["gained"]) == (1.0, 3, 0)
+    assert (low["agreement"], low["kept"], low["gained"]) == (0.5, 3, 3)
+    assert first["ms_per_megapixel"] > 0
+    shown = [p.report for p in seen if isinstance(p.report, SideBySide)]
+    assert [s.sample.name for s in shown] == ["one", "weak"]
+    assert list(shown[0].predictions) == ["first", "low"]
+    json.dumps(table.to_dict(), allow_nan=False)
+
+
+def test_side_by_side_stops_and_refuses():
+    images = [sample(THREE, THREE, name=str(i)) for i in range(3)]
+    made = {"a": known(), "b": known()}
+    seen = []
+    table = run(
+        compare_checkpoints(made, images), seen.append, should_stop=lambda: seen[3:]
+    )
+    assert table.n_images == 1 and table.rows[1]["own"]["f1"] == 1.0
+    with pytest.raises(TopiaryError, match="at least one"):
+        run(compare_checkpoints({}, images))

@@ -1,5 +1,16 @@
 """Checkpoints judged on annotated images: one, or several side by side."""
 
 from napari_topiary.evaluation.evaluate import COMMON_THRESHOLD, evaluate
+from napari_topiary.evaluation.table import (
+    ComparisonTable,
+    SideBySide,
+    compare_checkpoints,
+)
 
-__all__ = ["COMMON_THRESHOLD", "evaluate"]
+__all__ = [
+    "COMMON_THRESHOLD",
+    "ComparisonTable",
+    "SideBySide",
+    "compare_checkpoints",
+    "evaluate",
+]

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.devices import device_label
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.judge import Judge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.prediction import predict, reading_of, reinterpret
-from napari_topiary.scoring import Score, score
-from napari_topiary.truth import Truth, tolerances, truth_of
-from napari_topiary.types import Job, Prediction, Progress, Stop, Task
+from napari_topiary.scoring import Score
+from napari_topiary.types import Job, Prediction, Progress, Stop
 
 COMMON_THRESHOLD = 0.5
 """Where all checkpoints are compared, whatever their own best threshold."""
@@ -79,13 +76,12 @@ def evaluate(
         )
     begun = time.perf_counter()
     network = checkpoint.build()
-    common = replace(config.detect, threshold=COMMON_THRESHOLD)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):
-        judge = _Judge.of(checkpoint, sample, tolerance_nm)
+        judge = Judge.of(checkpoint, sample, tolerance_nm)
         tolerance = tolerance or judge.report()
-        prediction, stopped = yield from _predicted(
+        prediction, stopped = yield from predicted(
             predict(
                 sample.image, checkpoint, config, scale=sample.scale, network=network
             ),
@@ -94,7 +90,7 @@ def evaluate(
             total=len(known),
         )
         if prediction is not None:
-            again = reinterpret(prediction, checkpoint, config=common)
+            again = at_common_threshold(prediction, checkpoint, config)
             results.append((sample.name, judge.score(prediction), judge.score(again)))
         if stopped:
             break
@@ -115,57 +111,15 @@ def evaluate(
     }
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """The truth of one image and how strictly it is taken."""
-
-    truth: Truth
-    task: Task
-    scale: float | None
-    tolerance_px: NDArray[np.float64]
-    line_classes: frozenset[str]
-
-    @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, sample: Sample, tolerance_nm: float | None
-    ) -> _Judge:
-        task, trained = checkpoint.task, checkpoint.pixel_size_nm
-        # An image of unknown pixel size is taken to be like the training images.
-        scale = trained if sample.scale is None else sample.scale
-        if trained is not None and scale is not None:
-            radii = {name: r * trained / scale for name, r in task.radius_px.items()}
-            task = replace(task, radius_px=radii)
-        shape = (sample.image.shape[1], sample.image.shape[2])
-        try:
-            truth = truth_of(sample.annotations, shape, task=task, scale=scale)
-        except TopiaryError as error:
-            raise TopiaryError(f"{sample.name}: {error}") from error
-        return cls(
-            truth,
-            task,
-            scale,
-            tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
-            reading_of(checkpoint).line_classes,
-        )
-
-    def score(self, prediction: Prediction) -> Score:
-        return score(
-            prediction,
-            self.truth,
-            tolerance_px=self.tolerance_px,
-            line_classes=self.line_classes,
-        )
-
-    def report(self) -> dict[str, float | None]:
-        """Tolerance in nm and pixels; of several classes the largest."""
-        if self.task.kind != "detect":
-            return {}
-        pixels = float(self.tolerance_px[1:].max())
-        nm = None if self.scale is None else pixels * self.scale
-        return {"tolerance_nm": nm, "tolerance_px": pixels}
+def at_common_threshold(
+    prediction: Prediction, checkpoint: Checkpoint, config: PredictConfig
+) -> Prediction:
+    """Read a prediction anew at a threshold of 0.5."""
+    common = replace(config.detect, threshold=COMMON_THRESHOLD)
+    return reinterpret(prediction, checkpoint, config=common)
 
 
-def _predicted(
+def predicted(
     job: Job[Prediction], name: str, *, done: int, total: int
 ) -> Job[tuple[Prediction | None, bool]]:
     """Predict one of several images.
