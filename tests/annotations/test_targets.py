@@ -243,6 +243,18 @@ def test_touching_objects_are_parted_by_one_line():
     assert (target.weight == 1).all()
 
 
+@pytest.mark.parametrize("ids", [(1, 2), (9, 4), (3_000_000_000, 70_000)])
+@pytest.mark.parametrize("full", [False, True])
+def test_the_numbers_of_objects_do_not_matter(ids, full):
+    labels = np.zeros((10, 12), np.int64)
+    labels[:, :8], labels[:, 8 : 12 if full else 11] = ids
+    task = Task("instances", ("background", "nucleus"))
+    target = build_target((Labels(labels, instances=True),), (10, 12), task=task)
+    expected = (labels > 0).astype(int)
+    expected[:, 7] = 0
+    np.testing.assert_array_equal(target.classes, expected)
+
+
 def test_objects_that_touch_at_a_corner_are_parted_too():
     labels = np.zeros((12, 12), int)
     labels[1:6, 1:6], labels[6:8, 6:8] = 1, 2

@@ -134,13 +134,14 @@ def _separated(labels: LabelImage) -> NDArray[np.uint8]:
 
     The line is taken from the larger object of the two, so that small ones survive.
     """
-    ids, ranked, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    order = np.where(ids == 0, -1, sizes)
-    rank = np.empty(len(ids), dtype=np.int64)
-    rank[np.argsort(order, kind="stable")] = np.arange(len(ids))
-    if not (ids == 0).any():
-        rank += 1
-    numbered = rank[ranked].reshape(labels.shape)  # 0 = background, then by size
+    if labels.size and labels.max() >= max(_FEW, labels.size):
+        _, inverse = np.unique(labels, return_inverse=True)
+        labels = inverse.reshape(labels.shape) + int(labels.min() > 0)
+    sizes = np.bincount(labels.ravel().astype(np.intp))
+    sizes[0] = -1  # background comes first
+    rank = np.empty(len(sizes), dtype=np.int32)
+    rank[np.argsort(sizes, kind="stable")] = np.arange(len(sizes))
+    numbered = rank[labels]  # 0 = background, then objects by size
     padded = np.pad(numbered, 1)
     line = np.zeros(labels.shape, dtype=bool)
     height, width = labels.shape
