@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -54,6 +55,7 @@ class Drawing(QObject):
         self._known_viewer = weakref.ref(unwrap(viewer))
         self.session = session
         self.class_name = ""
+        self._classes = session.task.classes
         self._histories: dict[str, History] = {}
         self._busy = False
         self._pending: set[str] = set()
@@ -215,11 +217,7 @@ class Drawing(QObject):
                 return
         after = tuple(one for one in read.values() if len(one))
         self._history(name).note(before, _undoable(after))
-        self._busy = True
-        try:
-            self.session.set_annotations(name, after)
-        finally:
-            self._busy = False
+        self._store(name, after)
         self.problem.emit("")
         self.changed.emit()
 
@@ -258,6 +256,10 @@ class Drawing(QObject):
         self.changed.emit()
 
     def _on_task(self) -> None:
+        if self._classes != self.session.task.classes:
+            # Earlier states speak of classes that are called differently now.
+            self._classes = self.session.task.classes
+            self._histories.clear()
         if self.name is not None and not self._busy:
             self.gather()
             self.refill()
@@ -286,6 +288,29 @@ class Drawing(QObject):
         drawn = self.session.annotations.get(self.name or "", ())
         return sum(len(one) for one in drawn if one.kind == kind)
 
+    def put(self, annotations: tuple[Any, ...]) -> None:
+        """Replace what is drawn on the shown image; one step of undo.
+
+        Parameters
+        ----------
+        annotations
+            Everything that is drawn on it from now on.
+        """
+        name = self.name
+        if name is None:
+            return
+        before = self.session.annotations.get(name, ())
+        self._history(name).note(_undoable(before), _undoable(annotations))
+        self._store(name, annotations)
+        self.refill()
+
+    def _store(self, name: str, annotations: tuple[Any, ...]) -> None:
+        self._busy = True
+        try:
+            self.session.set_annotations(name, annotations)
+        finally:
+            self._busy = False
+
     def forget(self, kind: str) -> None:
         """Delete everything of one kind on the shown image (undo brings it back).
 
@@ -295,18 +320,44 @@ class Drawing(QObject):
             Kind of annotation.
         """
         name = self.name
-        if name is None:
-            return
-        before = self.session.annotations.get(name, ())
-        after = tuple(one for one in before if one.kind != kind)
-        self._history(name).note(_undoable(before), _undoable(after))
-        self._busy = True
-        try:
-            self.session.set_annotations(name, after)
+        if name is not None:
+            drawn = self.session.annotations.get(name, ())
+            self._busy = True
             remove_layer(self.viewer, (kind, name))
-        finally:
             self._busy = False
-        self.changed.emit()
+            self.put(tuple(one for one in drawn if one.kind != kind))
+
+    def give_selected(self, class_name: str) -> bool:
+        """Give the marks that are selected another class.
+
+        Parameters
+        ----------
+        class_name
+            Their new class.
+
+        Returns
+        -------
+        bool
+            Whether any were selected (with the tool for it, not just drawn).
+        """
+        layer = unwrap(self.viewer.layers.selection.active)
+        kind = next(
+            (k for k in ("points", "centerlines") if self.layer(k) is layer), ""
+        )
+        if not kind or layer is None or str(layer.mode) != "select":
+            return False
+        chosen = sorted(layer.selected_data)
+        if not chosen:
+            return False
+        self.gather()
+        drawn = self.session.annotations.get(self.name or "", ())
+        old = next(one for one in drawn if one.kind == kind)
+        classes = list(old.classes)
+        for index in chosen:
+            classes[index] = class_name
+        rest = tuple(one for one in drawn if one.kind != kind)
+        self.put((replace(old, classes=tuple(classes)), *rest))
+        return True
 
     # -- what is drawn next -----------------------------------------------------------
 
@@ -382,11 +433,7 @@ class Drawing(QObject):
         drawn = self.session.annotations.get(name, ())
         painted = tuple(one for one in drawn if one.kind == "labels")
         state = getattr(history, which)(_undoable(drawn))
-        self._busy = True
-        try:
-            self.session.set_annotations(name, (*state, *painted))
-        finally:
-            self._busy = False
+        self._store(name, (*state, *painted))
         self.refill()
 
     def _labels_history(self, which: str) -> Any:

@@ -13,7 +13,7 @@ class LengthField(QDoubleSpinBox):
     Parameters
     ----------
     unit
-        Written after the number.
+        Written after the number; may be empty.
     tip
         Tooltip.
     """
@@ -23,7 +23,7 @@ class LengthField(QDoubleSpinBox):
         self.setDecimals(4)
         self.setRange(0, 1e6)
         self.setSpecialValueText("unknown")
-        self.setSuffix(f" {unit}")
+        self.setSuffix(f" {unit}" if unit else "")
         self.setKeyboardTracking(False)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

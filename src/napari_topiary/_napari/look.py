@@ -91,10 +91,12 @@ QPushButton[emphasized="true"]:enabled:hover {{
 QPushButton[role="tab"] {{ background: transparent; border-radius: 0px;
     padding: 6px 1px; border-bottom: 3px solid transparent; }}
 QPushButton[role="tab"]:hover {{ background: {foreground}; }}
-QPushButton[role="tab"]:checked {{ border-bottom: 3px solid {secondary};
-    background: {foreground}; font-weight: 600; }}
+QPushButton[role="tab"]:checked {{ border-bottom: 3px solid {theme.current.as_hex()};
+    background: {foreground}; }}
 QPushButton[role="tab"][emphasized="true"] {{ background: transparent;
     border-bottom: 3px solid {ours["accent"]}; color: {ours["good"]}; }}
+QPushButton[role="small"] {{ background: transparent; padding: 0px; }}
+QPushButton[role="small"]:hover {{ background: {primary}; }}
 QPushButton[role="flat"] {{ background: transparent; }}
 QPushButton[role="flat"]:hover {{ background: {primary}; }}
 """

@@ -55,6 +55,10 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
         return data, meta | _label_style(session)
     if kind == "regions":
         return data, meta | _region_style()
+    if kind == "points" and found:
+        # What is not one has no radius of its own: it is shown as large as one.
+        unlike = [one == BACKGROUND for one in found[0].classes]
+        meta["size"][unlike] = 2 * radius_px(session, name, BACKGROUND)
     names = [str(one) for one in meta["features"]["class"]]
     style = _point_style if kind == "points" else _path_style
     return data, meta | style(session, names)
@@ -115,7 +119,7 @@ def fixed_look(kind: str) -> dict[str, Any]:
         Kind of annotation.
     """
     if kind == "points":
-        return {"border_width": 0.12, "opacity": 0.9, "antialiasing": 1}
+        return {"border_width": 0.08, "opacity": 0.9, "antialiasing": 1}
     return {"opacity": {"labels": 0.5, "centerlines": 0.6, "regions": 0.9}[kind]}
 
 

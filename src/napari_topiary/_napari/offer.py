@@ -26,7 +26,11 @@ class Offer(QFrame):
         self.hide()
 
     def show_choice(
-        self, sentence: str, actions: Mapping[str, Callable[[], object]]
+        self,
+        sentence: str,
+        actions: Mapping[str, Callable[[], object]],
+        *,
+        problem: bool = True,
     ) -> None:
         """Ask; the first action is the proposed one. Any answer closes the offer.
 
@@ -36,8 +40,11 @@ class Offer(QFrame):
             What it is about.
         actions
             Text of a button -> what it does.
+        problem
+            Whether something is in the way; False for a friendly proposal.
         """
         self.close_offer()
+        look.set_role(self.text, "problem" if problem else "info")
         self.text.setText(sentence)
         for number, (text, action) in enumerate(actions.items()):
             button = QPushButton(text)

@@ -176,6 +176,8 @@ def button(
     made = QPushButton(text)
     made.setToolTip(tip)
     made.setAutoDefault(False)
+    # A click leaves the keyboard to the canvas; Tab still reaches the button.
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.clicked.connect(lambda _checked=False: clicked())
     look.emphasize(made, primary)
     return made

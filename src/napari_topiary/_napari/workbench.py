@@ -153,6 +153,16 @@ class Workbench(QWidget):
         self._mark_next()
         return page
 
+    def open_sample(self, name: str) -> None:
+        """Open one of the sample projects.
+
+        Parameters
+        ----------
+        name
+            Name of the sample.
+        """
+        self.show_page("Data").projects.open_sample(name)
+
     def _follow_session(self) -> None:
         session = self.session
         for signal in (

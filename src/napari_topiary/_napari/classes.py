@@ -1,0 +1,279 @@
+"""The classes as a table: which is drawn, colour, name, radius, how many there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QColorDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QRadioButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari import class_edits, look
+from napari_topiary._napari.fields import LengthField
+from napari_topiary._napari.page import button
+from napari_topiary.errors import TopiaryError
+
+if TYPE_CHECKING:
+    from napari_topiary.session import Session
+
+KEYS = "QWUHJK89"
+"""Keys of the classes: free in napari, where digits and most letters mean something."""
+NEGATIVE_KEY = "0"
+_HEADINGS = ("", "", "Name", "", "Marks", "")
+
+
+class ClassTable(QWidget):
+    """Rows of classes and a line to add one.
+
+    Parameters
+    ----------
+    session
+        The project.
+
+    Signals
+    -------
+    picked(str)
+        This class is drawn from now on.
+    refused(str)
+        Why a change is not possible.
+    removing(str)
+        The user wants to remove a class that has marks.
+    """
+
+    picked = Signal(str)
+    refused = Signal(str)
+    removing = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.image: str | None = None
+        self.rows: dict[str, ClassRow] = {}
+        self._group = QButtonGroup(self)
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(5)
+        self._grid.setVerticalSpacing(4)
+        self._grid.setColumnStretch(2, 1)
+        self._headings = [QLabel(text) for text in _HEADINGS]
+        for column, heading in enumerate(self._headings):
+            look.set_role(heading, "hint")
+            self._grid.addWidget(heading, 0, column)
+        self.new_name = QLineEdit()
+        self.new_name.setPlaceholderText("What to look for, e.g. adenovirus")
+        self.new_name.setToolTip("Name of something that is to be found in the images.")
+        self.new_name.returnPressed.connect(self._on_add)
+        self.add_button = button(
+            "Add class", "Add it to what is to be found.", self._on_add
+        )
+        adding = QHBoxLayout()
+        adding.setSpacing(6)
+        adding.addWidget(self.new_name, 1)
+        adding.addWidget(self.add_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(self._grid)
+        layout.addLayout(adding)
+
+    @property
+    def current(self) -> str:
+        """Name of the class that is drawn; empty without classes."""
+        for name, row in self.rows.items():
+            if row.radio.isChecked():
+                return name
+        return ""
+
+    def refresh(self, image: str | None) -> None:
+        """Show the classes as they are now.
+
+        Parameters
+        ----------
+        image
+            Name of the image that is shown.
+        """
+        self.image = image
+        names = list(self.session.task.classes[1:])
+        if names != list(self.rows):
+            self._rebuild(names)
+        scale = None if image is None else self.session.images[image].scale
+        detects = self.session.task.kind == "detect"
+        self._headings[3].setText(f"Radius ({'px' if scale is None else 'nm'})")
+        for column, heading in enumerate(self._headings):
+            heading.setVisible(bool(names) and (column != 3 or detects))
+        for row in self.rows.values():
+            row.refresh(image, scale)
+        look.emphasize(self.add_button, not names)
+
+    def pick(self, name: str) -> None:
+        """Draw a class from now on.
+
+        Parameters
+        ----------
+        name
+            One of the classes.
+        """
+        self.rows[name].radio.setChecked(True)
+        self.picked.emit(name)
+
+    def _rebuild(self, names: list[str]) -> None:
+        before = self.current
+        for row in self.rows.values():
+            row.take_away(self._grid, self._group)
+        self.rows = {}
+        for number, name in enumerate(names):
+            row = ClassRow(self, name, KEYS[number : number + 1])
+            row.put(self._grid, number + 1, self._group)
+            self.rows[name] = row
+        if names:
+            chosen = before if before in names else names[0]
+            self.rows[chosen].radio.setChecked(True)
+
+    def attempt(self, change: object, *arguments: object) -> bool:
+        """Make a change to the session; say why when it is refused."""
+        try:
+            change(*arguments)  # type: ignore[operator]
+        except TopiaryError as reason:
+            self.refused.emit(str(reason))
+            self.refresh(self.image)
+            return False
+        self.refused.emit("")
+        return True
+
+    def _on_add(self) -> None:
+        name = self.new_name.text()
+        if self.attempt(class_edits.add_class, self.session, name, self.image):
+            self.new_name.clear()
+            self.pick(self.session.task.classes[-1])
+
+
+class ClassRow:
+    """The widgets of one class.
+
+    Parameters
+    ----------
+    table
+        The table that it is in.
+    name
+        Name of the class.
+    key
+        Key that picks it; empty for none.
+    """
+
+    def __init__(self, table: ClassTable, name: str, key: str) -> None:
+        self.table, self.name, self.key = table, name, key
+        self.radio = QRadioButton(key)
+        self.radio.setToolTip(
+            f"Draw {name} from now on" + (f" (key {key})." if key else ".")
+        )
+        self.radio.clicked.connect(lambda: table.picked.emit(self.name))
+        self.swatch = QPushButton()
+        self.swatch.setFixedSize(18, 18)
+        self.swatch.setToolTip(f"Colour of {name}: click to choose another.")
+        self.swatch.clicked.connect(self._on_colour)
+        self.title = QLineEdit(name)
+        self.title.setToolTip("Name of the class: type to rename it.")
+        self.title.setMinimumWidth(60)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.title.editingFinished.connect(self._on_rename)
+        self.radius = LengthField(
+            "",
+            f"Radius of {name}: the circles show it. For filaments half their width.",
+        )
+        self.radius.setFixedWidth(88)
+        self.radius.valueChanged.connect(self._on_radius)
+        self.count = QLabel()
+        self.count.setAlignment(
+            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        )
+        self.remove = QPushButton("×")
+        self.remove.setFixedSize(18, 18)
+        look.set_role(self.remove, "small")
+        self.remove.setToolTip(f"Remove {name} from what is to be found.")
+        self.remove.clicked.connect(self._on_remove)
+
+    @property
+    def widgets(self) -> tuple[QWidget, ...]:
+        """In the order of the columns."""
+        return (
+            self.radio,
+            self.swatch,
+            self.title,
+            self.radius,
+            self.count,
+            self.remove,
+        )
+
+    def put(self, grid: QGridLayout, line: int, group: QButtonGroup) -> None:
+        """Place the widgets."""
+        group.addButton(self.radio)
+        for column, widget in enumerate(self.widgets):
+            grid.addWidget(widget, line, column)
+
+    def take_away(self, grid: QGridLayout, group: QButtonGroup) -> None:
+        """Remove the widgets."""
+        group.removeButton(self.radio)
+        for widget in self.widgets:
+            grid.removeWidget(widget)
+            widget.hide()
+            widget.deleteLater()
+
+    def refresh(self, image: str | None, scale: float | None) -> None:
+        """Show colour, radius and count as they are now."""
+        session = self.table.session
+        colour = session.colours[self.name]
+        self.swatch.setStyleSheet(
+            f"background: {colour}; border-radius: 4px; padding: 0px;"
+        )
+        if not self.title.hasFocus():
+            self.title.setText(self.name)
+        radius = session.task.radius(self.name, scale)
+        self.radius.setVisible(session.task.kind == "detect")
+        self.radius.show_value(None if radius is None else radius * (scale or 1.0))
+        here = 0 if image is None else class_edits.count(session, image, self.name)
+        painted = session.task.kind != "detect"
+        self.count.setText(("✓" if here else "–") if painted else str(here))
+        self.count.setToolTip(
+            f"{here} on this image, "
+            f"{class_edits.marks_of(session, self.name)} in the project"
+            if not painted
+            else "Whether it is painted on this image."
+        )
+
+    def _on_colour(self) -> None:
+        session = self.table.session
+        chosen = QColorDialog.getColor(
+            QColor(session.colours[self.name]), self.table, f"Colour of {self.name}"
+        )
+        if chosen.isValid():
+            session.set_colour(self.name, chosen.name())
+
+    def _on_rename(self) -> None:
+        new = " ".join(self.title.text().split())
+        if new and new != self.name:
+            self.table.attempt(self.table.session.rename_class, self.name, new)
+        else:
+            self.title.setText(self.name)
+
+    def _on_radius(self, value: float) -> None:
+        image, session = self.table.image, self.table.session
+        scale = None if image is None else session.images[image].scale
+        class_edits.set_radius(session, self.name, value or None, scale)
+
+    def _on_remove(self) -> None:
+        if class_edits.marks_of(self.table.session, self.name):
+            self.table.removing.emit(self.name)
+        else:
+            class_edits.remove_class(self.table.session, self.name)

@@ -1,0 +1,50 @@
+"""Open napari with the workbench, for the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari
+
+from napari_topiary._napari.workbench import Workbench
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+def open_workbench(
+    viewer: napari.viewer.Viewer, sample: str | None = None
+) -> Workbench:
+    """Dock the workbench into a viewer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    sample
+        Name of a sample to open in it; None = start empty.
+    """
+    workbench = Workbench(viewer)
+    viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
+    if sample is not None:
+        workbench.open_sample(sample)
+    return workbench
+
+
+def launch(sample: str | None = None) -> int:
+    """Open napari with the workbench and stay until the window is closed.
+
+    Parameters
+    ----------
+    sample
+        Name of a sample to open in it; None = start empty.
+
+    Returns
+    -------
+    int
+        Exit status, 0.
+    """
+    viewer = napari.Viewer(title="Topiary", show_welcome_screen=sample is None)
+    open_workbench(viewer, sample)
+    napari.run()
+    return 0

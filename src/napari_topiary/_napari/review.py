@@ -1,0 +1,283 @@
+"""Review of what a network found: accept or reject, the most doubtful first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
+
+from napari_topiary._napari import look, marks
+from napari_topiary._napari.camera import move_to
+from napari_topiary._napari.layers import image_layer, put_layer, remove_layer
+from napari_topiary._napari.page import button
+from napari_topiary.annotations import Labels, Points
+from napari_topiary.types import BACKGROUND
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.drawing import Drawing
+    from napari_topiary.types import Detections, Prediction
+
+ACCEPT_KEY, REJECT_KEY = "Y", "N"
+_SURE = 0.9
+_NEAR = 1.0  # radii: a detection this near to a mark was judged already
+
+
+def open_questions(
+    found: Detections, drawn: Points | None, radii: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Indices of detections that are not judged yet, the most doubtful first.
+
+    Parameters
+    ----------
+    found
+        What a network found.
+    drawn
+        Marks on the same image; None = none.
+    radii
+        Radius of each class in pixels, by class index.
+    """
+    order = np.argsort(np.abs(found.score - 0.5), kind="stable")
+    if drawn is None or not len(drawn):
+        return order
+    apart = np.linalg.norm(
+        found.coordinates[:, None] - drawn.coordinates[None], axis=-1
+    ).min(axis=1)
+    near = apart <= _NEAR * radii[found.class_index]
+    return order[~near[order]]
+
+
+class Review(QFrame):
+    """A card with the question that is open, and its answers.
+
+    Parameters
+    ----------
+    drawing
+        The drawing of the viewer.
+
+    Signals
+    -------
+    said(str)
+        What an answer did.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, drawing: Drawing) -> None:
+        super().__init__()
+        self.drawing = drawing
+        self.setProperty("role", "card")
+        self._skipped: set[int] = set()
+        self._of: Prediction | None = None
+        self.heading = QLabel()
+        look.set_role(self.heading, "title")
+        self.question = look.paragraph("")
+        self.accept_button = button(
+            "Accept", f"It is one: it becomes a mark (key {ACCEPT_KEY}).", self.accept
+        )
+        self.reject_button = button(
+            "Reject",
+            f"It is none: it becomes a 'not this' mark (key {REJECT_KEY}).",
+            self.reject,
+        )
+        self.skip_button = button("Skip", "Decide on this one later.", self.skip)
+        self.sure_button = button(
+            "Accept the sure ones",
+            f"All with a score of at least {_SURE:g} become marks.",
+            self.accept_sure,
+        )
+        self.labels_button = button(
+            "Take as my labels",
+            "What the network painted becomes yours, to be corrected by painting.",
+            self.take_labels,
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.heading)
+        layout.addWidget(self.question)
+        answers = QHBoxLayout()
+        answers.setSpacing(6)
+        for one in (self.accept_button, self.reject_button, self.skip_button):
+            answers.addWidget(one, 1)
+        layout.addLayout(answers)
+        layout.addWidget(self.sure_button)
+        layout.addWidget(self.labels_button)
+        self.hide()
+
+    # -- showing ------------------------------------------------------------------
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What a network said about the shown image, for the same task."""
+        found = self.drawing.session.predictions.get(self.drawing.name or "")
+        task = self.drawing.session.task
+        if found is None or found.task.classes != task.classes:
+            return None
+        return found if found.task.kind == task.kind else None
+
+    def refresh(self) -> None:
+        """Show the question that is open now."""
+        prediction = self.prediction
+        if prediction is not self._of:
+            self._of = prediction
+            self._skipped.clear()
+        detects = prediction is not None and prediction.task.kind == "detect"
+        self.setVisible(
+            prediction is not None
+            and (len(prediction.detections) > 0 if detects else prediction.labels.any())
+        )
+        for one in (
+            self.accept_button,
+            self.reject_button,
+            self.skip_button,
+            self.sure_button,
+        ):
+            one.setVisible(detects)
+        self.labels_button.setVisible(prediction is not None and not detects)
+        if prediction is None:
+            self._point_at(None)
+            return
+        if not detects:
+            self.heading.setText("Found by the network")
+            self.question.setText("Start from what it painted, and correct it.")
+            return
+        self._ask(prediction)
+
+    def _ask(self, prediction: Prediction) -> None:
+        left = self._left()
+        total = len(prediction.detections)
+        self.heading.setText(f"Review · {total - len(left)} of {total} judged")
+        for one in (self.accept_button, self.reject_button, self.skip_button):
+            one.setEnabled(bool(len(left)))
+        sure = prediction.detections.score[left] >= _SURE if len(left) else np.zeros(0)
+        self.sure_button.setEnabled(bool(sure.any()))
+        self.sure_button.setText(f"Accept the {int(sure.sum())} sure ones")
+        current = self.current
+        if current is None:
+            self.question.setText("Everything that it found is judged. Train again.")
+        else:
+            name = prediction.task.classes[prediction.detections.class_index[current]]
+            score = prediction.detections.score[current]
+            self.question.setText(f"Is this {name}? The network says {score:.2f}.")
+
+    def _left(self) -> NDArray[np.int64]:
+        prediction, drawing = self.prediction, self.drawing
+        if prediction is None or drawing.name is None:
+            return np.zeros(0, dtype=np.int64)
+        drawn = drawing.session.annotations.get(drawing.name, ())
+        points = next((one for one in drawn if one.kind == "points"), None)
+        radii = np.array(
+            [
+                marks.radius_px(drawing.session, drawing.name, name)
+                for name in prediction.task.classes
+            ]
+        )
+        return open_questions(prediction.detections, points, radii)
+
+    @property
+    def current(self) -> int | None:
+        """Index of the detection that is asked about; None when all are judged."""
+        left = self._left()
+        waiting = [index for index in left if int(index) not in self._skipped]
+        if len(left) and not waiting:
+            self._skipped.clear()
+            waiting = list(left)
+        return int(waiting[0]) if waiting else None
+
+    def look_at_current(self) -> None:
+        """Bring the open question into the middle of the canvas, and ring it."""
+        self._point_at(self.current)
+
+    def _point_at(self, index: int | None) -> None:
+        viewer, name = self.drawing.viewer, self.drawing.name
+        if viewer is None or name is None:
+            return
+        image, prediction = image_layer(viewer, name), self.prediction
+        if index is None or image is None or prediction is None:
+            remove_layer(viewer, ("review", name))
+            return
+        place = prediction.detections.coordinates[index]
+        class_name = prediction.task.classes[prediction.detections.class_index[index]]
+        size = 2.6 * marks.radius_px(self.drawing.session, name, class_name)
+        put_layer(
+            viewer,
+            ("review", name),
+            place[None],
+            "points",
+            like=image,
+            name=f"{name} · is this one?",
+            size=size,
+            symbol="square",
+            face_color="transparent",
+            border_color="#ffffff",
+            border_width=0.06,
+        )
+        move_to(viewer, image, (float(place[0]), float(place[1])))
+
+    # -- answers ------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Make the current detection a mark of its class."""
+        self._judge(accepted=True)
+
+    def reject(self) -> None:
+        """Make the current detection a "not this" mark."""
+        self._judge(accepted=False)
+
+    def skip(self) -> None:
+        """Ask about the current detection again at the end."""
+        current = self.current
+        if current is not None:
+            self._skipped.add(current)
+            self.refresh()
+            self.look_at_current()
+
+    def accept_sure(self) -> None:
+        """Make marks of all detections that the network is sure of."""
+        prediction = self.prediction
+        if prediction is None:
+            return
+        sure = [i for i in self._left() if prediction.detections.score[i] >= _SURE]
+        self._add(sure, accepted=True)
+        self.said.emit(f"{len(sure)} marks added; undo takes them back.")
+
+    def take_labels(self) -> None:
+        """Make what the network painted the labels of the image."""
+        prediction, drawing = self.prediction, self.drawing
+        if prediction is None or drawing.name is None:
+            return
+        drawing.gather()
+        drawn = drawing.session.annotations.get(drawing.name, ())
+        rest = tuple(one for one in drawn if one.kind != "labels")
+        instances = prediction.task.kind == "instances"
+        drawing.put((*rest, Labels(prediction.labels, instances)))
+        self.said.emit("The network's labels are yours now: correct them with Paint.")
+
+    def _judge(self, *, accepted: bool) -> None:
+        current = self.current
+        if current is not None:
+            self._add([current], accepted=accepted)
+            self.refresh()
+            self.look_at_current()
+
+    def _add(self, indices: list[int], *, accepted: bool) -> None:
+        prediction, drawing = self.prediction, self.drawing
+        if prediction is None or drawing.name is None or not indices:
+            return
+        drawing.gather()
+        found, classes = prediction.detections, prediction.task.classes
+        names = [classes[found.class_index[i]] for i in indices]
+        drawn = drawing.session.annotations.get(drawing.name, ())
+        old = next((one for one in drawn if one.kind == "points"), None)
+        rest = tuple(one for one in drawn if one.kind != "points")
+        old = Points(np.zeros((0, 2)), ()) if old is None else old
+        radii = old.radius_nm
+        points = Points(
+            np.concatenate([old.coordinates, found.coordinates[indices]]),
+            (*old.classes, *(names if accepted else [BACKGROUND] * len(indices))),
+            None if radii is None else (*radii, *[None] * len(indices)),
+        )
+        drawing.put((points, *rest))

@@ -1,0 +1,205 @@
+"""What can be drawn, and which layer and mode of napari does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
+
+from napari_topiary._napari.classes import NEGATIVE_KEY
+from napari_topiary._napari.state import unwrap
+from napari_topiary.types import BACKGROUND
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.drawing import Drawing
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One way to draw.
+
+    Parameters
+    ----------
+    text
+        On its button.
+    kind
+        Kind of annotation that it draws.
+    mode
+        napari's mode of that layer.
+    tip
+        Tooltip: when to use it.
+    hint
+        How to use it, while it is in the hand.
+    tasks
+        Kinds of task that it makes sense for.
+    """
+
+    text: str
+    kind: str
+    mode: str
+    tip: str
+    hint: str
+    tasks: tuple[str, ...]
+
+
+TOOLS = {
+    "point": Tool(
+        "Point",
+        "points",
+        "add",
+        "Mark round particles by their centres.",
+        "Click the centre of every particle. The circle shows its radius.",
+        ("detect",),
+    ),
+    "centerline": Tool(
+        "Centerline",
+        "centerlines",
+        "add_polyline",
+        "Trace filaments along their middle.",
+        "Click along the middle of a filament; double-click where it ends.",
+        ("detect",),
+    ),
+    "paint": Tool(
+        "Paint",
+        "labels",
+        "paint",
+        "Paint what belongs to the class, pixel by pixel.",
+        "Paint over it; [ and ] change the brush, E erases, 2 paints again.",
+        ("segment", "instances"),
+    ),
+    "region": Tool(
+        "Finished area",
+        "regions",
+        "add_rectangle",
+        "Say where everything is marked: only there do networks learn.",
+        "Drag a box around a part in which everything is marked.",
+        ("detect", "segment", "instances"),
+    ),
+    "negative": Tool(
+        "Not this",
+        "points",
+        "add",
+        "Mark what looks like a particle but is none, so that it is not found again "
+        f"(key {NEGATIVE_KEY}).",
+        "Click what only looks like one: ice, dirt, edges.",
+        ("detect",),
+    ),
+    "select": Tool(
+        "Move · delete",
+        "",
+        "select",
+        "Select marks to move or delete them.",
+        "Click a mark, or drag around several; drag to move, Delete removes.",
+        ("detect", "segment", "instances"),
+    ),
+}
+
+
+class ToolBox(QWidget):
+    """The tools as buttons; the one in the hand is pressed.
+
+    Signals
+    -------
+    picked(str)
+        A tool was chosen.
+    """
+
+    picked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buttons: dict[str, QPushButton] = {}
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(6)
+        for name, tool in TOOLS.items():
+            made = QPushButton(tool.text)
+            made.setCheckable(True)
+            made.setToolTip(tool.tip)
+            made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            made.clicked.connect(lambda _=False, one=name: self.picked.emit(one))
+            self.buttons[name] = made
+
+    def refresh(self, task_kind: str, current: str, *, enabled: bool) -> None:
+        """Show the tools that fit, and which one is in the hand.
+
+        Parameters
+        ----------
+        task_kind
+            Kind of the project's task.
+        current
+            Name of the tool in the hand; empty for none.
+        enabled
+            Whether there is an image and a class to draw.
+        """
+        fitting = [name for name, tool in TOOLS.items() if task_kind in tool.tasks]
+        columns = 3
+        for name, made in self.buttons.items():
+            made.setVisible(name in fitting)
+            made.setEnabled(enabled)
+            made.setChecked(name == current)
+            if name in fitting:
+                place = fitting.index(name)
+                self._grid.addWidget(made, place // columns, place % columns)
+
+
+def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
+    """Put a tool into the hand: the right layer is made, active and in its mode.
+
+    Parameters
+    ----------
+    drawing
+        The drawing of the viewer.
+    name
+        A key of `TOOLS`.
+    class_name
+        The class that is drawn.
+    """
+    tool, viewer = TOOLS[name], drawing.viewer
+    active = unwrap(viewer.layers.selection.active)
+    if name == "select":
+        layer = _selectable(drawing, active)
+        mode = "pan_zoom" if layer is drawing.layer("labels") else "select"
+    else:
+        layer, mode = drawing.ensure(tool.kind), tool.mode
+    if layer is None:
+        return
+    drawing.aim(BACKGROUND if name == "negative" else class_name)
+    layer.visible = True
+    viewer.layers.selection.active = layer
+    layer.mode = mode
+
+
+def _selectable(drawing: Drawing, active: object) -> object:
+    """The layer to select in: the active one of ours, or one that has something."""
+    kinds = ("points", "centerlines", "regions", "labels")
+    layers = [drawing.layer(kind) for kind in kinds]
+    if any(layer is active for layer in layers if layer is not None):
+        return active
+    return next(
+        (layer for layer in layers if layer is not None and len(layer.data)), None
+    )
+
+
+def tool_in_hand(drawing: Drawing) -> str:
+    """Name of the tool that napari's active layer and mode amount to; empty = none.
+
+    Parameters
+    ----------
+    drawing
+        The drawing of the viewer.
+    """
+    active = unwrap(drawing.viewer.layers.selection.active)
+    for name, tool in TOOLS.items():
+        kinds = (tool.kind,) if tool.kind else ("points", "centerlines", "regions")
+        layers = [drawing.layer(kind) for kind in kinds]
+        is_ours = active is not None and any(layer is active for layer in layers)
+        negative = drawing.class_name == BACKGROUND
+        if is_ours and str(active.mode) == tool.mode:
+            if tool.kind == "points" and negative != (name == "negative"):
+                continue
+            return name
+    return ""
