@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, TextIO, TypeVar
 
@@ -113,12 +114,26 @@ class Runner:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def __call__(self, job: Job[T]) -> T:
-        """Run a job to its end, or to what it has when interrupted."""
+    def __call__(self, job: Job[T], heed: Callable[[object], None] | None = None) -> T:
+        """Run a job to its end, or to what it has when interrupted.
+
+        Parameters
+        ----------
+        job
+            What to run.
+        heed
+            Called with every report of its progress.
+        """
+
+        def show(progress: Progress) -> None:
+            self._show(progress)
+            if heed is not None and progress.report is not None:
+                heed(progress.report)
+
         self.bar.begin()
         self._driving = True
         try:
-            return run(job, self._show, lambda: self.interrupted)
+            return run(job, show, lambda: self.interrupted)
         finally:
             self._driving = False
             self.bar.clear()

@@ -15,13 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.cli import demo, evaluate, info, predict, prune, train
+from napari_topiary.cli import compare, demo, evaluate, info, predict, prune, train
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.cli.parsing import Parser, check_file_target, common_options
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 
-VERBS = (demo, train, prune, predict, evaluate, info)
+VERBS = (demo, train, prune, predict, evaluate, compare, info)
 DONE, REFUSED, INTERRUPTED = 0, 2, 130
 ABOUT = (
     "Train, prune and compare small networks for microscopy images. Without a command "

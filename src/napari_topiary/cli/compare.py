@@ -1,0 +1,159 @@
+"""`compare`: several checkpoints on the same annotated images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_topiary.cli.datasets import check_suits, judged_samples
+from napari_topiary.cli.describing import size_in_words, table
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.evaluate import add_judging, judging_config
+from napari_topiary.cli.parsing import check_folder_target
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset, safe_name
+from napari_topiary.io.tables import write_table
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+
+
+def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "compare",
+        parents=parents,
+        allow_abbrev=False,
+        help="hold checkpoints against the first of them, and against the truth",
+        description="Run checkpoints over the same annotated images: a table of size, "
+        "speed and quality, each at its own best threshold and all at 0.5, and how "
+        "much each kept, lost and gained against the first. With --out also pictures.",
+    )
+    parser.add_argument("checkpoints", metavar="CKPT", type=Path, nargs="+")
+    parser.add_argument("--data", metavar="DATASET", type=Path, required=True)
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for pictures and CSV")
+    add_judging(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Compare and report."""
+    config = judging_config(options)
+    if len(options.checkpoints) < 2:
+        raise TopiaryError("Give at least two checkpoints to compare.")
+    if options.out is not None:
+        check_folder_target(options.out)
+
+    from napari_topiary.devices import pick_device
+    from napari_topiary.evaluation import compare_checkpoints
+
+    pick_device(options.device)
+    checkpoints = _loaded(options.checkpoints)
+    dataset = read_dataset(options.data)
+    for name, checkpoint in checkpoints.items():
+        try:
+            check_suits(dataset, checkpoint)
+        except TopiaryError as error:
+            raise TopiaryError(f"{name}: {error}") from error
+    split, samples = judged_samples(dataset, options.split, runner)
+    pictures: list[dict[str, Any]] = []
+    found = runner(
+        compare_checkpoints(
+            checkpoints, samples, config=config, tolerance_nm=options.tolerance
+        ),
+        None if options.out is None else _drawing(options.out, pictures),
+    )
+    result = found.to_dict() | {"split": split, "dataset": str(options.data)}
+    if options.out is not None:
+        result["pictures"] = pictures
+        write_table(options.out / "comparison.csv", _columns(result["checkpoints"]))
+    print(_text(result))
+    return result
+
+
+def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
+    """Checkpoints by the stem of their files, made unlike one another."""
+    from napari_topiary.checkpoint import load_checkpoint
+
+    loaded: dict[str, Checkpoint] = {}
+    for path in paths:
+        name, number = path.stem, 1
+        while name in loaded:
+            number += 1
+            name = f"{path.stem} {number}"
+        checkpoint = load_checkpoint(path)
+        provenance = {**checkpoint.provenance, "name": name}
+        loaded[name] = replace(checkpoint, provenance=provenance)
+    return loaded
+
+
+def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], None]:
+    """Return what writes pictures of each image as soon as it was compared."""
+    from napari_topiary.evaluation import SideBySide
+    from napari_topiary.story.rows import save_comparison
+
+    def draw(report: object) -> None:
+        if not isinstance(report, SideBySide):
+            return
+        (_, first), *others = report.predictions.items()
+        for name, other in others:
+            stem = safe_name(f"{report.sample.name}_{name}")
+            path = folder / f"{stem}.png"
+            entry = save_comparison(path, report.sample, (first, other))
+            done.append({"image": report.sample.name, "checkpoint": name, **entry})
+
+    return draw
+
+
+def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of the table that depend on the task."""
+    own, common = row.get("own", {}), row.get("at_common_threshold", {})
+    main = next((name for name in ("f1", "aji", "dice") if name in own), "dice")
+    return {
+        f"{main} (own threshold)": own.get(main),
+        f"{main} (at 0.5)": common.get(main),
+        "quality at best": row.get("own_best", {}).get("quality"),
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    plain = (str, int, float)
+    flat = [
+        {key: value for key, value in row.items() if isinstance(value, plain)}
+        | {key.replace(" ", "_"): value for key, value in _quality(row).items()}
+        for row in rows
+    ]
+    names = dict.fromkeys(key for row in flat for key in row)
+    return {name: [row.get(name) for row in flat] for name in names}
+
+
+def _text(result: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for row in result["checkpoints"]:
+        quality = _quality(row)
+        if not rows:
+            rows.append(
+                ["", "weights", "CR", "file", "ms/Mpx", *quality, "agreement",
+                 "kept", "lost", "gained"]
+            )  # fmt: skip
+        rows.append(
+            [
+                row["name"],
+                f"{row['parameters_nonzero']:,}",
+                f"{row['compression_ratio']:.3g}",
+                size_in_words(row["file_bytes"]),
+                _number(row.get("ms_per_megapixel"), ".1f"),
+                *(_number(value, ".4f") for value in quality.values()),
+                _number(row.get("agreement"), ".3f"),
+                *(_number(row.get(s), "d") for s in ("kept", "lost", "gained")),
+            ]
+        )
+    heading = f"{result['n_images']} images of the part {result['split']!r}"
+    return f"{heading}\n{table(rows)}"
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) else "-"

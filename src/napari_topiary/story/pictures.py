@@ -1,0 +1,223 @@
+"""Pictures of images and of what was found in them, without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+from PIL import ImageDraw, ImageFont
+from PIL.Image import Image, Resampling
+
+from napari_topiary.comparison import Comparison
+from napari_topiary.io.atomic import writing
+
+COLOURS = {
+    "kept": "#00b880",
+    "changed": "#e09000",
+    "lost": "#ff3070",
+    "gained": "#2090f0",
+}
+"""Colours of what became of a particle, also for people who see red as green."""
+MARK = "#ffd700"
+PAPER, INK, FAINT = "#ffffff", "#202020", "#c8c8c8"
+SIDE = 460
+"""Longer side of a panel, in screen pixels."""
+GAP = 10
+UNKNOWN_RADIUS = 8.0
+"""Of circles around things whose size is not known, in pixels of the image."""
+CAPTION = 16
+HOT = ((0, 0, 0), (120, 20, 110), (240, 110, 40), (255, 240, 170))
+"""Colours of probability 0 to 1."""
+SIGNED = ((255, 48, 112), (255, 255, 255), (64, 140, 255))
+"""Colours of a difference of −1, 0 and 1."""
+
+
+@dataclass
+class Panel:
+    """One picture with a caption, drawn on in pixels of the image.
+
+    Parameters
+    ----------
+    picture
+        In screen pixels.
+    zoom
+        Screen pixels per pixel of the image.
+    caption
+        A short line above it.
+    key
+        Words after the caption -> colour that they are written in.
+    """
+
+    picture: Image
+    zoom: float
+    caption: str
+    key: dict[str, str] = field(default_factory=dict)
+
+    def circles(
+        self, centres: NDArray[np.floating], *, radius: float, colour: str
+    ) -> Panel:
+        """Draw circles around `(n, 2)` y, x."""
+        pen = ImageDraw.Draw(self.picture)
+        reach = max(3.0, radius * self.zoom)
+        for y, x in (np.asarray(centres).reshape(-1, 2) + 0.5) * self.zoom:
+            box = (x - reach, y - reach, x + reach, y + reach)
+            pen.ellipse(box, outline=colour, width=2)
+        return self
+
+    def paths(self, lines: Iterable[NDArray[np.floating]], *, colour: str) -> Panel:
+        """Draw paths, each `(v, 2)` y, x."""
+        pen = ImageDraw.Draw(self.picture)
+        for line in lines:
+            places = [(x, y) for y, x in (np.asarray(line) + 0.5) * self.zoom]
+            pen.line(places, fill=colour, width=3)
+        return self
+
+    def tint(self, mask: NDArray[np.bool_], *, colour: str, alpha: float) -> Panel:
+        """Lay a colour over the pixels `(y, x)` where the mask is true."""
+        shade = Pictures.fromarray((mask * round(255 * alpha)).astype(np.uint8))
+        shade = shade.resize(self.picture.size, Resampling.NEAREST)
+        self.picture.paste(Pictures.new("RGB", self.picture.size, colour), mask=shade)
+        return self
+
+
+def panel(image: NDArray[Any], caption: str) -> Panel:
+    """Show an image.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: one channel is grey, three are colours. Brightness is stretched.
+    caption
+        A short line above it.
+    """
+    values = np.asarray(image[:3], dtype=np.float32)
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, (0.5, 99.5)) if known.size else (0.0, 1.0)
+    values = np.nan_to_num(values, nan=float(low))
+    grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    rgb = np.repeat(grey[:1], 3, axis=0) if len(grey) < 3 else grey
+    return _panel(np.moveaxis(rgb * 255, 0, -1), caption)
+
+
+def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
+    """Show how likely anything but background is.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+    caption
+        A short line above it.
+    """
+    return _panel(_coloured(1.0 - probability[0], HOT, (0.0, 1.0)), caption)
+
+
+def difference_panel(difference: NDArray[np.floating], caption: str) -> Panel:
+    """Show a signed difference `(k, y, x)` of probabilities, background left out."""
+    return _panel(_coloured(-difference[0], SIGNED, (-1.0, 1.0)), caption)
+
+
+def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
+    """Show on an image what was kept, lost and gained, with how many there are.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    comparison
+        Of two predictions of it.
+    """
+    task, things, lines = comparison.task, comparison.things, comparison.lines
+    shown = panel(image, f"{comparison.a} to {comparison.b}:")
+    if task.kind != "detect":
+        shown.tint(comparison.disagreement, colour=COLOURS["lost"], alpha=0.6)
+        share = f"{comparison.disagreement_share:.1%} of the pixels differ"
+        shown.key[share] = COLOURS["lost"]
+    if task.kind == "segment":
+        return shown
+    counts = {status: things.counts()[status] for status in COLOURS}
+    for status, more in lines.counts().items():
+        counts[status] += more
+    for status, colour in COLOURS.items():
+        if counts[status] or status != "changed":
+            shown.key[f"{counts[status]} {status}"] = colour
+        for index, name in enumerate(task.classes):
+            mine = things.which(status) & (things.class_index == index)
+            radius = task.radius(name, comparison.scale) or UNKNOWN_RADIUS
+            shown.circles(things.coordinates[mine], radius=radius, colour=colour)
+        pairs = zip(lines.lines, lines.status, strict=True)
+        shown.paths([line for line, own in pairs if own == status], colour=colour)
+    return shown
+
+
+def labels_panel(image: NDArray[Any], labels: NDArray[Any], caption: str) -> Panel:
+    """Show labels `(y, x)` on an image, each in a colour of its own."""
+    shown = panel(image, caption)
+    colours = (MARK, "#40b0ff", "#00d090", "#ff3070", "#c080ff", "#ff8040")
+    for index in range(min(len(colours), int(labels.max(initial=0)))):
+        mask = (labels > 0) & ((labels - 1) % len(colours) == index)
+        shown.tint(mask, colour=colours[index], alpha=0.45)
+    return shown
+
+
+def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
+    """Write panels side by side into one picture.
+
+    Parameters
+    ----------
+    path
+        A `.png` file.
+    panels
+        From left to right.
+    title
+        A line above all.
+    """
+    head = 2 * CAPTION if title else GAP
+    width = GAP + sum(p.picture.width + GAP for p in panels)
+    height = head + 2 * CAPTION + max(p.picture.height for p in panels) + GAP
+    sheet = Pictures.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, GAP // 2), title, fill=INK, font=font(CAPTION + 2))
+    left = GAP
+    for one in panels:
+        at, letters = float(left), font(CAPTION - 2)
+        for words, colour in {one.caption: INK, **one.key}.items():
+            pen.text((at, head), words, fill=colour, font=letters)
+            at += pen.textlength(words + "  ", font=letters)
+        sheet.paste(one.picture, (left, head + 2 * CAPTION - 8))
+        left += one.picture.width + GAP
+    save(path, sheet)
+
+
+def save(path: Path, picture: Image) -> None:
+    """Write a picture: beside first, then renamed."""
+    with writing(path) as beside:
+        picture.save(beside, format="PNG", optimize=True)
+
+
+def font(size: int) -> Any:
+    """Return the font that comes with the drawing library."""
+    return ImageFont.load_default(size)
+
+
+def _panel(rgb: NDArray[np.floating], caption: str) -> Panel:
+    picture = Pictures.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+    zoom = SIDE / max(picture.size)
+    size = (max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom)))
+    return Panel(picture.resize(size, Resampling.BILINEAR), zoom, caption)
+
+
+def _coloured(
+    values: NDArray[np.floating],
+    colours: Sequence[tuple[int, int, int]],
+    limits: tuple[float, float],
+) -> NDArray[np.float64]:
+    """`(y, x)` -> `(y, x, 3)`, evenly between the colours."""
+    stops = np.linspace(*limits, len(colours))
+    channels = [np.interp(values, stops, [c[i] for c in colours]) for i in range(3)]
+    return np.stack(channels, axis=-1)
