@@ -1,0 +1,112 @@
+"""A viewer with the workbench, a small project in it, and hands on the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qtpy")
+
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_topiary import Points, Task
+from napari_topiary.session import ImageEntry, Session
+from napari_topiary.types import BACKGROUND
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is saved for recovery out of the way."""
+    monkeypatch.setenv("NAPARI_TOPIARY_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def task() -> Task:
+    """Virions of 12 nm radius."""
+    return Task("detect", (BACKGROUND, "virion"), radius_nm={"virion": 12.0})
+
+
+@pytest.fixture
+def session(virions: Callable[..., Any], task: Task) -> Session:
+    """Two images of 96 px at 2 nm; the first has its 8 virions marked."""
+    made = Session()
+    for number in (0, 1):
+        drawn = virions(number)
+        made.add_image(ImageEntry(f"grid {number}", drawn.image, drawn.scale))
+        if number == 0:
+            centres = drawn.centres
+    made.set_task(task)
+    made.set_annotations("grid 0", (Points(centres, ("virion",) * len(centres)),))
+    return made
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Callable[..., Any]) -> Any:
+    """A napari viewer behind the proxy that plugins are handed; not shown."""
+    return make_napari_viewer_proxy()
+
+
+@dataclass
+class Canvas:
+    """The canvas of a shown viewer, for clicks at places of the image."""
+
+    viewer: Any
+    widget: QWidget
+
+    def position(self, world: tuple[float, float]) -> QPointF:
+        """Where a place in world units `(y, x)` is on the canvas."""
+        centre = np.asarray(self.viewer.camera.center)[-2:]
+        y, x = (np.asarray(world) - centre) * self.viewer.camera.zoom
+        middle = self.widget.rect().center()
+        return QPointF(middle.x() + x, middle.y() + y)
+
+    def click(self, world: tuple[float, float]) -> None:
+        """Press and release the left button, as the mouse does."""
+        place = self.position(world)
+        button = Qt.MouseButton.LeftButton
+        for kind, pressed in (
+            (QEvent.Type.MouseMove, Qt.MouseButton.NoButton),
+            (QEvent.Type.MouseButtonPress, button),
+            (QEvent.Type.MouseButtonRelease, Qt.MouseButton.NoButton),
+        ):
+            which = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button
+            where = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + place
+            event = QMouseEvent(
+                kind, place, where, which, pressed, Qt.KeyboardModifier.NoModifier
+            )
+            QApplication.sendEvent(self.widget, event)
+            QApplication.processEvents()
+
+
+@pytest.fixture
+def canvas_of() -> Callable[[Any], Canvas]:
+    """Find the canvas of a viewer that is shown."""
+
+    def find(viewer: Any) -> Canvas:
+        found = [
+            widget
+            for top in QApplication.topLevelWidgets()
+            for widget in top.findChildren(QWidget)
+            if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
+        ]
+        assert len(found) == 1, found
+        return Canvas(viewer, found[0])
+
+    return find
+
+
+@pytest.fixture
+def until(qtbot: Any) -> Callable[..., None]:
+    """Let the window live until something is true."""
+
+    def wait(is_true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        qtbot.waitUntil(is_true, timeout=int(1000 * timeout_s))
+
+    return wait
