@@ -56,7 +56,8 @@ class Normalisation:
         ndarray
             `(c, y, x)` float32, never the input itself.
         """
-        values = np.array(image, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32: not a number, as below
+            values = np.array(image, dtype=np.float32)
         known = np.isfinite(values)
         if not known.all():
             if not known.any():
@@ -77,12 +78,20 @@ class Normalisation:
         if self.kind == "zscore":
             if not self.per_image:
                 return self.mean, self.std
-            return (
-                float(values.mean(dtype=np.float64)),
-                float(values.std(dtype=np.float64)),
-            )
+            mean = float(values.mean(dtype=np.float64))
+            return mean, _deviation(values, mean)
         if not self.per_image:
             return self.low, self.high - self.low
         step = max(1, values.size // PERCENTILE_PIXELS)
         low, high = np.percentile(values.ravel()[::step], PERCENTILES)
         return float(low), float(high - low)
+
+
+def _deviation(values: NDArray[np.float32], mean: float) -> float:
+    """Standard deviation, row by row: a copy in float64 would be twice the image."""
+    squares = sum(
+        float(np.square(row - mean, dtype=np.float64).sum())
+        for channel in values
+        for row in channel
+    )
+    return float(np.sqrt(squares / values.size))

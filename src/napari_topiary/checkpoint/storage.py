@@ -106,7 +106,7 @@ def opened(path: Path) -> Iterator[Stored]:
         handle: Any = safetensors.safe_open(path, framework="np")
     except OSError as error:
         raise TopiaryError(f"it cannot be read ({error.strerror}).") from error
-    except Exception as error:  # safetensors' own, which it does not export everywhere
+    except safetensors.SafetensorError as error:
         raise TopiaryError(
             "it is damaged, incomplete or not a checkpoint of napari-topiary."
         ) from error

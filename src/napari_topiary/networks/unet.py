@@ -32,8 +32,8 @@ class _Pair(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """`(b, into, y, x)` -> `(b, out, y, x)`."""
-        maps = F.relu(self.norm1(self.conv1(maps)))
-        return F.relu(self.norm2(self.conv2(maps)))
+        maps = F.relu_(self.norm1(self.conv1(maps)))
+        return F.relu_(self.norm2(self.conv2(maps)))
 
 
 class _Up(_Pair):
