@@ -48,15 +48,14 @@ class Axes:
 
     Parameters
     ----------
-    title, x, y
-        Heading and what the axes show, with units.
+    title, x
+        Heading, which says what is drawn upwards, and what is drawn across.
     y_limits
         Lowest and highest value; None = as needed, from 0.
     """
 
     title: str
     x: str
-    y: str
     y_limits: tuple[float, float] | None = None
 
 
@@ -126,13 +125,13 @@ def _draw_axes(
     pen.line([LEFT, bottom, right, bottom], fill=INK)
     middle = (LEFT + right) / 2
     pen.text((middle, HEIGHT - 20), axes.x, fill=INK, font=letters, anchor="mt")
-    pen.text((LEFT - 56, TOP - 12), axes.y, fill=INK, font=letters, anchor="lb")
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """From 0 to a round number at or above the highest value."""
+    """From 0 to at least the highest value, so that four steps are round numbers."""
     highest = max([value for value in values if math.isfinite(value)], default=1.0)
     if highest <= 0:
         return 0.0, 1.0
-    step = 10.0 ** math.floor(math.log10(highest)) / 2
-    return 0.0, math.ceil(highest / step) * step
+    unit = 10.0 ** math.floor(math.log10(highest / 4))
+    step = next(s * unit for s in (1, 2, 2.5, 5, 10) if 4 * s * unit >= highest)
+    return 0.0, 4 * step

@@ -5,21 +5,25 @@ What the workbench does by clicking, as one job without a screen.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.devices import pick_device
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
-from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset
-from napari_topiary.pruning import PruningPlan, make_plan, shaper_for
-from napari_topiary.story.charts import Axes, Line, save_chart
+from napari_topiary.pruning import (
+    PruningPlan,
+    make_plan,
+    measure_speed,
+    shaper_for,
+)
+from napari_topiary.story.curves import tradeoff_chart, training_chart
+from napari_topiary.story.page import write_page
 from napari_topiary.story.pictures import panel, save_row
 from napari_topiary.story.rows import annotated_panel, save_comparison
 from napari_topiary.training import fit, rejudge
@@ -29,7 +33,6 @@ T = TypeVar("T")
 
 STAGES = 4
 TRAINED, PRUNED = "trained", "pruned"
-BLUE, ORANGE, GREEN = "#2060c0", "#d06000", "#008060"
 
 
 @dataclass(frozen=True)
@@ -135,21 +138,7 @@ class _Teller:
             f"{len(self.train_samples)} annotated images for "
             f"{trained.provenance['seconds']:.0f} s{_quality(trained)}."
         )
-        curves = trained.metrics
-        name = str(curves.get("quality_name", "quality"))
-        save_chart(
-            self._picture("2_training.png"),
-            [
-                Line("loss", curves.get("loss_curve", ()), ORANGE),
-                Line(
-                    f"{name} on images it has not seen",
-                    curves.get("quality_curve", ()),
-                    BLUE,
-                    marks=True,
-                ),
-            ],
-            Axes("Training", "seconds", "loss, quality"),
-        )
+        training_chart(self._picture("2_training.png"), trained)
         return trained
 
     def try_positions(self, plan: PruningPlan) -> Job[None]:
@@ -189,23 +178,8 @@ class _Teller:
             f"while it was fine-tuned for {pruned.provenance['seconds']:.0f} s"
             f"{_quality(pruned)}."
         )
-        once = [(100 * e["share"], e["quality"]) for e in self.results["one_shot"]]
-        tuned = [(100 * pruned.sparsity, float(pruned.metrics.get("quality", 0.0)))]
-        save_chart(
-            self._picture("3_tradeoff.png"),
-            [
-                Line("pruned only", once, ORANGE, marks=True),
-                Line(
-                    "pruned and fine-tuned", tuned, GREEN, marks=True, labels=[PRUNED]
-                ),
-            ],
-            Axes(
-                "Quality against size",
-                "% of the weights removed",
-                str(plan.checkpoint.metrics.get("quality_name", "quality")),
-                (0.0, 1.0),
-            ),
-        )
+        once = [(e["share"], e["quality"]) for e in self.results["one_shot"]]
+        tradeoff_chart(self._picture("3_tradeoff.png"), once, pruned)
         return pruned
 
     def compare(self, checkpoints: dict[str, Checkpoint]) -> Job[None]:
@@ -226,9 +200,13 @@ class _Teller:
         before, after = table.rows
         if "kept" not in after:
             return
-        faster = before["ms_per_megapixel"] / after["ms_per_megapixel"]
+        speeds = yield from self._heard(4, self._measuring(checkpoints))
+        if len(speeds) < len(checkpoints):
+            return
+        faster = speeds[TRAINED] / speeds[PRUNED]
+        self.results["ms_per_megapixel"] = speeds
         self.sentences.append(
-            f"On {table.n_images} images that neither has seen, {after['kept']} "
+            f"On {table.n_images} images that neither learned from, {after['kept']} "
             f"detections were kept, {after['lost']} lost and {after['gained']} gained; "
             f"the pruned network is {faster:.1f} times as fast here and its file "
             f"{before['file_bytes'] / after['file_bytes']:.1f} times smaller."
@@ -247,12 +225,16 @@ class _Teller:
             "minutes": self.config.minutes,
             **self.results,
         }
-        with writing(self.out / "story.json") as beside:
-            text = json.dumps(story, indent=1, ensure_ascii=False)
-            beside.write_text(text + "\n", encoding="utf-8")
-        with writing(self.out / "README.md") as beside:
-            beside.write_text(_page(self.sentences, self.pictures), encoding="utf-8")
+        write_page(self.out, story, self.sentences)
         return story
+
+    def _measuring(self, checkpoints: dict[str, Checkpoint]) -> Job[dict[str, float]]:
+        """Measure the networks alone, by turns, on the pixels that they see."""
+        return measure_speed(
+            {name: made.build() for name, made in checkpoints.items()},
+            in_channels=checkpoints[TRAINED].in_channels,
+            device=pick_device(self.config.device),
+        )
 
     def _draw(self, seen: SideBySide) -> None:
         first, second = seen.predictions.values()
@@ -309,9 +291,3 @@ def _quality(checkpoint: Checkpoint) -> str:
         f": {metrics['quality_name']} {metrics['quality']:.3f} on "
         f"{metrics['held_out']} that it has not learned from"
     )
-
-
-def _page(sentences: Sequence[str], pictures: Sequence[str]) -> str:
-    shown = "\n\n".join(f"![{name}]({name})" for name in pictures)
-    text = "\n\n".join(sentences)
-    return f"# Training and pruning on sample data\n\n{text}\n\n{shown}\n"
