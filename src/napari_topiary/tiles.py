@@ -9,12 +9,9 @@ pixel can see, and keep the image's own border where they touch it.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
+from napari_topiary.tile_boxes import Box, round_up
 from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
@@ -48,43 +46,6 @@ class InferResult:
     probability: NDArray[np.float32]
     done: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Box:
-    """A rectangle on the stride grid: `[top, bottom)` × `[left, right)`."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def area(self) -> int:
-        return (self.bottom - self.top) * (self.right - self.left)
-
-    @property
-    def side(self) -> int:
-        return max(self.bottom - self.top, self.right - self.left)
-
-    def split(self, tile: int, stride: int) -> Iterator[_Box]:
-        """Cut into boxes of about equal sides, none longer than a tile.
-
-        Equal ones, because a sliver at the edge would need as much context as a
-        whole tile.
-        """
-        for top, bottom in _pieces(self.top, self.bottom, tile, stride):
-            for left, right in _pieces(self.left, self.right, tile, stride):
-                yield _Box(top, bottom, left, right)
-
-    def grown(self, by: int, height: int, width: int) -> _Box:
-        """With context on every side, as far as there is any."""
-        return _Box(
-            max(0, self.top - by),
-            min(height, self.bottom + by),
-            max(0, self.left - by),
-            min(width, self.right + by),
-        )
 
 
 def infer(
@@ -130,37 +91,26 @@ def infer(
     place = pick_device(device)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dtype = autocast_dtype(place) if amp else None
-    stride, context = network.stride, _up(network.halo, network.stride)
-    height, width = image.shape[1:]
-    whole = _Box(0, _up(height, stride), 0, _up(width, stride))
+    stride, context = network.stride, round_up(network.halo, network.stride)
+    canvas = _Canvas(image.shape[1], image.shape[2])
+    whole = Box(0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride))
     boxes = list(whole.split(max(tile, stride), stride))
-    probability: NDArray[np.float32] | None = None
-    done = np.zeros((height, width), dtype=bool)
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     begun, finished = time.perf_counter(), 0
     while boxes:
-        box = boxes[0]
-        window = box.grown(context, whole.bottom, whole.right)
+        window = boxes[0].grown(context, whole.bottom, whole.right)
+        maps = None
         try:
             maps = _run(network, _cut(image, window), place, dtype)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+        if maps is None:  # only here has the error let go of its tensors
             boxes = _halved(boxes, stride, place)
-            notes[:] = [_halving_note(boxes[0].side)]
+            notes = (_halving_note(boxes[0].side),)
             continue
-        del boxes[0]
-        if probability is None:
-            probability = np.zeros((maps.shape[0], height, width), dtype=np.float32)
-        bottom, right = min(box.bottom, height), min(box.right, width)
-        kept = np.s_[box.top : bottom, box.left : right]
-        inside = np.s_[
-            box.top - window.top : bottom - window.top,
-            box.left - window.left : right - window.left,
-        ]
-        probability[:, *kept] = maps[:, *inside]
-        done[kept] = True
-        finished += box.area
+        canvas.put(maps, window, boxes[0])
+        finished += boxes.pop(0).area
         spent = time.perf_counter() - begun
         message = yield Progress(
             finished,
@@ -169,11 +119,40 @@ def infer(
             eta_s=spent * (whole.area - finished) / finished,
         )
         if message is Stop and boxes:
-            share = done.mean()
-            notes.append(f"Stopped early: {share:.0%} of the image was predicted.")
+            share = canvas.done.mean()
+            notes += (f"Stopped early: {share:.0%} of the image was predicted.",)
             break
-    assert probability is not None
-    return InferResult(probability, done, tuple(notes))
+    return InferResult(canvas.probability, canvas.done, notes)
+
+
+class _Canvas:
+    """Where the tiles are put together.
+
+    Parameters
+    ----------
+    height, width
+        Of the image in pixels.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.done = np.zeros((height, width), dtype=bool)
+        # How many classes there are is known when the first tile is.
+        self.probability = np.zeros((0, height, width), dtype=np.float32)
+
+    def put(self, maps: NDArray[np.float32], window: Box, box: Box) -> None:
+        """Keep the part of a window's maps `(k, y, x)` that lies in the box."""
+        if len(self.probability) == 0:
+            shape = (len(maps), self.height, self.width)
+            self.probability = np.zeros(shape, dtype=np.float32)
+        bottom, right = min(box.bottom, self.height), min(box.right, self.width)
+        kept = np.s_[box.top : bottom, box.left : right]
+        inside = np.s_[
+            box.top - window.top : bottom - window.top,
+            box.left - window.left : right - window.left,
+        ]
+        self.probability[:, *kept] = maps[:, *inside]
+        self.done[kept] = True
 
 
 def _run(
@@ -213,7 +192,7 @@ def _precision(
     return nullcontext()
 
 
-def _cut(image: NDArray[np.float32], box: _Box) -> NDArray[np.float32]:
+def _cut(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
     """`(c, y, x)` of a box, which may reach beyond the image's lower right corner."""
     height, width = image.shape[1:]
     inside = image[:, box.top : box.bottom, box.left : box.right]
@@ -223,9 +202,9 @@ def _cut(image: NDArray[np.float32], box: _Box) -> NDArray[np.float32]:
     return np.ascontiguousarray(inside, dtype=np.float32)
 
 
-def _halved(boxes: list[_Box], stride: int, device: torch.device) -> list[_Box]:
+def _halved(boxes: list[Box], stride: int, device: torch.device) -> list[Box]:
     """Cut what is left to do into smaller tiles."""
-    half = _up(boxes[0].side // 2, stride)
+    half = round_up(boxes[0].side // 2, stride)
     if half < SMALLEST_TILE or half >= boxes[0].side:
         raise TopiaryError(
             f"The memory of {device} is not enough even for a tile of "
@@ -240,17 +219,3 @@ def _halved(boxes: list[_Box], stride: int, device: torch.device) -> list[_Box]:
 
 def _halving_note(side: int) -> str:
     return f"The device ran out of memory: smaller tiles of {side} pixels were used."
-
-
-def _pieces(start: int, end: int, tile: int, stride: int) -> Iterator[tuple[int, int]]:
-    """Cut `[start, end)` on the stride grid into the fewest pieces <= tile."""
-    cells = (end - start) // stride
-    most = max(1, tile // stride)
-    count = math.ceil(cells / most)
-    edges = [start + stride * (cells * i // count) for i in range(count + 1)]
-    yield from pairwise(edges)
-
-
-def _up(size: int, stride: int) -> int:
-    """Round up to the stride grid."""
-    return -(-size // stride) * stride
