@@ -32,6 +32,7 @@ FLOORS = (
     (
         "checkpoint",
         "tiles",
+        "tile_boxes",
         "instances",
         "metrics",
         "reading",
