@@ -20,6 +20,7 @@ from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task
 
 CURVE_POINTS = 400
+NOISE = 0.003
 
 
 @dataclass
@@ -51,15 +52,18 @@ class Record:
     qualities: list[tuple[float, float]] = field(default_factory=list)
     _state: dict[str, torch.Tensor] | None = None
     _shape: Shape = field(default_factory=Shape)
+    _highest: float = 0.0
 
     def consider(self, quality: Quality, network: Network, shape: Shape) -> bool:
         """Keep the weights if they are the best so far; say whether they are.
 
-        With nothing held out the newest weights count as the best.
+        A small hold-out cannot tell qualities closer than `NOISE` apart, and of two
+        equally good networks the later one, at the lower learning rate, is the better
+        on other images. With nothing held out the newest weights count as the best.
         """
         self.qualities.append((self.seconds, quality.value))
-        better = self.best is None or _key(quality) >= _key(self.best)
-        if better or quality.name == "none":
+        self._highest = max(self._highest, quality.value)
+        if quality.value >= self._highest - NOISE or quality.name == "none":
             self.best = quality
             self.keep(network, shape)
             return True
@@ -75,7 +79,7 @@ class Record:
 
     def forget(self) -> None:
         """Drop the best: the network has changed its form since."""
-        self.best, self._state = None, None
+        self.best, self._state, self._highest = None, None, 0.0
 
     @property
     def has_weights(self) -> bool:
@@ -144,11 +148,6 @@ class Record:
                 "python": platform.python_version(),
             },
         }
-
-
-def _key(quality: Quality) -> tuple[float, float]:
-    """Better F1 or Dice first; between equals the lower loss."""
-    return (round(quality.value, 4), -quality.loss)
 
 
 def _version() -> str:
