@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_result_and_progress_arrive_in_the_main_thread(runner, until):
     until(lambda: not runner.running)
     assert len(results) == 1 and results[0] > 5
     assert threads == {threading.main_thread()}
-    assert all(a.done <= b.done for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.done <= b.done for a, b in pairwise(seen))
 
 
 def test_stop_is_sent_and_what_the_job_keeps_is_delivered(runner, until):

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_topiary._napari import look
 from napari_topiary._napari.job import in_background
+from napari_topiary._napari.listening import Listening
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import duration
@@ -49,8 +50,9 @@ class Header(QWidget):
         layout.addWidget(self.name)
         layout.addWidget(self.saved, 1)
         layout.addWidget(self.device)
-        session.saved.connect(self.refresh)
-        session.images_changed.connect(self.refresh)
+        self._listening = Listening(self)
+        self._listening.to(session.saved, self.refresh)
+        self._listening.to(session.images_changed, self.refresh)
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.refresh)
         self._clock.start(1000)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari import look
+from napari_topiary._napari.listening import Listening
 from napari_topiary._napari.state import state_of
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class Page(QWidget):
         outer.addWidget(self.empty_label)
         outer.addLayout(self.body, 1)
         outer.addWidget(self.message)
-        self._listening: list[Callable[[], None]] = []
-        # Not a bound method: it has to work when this widget is already gone.
-        self.destroyed.connect(_Silencer(self._listening))
+        self._listening = Listening(self)
         if runner is None:
             from napari_topiary._napari.status import StatusLine
 
@@ -97,15 +96,7 @@ class Page(QWidget):
         callback
             A method of this page.
         """
-        signal.connect(callback)
-
-        def end() -> None:
-            try:
-                signal.disconnect(callback)
-            except (ValueError, KeyError, RuntimeError, TypeError):
-                return  # it went with its owner
-
-        self._listening.append(end)
+        self._listening.to(signal, callback)
 
     def say(self, sentence: str, *, problem: bool = False) -> None:
         """Show one sentence at the foot of the page; empty hides it.
@@ -143,18 +134,6 @@ class Page(QWidget):
         layout, frame = look.section(title, hint=hint)
         self.body.addWidget(frame)
         return layout
-
-
-class _Silencer:
-    """Ends all listening of a page that is being destroyed."""
-
-    def __init__(self, endings: list[Callable[[], None]]) -> None:
-        self._endings = endings
-
-    def __call__(self, *_: object) -> None:
-        for end in self._endings:
-            end()
-        self._endings.clear()
 
 
 def button(

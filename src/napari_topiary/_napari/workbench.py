@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari import look
 from napari_topiary._napari.drawing import drawing_of
 from napari_topiary._napari.header import Header
+from napari_topiary._napari.listening import Listening
 from napari_topiary._napari.page import Page
 from napari_topiary._napari.state import runner_of, session_of, state_of
 from napari_topiary._napari.status import StatusLine
@@ -164,13 +165,14 @@ class Workbench(QWidget):
         self.show_page("Data").projects.open_sample(name)
 
     def _follow_session(self) -> None:
+        self._listening = Listening(self)
         session = self.session
         for signal in (
             session.images_changed,
             session.annotations_changed,
             session.checkpoints_changed,
         ):
-            signal.connect(self._mark_next)
+            self._listening.to(signal, self._mark_next)
 
     def _mark_next(self, *_: object) -> None:
         wanted = next_page(self.session, self.current)
@@ -199,11 +201,9 @@ class Workbench(QWidget):
         that follows is final. A close from code is final at once.
         """
         final = (QEvent.Type.Hide, QEvent.Type.Close)
-        if (
-            watched is self._window
-            and event.type() in final
-            and not event.spontaneous()
-        ):
+        # Qt may still call when Python has already taken this object apart.
+        window = self.__dict__.get("_window")
+        if watched is window and event.type() in final and not event.spontaneous():
             self.close_down()
         return False
 

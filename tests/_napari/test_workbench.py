@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qtpy")
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_topiary import Progress, Stop
+from napari_topiary._napari.state import runner_of, session_of, unwrap
+from napari_topiary._napari.workbench import PAGES, Workbench, next_page
+from napari_topiary.session import ImageEntry, Session
+
+
+@pytest.fixture
+def open_workbench(make_napari_viewer_proxy, qtbot) -> Callable[..., Any]:
+    """Open a viewer with the workbench docked in it."""
+
+    def make(session=None, *, show=False):
+        viewer = make_napari_viewer_proxy(show=show)
+        workbench = Workbench(viewer, session)
+        viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
+        if show:
+            qtbot.waitUntil(workbench.isVisible, timeout=5000)
+        return viewer, workbench
+
+    return make
+
+
+def counting():
+    """Counts until it is stopped."""
+    number = 0
+    while True:
+        if (yield Progress(number, 1000, "Counting", 30.0)) is Stop:
+            return number
+        number += 1
+        time.sleep(0.002)
+
+
+def test_it_opens_on_the_data_page_and_says_what_to_do(open_workbench):
+    _, workbench = open_workbench(show=True)
+    assert workbench.current == "Data"
+    page = workbench.page("Data")
+    assert page.empty_label.isVisible() and "sample" in page.empty_label.text()
+    assert page.sample_button.property("emphasized")
+
+
+@pytest.mark.parametrize("title", PAGES)
+def test_every_page_opens_with_and_without_images(open_workbench, session, title):
+    _, empty = open_workbench(show=True)
+    assert empty.show_page(title).title == title
+    assert empty.current == title
+    assert empty.minimumSizeHint().width() <= 420
+    viewer, full = open_workbench(session)
+    full.page("Data").open_image("grid 0")
+    assert full.show_page(title).viewer is viewer
+
+
+def test_pages_of_the_manifest_stand_alone_and_share_the_session(viewer):
+    from napari_topiary._napari.annotate import AnnotatePage
+    from napari_topiary._napari.data import DataPage
+
+    data, annotate = DataPage(viewer), AnnotatePage(viewer)
+    viewer.window.add_dock_widget(data, name="Data")
+    viewer.window.add_dock_widget(annotate, name="Annotate")
+    assert data.session is annotate.session is session_of(viewer)
+    assert data.runner is annotate.runner is runner_of(viewer)
+
+
+def test_the_next_useful_page_is_highlighted(open_workbench, session):
+    _, workbench = open_workbench()
+
+    def highlighted():
+        return [t for t, tab in workbench.tabs.items() if tab.property("emphasized")]
+
+    assert highlighted() == []  # Data is wanted, and in front
+    entry = session.images["grid 0"]
+    workbench.session.set_task(session.task)
+    workbench.session.add_image(ImageEntry("one", entry.image, 2.0))
+    assert highlighted() == ["Annotate"]
+    workbench.session.set_annotations("one", session.annotations["grid 0"])
+    assert highlighted() == ["Train"]
+    assert next_page(Session(), "Train") == "Data"
+
+
+def test_the_header_says_what_is_open_and_when_it_was_saved(
+    open_workbench, session, tmp_path, until
+):
+    _, workbench = open_workbench(session)
+    header = workbench.header
+    assert header.name.text() == "New project"
+    workbench.page("Data").projects.save_to(tmp_path / "viruses")
+    until(lambda: header.saved.text().startswith("saved"))
+    assert header.name.text() == "viruses"
+    assert (tmp_path / "viruses" / "dataset.json").exists()
+    session.saved_at -= 50
+    header.refresh()
+    assert header.saved.text() == "saved 50 s ago"
+
+
+def test_the_device_chip_is_filled_in_after_the_start(open_workbench, until):
+    _, workbench = open_workbench(show=True)
+    until(lambda: "core" in workbench.header.device.text().lower(), 60)
+
+
+def test_what_is_drawn_is_saved_without_being_asked(open_workbench, session, until):
+    _, workbench = open_workbench(session)
+    session.set_annotations("grid 1", session.annotations["grid 0"])
+    assert session.changed
+    workbench.header.save_now()
+    until(lambda: session.saved_at is not None)
+    assert not session.changed
+
+
+def test_the_status_line_shows_progress_and_stops(open_workbench, until):
+    _, workbench = open_workbench(show=True)
+    status, results = workbench.status, []
+    assert not status.stop_button.isVisible() and status.text.text() == "Ready"
+    workbench.runner.start(counting, title="Training", on_result=results.append)
+    until(lambda: "30 s left" in status.text.text())
+    assert status.stop_button.isVisible() and status.bar.value() >= 0
+    status.stop_button.click()
+    assert not status.stop_button.isEnabled()
+    until(lambda: bool(results))
+    assert not status.stop_button.isVisible() and status.text.text() == "Ready"
+
+
+def test_closing_the_window_in_mid_job_keeps_what_the_job_has(open_workbench, until):
+    viewer, workbench = open_workbench(show=True)
+    runner, results = workbench.runner, []
+    runner.start(counting, title="Training", on_result=results.append)
+    until(lambda: runner.running)
+    began = time.monotonic()
+    viewer.close()
+    assert time.monotonic() - began < 6
+    assert len(results) == 1 and not runner.running
+
+
+def test_closing_a_hidden_window_stops_the_job_too(open_workbench, until):
+    viewer, workbench = open_workbench()
+    runner = workbench.runner
+    runner.start(counting, title="Training")
+    until(lambda: runner.running)
+    viewer.close()
+    until(lambda: not runner.running, 8)
+
+
+def test_taking_the_dock_away_stops_the_job(open_workbench, until):
+    viewer, workbench = open_workbench(show=True)
+    runner = workbench.runner
+    runner.start(counting, title="Training")
+    until(lambda: runner.running)
+    viewer.window.remove_dock_widget(workbench)
+    workbench.deleteLater()
+    del workbench
+    until(lambda: not runner.running, 8)
+
+
+def test_a_reopened_dock_finds_the_project_again(open_workbench, session, qtbot):
+    viewer, workbench = open_workbench(session)
+    workbench.page("Data").open_image("grid 0")
+    viewer.window.remove_dock_widget(workbench)
+    workbench.deleteLater()
+    qtbot.wait(50)
+    again = Workbench(viewer)
+    viewer.window.add_dock_widget(again, name="Topiary")
+    assert again.session is session
+    session.set_annotations("grid 1", ())
+    session.task_changed.emit()  # nothing of the old dock answers
+    session.images_changed.emit()
+
+
+def test_two_viewers_have_projects_of_their_own(open_workbench, session):
+    one, first = open_workbench(session)
+    other, second = open_workbench()
+    assert first.session is session and second.session is not session
+    first.page("Data").open_image("grid 0")
+    assert len(one.layers) == 2 and len(other.layers) == 0
+    assert second.page("Data").gallery.count() == 0
+
+
+def test_the_colours_follow_the_theme(open_workbench):
+    viewer, workbench = open_workbench()
+    unwrap(viewer).theme = "dark"
+    dark = workbench.styleSheet()
+    unwrap(viewer).theme = "light"
+    assert workbench.styleSheet() != dark
+
+
+def test_every_control_says_what_it_does(open_workbench, session):
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
+
+    _, workbench = open_workbench(session, show=True)
+    for title in ("Data", "Annotate"):
+        page = workbench.show_page(title)
+        for kind in (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit):
+            for control in page.findChildren(kind):
+                inner = isinstance(control.parent(), QAbstractSpinBox)
+                if not inner and control.objectName() != "qt_toolbar_ext_button":
+                    assert control.toolTip(), (title, control, control.objectName())
+
+
+def test_the_window_stays_alive_while_something_heavy_runs(
+    open_workbench, qtbot, until
+):
+    """A busy worker that also reports a lot never stops the window for long."""
+    _, workbench = open_workbench(show=True)
+    qtbot.wait(1500)  # the start itself, and the look for a device
+
+    def heavy():
+        matrix = np.random.default_rng(0).random((300, 300))
+        for number in range(10_000):
+            matrix = matrix @ matrix
+            matrix /= matrix.max()
+            if (yield Progress(number, 10_000, "Heavy", report=number)) is Stop:
+                return None
+
+    gaps, last = [], [time.perf_counter()]
+
+    def beat():
+        now = time.perf_counter()
+        gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer()
+    timer.timeout.connect(beat)
+    workbench.runner.start(heavy, title="Heavy", on_progress=lambda p: None)
+    until(lambda: workbench.runner.running)
+    last[0] = time.perf_counter()
+    timer.start(5)
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends:
+        QApplication.processEvents()
+        time.sleep(0.001)
+    timer.stop()
+    workbench.runner.stop()
+    until(lambda: not workbench.runner.running)
+    assert len(gaps) > 50
+    assert np.percentile(gaps, 95) < 0.05
