@@ -111,7 +111,7 @@ def draw_virions(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def virions() -> Callable[..., Micrograph]:
     """`virions(seed, size=96, count=8, ...)` draws a micrograph with known truth."""
     return draw_virions

@@ -74,11 +74,9 @@ def judged_samples(
     runner
         Tells the user what was taken instead.
     """
+    asked = split
     if split is None:
         split = next((part for part in JUDGED if dataset.parts.get(part)), "all")
-        if split != JUDGED[0]:
-            taken = "all its images count" if split == "all" else f"{split!r} is used"
-            runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
     elif split != "all" and not dataset.parts.get(split):
         parts = [part for part, names in dataset.parts.items() if names]
         raise TopiaryError(
@@ -91,6 +89,9 @@ def judged_samples(
             f"No image in the part {split!r} of {dataset.name} is annotated, so there "
             "is nothing to judge by: annotate one, or give another --split."
         )
+    if asked is None and split != JUDGED[0]:
+        taken = "all its images count" if split == "all" else f"{split!r} is used"
+        runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
     return split, samples
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_folder_target
+from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 
 SAMPLE = "apoferritin"
@@ -38,8 +39,6 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Tell the story."""
     if not options.headless:
-        from napari_topiary.cli.main import open_window
-
         raise SystemExit(open_window(SAMPLE))
     if not options.minutes > 0:
         raise TopiaryError(

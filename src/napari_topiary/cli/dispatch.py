@@ -10,7 +10,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from napari_topiary.cli import compare, demo, evaluate, info, predict, prune, train
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.cli.parsing import Parser, check_file_target, common_options
+from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 
@@ -68,14 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(bar, f"{where}{error.strerror or error}.", REFUSED)
-
-
-def open_window(sample: str | None) -> int:
-    """Open napari with the workbench; the one thing here that needs a screen."""
-    # By name, because arrows only point down: no verb is built on the window.
-    window = import_module("napari_topiary._napari.launch")
-    status: int = window.launch(sample)
-    return status
 
 
 def _run(arguments: Sequence[str], runner: Runner) -> int:
