@@ -11,8 +11,10 @@ from skimage.segmentation import watershed
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""
 NECK = 0.7
-"""Two cores are two objects when the neck between them is narrower than this share of
-the narrower core."""
+"""Two cores are two objects when the neck between them is narrower (times its
+probability) than this share of the narrower core."""
+SMALLEST_TO_CUT = 16
+"""Smaller areas are one object, in pixels."""
 EIGHT = np.ones((3, 3), dtype=int)
 
 
@@ -33,34 +35,49 @@ def label_objects(
     Returns
     -------
     ndarray
-        `(y, x)`: 0 = background, 1..n in scan order, holes filled.
+        `(y, x)`: 0 = background, 1..n, holes filled.
     """
     probability = np.asarray(probability, dtype=np.float32)
     mask = ndi.binary_fill_holes(probability >= threshold)
-    areas, _ = ndi.label(mask)
-    labels = np.zeros(mask.shape, dtype=np.int32)
-    found = 0
-    for number, box in enumerate(ndi.find_objects(areas), start=1):
-        own = areas[box] == number
-        if own.sum() < max(1, min_size):
+    sure = np.maximum(probability, threshold)
+    labels, count = ndi.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if sizes[number] < SMALLEST_TO_CUT:
             continue
-        parts, n_parts = _split(own)
-        for part in range(1, n_parts + 1):
-            inside = parts == part
-            if inside.sum() >= max(1, min_size):
-                found += 1
-                labels[box][inside] = found
-    return labels
+        own = labels[box] == number
+        parts, n_parts = _split(own, sure[box])
+        for part in range(2, n_parts + 1):
+            count += 1
+            labels[box][parts == part] = count
+    return _numbered(labels, np.bincount(labels.ravel()) >= max(1, min_size))
 
 
-def _split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.integer], int]:
-    """Cut one connected area `(y, x)` at its necks."""
+def _numbered(
+    labels: NDArray[np.integer], keep: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Number the kept objects 1..n; the others become background."""
+    keep[0] = False
+    numbers = np.where(keep, keep.cumsum(), 0).astype(np.int32)
+    numbered: NDArray[np.int32] = numbers[labels]
+    return numbered
+
+
+def _split(
+    mask: NDArray[np.bool_], probability: NDArray[np.float32]
+) -> tuple[NDArray[np.integer], int]:
+    """Cut one connected area `(y, x)` at its necks.
+
+    A neck is where the area is narrow, or the network doubtful: it has learned to see
+    a thin line of background between objects that touch.
+    """
     padded = np.pad(mask, 1)
-    depth = ndi.distance_transform_edt(padded)
+    depth = ndi.distance_transform_edt(padded) * np.pad(probability, 1)
     # In the logarithm a neck's share of the depth is a height, so the usual filling of
     # hollows by a fixed height compares shares: the rule is the same at every size.
     hill = np.log(np.maximum(ndi.gaussian_filter(depth, SMOOTHING), 1e-3))
-    if ndi.label(local_maxima(hill) & padded)[1] < 2:
+    tops = (hill == ndi.maximum_filter(hill, size=3)) & padded
+    if ndi.label(tops, structure=EIGHT)[1] < 2:
         return mask.astype(np.int32), 1
     flooded = reconstruction(hill + np.log(NECK), hill)
     markers, count = ndi.label(local_maxima(flooded) & padded, structure=EIGHT)
