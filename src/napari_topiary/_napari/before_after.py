@@ -31,7 +31,7 @@ class Row:
 
 
 class BeforeAfter(QFrame):
-    """Title, before, arrow, after and the change, row by row.
+    """Title, before, after and the change, row by row.
 
     Parameters
     ----------
@@ -43,30 +43,30 @@ class BeforeAfter(QFrame):
         super().__init__()
         self.setProperty("role", "card")
         grid = QGridLayout(self)
-        grid.setContentsMargins(10, 6, 10, 6)
+        grid.setContentsMargins(8, 6, 8, 6)
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(0, 1)
         self._cells: dict[str, tuple[QLabel, QLabel, QLabel]] = {}
-        self.headings = tuple(
-            _cell(text, role="hint") for text in ("before", "after", "change")
-        )
-        for column, heading in zip((1, 3, 4), self.headings, strict=True):
-            grid.addWidget(heading, 0, column)
+        self._titles: dict[str, QLabel] = {}
+        for column, text in enumerate(("before", "after"), start=1):
+            grid.addWidget(_cell(text, role="hint"), 0, column)
         for line, row in enumerate(rows, start=1):
             title = QLabel(row.title)
-            title.setToolTip(row.tip)
             cells = _cell(words.NONE), _cell(words.NONE), _cell("", role="hint")
-            arrow = _cell("→", role="hint")
-            grid.addWidget(title, line, 0)
-            for column, cell in zip((1, 2, 3, 4), (cells[0], arrow, *cells[1:]), strict=True):
+            for column, cell in enumerate((title, *cells)):
                 cell.setToolTip(row.tip)
                 grid.addWidget(cell, line, column)
-            self._cells[row.key] = cells
+            self._cells[row.key], self._titles[row.key] = cells, title
 
     def set_row(
-        self, key: str, *, before: str | None = None, after: str | None = None,
-        change: str | None = None, role: str = "hint",
+        self,
+        key: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        change: str | None = None,
+        role: str = "hint",
     ) -> None:
         """Fill in one row; what is None stays.
 
@@ -85,6 +85,31 @@ class BeforeAfter(QFrame):
         if change is not None:
             look.set_role(self._cells[key][2], role)
 
+    def set_title(self, key: str, title: str) -> None:
+        """Rename a row.
+
+        Parameters
+        ----------
+        key
+            Of the row.
+        title
+            What is compared.
+        """
+        self._titles[key].setText(title)
+
+    def show_row(self, key: str, visible: bool) -> None:
+        """Show or hide a row.
+
+        Parameters
+        ----------
+        key
+            Of the row.
+        visible
+            Whether it is shown.
+        """
+        for cell in (self._titles[key], *self._cells[key]):
+            cell.setVisible(visible)
+
     def fade(self, key: str, *, on: bool = True) -> None:
         """Mark what a row says as not up to date (it is being measured).
 
@@ -95,8 +120,7 @@ class BeforeAfter(QFrame):
         on
             Whether it is marked.
         """
-        for cell in self._cells[key][1:]:
-            look.set_role(cell, "hint" if on else "info")
+        look.set_role(self._cells[key][1], "hint" if on else "info")
 
     def text(self, key: str) -> tuple[str, str, str]:
         """What a row says: before, after, change.

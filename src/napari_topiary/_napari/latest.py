@@ -110,3 +110,21 @@ class Latest(QObject):
             on_error=if_current(request.on_error),
             on_progress=if_current(request.on_progress),
         )
+
+
+def at_end_of(widget: QObject, *closings: Callable[[], object]) -> None:
+    """Call these when a widget is destroyed; they must not need it any more.
+
+    Parameters
+    ----------
+    widget
+        Whose end is waited for.
+    *closings
+        For instance `lane.close`.
+    """
+
+    def close_all(*_: object) -> None:
+        for close in closings:
+            close()
+
+    widget.destroyed.connect(close_all)

@@ -44,12 +44,12 @@ class LayerBars(SmallPlot):
         Of the widget in pixels.
     """
 
-    def __init__(self, height: int = 120) -> None:
+    def __init__(self, height: int = 126) -> None:
         super().__init__(height)
         self.unit = "maps"
         self.bars: tuple[Bar, ...] = ()
         item = self.getPlotItem()
-        item.setYRange(0, 100, padding=0.02)
+        item.setYRange(0, 108, padding=0)
         item.getAxis("left").setTicks([[(0, "0 %"), (50, "50 %"), (100, "100 %")]])
         item.getAxis("bottom").setTicks([[]])
         item.setLabel("bottom", "layers, from the image in to the answer out")

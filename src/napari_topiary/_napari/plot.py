@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_topiary._napari import look
@@ -15,9 +16,12 @@ from napari_topiary._napari import look
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_topiary.training import TrainReport
+
 MOST_POINTS = 1500
 """A curve with more points is thinned out: drawing it must stay instant."""
-TALLEST_START = 1.05
+REDRAW_MS = 200
+HEADROOM = 1.05
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,10 @@ class CurvePlot(SmallPlot):
         self._best.hide()
         self._right.addItem(self._best)
         self.quality_name = "quality"
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(REDRAW_MS)
+        self._soon.timeout.connect(self.redraw)
         self.reset()
         self.restyle(self.colours)
 
@@ -153,7 +161,22 @@ class CurvePlot(SmallPlot):
             "F1", "Dice".
         """
         self.quality_name = name
-        self.getPlotItem().setLabel("right", f"{name} on the held-back areas")
+        self.getPlotItem().setLabel("right", name, color=self.colours.second)
+
+    def follow(self, report: TrainReport) -> None:
+        """Take in the state of a running training; drawn a little later.
+
+        Parameters
+        ----------
+        report
+            Its latest.
+        """
+        self.add_loss(report.seconds, report.loss)
+        if report.quality is not None and report.quality.name != "none":
+            self.set_quality_name(report.quality.name)
+            self.add_quality(report.seconds, report.quality.value)
+        if not self._soon.isActive():
+            self._soon.start()
 
     def add_loss(self, seconds: float, loss: float) -> None:
         """Append to the loss; call `redraw` afterwards.
@@ -184,17 +207,17 @@ class CurvePlot(SmallPlot):
     def redraw(self) -> None:
         """Show what was added."""
         if self.losses:
-            seconds, values = zip(*self.losses, strict=True)
+            seconds, values = np.array(self.losses).T
             self._loss.setData(seconds, values)
             # A high first loss must not flatten all that follows.
             settled = values[len(values) // 20 :]
-            top = max(max(settled) * TALLEST_START, 1e-3)
+            top = max(float(settled.max()) * HEADROOM, 1e-3)
             self.getPlotItem().setYRange(0, top, padding=0)
             self.getPlotItem().setXRange(0, max(1.0, seconds[-1]), padding=0.02)
         if self.qualities:
-            seconds, values = zip(*self.qualities, strict=True)
+            seconds, values = np.array(self.qualities).T
             self._quality.setData(seconds, values)
-            self._best.setValue(max(values))
+            self._best.setValue(values.max())
             self._best.show()
 
     def restyle(self, colours: PlotColours) -> None:
@@ -204,16 +227,12 @@ class CurvePlot(SmallPlot):
             return
         item = self.getPlotItem()
         item.setLabel("left", "loss", color=colours.first)
-        item.setLabel(
-            "right", f"{self.quality_name} on the held-back areas", color=colours.second
-        )
+        item.setLabel("right", self.quality_name, color=colours.second)
         self._loss.setPen(pg.mkPen(colours.first, width=2))
         self._quality.setPen(pg.mkPen(colours.second, width=2))
         self._quality.setSymbolBrush(colours.second)
         self._quality.setSymbolPen(None)
-        self._best.setPen(
-            pg.mkPen(colours.second, width=1, style=Qt.PenStyle.DotLine)
-        )
+        self._best.setPen(pg.mkPen(colours.second, width=1, style=Qt.PenStyle.DotLine))
 
     def _follow_size(self) -> None:
         self._right.setGeometry(self.getPlotItem().vb.sceneBoundingRect())

@@ -92,6 +92,7 @@ class TradeOffPlot(SmallPlot):
         """
         self.versions = tuple(v for v in versions if v.quality is not None)
         self.quality_name, self._active = quality_name, active
+        self.getPlotItem().setLabel("left", quality_name, color=self.colours.text)
         self._draw()
 
     def _draw(self) -> None:
@@ -144,12 +145,17 @@ class TradeOffPlot(SmallPlot):
             self.chosen.emit(str(points[0].data()))
 
 
+def _round(weights: int) -> str:
+    """A round number without decimals: 20 k, 1 M."""
+    return words.count(weights).replace(".00", "").replace(".0", "")
+
+
 def _decades(low: float, high: float) -> list[tuple[float, str]]:
     """Ticks at round numbers of weights between two logarithms, at most about five."""
     steps = (1, 2, 5) if high - low < 1.5 else (1,)
     return [
-        (place, words.count(step * 10.0**power))
-        for power in range(math.floor(low), math.ceil(high) + 1)
+        (place, _round(step * 10**power))
+        for power in range(max(0, math.floor(low)), math.ceil(high) + 1)
         for step in steps
         if low <= (place := math.log10(step * 10.0**power)) <= high
     ]

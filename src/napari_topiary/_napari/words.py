@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NONE = "–"
 """Stands where nothing is known yet."""
+THIN = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit, which must not be torn apart."""
 
 
 def count(number: float) -> str:
@@ -16,7 +18,7 @@ def count(number: float) -> str:
     """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
-            return f"{_three(number / size)} {unit}"
+            return f"{_three(number / size)}{THIN}{unit}"
     return f"{number:.0f}"
 
 
@@ -29,10 +31,10 @@ def file_size(number: float) -> str:
         Bytes.
     """
     if number < 1e5:
-        return f"{number / 1e3:.1f} kB"
+        return f"{number / 1e3:.1f}{THIN}kB"
     if number < 1e9:
-        return f"{_three(number / 1e6)} MB"
-    return f"{_three(number / 1e9)} GB"
+        return f"{_three(number / 1e6)}{THIN}MB"
+    return f"{_three(number / 1e9)}{THIN}GB"
 
 
 def milliseconds(number: float) -> str:
@@ -44,8 +46,8 @@ def milliseconds(number: float) -> str:
         Milliseconds.
     """
     if number >= 1000:
-        return f"{_three(number / 1e3)} s"
-    return f"{number:.0f} ms" if number >= 9.95 else f"{number:.1f} ms"
+        return f"{_three(number / 1e3)}{THIN}s"
+    return f"{number:.0f}{THIN}ms" if number >= 9.95 else f"{number:.1f}{THIN}ms"
 
 
 def percent(share: float) -> str:
@@ -58,7 +60,7 @@ def percent(share: float) -> str:
     """
     value = 100 * share
     plain = abs(value - round(value)) < 0.05 or 20 <= value < 90
-    return f"{value:.0f} %" if plain else f"{value:.1f} %"
+    return f"{value:.0f}{THIN}%" if plain else f"{value:.1f}{THIN}%"
 
 
 def ratio(number: float) -> str:

@@ -66,7 +66,7 @@ class Workbench(QWidget):
         self.viewer, self.session, self.runner = viewer, state.session, state.runner
         self.pages: dict[str, Page] = {}
         self._window: QWidget | None = None
-        self.setMinimumWidth(360)
+        self.setMinimumWidth(392)
         self.header = Header(viewer, self.session)
         self.tabs: dict[str, QPushButton] = {}
         self.stack = QStackedWidget()

@@ -1,0 +1,398 @@
+"""The Prune page: drag, see what the smaller network still finds, fine-tune, keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QSizePolicy, QTabWidget
+
+from napari_topiary._napari import tuning_row, words
+from napari_topiary._napari.compression_slider import CompressionSlider
+from napari_topiary._napari.latest import Latest, at_end_of
+from napari_topiary._napari.layer_bars import Bar, LayerBars
+from napari_topiary._napari.live_preview import LivePreview
+from napari_topiary._napari.live_pruning import LivePruning
+from napari_topiary._napari.page import Page, button, row
+from napari_topiary._napari.plot import CurvePlot, plot_colours
+from napari_topiary._napari.prune_card import PruneCard
+from napari_topiary._napari.prune_form import PruneForm
+from napari_topiary._napari.pruning_jobs import Ready, fine_tuning, keeping
+from napari_topiary._napari.pruning_view import Look
+from napari_topiary._napari.readiness import Lesson
+from napari_topiary._napari.resting import PositionQuality, Speeds
+from napari_topiary._napari.tuning_row import TuningRow
+from napari_topiary._napari.versions import Versions
+from napari_topiary.errors import TopiaryError
+from napari_topiary.prediction import working_factor_for
+from napari_topiary.training import TrainReport
+from napari_topiary.types import Progress
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary._napari.job import JobRunner
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.session import Session
+
+EMPTY = (
+    "<b>Train a network first.</b> Then this page cuts it back to what it needs, while "
+    "you watch what it still finds."
+)
+
+
+class PrunePage(Page):
+    """A slider that prunes while the image shows what is still found."""
+
+    title = "Prune"
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        runner: JobRunner | None = None,
+    ) -> None:
+        super().__init__(viewer, session, runner)
+        self.tuning = False
+        self._own_change = False
+        self._named = False
+        self.live = LivePruning(self.viewer, self.session, self.runner)
+        self._keeping = Latest()
+        self._make_widgets()
+        self._place_widgets()
+        self._connect()
+        self.restyle()
+        self.live.renew_hold_out()
+        self._on_checkpoints()
+
+    # -- widgets ------------------------------------------------------------------
+
+    def _make_widgets(self) -> None:
+        self.form = PruneForm()
+        self.slider = CompressionSlider()
+        self.show_switch = QCheckBox("Show what it finds")
+        self.show_switch.setChecked(True)
+        self.show_switch.setToolTip(
+            "The pruned network is tried on the part of the image that you see, at "
+            "most\n512 × 512 pixels of the size that the network reads."
+        )
+        self.card = PruneCard()
+        self.bars = LayerBars()
+        self.versions = Versions()
+        self.curves = CurvePlot(120)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.bars, "Layers")
+        self.tabs.addTab(self.versions, "Kept versions")
+        self.tabs.addTab(self.curves, "Fine-tuning")
+        self.tabs.setTabToolTip(0, "What each layer keeps.")
+        self.tabs.setTabToolTip(1, "Quality against size of everything that was kept.")
+        self.tabs.setTabToolTip(2, "How the pruned network learns.")
+        self.tune = TuningRow()
+        self.keep_button = button(
+            "Keep as",
+            "Keep the pruned network as a version of its own; the original stays.",
+            self.keep,
+        )
+        self.name_field = QLineEdit()
+        self.name_field.setToolTip("Name of the version that is kept.")
+        self.back_button = button(
+            "Back to the original",
+            "Show the network as it was before pruning.",
+            self.go_back,
+        )
+
+    def _place_widgets(self) -> None:
+        self.body.addWidget(self.form)
+        self.body.addWidget(self.slider)
+        self.body.addLayout(row(self.show_switch, 1, self.back_button))
+        self.body.addWidget(self.card)
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.body.addWidget(self.tune)
+        self.body.addLayout(row(self.keep_button, self.name_field))
+        self.body.addWidget(self.tabs)
+        self.body.addStretch(1)
+
+    def _connect(self) -> None:
+        session, live = self.session, self.live
+        self.form.changed.connect(self.replan)
+        self.slider.changed.connect(self._on_slider)
+        self.show_switch.toggled.connect(live.set_shown)
+        self.tune.pressed.connect(self.on_tune)
+        self.name_field.textEdited.connect(self._on_name)
+        self.versions.chosen.connect(self.open_version)
+        self.versions.preferred.connect(self._on_preferred)
+        live.planned.connect(self._on_planned)
+        live.looked.connect(self._on_looked)
+        live.found.connect(self._on_found)
+        live.problem.connect(self.refuse)
+        self._preview = LivePreview(self.viewer, session, self.runner)
+        self.listen(session.checkpoints_changed, self._on_checkpoints)
+        self.listen(session.active_checkpoint_changed, self._on_active)
+        for signal in (
+            session.annotations_changed,
+            session.images_changed,
+            session.task_changed,
+        ):
+            self.listen(signal, self._on_material)
+        camera = self.viewer.camera.events
+        for event in (camera.center, camera.zoom):
+            self.listen(event, live.on_camera)
+        self.listen(self.viewer.events.theme, self.restyle)
+        self.runner.started.connect(self._refresh_buttons)
+        self.runner.finished.connect(self._refresh_buttons)
+        at_end_of(self, live.close_down, self._keeping.close)
+
+    def restyle(self, _event: object = None) -> None:
+        """Take over the colours of the theme."""
+        colours = plot_colours(self.viewer)
+        for plot in (self.bars, self.versions.plot, self.curves):
+            plot.restyle(colours)
+
+    # -- coming and going ---------------------------------------------------------
+
+    def activated(self) -> None:
+        """Draw over the image again, and open a plan if there is none."""
+        self.live.set_active(True)
+        if self.live.ready is None and self.form.name:
+            self.replan()
+
+    def hideEvent(self, event: Any) -> None:
+        """Take what was drawn away when another page comes to the front."""
+        super().hideEvent(event)
+        if not event.spontaneous():
+            self.live.set_active(False)
+
+    # -- the network to prune -----------------------------------------------------
+
+    def _on_checkpoints(self) -> None:
+        known = self.session.checkpoints
+        name = self.form.name
+        wanted = name if name in known else self.session.active_checkpoint
+        self.form.set_names(known, wanted)
+        self.show_empty("" if known else EMPTY)
+        if not known:
+            self.live.close_plan()
+        elif wanted != name and self.isVisible():
+            self.replan()
+        self._show_versions()
+        self._refresh_buttons()
+
+    def _on_active(self) -> None:
+        name = self.session.active_checkpoint
+        if not self._own_change and name is not None and name != self.form.name:
+            self.open_version(name)
+        self._show_versions()
+
+    def _on_material(self, *_: object) -> None:
+        self.live.renew_hold_out()
+
+    def open_version(self, name: str) -> None:
+        """Prune this one from now on.
+
+        Parameters
+        ----------
+        name
+            Of a checkpoint of the session.
+        """
+        self.form.set_names(self.session.checkpoints, name)
+        self.replan()
+
+    def replan(self) -> None:
+        """Rank anew: another network, kind, criterion or scope."""
+        name = self.form.name
+        if name is None or self.tuning:
+            return
+        self.say("")
+        self.live.open(self.session.checkpoints[name], self.form.config(0.75))
+        self._refresh_buttons()
+
+    def _on_planned(self, ready: Ready) -> None:
+        checkpoint = ready.plan.checkpoint
+        try:
+            factor, _ = working_factor_for(checkpoint, self._scale())
+        except TopiaryError:
+            factor = checkpoint.working_factor
+        self.card.set_network(ready.before, factor)
+        share = max(self.slider.share, ready.plan.start)
+        self.slider.set_share(share)
+        self.live.share = share
+        self._after_move()
+
+    def _scale(self) -> float | None:
+        return next((e.scale for e in self.session.images.values()), None)
+
+    # -- the slider ---------------------------------------------------------------
+
+    def _on_slider(self, share: float) -> None:
+        self.say("")
+        self.live.move(share)
+        self._after_move()
+
+    def _after_move(self) -> None:
+        self.tune.propose(self.slider.share)
+        self._propose_name()
+        self._refresh_buttons()
+
+    def _on_looked(self, look: Look) -> None:
+        self.card.show_statistics(look.statistics)
+        is_detection = self.live.ready.plan.checkpoint.task.kind == "detect"
+        self.card.show_look(look, particles=is_detection)
+        unit = "maps" if self.form.kind == "filters" else "weights"
+        bars = [Bar(one.name, one.kept, one.total) for one in look.statistics.layers]
+        self.bars.set_bars(bars, unit)
+        if look.statistics.note and look.share > 0:
+            self.say(look.statistics.note)
+
+    def _on_found(self, report: object) -> None:
+        if isinstance(report, Speeds):
+            self.card.show_speeds(report)
+        elif isinstance(report, PositionQuality):
+            self.card.show_quality(report.before, report.after)
+        self._show_versions()
+
+    def _show_versions(self) -> None:
+        self.versions.show_versions(
+            self.live.versions(),
+            self.live.findings,
+            self.session.active_checkpoint or "",
+        )
+
+    def _on_preferred(self, name: str) -> None:
+        self._activate(name)
+        self.say(f"“{name}” is used from now on, for Predict and Compare.")
+
+    def _activate(self, name: str) -> None:
+        self._own_change = True
+        try:
+            self.session.activate(name)
+        finally:
+            self._own_change = False
+
+    def go_back(self) -> None:
+        """Show the network as it was before pruning."""
+        ready = self.live.ready
+        if ready is None:
+            return
+        origin = self._origin(ready.plan.checkpoint)
+        self.slider.set_share(0.0)
+        if origin is not None and origin != self.form.name:
+            self.open_version(origin)
+        else:
+            self._on_slider(max(0.0, ready.plan.start))
+
+    def _origin(self, checkpoint: Checkpoint) -> str | None:
+        """Name of the unpruned network that a checkpoint comes from, if it is kept."""
+        for name, each in self.live.versions().items():
+            if (
+                not each.pruning
+                and each.unpruned_parameters == checkpoint.unpruned_parameters
+                and dict(each.sizes) == dict(checkpoint.sizes)
+            ):
+                return name
+        return None
+
+    # -- keeping ------------------------------------------------------------------
+
+    def _propose_name(self) -> None:
+        if self._named:
+            return
+        removed = words.percent(self.slider.share).replace(words.THIN, "")
+        self.name_field.setText(f"{self.form.name}, {self.form.kind} -{removed}")
+
+    def _on_name(self, text: str) -> None:
+        self._named = bool(text.strip())
+
+    def keep(self) -> None:
+        """Keep what the slider shows as a version of its own."""
+        ready, name = self.live.ready, self.name_field.text().strip()
+        if ready is None or not name:
+            self.refuse("Give the version a name to keep it under.")
+            return
+        share, hold_out = self.slider.share, self.live.findings.hold_out
+        name = self.session.unique_checkpoint_name(name)
+        self._keeping.ask(
+            lambda: keeping(ready.plan, share, name, hold_out),
+            title="Keeping the pruned network",
+            on_result=self._on_kept,
+            on_error=self.refuse,
+        )
+
+    def _on_kept(self, checkpoint: Checkpoint) -> None:
+        self._add(checkpoint.name, checkpoint)
+        self.say(f"Kept as “{checkpoint.name}”.")
+
+    def _add(self, name: str, checkpoint: Checkpoint) -> None:
+        self._own_change = True
+        try:
+            self.session.add_checkpoint(name, checkpoint)
+        finally:
+            self._own_change = False
+        self._named = False
+        self._propose_name()
+        self.tabs.setCurrentWidget(self.versions)
+        self.live.look()
+
+    # -- fine-tuning --------------------------------------------------------------
+
+    def on_tune(self) -> None:
+        """Start fine-tuning, or stop it and keep the best."""
+        if self.tuning:
+            self.tune.set_state(tuning_row.STOPPING, enabled=False)
+            self.runner.stop()
+            return
+        ready, share = self.live.ready, self.slider.share
+        if ready is None:
+            return
+        lesson, tuning = Lesson.of(self.session), self.tune.tuning()
+        begun = self.runner.start(
+            lambda: fine_tuning(ready.plan, share, tuning, lesson),
+            title="Fine-tuning",
+            on_progress=self._on_progress,
+            on_result=self._on_tuned,
+            on_error=self.refuse,
+        )
+        if not begun:
+            self.refuse(self.runner.busy_sentence)
+            return
+        self.runner.finished.connect(self._on_end)
+        self.tuning = True
+        self.say("")
+        self.curves.reset()
+        self.tabs.setCurrentWidget(self.curves)
+        if self.show_switch.isChecked():
+            self._preview.start()
+        self._refresh_buttons()
+
+    def _on_progress(self, progress: Progress) -> None:
+        report = progress.report
+        if not isinstance(report, TrainReport):
+            return
+        self.curves.follow(report)
+        if report.preview is not None:
+            self._preview.show(report.preview)
+
+    def _on_tuned(self, checkpoint: Checkpoint) -> None:
+        name = self.session.unique_checkpoint_name(f"{self.name_field.text()}, tuned")
+        provenance = {**checkpoint.provenance, "name": name}
+        made = checkpoint.replaced(provenance=provenance)
+        self.live.tuned = made
+        self._add(name, made)
+        self.say(f"Fine-tuned and kept as “{name}”.")
+
+    def _on_end(self) -> None:
+        self.runner.finished.disconnect(self._on_end)
+        self.tuning = False
+        self._preview.stop()
+        self.curves.redraw()
+        self._refresh_buttons()
+        self.live.look()
+
+    def _refresh_buttons(self, *_: object) -> None:
+        ready = self.live.ready is not None
+        busy = self.runner.running and not self.tuning
+        for widget in (self.form, self.slider, self.back_button, self.name_field):
+            widget.setEnabled(not self.tuning and bool(self.session.checkpoints))
+        self.keep_button.setEnabled(ready and not self.tuning)
+        if self.tuning:
+            self.tune.set_state(tuning_row.STOP, enabled=True)
+        else:
+            self.tune.set_state(tuning_row.TUNE, enabled=ready and not busy)
