@@ -1,0 +1,93 @@
+"""What the marks and colours of a comparison mean, with how many there are."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_topiary._napari import look, words
+from napari_topiary._napari.comparison_look import STATUSES, mark, ramp
+from napari_topiary.comparison import Comparison
+
+
+class ComparisonLegend(QFrame):
+    """Counts beside their marks, the agreement, and the ramp of the difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        self.counts: dict[str, QLabel] = {}
+        self._entries: dict[str, QWidget] = {}
+        marks = QHBoxLayout()
+        marks.setSpacing(10)
+        for status, one in STATUSES.items():
+            entry = self._entries[status] = _entry(status, one.tip)
+            self.counts[status] = entry.findChildren(QLabel)[1]
+            marks.addWidget(entry)
+        marks.addStretch(1)
+        self.text = look.paragraph("")
+        self.ramp = QWidget()
+        row = QHBoxLayout(self.ramp)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        picture = QLabel()
+        picture.setPixmap(ramp())
+        self._ends = [QLabel(), QLabel()]
+        for widget in (self._ends[0], picture, self._ends[1]):
+            row.addWidget(widget)
+        row.addStretch(1)
+        layout.addLayout(marks)
+        layout.addWidget(self.text)
+        layout.addWidget(self.ramp)
+
+    def show_comparison(
+        self, comparison: Comparison, *, difference: float | None
+    ) -> None:
+        """Show what is different.
+
+        Parameters
+        ----------
+        comparison
+            Of the two.
+        difference
+            The difference that has full colour; None where it is not shown.
+        """
+        counts = comparison.things.counts()
+        for status, number in comparison.lines.counts().items():
+            counts[status] += number
+        segments = comparison.task.kind == "segment"
+        for status, entry in self._entries.items():
+            self.counts[status].setText(f"{counts[status]} {status}")
+            entry.setVisible(
+                not segments and (status != "changed" or counts[status] > 0)
+            )
+        differ = words.percent(comparison.disagreement_share)
+        self.text.setText(
+            f"Agreement {words.quality(comparison.agreement)} · labels differ on "
+            f"{differ} of the pixels."
+        )
+        self.text.setToolTip(
+            "Agreement: how much of A is in B and nothing else (F1 of the particles "
+            "or objects,\nDice of areas); 1 is the same."
+        )
+        self.ramp.setVisible(difference is not None)
+        if difference is not None:
+            self._ends[0].setText(f"B less sure  −{difference:.2f}")
+            self._ends[1].setText(f"+{difference:.2f}  B surer")
+
+
+def _entry(status: str, tip: str) -> QWidget:
+    entry = QWidget()
+    entry.setToolTip(tip)
+    row = QHBoxLayout(entry)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(5)
+    picture, text = QLabel(), QLabel()
+    picture.setPixmap(mark(status))
+    text.setAlignment(Qt.AlignmentFlag.AlignVCenter)
+    row.addWidget(picture)
+    row.addWidget(text)
+    return entry
