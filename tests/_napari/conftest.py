@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +63,40 @@ class Canvas:
 
     def position(self, world: tuple[float, float]) -> QPointF:
         """Where a place in world units `(y, x)` is on the canvas."""
-        centre = np.asarray(self.viewer.camera.center)[-2:]
-        y, x = (np.asarray(world) - centre) * self.viewer.camera.zoom
+        centre = np.asarray(self.viewer.scene.camera.center)[-2:]
+        y, x = (np.asarray(world) - centre) * self.viewer.scene.camera.zoom
         middle = self.widget.rect().center()
         return QPointF(middle.x() + x, middle.y() + y)
 
     def click(self, world: tuple[float, float]) -> None:
         """Press and release the left button, as the mouse does."""
         place = self.position(world)
-        button = Qt.MouseButton.LeftButton
-        for kind, pressed in (
-            (QEvent.Type.MouseMove, Qt.MouseButton.NoButton),
-            (QEvent.Type.MouseButtonPress, button),
-            (QEvent.Type.MouseButtonRelease, Qt.MouseButton.NoButton),
-        ):
-            which = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button
-            where = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + place
-            event = QMouseEvent(
-                kind, place, where, which, pressed, Qt.KeyboardModifier.NoModifier
-            )
-            QApplication.sendEvent(self.widget, event)
-            QApplication.processEvents()
+        self._send(QEvent.Type.MouseMove, place, False)
+        self._send(QEvent.Type.MouseButtonPress, place, True)
+        self._send(QEvent.Type.MouseButtonRelease, place, False)
+
+    def drag(self, *world: tuple[float, float]) -> None:
+        """Press at the first place, move to all others, release at the last."""
+        places = [self.position(one) for one in world]
+        self._send(QEvent.Type.MouseMove, places[0], False)
+        self._send(QEvent.Type.MouseButtonPress, places[0], True)
+        for start, end in pairwise(places):
+            for share in (0.25, 0.5, 0.75, 1.0):
+                self._send(QEvent.Type.MouseMove, start + (end - start) * share, True)
+        self._send(QEvent.Type.MouseButtonRelease, places[-1], False)
+
+    def _send(self, kind: QEvent.Type, place: QPointF, pressed: bool) -> None:
+        nothing, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
+        event = QMouseEvent(
+            kind,
+            place,
+            QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + place,
+            nothing if kind == QEvent.Type.MouseMove else left,
+            left if pressed else nothing,
+            Qt.KeyboardModifier.NoModifier,
+        )
+        QApplication.sendEvent(self.widget, event)
+        QApplication.processEvents()
 
 
 @pytest.fixture

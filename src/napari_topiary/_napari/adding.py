@@ -16,7 +16,7 @@ from napari_topiary._napari.intake import (
     with_channels,
 )
 from napari_topiary._napari.job import in_background
-from napari_topiary._napari.layers import adopt
+from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import ImageEntry
 
@@ -145,14 +145,16 @@ class Adder:
         self._next_question()
 
     def _add(self, images: Sequence[Incoming], layer: ImageLayer | None = None) -> None:
+        if not images:
+            return
+        state = state_of(self.host.viewer)
+        state.brought = layer  # before the image is announced, so that none is made
         names = []
         for one in images:
             entry = ImageEntry(one.name, one.image, one.scale, one.path)
             names.append(self.host.session.add_image(entry).name)
-        if names and layer is not None and layer in self.host.viewer.layers:
-            adopt(self.host.viewer, ("image", names[0]), layer, users=True)
-        if names:
-            self.host.open_image(names[0])
+        self.host.open_image(names[0])
+        state.brought = None
 
     def _tell(self, added: Sequence[Incoming], refused: Sequence[Refused]) -> None:
         notes = list(dict.fromkeys(note for one in added for note in one.notes))

@@ -34,8 +34,8 @@ def look_at(
     low, high = np.min(corners, axis=0)[-2:], np.max(corners, axis=0)[-2:]
     extent = np.maximum(high - low, 1e-9)
     canvas = np.array(viewer.canvas.size, dtype=float)
-    viewer.camera.center = tuple((low + high) / 2)
-    viewer.camera.zoom = float(np.min(canvas / (extent * _MARGIN)))
+    viewer.scene.camera.center = tuple((low + high) / 2)
+    viewer.scene.camera.zoom = float(np.min(canvas / (extent * _MARGIN)))
 
 
 def move_to(
@@ -52,4 +52,4 @@ def move_to(
     place
         `(y, x)` in pixels of the image.
     """
-    viewer.camera.center = tuple(np.asarray(layer.data_to_world(place))[-2:])
+    viewer.scene.camera.center = tuple(np.asarray(layer.data_to_world(place))[-2:])

@@ -92,7 +92,11 @@ class Drawing(QObject):
             Name of one of the session's images.
         """
         self.gather()
-        show_image(self.viewer, self.session, name)
+        self._busy = True  # layers of another image that leave are not lost
+        try:
+            show_image(self.viewer, self.session, name)
+        finally:
+            self._busy = False
         for annotation in self.session.annotations.get(name, ()):
             self.ensure(annotation.kind)
         self.changed.emit()
@@ -249,8 +253,8 @@ class Drawing(QObject):
             return
         self._pending.clear()
         self._histories.clear()
-        put_aside(viewer, keep=None)
         state.shown = None
+        put_aside(viewer, keep=None)
         if self.session.images:
             self.show(next(iter(self.session.images)))
         self.changed.emit()
@@ -426,6 +430,8 @@ class Drawing(QObject):
             return
         if self._labels_history(f"_{which}_history"):
             getattr(self.layer("labels"), which)()
+            self._pending.add("labels")
+            self.gather()
             return
         history = self._history(name)
         if not (history.past if which == "undo" else history.future):

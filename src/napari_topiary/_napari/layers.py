@@ -230,6 +230,9 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         remove_layer(viewer, ("image", name))
     elif layer is not None:
         return layer
+    if state.brought is not None and _is_in(viewer, state.brought):
+        layer, state.brought = state.brought, None
+        return adopt(viewer, ("image", name), layer, users=True)
     data, is_rgb = displayed(entry.image)
     visual: dict[str, Any] = {"rgb": is_rgb}
     if not is_rgb:

@@ -13,7 +13,8 @@ from napari_topiary._napari.job import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.samples import sample_dataset, sample_names
-from napari_topiary.session import project
+from napari_topiary.session import reopening
+from napari_topiary.session.project import Read
 
 if TYPE_CHECKING:
     from napari_topiary._napari.adding import Host
@@ -121,14 +122,17 @@ class Projects:
         self._in_background(read, opened, f"Opening the sample {name}")
 
     def _read_folder(self, folder: Path) -> None:
-        def opened(read: project.Read) -> None:
+        def opened(read: Read) -> None:
             self.host.session.restore(folder, read=read)
             if read.notes:
                 self.host.refuse("\n".join(read.notes[:4]))
             else:
                 self._say_what_next()
 
-        self._in_background(lambda: project.read(folder), opened, "Opening the project")
+        def read() -> Read:
+            return reopening.read(folder)
+
+        self._in_background(read, opened, "Opening the project")
 
     def _in_background(
         self, read: Callable[[], object], opened: Callable[..., None], title: str

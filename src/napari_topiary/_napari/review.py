@@ -49,6 +49,14 @@ def open_questions(
     return order[~near[order]]
 
 
+def _says_something(prediction: Prediction | None) -> bool:
+    if prediction is None:
+        return False
+    if prediction.task.kind == "detect":
+        return len(prediction.detections) > 0
+    return bool(prediction.labels.any())
+
+
 class Review(QFrame):
     """A card with the question that is open, and its answers.
 
@@ -125,10 +133,7 @@ class Review(QFrame):
             self._of = prediction
             self._skipped.clear()
         detects = prediction is not None and prediction.task.kind == "detect"
-        self.setVisible(
-            prediction is not None
-            and (len(prediction.detections) > 0 if detects else prediction.labels.any())
-        )
+        self.setVisible(_says_something(prediction))
         for one in (
             self.accept_button,
             self.reject_button,

@@ -39,6 +39,8 @@ class ViewerState:
         Name of the image that is being worked on.
     picture
         The array of that image which its layer was made from.
+    brought
+        The user's own layer that is to show the image that is added next.
     parts
         Things of the pages that live as long as the viewer, by type.
     """
@@ -48,6 +50,7 @@ class ViewerState:
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
     picture: NDArray[np.generic] | None = None
+    brought: Layer | None = None
     parts: dict[type, Any] = field(default_factory=dict)
 
 
