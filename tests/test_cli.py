@@ -232,10 +232,18 @@ def test_filaments_are_written_as_lines(tmp_path):
     result = result_of(tmp_path, *arguments, "--threshold", 0.34)
     (entry,) = result["images"]
     assert entry["n_lines"].keys() == {"adenovirus", "influenza", "ebola"}
-    assert (tmp_path / "ebola_detections.csv").is_file()
-    if sum(entry["n_lines"].values()):
-        with (tmp_path / "ebola_lines.csv").open(newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file))
+    n_lines = sum(entry["n_lines"].values())
+    with (tmp_path / "ebola_lines.csv").open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        vertices = list(reader)
+    assert reader.fieldnames[:5] == [
+        "index", "shape-type", "vertex-index", "axis-0", "axis-1"
+    ]  # fmt: skip
+    assert len({row["index"] for row in vertices}) == n_lines
+    with (tmp_path / "ebola_detections.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("length_nm")]
+    assert len(rows) == n_lines
+    for row in vertices:
         assert row["shape-type"] == "path"
         assert float(row["length_nm"]) == pytest.approx(2 * float(row["length_px"]))
 

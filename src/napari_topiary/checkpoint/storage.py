@@ -83,7 +83,10 @@ def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     text
         The JSON description.
     """
+    path.touch()
+    usual = path.stat().st_mode
     save_file(dict(arrays), path, metadata={KEY: text})
+    path.chmod(usual)  # it makes files that only their owner can read
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.cli.datasets import check_suits, judged_samples
 from napari_topiary.cli.describing import size_in_words, table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.evaluate import add_judging, judging_config
+from napari_topiary.cli.evaluate import add_judging, counted, judging_config
 from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
@@ -151,7 +151,7 @@ def _text(result: dict[str, Any]) -> str:
                 *(_number(row.get(s), "d") for s in ("kept", "lost", "gained")),
             ]
         )
-    heading = f"{result['n_images']} images of the part {result['split']!r}"
+    heading = f"{counted(result['n_images'])} of the part {result['split']!r}"
     return f"{heading}\n{table(rows)}"
 
 

@@ -98,10 +98,15 @@ def _text(result: dict[str, Any]) -> str:
     rows = [["", *columns], ["all", *(_number(result[c]) for c in columns)]]
     for name, own in result.get("per_class", {}).items():
         rows.append([name, *(_number(own.get(c)) for c in columns)])
-    heading = f"{result['n_images']} images, {result['seconds']:.1f} s"
+    heading = f"{counted(result['n_images'])}, {result['seconds']:.1f} s"
     if result.get("tolerance_nm") is not None:
         heading += f", tolerance {result['tolerance_nm']:.3g} nm"
     return f"{heading}\n{table(rows)}"
+
+
+def counted(n_images: int) -> str:
+    """Return a number of images in words."""
+    return f"{n_images} image{'' if n_images == 1 else 's'}"
 
 
 def _number(value: Any) -> str:

@@ -88,13 +88,14 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import device_label, pick_device
-    from napari_topiary.prediction import predict, write_prediction
+    from napari_topiary.prediction import predict, reading_of, write_prediction
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
     for path in paths:  # before anything is written
         suited(path, checkpoint, options)
     network, begun = checkpoint.build(), time.perf_counter()
+    filaments = bool(reading_of(checkpoint).line_classes)
     images = []
     for path in paths:
         loaded = suited(path, checkpoint, options)
@@ -105,7 +106,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         for note in (*loaded.notes, *prediction.notes):
             runner.note(f"{path.name}: {note}")
         files = write_prediction(
-            options.out, path.stem, prediction=prediction, format=options.format
+            options.out,
+            path.stem,
+            prediction=prediction,
+            format=options.format,
+            filaments=filaments,
         )
         images.append(_entry(path, prediction, files))
         print(_line(path, images[-1]))

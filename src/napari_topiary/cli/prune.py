@@ -166,6 +166,7 @@ def _pruned(
         start=plan.checkpoint,
         validation=material.validation,
         shaper=shaper,
+        checkpoint_path=options.out,
     )
     tuned = runner(tuning)
     return tuned, tuned.pruning[-1].get("stages", 1) > 1

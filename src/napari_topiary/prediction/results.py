@@ -30,6 +30,7 @@ def write_prediction(
     *,
     prediction: Prediction,
     format: ResultFormat = "tif",
+    filaments: bool = False,
 ) -> dict[str, Path]:
     """Write everything that a network says about one image.
 
@@ -43,6 +44,9 @@ def write_prediction(
         Written on the image's own grid.
     format
         Of the probability and the labels.
+    filaments
+        Whether the network knows filaments: their table is then written even where
+        none was found.
 
     Returns
     -------
@@ -62,21 +66,32 @@ def write_prediction(
     if task.kind == "detect":
         files["detections"] = home / f"{stem}_detections.csv"
         write_table(files["detections"], detections_table(prediction))
-        if len(prediction.detections.lines):
+        if filaments or len(prediction.detections.lines):
             files["lines"] = home / f"{stem}_lines.csv"
             write_table(files["lines"], lines_table(prediction))
     return files
 
 
 def detections_table(prediction: Prediction) -> Table:
-    """Particles as `axis-0, axis-1, class, score`, in pixels of the image."""
+    """Particles as `axis-0, axis-1, class, score`, in pixels of the image.
+
+    Where there are filaments, each follows with its middle, and a column `length_nm`
+    (empty for particles, and where the pixel size of the image is unknown).
+    """
     found, classes = prediction.detections, prediction.task.classes
-    return {
-        "axis-0": found.coordinates[:, 0].tolist(),
-        "axis-1": found.coordinates[:, 1].tolist(),
-        "class": [classes[index] for index in found.class_index],
-        "score": [round(float(score), 6) for score in found.score],
+    middles = [line[len(line) // 2] for line in found.lines]
+    places = [*found.coordinates, *middles]
+    scores = [*found.score, *found.line_score]
+    table: Table = {
+        "axis-0": [float(place[0]) for place in places],
+        "axis-1": [float(place[1]) for place in places],
+        "class": [classes[i] for i in (*found.class_index, *found.line_class)],
+        "score": [round(float(score), 6) for score in scores],
     }
+    if middles:
+        lengths = _lengths_nm(prediction)
+        table["length_nm"] = [None] * len(found) + lengths
+    return table
 
 
 def lines_table(prediction: Prediction) -> Table:
@@ -88,13 +103,18 @@ def lines_table(prediction: Prediction) -> Table:
     names = tuple(prediction.task.classes[index] for index in found.line_class)
     table = Centerlines(found.lines, names).to_table()
     rows = [int(index) for index in table["index"]]
-    lengths, scale = line_lengths(found.lines), prediction.scale
+    lengths, lengths_nm = line_lengths(found.lines), _lengths_nm(prediction)
     table["score"] = [round(float(found.line_score[row]), 6) for row in rows]
     table["length_px"] = [float(lengths[row]) for row in rows]
-    table["length_nm"] = [
-        None if scale is None else float(lengths[row]) * scale for row in rows
-    ]
+    table["length_nm"] = [lengths_nm[row] for row in rows]
     return table
+
+
+def _lengths_nm(prediction: Prediction) -> list[float | None]:
+    """Length of every filament; None where the pixel size is unknown."""
+    scale = prediction.scale
+    lengths = line_lengths(prediction.detections.lines)
+    return [None if scale is None else float(n) * scale for n in lengths]
 
 
 def _compact(labels: NDArray[Any]) -> NDArray[Any]:

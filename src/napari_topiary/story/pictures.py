@@ -59,12 +59,17 @@ class Panel:
     key: dict[str, str] = field(default_factory=dict)
 
     def circles(
-        self, centres: NDArray[np.floating], *, radius: float, colour: str
+        self,
+        centres: NDArray[np.floating],
+        *,
+        radius: float | NDArray[np.floating],
+        colour: str,
     ) -> Panel:
-        """Draw circles around `(n, 2)` y, x."""
+        """Draw circles around `(n, 2)` y, x; the radius is one or `(n,)`."""
         pen = ImageDraw.Draw(self.picture)
-        reach = max(3.0, radius * self.zoom)
-        for y, x in (np.asarray(centres).reshape(-1, 2) + 0.5) * self.zoom:
+        places = (np.asarray(centres).reshape(-1, 2) + 0.5) * self.zoom
+        radii = np.broadcast_to(np.maximum(3.0, radius * self.zoom), len(places))
+        for (y, x), reach in zip(places, radii, strict=True):
             box = (x - reach, y - reach, x + reach, y + reach)
             pen.ellipse(box, outline=colour, width=2)
         return self
@@ -133,9 +138,10 @@ def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
         Of two predictions of it.
     """
     task, things, lines = comparison.task, comparison.things, comparison.lines
-    shown = panel(image, f"{comparison.a} to {comparison.b}:")
+    shown = panel(image, f"{comparison.a} to {comparison.b}")
     if task.kind != "detect":
-        shown.tint(comparison.disagreement, colour=COLOURS["lost"], alpha=0.6)
+        alpha = 0.6 if task.kind == "segment" else 0.3
+        shown.tint(comparison.disagreement, colour=COLOURS["lost"], alpha=alpha)
         share = f"{comparison.disagreement_share:.1%} of the pixels differ"
         shown.key[share] = COLOURS["lost"]
     if task.kind == "segment":
@@ -148,7 +154,10 @@ def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
             shown.key[f"{counts[status]} {status}"] = colour
         for index, name in enumerate(task.classes):
             mine = things.which(status) & (things.class_index == index)
-            radius = task.radius(name, comparison.scale) or UNKNOWN_RADIUS
+            radius = np.sqrt(things.size[mine] / np.pi)
+            if task.kind == "detect":
+                own = task.radius(name, comparison.scale) or UNKNOWN_RADIUS
+                radius = np.full(len(radius), own)
             shown.circles(things.coordinates[mine], radius=radius, colour=colour)
         pairs = zip(lines.lines, lines.status, strict=True)
         shown.paths([line for line, own in pairs if own == status], colour=colour)
@@ -178,18 +187,20 @@ def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
         A line above all.
     """
     head = 2 * CAPTION if title else GAP
+    top = head + (2 if any(p.key for p in panels) else 1) * CAPTION + GAP // 2
     width = GAP + sum(p.picture.width + GAP for p in panels)
-    height = head + 2 * CAPTION + max(p.picture.height for p in panels) + GAP
+    height = top + max(p.picture.height for p in panels) + GAP
     sheet = Pictures.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((GAP, GAP // 2), title, fill=INK, font=font(CAPTION + 2))
     left = GAP
     for one in panels:
         at, letters = float(left), font(CAPTION - 2)
-        for words, colour in {one.caption: INK, **one.key}.items():
-            pen.text((at, head), words, fill=colour, font=letters)
-            at += pen.textlength(words + "  ", font=letters)
-        sheet.paste(one.picture, (left, head + 2 * CAPTION - 8))
+        pen.text((at, head), one.caption, fill=INK, font=letters)
+        for words, colour in one.key.items():
+            pen.text((at, head + CAPTION), words, fill=colour, font=letters)
+            at += pen.textlength(words + "   ", font=letters)
+        sheet.paste(one.picture, (left, top))
         left += one.picture.width + GAP
     save(path, sheet)
 
