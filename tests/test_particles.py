@@ -65,11 +65,9 @@ def test_particle_cut_by_the_border_is_kept(centre):
 
 
 def test_score_is_the_probability():
-    found = find(0.7 * stacked(discs((64, 64), [(30, 30)], 4.5)), threshold=0.2)
+    found = find(0.7 * stacked(discs((64, 64), [(30, 30)], 5)), threshold=0.2)
     assert found.score == pytest.approx([0.7], abs=0.01)
-    assert (
-        len(find(0.7 * stacked(discs((64, 64), [(30, 30)], 4.5)), threshold=0.75)) == 0
-    )
+    assert len(find(0.7 * stacked(discs((64, 64), [(30, 30)], 5)), threshold=0.75)) == 0
 
 
 def test_plateau_gives_one_particle_at_its_middle():

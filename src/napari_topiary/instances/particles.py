@@ -1,8 +1,8 @@
 """Particles as peaks of a class's probability, smoothed as wide as a particle is.
 
 A network that learned certain discs of 0.75 radii answers with plateaus, noisy and
-sometimes touching. Smoothing by half a disc turns a plateau into one peak at its
-centre and leaves touching neighbours apart; the score is then read from the
+sometimes touching. Smoothing by less than half a disc turns a plateau into one peak at
+its centre and leaves touching neighbours apart; the score is then read from the
 probability itself, so that a threshold means what it says.
 """
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
-SMOOTHING = 0.375
-"""Sigma of the smoothing, in particle radii: half of the certain disc."""
-CORE = 0.5
-"""Radius of the disc whose mean probability is the score, in particle radii."""
+SMOOTHING = 1 / 3
+"""Sigma of the smoothing, in particle radii. More fuses touching particles."""
+CORE = 0.7
+"""Radius of the disc whose mean probability is the score, in particle radii: nearly
+the disc that the network was taught. A smaller one takes more specks for particles."""
 COARSEST = 8.0
 """Particles are found on a grid where their radius is at least this many pixels."""
 LEVELS = 4096
@@ -67,6 +68,9 @@ def disc_means(
 ) -> NDArray[np.float64]:
     """Mean of an image inside a disc around each centre, image border left out.
 
+    Pixels on the rim count by how far inside they are, so that the mean does not jump
+    with the sub-pixel position of the centre.
+
     Parameters
     ----------
     image
@@ -76,14 +80,16 @@ def disc_means(
     radius
         In pixels.
     """
-    reach = int(radius)
+    reach = int(radius + 1.0)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
-    offsets = offsets[(offsets**2).sum(axis=1) <= radius**2]
+    offsets = offsets[np.hypot(*offsets.T) <= radius + 1.2]
     at = np.rint(centres).astype(np.intp)[:, None, :] + offsets
-    inside = ((at >= 0) & (at < image.shape)).all(axis=2)
-    at = np.clip(at, 0, np.array(image.shape) - 1)
-    values = np.where(inside, image[at[..., 0], at[..., 1]], 0.0)
-    means: NDArray[np.float64] = values.sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
+    y, x = np.moveaxis(at, 2, 0)
+    weight = np.hypot(y - centres[:, :1], x - centres[:, 1:])
+    weight = np.clip(radius + 0.5 - weight, 0.0, 1.0)
+    weight *= (y >= 0) & (x >= 0) & (y < image.shape[0]) & (x < image.shape[1])
+    values = image[y.clip(0, image.shape[0] - 1), x.clip(0, image.shape[1] - 1)]
+    means: NDArray[np.float64] = (values * weight).sum(axis=1) / weight.sum(axis=1)
     return means
 
 
