@@ -137,9 +137,9 @@ def precision_recall(hit: float, extra: float, missed: float) -> dict[str, float
         "precision": float(hit / found) if found else perfect,
         "recall": float(hit / there) if there else perfect,
         "f1": float(2 * hit / (found + there)) if found + there else perfect,
-        "true_positives": float(hit),
-        "false_positives": float(extra),
-        "false_negatives": float(missed),
+        "true_positives": int(hit),
+        "false_positives": int(extra),
+        "false_negatives": int(missed),
     }
 
 
