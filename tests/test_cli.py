@@ -449,6 +449,30 @@ def test_a_fresh_process_says_no_more_than_the_sentence(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_without_a_screen_the_window_is_refused_in_a_sentence(monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert main([]) == 2
+    assert "--headless" in capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_is_no_error(tmp_path, made):
+    code = "import sys; from napari_topiary.cli import main; sys.exit(main())"
+    file = tmp_path / "info.json"
+    arguments = ["info", str(made / "trained.safetensors"), "--json", str(file)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+    assert file.is_file()
+
+
 def test_help_and_version_are_no_errors(capsys):
     for arguments in (["--help"], ["--version"], ["train", "--help"]):
         assert main(arguments) == 0

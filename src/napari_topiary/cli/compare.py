@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if options.out is not None:
         result["pictures"] = pictures
         write_table(options.out / "comparison.csv", _columns(result["checkpoints"]))
-    print(_text(result))
+    runner.say(_text(result))
     return result
 
 

@@ -55,6 +55,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         minutes=options.minutes, seed=options.seed, device=options.device
     )
     story = runner(tell(options.out, config))
-    print(story["text"])
-    print(f"The pictures are in {options.out}.")
+    runner.say(story["text"])
+    runner.say(f"The pictures are in {options.out}.")
     return story

@@ -6,6 +6,7 @@ was is kept.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # old terminals know few letters
     bar = Bar()
     try:
         if not arguments:

@@ -6,6 +6,7 @@ second gives up at once. Outside a job there is nothing to keep, and one is enou
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -143,6 +144,14 @@ class Runner:
         if sentence and sentence not in self._notes:
             self._notes.add(sentence)
             self.bar.note(sentence)
+
+    def say(self, text: str) -> None:
+        """Write a result to standard output; whoever read it may have gone."""
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
     def _show(self, progress: Progress) -> None:
         self.note(str(getattr(progress.report, "note", "")))

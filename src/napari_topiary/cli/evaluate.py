@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     result = runner(
         evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance)
     )
-    print(_text(result))
+    runner.say(_text(result))
     return {**result, "split": split, "dataset": str(options.dataset)}
 
 

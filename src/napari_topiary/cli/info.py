@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     from napari_topiary.checkpoint import load_checkpoint
 
     about = describe(load_checkpoint(options.checkpoint))
-    print(_text(about))
+    runner.say(_text(about))
     return about
 
 

@@ -113,7 +113,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             filaments=filaments,
         )
         images.append(_entry(path, prediction, files))
-        print(_line(path, images[-1]))
+        runner.say(_line(path, images[-1]))
         if runner.interrupted:
             break
     return {

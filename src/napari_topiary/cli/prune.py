@@ -108,9 +108,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "finetune_minutes": options.finetune_minutes or 0.0,
         "seed": options.seed,
     }
-    print(in_words(made, options.out))
+    runner.say(in_words(made, options.out))
     ratio = result["compression_ratio"]
-    print(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
+    runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
 
 

@@ -152,7 +152,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "steps": made.provenance.get("steps"),
         "device": made.provenance.get("device"),
     }
-    print(in_words(made, options.out))
+    runner.say(in_words(made, options.out))
     return result
 
 
