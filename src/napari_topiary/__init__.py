@@ -6,8 +6,14 @@ loads neither torch nor Qt, so that napari can list the plugin in no time.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# Read when torch is loaded. Threads that spin while they wait take the core that
+# somebody else needs: on a busy laptop training was measured many times slower so, and
+# a window beside it stutters.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from napari_topiary.annotations import (
