@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QRadioButton,
 )
 
-from napari_topiary._napari import look, predicting, result_layers, words
+from napari_topiary._napari import look, predicting, result_layers
 from napari_topiary._napari.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.counts_table import CountsTable
 from napari_topiary._napari.drawing import drawing_of
-from napari_topiary._napari.exporting import already_there, export
-from napari_topiary._napari.job import in_background
-from napari_topiary._napari.latest import Latest, at_end_of
+from napari_topiary._napari.export_row import ExportRow
+from napari_topiary._napari.latest import at_end_of
 from napari_topiary._napari.layers import current_image_name, image_layer
+from napari_topiary._napari.live_reading import LiveReading, Result
 from napari_topiary._napari.offer import Offer
 from napari_topiary._napari.page import Page, button
 from napari_topiary._napari.predicting import Answer, Wanted
@@ -50,17 +46,6 @@ AREAS = {
     "image": ("This image", "All of the image that is shown."),
     "all": ("All images", "Every image of the project, one after the other."),
 }
-REST_MS = 250
-"""The sliders rest when they have not moved for this long."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A prediction with what it came from."""
-
-    wanted: Wanted
-    checkpoint: Checkpoint
-    prediction: Prediction
 
 
 class PredictPage(Page):
@@ -75,23 +60,22 @@ class PredictPage(Page):
         runner: JobRunner | None = None,
     ) -> None:
         super().__init__(viewer, session, runner)
-        self.results: dict[str, Result] = {}
         self.predicting = False
         self._used: Checkpoint | None = None
         self._problems: list[str] = []
         self._shown: str | None = None
-        self._reading = Latest(finish_current=True)
-        self._others = Latest()
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._on_rest)
         self._make_run()
         self._make_reading()
         self._make_found()
         self.body.addStretch(1)
+        self.live = LiveReading(self.session, self.form.value)
         self._connect()
         self.refresh()
+
+    @property
+    def results(self) -> dict[str, Result]:
+        """What was predicted, by image."""
+        return self.live.results
 
     # -- widgets ------------------------------------------------------------------
 
@@ -143,21 +127,21 @@ class PredictPage(Page):
         layout = self.section("Found")
         self.table = CountsTable()
         self.notes = look.paragraph("", role="hint")
-        self.export_button = button(
-            "Export…",
-            "Write probability, labels and tables of every image above into a folder, "
-            "as the command line does.",
-            self.ask_export,
+        self.export_row = ExportRow(
+            lambda: {name: one.prediction for name, one in self.results.items()}
         )
         layout.addWidget(self.table)
         layout.addWidget(self.notes)
-        layout.addWidget(self.export_button)
+        layout.addWidget(self.export_row)
 
     def _connect(self) -> None:
         session = self.session
         self.choice.changed.connect(self._on_choice)
         self.choice.problem.connect(self.refuse)
         self.form.changed.connect(self._on_form)
+        self.live.read.connect(self._on_read)
+        self.live.problem.connect(self.refuse)
+        self.export_row.said.connect(lambda text, bad: self.say(text, problem=bad))
         self.table.chosen.connect(self._on_row)
         for signal in (
             session.checkpoints_changed,
@@ -170,7 +154,7 @@ class PredictPage(Page):
         drawing_of(self.viewer).changed.connect(self._on_drawing)
         self.runner.started.connect(self._refresh_buttons)
         self.runner.finished.connect(self._refresh_buttons)
-        at_end_of(self, self._reading.close, self._others.close)
+        at_end_of(self, self.live.close)
 
     # -- showing ------------------------------------------------------------------
 
@@ -199,14 +183,8 @@ class PredictPage(Page):
         self._refresh_buttons()
 
     def _drop_outdated(self) -> None:
-        """Forget results whose image is gone, or has another pixel size by now."""
-        for name, result in list(self.results.items()):
-            entry = self.session.images.get(name)
-            used = result.wanted
-            same = entry is not None and entry.image is used.image
-            if not same or entry.scale != used.scale:
-                del self.results[name]
-                result_layers.clear_result(self.viewer, name)
+        for name in self.live.forget_outdated():
+            result_layers.clear_result(self.viewer, name)
 
     def _refresh_buttons(self, *_: object) -> None:
         ready = bool(self.session.images) and self.choice.checkpoint is not None
@@ -219,7 +197,7 @@ class PredictPage(Page):
             else f"{self.runner.title} is still running." if busy
             else "Run the network, tile by tile; then move the sliders below."
         )  # fmt: skip
-        self.export_button.setEnabled(bool(self.results) and not self.predicting)
+        self.export_row.button.setEnabled(bool(self.results) and not self.predicting)
 
     def _show_kinds(self) -> None:
         checkpoint = self.choice.checkpoint
@@ -261,11 +239,19 @@ class PredictPage(Page):
             self._draw(name, self.results[name].prediction)
         self._show_counts()
 
-    def _draw(self, name: str, prediction: Prediction, *, labels: bool = True) -> None:
+    def _draw(
+        self,
+        name: str,
+        prediction: Prediction,
+        *,
+        probability: bool = True,
+        labels: bool = True,
+    ) -> None:
+        left_out = {"probability": not probability, "result-labels": not labels}
         kinds = {
             kind: self.kinds[kind].isChecked()
             for kind in result_layers.shown_kinds(prediction.task)
-            if labels or kind != "result-labels"
+            if not left_out.get(kind, False)
         }
         result_layers.show_result(
             self.viewer, name, prediction, colours=self.session.colours, kinds=kinds
@@ -279,7 +265,7 @@ class PredictPage(Page):
         if layer is None and on:
             self._draw(name, self.results[name].prediction)
         if kind == "result-labels" and on:
-            self._rest.start()  # they may lag behind the sliders
+            self.live.rest()  # they may lag behind the sliders
 
     def _on_row(self, name: str) -> None:
         if name in self.session.images:
@@ -376,13 +362,9 @@ class PredictPage(Page):
             self._problems.append(f"{name}: {answer.problem}")
             self.refuse(answer.problem)
             return
-        if name not in self.session.images:
-            return  # it was removed meanwhile
-        self.results[name] = Result(answer.wanted, self._used, answer.prediction)
-        self._drop_outdated()
-        if name not in self.results:
-            return
-        self.session.set_prediction(name, answer.prediction)
+        if not self.live.suits(answer.wanted):
+            return  # the image is gone, or has another pixel size by now
+        self.live.keep(Result(answer.wanted, self._used, answer.prediction))
         if name == current_image_name(self.viewer, self.session):
             self._show_current()
         self._show_counts()
@@ -402,120 +384,16 @@ class PredictPage(Page):
 
     def _on_form(self) -> None:
         name = current_image_name(self.viewer, self.session)
-        if name in self.results:
-            self._read_shown(name)
-        self._rest.start()
+        result = self.results.get(name or "")
+        detects = result is None or result.prediction.task.kind == "detect"
+        wanted = not detects or self.kinds["result-labels"].isChecked()
+        self.live.renew(name, labels=wanted)
 
-    def _read_shown(self, name: str) -> None:
-        result, config = self.results[name], self.form.value()
-        labels = self._labels_wanted(result)
-        self._reading.ask(
-            lambda: predicting.rereading(
-                result.prediction, result.checkpoint, config, labels=labels
-            ),
-            title="Reading the probability",
-            on_result=lambda read: self._on_read(result, read, labels),
-            on_error=self.refuse,
-        )
-
-    def _labels_wanted(self, result: Result) -> bool:
-        detects = result.prediction.task.kind == "detect"
-        return not detects or self.kinds["result-labels"].isChecked()
-
-    def _on_read(self, asked: Result, read: Prediction, labels: bool) -> None:
-        name = asked.wanted.name
-        known = self.results.get(name)
-        if known is None or known.prediction.probability is not read.probability:
-            return  # predicted anew, or gone
-        self.results[name] = Result(known.wanted, known.checkpoint, read)
+    def _on_read(self, name: str, labels: bool) -> None:
         if name == current_image_name(self.viewer, self.session):
-            self._draw_read(name, read, labels=labels)
+            read = self.results[name].prediction
+            self._draw(name, read, probability=False, labels=labels)
         self._show_counts()
-
-    def _draw_read(self, name: str, read: Prediction, *, labels: bool) -> None:
-        kinds = {
-            kind: self.kinds[kind].isChecked()
-            for kind in result_layers.shown_kinds(read.task)
-            if kind != "probability" and (labels or kind != "result-labels")
-        }
-        result_layers.show_result(
-            self.viewer, name, read, colours=self.session.colours, kinds=kinds
-        )
-
-    def _on_rest(self) -> None:
-        """Read every image with the settings that are left now."""
-        results, config = dict(self.results), self.form.value()
-        if not results:
-            return
-        self._others.ask(
-            lambda: predicting.rereading_all(
-                {n: (r.prediction, r.checkpoint) for n, r in results.items()}, config
-            ),
-            title="Reading the probability",
-            on_result=self._on_all_read,
-            on_error=self.refuse,
-        )
-
-    def _on_all_read(self, read: dict[str, Prediction]) -> None:
-        for name, prediction in read.items():
-            known = self.results.get(name)
-            same = known is not None and (
-                known.prediction.probability is prediction.probability
-            )
-            if not same or name not in self.session.images:
-                continue
-            self.results[name] = Result(known.wanted, known.checkpoint, prediction)
-            self.session.set_prediction(name, prediction)
-            if name == current_image_name(self.viewer, self.session):
-                self._draw_read(name, prediction, labels=True)
-        self._show_counts()
-
-    # -- exporting ----------------------------------------------------------------
-
-    def ask_export(self) -> None:
-        """Let the user choose a folder, and write everything into it."""
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
-        if folder:
-            self.export_to(Path(folder))
-
-    def export_to(self, folder: Path, *, replace: bool = False) -> None:
-        """Write every result into a folder.
-
-        Parameters
-        ----------
-        folder
-            Where to.
-        replace
-            Whether files of an earlier export may be replaced.
-        """
-        found = {name: one.prediction for name, one in self.results.items()}
-        there = already_there(folder, found)
-        if there and not replace:
-            self.offer.show_choice(
-                f"{words.plural(len(there), 'file')} of an earlier export, such as "
-                f"{there[0].name}, would be replaced.",
-                {
-                    "Cancel": lambda: None,
-                    "Replace": lambda: self.export_to(folder, replace=True),
-                },
-            )
-            return
-        self.export_button.setEnabled(False)
-        self.say("Writing…")
-        in_background(
-            lambda: export(folder, found),
-            title="Writing the results",
-            on_result=self._on_exported,
-            on_error=self._on_export_failed,
-        )
-
-    def _on_exported(self, files: list[Path]) -> None:
-        self.say(f"{words.plural(len(files), 'file')} written to {files[0].parent}.")
-        self._refresh_buttons()
-
-    def _on_export_failed(self, sentence: str) -> None:
-        self.refuse(sentence)
-        self._refresh_buttons()
 
 
 _KIND_TIPS = {
