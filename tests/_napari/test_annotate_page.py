@@ -8,9 +8,10 @@ pytest.importorskip("qtpy")
 from napari_topiary import Labels, Points, Regions, Task
 from napari_topiary._napari.annotate import AnnotatePage
 from napari_topiary._napari.classes import KEYS, NEGATIVE_KEY
+from napari_topiary._napari.hand import tool_in_hand
 from napari_topiary._napari.review import ACCEPT_KEY, REJECT_KEY
 from napari_topiary._napari.state import unwrap
-from napari_topiary._napari.tools import TOOLS, tool_in_hand
+from napari_topiary._napari.tools import TOOLS
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QComboBox, QHBoxLayout
 
 from napari_topiary._napari import class_edits, look, marks
+from napari_topiary._napari.advice import advice
 from napari_topiary._napari.areas import Areas
 from napari_topiary._napari.classes import KEYS, NEGATIVE_KEY, ClassTable
 from napari_topiary._napari.drawing import drawing_of
+from napari_topiary._napari.hand import give_selected, take_tool, tool_in_hand
 from napari_topiary._napari.keys import Keys
 from napari_topiary._napari.offer import Offer
 from napari_topiary._napari.page import Page, button
 from napari_topiary._napari.review import ACCEPT_KEY, REJECT_KEY, Review
 from napari_topiary._napari.state import unwrap
-from napari_topiary._napari.tools import TOOLS, ToolBox, take_tool, tool_in_hand
+from napari_topiary._napari.tools import TOOLS, ToolBox
 from napari_topiary._napari.words import plural
-from napari_topiary.annotations import annotation_problem
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -174,7 +175,7 @@ class AnnotatePage(Page):
         self.kind.setEnabled(not painted)
         self._refresh_tools()
         self.review.refresh()
-        self.summary.setText(self._summary())
+        self.summary.setText("" if name is None else advice(session, name))
 
     def _refresh_tools(self) -> None:
         drawing = self.drawing
@@ -190,28 +191,9 @@ class AnnotatePage(Page):
             if in_hand
             else "Choose a tool, then click in the image."
         )
-        self.undo_button.setEnabled(drawing.can_undo)
-        self.redo_button.setEnabled(drawing.can_redo)
+        self.undo_button.setEnabled(drawing.can("undo"))
+        self.redo_button.setEnabled(drawing.can("redo"))
         self.suggest_button.setEnabled(ready)
-
-    def _summary(self) -> str:
-        session, name = self.session, self.drawing.name
-        if name is None:
-            return ""
-        entry, drawn = session.images[name], session.annotations.get(name, ())
-        if not drawn:
-            return ""
-        problem = annotation_problem(
-            drawn, entry.image.shape[1:], task=session.task, scale=entry.scale
-        )
-        if problem:
-            return problem
-        if any(one.kind == "regions" for one in drawn):
-            return "Networks learn only inside the finished areas of this image."
-        return (
-            "No finished area is drawn: the whole image counts as finished. Did you "
-            "mark only a part? Then draw a <b>Finished area</b> around it."
-        )
 
     # -- classes ------------------------------------------------------------------
 
@@ -221,7 +203,7 @@ class AnnotatePage(Page):
 
     def _on_class(self, name: str) -> None:
         """Draw a class; marks that are selected become of this class."""
-        if self.drawing.give_selected(name):
+        if give_selected(self.drawing, name):
             return
         self.drawing.aim(name)
         tool = tool_in_hand(self.drawing)

@@ -76,14 +76,12 @@ class Areas(QObject):
         drawing.gather()
         top, bottom, left, right = (edge - 0.5 for edge in area)
         box = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-        drawn = drawing.session.annotations.get(drawing.name, ())
-        old = next((one for one in drawn if one.kind == "regions"), None)
-        rest = tuple(one for one in drawn if one.kind != "regions")
+        old = drawing.of_kind("regions")
         polygons = () if old is None else old.polygons
         types = () if old is None else old.shape_types
         regions = Regions((*polygons, box), (*types, "rectangle"))
         self.give_up()
-        drawing.put((*rest, regions))
+        drawing.replace_kind("regions", regions)
 
     def give_up(self) -> None:
         """Take the frame away."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from decimal import Decimal
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -23,6 +20,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari import look
+from napari_topiary._napari.form_fields import (
+    decimals_of,
+    is_optional,
+    split_annotation,
+    step_for,
+    without_none,
+)
 
 AUTOMATIC = "automatic"
 """What an optional number shows while it is None."""
@@ -86,13 +90,13 @@ class Form(QWidget):
     def _add_row(
         self, name: str, hint: Any, text: str, options: dict[str, Any]
     ) -> None:
-        kind, options = _split(hint, options)
+        kind, options = split_annotation(hint, options)
         value = getattr(self._config, name)
-        optional = _is_optional(kind)
+        optional = is_optional(kind)
         if optional:
-            kind = _without_none(kind)
+            kind = without_none(kind)
         if kind is float:
-            options.setdefault("step", _step(value, options))
+            options.setdefault("step", step_for(value, options))
         if optional and kind in (int, float):
             # One step below the lowest number stands for None.
             nothing = options.get("min", 0) - options.setdefault("step", 1)
@@ -103,7 +107,7 @@ class Form(QWidget):
             value=value, annotation=kind, name=name, options=options or {}
         )
         if kind is float and hasattr(widget.native, "setDecimals"):
-            widget.native.setDecimals(_decimals(value, *options.values()))
+            widget.native.setDecimals(decimals_of(value, *options.values()))
             widget.value = value
         if name in self._optional:
             widget.native.setSpecialValueText(AUTOMATIC)
@@ -244,41 +248,3 @@ class Form(QWidget):
 
 
 _NOTHING = object()
-
-
-def _step(value: float | None, options: Mapping[str, Any]) -> float:
-    """Step of a field: the power of ten of its value, fine enough for its range."""
-    if not value:
-        value = (options.get("max", 1.0) - options.get("min", 0.0)) / 20
-    return float(10 ** math.floor(math.log10(abs(value)) - 1e-9))
-
-
-def _decimals(*numbers: object) -> int:
-    """Decimals that show all of these numbers exactly (at most 8)."""
-    exponents = [
-        -int(Decimal(repr(one)).normalize().as_tuple().exponent)
-        for one in numbers
-        if isinstance(one, float) and math.isfinite(one)
-    ]
-    return min(8, max(0, *exponents))
-
-
-def _split(hint: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Separate a type from the options that its annotation carries."""
-    if get_origin(hint) is not Annotated:
-        return hint, options
-    kind, *extras = get_args(hint)
-    merged: dict[str, Any] = {}
-    for extra in extras:
-        if isinstance(extra, Mapping):
-            merged |= extra
-    return kind, merged | options
-
-
-def _is_optional(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
-
-
-def _without_none(kind: Any) -> Any:
-    rest = [one for one in get_args(kind) if one is not type(None)]
-    return rest[0] if len(rest) == 1 else Union[tuple(rest)]  # noqa: UP007

@@ -6,104 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEventLoop, QObject, Signal
 
+from napari_topiary._napari.worker import Failure, Mailbox, PoliteWorker, drive
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
-
-FLUSH_S = 0.04
-"""Progress goes to the window at most this often, so that it is never flooded."""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What went wrong in the worker, carried home as an ordinary result."""
-
-    error: Exception
-
-
-class Mailbox:
-    """Messages for a running job, from any thread; Stop overtakes all others.
-
-    A worker's own `send` has room for one value: a Stop sent just before a preview
-    request would be lost. Here the latest message of each type waits for its turn.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[object, object] = {}
-
-    def put(self, message: object) -> None:
-        """Leave a message for the job."""
-        with self._lock:
-            self._waiting[Stop if message is Stop else type(message)] = message
-
-    def take(self) -> object | None:
-        """Next message for the job, or None."""
-        with self._lock:
-            if Stop in self._waiting:
-                return self._waiting.pop(Stop)
-            for kind in self._waiting:
-                return self._waiting.pop(kind)
-            return None
-
-
-class _PoliteWorker(GeneratorWorker):
-    """A worker whose first `quit` sends Stop; a second one drops the generator.
-
-    napari quits all workers when its window closes; a dropped generator would lose
-    what the job has so far.
-    """
-
-    mailbox: Mailbox
-    runner: JobRunner
-    _was_asked = False
-
-    def send(self, value: object) -> None:
-        """Leave a message for the job."""
-        self.mailbox.put(value)
-
-    def quit(self) -> None:
-        """Ask the job to end; insist when asked again."""
-        if self._was_asked:
-            super().quit()
-        self._was_asked = True
-        self.mailbox.put(Stop)
-
-
-def _drive(
-    make_job: Callable[[], Job[Any]], mailbox: Mailbox, ended: threading.Event
-) -> Generator[list[Progress], None, object]:
-    """Drive a job in the worker thread, handing progress on in small batches."""
-    batch: list[Progress] = []
-    flushed = 0.0
-    message: object = None  # a generator takes nothing before its first yield
-    try:
-        job = make_job()
-        while True:
-            try:
-                batch.append(job.send(message))
-            except StopIteration as end:
-                if batch:
-                    yield batch
-                return end.value
-            message = mailbox.take()
-            now = time.perf_counter()
-            if now - flushed >= FLUSH_S:
-                flushed = now
-                yield batch
-                batch = []
-    except Exception as error:
-        return _Failure(error)
-    finally:
-        ended.set()
 
 
 class JobRunner(QObject):
@@ -127,7 +40,7 @@ class JobRunner(QObject):
         super().__init__()
         self.title = ""
         self.busy_sentence = ""
-        self._worker: _PoliteWorker | None = None
+        self._worker: PoliteWorker | None = None
         self._ended = threading.Event()
         self._handlers: dict[str, Callable[[Any], object] | None] = {}
 
@@ -169,11 +82,11 @@ class JobRunner(QObject):
         mailbox, ended = Mailbox(), threading.Event()
 
         def job() -> Generator[list[Progress], None, object]:
-            return (yield from _drive(make_job, mailbox, ended))
+            return (yield from drive(make_job, mailbox, ended))
 
         # napari shows this name when its window is closed in mid-job.
         job.__qualname__ = title
-        worker = create_worker(job, _worker_class=_PoliteWorker, _start_thread=False)
+        worker = create_worker(job, _worker_class=PoliteWorker, _start_thread=False)
         worker.mailbox = mailbox
         worker.runner = self  # running work keeps its runner alive
         self.title, self._ended = title, ended
@@ -186,6 +99,7 @@ class JobRunner(QObject):
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_returned)
         worker.finished.connect(self._on_finished)
+        worker.warned.connect(self._on_warned)
         self.started.emit(title)
         worker.start()
         return True
@@ -234,7 +148,7 @@ class JobRunner(QObject):
             self._abandon(worker)
         return self._ended.is_set()
 
-    def _abandon(self, worker: _PoliteWorker) -> None:
+    def _abandon(self, worker: PoliteWorker) -> None:
         """Hear no more of a worker, and let it end at its next progress."""
         worker.yielded.disconnect(self._on_yielded)
         worker.returned.disconnect(self._on_returned)
@@ -257,10 +171,14 @@ class JobRunner(QObject):
         self.progressed.emit(batch[-1])
 
     def _on_returned(self, result: object) -> None:
-        if not isinstance(result, _Failure):
+        if not isinstance(result, Failure):
             self._call("result", result)
             return
         self._call("error", sentence_for(result.error, self.title))
+
+    def _on_warned(self, what: tuple[Any, ...]) -> None:
+        # Libraries warn programmers; the user gets sentences of ours.
+        logger.info("%s: %s", self.title, what[0])
 
     def _on_finished(self) -> None:
         self._worker = None

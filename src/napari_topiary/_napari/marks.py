@@ -218,3 +218,7 @@ def aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
     radius = session.task.radius(name, entry.scale)
     shorter = min(entry.image.shape[1:])
     layer.brush_size = max(2, round(radius if radius else shorter / 60))
+
+
+AIMS = {"points": aim_points, "centerlines": aim_shapes, "labels": aim_labels}
+"""Kind of annotation -> what lets a layer of it draw a class."""

@@ -11,42 +11,21 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
 
 from napari_topiary._napari import look, marks
 from napari_topiary._napari.camera import move_to
+from napari_topiary._napari.judging import (
+    add_marks,
+    open_questions,
+    radii_of,
+    take_labels,
+)
 from napari_topiary._napari.layers import image_layer, put_layer, remove_layer
 from napari_topiary._napari.page import button
-from napari_topiary.annotations import Labels, Points
-from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
     from napari_topiary._napari.drawing import Drawing
-    from napari_topiary.types import Detections, Prediction
+    from napari_topiary.types import Prediction
 
 ACCEPT_KEY, REJECT_KEY = "Y", "N"
 _SURE = 0.9
-_NEAR = 1.0  # radii: a detection this near to a mark was judged already
-
-
-def open_questions(
-    found: Detections, drawn: Points | None, radii: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Indices of detections that are not judged yet, the most doubtful first.
-
-    Parameters
-    ----------
-    found
-        What a network found.
-    drawn
-        Marks on the same image; None = none.
-    radii
-        Radius of each class in pixels, by class index.
-    """
-    order = np.argsort(np.abs(found.score - 0.5), kind="stable")
-    if drawn is None or not len(drawn):
-        return order
-    apart = np.linalg.norm(
-        found.coordinates[:, None] - drawn.coordinates[None], axis=-1
-    ).min(axis=1)
-    near = apart <= _NEAR * radii[found.class_index]
-    return order[~near[order]]
 
 
 def _says_something(prediction: Prediction | None) -> bool:
@@ -169,18 +148,14 @@ class Review(QFrame):
             self.question.setText(f"Is this {name}? The network says {score:.2f}.")
 
     def _left(self) -> NDArray[np.int64]:
-        prediction, drawing = self.prediction, self.drawing
-        if prediction is None or drawing.name is None:
+        prediction = self.prediction
+        if prediction is None:
             return np.zeros(0, dtype=np.int64)
-        drawn = drawing.session.annotations.get(drawing.name, ())
-        points = next((one for one in drawn if one.kind == "points"), None)
-        radii = np.array(
-            [
-                marks.radius_px(drawing.session, drawing.name, name)
-                for name in prediction.task.classes
-            ]
+        return open_questions(
+            prediction.detections,
+            self.drawing.of_kind("points"),
+            radii_of(self.drawing, prediction),
         )
-        return open_questions(prediction.detections, points, radii)
 
     @property
     def current(self) -> int | None:
@@ -251,15 +226,10 @@ class Review(QFrame):
 
     def take_labels(self) -> None:
         """Make what the network painted the labels of the image."""
-        prediction, drawing = self.prediction, self.drawing
-        if prediction is None or drawing.name is None:
-            return
-        drawing.gather()
-        drawn = drawing.session.annotations.get(drawing.name, ())
-        rest = tuple(one for one in drawn if one.kind != "labels")
-        instances = prediction.task.kind == "instances"
-        drawing.put((*rest, Labels(prediction.labels, instances)))
-        self.said.emit("The network's labels are yours now: correct them with Paint.")
+        prediction = self.prediction
+        if prediction is not None:
+            take_labels(self.drawing, prediction)
+            self.said.emit("The network's labels are yours now: correct them by Paint.")
 
     def _judge(self, *, accepted: bool) -> None:
         current = self.current
@@ -269,20 +239,6 @@ class Review(QFrame):
             self.look_at_current()
 
     def _add(self, indices: list[int], *, accepted: bool) -> None:
-        prediction, drawing = self.prediction, self.drawing
-        if prediction is None or drawing.name is None or not indices:
-            return
-        drawing.gather()
-        found, classes = prediction.detections, prediction.task.classes
-        names = [classes[found.class_index[i]] for i in indices]
-        drawn = drawing.session.annotations.get(drawing.name, ())
-        old = next((one for one in drawn if one.kind == "points"), None)
-        rest = tuple(one for one in drawn if one.kind != "points")
-        old = Points(np.zeros((0, 2)), ()) if old is None else old
-        radii = old.radius_nm
-        points = Points(
-            np.concatenate([old.coordinates, found.coordinates[indices]]),
-            (*old.classes, *(names if accepted else [BACKGROUND] * len(indices))),
-            None if radii is None else (*radii, *[None] * len(indices)),
-        )
-        drawing.put((points, *rest))
+        prediction = self.prediction
+        if prediction is not None and indices:
+            add_marks(self.drawing, prediction, indices, accepted=accepted)

@@ -1,0 +1,36 @@
+"""What the marks on an image amount to, in one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_topiary.annotations import annotation_problem
+
+if TYPE_CHECKING:
+    from napari_topiary.session import Session
+
+
+def advice(session: Session, name: str) -> str:
+    """Say what is wrong with the marks on an image, or how they will be used.
+
+    Parameters
+    ----------
+    session
+        The project.
+    name
+        Name of one of its images.
+    """
+    entry, drawn = session.images[name], session.annotations.get(name, ())
+    if not drawn:
+        return ""
+    problem = annotation_problem(
+        drawn, entry.image.shape[1:], task=session.task, scale=entry.scale
+    )
+    if problem:
+        return problem
+    if any(one.kind == "regions" for one in drawn):
+        return "Networks learn only inside the finished areas of this image."
+    return (
+        "No finished area is drawn: the whole image counts as finished. Did you mark "
+        "only a part? Then draw a <b>Finished area</b> around it."
+    )
