@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 
 from napari_topiary._napari.job import JobRunner
@@ -97,8 +98,11 @@ class Latest(QObject):
         number = self._number
 
         def if_current(handler: Callable[[Any], object] | None) -> Any:
+            owner = getattr(handler, "__self__", None)
+
             def hand_over(value: object) -> None:
-                if handler is not None and number == self._number:
+                gone = isinstance(owner, QObject) and not isalive(owner)
+                if handler is not None and number == self._number and not gone:
                     handler(value)
 
             return hand_over

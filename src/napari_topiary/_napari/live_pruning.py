@@ -11,12 +11,12 @@ from napari_topiary._napari.latest import Latest
 from napari_topiary._napari.layers import current_image_name, image_layer
 from napari_topiary._napari.overlay import clear_overlay, show_overlay
 from napari_topiary._napari.pruning_jobs import Ready, planning
-from napari_topiary._napari.pruning_view import Area, Look, PruningView
+from napari_topiary._napari.pruning_view import Area, Look
 from napari_topiary._napari.readiness import Lesson
-from napari_topiary._napari.resting import Findings, Position
+from napari_topiary._napari.resting import Findings, Position, PositionQuality
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.visible import visible_window
-from napari_topiary.types import Job, Progress
+from napari_topiary.types import Progress
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -177,14 +177,19 @@ class LivePruning(QObject):
             return
         self._resting.drop()
         self._rest.start()
+        self._ask()
+
+    def _ask(self) -> None:
         view, area, share, tuned = (
             self.ready.view,
             self._area(),
             self.share,
             self.tuned,
         )
+        quality = self.findings.quality_at(Position(self.ready.plan, share))
+        limits = None if quality is None else quality.thresholds
         self._looking.ask(
-            lambda: _look(view, area, share, tuned),
+            lambda: view.look(area, share, tuned=tuned, thresholds=limits),
             title="Looking at the pruned network",
             on_result=self._on_look,
             on_error=self.problem.emit,
@@ -248,6 +253,8 @@ class LivePruning(QObject):
     def _on_finding(self, progress: Progress) -> None:
         if progress.report is not None:
             self.found.emit(progress.report)
+        if isinstance(progress.report, PositionQuality) and self.ready is not None:
+            self._ask()  # now with the position's own best thresholds
 
     def versions(self) -> dict[str, Checkpoint]:
         """Kept versions that can be compared with the one that is being pruned."""
@@ -260,10 +267,3 @@ class LivePruning(QObject):
             if each.task.classes == own.task.classes
             and each.in_channels == own.in_channels
         }
-
-
-def _look(
-    view: PruningView, area: Area | None, share: float, tuned: Checkpoint | None
-) -> Job[Look]:
-    network = None if tuned is None else tuned.build()
-    return (yield from view.look(area, share, network=network))

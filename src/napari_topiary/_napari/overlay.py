@@ -21,8 +21,10 @@ from napari_topiary.types import Detections, LabelImage, Task
 if TYPE_CHECKING:
     import napari.viewer
 
-OPAQUE = 175
-"""Opacity of a probability of 1, of 255: the image stays visible below."""
+OPAQUE = 150
+"""Highest opacity, of 255: the image stays visible below."""
+UNSURE, SURE = 0.2, 0.8
+"""Probabilities below leave the image as it is; above, the colour is at its fullest."""
 LARGEST_SIDE = 768
 """More pixels than this are not worth the time to colour them."""
 
@@ -78,8 +80,7 @@ def coloured(
     some = probability[1:, step // 2 :: step, step // 2 :: step]
     result = np.empty((*some.shape[1:], 4), dtype=np.uint8)
     known = np.array([_rgb(colours.get(name, "#ffffff")) for name in task.classes[1:]])
-    # Squared: doubtful pixels leave the image as it is.
-    sure = np.square(some.sum(axis=0)).clip(max=1.0)
+    sure = ((some.sum(axis=0) - UNSURE) / (SURE - UNSURE)).clip(0.0, 1.0)
     np.multiply(sure, OPAQUE, out=result[..., 3], casting="unsafe")
     if len(known) == 1:
         result[..., :3] = known[0]

@@ -133,7 +133,7 @@ class PrunePage(Page):
             session.task_changed,
         ):
             self.listen(signal, self._on_material)
-        camera = self.viewer.camera.events
+        camera = self.viewer.scene.camera.events
         for event in (camera.center, camera.zoom):
             self.listen(event, live.on_camera)
         self.listen(self.viewer.events.theme, self.restyle)
@@ -228,6 +228,7 @@ class PrunePage(Page):
         self._after_move()
 
     def _after_move(self) -> None:
+        self.card.wait()
         self.tune.propose(self.slider.share)
         self._propose_name()
         self._refresh_buttons()

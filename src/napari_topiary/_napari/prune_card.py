@@ -18,32 +18,32 @@ ROWS = (
     ),
     Row(
         "macs",
-        "MACs per pixel",
+        "MACs / pixel",
         "Multiplications for each pixel that the network reads. Only removing filters "
         "lowers it.",
     ),
     Row(
         "speed",
-        "Time per Mpx",
+        "Time / Mpx",
         "Measured on this computer, both networks in turns: the time for one megapixel "
         "(a million pixels)\nof your image, shrunk to the pixel size that the network "
         "reads.",
     ),
     Row(
         "memory",
-        "Memory / Mpx",
+        "Memory",
         "Of all layers' results, for one megapixel (a million pixels) of your image.",
     ),
     Row(
         "agreement",
         "Same pixels",
-        "Share of the visible pixels that get the same class as before pruning. Where "
-        "most is background\nthis is high even for a useless network: look at the "
-        "image, and at the quality below.",
+        "Share of the visible pixels that get the same answer as before pruning, each "
+        "network at its own\nbest threshold. Where most is background, even a useless "
+        "network scores high: look at the\nimage, and at the quality below.",
     ),
     Row(
         "same",
-        "Same particles",
+        "Found again",
         "Of the particles that the unpruned network finds in the visible area, those "
         "that are still found.",
     ),
@@ -102,6 +102,9 @@ class PruneCard(BeforeAfter):
             self.set_row(key, after=text(other), **_divided(one, other))
         change = _divided(before.memory_per_megapixel, after.memory_per_megapixel)
         self.set_row("memory", after=self._memory(after), **change)
+
+    def wait(self) -> None:
+        """Mark what has to be measured again, because the slider was moved."""
         self.fade("speed")
         self.fade("quality")
 

@@ -19,8 +19,7 @@ from napari_topiary.devices import pick_device
 from napari_topiary.metrics import match_points
 from napari_topiary.networks.base import Network
 from napari_topiary.prediction import checked_image, reading_of, working_factor_for
-from napari_topiary.pruning import PruningPlan, agreement
-from napari_topiary.pruning.position import PlanStatistics
+from napari_topiary.pruning import PlanStatistics, PruningPlan
 from napari_topiary.resample import to_working
 from napari_topiary.tiles import infer
 from napari_topiary.types import Detections, Job, LabelImage, Progress, run
@@ -87,9 +86,10 @@ class Look:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one network says about the crop."""
+    """What one network says about the crop; `answer` is its class pixel by pixel."""
 
     probability: NDArray[np.float32]
+    answer: LabelImage
     found: Detections | None
     labels: LabelImage | None
 
@@ -114,7 +114,12 @@ class PruningView:
         self._before: tuple[object, _Seen] | None = None
 
     def look(
-        self, area: Area | None, share: float, *, network: Network | None = None
+        self,
+        area: Area | None,
+        share: float,
+        *,
+        tuned: Checkpoint | None = None,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Job[Look]:
         """Run the network of one position.
 
@@ -124,8 +129,10 @@ class PruningView:
             Where to look; None only counts.
         share
             Position of the slider.
-        network
-            Looked at instead of the plan's own (after fine-tuning).
+        tuned
+            Looked at instead of the plan's own network (after fine-tuning).
+        thresholds
+            Best ones of this position, where known; None takes the unpruned network's.
         """
         begun = time.perf_counter()
         yield Progress(0, 0, "Looking")
@@ -137,12 +144,14 @@ class PruningView:
         key = (id(area.image), window)
         if self._before is None or self._before[0] != key:
             unpruned = self.plan.network_at(0.0, self.device)
-            self._before = (key, self._see(unpruned, crop, window))
+            self._before = (key, self._see(unpruned, crop, window, {}))
         before = self._before[1]
         after = before
-        if network is not None or self.plan.cursor(share) > 0:
-            made = network or self.plan.network_at(share, self.device)
-            after = self._see(made, crop, window)
+        if tuned is not None:
+            after = self._see(tuned.build(), crop, window, tuned.thresholds)
+        elif self.plan.cursor(share) > 0:
+            pruned = self.plan.network_at(share, self.device)
+            after = self._see(pruned, crop, window, thresholds or {})
         same = None
         if before.found is not None and after.found is not None:
             same = self._matches(before.found, after.found, area.scale)
@@ -151,7 +160,7 @@ class PruningView:
             statistics=statistics,
             area=area,
             overlay=self._overlay(after, window),
-            agreement=agreement(before.probability, after.probability),
+            agreement=float(np.mean(before.answer == after.answer)),
             same=same,
             seconds=time.perf_counter() - begun,
         )
@@ -177,20 +186,27 @@ class PruningView:
         return self._crop[1], window
 
     def _see(
-        self, network: Network, crop: NDArray[np.float32], window: Window
+        self,
+        network: Network,
+        crop: NDArray[np.float32],
+        window: Window,
+        thresholds: Mapping[str, float],
     ) -> _Seen:
         probability = run(
             infer(network, crop, tile=LARGEST_SIDE, device=self.device, amp=True)
         ).probability
         task, reading = self.checkpoint.task, reading_of(self.checkpoint)
+        known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
+        reading = replace(reading, thresholds=known)
+        grid = (probability.shape[1], probability.shape[2])
+        labels = reading.labels(probability, grid, task)
         if task.kind != "detect":
-            grid = (probability.shape[1], probability.shape[2])
-            return _Seen(probability, None, reading.labels(probability, grid, task))
+            answer = labels > 0 if task.kind == "instances" else labels
+            return _Seen(probability, answer, None, labels)
         top, bottom, left, right = window
-        shape = (bottom - top, right - left)
-        found = reading.detections(probability, shape, task)
+        found = reading.detections(probability, (bottom - top, right - left), task)
         moved = replace(found, coordinates=found.coordinates + np.array([top, left]))
-        return _Seen(probability, moved, None)
+        return _Seen(probability, labels, moved, None)
 
     def _matches(
         self, before: Detections, after: Detections, scale: float | None

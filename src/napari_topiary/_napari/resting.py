@@ -104,6 +104,17 @@ class Findings:
         """
         return self._versions.get(version)
 
+    def quality_at(self, position: Position) -> Quality | None:
+        """Quality of a position of the slider; None if unknown.
+
+        Parameters
+        ----------
+        position
+            Without fine-tuning.
+        """
+        cursor = position.plan.cursor(position.share)
+        return self._positions.get((position.plan, cursor))
+
     def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
         """Judge and measure a position, then judge the versions not judged before.
 
