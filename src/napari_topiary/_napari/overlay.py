@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,11 +180,11 @@ def _show_detections(
     nm = scale if unit == "nanometer" else None
     radii = [task.radius(each, nm) or 5.0 for each in task.classes]
     edge = [colours.get(each, "#ffffff") for each in task.classes]
-    visual = {
-        "size": [2 * radii[i] for i in found.class_index],
-        "border_color": [edge[i] for i in found.class_index],
-    }
-    if not len(found) and layer_for(viewer, ("preview-detections", name)) is None:
+    visual: dict[str, Any] = {}
+    if len(found):  # napari takes no empty list of colours
+        visual["size"] = [2 * radii[i] for i in found.class_index]
+        visual["border_color"] = [edge[i] for i in found.class_index]
+    elif layer_for(viewer, ("preview-detections", name)) is None:
         return
     put_layer(
         viewer,
