@@ -247,8 +247,9 @@ class AnnotatePage(Page):
         if self.drawing.name != self._image:
             self._image = self.drawing.name
             self.offer.close_offer()
-            if self.tool:  # go on with the same tool on the next image
-                self.pick_tool(self.tool)
+            fits = self.tool and self.session.task.kind in TOOLS[self.tool].tasks
+            # Go on with the same tool on the next image.
+            self.pick_tool(self.tool if fits else "")
         self.refresh()
 
     def _ask_lost(self, kind: str) -> None:

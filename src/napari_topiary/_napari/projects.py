@@ -100,7 +100,9 @@ class Projects:
     def _ask_then(self, do: Callable[[], None]) -> None:
         """Ask before an unsaved project with marks gives way to another."""
         session = self.host.session
-        if session.folder is None and session.annotations and session.changed:
+        # Saved without a folder means kept for recovery: it was worked on.
+        worked_on = session.changed or session.saved_at is not None
+        if session.folder is None and session.annotations and worked_on:
             self.host.offer.show_choice(
                 "The project that is open is not saved in a folder. Replace it?",
                 {"Save it first…": self.choose_and_save, "Replace it": do}

@@ -62,10 +62,12 @@ class Review(QFrame):
         look.set_role(self.heading, "title")
         self.question = look.paragraph("")
         self.accept_button = button(
-            "Accept", f"It is one: it becomes a mark (key {ACCEPT_KEY}).", self.accept
+            f"Accept · {ACCEPT_KEY}",
+            f"It is one: it becomes a mark (key {ACCEPT_KEY}).",
+            self.accept,
         )
         self.reject_button = button(
-            "Reject",
+            f"Reject · {REJECT_KEY}",
             f"It is none: it becomes a 'not this' mark (key {REJECT_KEY}).",
             self.reject,
         )
