@@ -37,14 +37,17 @@ class Augmentation:
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
         # Unknown is stored as 0 while warping: the warp fills with zeros.
-        known = torch.stack([batch.target.float() + 1, batch.weight], dim=1)
-        image, known = self._geometry(batch.image, known)
+        maps = [(batch.target.float() + 1)[:, None], batch.weight[:, None]]
+        if batch.teacher is not None:
+            maps.append(batch.teacher)
+        image, moved = self._geometry(batch.image, torch.cat(maps, dim=1))
         # A warp may interpolate the mask; a pixel that is not clearly one class any
         # more is unknown.
-        target = known[:, 0].round()
-        target = torch.where((known[:, 0] - target).abs() < 1e-3, target, 0.0)
-        image = self._sharpness(image)
-        return Batch(self._intensity(image), target.long() - 1, known[:, 1])
+        target = moved[:, 0].round()
+        target = torch.where((moved[:, 0] - target).abs() < 1e-3, target, 0.0)
+        image = self._intensity(self._sharpness(image))
+        teacher = None if batch.teacher is None else moved[:, 2:]
+        return Batch(image, target.long() - 1, moved[:, 1], teacher)
 
     def _intensity(self, image: torch.Tensor) -> torch.Tensor:
         n, channels = image.shape[:2]

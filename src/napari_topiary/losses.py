@@ -65,6 +65,28 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return 1 - dice.mean()
 
 
+def imitation_loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy against another network's probabilities.
+
+    What a large network has learned is less noisy than the annotations it learned
+    from, and it is known at every pixel (Hinton et al. 2015).
+
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    teacher
+        `(b, k, y, x)` probability; all zero where it is not known.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar.
+    """
+    per_pixel = -(teacher * logits.log_softmax(dim=1)).sum(dim=1)
+    return per_pixel.sum() / teacher.sum().clamp(min=1e-6)
+
+
 def training_loss(
     logits: torch.Tensor,
     target: torch.Tensor,

@@ -29,20 +29,28 @@ class Field:
         `(y, x)` int16 class index, −1 = unknown.
     weight
         `(y, x)` float32, how much each pixel counts.
+    teacher
+        `(k, y, x)` probability of the network that is imitated; None = nobody is.
     """
 
     image: NDArray[np.float32]
     target: NDArray[np.int16]
     weight: NDArray[np.float32]
+    teacher: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches ready for a step: `(b, c, y, x)`, `(b, y, x)` int64, `(b, y, x)`."""
+    """Patches ready for a step.
+
+    `image` `(b, c, y, x)` · `target` `(b, y, x)` int64 · `weight` `(b, y, x)` ·
+    `teacher` `(b, k, y, x)` probability, all zero where nothing is known; None = none.
+    """
 
     image: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
+    teacher: torch.Tensor | None = None
 
 
 class PatchSampler:
@@ -87,15 +95,17 @@ class PatchSampler:
     def draw(self, n: int) -> Batch:
         """Draw `n` patches."""
         patches = [self._draw_one() for _ in range(n)]
+        teachers = [patch.teacher for patch in patches if patch.teacher is not None]
         return Batch(
-            torch.from_numpy(np.stack([p[0] for p in patches])),
-            torch.from_numpy(np.stack([p[1] for p in patches]).astype(np.int64)),
-            torch.from_numpy(np.stack([p[2] for p in patches])),
+            torch.from_numpy(np.stack([patch.image for patch in patches])),
+            torch.from_numpy(np.stack([p.target for p in patches]).astype(np.int64)),
+            torch.from_numpy(np.stack([patch.weight for patch in patches])),
+            torch.from_numpy(np.stack(teachers).astype(np.float32))
+            if teachers
+            else None,
         )
 
-    def _draw_one(
-        self,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]:
+    def _draw_one(self) -> Field:
         index = self._usable[self._random.integers(len(self._usable))]
         field, pixels = self._fields[index], self._pixels[index]
         candidates = pixels[self._random.integers(len(pixels))]
@@ -107,10 +117,11 @@ class PatchSampler:
         top = int(np.clip(y - half + jitter[0], 0, height - self.patch))
         left = int(np.clip(x - half + jitter[1], 0, width - self.patch))
         rows, columns = slice(top, top + self.patch), slice(left, left + self.patch)
-        return (
+        return Field(
             field.image[:, rows, columns],
             field.target[rows, columns],
             field.weight[rows, columns],
+            None if field.teacher is None else field.teacher[:, rows, columns],
         )
 
 
@@ -124,4 +135,5 @@ def _padded(field: Field, patch: int) -> Field:
         np.pad(field.image, ((0, 0), *grow), mode="symmetric"),
         np.pad(field.target, grow, constant_values=-1),
         np.pad(field.weight, grow),
+        None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
     )

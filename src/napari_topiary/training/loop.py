@@ -14,6 +14,7 @@ from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.devices import pick_device
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
@@ -28,6 +29,7 @@ from napari_topiary.training.reports import (
     TrainReport,
 )
 from napari_topiary.training.schedule import Schedule
+from napari_topiary.training.teaching import taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
 
@@ -68,7 +70,8 @@ def fit(
         Images to judge on. Empty: some images are held out of `samples`, or an area
         of the only one.
     shaper
-        Changes the network's form while training (gradual pruning).
+        Changes the network's form while training (gradual pruning); the start
+        checkpoint is then also imitated.
     checkpoint_path
         The best so far is written here every 10 s and at the end.
 
@@ -110,6 +113,10 @@ def fit(
             raise TopiaryError(_channels_sentence(start, material.in_channels))
         sizes = dict(start.sizes)
         kept = Shape(start.widths, start.masks, start.pruning)
+    if start is not None and shaper is not None:
+        seconds = math.inf if config.minutes is None else config.minutes * 60
+        device = pick_device(config.device)
+        material = yield from taught(material, start, device=device, seconds=seconds)
     trainer = Trainer(
         config,
         material,

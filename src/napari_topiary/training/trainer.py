@@ -13,7 +13,7 @@ from napari_topiary.augmentation import Augmentation
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
-from napari_topiary.losses import training_loss
+from napari_topiary.losses import imitation_loss, training_loss
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.sampling import Batch, PatchSampler
@@ -30,6 +30,8 @@ DEFAULT_PATCH = 128
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 WEIGHT_DECAY = 1e-2
+IMITATION = 0.5
+"""Share of the loss that asks a pruned network to answer as the unpruned one did."""
 
 
 class Trainer:
@@ -164,6 +166,9 @@ class Trainer:
             class_weight=self._class_weight,
             dice_weight=self._config.dice_weight,
         )
+        if batch.teacher is not None:
+            imitation = imitation_loss(logits.float(), batch.teacher.to(self.device))
+            loss = (1 - IMITATION) * loss + IMITATION * imitation
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         value = float(loss.detach())

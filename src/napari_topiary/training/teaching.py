@@ -1,0 +1,60 @@
+"""What the unpruned network says about the training images, to be imitated.
+
+Fine-tuning a pruned network on the annotations alone repeats their noise; the unpruned
+network has already averaged that out, and it answers everywhere, also where nobody has
+annotated. It is asked once, before the first step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.sampling import Field
+from napari_topiary.tiles import infer
+from napari_topiary.training.material import Material
+from napari_topiary.types import Progress, run
+
+SHARE_OF_TIME = 0.1
+"""Asking may take this share of the time; images not reached have no teacher."""
+
+
+def taught(
+    material: Material, teacher: Checkpoint, *, device: torch.device, seconds: float
+) -> Generator[Progress, object, Material]:
+    """Add the teacher's probabilities to the training fields.
+
+    Parameters
+    ----------
+    material
+        What training works on.
+    teacher
+        The network to imitate.
+    device
+        Where to compute.
+    seconds
+        The time budget of the training.
+
+    Yields
+    ------
+    Progress
+        After every image.
+    """
+    network = teacher.build()
+    classes = len(teacher.task.classes)
+    begun = time.perf_counter()
+    fields: list[Field] = []
+    for field in material.train:
+        if time.perf_counter() - begun < SHARE_OF_TIME * seconds:
+            answer = run(infer(network, field.image, device=device, amp=True))
+            probability = answer.probability.astype(np.float16)
+        else:
+            probability = np.zeros((classes, *field.target.shape), dtype=np.float16)
+        fields.append(replace(field, teacher=probability))
+        yield Progress(len(fields), len(material.train), "Asking the unpruned network")
+    return replace(material, train=tuple(fields))
