@@ -33,6 +33,16 @@ NO_NETWORK = (
     "pruning changes."
 )
 RUN, STOP, STOPPING = "Compare", "Stop", "Stopping…"
+AT = {
+    "best": "each one's own best threshold",
+    "common": "0.5 for both",
+    "learned": "the thresholds they learned",
+}
+AT_TIP = (
+    "At which probability something counts as found. Pruning makes a network less sure "
+    "before it\ncosts quality: at its own best threshold (from what is marked on this "
+    "image; as learned where\nnothing is) it may still find everything."
+)
 PREVIOUS_KEY, NEXT_KEY = ",", "."
 
 
@@ -51,6 +61,7 @@ class ComparePage(Page):
         self.match: Match | None = None
         self.comparing = False
         self.place = -1
+        self._chosen = False
         self._said = SaidBefore(self.session)
         self.view = ComparisonView(viewer)
         self._make_choice()
@@ -78,6 +89,10 @@ class ComparePage(Page):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("A", self.a)
         rows.addRow("B", self.b)
+        self.at = combo(AT_TIP)
+        for key, text in AT.items():
+            self.at.addItem(text, key)
+        rows.addRow("Read at", self.at)
         self.run_button = button(RUN, "", self.on_run, primary=True)
         self.swap_button = button("Swap", "A becomes B, and B becomes A.", self.swap)
         self.body.addLayout(rows)
@@ -118,6 +133,7 @@ class ComparePage(Page):
         session = self.session
         self.a.activated.connect(self._on_choice)
         self.b.activated.connect(self._on_choice)
+        self.at.activated.connect(self._on_choice)
         self.modes.changed.connect(self._show_legend)
         self.things_switch.toggled.connect(self.view.show_things)
         self.labels_switch.toggled.connect(self.view.show_labels)
@@ -170,7 +186,8 @@ class ComparePage(Page):
         self._show_result()
 
     def _fill(self, names: list[str]) -> None:
-        a, b = self.a.currentText(), self.b.currentText()
+        a = self.a.currentText() if self._chosen else ""
+        b = self.b.currentText() if self._chosen else ""
         offered = [*names, TRUTH] if names else []
         first, second = proposed(self.session)
         fill(self.a, offered, a if a in offered else first)
@@ -262,6 +279,7 @@ class ComparePage(Page):
 
     def _on_choice(self, _index: int = 0) -> None:
         self.say("")
+        self._chosen = True
         self._refresh_buttons()
         if (
             self.match is not None
@@ -302,9 +320,10 @@ class ComparePage(Page):
         if image_layer(self.viewer, subject.name) is None:
             drawing_of(self.viewer).show(subject.name)
         a, b = (self._side(box.currentText(), subject) for box in (self.a, self.b))
+        at = self.at.currentData()
         self.say("")
         begun = self.runner.start(
-            lambda: comparing(subject, a, b),
+            lambda: comparing(subject, a, b, at=at),
             title="Comparing",
             on_result=self._on_match,
             on_error=self.refuse,
@@ -312,7 +331,7 @@ class ComparePage(Page):
         if not begun:
             self.refuse(self.runner.busy_sentence)
             return
-        self.comparing = True
+        self.comparing = self._chosen = True
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
 

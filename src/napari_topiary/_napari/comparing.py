@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.comparison import Comparison, compare
 from napari_topiary.errors import TopiaryError
-from napari_topiary.prediction import predict
+from napari_topiary.prediction import predict, reading_of
 from napari_topiary.truth import truth_of, truth_prediction
 from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
 
 TRUTH = "What I marked"
 """How the annotations are called among the networks."""
+
+
+At = Literal["best", "common", "learned"]
+"""Threshold at which both are read: each one's own best on the marks of this image
+(as learned where nothing is marked), the same for both, or each as it was learned."""
+COMMON = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,9 @@ class Match:
     notes: tuple[str, ...]
 
 
-def comparing(subject: Subject, a: Side, b: Side) -> Job[Match | None]:
+def comparing(
+    subject: Subject, a: Side, b: Side, *, at: At = "best"
+) -> Job[Match | None]:
     """Run the networks whose prediction is not known, and compare.
 
     Parameters
@@ -82,6 +90,8 @@ def comparing(subject: Subject, a: Side, b: Side) -> Job[Match | None]:
         The image.
     a, b
         At least one of them a checkpoint.
+    at
+        Threshold at which their probabilities are read.
 
     Returns
     -------
@@ -99,7 +109,12 @@ def comparing(subject: Subject, a: Side, b: Side) -> Job[Match | None]:
         if stopped and number == 0 and b.known is None and b.checkpoint is not None:
             return None
     yield Progress(2, 3, "Comparing")
-    comparison = compare(found[0], found[1], truth=marked or None)
+    metrics = compare(*found, truth=marked).metrics if marked else None
+    for number, side in enumerate((a, b)):
+        if side.checkpoint is not None:
+            limits = _limits(at, task, metrics and metrics["ab"[number]])
+            found[number] = _read(found[number], side.checkpoint, limits)
+    comparison = replace(compare(*found), metrics=metrics)
     notes = list(dict.fromkeys(found[0].notes + found[1].notes))
     if subject.annotations and not marked:
         notes.append(
@@ -126,6 +141,29 @@ def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:
         if annotation.kind == "labels" and not _labels_fit(annotation, task):
             return ()
     return annotations if any(a.kind != "regions" for a in annotations) else ()
+
+
+def _limits(
+    at: At, task: Task, judged: Mapping[str, Any] | None
+) -> dict[str, float] | None:
+    """Threshold of each class; None = as learned."""
+    if at == "common":
+        return dict.fromkeys(task.classes[1:], COMMON)
+    if at == "best" and judged is not None:
+        return dict(judged["own_best"]["thresholds"])
+    return None
+
+
+def _read(
+    prediction: Prediction, checkpoint: Checkpoint, limits: dict[str, float] | None
+) -> Prediction:
+    reading = reading_of(checkpoint)
+    if limits is not None:
+        reading = replace(reading, thresholds=limits)
+    given = prediction.probability, prediction.shape, prediction.task
+    return replace(
+        prediction, labels=reading.labels(*given), detections=reading.detections(*given)
+    )
 
 
 def _labels_fit(labels: Any, task: Task) -> bool:

@@ -12,6 +12,7 @@ from napari_topiary._napari.comparing import Match
 from napari_topiary._napari.comparison_look import (
     SMALLEST_LIMIT,
     STATUSES,
+    disagreement_colours,
     diverging,
 )
 from napari_topiary._napari.layers import (
@@ -21,6 +22,7 @@ from napari_topiary._napari.layers import (
     remove_layer,
 )
 from napari_topiary._napari.result_layers import probability_picture
+from napari_topiary._napari.state import unwrap
 from napari_topiary.types import Prediction
 
 if TYPE_CHECKING:
@@ -33,11 +35,11 @@ KINDS = {
     "difference": "B minus A",
     "labels": "other label",
     "lines": "lines",
-    "things": "kept, lost, gained",
-    "image-b": "again, for B",
-    "things-b": "kept, lost, gained (B)",
+    "things": "changes",
     "line": "curtain",
     "place": "disagreement",
+    "image-b": "copy for B",
+    "things-b": "changes (B)",
 }
 """What a layer shows -> how it is called; in the order in which they are stacked."""
 UNKNOWN_RADIUS = 8.0
@@ -95,6 +97,15 @@ class ComparisonLayers:
             A key of `KINDS`.
         """
         return layer_for(self.viewer, key(what, self.name))
+
+    def stack(self) -> None:
+        """Bring the marks above what they are marks on."""
+        layers = unwrap(self.viewer).layers
+        own = [one for what in KINDS if (one := self.layer(what)) is not None]
+        if [one for one in layers if one in own] == own:
+            return
+        for one in own:
+            layers.move(layers.index(one), len(layers))
 
     def remove(self, *which: str) -> None:
         """Take layers away; all of them when none is named.
@@ -234,7 +245,13 @@ class ComparisonLayers:
         if not differs.any():
             self.remove("labels")
             return
-        layer = self.put("labels", self._which_labels(differs), "labels", opacity=0.9)
+        layer = self.put(
+            "labels",
+            self._which_labels(differs),
+            "labels",
+            opacity=0.9,
+            colormap=disagreement_colours(),
+        )
         if layer is not None:
             layer.contour = OUTLINE if max(differs.shape) > 300 else 1
 

@@ -9,6 +9,9 @@ from napari_topiary._napari import look, words
 from napari_topiary._napari.comparison_look import STATUSES, mark, ramp
 from napari_topiary.comparison import Comparison
 
+CLEAR = "background: transparent;"
+"""Of what only holds things together on a card."""
+
 
 class ComparisonLegend(QFrame):
     """Counts beside their marks, the agreement, and the ramp of the difference."""
@@ -30,13 +33,13 @@ class ComparisonLegend(QFrame):
         marks.addStretch(1)
         self.text = look.paragraph("")
         self.ramp = QWidget()
+        self.ramp.setStyleSheet(CLEAR)
         row = QHBoxLayout(self.ramp)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
         picture = QLabel()
         picture.setPixmap(ramp())
-        self._ends = [QLabel(), QLabel()]
-        for widget in (self._ends[0], picture, self._ends[1]):
+        for widget in (QLabel("B less sure"), picture, QLabel("B surer")):
             row.addWidget(widget)
         row.addStretch(1)
         layout.addLayout(marks)
@@ -66,21 +69,24 @@ class ComparisonLegend(QFrame):
             )
         differ = words.percent(comparison.disagreement_share)
         self.text.setText(
-            f"Agreement {words.quality(comparison.agreement)} · labels differ on "
-            f"{differ} of the pixels."
+            f"Agreement {words.quality(comparison.agreement)} · "
+            f"labels differ on {differ}"
         )
         self.text.setToolTip(
             "Agreement: how much of A is in B and nothing else (F1 of the particles "
-            "or objects,\nDice of areas); 1 is the same."
+            "or objects,\nDice of areas); 1 is the same. Labels: share of the pixels."
         )
         self.ramp.setVisible(difference is not None)
         if difference is not None:
-            self._ends[0].setText(f"B less sure  −{difference:.2f}")
-            self._ends[1].setText(f"+{difference:.2f}  B surer")
+            self.ramp.setToolTip(
+                "Probability of B minus that of A; full colour at "
+                f"−{difference:.2f} and +{difference:.2f}."
+            )
 
 
 def _entry(status: str, tip: str) -> QWidget:
     entry = QWidget()
+    entry.setStyleSheet(CLEAR)
     entry.setToolTip(tip)
     row = QHBoxLayout(entry)
     row.setContentsMargins(0, 0, 0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari.utils.colormaps import Colormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPixmap, QPolygonF
 
@@ -51,6 +51,19 @@ def diverging() -> Colormap:
         ],
         controls=[0.0, 0.35, 0.5, 0.65, 1.0],
         name="topiary-difference",
+    )
+
+
+def disagreement_colours() -> DirectLabelColormap:
+    """Labels 1 = only A, 2 = only B, 3 = both, but not the same."""
+    return DirectLabelColormap(
+        color_dict={
+            None: "transparent",
+            0: "transparent",
+            1: LOSS,
+            2: GAIN,
+            3: STATUSES["changed"].colour,
+        }
     )
 
 

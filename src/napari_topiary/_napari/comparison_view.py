@@ -39,7 +39,7 @@ IN_THE_WAY = (
     "regions",
 )
 """Topiary's other layers of an image: put aside while two networks are compared."""
-AROUND = 5.0
+AROUND = 3.0
 """A disagreement is shown with this many times its size around it."""
 SMALLEST_VIEW = 60.0
 """But never less than this many pixels of the image."""
@@ -117,6 +117,7 @@ class ComparisonView(QObject):
         """
         self.things = on
         self._draw_marks()
+        self._stack()
         self.side_by_side.show_things(on)
 
     def show_labels(self, on: bool) -> None:
@@ -129,6 +130,7 @@ class ComparisonView(QObject):
         """
         self.labels = on
         self._draw_marks()
+        self._stack()
 
     def look_at(self, place: Place) -> None:
         """Bring a disagreement to the middle of the view, and frame it.
@@ -144,7 +146,7 @@ class ComparisonView(QObject):
         image = layers.image
         side = max(SMALLEST_VIEW, AROUND * place.size)
         top, bottom, _, _ = visible_window(image, layers.match.subject.image.shape[1:])
-        if not side / 2 < bottom - top < 3 * side:
+        if not side / 2 < bottom - top < 2 * side:
             half = side / 2
             area = (place.y - half, place.y + half, place.x - half, place.x + half)
             look_at(self.viewer, image, area)
@@ -153,7 +155,7 @@ class ComparisonView(QObject):
             "place",
             np.array([[place.y, place.x]]),
             "points",
-            size=1.5 * place.size,
+            size=0.9 * place.size,
             symbol="square",
             face_color="transparent",
             border_color="white",
@@ -171,8 +173,13 @@ class ComparisonView(QObject):
         elif self.mode == "difference":
             self.limit = layers.put_difference()
         self._draw_marks()
+        layers.stack()
         if self.mode == "side":
             self.side_by_side.open(layers, things=self.things)
+
+    def _stack(self) -> None:
+        if self.layers is not None and not self.side_by_side.active:
+            self.layers.stack()
 
     def _draw_marks(self) -> None:
         layers = self.layers

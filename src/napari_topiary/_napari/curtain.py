@@ -73,8 +73,8 @@ class Curtain(QObject):
         self.x = (left + right) / 2
         viewer.mouse_drag_callbacks.append(self._pressed)
         viewer.mouse_move_callbacks.append(self._hovered)
-        viewer.camera.events.zoom.connect(self._on_camera)
-        viewer.camera.events.center.connect(self._on_camera)
+        viewer.scene.camera.events.zoom.connect(self._on_camera)
+        viewer.scene.camera.events.center.connect(self._on_camera)
         self._draw()
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ class Curtain(QObject):
         ):
             if one in callbacks:
                 callbacks.remove(one)
-        viewer.camera.events.zoom.disconnect(self._on_camera)
-        viewer.camera.events.center.disconnect(self._on_camera)
+        viewer.scene.camera.events.zoom.disconnect(self._on_camera)
+        viewer.scene.camera.events.center.disconnect(self._on_camera)
         self._point(viewer, near=False)
         self.layers.remove("line")
         self.layers = None
@@ -150,7 +150,7 @@ class Curtain(QObject):
             return
         height = layers.match.subject.image.shape[1]
         scale = float(np.asarray(layers.image.scale)[-1])
-        width = LINE_PX / max(1e-9, float(viewer.camera.zoom) * scale)
+        width = LINE_PX / max(1e-9, float(viewer.scene.camera.zoom) * scale)
         ends = np.array([[-0.5, self.x], [height - 0.5, self.x]])
         layer = layers.layer("line")
         if layer is not None and len(layer.data) == 1:
@@ -178,14 +178,16 @@ class Curtain(QObject):
         if active is not None and active.mode not in ("pan_zoom", "transform"):
             return False  # a tool is in the hand: the click is meant for it
         here = np.asarray(layers.image.world_to_data(position), dtype=float)[-2:]
-        zoom = float(viewer.camera.zoom) * float(np.asarray(layers.image.scale)[-1])
+        zoom = float(viewer.scene.camera.zoom) * float(
+            np.asarray(layers.image.scale)[-1]
+        )
         return bool(abs(here[1] - self.x) * zoom <= REACH_PX)
 
     def _drag(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         if not self._is_near(viewer, event.position):
             return
-        could_pan = viewer.camera.mouse_pan
-        viewer.camera.mouse_pan = False
+        could_pan = viewer.scene.camera.mouse_pan
+        viewer.scene.camera.mouse_pan = False
         try:
             yield
             while event.type == "mouse_move":
@@ -197,7 +199,7 @@ class Curtain(QObject):
                 event.handled = True
                 yield
         finally:
-            viewer.camera.mouse_pan = could_pan
+            viewer.scene.camera.mouse_pan = could_pan
 
     def _hover(self, viewer: Any, event: Any) -> None:
         self._point(viewer, near=self._is_near(viewer, event.position))

@@ -74,6 +74,8 @@ class MetricsTable(QTableWidget):
         if metrics is None:
             return
         names = ["threshold", *SHOWN[kind]]
+        for x, (side, _, _) in enumerate(COLUMNS):
+            self.setColumnHidden(x, side == truth)
         self.setRowCount(len(names))
         for y, name in enumerate(names):
             text, tip = FIGURES.get(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SECOND = ("image-b", "b", "things-b")
 """The layers of the second view, from below; everything else is in the first."""
+MARGIN = 0.95
+"""The image fills this share of each view."""
 WHOLE = 0.9
 """Who sees this share of the image's height is looking at all of it."""
 
@@ -63,14 +65,18 @@ class SideBySide(QObject):
         if viewer is None or image is None:
             return
         self.layers = layers
+        shape = layers.match.subject.image.shape[1:]
+        top, bottom, _, _ = visible_window(image, shape)
         layers.put_side("a")
+        layers.stack()
         self._put_second(image, things)
         grid = viewer.canvas.grid
         self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
         grid.shape = (1, 2)
         self.arrange()
         grid.enabled = True
-        self._fit(viewer, image)
+        if bottom - top >= WHOLE * shape[0]:
+            self._fit(viewer, image)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._on_layers)
 
@@ -111,6 +117,7 @@ class SideBySide(QObject):
         """Go back to one view, as the user had it."""
         viewer, layers = self._viewer(), self.layers
         self.layers = None
+        self._soon.stop()
         if viewer is None or layers is None:
             return
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
@@ -138,20 +145,19 @@ class SideBySide(QObject):
 
     def _fit(self, viewer: Any, image: Layer) -> None:
         """Who saw all of the image sees all of it in both views."""
-        shape = self.layers.match.subject.image.shape[1:] if self.layers else (1, 1)
-        top, bottom, _, _ = visible_window(image, shape)
-        if bottom - top < WHOLE * shape[0]:
-            return
-        camera = viewer.camera
+        camera, (height, width) = viewer.scene.camera, viewer.canvas.size
+        extent = np.ptp(np.asarray(image.extent.world), axis=0)[-2:]
+        fitted = MARGIN * min(height / extent[0], width / 2 / extent[1])
         before = tuple(camera.center), float(camera.zoom)
-        viewer.reset_view()
-        self._camera = (before[0], before[1], float(camera.zoom))
+        camera.zoom = min(before[1], float(fitted))
+        camera.center = tuple(np.mean(np.asarray(image.extent.world), axis=0)[-2:])
+        self._camera = (*before, float(camera.zoom))
 
     def _restore_camera(self, viewer: Any) -> None:
         if self._camera is not None:
             center, zoom, fitted = self._camera
-            if np.isclose(viewer.camera.zoom, fitted):  # not moved since
-                viewer.camera.center, viewer.camera.zoom = center, zoom
+            if np.isclose(viewer.scene.camera.zoom, fitted):  # not moved since
+                viewer.scene.camera.center, viewer.scene.camera.zoom = center, zoom
         self._camera = None
 
     def _on_layers(self, _event: object = None) -> None:
