@@ -142,3 +142,17 @@ def test_a_changed_setting_is_read_back(plugin_settings, npe2pm):
     assert preferences() == Preferences()
     get_plugin_settings("napari-topiary").training.minutes = 3.0
     assert preferences().minutes == 3.0
+
+
+def test_open_sample_puts_image_and_truth_on_one_grid(make_napari_viewer, npe2pm):
+    npe2pm.register(MANIFEST)
+    viewer = make_napari_viewer(show=False)
+    viewer.open_sample("napari-topiary", "virus_phil")
+    viewer.open_sample("napari-topiary", "apoferritin")
+    names = [layer.name for layer in viewer.layers]
+    assert names[-2:] == ["apo_030502", "apo_030502 points"]
+    image, points = list(viewer.layers)[-2:]
+    assert [str(unit) for unit in points.units] == ["nanometer"] * 2
+    inside = np.asarray(image.data.shape) > points.data
+    assert inside.all()
+    assert len(points.data) == 151
