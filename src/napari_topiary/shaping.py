@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from napari_topiary.networks.base import Network
 
@@ -34,6 +35,25 @@ class Shape:
     pruning: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class Living:
+    """A network in training, with all that has to follow its form.
+
+    Parameters
+    ----------
+    network
+        Changed in place: its parameters may be replaced by smaller ones.
+    optimizer
+        Knows these parameters and remembers something about each.
+    norms
+        Layer name -> normalisation of that layer's outputs that training has lent.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    norms: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
 class Shaper(Protocol):
     """Changes the network in the course of a fine-tuning."""
 
@@ -47,11 +67,12 @@ class Shaper(Protocol):
         Asked before every step, and with 1.0 when the run ends early.
         """
 
-    def update(self, fraction: float, network: Network) -> Network:
-        """Return the network in the form due at `fraction`, weights carried over.
+    def update(self, fraction: float, living: Living) -> None:
+        """Bring the network to the form due at `fraction`, in place.
 
-        Called when `due`; training then gives the result a fresh optimizer. Masks may
-        grow in the same way: removed weights are returned as exact zeros.
+        Called when `due`. What the optimizer remembers of the weights that stay is
+        carried over; normalisations keep what they scale to, and training re-estimates
+        what they scale from.
         """
 
     def after_step(self, network: Network) -> None:
@@ -79,9 +100,8 @@ class KeepShape:
         """Nothing is ever due."""
         return False
 
-    def update(self, fraction: float, network: Network) -> Network:
+    def update(self, fraction: float, living: Living) -> None:
         """Change nothing."""
-        return network
 
     @torch.no_grad()
     def after_step(self, network: Network) -> None:

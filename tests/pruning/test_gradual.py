@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig
+from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning import FilterPlan, GradualPruning, make_plan
-from napari_topiary.shaping import KeepShape, Shape
+from napari_topiary.pruning import (
+    FilterPlan,
+    GradualPruning,
+    make_plan,
+    shaper_for,
+)
+from napari_topiary.shaping import KeepShape, Living, Shape
+from napari_topiary.training import fit
+from napari_topiary.types import Task, run
 
 
-def learn(network: Network, seed: int) -> None:
-    """One step of an optimizer with momentum and decay, on noise."""
+def living(network: Network) -> Living:
+    """A network with an optimizer that has momentum and decay."""
+    return Living(network, torch.optim.AdamW(network.parameters(), lr=1e-2))
+
+
+def learn(one: Living, seed: int) -> None:
+    """One step, on noise."""
     torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
-    network.train()
-    for _ in range(2):
-        logits = network(torch.randn(2, 1, 32, 32))
-        target = torch.randint(0, logits.shape[1], (2, *logits.shape[2:]))
-        optimizer.zero_grad()
-        F.cross_entropy(logits, target).backward()
-        optimizer.step()
+    one.network.train()
+    logits = one.network(torch.randn(2, 1, 32, 32))
+    target = torch.randint(0, logits.shape[1], (2, *logits.shape[2:]))
+    one.optimizer.zero_grad()
+    F.cross_entropy(logits, target).backward()
+    one.optimizer.step()
 
 
 def fine_tune(shaper: GradualPruning, network: Network, steps: int = 12) -> Network:
+    one = living(network)
     for index in range(steps):
         fraction = index / steps
         if shaper.due(fraction):
-            network = shaper.update(fraction, network)
-        learn(network, index)
+            shaper.update(fraction, one)
+        learn(one, index)
         shaper.after_step(network)
     return network.eval()
 
@@ -78,10 +92,10 @@ def test_weights_are_carried_over(fresh: Callable[..., Checkpoint]) -> None:
         plan = make_plan(checkpoint, config)
         shaper = GradualPruning(plan, 0.9, until=0.5, stages=5)
         network = checkpoint.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        positions = []
+        positions, one = [], living(network)
         for step in range(20):
             if shaper.due(step / 20):
-                network = shaper.update(step / 20, network)
+                shaper.update(step / 20, one)
             shaper.after_step(network)
             positions.append(shaper.shape().pruning[-1]["share"])
         assert 4 <= len(set(positions)) <= 5  # small layers, big steps
@@ -103,10 +117,12 @@ def test_ended_early_is_still_the_position(fresh: Callable[..., Checkpoint]) -> 
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig())
     shaper = GradualPruning(plan, 0.9)
-    network = shaper.update(0.0, checkpoint.build())
+    network = checkpoint.build()
+    one = living(network)
+    shaper.update(0.0, one)
     assert not shaper.settled
     assert shaper.due(1.0)
-    network = shaper.update(1.0, network)
+    shaper.update(1.0, one)
     assert shaper.settled
     assert not shaper.due(1.0)
     shapes = {n: t.shape for n, t in network.state_dict().items()}
@@ -120,7 +136,8 @@ def test_one_stage_removes_all_before_the_first_step(
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig())
     shaper = GradualPruning(plan, 0.9, stages=1)
-    network = shaper.update(0.0, checkpoint.build())
+    network = checkpoint.build()
+    shaper.update(0.0, living(network))
     assert shaper.settled
     goal = plan.checkpoint_at(0.9).state
     assert all(torch.equal(t, goal[n]) for n, t in network.state_dict().items())
@@ -147,11 +164,87 @@ def test_plain_fine_tuning_keeps_zeros(fresh: Callable[..., Checkpoint]) -> None
     weights = PruneConfig(kind="weights", criterion="magnitude", scope="layer")
     pruned = make_plan(fresh("unet"), weights).checkpoint_at(0.9)
     network = pruned.build()
+    one = living(network)
     shaper = KeepShape(Shape(pruned.widths, pruned.masks, pruned.pruning))
     for step in range(3):
-        learn(network, step)
+        learn(one, step)
         shaper.after_step(network)
     state = network.state_dict()
     for name, mask in pruned.masks.items():
         assert not state[name][~mask].any()
         assert not torch.equal(state[name], pruned.state[name])
+
+
+def test_memory_of_the_optimizer_is_cut_along(fresh: Callable[..., Checkpoint]) -> None:
+    checkpoint = fresh("unet")
+    plan = make_plan(checkpoint, PruneConfig(scope="layer"))
+    assert isinstance(plan, FilterPlan)
+    network = checkpoint.build()
+    norm = torch.nn.BatchNorm2d(8)
+    norm.weight.data = torch.arange(8.0)
+    norm.running_mean = torch.arange(8.0) + 10
+    handle = network.get_submodule("down0.conv1").register_forward_hook(
+        lambda layer, inputs, output: norm(output)
+    )
+    parameters = [*network.parameters(), *norm.parameters()]
+    one = Living(network, torch.optim.AdamW(parameters, lr=1e-3), {"down0.conv1": norm})
+    learn(one, 0)
+    weight = network.get_parameter("down0.conv2.weight")
+    memory = one.optimizer.state[weight]
+    before = {"weight": weight.detach().clone(), "gains": norm.weight.detach().clone()}
+    before |= {key: memory[key].clone() for key in ("exp_avg", "exp_avg_sq")}
+    mean = norm.running_mean.clone()
+    GradualPruning(plan, 0.7, stages=1).update(0.0, one)
+    kept = plan.kept(plan.cursor(0.7))
+    into, out = (torch.from_numpy(kept[group]) for group in (0, 1))
+    new = network.get_parameter("down0.conv2.weight")
+    assert torch.equal(new, before["weight"][out][:, into])
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(one.optimizer.state[new][key], before[key][out][:, into])
+    assert one.optimizer.state[new]["step"] == 1
+    assert torch.equal(norm.weight, before["gains"][into])
+    assert torch.equal(norm.running_mean, mean[into])
+    assert weight not in one.optimizer.state
+    known = {p for group in one.optimizer.param_groups for p in group["params"]}
+    assert known == {*network.parameters(), *norm.parameters()}
+    learn(one, 1)  # and it goes on
+    handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["filters", "weights"])
+def test_fine_tuning_from_end_to_end(kind: str) -> None:
+    """The real training, on made-up virions, ends at the slider's position."""
+    samples = [sample(seed) for seed in range(3)]
+    task = Task("segment", ("background", "virus"))
+    config = TrainConfig(
+        sizes={"base": 8, "levels": 1}, epochs=4, patch=32, batch=2, device="cpu"
+    )
+    start = run(fit(samples, config, task=task))
+    criterion = "l1" if kind == "filters" else "magnitude"
+    plan = make_plan(start, PruneConfig(kind=kind, criterion=criterion))
+    tuned = run(
+        fit(samples, config, task=task, start=start, shaper=shaper_for(plan, 0.85))
+    )
+    goal = plan.checkpoint_at(0.85)
+    assert tuned.widths == goal.widths
+    assert tuned.sparsity == pytest.approx(goal.sparsity)
+    assert tuned.unpruned_parameters == start.unpruned_parameters
+    assert tuned.pruning[-1]["share"] == pytest.approx(goal.sparsity)
+    for name, mask in goal.masks.items():
+        assert torch.equal(tuned.masks[name], mask)
+        assert not tuned.state[name][~mask].any()
+    assert "common" in tuned.thresholds
+    again = run(fit(samples, config, task=task, start=tuned))  # plain fine-tuning
+    assert again.sparsity == tuned.sparsity
+    for name, mask in goal.masks.items():
+        assert not again.state[name][~mask].any()
+
+
+def sample(seed: int) -> Sample:
+    rng = np.random.default_rng(seed)
+    truth = np.zeros((48, 48), np.int64)
+    for y, x in rng.integers(6, 42, (6, 2)):
+        truth[y - 4 : y + 4, x - 4 : x + 4] = 1
+    picture = rng.normal(0, 0.3, (1, 48, 48)) + truth
+    labels = Labels(truth, instances=False)
+    return Sample(picture.astype(np.float32), (labels,), None, str(seed))

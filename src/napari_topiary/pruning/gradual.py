@@ -9,25 +9,18 @@ final form alone. Filters go physically, so training gets faster on the way.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.filter_plan import FilterPlan
+from napari_topiary.pruning.living import cut_living
 from napari_topiary.pruning.masks import removed_weights, zero_removed
 from napari_topiary.pruning.plan import PruningPlan
-from napari_topiary.pruning.surgery import (
-    Indices,
-    kept_indices,
-    layer_widths,
-    network_like,
-    slice_tensors,
-)
-from napari_topiary.shaping import Shape
+from napari_topiary.shaping import Living, Shape
 
 ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
-FILTER_STAGES = 8
+FILTER_STAGES = 16
 WEIGHT_STAGES = 40
 
 
@@ -58,8 +51,7 @@ class GradualPruning:
         Part of the run (0..1) after which the final form is reached.
     stages
         How many times something is removed, 1 = all before the first step; None = as
-        suits the kind. Every cut of filters sets the optimizer back, so they go in few
-        steps; masks may grow in many.
+        suits the kind.
     """
 
     def __init__(
@@ -114,14 +106,14 @@ class GradualPruning:
         self._move(cursor)
         return False
 
-    def update(self, fraction: float, network: Network) -> Network:
-        """Return the network with the filters cut that are due."""
+    def update(self, fraction: float, living: Living) -> None:
+        """Cut the filters that are due, in place."""
         cursor = max(self._cursor, self.cursor_at(fraction))
         if isinstance(self._plan, FilterPlan):
-            network = _cut(network, self._plan, (self._cursor, cursor))
+            before, after = self._plan.kept(self._cursor), self._plan.kept(cursor)
+            cut_living(living, self._plan.coupling, before=before, after=after)
         self._move(cursor)
-        self.after_step(network)
-        return network
+        self.after_step(living.network)
 
     def after_step(self, network: Network) -> None:
         """Set removed weights back to exactly zero."""
@@ -140,37 +132,3 @@ class GradualPruning:
         entry = self._plan.entry(share) | {"stages": self._stages}
         history = (*self._plan.checkpoint.pruning, entry)
         return Shape(form.widths, form.masks, history)
-
-
-def _cut(network: Network, plan: FilterPlan, cursors: tuple[int, int]) -> Network:
-    """Take a network that stands at one position of a plan to a later one."""
-    before, after = (kept_indices(plan.coupling, plan.kept(c)) for c in cursors)
-    steps = {}
-    for name, index in after.items():
-        old = before.get(name, Indices())
-        steps[name] = Indices(
-            _within(old.out, index.out), _within(old.into, index.into)
-        )
-    tensors = {
-        name: tensor.detach()
-        for name, tensor in (*network.named_parameters(), *network.named_buffers())
-    }
-    cut = {
-        name: _laid_out(tensor, tensors[name])
-        for name, tensor in slice_tensors(tensors, plan.coupling, steps).items()
-    }
-    return network_like(network, cut, layer_widths(plan.coupling, after))
-
-
-def _laid_out(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """Lay a tensor out in memory as `model` is: slicing undoes channels_last."""
-    last = model.dim() == 4 and model.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return tensor.contiguous(memory_format=layout)
-
-
-def _within(old: torch.Tensor | None, new: torch.Tensor | None) -> torch.Tensor | None:
-    """Where the indices `new` sit in the ascending list `old` (None = everything)."""
-    if new is None or old is None:
-        return new
-    return torch.from_numpy(np.searchsorted(old.numpy(), new.numpy()))

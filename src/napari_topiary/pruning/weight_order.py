@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ from napari_topiary.config import Scope
 
 GONE = -1
 """Place of a weight that was removed before the plan began."""
+FLOOR = 0.2
+"""Network-wide, no layer keeps (much) less than this part of the share that the whole
+network keeps: one threshold alone would cut deep layers, whose weights are many and
+small, off entirely, and with them all that the network knows of the surroundings."""
 
 
 def weight_places(
@@ -39,28 +44,65 @@ def weight_places(
     count
         How many weights can go.
     """
-    keys: list[NDArray[np.floating]] = []
-    positions: list[NDArray[np.int64]] = []
-    offset = gone = 0
+    runs: list[_Run] = []
     for name, values in scores.items():
         flat = values.flatten().float()
         lost = ~masks[name].flatten() if name in masks else torch.zeros_like(flat) > 0
         flat = flat.masked_fill(lost, -torch.inf)
-        n_lost = int(lost.sum())
         order = torch.argsort(flat, stable=True).numpy()
-        if scope == "layer":
-            key = np.arange(1, len(order) + 1) / len(order)
-        else:
-            key = flat.numpy()[order].astype(np.float64)
-        key[-1] = np.inf
-        key[:n_lost] = -np.inf
-        keys.append(key)
-        positions.append(order + offset)
-        offset, gone = offset + len(order), gone + n_lost
-    # Ascending runs laid end to end: a stable sort only has to merge them.
-    merged = np.argsort(np.concatenate(keys), kind="stable")
-    places = np.empty(offset, dtype=np.int32)
-    places[np.concatenate(positions)[merged]] = np.arange(offset) - gone
+        runs.append(_Run(order, flat.numpy()[order], int(lost.sum())))
+    if scope == "layer":
+        merged = _merged([run.marked(run.share_gone()) for run in runs])
+    else:
+        merged = _merged([run.marked(run.scores) for run in runs])
+        wanted = np.empty(len(merged))
+        wanted[merged] = np.arange(len(merged)) / len(merged)
+        turns = np.split(wanted, np.cumsum([len(run.order) for run in runs])[:-1])
+        merged = _merged(
+            [
+                run.marked(np.maximum(turn, run.earliest()))
+                for run, turn in zip(runs, turns, strict=True)
+            ]
+        )
+    starts = np.cumsum([0, *(len(run.order) for run in runs)])
+    positions = [run.order + start for run, start in zip(runs, starts, strict=False)]
+    gone = sum(run.lost for run in runs)
+    places = np.empty(len(merged), dtype=np.int32)
+    places[np.concatenate(positions)[merged]] = np.arange(len(merged)) - gone
     np.maximum(places, GONE, out=places)
-    stay = sum(bool(key[-1] == np.inf) for key in keys)
-    return torch.from_numpy(places), offset - gone - stay
+    stay = sum(run.lost < len(run.order) for run in runs)
+    return torch.from_numpy(places), len(merged) - gone - stay
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The weights of one parameter, weakest first.
+
+    `order` `(n,)` their positions, `scores` `(n,)` ascending, `lost` how many of them
+    are gone already.
+    """
+
+    order: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    lost: int
+
+    def share_gone(self) -> NDArray[np.float64]:
+        """Share of the parameter that is gone when each weight has gone."""
+        n = len(self.order)
+        return np.arange(1, n + 1) / n
+
+    def earliest(self) -> NDArray[np.float64]:
+        """Share of the network that has to be gone before each weight may go."""
+        return 1.0 - (1.0 - self.share_gone()) / FLOOR
+
+    def marked(self, keys: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Sort keys with what is gone before everything and the last one after."""
+        marked = np.array(keys, dtype=np.float64)
+        marked[-1] = np.inf
+        marked[: self.lost] = -np.inf
+        return marked
+
+
+def _merged(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
+    """Order of all keys; a stable sort of ascending runs only has to merge them."""
+    return np.argsort(np.concatenate(runs), kind="stable")

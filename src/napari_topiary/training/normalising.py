@@ -3,7 +3,7 @@
 The published networks have no normalisation layers, yet with them a small network
 learns in one minute what it otherwise learns in three. So they are lent: while
 training, the output of every convolution is normalised by a hook; before the network
-is judged, kept, cut or saved, each normalisation is folded into the weights and bias of
+is judged, kept or saved, each normalisation is folded into the weights and bias of
 its convolution. The folded network computes the same function, has exactly the
 published number of weights and is faster. Fine-tuning lends them again, set so that
 nothing changes at first.
@@ -84,6 +84,34 @@ class LentNorms(nn.Module):
             if isinstance(norm, nn.BatchNorm2d):
                 pairs.append((name, norm))
         return pairs
+
+    def by_layer(self) -> dict[str, nn.Module]:
+        """Layer name -> the normalisation of its outputs."""
+        return dict(self._pairs())
+
+    @torch.no_grad()
+    def settle(self, example: torch.Tensor) -> None:
+        """Re-estimate the statistics of a network that was changed under the norms.
+
+        What they scale *to* stays, so that every layer that is left reads what it is
+        used to: this undoes most of the harm of removing others.
+
+        Parameters
+        ----------
+        example
+            `(b, c, y, x)`: a batch to take the statistics from.
+        """
+        network = self._network[0]
+        modules = [*network.modules(), *self.norms]
+        norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+        usual = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0  # this batch alone
+        self.train()
+        network.train()
+        network(example)
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
 
     def _attach(self) -> None:
         def applier(norm: nn.BatchNorm2d) -> Callable[..., torch.Tensor]:

@@ -17,7 +17,7 @@ from napari_topiary.losses import imitation_loss, training_loss
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.sampling import Batch, PatchSampler
-from napari_topiary.shaping import Shape, Shaper
+from napari_topiary.shaping import Living, Shape, Shaper
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
@@ -90,10 +90,9 @@ class Trainer:
         )
 
     def _adopt(self, network: Network) -> None:
-        """Take over a (new) network: lend it norms, give it a fresh optimizer."""
+        """Take over a network: lend it norms, give it an optimizer."""
         self.network = network
-        example = self._sampler.draw(max(self._batch, 4)).image.to(self.device)
-        self._norms = LentNorms(network, example)
+        self._norms = LentNorms(network, self._example())
         trained: list[torch.nn.Parameter] = [
             *network.parameters(),
             *self._norms.parameters(),
@@ -109,6 +108,10 @@ class Trainer:
             weight_decay=WEIGHT_DECAY,
         )
 
+    def _example(self) -> torch.Tensor:
+        """A batch `(b, c, y, x)` to take statistics from."""
+        return self._sampler.draw(max(self._batch, 4)).image.to(self.device)
+
     def _balance(self, n_classes: int) -> torch.Tensor:
         """Class weights: inverse root of how often each class is drawn, at most 10×."""
         target = self._sampler.draw(32).target
@@ -121,9 +124,9 @@ class Trainer:
     def reshape(self, fraction: float) -> bool:
         """Let the shaper change the network; return whether its form is final."""
         if self._shaper.due(fraction):
-            plain = self._norms.folded()
-            self._norms.detach()
-            self._adopt(self._shaper.update(fraction, plain))
+            living = Living(self.network, self.optimizer, self._norms.by_layer())
+            self._shaper.update(fraction, living)
+            self._norms.settle(self._example())
         return self._shaper.settled
 
     def shape(self) -> Shape:
