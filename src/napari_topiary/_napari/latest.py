@@ -26,14 +26,13 @@ class Latest(QObject):
     """A lane of its own beside the workbench's one job: a new request replaces the old.
 
     A request that waits is dropped for a newer one; one that is being worked on gets
-    Stop (jobs that take long listen to it) and its result is not handed over, except
-    where `finish_current` says that every answer is worth showing.
+    Stop, and nothing more of it is handed over.
 
     Parameters
     ----------
     finish_current
-        Let what runs come to its end and show it: for short work that is asked for
-        again and again, as while a slider is dragged.
+        Still hand over what comes of it: for short work that is asked for again and
+        again, as while a slider is dragged.
     """
 
     def __init__(self, *, finish_current: bool = False) -> None:
@@ -74,7 +73,7 @@ class Latest(QObject):
             return
         if not self._finish_current:
             self._number += 1
-            self._runner.stop()
+        self._runner.stop()
         self._waiting = _Request(make_job, title, on_result, on_error, on_progress)
         if not self._runner.running:
             self._start_waiting()

@@ -16,6 +16,7 @@ from napari_topiary._napari.readiness import Lesson
 from napari_topiary._napari.resting import Findings, Position, PositionQuality
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.visible import visible_window
+from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class LivePruning(QObject):
         The order of removals is known; the slider can be moved.
     looked(Look)
         A position was tried on the visible area, and drawn there.
+    counted(PlanStatistics)
+        What the position means for the network.
     found(object)
         `PositionQuality`, `Speeds` or `VersionQuality`, found out at rest.
     problem(str)
@@ -48,6 +51,7 @@ class LivePruning(QObject):
 
     planned = Signal(object)
     looked = Signal(object)
+    counted = Signal(object)
     found = Signal(object)
     problem = Signal(str)
 
@@ -191,7 +195,8 @@ class LivePruning(QObject):
         self._looking.ask(
             lambda: view.look(area, share, tuned=tuned, thresholds=limits),
             title="Looking at the pruned network",
-            on_result=self._on_look,
+            on_progress=self._on_look,
+            on_result=self._on_counted,
             on_error=self.problem.emit,
         )
 
@@ -209,10 +214,11 @@ class LivePruning(QObject):
         self.planned.emit(ready)
         self.look()
 
-    def _on_look(self, look: Look) -> None:
-        if self.ready is None:
+    def _on_look(self, progress: Progress) -> None:
+        look = progress.report
+        if self.ready is None or not isinstance(look, Look):
             return
-        if look.overlay is not None and look.area is not None and self._may_draw():
+        if self._may_draw():
             self._clear(but=look.area.name)
             show_overlay(
                 self.viewer,
@@ -223,6 +229,10 @@ class LivePruning(QObject):
             )
             self.drawn_on = look.area.name
         self.looked.emit(look)
+
+    def _on_counted(self, statistics: PlanStatistics | None) -> None:
+        if statistics is not None and self.ready is not None:
+            self.counted.emit(statistics)
 
     def _may_draw(self) -> bool:
         return self.active and self.shown

@@ -24,6 +24,7 @@ from napari_topiary._napari.tuning_row import TuningRow
 from napari_topiary._napari.versions import Versions
 from napari_topiary.errors import TopiaryError
 from napari_topiary.prediction import working_factor_for
+from napari_topiary.pruning import PlanStatistics
 from napari_topiary.training import TrainReport
 from napari_topiary.types import Progress
 
@@ -122,6 +123,7 @@ class PrunePage(Page):
         self.versions.preferred.connect(self._on_preferred)
         live.planned.connect(self._on_planned)
         live.looked.connect(self._on_looked)
+        live.counted.connect(self._on_counted)
         live.found.connect(self._on_found)
         live.problem.connect(self.refuse)
         self._preview = LivePreview(self.viewer, session, self.runner)
@@ -234,14 +236,16 @@ class PrunePage(Page):
         self._refresh_buttons()
 
     def _on_looked(self, look: Look) -> None:
-        self.card.show_statistics(look.statistics)
         is_detection = self.live.ready.plan.checkpoint.task.kind == "detect"
         self.card.show_look(look, particles=is_detection)
+
+    def _on_counted(self, statistics: PlanStatistics) -> None:
+        self.card.show_statistics(statistics)
         unit = "maps" if self.form.kind == "filters" else "weights"
-        bars = [Bar(one.name, one.kept, one.total) for one in look.statistics.layers]
+        bars = [Bar(one.name, one.kept, one.total) for one in statistics.layers]
         self.bars.set_bars(bars, unit)
-        if look.statistics.note and look.share > 0:
-            self.say(look.statistics.note)
+        if statistics.note and statistics.asked > 0:
+            self.say(statistics.note)
 
     def _on_found(self, report: object) -> None:
         if isinstance(report, Speeds):

@@ -118,12 +118,9 @@ class PruneCard(BeforeAfter):
         particles
             Whether the network finds particles.
         """
-        if look.agreement is not None:
-            self.set_row(
-                "agreement",
-                before=words.percent(1.0),
-                after=words.percent(look.agreement),
-            )
+        self.set_row(
+            "agreement", before=words.percent(1.0), after=words.percent(look.agreement)
+        )
         self.show_row("same", particles)
         if look.same is not None:
             same, before, after = look.same

@@ -22,7 +22,7 @@ from napari_topiary.prediction import checked_image, reading_of, working_factor_
 from napari_topiary.pruning import PlanStatistics, PruningPlan
 from napari_topiary.resample import to_working
 from napari_topiary.tiles import infer
-from napari_topiary.types import Detections, Job, LabelImage, Progress, run
+from napari_topiary.types import Detections, Job, LabelImage, Progress, Stop, run
 
 LARGEST_SIDE = 512
 """At most this many network pixels are looked at, to each side."""
@@ -60,10 +60,8 @@ class Look:
     ----------
     share
         Of the slider.
-    statistics
-        What the position means for the network.
     area
-        What was looked at; None if there is no image.
+        What was looked at.
     overlay
         What the pruned network says there.
     agreement
@@ -76,10 +74,9 @@ class Look:
     """
 
     share: float
-    statistics: PlanStatistics
-    area: Area | None
-    overlay: Overlay | None
-    agreement: float | None
+    area: Area
+    overlay: Overlay
+    agreement: float
     same: tuple[int, int, int] | None
     seconds: float
 
@@ -120,8 +117,8 @@ class PruningView:
         *,
         tuned: Checkpoint | None = None,
         thresholds: Mapping[str, float] | None = None,
-    ) -> Job[Look]:
-        """Run the network of one position.
+    ) -> Job[PlanStatistics | None]:
+        """Run the network of one position, then count what it means.
 
         Parameters
         ----------
@@ -133,13 +130,27 @@ class PruningView:
             Looked at instead of the plan's own network (after fine-tuning).
         thresholds
             Best ones of this position, where known; None takes the unpruned network's.
+
+        Yields
+        ------
+        Progress
+            `report` is a `Look`, if there is an area. `Stop` (another position is
+            waiting) skips the counting.
         """
+        if area is not None:
+            seen = self._look(area, share, tuned, thresholds or {})
+            if (yield Progress(0, 0, "Looking", report=seen)) is Stop:
+                return None
+        return self.plan.statistics(share)
+
+    def _look(
+        self,
+        area: Area,
+        share: float,
+        tuned: Checkpoint | None,
+        thresholds: Mapping[str, float],
+    ) -> Look:
         begun = time.perf_counter()
-        yield Progress(0, 0, "Looking")
-        statistics = self.plan.statistics(share)
-        if area is None:
-            spent = time.perf_counter() - begun
-            return Look(share, statistics, None, None, None, None, spent)
         crop, window = self._working(area)
         key = (id(area.image), window)
         if self._before is None or self._before[0] != key:
@@ -151,13 +162,12 @@ class PruningView:
             after = self._see(tuned.build(), crop, window, tuned.thresholds)
         elif self.plan.cursor(share) > 0:
             pruned = self.plan.network_at(share, self.device)
-            after = self._see(pruned, crop, window, thresholds or {})
+            after = self._see(pruned, crop, window, thresholds)
         same = None
         if before.found is not None and after.found is not None:
             same = self._matches(before.found, after.found, area.scale)
         return Look(
             share=share,
-            statistics=statistics,
             area=area,
             overlay=self._overlay(after, window),
             agreement=float(np.mean(before.answer == after.answer)),
