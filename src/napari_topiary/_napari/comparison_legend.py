@@ -9,6 +9,8 @@ from napari_topiary._napari import look, words
 from napari_topiary._napari.comparison_look import STATUSES, mark, ramp
 from napari_topiary.comparison import Comparison
 
+ONLY = {"lost": "label only in A", "gained": "label only in B"}
+"""What the colours mean where areas are compared: there is nothing to count."""
 CLEAR = "background: transparent;"
 """Of what only holds things together on a card."""
 
@@ -63,10 +65,10 @@ class ComparisonLegend(QFrame):
             counts[status] += number
         segments = comparison.task.kind == "segment"
         for status, entry in self._entries.items():
-            self.counts[status].setText(f"{counts[status]} {status}")
-            entry.setVisible(
-                not segments and (status != "changed" or counts[status] > 0)
-            )
+            text = f"{counts[status]} {status}"
+            self.counts[status].setText(ONLY.get(status, "") if segments else text)
+            is_asked = status in ONLY if segments else status != "changed"
+            entry.setVisible(is_asked or (not segments and counts[status] > 0))
         differ = words.percent(comparison.disagreement_share)
         self.text.setText(
             f"Agreement {words.quality(comparison.agreement)} · "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.comparison_layers import ComparisonLayers
@@ -48,7 +49,8 @@ class Flicker(QObject):
 
     def close(self) -> None:
         """Flip no more."""
-        self._timer.stop()
+        if isalive(self._timer):  # not so at the very end of the program
+            self._timer.stop()
         self.layers = None
 
     def play(self, on: bool) -> None:

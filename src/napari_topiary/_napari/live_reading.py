@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.latest import Latest
@@ -70,7 +71,8 @@ class LiveReading(QObject):
 
     def close(self) -> None:
         """End for good, without waiting."""
-        self._rest.stop()
+        if isalive(self._rest):  # not so at the very end of the program
+            self._rest.stop()
         self._shown.close()
         self._all.close()
 

@@ -64,6 +64,7 @@ class PredictPage(Page):
         self._used: Checkpoint | None = None
         self._problems: list[str] = []
         self._shown: str | None = None
+        self._task_kind = "detect"
         self._make_run()
         self._make_reading()
         self._make_found()
@@ -205,6 +206,9 @@ class PredictPage(Page):
         lines = checkpoint is not None and bool(
             checkpoint.annotations_summary.get("line_classes")
         )
+        if checkpoint is not None and checkpoint.task.kind != self._task_kind:
+            self._task_kind = checkpoint.task.kind
+            self.kinds["result-labels"].setChecked(self._task_kind != "detect")
         for kind, one in self.kinds.items():
             one.setVisible(kind in known and (kind != "lines" or lines))
 

@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.comparison_layers import ComparisonLayers
@@ -117,7 +118,8 @@ class SideBySide(QObject):
         """Go back to one view, as the user had it."""
         viewer, layers = self._viewer(), self.layers
         self.layers = None
-        self._soon.stop()
+        if isalive(self._soon):  # not so at the very end of the program
+            self._soon.stop()
         if viewer is None or layers is None:
             return
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
