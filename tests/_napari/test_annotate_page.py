@@ -266,6 +266,22 @@ def test_painting_is_read_and_has_napari_s_undo(open_page, session):
     assert (drawn(page, "labels").labels == 2).any()
 
 
+def test_strokes_of_one_image_are_not_undone_in_another(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "membrane")))
+    _, page = open_page(session)
+    page.tools.buttons["paint"].click()
+    layer(page, "labels").paint((40, 40), 1)
+    session.set_colour("membrane", "#123456")
+    assert page.undo_button.isEnabled()
+    page.drawing.show("grid 1")
+    assert layer(page, "labels").data.max() == 0
+    assert not page.undo_button.isEnabled()
+    page.drawing.show("grid 0")
+    assert layer(page, "labels").data.max() == 1
+    assert (drawn(page, "labels").labels == 1).any()
+
+
 def test_each_painted_object_gets_a_number_of_its_own(open_page, session):
     session.set_annotations("grid 0", ())
     session.set_task(Task("instances", (BACKGROUND, "nucleus")))

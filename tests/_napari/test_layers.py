@@ -10,6 +10,7 @@ from napari_topiary._napari.layers import (
     contrast,
     current_image_name,
     displayed,
+    drop_spare_layers,
     image_layer,
     key_of,
     layer_for,
@@ -145,11 +146,50 @@ def test_a_new_layer_leaves_the_active_one_active(viewer, shown):
 def test_another_image_takes_our_layers_away_but_not_the_users(viewer, session, shown):
     put(viewer, shown, np.zeros((96, 96)))
     own = unwrap(viewer.add_image(np.zeros((5, 5)), name="own"))
-    show_image(viewer, session, "grid 1")
+    again = show_image(viewer, session, "grid 1")
+    assert again is shown and shown.visible  # used again: napari is slow to make one
+    assert np.array_equal(shown.data, session.images["grid 1"].image[0])
+    drop_spare_layers(viewer)
     left = [unwrap(layer) for layer in viewer.layers]
-    assert own in left and shown not in left
-    assert {layer.name for layer in left} == {"own", "grid 1"}
+    assert own in left and {layer.name for layer in left} == {"own", "grid 1"}
     assert current_image_name(viewer, session) == "grid 1"
+
+
+def test_result_layers_show_the_next_image_or_go(viewer, session, shown):
+    one = put(viewer, shown, np.zeros((96, 96)))
+    other = put_layer(
+        viewer,
+        ("detections", "grid 0"),
+        np.zeros((2, 2)),
+        "points",
+        like=shown,
+        name="d",
+    )
+    show_image(viewer, session, "grid 1")
+    assert not one.visible and not other.visible
+    image = image_layer(viewer, "grid 1")
+    again = put_layer(
+        viewer, ("probability", "grid 1"), np.ones((96, 96)), "image", like=image,
+        name="p 1",
+    )  # fmt: skip
+    assert again is one and one.visible and one.name == "p 1" and one.data.max() == 1
+    drop_spare_layers(viewer)
+    assert other not in viewer.layers and one in viewer.layers
+    assert layer_for(viewer, ("probability", "grid 0")) is None
+
+
+def test_colour_and_grey_images_take_turns(viewer, rng):
+    session = Session()
+    session.add_image(ImageEntry("grey", rng.random((1, 8, 9)), 2.0))
+    session.add_image(ImageEntry("stained", (rng.random((3, 5, 6)) * 255).astype("u1")))
+    session.add_image(ImageEntry("dim", rng.integers(0, 9, (1, 7, 7)).astype("u2")))
+    state_of(viewer, session)
+    for name in ("grey", "stained", "dim", "grey"):
+        layer = show_image(viewer, session, name)
+        drop_spare_layers(viewer)
+        assert [one.name for one in viewer.layers] == [name]
+        assert layer.data.shape[:2] == session.images[name].image.shape[1:]
+    assert [str(unit) for unit in layer.units] == ["nanometer"] * 2
 
 
 def test_an_adopted_layer_is_hidden_not_removed(viewer, session):

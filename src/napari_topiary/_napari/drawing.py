@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -11,6 +12,7 @@ from napari_topiary._napari.drawn_layers import DrawnLayers
 from napari_topiary._napari.history import Direction, Histories
 from napari_topiary._napari.layer_watch import LayerWatch
 from napari_topiary._napari.layers import (
+    drop_spare_layers,
     place_layers,
     put_aside,
     remove_layer,
@@ -94,7 +96,9 @@ class Drawing(QObject):
             show_image(self.viewer, self.session, name)
         for annotation in self.drawn:
             self.ensure(annotation.kind)
-        self.changed.emit()
+        self.changed.emit()  # pages may show more of this image, in spare layers
+        with self.watch.quiet():
+            drop_spare_layers(self.viewer)
 
     def layer(self, kind: str) -> Layer | None:
         """The layer of one kind of annotation on the shown image, or None."""
@@ -113,12 +117,18 @@ class Drawing(QObject):
             layer = self.layers.fill(kind)
         return layer
 
-    def refill(self) -> None:
-        """Bring the layers of the shown image up to date with the session."""
+    def refill(self, kinds: Iterable[str] = tuple(marks.LAYER_TYPES)) -> None:
+        """Bring layers of the shown image up to date with the session.
+
+        Parameters
+        ----------
+        kinds
+            Kinds of annotation that have changed.
+        """
         if self.name is None:
             return
         drawn = {one.kind for one in self.drawn}
-        for kind in marks.LAYER_TYPES:
+        for kind in kinds:
             if kind in drawn or self.layer(kind) is not None:
                 self.layers.fill(kind)
         self.aim(self.class_name)
@@ -169,8 +179,7 @@ class Drawing(QObject):
             Everything that is drawn on it from now on.
         """
         if self.name is not None:
-            self._store(annotations)
-            self.refill()
+            self.refill(self._store(annotations))
 
     def replace_kind(self, kind: str, annotation: Any | None) -> None:
         """Replace what is drawn of one kind on the shown image; one step of undo.
@@ -198,14 +207,22 @@ class Drawing(QObject):
                 remove_layer(self.viewer, (kind, self.name))
             self.replace_kind(kind, None)
 
-    def _store(self, annotations: tuple[Any, ...]) -> None:
+    def _store(self, annotations: tuple[Any, ...]) -> list[str]:
         self._histories.note(self.name or "", self.drawn, annotations)
-        self._set(annotations)
+        return self._set(annotations)
 
-    def _set(self, annotations: tuple[Any, ...]) -> None:
+    def _set(self, annotations: tuple[Any, ...]) -> list[str]:
+        """Give the shown image other annotations; returns the kinds that changed."""
+        before = {one.kind: one for one in self.drawn}
         if self.name is not None:
             with self.watch.quiet():
                 self.session.set_annotations(self.name, annotations)
+        after = {one.kind: one for one in self.drawn}
+        return [
+            kind
+            for kind in marks.LAYER_TYPES
+            if before.get(kind) is not after.get(kind)
+        ]
 
     # -- what happens elsewhere ---------------------------------------------------
 
@@ -225,6 +242,8 @@ class Drawing(QObject):
             put_aside(viewer, keep=None)
             if self.session.images:
                 self.show(next(iter(self.session.images)))
+            else:
+                drop_spare_layers(viewer)
         self.changed.emit()
 
     def _on_task(self) -> None:
@@ -309,8 +328,7 @@ class Drawing(QObject):
         elif self._histories.can(direction, name):
             painted = tuple(one for one in self.drawn if one.kind == "labels")
             state = self._histories.step(direction, name, self.drawn)
-            self._set((*state, *painted))
-            self.refill()
+            self.refill(self._set((*state, *painted)))
 
 
 def drawing_of(viewer: napari.viewer.Viewer) -> Drawing:

@@ -84,8 +84,8 @@ class DrawnLayers:
                 **look,
                 **visual,
             )
-            if kind == "labels" and "colormap" in visual:
-                layer.colormap = visual["colormap"]  # our meaning, not a taste
+            if kind == "labels":
+                marks.colour_labels(layer, self.session)
         self.watch.follow(kind, layer)
         return layer
 

@@ -96,3 +96,36 @@ def current_image_name(viewer: napari.viewer.Viewer, session: Session) -> str | 
     """Name of the image that is being worked on, or None."""
     shown = state_of(viewer).shown
     return shown if shown is not None and shown in session.images else None
+
+
+def spare_layer(
+    viewer: napari.viewer.Viewer, key: Hashable, layer_type: str
+) -> Layer | None:
+    """A layer that showed the same of the image before, for another use, or None.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    key
+        What the layer is to be from now on, `(kind, image name)`.
+    layer_type
+        "image", "labels", "points", "shapes".
+    """
+    kind = key[0] if isinstance(key, tuple) else key
+    known = state_of(viewer).spare.get(kind)
+    layer = known() if known is not None else None
+    if layer is None or layer._type_string != layer_type or not is_in(viewer, layer):
+        return None
+    del state_of(viewer).spare[kind]
+    return adopt(viewer, key, layer)
+
+
+def drop_spare_layers(viewer: napari.viewer.Viewer) -> None:
+    """Remove the layers of the image before that found no other use."""
+    spare = state_of(viewer).spare
+    layers = [known() for known in spare.values()]
+    spare.clear()
+    for layer in layers:
+        if layer is not None and is_in(viewer, layer):
+            viewer.layers.remove(layer)

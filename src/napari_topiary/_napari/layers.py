@@ -10,10 +10,12 @@ import numpy as np
 from napari_topiary._napari.layer_keys import (
     adopt,
     current_image_name,
+    drop_spare_layers,
     image_layer,
     key_of,
     layer_for,
     remove_layer,
+    spare_layer,
 )
 from napari_topiary._napari.pixels import contrast, displayed
 from napari_topiary._napari.shown_image import (
@@ -33,6 +35,7 @@ __all__ = [
     "contrast",
     "current_image_name",
     "displayed",
+    "drop_spare_layers",
     "image_layer",
     "key_of",
     "layer_for",
@@ -90,6 +93,10 @@ def put_layer(
     if layer is not None and layer._type_string != layer_type:
         viewer.layers.remove(layer)
         layer = None
+    if layer is None:
+        layer = spare_layer(viewer, key, layer_type)
+        if layer is not None:
+            layer.name, layer.visible = name, visual.get("visible", True)
     if layer is None:
         add = getattr(unwrap(viewer), f"add_{layer_type}")
         active = unwrap(viewer.layers.selection.active)
@@ -158,8 +165,13 @@ def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
         given = {name: kept.pop(name) for name in _OF_THE_SHAPES if name in kept}
         if len(data):
             layer.add(data, **given)
-    else:
+    elif layer._type_string != "labels":
         layer.data = data
+    elif not np.array_equal(layer.data, data):
+        layer.data = data
+        # napari would undo strokes of the old numbers in the new ones.
+        for strokes in (layer._undo_history, layer._redo_history):
+            strokes.clear()
     if features is not None:
         layer.features = features
     for name, value in kept.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import DirectLabelColormap, label_colormap
 
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.types import BACKGROUND
@@ -52,7 +52,7 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
     else:
         data, meta = _nothing(session, kind, entry.image.shape[1:])
     if kind == "labels":
-        return data, meta | _label_style(session)
+        return data, meta
     if kind == "regions":
         return data, meta | _region_style()
     if kind == "points" and found:
@@ -101,13 +101,24 @@ def _region_style() -> dict[str, Any]:
     return {"edge_color": REGION_COLOUR, "face_color": "#00000000", "edge_width": 2.0}
 
 
-def _label_style(session: Session) -> dict[str, Any]:
+def colour_labels(layer: Labels, session: Session) -> None:
+    """Colour a painted layer: by class, or each object differently.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    session
+        The project.
+    """
     if session.task.kind == "instances":
-        return {}
+        if isinstance(layer.colormap, DirectLabelColormap):
+            layer.colormap = label_colormap()
+        return
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
     for index, name in enumerate(session.task.classes[1:], start=1):
         colours[index] = class_colour(session, name)
-    return {"colormap": DirectLabelColormap(color_dict=colours)}
+    layer.colormap = DirectLabelColormap(color_dict=colours)
 
 
 def fixed_look(kind: str) -> dict[str, Any]:

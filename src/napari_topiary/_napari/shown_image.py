@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_topiary._napari.layer_keys import (
     adopt,
@@ -12,6 +13,7 @@ from napari_topiary._napari.layer_keys import (
     is_in,
     is_the_users,
     remove_layer,
+    spare_layer,
 )
 from napari_topiary._napari.pixels import contrast, displayed
 from napari_topiary._napari.state import state_of, unwrap
@@ -28,9 +30,8 @@ AXES = ("y", "x")
 def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
     """Make an image of the project the one to work on, and show it.
 
-    The layers that Topiary made for other images leave the viewer (their content is
-    in the session); layers that the user added stay, hidden when they show another
-    image of the project.
+    The layers that Topiary made for another image show this one now or wait, hidden,
+    for `drop_spare_layers`; layers that the user brought stay, hidden.
 
     Parameters
     ----------
@@ -70,20 +71,37 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         layer, state.brought = state.brought, None
         return adopt(viewer, ("image", name), layer, users=True)
     data, is_rgb = displayed(entry.image)
-    visual: dict[str, Any] = {"rgb": is_rgb}
-    if not is_rgb:
-        visual |= {"contrast_limits": contrast(data), "colormap": "gray"}
+    limits = None if is_rgb else contrast(data)
+    layer = spare_layer(viewer, ("image", name), "image")
+    if layer is not None and layer.rgb == is_rgb:
+        _show_another(layer, data, limits)
+        layer.name, layer.translate = name, (0.0, 0.0)
+        layer.scale, layer.units = (scale, scale), (units, units)
+        return layer
+    if layer is not None:
+        remove_layer(viewer, ("image", name))
     layer = unwrap(viewer).add_image(
         data,
         name=name,
         scale=(scale, scale),
         units=(units, units),
         axis_labels=AXES,
-        **visual,
+        rgb=is_rgb,
+        **({} if limits is None else {"contrast_limits": limits, "colormap": "gray"}),
     )
-    adopt(viewer, ("image", name), layer)
-    viewer.layers.move(viewer.layers.index(layer), 0)
-    return image_layer(viewer, name) or layer
+    viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
+    return adopt(viewer, ("image", name), layer)
+
+
+def _show_another(
+    layer: Layer, data: NDArray[np.generic], limits: tuple[float, float] | None
+) -> None:
+    """Let an image layer show other pixels, between limits that suit them."""
+    layer.data = data
+    if limits is not None:
+        low, high = float(data.min()), float(data.max())
+        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        layer.contrast_limits = limits
 
 
 def place_layers(
@@ -116,9 +134,7 @@ def place_layers(
 
 
 def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
-    """Take the layers of all images but one out of the viewer.
-
-    Layers that the user brought are only hidden.
+    """Hide the layers of all images but one; those that we made become spare ones.
 
     Parameters
     ----------
@@ -133,8 +149,8 @@ def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
         if layer is None or not is_in(viewer, layer):
             del state.layers[key]
         elif not (isinstance(key, tuple) and key[1] == keep):
-            if is_the_users(layer):
-                layer.visible = False
-            else:
+            layer.visible = False
+            if not is_the_users(layer):
                 del state.layers[key]
-                viewer.layers.remove(layer)
+                kind = key[0] if isinstance(key, tuple) else key
+                state.spare[kind] = known

@@ -35,6 +35,9 @@ class ViewerState:
         Runs one job at a time for all pages of this viewer.
     layers
         Weak references to the layers that Topiary made or was given, by key.
+    spare
+        Layers of the image before, by kind, to be used again for this one: removing
+        and adding layers costs napari a quarter of a second each.
     shown
         Name of the image that is being worked on.
     picture
@@ -48,6 +51,7 @@ class ViewerState:
     session: Session
     runner: JobRunner = field(default_factory=JobRunner)
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
+    spare: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
     picture: NDArray[np.generic] | None = None
     brought: Layer | None = None
