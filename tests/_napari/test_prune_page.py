@@ -11,9 +11,10 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Task
 from napari_topiary._napari import live_preview, live_pruning
+from napari_topiary._napari.growing import STOP
 from napari_topiary._napari.layers import layer_for, show_image
 from napari_topiary._napari.prune import PrunePage
-from napari_topiary._napari.tuning_row import STOP, TUNE
+from napari_topiary._napari.tuning_row import TUNE
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.session import Session

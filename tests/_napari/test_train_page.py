@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from statistics import median
 
@@ -11,9 +12,10 @@ pytest.importorskip("qtpy")
 from qtpy.QtCore import QTimer
 
 from napari_topiary import Centerlines, Labels, Points, Task
-from napari_topiary._napari import live_preview
+from napari_topiary._napari import live_preview, unfinished
+from napari_topiary._napari.growing import STOP
 from napari_topiary._napari.layers import layer_for, show_image
-from napari_topiary._napari.train import STOP, TRAIN, TrainPage
+from napari_topiary._napari.train import TRAIN, TrainPage
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import BACKGROUND
 
@@ -125,7 +127,7 @@ def test_training_goes_on_from_a_checkpoint_and_from_a_file(
     first = session.checkpoints["Untitled unet"]
     first.save(tmp_path / "shared.safetensors")
     session.remove_checkpoint("Untitled unet")
-    page.load_start(tmp_path / "shared.safetensors")
+    page.files.open(tmp_path / "shared.safetensors")
     until(lambda: page.form.start_name is not None)
     assert page.form.start_name == "Untitled unet"
     assert not page.form.network.preset.isEnabled()
@@ -137,7 +139,7 @@ def test_training_goes_on_from_a_checkpoint_and_from_a_file(
 
 def test_a_damaged_file_is_a_sentence(page, until, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"not a checkpoint")
-    page.load_start(tmp_path / "bad.safetensors")
+    page.files.open(tmp_path / "bad.safetensors")
     until(lambda: page.message.text() != "")
     assert "bad" in page.message.text() and "Traceback" not in page.message.text()
     assert page.form.start_name is None
@@ -174,6 +176,24 @@ def test_only_one_job_at_a_time(page, session, until):
     page.runner.stop()
     until(lambda: not page.runner.running)
     until(page.train_button.isEnabled)
+
+
+def test_a_training_that_was_cut_off_can_be_taken_over(
+    viewer, page, session, until, tmp_path
+):
+    train(page, until)
+    assert list(unfinished.home().glob("*")) == []  # what ended well leaves nothing
+    lost = unfinished.home() / "20260101-120000-1-1.safetensors"
+    session.checkpoints["Untitled unet"].save(lost)
+    page.activated()
+    assert not page.offer.isVisibleTo(page)  # it may still be running elsewhere
+    hour_ago = time.time() - 3600
+    os.utime(lost, (hour_ago, hour_ago))
+    page.activated()
+    assert "cut off" in page.offer.text.text()
+    page.offer.buttons["Take it over"].click()
+    until(lambda: "recovered" in session.checkpoints)
+    assert not lost.exists()
 
 
 # -- refused input -------------------------------------------------------------------

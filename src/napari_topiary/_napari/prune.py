@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QCheckBox, QLineEdit, QSizePolicy, QTabWidget
 
-from napari_topiary._napari import tuning_row, words
+from napari_topiary._napari import words
+from napari_topiary._napari.checkpoint_files import named
 from napari_topiary._napari.compression_slider import CompressionSlider
+from napari_topiary._napari.growing import STOP, STOPPING, Growing
 from napari_topiary._napari.latest import Latest, at_end_of
 from napari_topiary._napari.layer_bars import Bar, LayerBars
-from napari_topiary._napari.live_preview import LivePreview
 from napari_topiary._napari.live_pruning import LivePruning
 from napari_topiary._napari.page import Page, button, row
 from napari_topiary._napari.plot import CurvePlot, plot_colours
@@ -20,13 +21,11 @@ from napari_topiary._napari.pruning_jobs import Ready, fine_tuning, keeping
 from napari_topiary._napari.pruning_view import Look
 from napari_topiary._napari.readiness import Lesson
 from napari_topiary._napari.resting import PositionQuality, Speeds
-from napari_topiary._napari.tuning_row import TuningRow
+from napari_topiary._napari.tuning_row import TUNE, TuningRow
 from napari_topiary._napari.versions import Versions
 from napari_topiary.errors import TopiaryError
 from napari_topiary.prediction import working_factor_for
 from napari_topiary.pruning import PlanStatistics
-from napari_topiary.training import TrainReport
-from napari_topiary.types import Progress
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -53,12 +52,14 @@ class PrunePage(Page):
         runner: JobRunner | None = None,
     ) -> None:
         super().__init__(viewer, session, runner)
-        self.tuning = False
         self._own_change = False
         self._named = False
         self.live = LivePruning(self.viewer, self.session, self.runner)
         self._keeping = Latest()
         self._make_widgets()
+        self.growing = Growing(
+            self.viewer, self.session, self.runner, curves=self.curves
+        )
         self._place_widgets()
         self._connect()
         self.restyle()
@@ -126,7 +127,10 @@ class PrunePage(Page):
         live.counted.connect(self._on_counted)
         live.found.connect(self._on_found)
         live.problem.connect(self.refuse)
-        self._preview = LivePreview(self.viewer, session, self.runner)
+        self.growing.made.connect(self._on_tuned)
+        self.growing.said.connect(self.say)
+        self.growing.problem.connect(self.refuse)
+        self.growing.ended.connect(self._on_end)
         self.listen(session.checkpoints_changed, self._on_checkpoints)
         self.listen(session.active_checkpoint_changed, self._on_active)
         for signal in (
@@ -338,56 +342,39 @@ class PrunePage(Page):
 
     # -- fine-tuning --------------------------------------------------------------
 
+    @property
+    def tuning(self) -> bool:
+        """Whether this page's fine-tuning runs."""
+        return self.growing.running
+
     def on_tune(self) -> None:
         """Start fine-tuning, or stop it and keep the best."""
         if self.tuning:
-            self.tune.set_state(tuning_row.STOPPING, enabled=False)
-            self.runner.stop()
+            self.tune.set_state(STOPPING, enabled=False)
+            self.growing.stop()
             return
         ready, share = self.live.ready, self.slider.share
         if ready is None:
             return
         lesson, tuning = Lesson.of(self.session), self.tune.tuning()
-        begun = self.runner.start(
+        begun = self.growing.start(
             lambda: fine_tuning(ready.plan, share, tuning, lesson),
             title="Fine-tuning",
-            on_progress=self._on_progress,
-            on_result=self._on_tuned,
-            on_error=self.refuse,
+            preview=self.show_switch.isChecked(),
         )
-        if not begun:
-            self.refuse(self.runner.busy_sentence)
-            return
-        self.runner.finished.connect(self._on_end)
-        self.tuning = True
-        self.say("")
-        self.curves.reset()
-        self.tabs.setCurrentWidget(self.curves)
-        if self.show_switch.isChecked():
-            self._preview.start()
-        self._refresh_buttons()
-
-    def _on_progress(self, progress: Progress) -> None:
-        report = progress.report
-        if not isinstance(report, TrainReport):
-            return
-        self.curves.follow(report)
-        if report.preview is not None:
-            self._preview.show(report.preview)
+        if begun:
+            self.say("")
+            self.tabs.setCurrentWidget(self.curves)
+            self._refresh_buttons()
 
     def _on_tuned(self, checkpoint: Checkpoint) -> None:
         name = self.session.unique_checkpoint_name(f"{self.name_field.text()}, tuned")
-        provenance = {**checkpoint.provenance, "name": name}
-        made = checkpoint.replaced(provenance=provenance)
+        made = named(checkpoint, name)
         self.live.tuned = made
         self._add(name, made)
         self.say(f"Fine-tuned and kept as “{name}”.")
 
     def _on_end(self) -> None:
-        self.runner.finished.disconnect(self._on_end)
-        self.tuning = False
-        self._preview.stop()
-        self.curves.redraw()
         self._refresh_buttons()
         self.live.look()
 
@@ -398,6 +385,6 @@ class PrunePage(Page):
             widget.setEnabled(not self.tuning and bool(self.session.checkpoints))
         self.keep_button.setEnabled(ready and not self.tuning)
         if self.tuning:
-            self.tune.set_state(tuning_row.STOP, enabled=True)
+            self.tune.set_state(STOP, enabled=True)
         else:
-            self.tune.set_state(tuning_row.TUNE, enabled=ready and not busy)
+            self.tune.set_state(TUNE, enabled=ready and not busy)

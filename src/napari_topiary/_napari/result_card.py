@@ -39,7 +39,7 @@ class ResultCard(QFrame):
         parts = [f"Kept as “{name}”", f"{words.count(checkpoint.parameters)} weights"]
         seconds = checkpoint.provenance.get("seconds")
         if seconds:
-            parts.append(f"trained {duration(float(seconds))}")
+            parts.append(f"in {duration(float(seconds))}")
         self.details.setText(" · ".join(parts))
         self.show()
 

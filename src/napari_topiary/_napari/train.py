@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog
 
-from napari_topiary._napari.job import in_background
+from napari_topiary._napari import unfinished
+from napari_topiary._napari.checkpoint_files import CheckpointFiles, named
+from napari_topiary._napari.growing import STOP, STOPPING, Growing
 from napari_topiary._napari.latest import Latest, at_end_of
-from napari_topiary._napari.live_preview import LivePreview
+from napari_topiary._napari.offer import Offer
 from napari_topiary._napari.page import Page, button
 from napari_topiary._napari.plot import CurvePlot, plot_colours
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.readiness import Lesson
 from napari_topiary._napari.result_card import ResultCard
 from napari_topiary._napari.train_form import TrainForm
-from napari_topiary.checkpoint import Checkpoint, load_checkpoint
-from napari_topiary.training import TrainReport, fit
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.training import fit
 from napari_topiary.types import Job, Progress
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from napari_topiary.config import TrainConfig
     from napari_topiary.session import Session
 
-TRAIN, STOP, STOPPING = "Train", "Stop and keep the best", "Stopping…"
+TRAIN = "Train"
 _SETTLE_MS = 150
 
 
@@ -61,7 +63,9 @@ class TrainPage(Page):
             "\nRight: its quality on what is held back; the best one is kept."
         )
         self.card = ResultCard()
+        self.offer = Offer()
         for widget in (
+            self.offer,
             self.form,
             self.train_button,
             self.preview_switch,
@@ -71,9 +75,9 @@ class TrainPage(Page):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.plot.hide()
-        self.training = False
         self._checks = Latest()
-        self._preview = LivePreview(self.viewer, self.session, self.runner)
+        self.files = CheckpointFiles(self.session, self.offer)
+        self.growing = Growing(self.viewer, self.session, self.runner, curves=self.plot)
         self._settle = self._timer(_SETTLE_MS, self.refresh)
         self._listen_to_all()
         self.restyle()
@@ -99,7 +103,14 @@ class TrainPage(Page):
         self.listen(self.viewer.events.theme, self.restyle)
         self.form.changed.connect(self._on_form)
         self.form.file_wanted.connect(self.choose_file)
-        self.preview_switch.toggled.connect(self._on_preview_switch)
+        self.preview_switch.toggled.connect(self.growing.set_preview)
+        self.growing.made.connect(self._on_made)
+        self.growing.said.connect(self.say)
+        self.growing.problem.connect(self.refuse)
+        self.growing.ended.connect(self._on_end)
+        self.files.opened.connect(self._on_opened)
+        self.files.recovered.connect(self._show_result)
+        self.files.problem.connect(self.refuse)
         self.runner.started.connect(self._on_busy)
         self.runner.finished.connect(self._on_idle)
         at_end_of(self, self._checks.close, self.form.network.lane.close)
@@ -110,12 +121,13 @@ class TrainPage(Page):
     def activated(self) -> None:
         """Look again at what there is to learn from."""
         self.refresh()
+        self.files.offer_unfinished()
 
     def hideEvent(self, event: Any) -> None:
         """Take what was drawn away when another page comes to the front."""
         super().hideEvent(event)
         if not event.spontaneous() and not self.training:
-            self._preview.stop(clear=True)
+            self.growing.preview.stop(clear=True)
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
@@ -172,77 +184,52 @@ class TrainPage(Page):
 
     # -- training -----------------------------------------------------------------
 
+    @property
+    def training(self) -> bool:
+        """Whether this page's training runs."""
+        return self.growing.running
+
     def on_train(self) -> None:
         """Start, or stop and keep the best."""
         if self.training:
             self.train_button.setEnabled(False)
             self.train_button.setText(STOPPING)
-            self.runner.stop()
+            self.growing.stop()
             return
         lesson, config = Lesson.of(self.session), self.form.config()
         name = self.form.start_name
         start = None if name is None else self.session.checkpoints[name]
-        begun = self.runner.start(
+        self._base_name = _base_name(self.session, config, name)
+        begun = self.growing.start(
             lambda: _training(lesson, config, start),
             title="Training",
-            on_progress=self._on_progress,
-            on_result=self._on_result,
-            on_error=self._on_error,
+            preview=self.preview_switch.isChecked(),
         )
-        if not begun:
-            self.refuse(self.runner.busy_sentence)
-            return
-        self.runner.finished.connect(self._on_end)
-        self._base_name = _base_name(self.session, config, name)
-        self._begin()
+        if begun:
+            self._begin()
 
     def _begin(self) -> None:
-        self.training = True
         self.say("")
         self.form.setEnabled(False)
         self.card.hide()
-        self.plot.reset()
         self.plot.show()
         self.train_button.setText(STOP)
         self.train_button.setToolTip("End the training; its best network is kept.")
         self.train_button.setEnabled(True)
-        if self.preview_switch.isChecked():
-            self._preview.start()
 
-    def _on_progress(self, progress: Progress) -> None:
-        report = progress.report
-        if not isinstance(report, TrainReport):
-            return
-        self.plot.follow(report)
-        if report.preview is not None:
-            self._preview.show(report.preview)
-        if report.note:
-            self.say(report.note)
-
-    def _on_result(self, checkpoint: Checkpoint) -> None:
+    def _on_made(self, checkpoint: Checkpoint) -> None:
         name = self.session.unique_checkpoint_name(self._base_name)
-        provenance = {**checkpoint.provenance, "name": name}
-        self.session.add_checkpoint(name, checkpoint.replaced(provenance=provenance))
-        self.card.show_result(name, checkpoint)
+        self.session.add_checkpoint(name, named(checkpoint, name))
+        self._show_result(name)
 
-    def _on_error(self, sentence: str) -> None:
-        self.refuse(sentence)
+    def _show_result(self, name: str) -> None:
+        self.card.show_result(name, self.session.checkpoints[name])
 
     def _on_end(self) -> None:
-        self.runner.finished.disconnect(self._on_end)
-        self.training = False
-        self._preview.stop()
         self.form.setEnabled(True)
         self.train_button.setText(TRAIN)
         self.train_button.setToolTip("Start learning from what is marked.")
-        self.plot.redraw()
         self._refresh_button()
-
-    def _on_preview_switch(self, on: bool) -> None:
-        if not on:
-            self._preview.stop(clear=True)
-        elif self.training:
-            self._preview.start()
 
     # -- start from a file --------------------------------------------------------
 
@@ -252,26 +239,9 @@ class TrainPage(Page):
             self, "Start from a checkpoint", "", "Checkpoint (*.safetensors)"
         )
         if path:
-            self.load_start(Path(path))
+            self.files.open(Path(path))
 
-    def load_start(self, path: Path) -> None:
-        """Read a checkpoint into the project and start from it.
-
-        Parameters
-        ----------
-        path
-            Of a `.safetensors` file.
-        """
-        self._reading = in_background(
-            lambda: (path.stem, load_checkpoint(path)),
-            title="Reading the checkpoint",
-            on_result=self._on_file,
-            on_error=self.refuse,
-        )
-
-    def _on_file(self, found: tuple[str, Checkpoint]) -> None:
-        name = self.session.unique_checkpoint_name(found[1].name or found[0])
-        self.session.add_checkpoint(name, found[1], activate=False)
+    def _on_opened(self, name: str) -> None:
         self.form.set_checkpoints(self.session.checkpoints, choose=name)
 
 
@@ -283,15 +253,22 @@ def _checked(lesson: Lesson) -> Job[str]:
 def _training(
     lesson: Lesson, config: TrainConfig, start: Checkpoint | None
 ) -> Job[Checkpoint]:
-    return (
-        yield from fit(
-            lesson.samples,
-            config,
-            task=lesson.task,
-            start=start,
-            validation=lesson.validation,
+    """Train, with the best so far on disk as long as it is not handed over."""
+    file = unfinished.new_file()
+    try:
+        return (
+            yield from fit(
+                lesson.samples,
+                config,
+                task=lesson.task,
+                start=start,
+                validation=lesson.validation,
+                checkpoint_path=file,
+            )
         )
-    )
+    finally:
+        if file is not None:
+            unfinished.forget(file)
 
 
 def _base_name(session: Session, config: TrainConfig, start: str | None) -> str:

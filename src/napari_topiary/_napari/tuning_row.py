@@ -17,7 +17,7 @@ from napari_topiary._napari.pruning_jobs import Tuning
 from napari_topiary.config import share_to_ratio
 from napari_topiary.pruning import ABOVE_RATIO
 
-TUNE, STOP, STOPPING = "Fine-tune", "Stop and keep the best", "Stopping…"
+TUNE = "Fine-tune"
 TIP = (
     "Let the pruned network learn on from the annotated images: most of what pruning "
     "cost\ncomes back. What is removed stays removed. The result is kept as a version "
@@ -90,7 +90,7 @@ class TuningRow(QWidget):
         Parameters
         ----------
         text
-            `TUNE`, `STOP` or `STOPPING`.
+            `TUNE`, or how it is stopped.
         enabled
             Whether it can be pressed.
         """
