@@ -18,7 +18,7 @@ from napari_topiary._napari.intake import (
 )
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
-from napari_topiary.session import ImageEntry, Session
+from napari_topiary.session import ImageEntry, Session, recoverable_projects
 
 
 @pytest.fixture
@@ -409,3 +409,30 @@ def test_an_unsaved_project_is_not_replaced_without_asking(open_page, session, u
     page.projects.open_sample("virus_phil")
     page.offer.buttons["Replace it"].click()
     until(lambda: len(page.session.images) == 3, 30)
+
+
+def test_work_that_was_never_saved_is_offered_again(
+    open_page, session, until, monkeypatch
+):
+    from napari_topiary._napari import projects
+
+    session._changed = True
+    left = session.autosave()
+    monkeypatch.setattr(
+        projects, "recoverable_projects", lambda: recoverable_projects(idle_s=0)
+    )
+    _, page = open_page()
+    until(lambda: bool(page.offer.buttons))
+    assert "was not saved" in page.offer.text.text()
+    page.offer.buttons["Go on with it"].click()
+    until(lambda: names(page) == ["grid 0", "grid 1"])
+    assert page.session.annotations["grid 0"] == session.annotations["grid 0"]
+    page.projects.save_to(left.parent.parent / "kept")
+    until(lambda: not left.exists())  # saved: the copy for recovery is not needed
+    assert recoverable_projects(idle_s=0) == ()
+
+
+def test_nothing_is_offered_where_nothing_was_left(open_page, qtbot):
+    _, page = open_page()
+    qtbot.wait(200)
+    assert not page.offer.buttons

@@ -70,6 +70,8 @@ class DataPage(Page):
         self.listen(unwrap(viewer).layers.selection.events.active, self.refresh)
         self.drawing.changed.connect(self.refresh)
         self.refresh()
+        if not self.session.images:
+            self.projects.offer_recovery()
 
     # -- widgets ------------------------------------------------------------------
 

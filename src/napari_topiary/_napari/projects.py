@@ -13,7 +13,12 @@ from napari_topiary._napari.job import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.samples import sample_dataset, sample_names
-from napari_topiary.session import reopening
+from napari_topiary.session import (
+    Recovery,
+    forget_recovery,
+    recoverable_projects,
+    reopening,
+)
 from napari_topiary.session.project import Read
 
 if TYPE_CHECKING:
@@ -79,6 +84,28 @@ class Projects:
         self.saver.on_problem = self.host.refuse
         self.host.say(f"Saving to {folder}…")
         self.saver.save(folder, then=lambda: self.host.say(f"Saved in {folder}."))
+
+    def offer_recovery(self) -> None:
+        """Offer a project that an earlier window left unsaved, if nothing is open."""
+
+        def found(left: tuple[Recovery, ...]) -> None:
+            if not left or self.host.session.images or self.host.offer.buttons:
+                return
+            newest = left[0]
+            when = newest.saved.astimezone().strftime("%d %B, %H:%M")
+            self.host.offer.show_choice(
+                f"A project of {when} was not saved in a folder. Go on with it?",
+                {
+                    "Go on with it": lambda: self._read_folder(newest.folder),
+                    "Delete it": lambda: forget_recovery(newest.folder),
+                    "Not now": lambda: None,
+                },
+                problem=False,
+            )
+
+        in_background(
+            recoverable_projects, title="Looking for unsaved work", on_result=found
+        )
 
     def choose_and_open(self) -> None:
         """Ask for a project folder and open it."""
