@@ -114,7 +114,7 @@ def test_weights_make_the_file_smaller_and_nothing_faster(page, until):
     assert cells(page, "weights")[2] == "÷ 5"
     assert cells(page, "file")[2].startswith("÷ ")
     assert cells(page, "macs")[2] == cells(page, "memory")[2] == "same"
-    assert page.bars.unit == "weights"
+    assert page.tabs.bars.unit == "weights"
 
 
 def test_the_original_is_never_touched(page, session, until):
@@ -122,7 +122,7 @@ def test_the_original_is_never_touched(page, session, until):
     before = original.hash
     for share in (0.5, 0.95, 0.0):
         move(page, until, share)
-    page.keep()
+    page.keep_row.keep()
     settle(page, until)
     assert session.checkpoints["grown"] is original
     assert Checkpoint.hash.func(original) == before
@@ -131,10 +131,10 @@ def test_the_original_is_never_touched(page, session, until):
 def test_bars_show_what_each_layer_keeps(page, until):
     move(page, until, 0.9)
     layers = page.live.ready.plan.statistics(0.9).layers
-    assert [(b.name, b.kept, b.total) for b in page.bars.bars] == [
+    assert [(b.name, b.kept, b.total) for b in page.tabs.bars.bars] == [
         (one.name, one.kept, one.total) for one in layers
     ]
-    assert all(bar.kept >= 1 for bar in page.bars.bars)
+    assert all(bar.kept >= 1 for bar in page.tabs.bars.bars)
 
 
 def test_the_overlay_follows_and_lies_on_the_image(page, viewer, until):
@@ -279,11 +279,11 @@ def test_the_network_may_be_taken_away(page, session, until):
 
 def test_keep_as(page, session, until):
     move(page, until, 0.8)
-    assert page.name_field.text() == "grown, filters -80%"
-    page.name_field.clear()
-    page.name_field.insert("  small  ")
-    page.name_field.textEdited.emit("  small  ")
-    page.keep()
+    assert page.keep_row.name.text() == "grown, filters -80%"
+    page.keep_row.name.clear()
+    page.keep_row.name.insert("  small  ")
+    page.keep_row.name.textEdited.emit("  small  ")
+    page.keep_row.keep()
     settle(page, until)
     kept = session.checkpoints["small"]
     assert kept.name == "small" == session.active_checkpoint
@@ -298,24 +298,24 @@ def test_keep_as(page, session, until):
 def test_kept_versions_are_compared(page, session, until):
     for share in (0.5, 0.9):
         move(page, until, share)
-        page.keep()
+        page.keep_row.keep()
         settle(page, until)
-    plotted = {v.name: v for v in page.versions.plot.versions}
+    plotted = {v.name: v for v in page.tabs.versions.plot.versions}
     assert set(plotted) == {"grown", "grown, filters -50%", "grown, filters -90%"}
     weights = [plotted[name].weights for name in plotted]
     assert weights == sorted(weights, reverse=True)
-    assert page.versions.use_button.isVisibleTo(page.versions)
-    small = page.versions._smallest
+    assert page.tabs.versions.use_button.isVisibleTo(page.tabs.versions)
+    small = page.tabs.versions._smallest
     session.activate("grown")
-    page.versions.preferred.emit(small)
+    page.tabs.versions.preferred.emit(small)
     assert session.active_checkpoint == small
-    page.versions.chosen.emit("grown, filters -50%")
+    page.tabs.versions.chosen.emit("grown, filters -50%")
     assert page.form.name == "grown, filters -50%"
 
 
 def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
     move(page, until, 0.5)
-    page.keep()
+    page.keep_row.keep()
     settle(page, until)
     page.open_version("grown, filters -50%")
     until(lambda: page.live.ready is not None)
@@ -369,7 +369,7 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     )
     assert "Fine-tuned and kept as" in page.message.text()
     assert page.tune.button.text() == TUNE and page.slider.isEnabled()
-    assert len(page.curves.losses) > 0
+    assert len(page.tabs.curves.losses) > 0
     move(page, until, 0.5)
     assert page.live.tuned is None
 
@@ -378,7 +378,7 @@ def test_stop_keeps_the_best(page, session, until, viewer):
     move(page, until, 0.9)
     page.tune.minutes.setValue(10)
     page.on_tune()
-    until(lambda: len(page.curves.losses) > 3, 60)
+    until(lambda: len(page.tabs.curves.losses) > 3, 60)
     page.on_tune()
     assert not page.tune.button.isEnabled()
     until(lambda: not page.tuning, 60)
@@ -402,7 +402,7 @@ def test_closing_in_mid_tuning_and_in_mid_look(
     move(page, until, 0.9)
     page.tune.minutes.setValue(10)
     page.on_tune()
-    until(lambda: len(page.curves.losses) > 1, 60)
+    until(lambda: len(page.tabs.curves.losses) > 1, 60)
     runner = workbench.runner
     page.live.look()
     viewer.close()

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QLineEdit, QSizePolicy, QTabWidget
+from qtpy.QtWidgets import QCheckBox
 
-from napari_topiary._napari import words
 from napari_topiary._napari.checkpoint_files import named
 from napari_topiary._napari.compression_slider import CompressionSlider
 from napari_topiary._napari.growing import STOP, STOPPING, Growing
+from napari_topiary._napari.keep_row import KeepRow
 from napari_topiary._napari.latest import Latest, at_end_of
-from napari_topiary._napari.layer_bars import Bar, LayerBars
 from napari_topiary._napari.live_pruning import LivePruning
 from napari_topiary._napari.page import Page, button, row
-from napari_topiary._napari.plot import CurvePlot, plot_colours
+from napari_topiary._napari.plot import plot_colours
 from napari_topiary._napari.prune_card import PruneCard
 from napari_topiary._napari.prune_form import PruneForm
+from napari_topiary._napari.prune_tabs import PruneTabs
 from napari_topiary._napari.pruning_jobs import Ready, fine_tuning, keeping
 from napari_topiary._napari.pruning_view import Look
 from napari_topiary._napari.readiness import Lesson
 from napari_topiary._napari.resting import PositionQuality, Speeds
 from napari_topiary._napari.tuning_row import TUNE, TuningRow
-from napari_topiary._napari.versions import Versions
 from napari_topiary.errors import TopiaryError
 from napari_topiary.prediction import working_factor_for
 from napari_topiary.pruning import PlanStatistics
@@ -53,12 +52,11 @@ class PrunePage(Page):
     ) -> None:
         super().__init__(viewer, session, runner)
         self._own_change = False
-        self._named = False
         self.live = LivePruning(self.viewer, self.session, self.runner)
         self._keeping = Latest()
         self._make_widgets()
         self.growing = Growing(
-            self.viewer, self.session, self.runner, curves=self.curves
+            self.viewer, self.session, self.runner, curves=self.tabs.curves
         )
         self._place_widgets()
         self._connect()
@@ -78,24 +76,9 @@ class PrunePage(Page):
             "most\n512 × 512 pixels of the size that the network reads."
         )
         self.card = PruneCard()
-        self.bars = LayerBars()
-        self.versions = Versions()
-        self.curves = CurvePlot(120)
-        self.tabs = QTabWidget()
-        self.tabs.addTab(self.bars, "Layers")
-        self.tabs.addTab(self.versions, "Kept versions")
-        self.tabs.addTab(self.curves, "Fine-tuning")
-        self.tabs.setTabToolTip(0, "What each layer keeps.")
-        self.tabs.setTabToolTip(1, "Quality against size of everything that was kept.")
-        self.tabs.setTabToolTip(2, "How the pruned network learns.")
+        self.tabs = PruneTabs()
         self.tune = TuningRow()
-        self.keep_button = button(
-            "Keep as",
-            "Keep the pruned network as a version of its own; the original stays.",
-            self.keep,
-        )
-        self.name_field = QLineEdit()
-        self.name_field.setToolTip("Name of the version that is kept.")
+        self.keep_row = KeepRow()
         self.back_button = button(
             "Back to the original",
             "Show the network as it was before pruning.",
@@ -107,10 +90,8 @@ class PrunePage(Page):
         self.body.addWidget(self.slider)
         self.body.addLayout(row(self.show_switch, 1, self.back_button))
         self.body.addWidget(self.card)
-        self.tabs.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.body.addWidget(self.tune)
-        self.body.addLayout(row(self.keep_button, self.name_field))
-        self.body.addWidget(self.tabs)
+        for widget in (self.tune, self.keep_row, self.tabs):
+            self.body.addWidget(widget)
         self.body.addStretch(1)
 
     def _connect(self) -> None:
@@ -119,9 +100,10 @@ class PrunePage(Page):
         self.slider.changed.connect(self._on_slider)
         self.show_switch.toggled.connect(live.set_shown)
         self.tune.pressed.connect(self.on_tune)
-        self.name_field.textEdited.connect(self._on_name)
-        self.versions.chosen.connect(self.open_version)
-        self.versions.preferred.connect(self._on_preferred)
+        self.keep_row.asked.connect(self.keep)
+        self.keep_row.refused.connect(self.refuse)
+        self.tabs.versions.chosen.connect(self.open_version)
+        self.tabs.versions.preferred.connect(self._on_preferred)
         live.planned.connect(self._on_planned)
         live.looked.connect(self._on_looked)
         live.counted.connect(self._on_counted)
@@ -149,9 +131,7 @@ class PrunePage(Page):
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
-        colours = plot_colours(self.viewer)
-        for plot in (self.bars, self.versions.plot, self.curves):
-            plot.restyle(colours)
+        self.tabs.restyle(plot_colours(self.viewer))
 
     # -- coming and going ---------------------------------------------------------
 
@@ -245,9 +225,7 @@ class PrunePage(Page):
 
     def _on_counted(self, statistics: PlanStatistics) -> None:
         self.card.show_statistics(statistics)
-        unit = "maps" if self.form.kind == "filters" else "weights"
-        bars = [Bar(one.name, one.kept, one.total) for one in statistics.layers]
-        self.bars.set_bars(bars, unit)
+        self.tabs.show_layers(statistics, kind=self.form.kind)
         if statistics.note and statistics.asked > 0:
             self.say(statistics.note)
 
@@ -259,7 +237,7 @@ class PrunePage(Page):
         self._show_versions()
 
     def _show_versions(self) -> None:
-        self.versions.show_versions(
+        self.tabs.versions.show_versions(
             self.live.versions(),
             self.live.findings,
             self.session.active_checkpoint or "",
@@ -299,24 +277,23 @@ class PrunePage(Page):
                 return name
         return None
 
+    def _propose_name(self) -> None:
+        self.keep_row.propose(self.form.name or "", self.form.kind, self.slider.share)
+
     # -- keeping ------------------------------------------------------------------
 
-    def _propose_name(self) -> None:
-        if self._named:
-            return
-        removed = words.percent(self.slider.share).replace(words.THIN, "")
-        self.name_field.setText(f"{self.form.name}, {self.form.kind} -{removed}")
+    def keep(self, name: str) -> None:
+        """Keep what the slider shows as a version of its own.
 
-    def _on_name(self, text: str) -> None:
-        self._named = bool(text.strip())
-
-    def keep(self) -> None:
-        """Keep what the slider shows as a version of its own."""
-        ready, name = self.live.ready, self.name_field.text().strip()
-        if ready is None or not name:
-            self.refuse("Give the version a name to keep it under.")
+        Parameters
+        ----------
+        name
+            To keep it under.
+        """
+        ready, share = self.live.ready, self.slider.share
+        if ready is None:
             return
-        share, hold_out = self.slider.share, self.live.findings.hold_out
+        hold_out = self.live.findings.hold_out
         name = self.session.unique_checkpoint_name(name)
         self._keeping.ask(
             lambda: keeping(ready.plan, share, name, hold_out),
@@ -335,9 +312,9 @@ class PrunePage(Page):
             self.session.add_checkpoint(name, checkpoint)
         finally:
             self._own_change = False
-        self._named = False
+        self.keep_row.forget()
         self._propose_name()
-        self.tabs.setCurrentWidget(self.versions)
+        self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
 
     # -- fine-tuning --------------------------------------------------------------
@@ -364,11 +341,13 @@ class PrunePage(Page):
         )
         if begun:
             self.say("")
-            self.tabs.setCurrentWidget(self.curves)
+            self.tabs.setCurrentWidget(self.tabs.curves)
             self._refresh_buttons()
 
     def _on_tuned(self, checkpoint: Checkpoint) -> None:
-        name = self.session.unique_checkpoint_name(f"{self.name_field.text()}, tuned")
+        name = self.session.unique_checkpoint_name(
+            f"{self.keep_row.name.text()}, tuned"
+        )
         made = named(checkpoint, name)
         self.live.tuned = made
         self._add(name, made)
@@ -381,9 +360,9 @@ class PrunePage(Page):
     def _refresh_buttons(self, *_: object) -> None:
         ready = self.live.ready is not None
         busy = self.runner.running and not self.tuning
-        for widget in (self.form, self.slider, self.back_button, self.name_field):
+        for widget in (self.form, self.slider, self.back_button):
             widget.setEnabled(not self.tuning and bool(self.session.checkpoints))
-        self.keep_button.setEnabled(ready and not self.tuning)
+        self.keep_row.setEnabled(ready and not self.tuning)
         if self.tuning:
             self.tune.set_state(STOP, enabled=True)
         else:
