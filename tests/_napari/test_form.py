@@ -124,6 +124,7 @@ class Small:
 
     tiny: Annotated[float, {"min": 1e-6, "max": 1.0, "tooltip": "t"}] = 2.5e-5
     odd: Annotated[float, {"min": 0.0, "max": 9.0, "tooltip": "t"}] = 0.3125
+    whole: Annotated[float, {"min": 0, "max": 1024, "step": 1, "tooltip": "t"}] = 3
     none: Annotated[int | None, {"min": 16, "max": 99, "tooltip": "t"}] = None
 
     def problem(self):

@@ -121,14 +121,15 @@ def test_what_is_drawn_is_saved_without_being_asked(open_workbench, session, unt
 def test_the_status_line_shows_progress_and_stops(open_workbench, until):
     _, workbench = open_workbench(show=True)
     status, results = workbench.status, []
-    assert not status.stop_button.isVisible() and status.text.text() == "Ready"
+    assert not status.stop_button.isVisible() and status.text.words == "Ready"
     workbench.runner.start(counting, title="Training", on_result=results.append)
-    until(lambda: "30 s left" in status.text.text())
+    until(lambda: status.eta.text() == "30 s left" and status.eta.isVisible())
+    assert status.text.words == "Counting"
     assert status.stop_button.isVisible() and status.bar.value() >= 0
     status.stop_button.click()
     assert not status.stop_button.isEnabled()
     until(lambda: bool(results))
-    assert not status.stop_button.isVisible() and status.text.text() == "Ready"
+    assert not status.stop_button.isVisible() and status.text.words == "Ready"
 
 
 def test_closing_the_window_in_mid_job_keeps_what_the_job_has(open_workbench, until):
@@ -139,6 +140,33 @@ def test_closing_the_window_in_mid_job_keeps_what_the_job_has(open_workbench, un
     began = time.monotonic()
     viewer.close()
     assert time.monotonic() - began < 6
+    assert len(results) == 1 and not runner.running
+
+
+def test_closing_saves_what_was_drawn_last(open_workbench, session, tmp_path, until):
+    viewer, workbench = open_workbench(session, show=True)
+    session.save(tmp_path / "p")
+    drawing = workbench.page("Data").drawing
+    drawing.show("grid 0")
+    moved = drawing.layer("points").data.copy()
+    moved[0] = (3, 4)
+    drawing.layer("points").data = moved  # not settled yet
+    viewer.close()
+    saved = Session.open(tmp_path / "p").annotations["grid 0"][0]
+    assert np.allclose(saved.coordinates[0], (3, 4))
+
+
+def test_closing_a_window_with_one_page_stops_its_job(make_napari_viewer_proxy, qtbot):
+    from napari_topiary._napari.data import DataPage
+
+    viewer = make_napari_viewer_proxy(show=True)
+    page = DataPage(viewer)
+    viewer.window.add_dock_widget(page, name="Data")
+    qtbot.waitUntil(page.isVisible)
+    runner, results = page.runner, []
+    runner.start(counting, title="Training", on_result=results.append)
+    qtbot.wait(100)
+    viewer.close()
     assert len(results) == 1 and not runner.running
 
 

@@ -105,6 +105,7 @@ class ClassRow:
         )
         if not self.title.hasFocus():
             self.title.setText(self.name)
+            self.title.setCursorPosition(0)  # a long name shows its beginning
         radius = session.task.radius(self.name, scale)
         self.radius.setVisible(session.task.kind == "detect")
         self.radius.show_value(None if radius is None else radius * (scale or 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -139,7 +139,9 @@ class Drawing(QObject):
     def _on_edited(self) -> None:
         self.gather(patient=True)
 
-    def gather(self, *, patient: bool = False) -> None:
+    def gather(
+        self, *, patient: bool = False, removed: Mapping[str, Layer] | None = None
+    ) -> None:
         """Read the layers that changed into the session.
 
         Parameters
@@ -147,6 +149,8 @@ class Drawing(QObject):
         patient
             Whether what cannot be used may still be in the making (a path of one
             vertex) and nothing is said about it yet.
+        removed
+            Layers by kind that have just left the viewer.
         """
         name, pending = self.name, self.watch.take()
         if name is None or not pending:
@@ -154,7 +158,7 @@ class Drawing(QObject):
         read = {one.kind: one for one in self.drawn}
         instances = self.session.task.kind == "instances"
         for kind in sorted(pending):
-            layer = self.layer(kind)
+            layer = (removed or {}).get(kind) or self.layer(kind)
             if layer is None:
                 continue
             try:
@@ -269,7 +273,11 @@ class Drawing(QObject):
         if self.watch.is_quiet or self.name is None:
             return
         kind = self.watch.lost(event.value)
-        if kind is not None and self.of_kind(kind) is not None:
+        if kind is None:
+            return
+        if kind in self.watch.pending:  # the last edit is not to go with the layer
+            self.gather(removed={kind: event.value})
+        if self.of_kind(kind) is not None:
             self.lost.emit(kind)
 
     # -- what is drawn next -------------------------------------------------------

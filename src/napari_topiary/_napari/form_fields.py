@@ -23,7 +23,7 @@ def decimals_of(*numbers: object) -> int:
         for one in numbers
         if isinstance(one, float) and math.isfinite(one)
     ]
-    return min(8, max(0, *exponents))
+    return min(8, max([0, *exponents]))
 
 
 def split_annotation(hint: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

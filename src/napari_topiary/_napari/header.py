@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 from napari_topiary._napari import look
 from napari_topiary._napari.job import in_background
 from napari_topiary._napari.listening import Listening
-from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import duration
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Header(QWidget):
-    """One line above the pages; its timer saves what was drawn.
+    """One line above the pages.
 
     Parameters
     ----------
@@ -56,9 +55,6 @@ class Header(QWidget):
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.refresh)
         self._clock.start(1000)
-        self._saver = QTimer(self)
-        self._saver.timeout.connect(self.save_now)
-        self._saver.start(1000 * max(5, preferences().autosave_seconds))
         # torch takes seconds to import: the window comes first.
         QTimer.singleShot(400, self._look_up_device)
         self.refresh()
@@ -86,12 +82,6 @@ class Header(QWidget):
     def save_now(self) -> None:
         """Save what changed since the last time; without changes nothing happens."""
         self.saver.save()
-
-    def save_and_wait(self) -> None:
-        """Save what changed before this returns (the window is closing)."""
-        self._saver.stop()
-        self._clock.stop()
-        self.saver.save_and_wait()
 
     def _look_up_device(self) -> None:
         in_background(

@@ -60,6 +60,7 @@ class Offer(QFrame):
         self.hide()
         for button in self.buttons.values():
             self._row.removeWidget(button)
+            button.hide()
             button.deleteLater()
         self.buttons = {}
 

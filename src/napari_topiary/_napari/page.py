@@ -17,8 +17,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari import look
+from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.listening import Listening
+from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of
+from napari_topiary._napari.status import StatusLine
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -55,10 +58,11 @@ class Page(QWidget):
     ) -> None:
         super().__init__()
         state = state_of(viewer, session)
+        saver_of(viewer)  # saves what is drawn from now on
         self.viewer = viewer
         self.session = state.session
         self.runner = runner if runner is not None else state.runner
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(340)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 6, 8, 6)
         outer.setSpacing(6)
@@ -73,9 +77,8 @@ class Page(QWidget):
         outer.addWidget(self.message)
         self._listening = Listening(self)
         if runner is None:
-            from napari_topiary._napari.status import StatusLine
-
             outer.addWidget(StatusLine(self.runner))
+            look.dress(self, viewer)
 
     def activated(self) -> None:
         """Called each time the page comes to the front; refresh here."""
@@ -84,6 +87,7 @@ class Page(QWidget):
         """A page that stands alone becomes active when it is shown."""
         super().showEvent(event)
         if not event.spontaneous():
+            watch_window(self.viewer, self)
             self.activated()
 
     def listen(self, signal: Any, callback: Callable[..., Any]) -> None:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QObject, QTimer
+
 from napari_topiary._napari.job import JobRunner, in_background
+from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
 
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 
-class Saver:
-    """Saves a session without stopping the window.
+class Saver(QObject):
+    """Saves a session without stopping the window: when told, and every so often.
 
     Parameters
     ----------
@@ -26,10 +29,14 @@ class Saver:
     """
 
     def __init__(self, session: Session) -> None:
+        super().__init__()
         self.session = session
         self.on_problem: Callable[[str], object] | None = None
         self._writing: JobRunner | None = None
         self._again: tuple[Path | None, Callable[[], object] | None] | None = None
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._on_timer)
+        self._timer.start(1000 * max(5, preferences().autosave_seconds))
 
     def save(
         self, folder: Path | None = None, *, then: Callable[[], object] | None = None
@@ -82,6 +89,7 @@ class Saver:
         timeout_s
             Longest wait for a write that is under way.
         """
+        self._timer.stop()
         if self._writing is not None:
             self._writing.close(timeout_s)
         try:
@@ -89,6 +97,9 @@ class Saver:
         except TopiaryError as reason:
             if self.on_problem is not None:
                 self.on_problem(str(reason))
+
+    def _on_timer(self) -> None:
+        self.save()
 
     def _done(self) -> None:
         self._writing = None

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
 
+from napari_topiary._napari import look
 from napari_topiary._napari.job import JobRunner
 from napari_topiary.types import Progress
 
@@ -26,8 +35,44 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+class ElidedLabel(QLabel):
+    """One line of text that ends in "…" where there is no room; all of it on hover."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words = ""
+        self.setMinimumWidth(30)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    @property
+    def words(self) -> str:
+        """The whole text."""
+        return self._words
+
+    def write(self, words: str) -> None:
+        """Show a text, as much of it as there is room for.
+
+        Parameters
+        ----------
+        words
+            One line.
+        """
+        self._words = words
+        self.setToolTip(words)
+        self._elide()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show as much as fits now."""
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        metrics, end = self.fontMetrics(), Qt.TextElideMode.ElideRight
+        self.setText(metrics.elidedText(self._words, end, self.width() - 4))
+
+
 class StatusLine(QWidget):
-    """One line that follows a `JobRunner`; invisible space when nothing runs.
+    """One line that follows a `JobRunner`.
 
     Parameters
     ----------
@@ -41,19 +86,22 @@ class StatusLine(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(12)
-        self.bar.setFixedWidth(90)
-        self.text = QLabel("")
-        self.text.setMinimumWidth(60)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.bar.setFixedWidth(64)
+        self.eta = QLabel("")
+        self.eta.setToolTip("About how long it will still take.")
+        self.text = ElidedLabel()
+        look.set_role(self.text, "hint")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End what runs now, and keep what it has so far.")
         self.stop_button.clicked.connect(self._on_stop)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(4, 0, 2, 0)
         layout.setSpacing(8)
         layout.addWidget(self.bar)
+        layout.addWidget(self.eta)
         layout.addWidget(self.text, 1)
         layout.addWidget(self.stop_button)
+        self.setFixedHeight(max(30, self.sizeHint().height()))
         runner.started.connect(self._on_started)
         runner.progressed.connect(self._on_progress)
         runner.finished.connect(self._on_finished)
@@ -63,7 +111,7 @@ class StatusLine(QWidget):
 
     def _on_started(self, title: str) -> None:
         self.bar.setRange(0, 0)
-        self._write(f"{title}…")
+        self.text.write(f"{title}…")
         self.stop_button.setEnabled(True)
         self.stop_button.setText("Stop")
         self.bar.show()
@@ -73,21 +121,18 @@ class StatusLine(QWidget):
         if progress.total > 0:
             self.bar.setRange(0, _STEPS)
             self.bar.setValue(round(progress.fraction * _STEPS))
-        words = progress.message or f"{self.runner.title}…"
-        if progress.eta_s is not None:
-            words += f" · {duration(progress.eta_s)} left"
-        self._write(words)
+        known = progress.eta_s is not None
+        self.eta.setText(f"{duration(progress.eta_s or 0)} left" if known else "")
+        self.eta.setVisible(known)
+        self.text.write(progress.message or f"{self.runner.title}…")
 
     def _on_finished(self) -> None:
         self.bar.hide()
+        self.eta.hide()
         self.stop_button.hide()
-        self._write("Ready")
+        self.text.write("Ready")
 
     def _on_stop(self) -> None:
         self.stop_button.setEnabled(False)
         self.stop_button.setText("Stopping…")
         self.runner.stop()
-
-    def _write(self, words: str) -> None:
-        self.text.setToolTip(words)
-        self.text.setText(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari import look
-from napari_topiary._napari.drawing import drawing_of
+from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.header import Header
 from napari_topiary._napari.listening import Listening
 from napari_topiary._napari.page import Page
@@ -43,8 +43,6 @@ PAGES = {
 }
 """Title -> (module, class, tooltip), in the order of the work."""
 
-_CLOSING_WAIT_S = 4.0
-
 
 class Workbench(QWidget):
     """The Topiary dock: header, page bar, the pages, and the status line.
@@ -65,7 +63,6 @@ class Workbench(QWidget):
         state = state_of(viewer, session)
         self.viewer, self.session, self.runner = viewer, state.session, state.runner
         self.pages: dict[str, Page] = {}
-        self._window: QWidget | None = None
         self.setMinimumWidth(392)
         self.header = Header(viewer, self.session)
         self.tabs: dict[str, QPushButton] = {}
@@ -179,39 +176,10 @@ class Workbench(QWidget):
         for title, tab in self.tabs.items():
             look.emphasize(tab, title == wanted and not tab.isChecked())
 
-    # -- closing ------------------------------------------------------------------
-
     def showEvent(self, event: Any) -> None:
-        """Watch the window that this dock is in, to notice when it closes."""
+        """Close down in good order when the window closes."""
         super().showEvent(event)
-        self._watch(self.window())
-
-    def _watch(self, window: QWidget) -> None:
-        if window is self._window or window is self:
-            return
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-        self._window = window
-        window.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stop what runs once the window is really closing.
-
-        A close by the user may still be called off in napari's dialog; only the hiding
-        that follows is final. A close from code is final at once.
-        """
-        final = (QEvent.Type.Hide, QEvent.Type.Close)
-        # Qt may still call when Python has already taken this object apart.
-        window = self.__dict__.get("_window")
-        if watched is window and event.type() in final and not event.spontaneous():
-            self.close_down()
-        return False
-
-    def close_down(self) -> None:
-        """Stop the running job, take what it kept, and save what was drawn."""
-        self.runner.close(_CLOSING_WAIT_S)
-        drawing_of(self.viewer).gather()
-        self.header.save_and_wait()
+        watch_window(self.viewer, self)
 
 
 class _Closer:
