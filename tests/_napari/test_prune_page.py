@@ -113,7 +113,8 @@ def test_weights_make_the_file_smaller_and_nothing_faster(page, until):
     assert page.form.criterion.currentText() == "magnitude"
     assert cells(page, "weights")[2] == "÷ 5"
     assert cells(page, "file")[2].startswith("÷ ")
-    assert cells(page, "macs")[2] == cells(page, "memory")[2] == "same"
+    for row in ("macs", "memory", "speed"):
+        assert cells(page, row)[2] == "same"
     assert page.tabs.bars.unit == "weights"
 
 
@@ -226,7 +227,7 @@ def test_without_a_network_it_says_what_to_do(viewer, until):
     page = PrunePage(viewer, Session())
     page.activated()
     assert "Train a network first" in page.empty_label.text()
-    assert not page.slider.isEnabled() and not page.tune.button.isEnabled()
+    assert not page.desk.isVisibleTo(page) and not page.tune.button.isEnabled()
 
 
 def test_without_an_image_it_still_counts(viewer, until):
@@ -266,7 +267,6 @@ def test_the_network_may_be_taken_away(page, session, until):
     session.add_checkpoint("other", untrained(base=4), activate=False)
     session.remove_checkpoint("grown")
     until(lambda: page.form.name == "other")
-    page.replan()
     until(lambda: page.live.ready is not None)
     move(page, until, 0.5)
     session.remove_checkpoint("other")
@@ -408,6 +408,16 @@ def test_closing_in_mid_tuning_and_in_mid_look(
     viewer.close()
     until(lambda: not runner.running, 30)
     assert "grown, filters -90%, tuned" in session.checkpoints
+
+
+def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
+    page = PrunePage(viewer, session)
+    session.add_checkpoint("grown", untrained())
+    assert page.form.name == "grown"
+    assert page.live.ready is None and not page.live._planning.busy
+    page.activated()
+    until(lambda: page.live.ready is not None, 30)
+    settle(page, until)
 
 
 def test_the_page_is_narrow_enough(page):

@@ -78,7 +78,7 @@ def test_the_form_says_what_it_learns_from_and_what_the_network_costs(page, unti
         "Learns from 1 image: 8 particles. A part of it is kept back to judge it."
     )
     line = page.form.network.line
-    until(lambda: "per megapixel here" in line.text(), 30)
+    until(lambda: "per megapixel" in line.text(), 30)
     text = line.text().replace("\N{NO-BREAK SPACE}", " ")
     weights = page.form.network.sizes_form.value().parameters(1, 2)
     assert text.startswith(f"{weights / 1000:.2f} k weights · ")
@@ -90,6 +90,8 @@ def test_presets_and_own_sizes(page):
     form.preset.setCurrentText("2m")
     assert page.form.config().preset == "2m" and page.form.config().sizes == {}
     assert form.sizes_form.value().base == 16
+    assert form.sizes_form.widgets["last"].native.text() == "automatic"
+    assert form.sizes_form.value().last is None
     form.sizes_form.set_field("multiplier", 1.5)
     assert form.preset.currentText() == "own sizes"
     assert page.form.config().sizes["multiplier"] == 1.5

@@ -70,6 +70,7 @@ class Form(QWidget):
             ]
         self.widgets: dict[str, Any] = {}
         self._optional: dict[str, float] = {}
+        self._whole: set[str] = set()
         self._problems: dict[str, QLabel] = {}
         self._touched = next(iter(fields), "")
         layout = QFormLayout(self)
@@ -103,12 +104,18 @@ class Form(QWidget):
             options["min"] = self._optional[name] = nothing
             options.setdefault("max", 1e6)
             value = nothing if value is None else value
+            if kind is int:
+                # The field for whole numbers cannot show a word in place of one.
+                kind = float
+                self._whole.add(name)
         widget = create_widget(
             value=value, annotation=kind, name=name, options=options or {}
         )
         if kind is float and hasattr(widget.native, "setDecimals"):
             widget.native.setDecimals(decimals_of(value, *options.values()))
             widget.value = value
+        if kind is bool:
+            widget.native.setText("")  # the label is beside it already
         if name in self._optional:
             widget.native.setSpecialValueText(AUTOMATIC)
         self._fit(widget.native)
@@ -229,7 +236,9 @@ class Form(QWidget):
 
     def _read(self, name: str) -> Any:
         value = self.widgets[name].value
-        return None if value == self._optional.get(name, _NOTHING) else value
+        if value == self._optional.get(name, _NOTHING):
+            return None
+        return int(value) if name in self._whole else value
 
     def _on_changed(self, name: str) -> None:
         self._touched = name

@@ -245,7 +245,7 @@ class LivePruning(QObject):
     # -- at rest ------------------------------------------------------------------
 
     def _on_rest(self) -> None:
-        if self.ready is None or self.runner.running:
+        if self.ready is None or self.runner.running or not self.active:
             return
         if self._looking.busy:
             self._rest.start()

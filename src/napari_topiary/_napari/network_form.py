@@ -187,7 +187,7 @@ class NetworkForm(QWidget):
         text += words.file_size(known.file_bytes)
         if known.ms_per_megapixel is not None:
             speed = words.milliseconds(known.ms_per_megapixel / self._factor**2)
-            text += f" · ≈ {speed} per megapixel here"
+            text += f" · ≈ {speed} per megapixel"
         elif waiting:
             text += " · measuring the speed…"
         self.line.setText(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_topiary._napari.checkpoint_files import named
 from napari_topiary._napari.compression_slider import CompressionSlider
@@ -86,12 +86,16 @@ class PrunePage(Page):
         )
 
     def _place_widgets(self) -> None:
-        self.body.addWidget(self.form)
-        self.body.addWidget(self.slider)
-        self.body.addLayout(row(self.show_switch, 1, self.back_button))
-        self.body.addWidget(self.card)
-        for widget in (self.tune, self.keep_row, self.tabs):
-            self.body.addWidget(widget)
+        self.desk = QWidget()
+        desk = QVBoxLayout(self.desk)
+        desk.setContentsMargins(0, 0, 0, 0)
+        desk.setSpacing(self.body.spacing())
+        desk.addWidget(self.form)
+        desk.addWidget(self.slider)
+        desk.addLayout(row(self.show_switch, 1, self.back_button))
+        for widget in (self.card, self.tune, self.keep_row, self.tabs):
+            desk.addWidget(widget)
+        self.body.addWidget(self.desk)
         self.body.addStretch(1)
 
     def _connect(self) -> None:
@@ -153,11 +157,12 @@ class PrunePage(Page):
         known = self.session.checkpoints
         name = self.form.name
         wanted = name if name in known else self.session.active_checkpoint
+        if wanted not in known:  # the active one is just being taken away
+            wanted = next(reversed(known), None)
         self.form.set_names(known, wanted)
         self.show_empty("" if known else EMPTY)
-        if not known:
-            self.live.close_plan()
-        elif wanted != name and self.isVisible():
+        self.desk.setVisible(bool(known))
+        if wanted != name:
             self.replan()
         self._show_versions()
         self._refresh_buttons()
@@ -185,10 +190,13 @@ class PrunePage(Page):
     def replan(self) -> None:
         """Rank anew: another network, kind, criterion or scope."""
         name = self.form.name
-        if name is None or self.tuning:
+        if self.tuning:
             return
         self.say("")
-        self.live.open(self.session.checkpoints[name], self.form.config(0.75))
+        if name is None or not self.live.active:
+            self.live.close_plan()  # there is time until the page comes to the front
+        else:
+            self.live.open(self.session.checkpoints[name], self.form.config(0.75))
         self._refresh_buttons()
 
     def _on_planned(self, ready: Ready) -> None:

@@ -27,7 +27,7 @@ ROWS = (
         "Time / Mpx",
         "Measured on this computer, both networks in turns: the time for one megapixel "
         "(a million pixels)\nof your image, shrunk to the pixel size that the network "
-        "reads.",
+        "reads. Weights that are zero are computed like all others.",
     ),
     Row(
         "memory",

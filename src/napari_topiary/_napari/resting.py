@@ -14,7 +14,7 @@ from napari_topiary.training import Quality
 from napari_topiary.types import Job, Progress, Stop
 
 SIDE = 256
-ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Findings:
         if message is Stop:
             return
         networks = {"before": original.build()}
-        if not position.is_original:
+        if not position.is_original and position.plan.config.kind == "filters":
             networks["after"] = position.network()
         speeds = yield from measure_speed(
             networks,
