@@ -120,7 +120,6 @@ def test_a_killed_training_leaves_a_checkpoint(virions, tmp_path, monkeypatch):
     import napari_topiary.training.loop as module
 
     monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr(module, "FIRST_JUDGING_S", 0.0)
     path = tmp_path / "growing.safetensors"
     samples = [sample(virions, seed) for seed in range(2)]
     job = fit(samples, SMALL, task=TASK, checkpoint_path=path)

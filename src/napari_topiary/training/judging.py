@@ -65,6 +65,8 @@ class Judge:
                     amp=self.amp,
                 )
             )
+            if not np.isfinite(result.probability).all():
+                return Quality(0.0, "not a number", float("nan"))
             probabilities.append(result.probability)
             losses.append(_loss(result.probability, area))
             yield

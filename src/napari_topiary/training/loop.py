@@ -28,15 +28,12 @@ from napari_topiary.training.reports import (
     Quality,
     TrainReport,
 )
-from napari_topiary.training.schedule import Schedule
+from napari_topiary.training.schedule import Judging, Schedule
 from napari_topiary.training.teaching import taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
 
 SECONDS_BETWEEN_SAVES = 10.0
-FIRST_JUDGING_S = 1.5
-JUDGING_SHARE = 0.15
-"""Judging the hold-out may take this share of the time."""
 DIVERGED = (
     "The loss is not a number any more, so training was stopped: try a learning rate "
     "ten times lower, and look for damaged images."
@@ -173,7 +170,7 @@ def _loop(
 ) -> Generator[Progress, object, None]:
     """Step until the budget is used or Stop arrives; judge and save on the way."""
     schedule = Schedule(config, trainer.steps_per_epoch)
-    judge_at, saved_at = FIRST_JUDGING_S, 0.0
+    judging, saved_at = Judging(schedule.total_steps), 0.0
     settled, ending = False, False
     message: object = None
     while not ending:
@@ -190,13 +187,12 @@ def _loop(
                 return
         _note(record, trainer, schedule)
         quality: Quality | None = None
-        if ending or (settled and record.seconds >= judge_at):
+        if ending or (settled and judging.due(record.step, record.seconds)):
             begun = time.perf_counter()
             quality, stop = yield from _judged(trainer, record, schedule)
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
-            spent = time.perf_counter() - begun
-            judge_at = schedule.seconds + max(1.0, spent / JUDGING_SHARE)
+            judging.took(time.perf_counter() - begun, schedule.seconds)
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
         if path is not None and overdue and record.has_weights:
             record.checkpoint().save(path)

@@ -12,7 +12,7 @@ nothing changes at first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -90,26 +90,29 @@ class LentNorms(nn.Module):
         return dict(self._pairs())
 
     @torch.no_grad()
-    def settle(self, example: torch.Tensor) -> None:
-        """Re-estimate the statistics of a network that was changed under the norms.
+    def settle(self, examples: Sequence[torch.Tensor]) -> None:
+        """Re-estimate the statistics of a network that has changed under the norms.
 
         What they scale *to* stays, so that every layer that is left reads what it is
-        used to: this undoes most of the harm of removing others.
+        used to: this undoes most of the harm of removing others. Of a sparse network
+        the running statistics of the last steps are too noisy to be judged by.
 
         Parameters
         ----------
-        example
-            `(b, c, y, x)`: a batch to take the statistics from.
+        examples
+            Batches `(b, c, y, x)`; the statistics become the average over them.
         """
         network = self._network[0]
         modules = [*network.modules(), *self.norms]
         norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         for norm in norms:
-            norm.momentum = 1.0  # this batch alone
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over these batches
         self.train()
         network.train()
-        network(example)
+        for example in examples:
+            network(example)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 

@@ -61,6 +61,8 @@ class Record:
         equally good networks the later one, at the lower learning rate, is the better
         on other images. With nothing held out the newest weights count as the best.
         """
+        if quality.name == "not a number":
+            return False
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
         if quality.value >= self._highest - NOISE or quality.name == "none":

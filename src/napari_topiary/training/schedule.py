@@ -9,6 +9,10 @@ from napari_topiary.config import TrainConfig
 
 WARM_UP = 0.03
 FINAL_RATE = 0.02
+ROUNDS = 20
+FIRST_JUDGING_S = 1.5
+JUDGING_SHARE = 0.15
+"""Judging the hold-out may take this share of the time."""
 
 
 class Schedule:
@@ -31,6 +35,11 @@ class Schedule:
             else config.minutes * 60.0
         )
         self._start = time.perf_counter()
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the whole run; None = it is timed."""
+        return self._steps
 
     @property
     def seconds(self) -> float:
@@ -57,3 +66,30 @@ class Schedule:
         phase = (fraction - WARM_UP) / (1 - WARM_UP)
         cosine = 0.5 * (1 + math.cos(math.pi * phase))
         return self._peak * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+
+class Judging:
+    """When to judge the hold-out.
+
+    Runs counted in epochs are judged at fixed steps, so that the same seed gives the
+    same result on any machine; timed runs so often that it takes a fixed share of time.
+
+    Parameters
+    ----------
+    total_steps
+        Steps of the run; None = timed.
+    """
+
+    def __init__(self, total_steps: int | None) -> None:
+        self._every = None if total_steps is None else max(1, total_steps // ROUNDS)
+        self._due_at = FIRST_JUDGING_S
+
+    def due(self, step: int, seconds: float) -> bool:
+        """Whether to judge after this step."""
+        if self._every is not None:
+            return step % self._every == 0
+        return seconds >= self._due_at
+
+    def took(self, seconds: float, now: float) -> None:
+        """Note how long judging took, to plan the next one."""
+        self._due_at = now + max(1.0, seconds / JUDGING_SHARE)

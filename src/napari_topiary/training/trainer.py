@@ -30,6 +30,8 @@ DEFAULT_PATCH = 128
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 WEIGHT_DECAY = 1e-2
+EXAMPLES = 4
+"""Batches that the statistics of normalisations are taken from before judging."""
 IMITATION = 0.5
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
 
@@ -74,6 +76,13 @@ class Trainer:
         self._batch = config.batch
         patch = _patch_side(config.patch, network.stride, material)
         self._sampler = PatchSampler(material.train, patch=patch, seed=config.seed)
+        # The same ones throughout: how often a run is judged must not change it.
+        self._examples = [
+            self._sampler.draw(max(config.batch, 4))
+            .image.to(self.device)
+            .contiguous(memory_format=torch.channels_last)
+            for _ in range(EXAMPLES)
+        ]
         self._adopt(channels_last(network.to(self.device)))
         self._class_weight = self._balance(n_classes).to(self.device)
         self._augment = Augmentation(material.in_channels) if config.augment else None
@@ -92,7 +101,7 @@ class Trainer:
     def _adopt(self, network: Network) -> None:
         """Take over a network: lend it norms, give it an optimizer."""
         self.network = network
-        self._norms = LentNorms(network, self._example())
+        self._norms = LentNorms(network, self._examples[0])
         trained: list[torch.nn.Parameter] = [
             *network.parameters(),
             *self._norms.parameters(),
@@ -108,10 +117,6 @@ class Trainer:
             weight_decay=WEIGHT_DECAY,
         )
 
-    def _example(self) -> torch.Tensor:
-        """A batch `(b, c, y, x)` to take statistics from."""
-        return self._sampler.draw(max(self._batch, 4)).image.to(self.device)
-
     def _balance(self, n_classes: int) -> torch.Tensor:
         """Class weights: inverse root of how often each class is drawn, at most 10×."""
         target = self._sampler.draw(32).target
@@ -126,8 +131,15 @@ class Trainer:
         if self._shaper.due(fraction):
             living = Living(self.network, self.optimizer, self._norms.by_layer())
             self._shaper.update(fraction, living)
-            self._norms.settle(self._example())
+            self._settle(1)
         return self._shaper.settled
+
+    def _settle(self, batches: int) -> None:
+        """Re-estimate the norms' statistics on the first of the example batches."""
+        with torch.autocast(
+            self.device.type, dtype=self._amp, enabled=self._amp is not None
+        ):
+            self._norms.settle(self._examples[:batches])
 
     def shape(self) -> Shape:
         """Form of the present network, for the checkpoint."""
@@ -196,6 +208,7 @@ class Trainer:
 
     def judge(self) -> Generator[None, None, Quality]:
         """Judge the present weights on the hold-out."""
+        self._settle(EXAMPLES)
         return self._judge.judge(self.plain())
 
     def plain(self) -> Network:
