@@ -26,6 +26,8 @@ from napari_topiary.types import Detections, Job, LabelImage, Progress, Stop, ru
 
 LARGEST_SIDE = 512
 """At most this many network pixels are looked at, to each side."""
+COUNT_EVERY_S = 0.25
+"""While the slider is dragged, the numbers follow at least this often."""
 UNKNOWN_RADIUS = 10.0
 """Of particles without a known size, in image pixels."""
 
@@ -109,6 +111,7 @@ class PruningView:
         self._normalised: tuple[object, NDArray[np.float32]] | None = None
         self._crop: tuple[object, NDArray[np.float32], Window] | None = None
         self._before: tuple[object, _Seen] | None = None
+        self._counted = 0.0
 
     def look(
         self,
@@ -135,13 +138,17 @@ class PruningView:
         ------
         Progress
             `report` is a `Look`, if there is an area. `Stop` (another position is
-            waiting) skips the counting.
+            waiting) skips the counting, unless the last one is some time ago.
         """
         if area is not None:
             seen = self._look(area, share, tuned, thresholds or {})
-            if (yield Progress(0, 0, "Looking", report=seen)) is Stop:
+            message = yield Progress(0, 0, "Looking", report=seen)
+            lately = time.perf_counter() - self._counted < COUNT_EVERY_S
+            if message is Stop and lately:
                 return None
-        return self.plan.statistics(share)
+        counted = self.plan.statistics(share)
+        self._counted = time.perf_counter()
+        return counted
 
     def _look(
         self,
