@@ -188,8 +188,8 @@ def test_tools_fit_what_is_to_be_found(open_page, session):
         return {name for name, one in page.tools.buttons.items() if one.isVisible()}
 
     assert offered() == {"point", "centerline", "region", "negative", "select"}
-    page.kind.setCurrentIndex(page.kind.findData("segment"))
-    page.kind.activated.emit(page.kind.currentIndex())
+    page.classes.kind.setCurrentIndex(page.classes.kind.findData("segment"))
+    page.classes.kind.activated.emit(page.classes.kind.currentIndex())
     assert session.task.kind == "segment"
     assert offered() == {"paint", "region", "select"}
 
@@ -257,7 +257,7 @@ def test_painting_is_read_and_has_napari_s_undo(open_page, session):
     labels.paint((40, 40), 2)
     settle(page)
     assert set(np.unique(drawn(page, "labels").labels)) == {0, 2}
-    assert not page.kind.isEnabled()
+    assert not page.classes.kind.isEnabled()
     page.undo_button.click()
     settle(page)
     assert drawn(page, "labels") is None
@@ -503,6 +503,81 @@ def test_what_the_session_is_given_is_shown(open_page, session):
     assert np.allclose(layer(page, "points").data, [[3, 4]])
     session.set_annotations("grid 0", ())
     assert len(layer(page, "points").data) == 0
+
+
+# -- layers of the user --------------------------------------------------------------
+
+
+def use(page):
+    assert not page.layer_button.isHidden()
+    page.layer_button.click()
+
+
+def test_points_of_the_user_become_marks(open_page, session):
+    viewer, page = open_page(session)
+    assert page.layer_button.isHidden()
+    theirs = viewer.add_points(
+        [[10.0, 20.0]], scale=(4, 4), translate=(8, 0), units=("nm", "nm")
+    )
+    use(page)
+    points = drawn(page, "points")
+    assert len(points) == 9 and np.allclose(points.coordinates[-1], (24, 40))
+    assert points.classes[-1] == "virion" and not theirs.visible
+    page.undo_button.click()
+    assert len(drawn(page, "points")) == 8
+
+
+def test_classes_that_a_layer_names_are_taken_along(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_points(
+        [[1, 2], [3, 4]], features={"class": ["phage", BACKGROUND]}, scale=(2, 2),
+        units=("nm", "nm"),
+    )  # fmt: skip
+    use(page)
+    assert session.task.classes == (BACKGROUND, "virion", "phage")
+    assert drawn(page, "points").classes[-2:] == ("phage", BACKGROUND)
+
+
+def test_shapes_of_the_user_become_lines_and_areas(open_page, session):
+    viewer, page = open_page(session)
+    box = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
+    path = np.array([[1, 1], [5, 5], [9, 2]])
+    viewer.add_shapes(
+        [box, path], shape_type=["rectangle", "path"], scale=(2, 2), units=("nm", "nm")
+    )
+    use(page)
+    assert np.allclose(drawn(page, "regions").polygons[0], box)
+    assert np.allclose(drawn(page, "centerlines").paths[0], path)
+    assert "1 centerlines and 1 finished areas" in page.message.text()
+
+
+def test_labels_of_the_user_have_to_fit(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_labels(np.zeros((96, 96), int))
+    use(page)
+    assert "choose one of these" in page.message.text()
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "virion")))
+    viewer.add_labels(np.zeros((50, 60), int))
+    use(page)
+    assert "60 × 50 pixels, the image 96 × 96" in page.message.text()
+    fitting = np.zeros((96, 96), int)
+    fitting[5:9] = 2
+    theirs = viewer.add_labels(fitting)
+    use(page)
+    assert "labels up to 2" in page.message.text()
+    theirs.data = np.minimum(theirs.data, 1)
+    viewer.layers.selection.active = theirs
+    use(page)
+    assert np.array_equal(drawn(page, "labels").labels, np.minimum(fitting, 1))
+
+
+def test_a_volume_of_points_is_refused(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_points(np.zeros((2, 3)))
+    use(page)
+    assert "3 dimensions" in page.message.text()
+    assert len(drawn(page, "points")) == 8
 
 
 # -- areas and review ----------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_topiary._napari import class_edits, look, marks
 from napari_topiary._napari.advice import advice
@@ -14,11 +14,13 @@ from napari_topiary._napari.drawing import drawing_of
 from napari_topiary._napari.hand import give_selected, take_tool, tool_in_hand
 from napari_topiary._napari.keys import Keys
 from napari_topiary._napari.offer import Offer
+from napari_topiary._napari.own_layers import usable_layer, use_layer
 from napari_topiary._napari.page import Page, button
 from napari_topiary._napari.review import ACCEPT_KEY, REJECT_KEY, Review
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.tools import TOOLS, ToolBox
 from napari_topiary._napari.words import plural
+from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -30,11 +32,6 @@ _EMPTY = "Open an image on the <b>Data</b> page first; then mark here what it sh
 _NO_CLASS = (
     "<b>What are you looking for?</b> Type its name below and add it; then click the "
     "particles in the image."
-)
-_KINDS = (
-    ("Particles and filaments", "detect"),
-    ("Areas, by painting", "segment"),
-    ("Separate objects, by painting", "instances"),
 )
 
 
@@ -73,16 +70,7 @@ class AnnotatePage(Page):
 
     def _make_classes(self) -> None:
         layout = self.section("What is to be found")
-        self.kind = QComboBox()
-        for text, kind in _KINDS:
-            self.kind.addItem(text, kind)
-        self.kind.setToolTip(
-            "Particles and filaments are marked by clicks; areas and objects are "
-            "painted."
-        )
-        self.kind.activated.connect(self._on_kind)
         self.classes = ClassTable(self.session)
-        layout.addWidget(self.kind)
         layout.addWidget(self.classes)
 
     def _make_tools(self) -> None:
@@ -106,12 +94,20 @@ class AnnotatePage(Page):
         steps.addWidget(self.undo_button, 2)
         steps.addWidget(self.redo_button, 2)
         steps.addWidget(self.suggest_button, 3)
+        self.layer_button = button(
+            "Use the selected layer",
+            "Make the points, shapes or labels of the layer that is selected in "
+            "napari's layer list part of this project.",
+            self._on_own_layer,
+        )
         layout.addWidget(self.tools)
         layout.addWidget(self.hint)
         layout.addLayout(steps)
+        layout.addWidget(self.layer_button)
 
     def _connect(self) -> None:
         self.classes.picked.connect(self._on_class)
+        self.classes.kind_changed.connect(self._on_kind)
         self.classes.refused.connect(self.refuse)
         self.classes.removing.connect(self._ask_remove)
         self.tools.picked.connect(self.pick_tool)
@@ -166,13 +162,6 @@ class AnnotatePage(Page):
         self.classes.refresh(name)
         if self.drawing.class_name not in session.task.classes and has_class:
             self.drawing.aim(self.classes.current)
-        self.kind.setCurrentIndex(self.kind.findData(session.task.kind))
-        painted = any(
-            one.kind == "labels"
-            for drawn in session.annotations.values()
-            for one in drawn
-        )
-        self.kind.setEnabled(not painted)
         self._refresh_tools()
         self.review.refresh()
         self.summary.setText("" if name is None else advice(session, name))
@@ -194,11 +183,11 @@ class AnnotatePage(Page):
         self.undo_button.setEnabled(drawing.can("undo"))
         self.redo_button.setEnabled(drawing.can("redo"))
         self.suggest_button.setEnabled(ready)
+        self.layer_button.setVisible(usable_layer(drawing) is not None)
 
     # -- classes ------------------------------------------------------------------
 
-    def _on_kind(self, index: int) -> None:
-        class_edits.set_kind(self.session, self.kind.itemData(index))
+    def _on_kind(self) -> None:
         self.pick_tool("")
 
     def _on_class(self, name: str) -> None:
@@ -242,6 +231,16 @@ class AnnotatePage(Page):
         if name and self.drawing.name is not None and self.classes.current:
             take_tool(self.drawing, name, self.classes.current)
         self.refresh()
+
+    def _on_own_layer(self) -> None:
+        layer = usable_layer(self.drawing)
+        if layer is None:
+            return
+        self.drawing.gather()
+        try:
+            self.say(use_layer(self.drawing, layer, self.classes.current))
+        except TopiaryError as reason:
+            self.refuse(str(reason))
 
     def _on_drawing(self) -> None:
         if self.drawing.name != self._image:

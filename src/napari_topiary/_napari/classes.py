@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 KEYS = "QWUHJK89"
 """Keys of the classes: free in napari, where digits and most letters mean something."""
 NEGATIVE_KEY = "0"
+_KINDS = (
+    ("Particles and filaments", "detect"),
+    ("Areas, by painting", "segment"),
+    ("Separate objects, by painting", "instances"),
+)
 _HEADINGS = ("", "", "Name", "", "Marks", "")
 
 
@@ -45,11 +51,14 @@ class ClassTable(QWidget):
         Why a change is not possible.
     removing(str)
         The user wants to remove a class that has marks.
+    kind_changed()
+        Something else is to be found: particles, areas or objects.
     """
 
     picked = Signal(str)
     refused = Signal(str)
     removing = Signal(str)
+    kind_changed = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -62,6 +71,14 @@ class ClassTable(QWidget):
         self._grid.setHorizontalSpacing(5)
         self._grid.setVerticalSpacing(4)
         self._grid.setColumnStretch(2, 1)
+        self.kind = QComboBox()
+        for text, kind in _KINDS:
+            self.kind.addItem(text, kind)
+        self.kind.setToolTip(
+            "Particles and filaments are marked by clicks; areas and objects are "
+            "painted. It can be changed until something is painted."
+        )
+        self.kind.activated.connect(self._on_kind)
         self._headings = [QLabel(text) for text in _HEADINGS]
         for column, heading in enumerate(self._headings):
             look.set_role(heading, "hint")
@@ -80,6 +97,7 @@ class ClassTable(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
+        layout.addWidget(self.kind)
         layout.addLayout(self._grid)
         layout.addLayout(adding)
 
@@ -111,6 +129,8 @@ class ClassTable(QWidget):
         for row in self.rows.values():
             row.refresh(image, scale)
         look.emphasize(self.add_button, not names)
+        self.kind.setCurrentIndex(self.kind.findData(self.session.task.kind))
+        self.kind.setEnabled(not _is_painted(self.session))
 
     def pick(self, name: str) -> None:
         """Draw a class from now on.
@@ -147,8 +167,17 @@ class ClassTable(QWidget):
         self.refused.emit("")
         return True
 
+    def _on_kind(self, index: int) -> None:
+        class_edits.set_kind(self.session, self.kind.itemData(index))
+        self.kind_changed.emit()
+
     def _on_add(self) -> None:
         name = self.new_name.text()
         if self.attempt(class_edits.add_class, self.session, name, self.image):
             self.new_name.clear()
             self.pick(self.session.task.classes[-1])
+
+
+def _is_painted(session: Session) -> bool:
+    drawn = (one for image in session.annotations.values() for one in image)
+    return any(one.kind == "labels" for one in drawn)

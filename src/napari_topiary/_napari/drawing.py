@@ -305,9 +305,8 @@ class Drawing(QObject):
         name = self.name
         if name is None:
             return False
-        return self.layers.has_painted_step(direction) or self._histories.can(
-            direction, name
-        )
+        painted = self.layers.has_painted_step(direction)
+        return painted or self._histories.can(direction, name)
 
     def undo(self) -> None:
         """Take the last step on the shown image back."""
@@ -327,13 +326,10 @@ class Drawing(QObject):
         """
         self.gather()
         name = self.name
-        if name is None:
-            return
-        if self.layers.has_painted_step(direction):
-            getattr(self.layer("labels"), direction)()
+        if name is not None and self.layers.take_painted_step(direction):
             self.watch.pending.add("labels")
             self.gather()
-        elif self._histories.can(direction, name):
+        elif name is not None and self._histories.can(direction, name):
             painted = tuple(one for one in self.drawn if one.kind == "labels")
             state = self._histories.step(direction, name, self.drawn)
             self.refill(self._set((*state, *painted)))

@@ -112,3 +112,10 @@ class DrawnLayers:
         if layer is None or unwrap(self.viewer.layers.selection.active) is not layer:
             return False
         return bool(getattr(layer, f"_{direction}_history", ()))
+
+    def take_painted_step(self, direction: Direction) -> bool:
+        """Let napari undo or redo a stroke, if there is one; returns whether."""
+        if not self.has_painted_step(direction):
+            return False
+        getattr(self.layer("labels"), direction)()
+        return True
