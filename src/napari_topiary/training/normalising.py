@@ -22,6 +22,10 @@ from napari_topiary.networks.base import Network
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 SMALLEST_SPREAD = 1e-3
+"""Standard deviation below which a map counts as constant."""
+EPSILON = 1e-3
+"""Added to variances: bounds how much rounding errors of nearly constant maps (pruned
+networks have many) can be blown up."""
 
 
 class LentNorms(nn.Module):
@@ -47,7 +51,7 @@ class LentNorms(nn.Module):
             for name, layer in network.named_modules():
                 if isinstance(layer, CONVOLUTIONS) and name != network.output_layer:
                     self._names.append(name)
-                    norm = nn.BatchNorm2d(layer.out_channels)
+                    norm = nn.BatchNorm2d(layer.out_channels, eps=EPSILON)
                     self.norms.append(norm.to(layer.weight.device))
             self._measure(network, example)
             self._attach()
@@ -147,6 +151,9 @@ class LentNorms(nn.Module):
             if norm.running_var is None or norm.running_mean is None:
                 raise TypeError(f"The normalisation of {name} keeps no statistics.")
             gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+            # The mean of a constant map, seen in reduced precision, is not its exact
+            # value: what training sees is the norm's offset alone.
+            gain = gain.where(norm.running_var > SMALLEST_SPREAD**2, 0.0)
             outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
             view = [1, 1, 1, 1]
             view[outputs] = -1
