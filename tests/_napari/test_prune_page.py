@@ -103,7 +103,8 @@ def test_the_card_shows_before_and_after(page, session, until):
     assert "ms" in cells(page, "speed")[0] and "ms" in cells(page, "speed")[1]
     assert cells(page, "agreement")[0] == "100 %"
     assert page.card._titles["quality"].text() == "F1, unseen"
-    assert all(0 <= float(text) <= 1 for text in cells(page, "quality")[:2])
+    for row in ("quality", "common"):
+        assert all(0 <= float(text) <= 1 for text in cells(page, row)[:2])
 
 
 def test_weights_make_the_file_smaller_and_nothing_faster(page, until):

@@ -89,7 +89,7 @@ class HoldOut:
             try:
                 next(judging)
             except StopIteration as end:
-                known = None if end.value.name == "none" else end.value
+                known = end.value if end.value.known else None
                 return Judged(known, material.held_names)
             message = yield Progress(done, total, "Judging on the held-back areas")
             if message is Stop:

@@ -172,7 +172,7 @@ class CurvePlot(SmallPlot):
             Its latest.
         """
         self.add_loss(report.seconds, report.loss)
-        if report.quality is not None and report.quality.name != "none":
+        if report.quality is not None and report.quality.known:
             self.set_quality_name(report.quality.name)
             self.add_quality(report.seconds, report.quality.value)
         if not self._soon.isActive():

@@ -53,6 +53,13 @@ ROWS = (
         "On annotated areas that it has not learned from, each network at its own best "
         "threshold.",
     ),
+    Row(
+        "common",
+        "the same, at 0.5",
+        "Both networks at a threshold of 0.5. Pruning shifts how sure a network is "
+        "before it costs quality:\nwhat falls only here comes back with another "
+        "threshold, or with a short fine-tuning.",
+    ),
 )
 
 
@@ -105,8 +112,8 @@ class PruneCard(BeforeAfter):
 
     def wait(self) -> None:
         """Mark what has to be measured again, because the slider was moved."""
-        self.fade("speed")
-        self.fade("quality")
+        for key in ("speed", "quality", "common"):
+            self.fade(key)
 
     def show_look(self, look: Look, *, particles: bool) -> None:
         """Show what was seen in the visible area.
@@ -159,20 +166,26 @@ class PruneCard(BeforeAfter):
         before, after
             None where there is nothing to judge on, or not yet.
         """
-        if before is not None:
-            self.set_title("quality", f"{before.name}, unseen")
-            self.set_row("quality", before=words.quality(before.value))
-        if after is not None and before is not None:
-            difference = after.value - before.value
-            role = "good" if difference >= -0.01 else "problem"
-            text = f"{difference:+.3f}".replace("-", "−")
-            self.set_row(
-                "quality", after=words.quality(after.value), change=text, role=role
-            )
-            self.fade("quality", on=False)
+        known = before is not None
+        self.set_title("quality", f"{before.name}, unseen" if known else "Quality")
+        for key, figure in (("quality", "value"), ("common", "at_common")):
+            one, other = getattr(before, figure, None), getattr(after, figure, None)
+            if one is not None:
+                self.set_row(key, before=words.quality(one))
+            if one is not None and other is not None:
+                self.set_row(key, after=words.quality(other), **_difference(one, other))
+                self.fade(key, on=False)
 
     def _memory(self, statistics: PlanStatistics) -> str:
         return words.file_size(statistics.memory_per_megapixel / self._area)
+
+
+def _difference(before: float, after: float) -> dict[str, str]:
+    """By how much a figure has changed, in words and colour."""
+    change = round(after - before, 3) or 0.0
+    text = f"{change:+.3f}".replace("-", "−") if change else "same"
+    role = "hint" if not change else "good" if change >= -0.01 else "problem"
+    return {"change": text, "role": role}
 
 
 def _divided(before: float, after: float) -> dict[str, str]:

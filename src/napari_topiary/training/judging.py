@@ -14,6 +14,7 @@ from napari_topiary.losses import masked_cross_entropy
 from napari_topiary.metrics import (
     best_detection_threshold,
     best_pixel_threshold,
+    match_points,
     steady_detection_threshold,
 )
 from napari_topiary.networks.base import Network
@@ -24,6 +25,7 @@ from napari_topiary.types import Detections, Task, run
 
 LOWEST_SCORE = 0.1
 """Detections are collected down to this score, then the best threshold is swept."""
+COMMON_THRESHOLD = 0.5
 TILE = 512
 
 
@@ -72,6 +74,7 @@ class Judge:
             yield
         loss = float(np.mean(losses)) if losses else float("nan")
         scores, thresholds, names = {}, {}, set()
+        at_common: list[float] = []
         for index, name in enumerate(self.task.classes[1:], start=1):
             by_centre = (
                 self.task.kind == "detect"
@@ -82,7 +85,8 @@ class Judge:
             found = sweep(probabilities, index)
             yield
             if found is not None:
-                thresholds[name], scores[name] = found
+                thresholds[name], scores[name], common = found
+                at_common.append(common)
                 names.add("F1" if by_centre else "Dice")
         if scores:
             thresholds["common"] = float(np.mean(list(thresholds.values())))
@@ -92,21 +96,25 @@ class Judge:
             loss=loss,
             thresholds=thresholds,
             per_class=scores,
+            at_common=float(np.mean(at_common)) if at_common else None,
         )
 
     def _by_pixel(
         self, probabilities: Sequence[NDArray[np.float32]], index: int
-    ) -> tuple[float, float] | None:
+    ) -> tuple[float, float, float] | None:
         truth = np.concatenate([a.field.target.ravel() for a in self.held])
         known = truth >= 0
         if not (truth == index).any():
             return None
         flat = np.concatenate([p[index].ravel() for p in probabilities])
-        return best_pixel_threshold(truth[known] == index, flat[known])
+        there, flat = truth[known] == index, flat[known]
+        found = flat >= COMMON_THRESHOLD
+        common = 2 * (there & found).sum() / (there.sum() + found.sum())
+        return *best_pixel_threshold(there, flat), float(common)
 
     def _by_centre(
         self, probabilities: Sequence[NDArray[np.float32]], index: int
-    ) -> tuple[float, float] | None:
+    ) -> tuple[float, float, float] | None:
         name = self.task.classes[index]
         pairs = []
         for area, probability in zip(self.held, probabilities, strict=True):
@@ -132,7 +140,20 @@ class Judge:
             )
         tolerance = 0.5 * self.held[0].task.radius_px[name]
         _, best = best_detection_threshold(pairs, tolerance)
-        return steady_detection_threshold(pairs, tolerance), best
+        steady = steady_detection_threshold(pairs, tolerance)
+        return steady, best, _common_f1(pairs, tolerance)
+
+
+def _common_f1(
+    pairs: Sequence[tuple[NDArray[np.float64], Detections]], tolerance: float
+) -> float:
+    """F1 over all images with the threshold that is the same for all networks."""
+    hits = there = 0
+    for truth, found in pairs:
+        places = found.coordinates[found.score >= COMMON_THRESHOLD]
+        hits += len(match_points(places, truth, tolerance))
+        there += len(places) + len(truth)
+    return 2 * hits / there if there else 1.0
 
 
 def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:

@@ -68,6 +68,9 @@ class Quality:
         Best probability threshold per class name, and for all under "common".
     per_class
         `value` for each class.
+    at_common
+        The same figure at a threshold of 0.5, which is the same for all networks: a
+        shifted calibration shows here first.
     """
 
     value: float
@@ -75,6 +78,12 @@ class Quality:
     loss: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     per_class: Mapping[str, float] = field(default_factory=dict)
+    at_common: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to judge, and an answer that can be judged."""
+        return self.name not in ("none", "not a number")
 
 
 @dataclass(frozen=True)
