@@ -9,16 +9,15 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari import marks
 from napari_topiary._napari.drawn_layers import DrawnLayers
+from napari_topiary._napari.following import Following
 from napari_topiary._napari.history import Direction, Histories
 from napari_topiary._napari.layer_watch import LayerWatch
 from napari_topiary._napari.layers import (
     drop_spare_layers,
-    place_layers,
-    put_aside,
     remove_layer,
     show_image,
 )
-from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
@@ -49,18 +48,13 @@ class Drawing(QObject):
         super().__init__()
         self.session = session
         self.class_name = ""
-        self._classes = session.task.classes
         self._histories = Histories()
         self.watch = LayerWatch(self.step)
         self.layers = DrawnLayers(viewer, session, self.watch)
         self.watch.edited.connect(self._on_edited)
         self.watch.settled.connect(self.gather)
         self.watch.aimed.connect(self._on_aimed)
-        session.images_changed.connect(self._on_images)
-        session.annotations_changed.connect(self._on_annotations)
-        session.task_changed.connect(self._on_task)
-        session.scale_changed.connect(self._on_scale)
-        unwrap(viewer).layers.events.removed.connect(self._on_removed)
+        self._following = Following(self, viewer)
 
     @property
     def viewer(self) -> Any:
@@ -228,57 +222,9 @@ class Drawing(QObject):
             if before.get(kind) is not after.get(kind)
         ]
 
-    # -- what happens elsewhere ---------------------------------------------------
-
-    def _on_annotations(self, name: str) -> None:
-        if not self.watch.is_quiet and name == self.name:
-            self.refill()
-
-    def _on_images(self) -> None:
-        viewer = self.viewer
-        if viewer is None:
-            return
-        name, state = self.name, state_of(viewer)
-        if name is None or state.picture is not self.session.images[name].image:
-            self.watch.take()
-            self._histories.clear()
-            state.shown = None
-            put_aside(viewer, keep=None)
-            if self.session.images:
-                self.show(next(iter(self.session.images)))
-            else:
-                drop_spare_layers(viewer)
-        self.changed.emit()
-
-    def _on_task(self) -> None:
-        if self._classes != self.session.task.classes:
-            # Earlier states speak of classes that are called differently now.
-            self._classes = self.session.task.classes
-            self._histories.clear()
-        if self.name is not None and not self.watch.is_quiet:
-            self.gather()
-            self.refill()
-
-    def _on_scale(self, name: str) -> None:
-        viewer, entry = self.viewer, self.session.images[name]
-        if viewer is None:
-            return
-        units = "pixel" if entry.scale is None else "nm"
-        place_layers(viewer, name, scale=entry.scale or 1.0, units=units)
-        if name == self.name:
-            self.refill()
-            viewer.reset_view()
-
-    def _on_removed(self, event: Any) -> None:
-        if self.watch.is_quiet or self.name is None:
-            return
-        kind = self.watch.lost(event.value)
-        if kind is None:
-            return
-        if kind in self.watch.pending:  # the last edit is not to go with the layer
-            self.gather(removed={kind: event.value})
-        if self.of_kind(kind) is not None:
-            self.lost.emit(kind)
+    def forget_steps(self) -> None:
+        """Forget what could be undone; what was drawn then does not fit any more."""
+        self._histories.clear()
 
     # -- what is drawn next -------------------------------------------------------
 
