@@ -44,7 +44,10 @@ class Judge:
     device
         Where to compute.
     amp
-        Whether to compute in reduced precision, as prediction does.
+        Whether to compute in reduced precision.
+    learned
+        Areas that training does learn from. Only the threshold of particles is chosen
+        on them as well: a hold-out of one or two images may be an odd one.
     """
 
     held: Sequence[Held]
@@ -52,26 +55,24 @@ class Judge:
     line_classes: frozenset[str]
     device: torch.device
     amp: bool
+    learned: Sequence[Held] = ()
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
         """Judge a network; yields after every area so that the caller can breathe."""
         probabilities: list[NDArray[np.float32]] = []
-        losses: list[float] = []
-        for area in self.held:
-            result = run(
-                infer(
-                    network,
-                    area.field.image,
-                    tile=TILE,
-                    device=self.device,
-                    amp=self.amp,
-                )
+        for area in (*self.held, *self.learned):
+            job = infer(
+                network,
+                area.field.image,
+                tile=TILE,
+                device=self.device,
+                amp=self.amp,
             )
-            if not np.isfinite(result.probability).all():
+            probabilities.append(run(job).probability)
+            if not np.isfinite(probabilities[-1]).all():
                 return Quality(0.0, "not a number", float("nan"))
-            probabilities.append(result.probability)
-            losses.append(_loss(result.probability, area))
             yield
+        losses = [_loss(*pair) for pair in zip(probabilities, self.held, strict=False)]
         loss = float(np.mean(losses)) if losses else float("nan")
         scores, thresholds, names = {}, {}, set()
         at_common: list[float] = []
@@ -106,7 +107,8 @@ class Judge:
         known = truth >= 0
         if not (truth == index).any():
             return None
-        flat = np.concatenate([p[index].ravel() for p in probabilities])
+        mine = probabilities[: len(self.held)]
+        flat = np.concatenate([p[index].ravel() for p in mine])
         there, flat = truth[known] == index, flat[known]
         found = flat >= COMMON_THRESHOLD
         common = 2 * (there & found).sum() / (there.sum() + found.sum())
@@ -117,7 +119,8 @@ class Judge:
     ) -> tuple[float, float, float] | None:
         name = self.task.classes[index]
         pairs = []
-        for area, probability in zip(self.held, probabilities, strict=True):
+        areas = (*self.held, *self.learned)
+        for area, probability in zip(areas, probabilities, strict=True):
             found = find_detections(
                 probability,
                 task=area.task,
@@ -139,9 +142,10 @@ class Judge:
                 )
             )
         tolerance = 0.5 * self.held[0].task.radius_px[name]
-        _, best = best_detection_threshold(pairs, tolerance)
+        held = pairs[: len(self.held)]
+        _, best = best_detection_threshold(held, tolerance)
         steady = steady_detection_threshold(pairs, tolerance)
-        return steady, best, _common_f1(pairs, tolerance)
+        return steady, best, _common_f1(held, tolerance)
 
 
 def _common_f1(

@@ -18,6 +18,8 @@ from napari_topiary.training.hold_out import Held, on_working_grid, split_area
 from napari_topiary.training.working_size import asked_factor, propose_working_factor
 from napari_topiary.types import Task
 
+FEW_PIXELS = 400_000
+
 
 @dataclass(frozen=True)
 class Material:
@@ -41,6 +43,8 @@ class Material:
         Counts of annotations by class, for the checkpoint.
     line_classes
         Classes that were only drawn as centerlines.
+    learned
+        A few of the areas to learn from, with their truth.
     """
 
     train: tuple[Field, ...]
@@ -51,6 +55,7 @@ class Material:
     held_names: str
     summary: dict[str, object]
     line_classes: tuple[str, ...] = ()
+    learned: tuple[Held, ...] = ()
 
 
 def prepare(
@@ -120,7 +125,14 @@ def prepare(
         held_names=words,
         summary=summary,
         line_classes=lines,
+        learned=_few(pool) if task.kind == "detect" else (),
     )
+
+
+def _few(areas: Sequence[Held]) -> tuple[Held, ...]:
+    """As many areas as may be looked at again and again without a delay."""
+    pixels = np.cumsum([area.field.target.size for area in areas])
+    return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
 
 
 def _count(n: int) -> str:

@@ -92,6 +92,7 @@ class Trainer:
             frozenset(material.line_classes),
             self.device,
             self._amp is not None,
+            material.learned,
         )
         patch_pixels = self._sampler.patch**2 * config.batch
         self.steps_per_epoch = max(
