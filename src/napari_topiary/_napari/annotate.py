@@ -175,11 +175,9 @@ class AnnotatePage(Page):
         first = "point" if self.session.task.kind == "detect" else "paint"
         for name, made in self.tools.buttons.items():
             look.emphasize(made, nothing and not in_hand and name == first)
-        self.hint.setText(
-            TOOLS[in_hand].hint
-            if in_hand
-            else "Choose a tool, then click in the image."
-        )
+        hint = TOOLS[in_hand].hint if in_hand else "Choose a tool, then click."
+        self.hint.setText(hint if ready else "")
+        self.hint.setVisible(ready)
         self.undo_button.setEnabled(drawing.can("undo"))
         self.redo_button.setEnabled(drawing.can("redo"))
         self.suggest_button.setEnabled(ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def _known(
             _stamp(known, annotation.coordinates / cell)
         elif annotation.kind == "centerlines":
             for path in annotation.paths:
-                _stamp(known, path / cell)
+                _stamp(known, _along(path / cell))
         elif annotation.kind == "regions":
             for outline in annotation.polygons:
                 corners = np.asarray(outline) / cell
@@ -113,6 +114,15 @@ def _known(
             step = max(1, int(cell / 2))
             _stamp(known, np.argwhere(annotation.labels[::step, ::step]) * step / cell)
     return known
+
+
+def _along(path: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Places along a path, less than one cell apart."""
+    parts = [np.asarray(path[:1], dtype=np.float64)]
+    for start, end in pairwise(path):
+        steps = int(np.ceil(np.hypot(*(end - start)))) + 1
+        parts.append(start + np.linspace(0, 1, steps)[:, None] * (end - start))
+    return np.concatenate(parts)
 
 
 def _stamp(known: NDArray[np.bool_], places: NDArray[np.floating]) -> None:
