@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QThreadPool
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
@@ -26,6 +26,13 @@ from napari_topiary.types import BACKGROUND
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what is saved for recovery out of the way."""
     monkeypatch.setenv("NAPARI_TOPIARY_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _no_work_left() -> Iterator[None]:
+    """Let every test end with its own background work."""
+    yield
+    QThreadPool.globalInstance().waitForDone(20_000)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker
+from qtpy.compat import isalive
 
 from napari_topiary.types import Job, Progress, Stop
 
@@ -62,6 +63,14 @@ class PoliteWorker(GeneratorWorker):
     mailbox: Mailbox
     runner: JobRunner
     _was_asked = False
+
+    def run(self) -> None:
+        """Work; say nothing where nobody is left to hear (Python is ending)."""
+        try:
+            super().run()
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
 
     def send(self, value: object) -> None:
         """Leave a message for the job."""
