@@ -5,8 +5,6 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from napari_topiary._napari import words
-
 
 class KeepRow(QWidget):
     """A button and a name.
@@ -53,8 +51,7 @@ class KeepRow(QWidget):
             Of the weights removed.
         """
         if not self._own:
-            removed = words.percent(share).replace(words.THIN, "")
-            self.name.setText(f"{base}, {kind} -{removed}")
+            self.name.setText(f"{base}, {kind} -{100 * share:.4g}%")
             self.name.setCursorPosition(0)
 
     def forget(self) -> None:

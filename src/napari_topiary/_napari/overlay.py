@@ -21,7 +21,7 @@ from napari_topiary.types import Detections, LabelImage, Task
 if TYPE_CHECKING:
     import napari.viewer
 
-OPAQUE = 150
+OPAQUE = 130
 """Highest opacity, of 255: the image stays visible below."""
 UNSURE, SURE = 0.2, 0.8
 """Probabilities below leave the image as it is; above, the colour is at its fullest."""

@@ -55,7 +55,7 @@ ROWS = (
     ),
     Row(
         "common",
-        "the same, at 0.5",
+        "… at 0.5",
         "Both networks at a threshold of 0.5. Pruning shifts how sure a network is "
         "before it costs quality:\nwhat falls only here comes back with another "
         "threshold, or with a short fine-tuning.",
@@ -171,9 +171,11 @@ class PruneCard(BeforeAfter):
         for key, figure in (("quality", "value"), ("common", "at_common")):
             one, other = getattr(before, figure, None), getattr(after, figure, None)
             if one is not None:
-                self.set_row(key, before=words.quality(one))
+                self.set_row(key, before=words.quality(one, 3))
             if one is not None and other is not None:
-                self.set_row(key, after=words.quality(other), **_difference(one, other))
+                self.set_row(
+                    key, after=words.quality(other, 3), **_difference(one, other)
+                )
                 self.fade(key, on=False)
 
     def _memory(self, statistics: PlanStatistics) -> str:

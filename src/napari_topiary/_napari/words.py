@@ -74,15 +74,17 @@ def ratio(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:.0f}"
 
 
-def quality(number: float) -> str:
-    """A figure between 0 and 1 with the digits that mean something.
+def quality(number: float, digits: int = 2) -> str:
+    """A figure between 0 and 1.
 
     Parameters
     ----------
     number
         0..1.
+    digits
+        After the point.
     """
-    return f"{number:.3f}" if number >= 0.9 else f"{number:.2f}"
+    return f"{number:.{digits}f}"
 
 
 def plural(number: int, one: str, many: str = "") -> str:
