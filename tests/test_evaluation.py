@@ -22,7 +22,7 @@ TASK = Task("detect", ("background", "virus"), radius_nm={"virus": 12.0})
 class Grey(Network):
     """Its foreground probability is the grey value itself."""
 
-    stride, halo, output_layer = 1, 0, "none"
+    stride, halo, output_layers = 1, 0, ("none",)
 
     def __init__(self) -> None:
         super().__init__()

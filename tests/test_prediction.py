@@ -26,7 +26,7 @@ from napari_topiary.types import Progress, Stop, Task, run
 class Bright(Network):
     """Says "foreground" where the first channel is above 0.5, without doubt."""
 
-    stride, halo, output_layer = 4, 3, "none"
+    stride, halo, output_layers = 4, 3, ("none",)
 
     def __init__(self, n_classes: int = 2) -> None:
         super().__init__()

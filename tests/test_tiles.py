@@ -159,7 +159,7 @@ def test_a_network_in_training_mode_is_put_back() -> None:
 class Hungry(Network):
     """Runs out of memory above some number of pixels."""
 
-    output_layer = "network.output"
+    output_layers = ("network.output",)
 
     def __init__(
         self, network: Network, most: int, error: Exception | None = None
@@ -232,7 +232,7 @@ def test_an_empty_image_is_a_sentence() -> None:
 class Pixelwise(Network):
     """One pixel at a time: stride 1, no context."""
 
-    stride, halo, output_layer = 1, 0, "output"
+    stride, halo, output_layers = 1, 0, ("output",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
-Criterion = Literal["magnitude", "l1"]
+Criterion = Literal["magnitude", "l1", "loss"]
 Scope = Literal["layer", "global"]
+Optimizer = Literal["adamw", "adam", "sgd"]
+LearningRateSchedule = Literal["cosine", "linear"]
+Balance = Literal["classes", "natural"]
 
 COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
 """Compression ratios marked beside the slider."""
@@ -59,6 +62,21 @@ class TrainConfig:
     patch: Annotated[
         int | None, {"min": 16, "max": 2048, "tooltip": "Patch side in pixels."}
     ] = None
+    optimizer: Annotated[
+        Optimizer,
+        {"tooltip": "adamw suits most networks; sgd has a momentum of 0.9."},
+    ] = "adamw"
+    schedule: Annotated[
+        LearningRateSchedule,
+        {"tooltip": "How the step size falls to zero."},
+    ] = "cosine"
+    weight_decay: Annotated[
+        float, {"min": 0.0, "max": 1.0, "tooltip": "Pull of all weights towards zero."}
+    ] = 1e-2
+    balance: Annotated[
+        Balance,
+        {"tooltip": "classes: every class is shown equally often; natural: as is."},
+    ] = "classes"
     dice_weight: Annotated[
         float, {"min": 0.0, "max": 1.0, "tooltip": "Share of Dice loss in the loss."}
     ] = 0.5
@@ -126,8 +144,11 @@ class PruneConfig:
             return (
                 "Single weights are chosen by their magnitude: use criterion magnitude."
             )
-        if self.kind == "filters" and self.criterion != "l1":
-            return "Filters are chosen by their L1 norm: use criterion l1."
+        if self.kind == "filters" and self.criterion == "magnitude":
+            return (
+                "Filters are chosen by their L1 norm or by the loss they save from: "
+                "use criterion l1 or loss."
+            )
         return None
 
 

@@ -23,7 +23,7 @@ SEGMENT = Task("segment", (BACKGROUND, "dark"))
 class Dark(Network):
     """Answers "foreground" where the normalised image is dark; `shift` biases it."""
 
-    stride, halo, output_layer = 1, 8, "output"
+    stride, halo, output_layers = 1, 8, ("output",)
 
     def __init__(self, shift=0.0, blur=1):
         super().__init__()

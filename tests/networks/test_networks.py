@@ -48,7 +48,7 @@ def test_context_of_halo_is_enough(network: Network) -> None:
 
 
 def test_output_layer_makes_the_classes(network: Network) -> None:
-    layer = network.get_submodule(network.output_layer)
+    layer = network.get_submodule(network.output_layers[0])
     assert layer.weight.shape[0] == 3
 
 

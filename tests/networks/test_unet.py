@@ -97,7 +97,7 @@ def test_widths_follow_base_and_multiplier() -> None:
     assert layers["up0.transpose"].out_channels == 6
     assert layers["up0.conv1"].in_channels == 12
     assert layers["down0.conv1"].in_channels == 2
-    assert layers[network.output_layer].out_channels == 5
+    assert layers[network.output_layers[0]].out_channels == 5
 
 
 @pytest.mark.parametrize("levels", [0, 1, 3])

@@ -27,7 +27,7 @@ COMBINATIONS = [
 class Residual(Network):
     """Sums of branches: one group of channels has several producers."""
 
-    stride, halo, output_layer = 2, 12, "output"
+    stride, halo, output_layers = 2, 12, ("output",)
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Residual(Network):
 class Dense(Network):
     """Growing concatenations, a depthwise convolution, normalisation before ReLU."""
 
-    stride, halo, output_layer = 1, 8, "output"
+    stride, halo, output_layers = 1, 8, ("output",)
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Dense(Network):
 class Flat(Network):
     """A patch classifier: one map becomes several inputs of a linear layer."""
 
-    stride, halo, output_layer = 32, 32, "output"
+    stride, halo, output_layers = 32, 32, ("output",)
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()

@@ -135,7 +135,7 @@ def test_coupling_that_is_not_understood_is_left_whole(
     from napari_topiary.networks.base import Network, NetworkKind, networks
 
     class Joined(Network):
-        stride, halo, output_layer = 1, 3, "output"
+        stride, halo, output_layers = 1, 3, ("output",)
 
         def __init__(self) -> None:
             super().__init__()

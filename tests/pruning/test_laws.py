@@ -185,7 +185,7 @@ def test_something_of_every_layer_stays(
     logits = plan.network_at(0.99)(image)
     assert logits.shape[1] == len(checkpoint.task.classes)
     assert torch.isfinite(logits).all()
-    output = checkpoint.build().output_layer
+    output = checkpoint.build().output_layers[0]
     untouched = plan.checkpoint_at(0.99).state[f"{output}.bias"]
     assert torch.equal(untouched, checkpoint.state[f"{output}.bias"])
 

@@ -9,13 +9,14 @@ image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from napari_topiary.registry import Registry
+from napari_topiary.types import TaskKind
 
 
 class Network(nn.Module):
@@ -27,17 +28,37 @@ class Network(nn.Module):
         Input sides must be multiples of it, in pixels.
     halo
         Context that an output pixel can see on each side, in pixels.
-    output_layer
-        Name of the module whose maps are the classes (never cut by filter pruning).
+    output_layers
+        Names of the modules whose maps are the answer (never cut by filter pruning).
+    patch
+        Side of the patch whose centre pixel is classified, in pixels; None for
+        networks that learn from every pixel of what they see.
+    regressions
+        How many maps, after those of the classes, are values and not logits (the
+        distance map of the nuclei segmenter).
+    branches
+        Names of modules that are pruned apart from one another: ranked network-wide,
+        each loses the same share. Empty = the network is one.
     """
 
     stride: int
     halo: int
-    output_layer: str
+    output_layers: tuple[str, ...]
+    patch: int | None = None
+    regressions: int = 0
+    branches: tuple[str, ...] = ()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k, y, x)` of an image `(b, c, y, x)`."""
         raise NotImplementedError
+
+    def on_patches(self, patches: torch.Tensor) -> torch.Tensor:
+        """Logits of training patches `(b, c, y, x)`: `(b, k, y, x)`.
+
+        A classifier of centre pixels answers `(b, k, 1, 1)` instead.
+        """
+        logits: torch.Tensor = self(patches)
+        return logits
 
 
 class Builder(Protocol):
@@ -65,12 +86,19 @@ class NetworkKind:
     sizes
         Frozen dataclass with all sizes, their defaults, limits and tooltips, and
         `problem()`: rendered as a form. None: only the presets can be chosen.
+    recipe
+        Fields of `TrainConfig` that this network is usually trained with, where they
+        differ from the form's defaults.
+    tasks
+        Kinds of task it can answer.
     """
 
     build: Builder
     presets: Mapping[str, Mapping[str, Any]]
     default_preset: str
     sizes: type[Any] | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[TaskKind, ...] = ("detect", "segment", "instances")
 
 
 networks: Registry[NetworkKind] = Registry("network")

@@ -64,7 +64,7 @@ class UNet(Network):
         Maps of the output.
     """
 
-    output_layer = "output"
+    output_layers = ("output",)
 
     def __init__(self, sizes: UNetSizes, in_channels: int, n_classes: int) -> None:
         super().__init__()

@@ -142,7 +142,7 @@ def _groups(
 ) -> list[ChannelGroup]:
     names = {module: name for name, module in network.named_modules()}
     found = graph.get_all_groups(
-        ignored_layers=[network.get_submodule(network.output_layer)],
+        ignored_layers=[network.get_submodule(name) for name in network.output_layers],
         root_module_types=[*_CONVOLUTION, nn.Linear],
     )
     groups = []

@@ -130,7 +130,8 @@ def _prunable(
     return tuple(
         f"{name}.weight"
         for name, facts in coupling.layers.items()
-        if facts.kind != "norm" and (include_output or name != network.output_layer)
+        if facts.kind != "norm"
+        and (include_output or name not in network.output_layers)
     )
 
 

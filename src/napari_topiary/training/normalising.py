@@ -49,7 +49,10 @@ class LentNorms(nn.Module):
         own = any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
         if not own:
             for name, layer in network.named_modules():
-                if isinstance(layer, CONVOLUTIONS) and name != network.output_layer:
+                if (
+                    isinstance(layer, CONVOLUTIONS)
+                    and name not in network.output_layers
+                ):
                     self._names.append(name)
                     norm = nn.BatchNorm2d(layer.out_channels, eps=EPSILON)
                     self.norms.append(norm.to(layer.weight.device))

@@ -16,7 +16,7 @@ JUDGING_SHARE = 0.15
 
 
 class Schedule:
-    """Cosine schedule over a time budget or a number of steps.
+    """Falling learning rate over a time budget or a number of steps.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Schedule:
     """
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
-        self._peak = config.learning_rate
+        self._peak, self._linear = config.learning_rate, config.schedule == "linear"
         self._steps = None if config.epochs is None else config.epochs * steps_per_epoch
         self._seconds = (
             math.inf
@@ -64,8 +64,8 @@ class Schedule:
         if fraction < WARM_UP:
             return self._peak * max(fraction / WARM_UP, 0.05)
         phase = (fraction - WARM_UP) / (1 - WARM_UP)
-        cosine = 0.5 * (1 + math.cos(math.pi * phase))
-        return self._peak * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+        left = 1 - phase if self._linear else 0.5 * (1 + math.cos(math.pi * phase))
+        return self._peak * (FINAL_RATE + (1 - FINAL_RATE) * left)
 
 
 class Judging:

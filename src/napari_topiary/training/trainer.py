@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_PATCH = 128
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
-WEIGHT_DECAY = 1e-2
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
 IMITATION = 0.5
@@ -112,11 +111,7 @@ class Trainer:
             {"params": [p for p in trained if p.ndim > 1]},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            groups,
-            lr=self._config.learning_rate,
-            weight_decay=WEIGHT_DECAY,
-        )
+        self.optimizer = optimizer_for(self._config, groups)
 
     def _balance(self, n_classes: int) -> torch.Tensor:
         """Class weights: inverse root of how often each class is drawn, at most 10×."""
@@ -174,7 +169,7 @@ class Trainer:
         with torch.autocast(
             self.device.type, dtype=self._amp, enabled=self._amp is not None
         ):
-            logits = self.network(image)
+            logits = self.network.on_patches(image)
         loss = training_loss(
             logits.float(),
             batch.target.to(self.device),
@@ -217,6 +212,18 @@ class Trainer:
         plain = self._norms.folded()
         self._shaper.after_step(plain)
         return plain
+
+
+def optimizer_for(
+    config: TrainConfig, groups: list[dict[str, Any]]
+) -> torch.optim.Optimizer:
+    """Make the optimizer that a form asks for."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
 
 
 def _patch_side(asked: int | None, stride: int, material: Material) -> int:
