@@ -41,7 +41,7 @@ FLOORS = (
         "scoring",
     ),
     ("training", "pruning", "prediction", "comparison"),
-    ("evaluation", "session", "story", "cli"),
+    ("evaluation", "session", "story", "studies", "cli"),
     ("_napari",),
 )
 VERBS = FLOORS[4]

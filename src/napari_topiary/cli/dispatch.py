@@ -15,14 +15,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.cli import compare, demo, evaluate, info, predict, prune, train
+from napari_topiary.cli import (
+    compare,
+    demo,
+    evaluate,
+    info,
+    predict,
+    prune,
+    study,
+    train,
+)
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.cli.parsing import Parser, check_file_target, common_options
 from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 
-VERBS = (demo, train, prune, predict, evaluate, compare, info)
+VERBS = (demo, train, prune, predict, evaluate, compare, info, study)
 DONE, REFUSED, INTERRUPTED = 0, 2, 130
 ABOUT = (
     "Train, prune and compare small networks for microscopy images. Without a command "

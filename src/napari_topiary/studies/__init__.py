@@ -1,0 +1,19 @@
+"""Published experiments redone on the user's data, beside the published numbers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from napari_topiary.studies.base import Budget, Study, studies
+from napari_topiary.studies.running import run_study
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "Budget",
+    "Study",
+    "run_study",
+    "studies",
+]

@@ -1,0 +1,242 @@
+"""What a study is: a grid of settings, one measurement a cell, tables and plots.
+
+A study redoes a published table on data the user points at. Each is one file here with
+a class and a decorator; `running` takes it through its grid, keeps what is finished and
+writes the tables. Published numbers stand beside ours, from `studies/published/`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from napari_topiary.registry import Registry
+from napari_topiary.types import Job, Task, TaskKind
+
+if TYPE_CHECKING:
+    from napari_topiary.studies.bench import Bench
+
+Cell = Mapping[str, Any]
+"""Settings of one point of a grid: name -> number, text or None. Never changed."""
+Measured = dict[str, Any]
+"""What a cell came to: name -> number, ready for JSON."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent on each cell; the same for all of them.
+
+    Parameters
+    ----------
+    minutes
+        Of training, per network that is trained.
+    epochs
+        Passes over the data instead of minutes, None = by minutes.
+    seeds
+        How many times every cell is done, with different random numbers.
+    seed
+        The first of them.
+    quick
+        A small grid and few images to judge on.
+    pixel_nm
+        Pixel size that the networks see, in nm; None = as training proposes.
+    device
+        Where to compute.
+    """
+
+    minutes: float = 1.0
+    epochs: int | None = None
+    seeds: int = 1
+    seed: int = 0
+    quick: bool = False
+    pixel_nm: float | None = None
+    device: str = "auto"
+
+    def problem(self) -> str | None:
+        """Return what stops a study from running, as a sentence."""
+        if self.epochs is None and not self.minutes > 0:
+            return (
+                f"Training for {self.minutes:g} minutes a cell is not possible: give "
+                "more than 0."
+            )
+        if self.epochs is not None and self.epochs < 1:
+            return (
+                f"Training for {self.epochs} epochs a cell is not possible: give 1 or "
+                "more."
+            )
+        if self.seeds < 1:
+            return f"{self.seeds} seeds are none: give --seeds 1 or more."
+        if self.pixel_nm is not None and not self.pixel_nm > 0:
+            return (
+                f"A pixel size of {self.pixel_nm:g} nm is not possible: give more than "
+                "0."
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished cell.
+
+    Parameters
+    ----------
+    cell
+        Its settings.
+    seed
+        Of its random numbers.
+    measured
+        What it came to.
+    seconds
+        How long it took.
+    """
+
+    cell: Cell
+    seed: int
+    measured: Measured
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name
+        Heading.
+    form
+        How its numbers are written (``".3f"``, ``","``).
+    """
+
+    name: str
+    form: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Our numbers beside the published ones.
+
+    Parameters
+    ----------
+    name
+        Of its file; that of the first table of a study is ``"table"``.
+    title
+        A line above it.
+    columns, rows
+        Every row has a value for every column; None = not known.
+    note
+        A sentence below it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the published numbers come from.
+
+    Parameters
+    ----------
+    paper
+        Authors, title, journal, year.
+    identifier
+        DOI or arXiv number.
+    """
+
+    paper: str
+    identifier: str
+
+
+class Study(ABC):
+    """One published experiment, ready to be redone.
+
+    Attributes
+    ----------
+    title
+        What is asked, in a few words.
+    source
+        The publication.
+    tasks
+        Kinds of task it can be done for.
+    axes
+        What the settings of its cells mean: name -> a few words.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[Source]
+    tasks: ClassVar[tuple[TaskKind, ...]]
+    axes: ClassVar[Mapping[str, str]]
+
+    @abstractmethod
+    def grid(self, *, quick: bool) -> tuple[Cell, ...]:
+        """Return all cells, those that matter most first.
+
+        Parameters
+        ----------
+        quick
+            A small grid, done within minutes.
+        """
+
+    @abstractmethod
+    def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
+        """Measure one cell.
+
+        Parameters
+        ----------
+        cell
+            One of the grid.
+        bench
+            Images, budget and seed. Everything that takes time goes through
+            `bench.heard`; what is returned after `bench.stopped` does not count.
+        """
+
+    @abstractmethod
+    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+        """Return the tables, the main one first, published numbers included."""
+
+    @abstractmethod
+    def draw(
+        self, results: Sequence[Result], task: Task, folder: Path
+    ) -> tuple[str, ...]:
+        """Draw the plots into a folder and return their file names."""
+
+    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+        """Say what came out, a sentence each."""
+        del results, task
+        return ()
+
+    def problem(self, task: Task) -> str | None:
+        """Return why the study cannot be done for a task, as a sentence."""
+        if task.kind in self.tasks:
+            return None
+        return (
+            f"This study needs a dataset to {' or '.join(self.tasks)}, and this one is "
+            f"to {task.kind}: give another dataset."
+        )
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """All seeds of one cell.
+
+    Parameters
+    ----------
+    cell
+        Its settings.
+    values
+        Name -> what each seed came to; what is not a number is left out.
+    """
+
+    cell: Cell
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+studies: Registry[type[Study]] = Registry("study")
+"""Studies by name. A new one is a new file here that registers a `Study`."""

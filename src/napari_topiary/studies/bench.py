@@ -1,0 +1,208 @@
+"""What a cell works with: images, budget, seed, and what earlier cells left to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.config import TrainConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Dataset, Sample
+from napari_topiary.networks import networks
+from napari_topiary.studies.base import Budget
+from napari_topiary.types import Job, Stop, Task
+
+T = TypeVar("T")
+
+FEW_IMAGES = 4
+"""Images that a quick study judges on."""
+
+
+@dataclass
+class Bench:
+    """The place where cells are measured.
+
+    Parameters
+    ----------
+    dataset
+        Images and their split.
+    budget
+        For each cell.
+    folder
+        Of the study; checkpoints that several cells need are kept in it.
+    seed
+        Of the present cell.
+    stopped
+        Whether the person wants it to end; set while a job is heard.
+    """
+
+    dataset: Dataset
+    budget: Budget
+    folder: Path
+    seed: int = 0
+    stopped: bool = False
+    _ready: dict[str, Checkpoint] = field(default_factory=dict, repr=False)
+
+    @property
+    def task(self) -> Task:
+        """Kind of answer and classes."""
+        return self.dataset.task
+
+    @cached_property
+    def train(self) -> tuple[Sample, ...]:
+        """Annotated images to learn from."""
+        part = "train" if self.dataset.parts.get("train") else "all"
+        judged = set(self._judged_names)
+        known = [s for s in self.dataset.part(part) if s.name not in judged]
+        known = [s for s in known if s.annotations]
+        if not known:
+            raise TopiaryError(
+                f"{self.dataset.name} has no annotated image to learn from beside "
+                "those to judge on: annotate more, or change the split."
+            )
+        return tuple(known)
+
+    @cached_property
+    def validation(self) -> tuple[Sample, ...]:
+        """Images to choose the best weights by; none = training holds some back.
+
+        Where there is no part to judge on but these, they are kept for judging: what a
+        network was chosen by says too much good about it.
+        """
+        parts = self.dataset.parts
+        if not (parts.get("test") and parts.get("val")):
+            return ()
+        return tuple(s for s in self.dataset.part("val") if s.annotations)
+
+    @cached_property
+    def judged(self) -> tuple[Sample, ...]:
+        """Annotated images that nothing was learned from or chosen by."""
+        known = [self.dataset.samples[name] for name in self._judged_names]
+        known = [sample for sample in known if sample.annotations]
+        if not known:
+            raise TopiaryError(
+                f"{self.dataset.name} has no annotated image in a part 'test' or "
+                "'val', so there is nothing to judge by: name some in its split."
+            )
+        return tuple(known[:FEW_IMAGES] if self.budget.quick else known)
+
+    @property
+    def _judged_names(self) -> tuple[str, ...]:
+        parts = self.dataset.parts
+        return parts.get("test") or parts.get("val") or ()
+
+    def config(
+        self, network: str, sizes: Mapping[str, Any], **changes: Any
+    ) -> TrainConfig:
+        """Return how to train a network within the budget, by its own recipe.
+
+        Parameters
+        ----------
+        network
+            Name of a registered network.
+        sizes
+            All of its sizes that differ from the default preset's.
+        **changes
+            Fields of `TrainConfig` that win over everything else.
+        """
+        budget = self.budget
+        timed = budget.epochs is None
+        settings: dict[str, Any] = {
+            **networks[network].recipe,
+            "network": network,
+            "preset": "",
+            "sizes": dict(sizes),
+            "minutes": budget.minutes if timed else None,
+            "epochs": budget.epochs,
+            "working_pixel_size_nm": budget.pixel_nm,
+            "seed": self.seed,
+            "device": budget.device,
+        }
+        return TrainConfig(**(settings | changes))
+
+    def heard(self, job: Job[T]) -> Job[T]:
+        """Pass a job on, noticing `Stop` on its way in."""
+        message: object = None
+        while True:
+            try:
+                progress = job.send(message)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            message = yield progress
+            self.stopped = self.stopped or message is Stop
+
+    def kept(
+        self, name: str, settings: Mapping[str, Any], job: Job[Checkpoint]
+    ) -> Job[Checkpoint]:
+        """Return a checkpoint that several cells need, made once.
+
+        What comes of a stopped job is not kept.
+
+        Parameters
+        ----------
+        name
+            What it is, for its file.
+        settings
+            All that it depends on beside data and budget.
+        job
+            Makes it, if it is not there yet.
+        """
+        key = digest([name, settings, self.identity])
+        if key not in self._ready:
+            path = self.folder / "checkpoints" / f"{name}-{key}.safetensors"
+            if path.is_file():
+                self._ready[key] = load_checkpoint(path)
+            else:
+                made = yield from self.heard(job)
+                if self.stopped:
+                    return made
+                made.save(path)
+                self._ready[key] = made
+        job.close()
+        return self._ready[key]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What results depend on beside cell and seed."""
+        budget = self.budget
+        timed = budget.epochs is None
+        return {
+            "minutes": budget.minutes if timed else None,
+            "epochs": budget.epochs,
+            "pixel_nm": budget.pixel_nm,
+            "quick": budget.quick,
+            "data": fingerprint(self.dataset),
+        }
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a short text that changes when images, annotations or split change."""
+    seen = hashlib.sha256(repr((dataset.task, sorted(dataset.parts.items()))).encode())
+    for name in sorted(dataset.samples):
+        sample = dataset.samples[name]
+        image = np.ascontiguousarray(sample.image)
+        seen.update(f"{name} {sample.scale} {image.dtype} {image.shape}".encode())
+        seen.update(image.tobytes())
+        for drawn in sample.annotations:
+            seen.update(drawn.kind.encode())
+            if drawn.storage == "image":
+                labels = np.asarray(drawn.labels).astype(np.int64)
+                seen.update(np.ascontiguousarray(labels).tobytes())
+            else:
+                seen.update(repr(sorted(drawn.to_table().items())).encode())
+    return seen.hexdigest()[:16]
+
+
+def digest(value: object) -> str:
+    """Return a short text that is the same for the same JSON."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,203 @@
+"""A study through its grid: what is kept, what is skipped, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from napari_topiary.cli import main
+from napari_topiary.errors import TopiaryError
+from napari_topiary.studies import Budget, run_study, studies
+from napari_topiary.studies.base import Column, Result, Source, Study, Table
+from napari_topiary.studies.choosing import chosen
+from napari_topiary.studies.records import RESULTS, Records
+from napari_topiary.studies.summary import (
+    deviation,
+    grouped,
+    mean,
+    pareto,
+    standard_error,
+)
+from napari_topiary.types import Progress, Stop, run
+
+CALLS: list[tuple[int, int]] = []
+FAST = Budget(epochs=1)
+
+
+class Counting(Study):
+    """Squares its setting, and counts how often it is asked to."""
+
+    title = "Squares"
+    source = Source("Nobody, Squares, 1900", "none")
+    tasks = ("segment",)
+    axes = {"a": "any number"}  # noqa: RUF012
+
+    def grid(self, *, quick):
+        return tuple({"a": a, "b": 0.5} for a in range(2 if quick else 4))
+
+    def run_cell(self, cell, bench):
+        CALLS.append((cell["a"], bench.seed))
+        yield Progress(1, 2, "halfway")
+        if cell["a"] == 3:
+            raise TopiaryError("Three is too many.")
+        return {"square": cell["a"] ** 2 + bench.seed}
+
+    def tables(self, results, task):
+        rows = tuple((g.cell["a"], mean(g, "square")) for g in grouped(results))
+        columns = (Column("a"), Column("square", ".1f"))
+        return (Table("table", "Squares", columns, rows),)
+
+    def draw(self, results, task, folder):
+        return ()
+
+
+@pytest.fixture(autouse=True)
+def counting(monkeypatch):
+    CALLS.clear()
+    monkeypatch.setitem(studies._things, "counting", Counting)
+
+
+def rows_of(folder):
+    with (folder / "table.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_cell_is_done_once_and_a_second_run_skips_it(tiny, tmp_path):
+    data, quick = tiny("segment"), Budget(epochs=1, quick=True, seeds=2)
+    about = run(run_study("counting", data, out=tmp_path, budget=quick))
+    assert CALLS == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert (about["cells"], about["done"], about["skipped"]) == (4, 4, 0)
+    assert about["complete"]
+    assert [row["square"] for row in rows_of(tmp_path)] == ["0.5", "1.5"]
+    assert "| 1 | 1.5 |" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    saved = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    assert saved == json.loads(json.dumps(about))
+    again = run(run_study("counting", data, out=tmp_path, budget=quick))
+    assert len(CALLS) == 4
+    assert (again["done"], again["skipped"]) == (4, 4)
+
+
+def test_stop_keeps_what_is_finished_and_loses_one_cell(tiny, tmp_path):
+    data = tiny("segment")
+    job = run_study("counting", data, out=tmp_path, budget=FAST)
+    for _ in range(3):  # reading, cell 0, cell 1
+        next(job)
+    with pytest.raises(StopIteration) as end:
+        job.send(Stop)
+    assert end.value.value["done"] == 1
+    assert not end.value.value["complete"]
+    assert CALLS == [(0, 0), (1, 0)]
+    about = run(run_study("counting", data, out=tmp_path, budget=FAST))
+    assert CALLS[2:] == [(1, 0), (2, 0), (3, 0)]
+    assert about["failures"] == ["a 3, b 0.5: Three is too many."]
+    assert (about["done"], about["skipped"]) == (3, 1)
+
+
+def test_other_data_or_another_budget_is_another_run(tiny, tmp_path):
+    small = {"a": ("0",)}
+    for data, budget in (
+        (tiny("segment"), FAST),
+        (tiny("segment"), Budget(epochs=2)),
+        (tiny("segment", size=52), FAST),
+        (tiny("segment"), FAST),
+    ):
+        about = run(
+            run_study("counting", data, out=tmp_path, budget=budget, only=small)
+        )
+        assert len(about["results"]) == 1
+    assert len(CALLS) == 3
+    assert len((tmp_path / RESULTS).read_text().splitlines()) == 3
+
+
+def test_half_a_line_is_no_result(tmp_path):
+    records = Records(tmp_path, "counting", {"data": "x"})
+    records.add(Result({"a": 1}, 0, {"square": 1}, 2.0))
+    file = tmp_path / RESULTS
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole + whole[:40] + "\n[1]\n", encoding="utf-8")
+    again = Records(tmp_path, "counting", {"data": "x"})
+    assert again.results == (Result({"a": 1}, 0, {"square": 1}, 2.0),)
+    assert ({"a": 1}, 0) in again
+    assert ({"a": 1}, 1) not in again
+    assert Records(tmp_path, "counting", {"data": "y"}).results == ()
+
+
+def test_a_study_that_only_fails_says_why(tiny, tmp_path):
+    only = {"a": ("3",)}
+    with pytest.raises(TopiaryError, match="Three is too many"):
+        run(run_study("counting", tiny("segment"), out=tmp_path, only=only))
+
+
+def test_part_of_a_grid():
+    grid = Counting().grid(quick=False)
+    assert [c["a"] for c in chosen(grid, {"a": ("2", "0")})] == [0, 2]
+    assert len(chosen(grid, {"b": ("0.50",)})) == 4
+    with pytest.raises(TopiaryError, match="a=9 is not in the grid: it has 0, 1, 2, 3"):
+        chosen(grid, {"a": ("9",)})
+    with pytest.raises(TopiaryError, match="no setting 'z': it has a, b"):
+        chosen(grid, {"z": ("9",)})
+
+
+def test_time_left_is_told_from_the_cells_that_are_done(tiny, tmp_path):
+    job = run_study("counting", tiny("segment"), out=tmp_path, budget=FAST)
+    seen = [progress for progress in job if progress.total]
+    assert [p.done for p in seen] == [0.5, 1.5, 2.5, 3.5, 4]
+    assert all(p.total == 4 for p in seen)
+    assert all(p.eta_s is not None for p in seen[1:4])
+    assert seen[1].message == "2/4 a 1, b 0.5: halfway"
+
+
+def test_seeds_are_summed_up():
+    results = [Result({"a": 1}, s, {"q": v}) for s, v in enumerate((1.0, 2.0, 3.0))]
+    (group,) = grouped([*results, Result({"a": 1}, 3, {"q": None})])
+    assert (mean(group, "q"), deviation(group, "q")) == (2.0, 1.0)
+    assert standard_error(group, "q") == pytest.approx(1 / 3**0.5)
+    assert mean(group, "absent") is None
+    points = [(10, 0.5), (5, 0.6), (20, 0.7), (30, 0.65), (20, 0.4)]
+    assert pareto(points) == [(5, 0.6), (20, 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "which study"),
+        (("no-such",), "which images"),
+        (("counting", "--data", "{data}"), "where the results go"),
+        (
+            ("no-such", "--data", "{data}", "--out", "{out}"),
+            "no study called 'no-such'",
+        ),
+        (("counting", "--data", "{out}", "--out", "{out}"), "no dataset folder"),
+        (("counting", "--data", "{data}", "--out", "{out}", "--only", "a"), "--only a"),
+        (("counting", "--data", "{data}", "--out", "{out}", "--seeds", "0"), "--seeds"),
+        (
+            ("counting", "--data", "{data}", "--out", "{out}", "--minutes-per-cell=0"),
+            "more than 0",
+        ),
+        (("counting", "--data", "{other}", "--out", "{out}"), "another dataset"),
+    ],
+)
+def test_what_is_refused(tiny_folder, tmp_path, capsys, arguments, words):
+    places = {"data": tiny_folder("segment"), "other": tiny_folder("detect")}
+    given = [a.format(out=tmp_path / "new", **places) for a in arguments]
+    assert main(["study", *given]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_line_lists_and_runs(tiny_folder, tmp_path, capsys):
+    assert main(["study", "--list", "--json", str(tmp_path / "list.json")]) == 0
+    listed = json.loads((tmp_path / "list.json").read_text(encoding="utf-8"))
+    assert {"counting", "unet-size"} <= set(listed["studies"])
+    assert "Squares" in capsys.readouterr().out
+    out, file = tmp_path / "out", tmp_path / "result.json"
+    arguments = ["counting", "--data", str(tiny_folder("segment")), "--out", str(out)]
+    assert main(["study", *arguments, "--only", "a=1,2", "--json", str(file)]) == 0
+    about = json.loads(file.read_text(encoding="utf-8"))
+    assert (about["done"], about["cells"]) == (2, 2)
+    assert about == json.loads((out / "study.json").read_text(encoding="utf-8"))
+    assert "2 of 2 cells are done" in capsys.readouterr().out
