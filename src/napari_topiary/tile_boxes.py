@@ -61,6 +61,13 @@ class Box:
             min(width, self.right + by),
         )
 
+    def within(self, window: Box) -> tuple[slice, slice]:
+        """Rows and columns of this box in a window that contains it."""
+        return (
+            slice(self.top - window.top, self.bottom - window.top),
+            slice(self.left - window.left, self.right - window.left),
+        )
+
 
 def _pieces(start: int, end: int, tile: int, stride: int) -> Iterator[tuple[int, int]]:
     """Cut `[start, end)` on the stride grid into the fewest pieces <= tile."""

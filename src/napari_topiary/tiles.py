@@ -94,14 +94,16 @@ def infer(
     stride, context = network.stride, round_up(network.halo, network.stride)
     canvas = _Canvas(image.shape[1], image.shape[2])
     whole = Box(0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride))
-    boxes = list(whole.split(max(tile, stride), stride))
+    tile = max(min(tile, network.largest_side or tile), stride)
+    boxes = list(whole.split(tile, stride))
     notes: tuple[str, ...] = ()
     begun, finished = time.perf_counter(), 0
     while boxes:
         window = boxes[0].grown(context, whole.bottom, whole.right)
         maps = None
         try:
-            maps = _run(network, _cut(image, window), place, dtype)
+            inside = boxes[0].within(window)
+            maps = _run(network, _cut(image, window), inside, (place, dtype))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -109,7 +111,7 @@ def infer(
             boxes = _halved(boxes, stride, place)
             notes = (_halving_note(boxes[0].side),)
             continue
-        canvas.put(maps, window, boxes[0])
+        canvas.put(maps, boxes[0])
         finished += boxes.pop(0).area
         spent = time.perf_counter() - begun
         message = yield Progress(
@@ -140,32 +142,29 @@ class _Canvas:
         # How many classes there are is known when the first tile is.
         self.probability = np.zeros((0, height, width), dtype=np.float32)
 
-    def put(self, maps: NDArray[np.float32], window: Box, box: Box) -> None:
-        """Keep the part of a window's maps `(k, y, x)` that lies in the box."""
+    def put(self, maps: NDArray[np.float32], box: Box) -> None:
+        """Keep the part of a box's maps `(k, y, x)` that lies in the image."""
         if len(self.probability) == 0:
             shape = (len(maps), self.height, self.width)
             self.probability = np.zeros(shape, dtype=np.float32)
         bottom, right = min(box.bottom, self.height), min(box.right, self.width)
         kept = np.s_[box.top : bottom, box.left : right]
-        inside = np.s_[
-            box.top - window.top : bottom - window.top,
-            box.left - window.left : right - window.left,
-        ]
-        self.probability[:, *kept] = maps[:, *inside]
+        self.probability[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
         self.done[kept] = True
 
 
 def _run(
     network: Network,
     image: NDArray[np.float32],
-    device: torch.device,
-    dtype: torch.dtype | None,
+    inside: tuple[slice, slice],
+    where: tuple[torch.device, torch.dtype | None],
 ) -> NDArray[np.float32]:
-    """Probabilities `(k, y, x)` of one tile.
+    """Probabilities `(k, y, x)` of one tile, which lies inside the image given.
 
     The modes are entered and left here, never across a `yield`: they belong to the
     thread, and whoever drives the job would run on in them.
     """
+    device, dtype = where
     was_training = network.training
     if was_training:
         network.eval()
@@ -173,7 +172,7 @@ def _run(
         with torch.inference_mode(), _precision(device, dtype):
             tensor = torch.from_numpy(image)[None]
             tensor = tensor.to(device).contiguous(memory_format=torch.channels_last)
-            logits = network(tensor)[0]
+            logits = network.within(tensor, *inside)[0]
         result: NDArray[np.float32] = logits.float().softmax(dim=0).cpu().numpy()
         return result
     finally:

@@ -33,6 +33,12 @@ class Network(nn.Module):
     patch
         Side of the patch whose centre pixel is classified, in pixels; None for
         networks that learn from every pixel of what they see.
+    dense
+        Whether an image is answered in one sweep. Some classifiers of centre pixels
+        have no such form and run once for every pixel, each time on its patch.
+    largest_side
+        Longest side that `within` should be asked for at a time, in pixels, where more
+        would take so long that Stop could not be heard; None = as much as wanted.
     regressions
         How many maps, after those of the classes, are values and not logits (the
         distance map of the nuclei segmenter).
@@ -45,6 +51,8 @@ class Network(nn.Module):
     halo: int
     output_layers: tuple[str, ...]
     patch: int | None = None
+    dense: bool = True
+    largest_side: int | None = None
     regressions: int = 0
     branches: tuple[str, ...] = ()
 
@@ -59,6 +67,15 @@ class Network(nn.Module):
         """
         logits: torch.Tensor = self(patches)
         return logits
+
+    def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+        """Logits of a rectangle of an image `(b, c, y, x)`: `(b, k, rows, columns)`.
+
+        The rest of the image is context; a network that can do without answering there
+        saves the time.
+        """
+        logits: torch.Tensor = self(image)
+        return logits[:, :, rows, columns]
 
 
 class Builder(Protocol):

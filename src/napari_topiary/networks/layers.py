@@ -30,37 +30,85 @@ def count_parameters(network: nn.Module) -> int:
 def count_macs_per_pixel(network: Network) -> float:
     """Multiply-accumulates per pixel of the input.
 
-    Nothing is computed: shapes alone run through the network.
+    Nothing is computed: shapes alone run through the network. Classifiers of centre
+    pixels are counted as they answer an image: with a dense form every weight is used
+    once a pixel, without one a pixel costs what its patch costs.
 
     Parameters
     ----------
     network
         On any device; left as it was found.
     """
-    side = -(-COUNTING_SIDE // network.stride) * network.stride
-    macs = 0
+    side = probe_side(network, COUNTING_SIDE)
+    macs = 0.0
 
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal macs
         kernel = sum(p.numel() for n, p in module.named_parameters() if n == "weight")
         linear = isinstance(module, nn.Linear)
         applied = inputs[0] if isinstance(module, _ConvTransposeNd) else output
-        macs += kernel * (applied.numel() // applied.shape[-1 if linear else 1])
+        positions = applied.numel() // applied.shape[-1 if linear else 1]
+        macs += kernel * per_pixel(network, positions, side)
 
     counted = [m for m in network.modules() if isinstance(m, _ConvNd | nn.Linear)]
     hooks = [module.register_forward_hook(count) for module in counted]
+    probed = _OnPatches(network)
     shapes = {
         name: torch.empty_like(tensor, device="meta")
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]
+        for name, tensor in [*probed.named_parameters(), *probed.named_buffers()]
     }
     image = torch.empty(1, _in_channels(network), side, side, device="meta")
     try:
         with torch.no_grad():
-            torch.func.functional_call(network, shapes, (image,))
+            torch.func.functional_call(probed, shapes, (image,))
     finally:
         for hook in hooks:
             hook.remove()
-    return macs / side**2
+    return macs
+
+
+class _OnPatches(nn.Module):
+    """Calls what training calls, as a module."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """What the network says about patches `(b, c, y, x)`."""
+        return self.network.on_patches(patches)
+
+
+def probe_side(network: Network, smallest: int) -> int:
+    """Side of an image that `on_patches` of this network can be tried on, in pixels.
+
+    Parameters
+    ----------
+    network
+        Any.
+    smallest
+        Pixels that the side has at least, unless the network reads a fixed patch.
+    """
+    if network.patch is not None:
+        return network.patch
+    return -(-smallest // network.stride) * network.stride
+
+
+def per_pixel(network: Network, positions: float, side: int) -> float:
+    """How often a layer is applied per pixel that the network answers.
+
+    Parameters
+    ----------
+    network
+        Any.
+    positions
+        How often it was applied in `on_patches` of one image.
+    side
+        Of that image, from `probe_side`.
+    """
+    if network.patch is None:
+        return positions / side**2
+    return 1.0 if network.dense else positions
 
 
 def _in_channels(network: Network) -> int:

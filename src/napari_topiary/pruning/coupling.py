@@ -19,6 +19,7 @@ import torch_pruning
 from torch import nn
 
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.layers import per_pixel, probe_side
 from napari_topiary.pruning.structure import (
     ChannelGroup,
     Coupling,
@@ -54,7 +55,7 @@ def build_coupling(network: Network, in_channels: int) -> Coupling:
     in_channels
         Channels of the images it reads.
     """
-    side = -(-TRACE_SIDE // network.stride) * network.stride
+    side = probe_side(network, TRACE_SIDE)
     reference = next(network.parameters())
     image = torch.zeros(1, in_channels, side, side, device=reference.device)
     was_training = network.training
@@ -62,7 +63,7 @@ def build_coupling(network: Network, in_channels: int) -> Coupling:
     calls: Counter[str] = Counter()
     facts: dict[str, LayerFacts] = {}
     hooks = [
-        module.register_forward_hook(_recorder(name, side * side, facts, calls))
+        module.register_forward_hook(_recorder(name, (network, side), facts, calls))
         for name, module in network.named_modules()
         if _kind(module) is not None
     ]
@@ -71,7 +72,8 @@ def build_coupling(network: Network, in_channels: int) -> Coupling:
             network.requires_grad_(True)  # torch_pruning follows the autograd graph
             graph = torch_pruning.DependencyGraph().build_dependency(
                 network,
-                (image,),  # bare, it would be unpacked into images without a batch
+                image,
+                forward_fn=lambda traced, patches: traced.on_patches(patches),
                 unwrapped_parameters=[],  # fresh: its defaults are shared lists
                 customized_pruners={},
                 ignored_layers=[],
@@ -107,8 +109,13 @@ def _kind(module: nn.Module) -> LayerKind | None:
 
 
 def _recorder(
-    name: str, pixels: int, facts: dict[str, LayerFacts], calls: Counter[str]
+    name: str,
+    probed: tuple[Network, int],
+    facts: dict[str, LayerFacts],
+    calls: Counter[str],
 ) -> Any:
+    network, side = probed
+
     def record(
         module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
     ) -> None:
@@ -130,8 +137,8 @@ def _recorder(
             inputs=width,
             kernel=kernel,
             extra=(own - pairs * kernel) // outputs,
-            positions=applied.numel() / applied.shape[axis] / pixels,
-            resolution=output.numel() / outputs / pixels,
+            positions=per_pixel(network, applied.numel() / applied.shape[axis], side),
+            resolution=per_pixel(network, output.numel() / outputs, side),
         )
 
     return record

@@ -37,7 +37,8 @@ def measure_speed(
     device
         Where to measure.
     side
-        Of the square image, in network pixels; rounded up to each stride.
+        Of the square image, in network pixels; rounded up to each stride, and no more
+        than a network does at a time.
     rounds
         Measured runs each, after one to warm up.
 
@@ -80,6 +81,7 @@ def _one_run(
     network: Network, channels: int, device: torch.device, side: int
 ) -> tuple[float, int]:
     """Seconds of one forward pass, and its pixels."""
+    side = min(side, network.largest_side or side)
     side = -(-side // network.stride) * network.stride
     image = torch.zeros(1, channels, side, side, device=device)
     image = image.contiguous(memory_format=torch.channels_last)

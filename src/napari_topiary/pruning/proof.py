@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.layers import probe_side
 from napari_topiary.pruning.coupling import TRACE_SIDE
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import (
@@ -46,7 +47,7 @@ def proven(network: Network, coupling: Coupling, in_channels: int) -> Coupling:
     in_channels
         Channels of the images it reads.
     """
-    side = -(-TRACE_SIDE // network.stride) * network.stride
+    side = probe_side(network, TRACE_SIDE)
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, in_channels, side, side, generator=generator)
     image = image.to(next(network.parameters()).device)
@@ -75,7 +76,7 @@ def _holds(
     try:
         cut = slice_tensors(tensors, coupling, indices)
         twin = network_like(network, cut, layer_widths(coupling, indices))
-        found = twin(image)
+        found = twin.on_patches(image)
     except (RuntimeError, IndexError, ValueError):
         return False
     expected = logits_reading_zeros(network, coupling, kept, image)
@@ -99,7 +100,7 @@ def logits_reading_zeros(
     kept
         What stays of each group.
     image
-        `(b, c, y, x)`.
+        `(b, c, y, x)`, as `on_patches` takes it.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def logits_reading_zeros(
                 layer = network.get_submodule(cut.layer)
                 handles.append(layer.register_forward_pre_hook(_Blank(gone)))
     try:
-        logits: torch.Tensor = network(image)
+        logits = network.on_patches(image)
     finally:
         for handle in handles:
             handle.remove()
