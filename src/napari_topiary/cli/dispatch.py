@@ -19,6 +19,7 @@ from napari_topiary.cli import (
     compare,
     demo,
     evaluate,
+    importing,
     info,
     predict,
     prune,
@@ -31,7 +32,7 @@ from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 
-VERBS = (demo, train, prune, predict, evaluate, compare, info, study)
+VERBS = (demo, importing, train, prune, predict, evaluate, compare, info, study)
 DONE, REFUSED, INTERRUPTED = 0, 2, 130
 ABOUT = (
     "Train, prune and compare small networks for microscopy images. Without a command "

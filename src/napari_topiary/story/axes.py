@@ -103,13 +103,14 @@ class Frame:
         for value, words in self.axes.levels:
             y = self.place(self.x_limits[0], value)[1]
             pen.line([LEFT, y, self.right, y], fill=GUIDE)
-            at = (self.right - 2, y - 2)
-            pen.text(at, words, fill=GUIDE, font=letters, anchor="rb")
+            pen.text(
+                (self.right - 2, y - 2), words, fill=GUIDE, font=letters, anchor="rb"
+            )
         for row, (value, words) in enumerate(self.axes.places):
             x = self.place(value, self.y_limits[0])[0]
             pen.line([x, TOP, x, HEIGHT - BOTTOM], fill=GUIDE)
-            at = (x - 3, HEIGHT - BOTTOM - 4 - 12 * row)
-            pen.text(at, words, fill=GUIDE, font=letters, anchor="rb")
+            below = HEIGHT - BOTTOM - 4 - 12 * row
+            pen.text((x - 3, below), words, fill=GUIDE, font=letters, anchor="rb")
 
     def _across(self, x: float) -> float:
         low, high = self.x_limits

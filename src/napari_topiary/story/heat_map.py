@@ -72,8 +72,8 @@ def save_heat_map(path: Path, about: HeatMap) -> None:
         pen.text((x, TOP + 15), name, fill=INK, font=letters, anchor="mm")
     for row, (name, values) in enumerate(zip(about.down, about.values, strict=True)):
         top = TOP + FIELD[1] * (row + 1)
-        at = (LEFT - 8, top + FIELD[1] / 2)
-        pen.text(at, name, fill=INK, font=letters, anchor="rm")
+        middle = top + FIELD[1] / 2
+        pen.text((LEFT - 8, middle), name, fill=INK, font=letters, anchor="rm")
         for column, value in enumerate(values):
             left = LEFT + FIELD[0] * column
             box = (left, top, left + FIELD[0] - 2, top + FIELD[1] - 2)
@@ -83,7 +83,7 @@ def save_heat_map(path: Path, about: HeatMap) -> None:
             share = float(np.clip((value - low) / max(high - low, 1e-9), 0.0, 1.0))
             pen.rectangle(box, fill=_colour(share))
             ink = PAPER if share < DARK_BELOW else INK
-            at = (left + FIELD[0] / 2, top + FIELD[1] / 2)
+            at = (left + FIELD[0] / 2, middle)
             pen.text(at, f"{value:.3f}", fill=ink, font=letters, anchor="mm")
     save(path, sheet)
 

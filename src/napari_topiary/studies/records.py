@@ -55,7 +55,7 @@ class Records:
 
     def add(self, result: Result) -> None:
         """Keep a finished cell: afterwards the file holds it whole."""
-        line = {
+        line: dict[str, Any] = {
             "study": self._study,
             "run": self._own,
             "key": self._key(result.cell, result.seed),

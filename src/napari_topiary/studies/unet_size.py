@@ -82,7 +82,7 @@ class UNetSize(Study):
             cell
             for cell in cells
             if cell["last"] != cell["base"]
-            and UNetSizes(**cell).parameters(1, 2) <= MOST_WEIGHTS
+            and UNetSizes.from_mapping(cell).parameters(1, 2) <= MOST_WEIGHTS
         )
 
     def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:

@@ -1,0 +1,191 @@
+"""The public set of virus images -> a dataset folder.
+
+Every class has a folder, inside a folder for each part (train, validation, test); the
+side files may lie beside the images or further up. Parts and classes are taken from
+the folder names, pixel sizes from the tags.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from napari_topiary.annotations import Centerlines, Points
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_files import write_annotations
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.dataset_writing import write_description, write_sample_image
+from napari_topiary.io.image_files import safe_name
+from napari_topiary.io.images import read_image
+from napari_topiary.io.virus_files import read_positions, read_tags
+from napari_topiary.io.virus_layout import VirusImage, virus_images
+from napari_topiary.io.virus_sizes import nominal_radius
+from napari_topiary.types import BACKGROUND, Image, Job, Progress, Stop, Task
+
+NO_RADII: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """Report of the job's progress.
+
+    Parameters
+    ----------
+    note
+        A sentence for the user; empty mostly.
+    """
+
+    note: str = ""
+
+
+@dataclass
+class _Outcome:
+    """What was written so far."""
+
+    split: dict[str, list[str]] = field(default_factory=dict)
+    scales: dict[str, float | None] = field(default_factory=dict)
+    outside: int = 0
+
+
+def import_virus_folder(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    radius_nm: Mapping[str, float] = NO_RADII,
+    channel: int = 1,
+) -> Job[Dataset]:
+    """Turn a folder of the public set into a dataset folder.
+
+    Parameters
+    ----------
+    folder
+        Of all parts, of one part, or of one class.
+    out
+        The dataset folder, made if it is not there.
+    radius_nm
+        Class -> radius in nm; for the others the usual size of the virus is taken.
+    channel
+        Which channel of images that have several, the first is 1.
+
+    Yields
+    ------
+    Progress
+        In images, notes in its `ImportReport`. `Stop` ends it; the images so far make
+        a dataset.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if a file is damaged or does not belong, or there is nothing.
+    """
+    root, target = Path(folder), Path(out)
+    entries, without = virus_images(root)
+    classes = tuple(sorted({entry.label for entry in entries}))
+    task = Task("detect", (BACKGROUND, *classes), _radii(classes, radius_nm))
+    taken = Counter(safe_name(entry.image.stem) for entry in entries)
+    outcome = _Outcome()
+    if without:
+        note = f"{without} images have no file of positions: left out."
+        yield Progress(0, len(entries), "Taking over", report=ImportReport(note))
+    for index, entry in enumerate(entries):
+        name = safe_name(entry.image.stem)
+        name = name if taken[name] == 1 else _unique(entry, outcome)
+        sample, outside, note = _sample(entry, name, channel)
+        write_sample_image(target, sample)
+        write_annotations(target, name, sample.annotations)
+        outcome.split.setdefault(entry.part, []).append(name)
+        outcome.scales[name] = sample.scale
+        outcome.outside += outside
+        message = yield Progress(
+            index + 1, len(entries), f"Taking over {name}", report=ImportReport(note)
+        )
+        if message is Stop:
+            break
+    if outcome.outside:
+        note = f"{outcome.outside} particles lie outside their image: left out."
+        yield Progress(1, 1, "Taking over", report=ImportReport(note))
+    split = {part: tuple(names) for part, names in outcome.split.items()}
+    about = Dataset(root.name, task, {}, split)
+    write_description(target, about, scales=outcome.scales)
+    return read_dataset(target)
+
+
+def _radii(classes: tuple[str, ...], given: Mapping[str, float]) -> dict[str, float]:
+    unknown = sorted(set(given) - set(classes))
+    if unknown:
+        raise TopiaryError(
+            f"There is no class {unknown[0]!r} to give a radius to: the classes are "
+            f"{', '.join(classes)}."
+        )
+    radii = {name: given.get(name, nominal_radius(name)) for name in classes}
+    missing = [name for name, radius in radii.items() if radius is None]
+    if missing:
+        raise TopiaryError(
+            f"No size is known for {', '.join(missing)}: give its radius in nm "
+            f"(--radius {missing[0]}=40)."
+        )
+    return {name: float(radius) for name, radius in radii.items() if radius is not None}
+
+
+def _unique(entry: VirusImage, outcome: _Outcome) -> str:
+    """Name an image that shares its file name with others."""
+    name = safe_name(f"{entry.label}_{entry.image.stem}")
+    for candidate in (name, f"{entry.part}_{name}"):
+        if candidate not in outcome.scales:
+            return candidate
+    raise TopiaryError(
+        f"Two images are called {entry.image.name} in folders of the same class and "
+        "part: rename one of them."
+    )
+
+
+def _sample(entry: VirusImage, name: str, channel: int) -> tuple[Sample, int, str]:
+    """Read an image with its particles; count those that lie outside."""
+    loaded = read_image(entry.image)
+    image, note = _one_channel(loaded.data, channel, entry.image.name)
+    shape = np.array(image.shape[1:])
+    scale = loaded.scale
+    if entry.tags is not None:
+        tags = read_tags(entry.tags)
+        scale = tags.scale
+        if tags.shape != tuple(shape):
+            raise TopiaryError(
+                f"{entry.tags.name} is about an image of {tags.shape[0]} x "
+                f"{tags.shape[1]} pixels (height x width), but {entry.image.name} has "
+                f"{shape[0]} x {shape[1]}: they do not belong together."
+            )
+    elif scale is None:
+        note = note or f"{name} has no tags: its pixel size is not known."
+    drawn = read_positions(entry.positions)
+    inside = ((drawn.centres >= -0.5) & (drawn.centres <= shape - 0.5)).all(axis=1)
+    lines = tuple(
+        line
+        for line in drawn.lines
+        if (line.max(axis=0) >= -0.5).all() and (line.min(axis=0) <= shape - 0.5).all()
+    )
+    outside = int((~inside).sum()) + len(drawn.lines) - len(lines)
+    centres = drawn.centres[inside]
+    annotations: list[Points | Centerlines] = []
+    if len(centres) or not lines:
+        annotations.append(Points(centres, (entry.label,) * len(centres)))
+    if lines:
+        annotations.append(Centerlines(lines, (entry.label,) * len(lines)))
+    return Sample(image, tuple(annotations), scale, name), outside, note
+
+
+def _one_channel(image: Image, channel: int, name: str) -> tuple[Image, str]:
+    """Electron micrographs are grey: one channel is the image, others are drawings."""
+    count = image.shape[0]
+    if count == 1:
+        return image, ""
+    if not 1 <= channel <= count:
+        raise TopiaryError(
+            f"{name} has {count} channels, so channel {channel} is not possible: give "
+            f"--channel 1 to {count}."
+        )
+    return image[channel - 1 : channel], f"{name} has {count} channels: {channel} used."
