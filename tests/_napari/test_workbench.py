@@ -63,8 +63,8 @@ def test_every_page_opens_with_and_without_images(open_workbench, session, title
 
 
 def test_pages_of_the_manifest_stand_alone_and_share_the_session(viewer):
-    from napari_topiary._napari.annotate import AnnotatePage
-    from napari_topiary._napari.data import DataPage
+    from napari_topiary._napari.annotate.page import AnnotatePage
+    from napari_topiary._napari.data.page import DataPage
 
     data, annotate = DataPage(viewer), AnnotatePage(viewer)
     viewer.window.add_dock_widget(data, name="Data")
@@ -157,7 +157,7 @@ def test_closing_saves_what_was_drawn_last(open_workbench, session, tmp_path, un
 
 
 def test_closing_a_window_with_one_page_stops_its_job(make_napari_viewer_proxy, qtbot):
-    from napari_topiary._napari.data import DataPage
+    from napari_topiary._napari.data.page import DataPage
 
     viewer = make_napari_viewer_proxy(show=True)
     page = DataPage(viewer)

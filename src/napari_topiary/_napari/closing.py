@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
 
-from napari_topiary._napari.drawing import drawing_of
+from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import runner_of, state_of, unwrap
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_topiary._napari import look
-from napari_topiary._napari.job import in_background
-from napari_topiary._napari.listening import Listening
+from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import duration
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.listening import Listening
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_topiary._napari.layers import AXES, displayed
+from napari_topiary._napari.canvas.layers import AXES, displayed
 from napari_topiary.io.samples import sample_dataset
 
 LayerData = tuple[Any, dict[str, Any], str]

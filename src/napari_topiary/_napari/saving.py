@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_topiary._napari.job import JobRunner, in_background
+from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError

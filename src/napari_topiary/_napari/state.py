@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from napari_topiary._napari.job import JobRunner
+from napari_topiary._napari.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
     import napari.viewer

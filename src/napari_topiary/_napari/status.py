@@ -13,8 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari import look
-from napari_topiary._napari.job import JobRunner
+from napari_topiary._napari.jobs.runner import JobRunner
+from napari_topiary._napari.widgets import look
 from napari_topiary.types import Progress
 
 _STEPS = 1000

@@ -18,13 +18,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari import look
 from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.header import Header
-from napari_topiary._napari.listening import Listening
-from napari_topiary._napari.page import Page
 from napari_topiary._napari.state import runner_of, session_of, state_of
 from napari_topiary._napari.status import StatusLine
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.listening import Listening
+from napari_topiary._napari.widgets.page import Page
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -41,7 +41,7 @@ PAGES = {
     "Predict": ("predict", "PredictPage", "5 · Find and count on any image"),
     "Compare": ("compare", "ComparePage", "6 · See what two networks disagree about"),
 }
-"""Title -> (module, class, tooltip), in the order of the work."""
+"""Title -> (package, class, tooltip), in the order of the work."""
 
 
 class Workbench(QWidget):
@@ -121,9 +121,8 @@ class Workbench(QWidget):
         """
         if title not in self.pages:
             module, name, _ = PAGES[title]
-            page_class = getattr(
-                import_module(f"napari_topiary._napari.{module}"), name
-            )
+            home = import_module(f"napari_topiary._napari.{module}.page")
+            page_class = getattr(home, name)
             page = page_class(self.viewer, self.session, self.runner)
             scroll = QScrollArea()
             scroll.setWidgetResizable(True)

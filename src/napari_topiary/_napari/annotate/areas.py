@@ -1,0 +1,126 @@
+"""Suggest next area: frame it, look at it, and take it as finished when it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_topiary._napari.canvas.camera import look_at
+from napari_topiary._napari.canvas.layers import image_layer, put_layer, remove_layer
+from napari_topiary._napari.drawing import marks
+from napari_topiary.annotations import Regions
+from napari_topiary.annotations.suggestion import Area, suggest_area, uncertainty
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.drawing.drawing import Drawing
+
+_RADII = 14
+_SHARES = (0.2, 0.5)
+FRAME_COLOUR = "#ff9f43"
+
+
+class Areas(QObject):
+    """Proposes areas of the shown image, one at a time.
+
+    Parameters
+    ----------
+    drawing
+        The drawing of the viewer.
+
+    Signals
+    -------
+    changed()
+        An area is proposed, taken or given up.
+    """
+
+    changed = Signal()
+
+    def __init__(self, drawing: Drawing) -> None:
+        super().__init__()
+        self.drawing = drawing
+        self.area: Area | None = None
+        self._image: str | None = None
+        self._proposed: list[Area] = []
+        drawing.changed.connect(self._on_drawing)
+
+    def suggest(self) -> Area | None:
+        """Propose the next area of the shown image and look at it."""
+        drawing, name = self.drawing, self.drawing.name
+        if name is None:
+            return None
+        drawing.gather()
+        session = drawing.session
+        shape = session.images[name].image.shape[1:]
+        prediction = session.predictions.get(name)
+        doubt = None if prediction is None else uncertainty(prediction.probability)
+        self._image = name
+        self.area = suggest_area(
+            shape,
+            session.annotations.get(name, ()),
+            side=self._side(name, min(shape)),
+            doubt=doubt,
+            avoid=self._proposed,
+        )
+        self._proposed.append(self.area)
+        self._show()
+        self.changed.emit()
+        return self.area
+
+    def finish(self) -> None:
+        """Take the proposed area as finished: networks learn from all of it."""
+        drawing, area = self.drawing, self.area
+        if area is None or drawing.name is None:
+            return
+        drawing.gather()
+        top, bottom, left, right = (edge - 0.5 for edge in area)
+        box = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
+        old = drawing.of_kind("regions")
+        polygons = () if old is None else old.polygons
+        types = () if old is None else old.shape_types
+        regions = Regions((*polygons, box), (*types, "rectangle"))
+        self.give_up()
+        drawing.replace_kind("regions", regions)
+
+    def give_up(self) -> None:
+        """Take the frame away."""
+        self.area = None
+        if self._image is not None and self.drawing.viewer is not None:
+            remove_layer(self.drawing.viewer, ("suggestion", self._image))
+        self.changed.emit()
+
+    def _side(self, name: str, shorter: int) -> float:
+        radii = [
+            marks.radius_px(self.drawing.session, name, one)
+            for one in self.drawing.session.task.classes[1:]
+        ]
+        low, high = (share * shorter for share in _SHARES)
+        return float(np.clip(_RADII * max(radii, default=0.0), low, high))
+
+    def _show(self) -> None:
+        viewer, name = self.drawing.viewer, self.drawing.name
+        image = None if name is None else image_layer(viewer, name)
+        if image is None or self.area is None:
+            return
+        top, bottom, left, right = (edge - 0.5 for edge in self.area)
+        put_layer(
+            viewer,
+            ("suggestion", name),
+            [np.array([[top, left], [top, right], [bottom, right], [bottom, left]])],
+            "shapes",
+            like=image,
+            name=f"{name} · mark this area next",
+            shape_type="rectangle",
+            edge_color=FRAME_COLOUR,
+            edge_width=max(1.0, (bottom - top) / 80),
+            face_color="transparent",
+            opacity=1.0,
+        )
+        look_at(viewer, image, (top, bottom, left, right))
+
+    def _on_drawing(self) -> None:
+        if self.area is not None and self.drawing.name != self._image:
+            self._proposed.clear()
+            self.area = None
+            self.changed.emit()

@@ -1,0 +1,247 @@
+"""Review of what a network found: accept or reject, the most doubtful first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
+
+from napari_topiary._napari.annotate.judging import (
+    add_marks,
+    open_questions,
+    radii_of,
+    take_labels,
+)
+from napari_topiary._napari.canvas.camera import move_to
+from napari_topiary._napari.canvas.layers import image_layer, put_layer, remove_layer
+from napari_topiary._napari.drawing import marks
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.page import button
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.drawing.drawing import Drawing
+    from napari_topiary.types import Prediction
+
+ACCEPT_KEY, REJECT_KEY = "Y", "N"
+_SURE = 0.9
+
+
+def _says_something(prediction: Prediction | None) -> bool:
+    if prediction is None:
+        return False
+    if prediction.task.kind == "detect":
+        return len(prediction.detections) > 0
+    return bool(prediction.labels.any())
+
+
+class Review(QFrame):
+    """A card with the question that is open, and its answers.
+
+    Parameters
+    ----------
+    drawing
+        The drawing of the viewer.
+
+    Signals
+    -------
+    said(str)
+        What an answer did.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, drawing: Drawing) -> None:
+        super().__init__()
+        self.drawing = drawing
+        self.setProperty("role", "card")
+        self._skipped: set[int] = set()
+        self._of: Prediction | None = None
+        self.heading = QLabel()
+        look.set_role(self.heading, "title")
+        self.question = look.paragraph("")
+        self.accept_button = button(
+            f"Accept · {ACCEPT_KEY}",
+            f"It is one: it becomes a mark (key {ACCEPT_KEY}).",
+            self.accept,
+        )
+        self.reject_button = button(
+            f"Reject · {REJECT_KEY}",
+            f"It is none: it becomes a 'not this' mark (key {REJECT_KEY}).",
+            self.reject,
+        )
+        self.skip_button = button("Skip", "Decide on this one later.", self.skip)
+        self.sure_button = button(
+            "Accept the sure ones",
+            f"All with a score of at least {_SURE:g} become marks.",
+            self.accept_sure,
+        )
+        self.labels_button = button(
+            "Take as my labels",
+            "What the network painted becomes yours, to be corrected by painting.",
+            self.take_labels,
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.heading)
+        layout.addWidget(self.question)
+        answers = QHBoxLayout()
+        answers.setSpacing(6)
+        for one in (self.accept_button, self.reject_button, self.skip_button):
+            answers.addWidget(one, 1)
+        layout.addLayout(answers)
+        layout.addWidget(self.sure_button)
+        layout.addWidget(self.labels_button)
+        self.hide()
+
+    # -- showing ------------------------------------------------------------------
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What a network said about the shown image, for the same task."""
+        found = self.drawing.session.predictions.get(self.drawing.name or "")
+        task = self.drawing.session.task
+        if found is None or found.task.classes != task.classes:
+            return None
+        return found if found.task.kind == task.kind else None
+
+    def refresh(self) -> None:
+        """Show the question that is open now."""
+        prediction = self.prediction
+        if prediction is not self._of:
+            self._of = prediction
+            self._skipped.clear()
+        detects = prediction is not None and prediction.task.kind == "detect"
+        self.setVisible(_says_something(prediction))
+        for one in (
+            self.accept_button,
+            self.reject_button,
+            self.skip_button,
+            self.sure_button,
+        ):
+            one.setVisible(detects)
+        self.labels_button.setVisible(prediction is not None and not detects)
+        if prediction is None:
+            self._point_at(None)
+            return
+        if not detects:
+            self.heading.setText("Found by the network")
+            self.question.setText("Start from what it painted, and correct it.")
+            return
+        self._ask(prediction)
+
+    def _ask(self, prediction: Prediction) -> None:
+        left = self._left()
+        total = len(prediction.detections)
+        self.heading.setText(f"Review · {total - len(left)} of {total} judged")
+        for one in (self.accept_button, self.reject_button, self.skip_button):
+            one.setEnabled(bool(len(left)))
+        sure = prediction.detections.score[left] >= _SURE if len(left) else np.zeros(0)
+        self.sure_button.setEnabled(bool(sure.any()))
+        self.sure_button.setText(f"Accept the {int(sure.sum())} sure ones")
+        current = self.current
+        if current is None:
+            self.question.setText("Everything that it found is judged. Train again.")
+        else:
+            name = prediction.task.classes[prediction.detections.class_index[current]]
+            score = prediction.detections.score[current]
+            self.question.setText(f"Is this {name}? The network says {score:.2f}.")
+
+    def _left(self) -> NDArray[np.int64]:
+        prediction = self.prediction
+        if prediction is None:
+            return np.zeros(0, dtype=np.int64)
+        return open_questions(
+            prediction.detections,
+            self.drawing.of_kind("points"),
+            radii_of(self.drawing, prediction),
+        )
+
+    @property
+    def current(self) -> int | None:
+        """Index of the detection that is asked about; None when all are judged."""
+        left = self._left()
+        waiting = [index for index in left if int(index) not in self._skipped]
+        if len(left) and not waiting:
+            self._skipped.clear()
+            waiting = list(left)
+        return int(waiting[0]) if waiting else None
+
+    def look_at_current(self) -> None:
+        """Bring the open question into the middle of the canvas, and ring it."""
+        self._point_at(self.current)
+
+    def _point_at(self, index: int | None) -> None:
+        viewer, name = self.drawing.viewer, self.drawing.name
+        if viewer is None or name is None:
+            return
+        image, prediction = image_layer(viewer, name), self.prediction
+        if index is None or image is None or prediction is None:
+            remove_layer(viewer, ("review", name))
+            return
+        place = prediction.detections.coordinates[index]
+        class_name = prediction.task.classes[prediction.detections.class_index[index]]
+        size = 2.6 * marks.radius_px(self.drawing.session, name, class_name)
+        put_layer(
+            viewer,
+            ("review", name),
+            place[None],
+            "points",
+            like=image,
+            name=f"{name} · is this one?",
+            size=size,
+            symbol="square",
+            face_color="transparent",
+            border_color="#ffffff",
+            border_width=0.06,
+        )
+        move_to(viewer, image, (float(place[0]), float(place[1])))
+
+    # -- answers ------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Make the current detection a mark of its class."""
+        self._judge(accepted=True)
+
+    def reject(self) -> None:
+        """Make the current detection a "not this" mark."""
+        self._judge(accepted=False)
+
+    def skip(self) -> None:
+        """Ask about the current detection again at the end."""
+        current = self.current
+        if current is not None:
+            self._skipped.add(current)
+            self.refresh()
+            self.look_at_current()
+
+    def accept_sure(self) -> None:
+        """Make marks of all detections that the network is sure of."""
+        prediction = self.prediction
+        if prediction is None:
+            return
+        sure = [i for i in self._left() if prediction.detections.score[i] >= _SURE]
+        self._add(sure, accepted=True)
+        self.said.emit(f"{len(sure)} marks added; undo takes them back.")
+
+    def take_labels(self) -> None:
+        """Make what the network painted the labels of the image."""
+        prediction = self.prediction
+        if prediction is not None:
+            take_labels(self.drawing, prediction)
+            self.said.emit("The network's labels are yours now: correct them by Paint.")
+
+    def _judge(self, *, accepted: bool) -> None:
+        current = self.current
+        if current is not None:
+            self._add([current], accepted=accepted)
+            self.refresh()
+            self.look_at_current()
+
+    def _add(self, indices: list[int], *, accepted: bool) -> None:
+        prediction = self.prediction
+        if prediction is not None and indices:
+            add_marks(self.drawing, prediction, indices, accepted=accepted)

@@ -1,0 +1,204 @@
+"""What a network says about a part of an image, drawn over it; one set per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary._napari.canvas.layers import (
+    image_layer,
+    layer_for,
+    put_layer,
+    remove_layer,
+)
+from napari_topiary._napari.canvas.visible import Window
+from napari_topiary.types import Detections, LabelImage, Task
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+OPAQUE = 130
+"""Highest opacity, of 255: the image stays visible below."""
+UNSURE, SURE = 0.2, 0.8
+"""Probabilities below leave the image as it is; above, the colour is at its fullest."""
+LARGEST_SIDE = 768
+"""More pixels than this are not worth the time to colour them."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Something to be drawn over an image.
+
+    Parameters
+    ----------
+    colours
+        `(h, w, 4)` uint8, red, green, blue, opacity.
+    window
+        The part of the image that it covers, in image pixels.
+    detections
+        In image pixels; None leaves out.
+    labels
+        `(h, w)` on the grid of `colours`, drawn as outlines; None leaves out.
+    """
+
+    colours: NDArray[np.uint8]
+    window: Window
+    detections: Detections | None = None
+    labels: LabelImage | None = None
+
+
+def coloured(
+    probability: NDArray[np.floating],
+    task: Task,
+    colours: Mapping[str, str],
+    *,
+    largest: int = LARGEST_SIDE,
+) -> NDArray[np.uint8]:
+    """Colour a probability by class, the more opaque the surer.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+    task
+        Names the classes.
+    colours
+        Class name -> `#rrggbb`.
+    largest
+        More pixels than this to a side are not coloured.
+
+    Returns
+    -------
+    ndarray
+        `(y, x, 4)` uint8; coarser where the probability is large.
+    """
+    step = max(1, -(-max(probability.shape[1:]) // largest))
+    some = probability[1:, step // 2 :: step, step // 2 :: step]
+    result = np.empty((*some.shape[1:], 4), dtype=np.uint8)
+    known = np.array([_rgb(colours.get(name, "#ffffff")) for name in task.classes[1:]])
+    sure = ((some.sum(axis=0) - UNSURE) / (SURE - UNSURE)).clip(0.0, 1.0)
+    np.multiply(sure, OPAQUE, out=result[..., 3], casting="unsafe")
+    if len(known) == 1:
+        result[..., :3] = known[0]
+    else:
+        result[..., :3] = known[some.argmax(axis=0)]
+    return result
+
+
+def show_overlay(
+    viewer: napari.viewer.Viewer,
+    image_name: str,
+    overlay: Overlay,
+    *,
+    task: Task,
+    colours: Mapping[str, str],
+) -> None:
+    """Draw over an image, in place of what was drawn before; nothing if it is gone.
+
+    Parameters
+    ----------
+    viewer
+        Where.
+    image_name
+        Of an image of the project.
+    overlay
+        What.
+    task
+        Names the classes.
+    colours
+        Class name -> `#rrggbb`.
+    """
+    image = image_layer(viewer, image_name)
+    if image is None:
+        return
+    top, bottom, left, right = overlay.window
+    height, width = overlay.colours.shape[:2]
+    place = {
+        "like": image,
+        "grid_factor": ((bottom - top) / height, (right - left) / width),
+        "origin": (float(top), float(left)),
+    }
+    put_layer(
+        viewer,
+        ("preview", image_name),
+        overlay.colours,
+        "image",
+        name=f"{image_name} · live",
+        rgb=True,
+        interpolation2d="linear",
+        **place,
+    )
+    if overlay.labels is not None:
+        _show_labels(viewer, image_name, overlay.labels, place)
+    if overlay.detections is not None:
+        _show_detections(viewer, image_name, overlay.detections, task, colours)
+
+
+def clear_overlay(viewer: napari.viewer.Viewer, image_name: str) -> None:
+    """Take away what was drawn over an image.
+
+    Parameters
+    ----------
+    viewer
+        Where.
+    image_name
+        Of an image of the project.
+    """
+    for kind in ("preview", "preview-labels", "preview-detections"):
+        remove_layer(viewer, (kind, image_name))
+
+
+def _show_labels(
+    viewer: napari.viewer.Viewer, name: str, labels: LabelImage, place: dict
+) -> None:
+    layer = put_layer(
+        viewer,
+        ("preview-labels", name),
+        labels,
+        "labels",
+        name=f"{name} · live outlines",
+        **place,
+    )
+    if layer.contour == 0:
+        layer.contour = 1
+
+
+def _show_detections(
+    viewer: napari.viewer.Viewer,
+    name: str,
+    found: Detections,
+    task: Task,
+    colours: Mapping[str, str],
+) -> None:
+    image = image_layer(viewer, name)
+    scale = float(np.asarray(image.scale)[-1])
+    unit = str(image.units[-1])
+    nm = scale if unit == "nanometer" else None
+    radii = [task.radius(each, nm) or 5.0 for each in task.classes]
+    edge = [colours.get(each, "#ffffff") for each in task.classes]
+    visual: dict[str, Any] = {}
+    if len(found):  # napari takes no empty list of colours
+        visual["size"] = [2 * radii[i] for i in found.class_index]
+        visual["border_color"] = [edge[i] for i in found.class_index]
+    elif layer_for(viewer, ("preview-detections", name)) is None:
+        return
+    put_layer(
+        viewer,
+        ("preview-detections", name),
+        found.coordinates,
+        "points",
+        like=image,
+        name=f"{name} · live particles",
+        face_color="transparent",
+        border_width=0.06,
+        border_width_is_relative=True,
+        **visual,
+    )
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

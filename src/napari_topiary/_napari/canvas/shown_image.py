@@ -1,0 +1,156 @@
+"""The image that is being worked on, and what leaves the viewer for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary._napari.canvas.layer_keys import (
+    adopt,
+    image_layer,
+    is_in,
+    is_the_users,
+    remove_layer,
+    spare_layer,
+)
+from napari_topiary._napari.canvas.pixels import contrast, displayed
+from napari_topiary._napari.state import state_of, unwrap
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_topiary.session import Session
+
+AXES = ("y", "x")
+
+
+def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
+    """Make an image of the project the one to work on, and show it.
+
+    The layers that Topiary made for another image show this one now or wait, hidden,
+    for `drop_spare_layers`; layers that the user brought stay, hidden.
+
+    Parameters
+    ----------
+    viewer
+        The viewer to show it in.
+    session
+        The project.
+    name
+        Name of one of `session.images`.
+    """
+    state = state_of(viewer)
+    is_new = state.shown != name or image_layer(viewer, name) is None
+    if state.shown != name:
+        put_aside(viewer, keep=name)
+    state.shown = name
+    layer = _put_image(viewer, session, name)
+    layer.visible = True
+    if is_new:
+        viewer.layers.selection.active = layer
+        viewer.reset_view()
+    return layer
+
+
+def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
+    state, entry = state_of(viewer), session.images[name]
+    layer = image_layer(viewer, name)
+    if layer is not None and state.picture is entry.image:
+        return layer
+    scale = 1.0 if entry.scale is None else float(entry.scale)
+    units = "pixel" if entry.scale is None else "nm"
+    state.picture = entry.image
+    if layer is not None and not is_the_users(layer):
+        remove_layer(viewer, ("image", name))
+    elif layer is not None:
+        return layer
+    if state.brought is not None and is_in(viewer, state.brought):
+        layer, state.brought = state.brought, None
+        return adopt(viewer, ("image", name), layer, users=True)
+    data, is_rgb = displayed(entry.image)
+    limits = None if is_rgb else contrast(data)
+    layer = spare_layer(viewer, ("image", name), "image")
+    if layer is not None and layer.rgb == is_rgb:
+        _show_another(layer, data, limits)
+        layer.name, layer.translate = name, (0.0, 0.0)
+        layer.scale, layer.units = (scale, scale), (units, units)
+        return layer
+    if layer is not None:
+        remove_layer(viewer, ("image", name))
+    layer = unwrap(viewer).add_image(
+        data,
+        name=name,
+        scale=(scale, scale),
+        units=(units, units),
+        axis_labels=AXES,
+        rgb=is_rgb,
+        **({} if limits is None else {"contrast_limits": limits, "colormap": "gray"}),
+    )
+    viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
+    return adopt(viewer, ("image", name), layer)
+
+
+def _show_another(
+    layer: Layer, data: NDArray[np.generic], limits: tuple[float, float] | None
+) -> None:
+    """Let an image layer show other pixels, between limits that suit them."""
+    layer.data = data
+    if limits is not None:
+        low, high = float(data.min()), float(data.max())
+        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        layer.contrast_limits = limits
+
+
+def place_layers(
+    viewer: napari.viewer.Viewer, name: str, *, scale: float, units: str
+) -> None:
+    """Give every layer of an image a new pixel size (typed in by the user).
+
+    Parameters
+    ----------
+    viewer
+        The viewer that shows the image.
+    name
+        Name of the image.
+    scale
+        World units per pixel.
+    units
+        "nm" or "pixel".
+    """
+    image = image_layer(viewer, name)
+    if image is None:
+        return
+    ratio = scale / np.asarray(image.scale)[-2:]
+    for key, known in list(state_of(viewer).layers.items()):
+        layer = known()
+        if layer is None or not (isinstance(key, tuple) and key[1:] == (name,)):
+            continue
+        layer.scale = np.asarray(layer.scale)[-2:] * ratio
+        layer.translate = np.asarray(layer.translate)[-2:] * ratio
+        layer.units = (units, units)
+
+
+def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
+    """Hide the layers of all images but one; those that we made become spare ones.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    keep
+        Name of the image whose layers stay; None keeps none.
+    """
+    state = state_of(viewer)
+    for key, known in list(state.layers.items()):
+        layer = known()
+        if layer is None or not is_in(viewer, layer):
+            del state.layers[key]
+        elif not (isinstance(key, tuple) and key[1] == keep):
+            layer.visible = False
+            if not is_the_users(layer):
+                del state.layers[key]
+                kind = key[0] if isinstance(key, tuple) else key
+                state.spare[kind] = known

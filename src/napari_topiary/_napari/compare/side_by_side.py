@@ -1,0 +1,166 @@
+"""A and B beside one another in napari's grid, whose views move together."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
+
+from napari_topiary._napari.canvas.layers import displayed
+from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.compare.layers import ComparisonLayers
+from napari_topiary._napari.state import unwrap
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+SECOND = ("image-b", "b", "things-b")
+"""The layers of the second view, from below; everything else is in the first."""
+MARGIN = 0.95
+"""The image fills this share of each view."""
+WHOLE = 0.9
+"""Who sees this share of the image's height is looking at all of it."""
+
+
+class SideBySide(QObject):
+    """Arranges the layers in two views, and puts everything back.
+
+    Parameters
+    ----------
+    viewer
+        Where.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(unwrap(viewer))
+        self.layers: ComparisonLayers | None = None
+        self._before: dict[str, Any] = {}
+        self._camera: tuple[Any, float, float] | None = None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.arrange)
+
+    @property
+    def active(self) -> bool:
+        """Whether there are two views."""
+        return self.layers is not None
+
+    def open(self, layers: ComparisonLayers, *, things: bool) -> None:
+        """Show A in the first view and B in the second.
+
+        Parameters
+        ----------
+        layers
+            Of the comparison.
+        things
+            Whether what was kept, lost and gained is marked in the second view too.
+        """
+        self.close()
+        viewer, image = self._viewer(), layers.image
+        if viewer is None or image is None:
+            return
+        self.layers = layers
+        shape = layers.match.subject.image.shape[1:]
+        top, bottom, _, _ = visible_window(image, shape)
+        layers.put_side("a")
+        layers.stack()
+        self._put_second(image, things)
+        grid = viewer.canvas.grid
+        self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
+        grid.shape = (1, 2)
+        self.arrange()
+        grid.enabled = True
+        if bottom - top >= WHOLE * shape[0]:
+            self._fit(viewer, image)
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._on_layers)
+
+    def show_things(self, on: bool) -> None:
+        """Mark what was kept, lost and gained in the second view, or no longer.
+
+        Parameters
+        ----------
+        on
+            Whether to.
+        """
+        if self.layers is not None:
+            if on:
+                self.layers.put_things("things-b")
+            else:
+                self.layers.remove("things-b")
+            self.arrange()
+
+    def arrange(self) -> None:
+        """Keep the layers of the second view together on top."""
+        viewer = self._viewer()
+        if viewer is None or self.layers is None:
+            return
+        second = [self.layers.layer(what) for what in SECOND]
+        theirs = [layer for layer in second if layer is not None]
+        if self.layers.layer("image-b") is None or self.layers.image is None:
+            self.close()  # a view without its image shows nothing
+            return
+        if list(viewer.layers)[-len(theirs) :] != theirs:
+            for layer in theirs:
+                viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
+        # The first view takes as many layers as there are below.
+        stride = max(len(viewer.layers) - len(theirs), len(theirs))
+        if viewer.canvas.grid.stride != stride:
+            viewer.canvas.grid.stride = stride
+
+    def close(self) -> None:
+        """Go back to one view, as the user had it."""
+        viewer, layers = self._viewer(), self.layers
+        self.layers = None
+        if isalive(self._soon):  # not so at the very end of the program
+            self._soon.stop()
+        if viewer is None or layers is None:
+            return
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.disconnect(self._on_layers)
+        for name, value in self._before.items():
+            setattr(viewer.canvas.grid, name, value)
+        layers.remove("image-b", "things-b")
+        self._restore_camera(viewer)
+
+    def _put_second(self, image: Layer, things: bool) -> None:
+        layers = self.layers
+        if layers is None:
+            return
+        data, is_rgb = displayed(layers.match.subject.image)
+        visual: dict[str, Any] = {"rgb": is_rgb}
+        if not is_rgb and not image.rgb:
+            visual |= {
+                "contrast_limits": tuple(image.contrast_limits),
+                "colormap": image.colormap,
+            }
+        layers.put("image-b", data, "image", **visual)
+        layers.put_side("b")
+        if things:
+            layers.put_things("things-b")
+
+    def _fit(self, viewer: Any, image: Layer) -> None:
+        """Who saw all of the image sees all of it in both views."""
+        camera, (height, width) = viewer.scene.camera, viewer.canvas.size
+        extent = np.ptp(np.asarray(image.extent.world), axis=0)[-2:]
+        fitted = MARGIN * min(height / extent[0], width / 2 / extent[1])
+        before = tuple(camera.center), float(camera.zoom)
+        camera.zoom = min(before[1], float(fitted))
+        camera.center = tuple(np.mean(np.asarray(image.extent.world), axis=0)[-2:])
+        self._camera = (*before, float(camera.zoom))
+
+    def _restore_camera(self, viewer: Any) -> None:
+        if self._camera is not None:
+            center, zoom, fitted = self._camera
+            if np.isclose(viewer.scene.camera.zoom, fitted):  # not moved since
+                viewer.scene.camera.center, viewer.scene.camera.zoom = center, zoom
+        self._camera = None
+
+    def _on_layers(self, _event: object = None) -> None:
+        self._soon.start()

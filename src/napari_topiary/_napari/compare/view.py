@@ -1,0 +1,203 @@
+"""What a comparison looks like on the image: one of four modes, with marks on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject
+
+from napari_topiary._napari.canvas.aside import Aside
+from napari_topiary._napari.canvas.camera import look_at, move_to
+from napari_topiary._napari.canvas.layers import layer_for
+from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.compare.comparing import Match
+from napari_topiary._napari.compare.curtain import Curtain
+from napari_topiary._napari.compare.flicker import Flicker
+from napari_topiary._napari.compare.layers import ComparisonLayers
+from napari_topiary._napari.compare.side_by_side import SideBySide
+from napari_topiary._napari.state import unwrap
+from napari_topiary.comparison import Place
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+MODES = ("curtain", "flicker", "side", "difference")
+IN_THE_WAY = (
+    "probability",
+    "result-labels",
+    "detections",
+    "lines",
+    "preview",
+    "preview-labels",
+    "preview-detections",
+    "review",
+    "points",
+    "centerlines",
+    "labels",
+    "regions",
+)
+"""Topiary's other layers of an image: put aside while two networks are compared."""
+AROUND = 3.0
+"""A disagreement is shown with this many times its size around it."""
+SMALLEST_VIEW = 60.0
+"""But never less than this many pixels of the image."""
+
+
+class ComparisonView(QObject):
+    """Draws a match in the current mode, and takes everything away again.
+
+    Parameters
+    ----------
+    viewer
+        Where.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = unwrap(viewer)
+        self.mode = "curtain"
+        self.things, self.labels = True, False
+        self.limit = 1.0
+        self.layers: ComparisonLayers | None = None
+        self.curtain = Curtain(viewer)
+        self.flicker = Flicker()
+        self.side_by_side = SideBySide(viewer)
+        self._aside = Aside()
+
+    def open(self, match: Match, colours: Mapping[str, str]) -> None:
+        """Show a match.
+
+        Parameters
+        ----------
+        match
+            What.
+        colours
+            Class name -> `#rrggbb`.
+        """
+        self.close()
+        layers = ComparisonLayers(self.viewer, match, colours)
+        if layers.image is None:
+            return
+        others = [layer_for(self.viewer, (kind, layers.name)) for kind in IN_THE_WAY]
+        self._aside.hide(layer for layer in others if layer is not None)
+        self.layers = layers
+        self._draw()
+
+    def close(self) -> None:
+        """Take everything away; what was visible before is visible again."""
+        if self.layers is None:
+            return
+        self._end_mode()
+        self.layers.remove()
+        self.layers = None
+        self._aside.restore()
+
+    def set_mode(self, mode: str) -> None:
+        """Look at it in another way.
+
+        Parameters
+        ----------
+        mode
+            One of `MODES`.
+        """
+        self.mode = mode
+        if self.layers is not None:
+            self._end_mode()
+            self._draw()
+
+    def show_things(self, on: bool) -> None:
+        """Mark what was kept, lost and gained, or no longer.
+
+        Parameters
+        ----------
+        on
+            Whether to.
+        """
+        self.things = on
+        self._draw_marks()
+        self._stack()
+        self.side_by_side.show_things(on)
+
+    def show_labels(self, on: bool) -> None:
+        """Outline where the labels differ, or no longer.
+
+        Parameters
+        ----------
+        on
+            Whether to.
+        """
+        self.labels = on
+        self._draw_marks()
+        self._stack()
+
+    def look_at(self, place: Place) -> None:
+        """Bring a disagreement to the middle of the view, and frame it.
+
+        Parameters
+        ----------
+        place
+            Of the comparison.
+        """
+        layers = self.layers
+        if layers is None or layers.image is None:
+            return
+        image = layers.image
+        side = max(SMALLEST_VIEW, AROUND * place.size)
+        top, bottom, _, _ = visible_window(image, layers.match.subject.image.shape[1:])
+        if not side / 2 < bottom - top < 2 * side:
+            half = side / 2
+            area = (place.y - half, place.y + half, place.x - half, place.x + half)
+            look_at(self.viewer, image, area)
+        move_to(self.viewer, image, (place.y, place.x))
+        layers.put(
+            "place",
+            np.array([[place.y, place.x]]),
+            "points",
+            size=0.9 * place.size,
+            symbol="square",
+            face_color="transparent",
+            border_color="white",
+            border_width=0.03,
+        )
+
+    def _draw(self) -> None:
+        layers = self.layers
+        if layers is None:
+            return
+        if self.mode == "curtain":
+            self.curtain.open(layers)
+        elif self.mode == "flicker":
+            self.flicker.open(layers)
+        elif self.mode == "difference":
+            self.limit = layers.put_difference()
+        self._draw_marks()
+        layers.stack()
+        if self.mode == "side":
+            self.side_by_side.open(layers, things=self.things)
+
+    def _stack(self) -> None:
+        if self.layers is not None and not self.side_by_side.active:
+            self.layers.stack()
+
+    def _draw_marks(self) -> None:
+        layers = self.layers
+        if layers is None or layers.image is None:
+            return
+        if self.labels:
+            layers.put_labels()
+        else:
+            layers.remove("labels")
+        if self.things:
+            layers.put_lines()
+            layers.put_things()
+        else:
+            layers.remove("lines", "things")
+
+    def _end_mode(self) -> None:
+        self.curtain.close()
+        self.flicker.close()
+        self.side_by_side.close()
+        if self.layers is not None:
+            self.layers.remove("a", "b", "difference")

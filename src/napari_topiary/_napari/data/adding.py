@@ -1,0 +1,239 @@
+"""Adding images to the project: from files and layers, with a question where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from napari_topiary._napari.data.intake import (
+    Incoming,
+    Refused,
+    Stack,
+    checked,
+    layer_source,
+    read_files,
+    with_channels,
+)
+from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.state import state_of
+from napari_topiary.errors import TopiaryError
+from napari_topiary.session import ImageEntry
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image as ImageLayer
+
+    from napari_topiary._napari.widgets.offer import Offer
+    from napari_topiary.session import Session
+
+_FEW_SLICES = 20
+Found = Incoming | Stack | Refused
+
+
+class Host(Protocol):
+    """What adding needs of the page that it belongs to."""
+
+    viewer: napari.viewer.Viewer
+    session: Session
+    offer: Offer
+
+    def say(self, sentence: str, *, problem: bool = False) -> None:
+        """Show a sentence."""
+
+    def refuse(self, sentence: str) -> None:
+        """Show why something did not work."""
+
+    def open_image(self, name: str) -> None:
+        """Work on an image from now on."""
+
+
+class Adder:
+    """Brings images into the session of a page.
+
+    Parameters
+    ----------
+    host
+        The page.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._questions: list[Callable[[], None]] = []
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Read image files in the background and add them.
+
+        Parameters
+        ----------
+        paths
+            Image files.
+        """
+        self.host.say(f"Reading {_counted(len(paths), 'file')}…")
+        in_background(
+            lambda: read_files(paths),
+            title="Reading the images",
+            on_result=self.take,
+            on_error=self.host.refuse,
+        )
+
+    def use_layer(self, layer: ImageLayer, *, every: bool | None = None) -> None:
+        """Add what an image layer of the user shows.
+
+        Parameters
+        ----------
+        layer
+            The layer; if it is one 2-D image it becomes the image's own layer.
+        every
+            Whether each slice of a stack becomes an image; None asks.
+        """
+        try:
+            source = layer_source(layer, self.host.viewer.dims.current_step)
+        except TopiaryError as reason:
+            self.host.refuse(str(reason))
+            return
+        if source.n_slices > 1 and every is None:
+            self.host.offer.show_choice(
+                f"{source.name} is a stack of {source.n_slices} slices; networks here "
+                "look at one image at a time.",
+                {
+                    "Add the slice shown": lambda: self.use_layer(layer, every=False),
+                    "Add every slice": lambda: self.use_layer(layer, every=True),
+                    "Cancel": lambda: None,
+                },
+            )
+            return
+        whole = layer if source.n_slices == 1 else None
+
+        def taken(found: Found) -> None:
+            if isinstance(found, Stack):
+                self.take(found.slices)
+            else:
+                self.take([found], layer=whole)
+
+        self.host.say(f"Reading {source.name}…")
+        in_background(
+            lambda: source.read(every=bool(every)),
+            title="Reading the layer",
+            on_result=taken,
+            on_error=self.host.refuse,
+        )
+
+    def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:
+        """Add what was read; stacks and colour among grey are asked about.
+
+        Parameters
+        ----------
+        found
+            What was read.
+        layer
+            The user's layer that shows the one image in `found`, if there is one.
+        """
+        results = [checked(o) if isinstance(o, Incoming) else o for o in found]
+        images = [one for one in results if isinstance(one, Incoming)]
+        session = self.host.session
+        channels = _channels(session) or (images[0].image.shape[0] if images else 0)
+        fitting = [one for one in images if one.image.shape[0] == channels]
+        others = [one for one in images if one.image.shape[0] != channels]
+        for one in results:
+            if isinstance(one, Stack):
+                self._questions.append(lambda stack=one: self._ask_slices(stack))
+        if others:
+            self._questions.append(lambda: self._ask_channels(others, channels))
+        self._tell(fitting, [one for one in results if isinstance(one, Refused)])
+        self._add(fitting, layer)
+        self._next_question()
+
+    def _add(self, images: Sequence[Incoming], layer: ImageLayer | None = None) -> None:
+        if not images:
+            return
+        state = state_of(self.host.viewer)
+        state.brought = layer  # before the image is announced, so that none is made
+        names = []
+        for one in images:
+            entry = ImageEntry(one.name, one.image, one.scale, one.path)
+            names.append(self.host.session.add_image(entry).name)
+        self.host.open_image(names[0])
+        state.brought = None
+
+    def _tell(self, added: Sequence[Incoming], refused: Sequence[Refused]) -> None:
+        notes = list(dict.fromkeys(note for one in added for note in one.notes))
+        if refused:
+            sentences = [one.sentence for one in refused[:3]]
+            if len(refused) > 3:
+                sentences.append(f"And {len(refused) - 3} more were refused.")
+            self.host.refuse("\n".join(sentences))
+        elif added:
+            words = f"Added {_counted(len(added), 'image')}."
+            self.host.say(" ".join([words, *notes]))
+        else:
+            self.host.say("")
+
+    # -- questions ------------------------------------------------------------------
+
+    def _next_question(self) -> None:
+        if self._questions and not self.host.offer.isVisibleTo(
+            self.host.offer.parent()
+        ):
+            self._questions.pop(0)()
+
+    def _then(self, do: Callable[[], object]) -> Callable[[], None]:
+        def answer() -> None:
+            do()
+            self._next_question()
+
+        return answer
+
+    def _ask_slices(self, stack: Stack) -> None:
+        count = len(stack.slices)
+        steps = {f"All {count}": 1}
+        if count > _FEW_SLICES:
+            steps = {"Every 10th": 10} | steps
+        steps["The middle one"] = 0
+        self.host.offer.show_choice(
+            f"{stack.name} is a stack of {count} slices; networks here look at one "
+            "image at a time. Add its slices as single images?",
+            {
+                text: self._then(lambda step=step: self.take(stack.picked(step)))
+                for text, step in steps.items()
+            }
+            | {"None": self._then(lambda: None)},
+        )
+
+    def _ask_channels(self, images: list[Incoming], channels: int) -> None:
+        converted = [with_channels(one, channels) for one in images]
+        ready = [one for one in converted if one is not None]
+        which = images[0].name if len(images) == 1 else f"{len(images)} of the images"
+        verb = "is" if len(images) == 1 else "are"
+        given, wanted = _colour_words(images[0].image.shape[0]), _colour_words(channels)
+        sentence = (
+            f"{which} {verb} {given}, but the images of this project are {wanted}."
+        )
+        if len(ready) < len(images):
+            self.host.refuse(
+                f"{sentence} Open {given} images in a project of their own."
+            )
+            self._next_question()
+            return
+        convert = "Convert to grey" if channels == 1 else f"Make {wanted}"
+        self.host.offer.show_choice(
+            sentence,
+            {
+                convert: self._then(lambda: self.take(ready)),
+                "Leave out": self._then(lambda: self.host.say("")),
+            },
+        )
+
+
+def _channels(session: Session) -> int | None:
+    for entry in session.images.values():
+        return int(entry.image.shape[0])
+    return None
+
+
+def _colour_words(channels: int) -> str:
+    return {1: "grey", 3: "in colour"}.get(channels, f"of {channels} channels")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,252 @@
+"""The Data page: which images, how large their pixels are, and the project itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.layers import Image as ImageLayer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+)
+
+from napari_topiary._napari.canvas.layers import current_image_name, key_of
+from napari_topiary._napari.data.adding import Adder
+from napari_topiary._napari.data.gallery import Gallery, is_held_out
+from napari_topiary._napari.data.projects import Projects
+from napari_topiary._napari.drawing.drawing import drawing_of
+from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.fields import LengthField
+from napari_topiary._napari.widgets.offer import Offer
+from napari_topiary._napari.widgets.page import Page, button, label
+from napari_topiary.io.images import readable_suffixes
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.session import Session
+
+_EMPTY = (
+    "<b>Start here.</b> Open one of the sample projects, or add images of your own: "
+    "TIFF, PNG, JPEG, or a layer that is open in napari."
+)
+
+
+class DataPage(Page):
+    """Images of the project: add, open, give them a pixel size, keep some aside."""
+
+    title = "Data"
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        runner: JobRunner | None = None,
+    ) -> None:
+        super().__init__(viewer, session, runner)
+        self.drawing = drawing_of(viewer)
+        self.offer = Offer()
+        self.projects = Projects(self)
+        self.adder = Adder(self)
+        self._make_buttons()
+        self.body.addWidget(self.offer)
+        self.gallery = Gallery(self.session)
+        self.gallery.opened.connect(self.open_image)
+        self.body.addWidget(self.gallery, 1)
+        self._make_details()
+        self.body.addStretch(0)
+        for signal in (
+            self.session.images_changed,
+            self.session.annotations_changed,
+            self.session.scale_changed,
+        ):
+            self.listen(signal, self.refresh)
+        self.listen(unwrap(viewer).layers.selection.events.active, self.refresh)
+        self.drawing.changed.connect(self.refresh)
+        self.refresh()
+        if not self.session.images:
+            self.projects.offer_recovery()
+
+    # -- widgets ------------------------------------------------------------------
+
+    def _make_buttons(self) -> None:
+        self.sample_button = QPushButton("Open sample")
+        self.sample_button.setToolTip(
+            "Real micrographs with marks of an expert, to try everything out."
+        )
+        menu = QMenu(self.sample_button)
+        self.sample_actions = {}
+        for name, title in self.projects.samples():
+            action = menu.addAction(title)
+            action.triggered.connect(
+                lambda _=False, one=name: self.projects.open_sample(one)
+            )
+            self.sample_actions[name] = action
+        self.sample_button.setMenu(menu)
+        self.add_button = button(
+            "Add images…", "Add image files to this project.", self.choose_files
+        )
+        self.layer_button = button(
+            "Use the selected layer",
+            "Add the image layer that is selected in napari's layer list.",
+            self.use_selected_layer,
+        )
+        self.open_button = button(
+            "Open project…",
+            "Open a project folder that was saved before, or any dataset folder.",
+            self.projects.choose_and_open,
+        )
+        self.save_button = button(
+            "Save project…",
+            "Save images, marks and networks in a folder. From then on every change "
+            "is saved there by itself.",
+            self.projects.choose_and_save,
+        )
+        for pair in (
+            (self.sample_button, self.add_button),
+            (self.open_button, self.save_button),
+            (self.layer_button,),
+        ):
+            line = QHBoxLayout()
+            line.setSpacing(6)
+            for one in pair:
+                line.addWidget(one, 1)
+            self.body.addLayout(line)
+
+    def _make_details(self) -> None:
+        layout, self.details = look.card()
+        self.scale_field = LengthField(
+            "nm/px",
+            "Size of one pixel on the specimen. With it, sizes are in nm and a network "
+            "works at other magnifications too.",
+        )
+        self.scale_field.valueChanged.connect(self._on_scale)
+        self.all_scales_button = button(
+            "For all images",
+            "Give every image of the project this pixel size.",
+            self._on_all_scales,
+        )
+        self.hold_out = QCheckBox("Keep aside to judge quality")
+        self.hold_out.setToolTip(
+            "Networks never learn from this image; it shows how well they do on "
+            "something new. It needs complete marks too."
+        )
+        self.hold_out.clicked.connect(self._on_hold_out)
+        self.remove_button = button(
+            "Remove", "Take this image out of the project.", self._on_remove
+        )
+        for line in (
+            (label("Pixel size"), self.scale_field, self.all_scales_button),
+            (self.hold_out, self.remove_button),
+        ):
+            row = QHBoxLayout()
+            for one in line:
+                row.addWidget(one, int(one in (self.scale_field, self.hold_out)))
+            layout.addLayout(row)
+        self.body.addWidget(self.details)
+
+    # -- showing ------------------------------------------------------------------
+
+    def activated(self) -> None:
+        """Show the project as it is now."""
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the images, and what can be done next."""
+        session = self.session
+        self.show_empty("" if session.images else _EMPTY)
+        look.emphasize(self.sample_button, not session.images)
+        current = current_image_name(self.viewer, session)
+        self.gallery.setVisible(bool(session.images))
+        self.gallery.refresh(current)
+        self.save_button.setEnabled(bool(session.images))
+        self.layer_button.setVisible(self._candidate() is not None)
+        self.details.setVisible(current is not None)
+        if current is None:
+            return
+        self.scale_field.show_value(session.images[current].scale)
+        self.hold_out.setChecked(is_held_out(session, current))
+        self.all_scales_button.setVisible(len(session.images) > 1)
+
+    def open_image(self, name: str) -> None:
+        """Work on one of the images from now on: its layers are shown.
+
+        Parameters
+        ----------
+        name
+            Name of one of the project's images.
+        """
+        self.drawing.show(name)
+        self.refresh()
+
+    # -- adding -------------------------------------------------------------------
+
+    def choose_files(self) -> None:
+        """Ask for image files and add them."""
+        patterns = " ".join(f"*{suffix}" for suffix in readable_suffixes())
+        paths, _ = QFileDialog.getOpenFileNames(
+            self, "Add images", "", f"Images ({patterns});;All files (*)"
+        )
+        if paths:
+            self.adder.add_files([Path(path) for path in paths])
+
+    def use_selected_layer(self) -> None:
+        """Add the image layer that is selected in napari."""
+        layer = self._candidate()
+        if layer is None:
+            self.refuse("Select an image layer in napari's layer list first.")
+            return
+        self.adder.use_layer(layer)
+
+    def _candidate(self) -> ImageLayer | None:
+        """The selected layer if it is an image of the user's own."""
+        layer = unwrap(self.viewer.layers.selection.active)
+        is_own = isinstance(layer, ImageLayer) and key_of(self.viewer, layer) is None
+        return layer if is_own else None
+
+    # -- the open image -------------------------------------------------------------
+
+    def _on_scale(self, value: float) -> None:
+        name = current_image_name(self.viewer, self.session)
+        if name is not None:
+            self.session.set_scale(name, value or None)
+
+    def _on_all_scales(self) -> None:
+        for name in list(self.session.images):
+            self.session.set_scale(name, self.scale_field.value() or None)
+
+    def _on_hold_out(self, kept_aside: bool) -> None:
+        name = current_image_name(self.viewer, self.session)
+        if name is None:
+            return
+        split = {
+            part: tuple(one for one in names if one != name)
+            for part, names in self.session.split.items()
+        }
+        part = "val" if kept_aside else "train"
+        if not split:
+            rest = tuple(one for one in self.session.images if one != name)
+            split = {"train": rest, "val": ()}
+        split[part] = (*split.get(part, ()), name)
+        self.session.set_split(split)
+
+    def _on_remove(self) -> None:
+        name = current_image_name(self.viewer, self.session)
+        if name is None:
+            return
+        if not self.session.annotations.get(name):
+            self.session.remove_image(name)
+            return
+        self.offer.show_choice(
+            f"{name} has marks, which would be lost with it.",
+            {
+                "Keep it": lambda: None,
+                "Remove it all the same": lambda: self.session.remove_image(name),
+            },
+        )

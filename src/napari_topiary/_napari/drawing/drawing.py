@@ -1,0 +1,290 @@
+"""Keeps what is drawn in layers and what is in the session the same, with undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_topiary._napari.canvas.layers import (
+    drop_spare_layers,
+    remove_layer,
+    show_image,
+)
+from napari_topiary._napari.drawing import marks
+from napari_topiary._napari.drawing.drawn_layers import DrawnLayers
+from napari_topiary._napari.drawing.following import Following
+from napari_topiary._napari.drawing.history import Direction, Histories
+from napari_topiary._napari.drawing.layer_watch import LayerWatch
+from napari_topiary._napari.state import state_of
+from napari_topiary.errors import TopiaryError
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_topiary.session import Session
+
+
+class Drawing(QObject):
+    """The annotation layers of the image that is being worked on.
+
+    Signals
+    -------
+    changed()
+        Something was drawn, undone, or another image is shown.
+    problem(str)
+        What is drawn cannot be used as it is (a sentence); empty when it is solved.
+    lost(str)
+        The user deleted the layer of this kind; what it showed is still there.
+    """
+
+    changed = Signal()
+    problem = Signal(str)
+    lost = Signal(str)
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.class_name = ""
+        self._histories = Histories()
+        self.watch = LayerWatch(self.step)
+        self.layers = DrawnLayers(viewer, session, self.watch)
+        self.watch.edited.connect(self._on_edited)
+        self.watch.settled.connect(self.gather)
+        self.watch.aimed.connect(self._on_aimed)
+        self._following = Following(self, viewer)
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer; None once it is gone."""
+        return self.layers.viewer
+
+    @property
+    def name(self) -> str | None:
+        """Name of the image that is being worked on."""
+        return self.layers.name
+
+    @property
+    def drawn(self) -> tuple[Any, ...]:
+        """All annotations of the shown image."""
+        return self.session.annotations.get(self.name or "", ())
+
+    def of_kind(self, kind: str) -> Any | None:
+        """The annotation of one kind on the shown image, or None."""
+        return next((one for one in self.drawn if one.kind == kind), None)
+
+    # -- showing ------------------------------------------------------------------
+
+    def show(self, name: str) -> None:
+        """Show an image of the project with everything that is drawn on it.
+
+        Parameters
+        ----------
+        name
+            Name of one of the session's images.
+        """
+        self.gather()
+        with self.watch.quiet():  # layers of another image that leave are not lost
+            show_image(self.viewer, self.session, name)
+        for annotation in self.drawn:
+            self.ensure(annotation.kind)
+        self.changed.emit()  # pages may show more of this image, in spare layers
+        with self.watch.quiet():
+            drop_spare_layers(self.viewer)
+
+    def layer(self, kind: str) -> Layer | None:
+        """The layer of one kind of annotation on the shown image, or None."""
+        return self.layers.layer(kind)
+
+    def ensure(self, kind: str) -> Layer | None:
+        """The layer of one kind of annotation, made if needed; None without image.
+
+        Parameters
+        ----------
+        kind
+            "points", "centerlines", "regions" or "labels".
+        """
+        layer = self.layer(kind)
+        if layer is None and self.name is not None:
+            layer = self.layers.fill(kind)
+        return layer
+
+    def refill(self, kinds: Iterable[str] = tuple(marks.LAYER_TYPES)) -> None:
+        """Bring layers of the shown image up to date with the session.
+
+        Parameters
+        ----------
+        kinds
+            Kinds of annotation that have changed.
+        """
+        if self.name is None:
+            return
+        drawn = {one.kind for one in self.drawn}
+        for kind in kinds:
+            if kind in drawn or self.layer(kind) is not None:
+                self.layers.fill(kind)
+        self.aim(self.class_name)
+        self.changed.emit()
+
+    # -- from the layers to the session -------------------------------------------
+
+    def _on_edited(self) -> None:
+        self.gather(patient=True)
+
+    def gather(
+        self, *, patient: bool = False, removed: Mapping[str, Layer] | None = None
+    ) -> None:
+        """Read the layers that changed into the session.
+
+        Parameters
+        ----------
+        patient
+            Whether what cannot be used may still be in the making (a path of one
+            vertex) and nothing is said about it yet.
+        removed
+            Layers by kind that have just left the viewer.
+        """
+        name, pending = self.name, self.watch.take()
+        if name is None or not pending:
+            return
+        read = {one.kind: one for one in self.drawn}
+        instances = self.session.task.kind == "instances"
+        for kind in sorted(pending):
+            layer = (removed or {}).get(kind) or self.layer(kind)
+            if layer is None:
+                continue
+            try:
+                read[kind] = marks.read_layer(layer, kind, instances=instances)
+            except TopiaryError as reason:
+                self.watch.pending |= pending
+                if patient:
+                    self.watch.wait(4)
+                else:
+                    self.problem.emit(str(reason))
+                return
+        self._store(tuple(one for one in read.values() if len(one)))
+        self.problem.emit("")
+        self.changed.emit()
+
+    def put(self, annotations: tuple[Any, ...]) -> None:
+        """Replace what is drawn on the shown image; one step of undo.
+
+        Parameters
+        ----------
+        annotations
+            Everything that is drawn on it from now on.
+        """
+        if self.name is not None:
+            self.refill(self._store(annotations))
+
+    def replace_kind(self, kind: str, annotation: Any | None) -> None:
+        """Replace what is drawn of one kind on the shown image; one step of undo.
+
+        Parameters
+        ----------
+        kind
+            Kind of annotation.
+        annotation
+            What is drawn from now on; None = nothing.
+        """
+        rest = tuple(one for one in self.drawn if one.kind != kind)
+        self.put(rest if annotation is None else (*rest, annotation))
+
+    def forget(self, kind: str) -> None:
+        """Delete everything of one kind, and its layer; undo brings it back.
+
+        Parameters
+        ----------
+        kind
+            Kind of annotation.
+        """
+        if self.name is not None:
+            with self.watch.quiet():
+                remove_layer(self.viewer, (kind, self.name))
+            self.replace_kind(kind, None)
+
+    def _store(self, annotations: tuple[Any, ...]) -> list[str]:
+        self._histories.note(self.name or "", self.drawn, annotations)
+        return self._set(annotations)
+
+    def _set(self, annotations: tuple[Any, ...]) -> list[str]:
+        """Give the shown image other annotations; returns the kinds that changed."""
+        before = {one.kind: one for one in self.drawn}
+        if self.name is not None:
+            with self.watch.quiet():
+                self.session.set_annotations(self.name, annotations)
+        after = {one.kind: one for one in self.drawn}
+        return [
+            kind
+            for kind in marks.LAYER_TYPES
+            if before.get(kind) is not after.get(kind)
+        ]
+
+    def forget_steps(self) -> None:
+        """Forget what could be undone; what was drawn then does not fit any more."""
+        self._histories.clear()
+
+    # -- what is drawn next -------------------------------------------------------
+
+    def aim(self, class_name: str) -> None:
+        """Let everything drawn from now on be of a class.
+
+        Parameters
+        ----------
+        class_name
+            One of the task's classes; "background" marks what is not one.
+        """
+        self.class_name = class_name
+        self.layers.aim(class_name)
+
+    def _on_aimed(self) -> None:
+        # Selecting a mark makes napari draw more of *its* class; what is drawn next is
+        # of the class that the page shows.
+        self.aim(self.class_name)
+
+    # -- undo ---------------------------------------------------------------------
+
+    def can(self, direction: Direction) -> bool:
+        """Whether there is a step to undo or redo on the shown image."""
+        name = self.name
+        if name is None:
+            return False
+        painted = self.layers.has_painted_step(direction)
+        return painted or self._histories.can(direction, name)
+
+    def undo(self) -> None:
+        """Take the last step on the shown image back."""
+        self.step("undo")
+
+    def redo(self) -> None:
+        """Do the step again that was taken back last."""
+        self.step("redo")
+
+    def step(self, direction: Direction) -> None:
+        """Undo or redo one step on the shown image.
+
+        Parameters
+        ----------
+        direction
+            "undo" or "redo".
+        """
+        self.gather()
+        name = self.name
+        if name is not None and self.layers.take_painted_step(direction):
+            self.watch.pending.add("labels")
+            self.gather()
+        elif name is not None and self._histories.can(direction, name):
+            painted = tuple(one for one in self.drawn if one.kind == "labels")
+            state = self._histories.step(direction, name, self.drawn)
+            self.refill(self._set((*state, *painted)))
+
+
+def drawing_of(viewer: napari.viewer.Viewer) -> Drawing:
+    """The drawing of a viewer, made when first asked for."""
+    state = state_of(viewer)
+    if Drawing not in state.parts:
+        state.parts[Drawing] = Drawing(viewer, state.session)
+    drawing: Drawing = state.parts[Drawing]
+    return drawing

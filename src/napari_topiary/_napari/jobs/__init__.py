@@ -1,0 +1,1 @@
+"""Jobs in napari's worker threads."""

@@ -1,0 +1,236 @@
+"""Run a `Job` in napari's generator thread worker; Stop is *sent* into it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEventLoop, QObject, Signal
+
+from napari_topiary._napari.jobs.worker import Failure, Mailbox, PoliteWorker, drive
+from napari_topiary.errors import TopiaryError
+from napari_topiary.types import Job, Progress, Stop
+
+logger = logging.getLogger(__name__)
+
+
+class JobRunner(QObject):
+    """Runs one job at a time for a workbench.
+
+    Signals
+    -------
+    started(str)
+        The title of the job that has begun.
+    progressed(Progress)
+        The latest progress.
+    finished()
+        The job has ended: result, error or stop were handed over before.
+    """
+
+    started = Signal(str)
+    progressed = Signal(object)
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = ""
+        self.busy_sentence = ""
+        self._worker: PoliteWorker | None = None
+        self._ended = threading.Event()
+        self._handlers: dict[str, Callable[[Any], object] | None] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way (its result not yet handed over)."""
+        return self._worker is not None
+
+    def start(
+        self,
+        make_job: Callable[[], Job[Any]],
+        *,
+        title: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_result: Callable[[Any], object] | None = None,
+        on_error: Callable[[str], object] | None = None,
+    ) -> bool:
+        """Start a job; False (see `busy_sentence`) while another one runs.
+
+        Parameters
+        ----------
+        make_job
+            Makes the job; called in the worker thread, so it may import and read.
+        title
+            What runs, for the status line ("Training").
+        on_progress
+            Called in the main thread with every `Progress` that carries a report,
+            and with the latest of the others.
+        on_result
+            Called in the main thread with what the job returns (also after Stop).
+        on_error
+            Called in the main thread with one sentence for the user.
+        """
+        if self.running:
+            self.busy_sentence = (
+                f"{self.title} is still running: wait for it or press Stop first."
+            )
+            return False
+        mailbox, ended = Mailbox(), threading.Event()
+
+        def job() -> Generator[list[Progress], None, object]:
+            return (yield from drive(make_job, mailbox, ended))
+
+        # napari shows this name when its window is closed in mid-job.
+        job.__qualname__ = title
+        worker = create_worker(job, _worker_class=PoliteWorker, _start_thread=False)
+        worker.mailbox = mailbox
+        worker.runner = self  # running work keeps its runner alive
+        self.title, self._ended = title, ended
+        self._handlers = {
+            "progress": on_progress,
+            "result": on_result,
+            "error": on_error,
+        }
+        self._worker = worker
+        worker.yielded.connect(self._on_yielded)
+        worker.returned.connect(self._on_returned)
+        worker.finished.connect(self._on_finished)
+        worker.warned.connect(self._on_warned)
+        self.started.emit(title)
+        worker.start()
+        return True
+
+    def send(self, message: object) -> None:
+        """Send something into the running job (`Stop`, a `PreviewRequest`)."""
+        if self._worker is not None:
+            self._worker.send(message)
+
+    def stop(self) -> None:
+        """Ask the running job to end and keep what it has."""
+        self.send(Stop)
+
+    def close(self, timeout_s: float = 3.0, *, deliver: bool = True) -> bool:
+        """Stop the running job and wait for it, for a bounded time.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait; a job that has not ended by then is abandoned at its next
+            progress.
+        deliver
+            Whether what the job kept is still handed over (not when the widgets that
+            wait for it are gone).
+
+        Returns
+        -------
+        bool
+            Whether the job had ended in time (True when none ran).
+        """
+        worker = self._worker
+        if worker is None:
+            return True
+        if not deliver:
+            self._handlers = {}
+        self.stop()
+        until = time.monotonic() + (timeout_s if worker.is_running or deliver else 0)
+        while self._worker is worker and time.monotonic() < until:
+            if self._ended.wait(0.02) and not deliver:
+                break
+            if deliver:
+                QCoreApplication.processEvents(
+                    QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
+                )
+        if self._worker is worker:
+            self._abandon(worker)
+        return self._ended.is_set()
+
+    def _abandon(self, worker: PoliteWorker) -> None:
+        """Hear no more of a worker, and let it end at its next progress."""
+        worker.yielded.disconnect(self._on_yielded)
+        worker.returned.disconnect(self._on_returned)
+        worker.finished.disconnect(self._on_finished)
+        GeneratorWorker.quit(worker)
+        self._worker, self._handlers = None, {}
+
+    def _call(self, which: str, value: object) -> None:
+        handler = self._handlers.get(which)
+        owner = getattr(handler, "__self__", None)
+        if handler is None or (isinstance(owner, QObject) and not isalive(owner)):
+            return
+        handler(value)
+
+    def _on_yielded(self, batch: list[Progress]) -> None:
+        for progress in batch[:-1]:
+            if progress.report is not None:
+                self._call("progress", progress)
+        self._call("progress", batch[-1])
+        self.progressed.emit(batch[-1])
+
+    def _on_returned(self, result: object) -> None:
+        if not isinstance(result, Failure):
+            self._call("result", result)
+            return
+        self._call("error", sentence_for(result.error, self.title))
+
+    def _on_warned(self, what: tuple[Any, ...]) -> None:
+        # Libraries warn programmers; the user gets sentences of ours.
+        logger.info("%s: %s", self.title, what[0])
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self._handlers = {}
+        self.finished.emit()
+
+
+def sentence_for(error: Exception, doing: str) -> str:
+    """One sentence for the user about an error; unexpected ones are logged in full.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    doing
+        What was being done, as in a job's title.
+    """
+    if isinstance(error, TopiaryError):
+        return str(error)
+    logger.error("%s failed", doing, exc_info=error)
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{doing} did not work: {first_line} (the log has the details)."
+
+
+def in_background(
+    work: Callable[[], Any],
+    *,
+    title: str,
+    on_result: Callable[[Any], object] | None = None,
+    on_error: Callable[[str], object] | None = None,
+) -> JobRunner:
+    """Do something short (read, save, look up) off the main thread, beside any job.
+
+    Parameters
+    ----------
+    work
+        Called in a worker thread; must not touch Qt or layers.
+    title
+        What is being done, for error sentences ("Reading the image").
+    on_result, on_error
+        Called in the main thread with the result, or with one sentence.
+
+    Returns
+    -------
+    JobRunner
+        The runner of this one piece of work; it keeps itself alive.
+    """
+
+    def job() -> Job[Any]:
+        yield Progress(0, 0, title)
+        return work()
+
+    runner = JobRunner()
+    runner.start(job, title=title, on_result=on_result, on_error=on_error)
+    return runner

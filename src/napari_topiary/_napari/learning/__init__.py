@@ -1,0 +1,1 @@
+"""Training as the Train and Prune pages run it."""

@@ -1,0 +1,117 @@
+"""How good a network is on what training held back: the same areas, the same figure.
+
+No Qt in here: it runs in worker threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import TrainConfig
+from napari_topiary.devices import autocast_dtype, pick_device
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
+from napari_topiary.prediction import reading_of, working_factor_for
+from napari_topiary.training import Quality
+from napari_topiary.training.judging import Judge
+from napari_topiary.training.material import Material, prepare
+from napari_topiary.types import Job, Progress, Stop
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network's quality, or why there is none.
+
+    Parameters
+    ----------
+    quality
+        At the network's own best threshold; None where nothing is held back.
+    held_out
+        What it was judged on, in words.
+    stopped
+        Whether judging was given up.
+    """
+
+    quality: Quality | None = None
+    held_out: str = ""
+    stopped: bool = False
+
+
+class HoldOut:
+    """The areas to judge on, brought to a network's working grid once.
+
+    Parameters
+    ----------
+    samples
+        Annotated images that training learns from; where no others are held back, the
+        same part of them is as in training.
+    validation
+        Annotated images that training does not see.
+    """
+
+    def __init__(self, samples: Sequence[Sample], validation: Sequence[Sample]) -> None:
+        self.samples, self.validation = tuple(samples), tuple(validation)
+        self._grids: dict[str, Material] = {}
+
+    def judge(
+        self, checkpoint: Checkpoint, network: Network | None = None
+    ) -> Job[Judged]:
+        """Judge a network.
+
+        Parameters
+        ----------
+        checkpoint
+            Task, normalisation and working pixel size.
+        network
+            What is judged; None builds the checkpoint's own.
+
+        Yields
+        ------
+        Progress
+            After every area; a `Stop` sent in gives up.
+        """
+        material = self._material(checkpoint)
+        if material is None or not material.held:
+            return Judged()
+        device = pick_device("auto")
+        judge = Judge(
+            material.held,
+            checkpoint.task,
+            reading_of(checkpoint).line_classes,
+            device,
+            autocast_dtype(device) is not None,
+        )
+        judging = judge.judge((network or checkpoint.build()).to(device))
+        total = len(material.held) + len(checkpoint.task.classes)
+        for done in count():
+            try:
+                next(judging)
+            except StopIteration as end:
+                known = end.value if end.value.known else None
+                return Judged(known, material.held_names)
+            message = yield Progress(
+                min(done, total), total, "Judging on the held-back areas"
+            )
+            if message is Stop:
+                break
+        judging.close()
+        return Judged(stopped=True)
+
+    def _material(self, checkpoint: Checkpoint) -> Material | None:
+        every = self.validation or self.samples
+        if not every:
+            return None
+        factor, _ = working_factor_for(checkpoint, every[0].scale)
+        key = repr((round(factor, 6), checkpoint.normalisation, checkpoint.task))
+        if key not in self._grids:
+            self._grids[key] = prepare(
+                self.validation[:1] or self.samples,
+                self.validation,
+                TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
+                task=checkpoint.task,
+                normalisation=checkpoint.normalisation,
+                factor=factor,
+            )
+        return self._grids[key]

@@ -1,0 +1,145 @@
+"""Jobs of the Prune page, composed of the verbs; no Qt in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from napari_topiary._napari.learning.hold_out import HoldOut
+from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.prune.view import PruningView
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.pruning import (
+    GradualPruning,
+    PlanStatistics,
+    PruningPlan,
+    make_plan,
+    recalibrate,
+)
+from napari_topiary.training import fit
+from napari_topiary.types import Job, Progress
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan, and all that the page needs to begin.
+
+    Parameters
+    ----------
+    plan
+        The order of removals.
+    view
+        Looks at its positions.
+    before
+        Statistics of the first position.
+    """
+
+    plan: PruningPlan
+    view: PruningView
+    before: PlanStatistics
+
+
+def planning(
+    checkpoint: Checkpoint, config: PruneConfig, lesson: Lesson, colours: dict[str, str]
+) -> Job[Ready]:
+    """Rank everything once.
+
+    Parameters
+    ----------
+    checkpoint
+        To be pruned.
+    config
+        Kind, criterion, scope.
+    lesson
+        Annotated images, for criteria that measure a loss.
+    colours
+        Class name -> `#rrggbb`.
+    """
+    yield Progress(0, 0, "Ranking what to remove")
+    plan = make_plan(checkpoint, config, samples=lesson.samples)
+    return Ready(plan, PruningView(plan, colours), plan.statistics(plan.start))
+
+
+def keeping(
+    plan: PruningPlan, share: float, name: str, hold_out: HoldOut
+) -> Job[Checkpoint]:
+    """Make the checkpoint of a position, judged at its own best threshold.
+
+    Parameters
+    ----------
+    plan, share
+        The position.
+    name
+        To be written into it.
+    hold_out
+        What to judge on.
+    """
+    yield Progress(0, 0, "Keeping the pruned network")
+    made = plan.checkpoint_at(share)
+    made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
+    judged = yield from hold_out.judge(made)
+    if judged.quality is not None:
+        quality = judged.quality
+        made = replace(
+            made,
+            thresholds=dict(quality.thresholds),
+            metrics={
+                "quality": quality.value,
+                "quality_name": quality.name,
+                "per_class": dict(quality.per_class),
+                "validation_loss": quality.loss,
+                "held_out": judged.held_out,
+            },
+        )
+    return made.replaced(provenance={**made.provenance, "name": name})
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to fine-tune.
+
+    Parameters
+    ----------
+    minutes
+        Time budget.
+    gradual
+        Remove little by little while training, instead of all at once before.
+    """
+
+    minutes: float
+    gradual: bool
+
+
+def fine_tuning(
+    plan: PruningPlan, share: float, tuning: Tuning, lesson: Lesson
+) -> Job[Checkpoint]:
+    """Train a pruned network on; ends exactly at the slider's position.
+
+    Parameters
+    ----------
+    plan, share
+        The position.
+    tuning
+        How long, and how.
+    lesson
+        What to learn from.
+    """
+    if not lesson.samples:
+        raise TopiaryError(
+            "Fine-tuning learns from annotated images, and this project has none: "
+            "annotate one, or keep the network as it is."
+        )
+    original = plan.checkpoint
+    shaper = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
+    seed = int(original.provenance.get("seed") or 0)
+    return (
+        yield from fit(
+            lesson.samples,
+            TrainConfig(minutes=tuning.minutes, seed=seed),
+            task=original.task,
+            start=original,
+            validation=lesson.validation,
+            shaper=shaper,
+        )
+    )

@@ -1,0 +1,279 @@
+"""Behind the slider: ranks once, looks at every position, finds out more at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_topiary._napari.canvas.layers import current_image_name, image_layer
+from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
+from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.jobs.latest import Latest
+from napari_topiary._napari.learning.hold_out import HoldOut
+from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.prune.jobs import Ready, planning
+from napari_topiary._napari.prune.resting import Findings, Position, PositionQuality
+from napari_topiary._napari.prune.view import Area, Look
+from napari_topiary._napari.state import unwrap
+from napari_topiary.pruning import PlanStatistics
+from napari_topiary.types import Progress
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.config import PruneConfig
+    from napari_topiary.session import Session
+
+REST_MS = 500
+"""The slider rests when it has not moved for this long."""
+CAMERA_MS = 150
+
+
+class LivePruning(QObject):
+    """Everything the slider sets off, none of it in the main thread.
+
+    Signals
+    -------
+    planned(Ready)
+        The order of removals is known; the slider can be moved.
+    looked(Look)
+        A position was tried on the visible area, and drawn there.
+    counted(PlanStatistics)
+        What the position means for the network.
+    found(object)
+        `PositionQuality`, `Speeds` or `VersionQuality`, found out at rest.
+    problem(str)
+        Something did not work.
+    """
+
+    planned = Signal(object)
+    looked = Signal(object)
+    counted = Signal(object)
+    found = Signal(object)
+    problem = Signal(str)
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, session: Session, runner: JobRunner
+    ) -> None:
+        super().__init__()
+        self.viewer, self.session, self.runner = unwrap(viewer), session, runner
+        self.ready: Ready | None = None
+        self.share = 0.0
+        self.tuned: Checkpoint | None = None
+        self.active, self.shown = False, True
+        self.drawn_on: str | None = None
+        self.findings = Findings(HoldOut((), ()))
+        self._planning, self._resting = Latest(), Latest()
+        self._looking = Latest(finish_current=True)
+        self._rest = self._timer(REST_MS, self._on_rest)
+        self._camera = self._timer(CAMERA_MS, self.look)
+
+    def _timer(self, interval: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval)
+        timer.timeout.connect(slot)
+        return timer
+
+    # -- what is looked at --------------------------------------------------------
+
+    def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
+        """Rank what there is to remove from a checkpoint.
+
+        Parameters
+        ----------
+        checkpoint
+            To be pruned.
+        config
+            Kind, criterion and scope.
+        """
+        self.close_plan()
+        lesson, colours = Lesson.of(self.session), dict(self.session.colours)
+        self._planning.ask(
+            lambda: planning(checkpoint, config, lesson, colours),
+            title="Ranking what to remove",
+            on_result=self._on_ready,
+            on_error=self.problem.emit,
+        )
+
+    def close_plan(self) -> None:
+        """Forget the plan; nothing is asked for until there is another one."""
+        self.ready, self.tuned = None, None
+        for lane in (self._planning, self._looking, self._resting):
+            lane.drop()
+        self._rest.stop()
+
+    def renew_hold_out(self) -> None:
+        """Judge on what is annotated now; what was found out before is void."""
+        lesson = Lesson.of(self.session)
+        self._resting.drop()
+        self.findings = Findings(HoldOut(lesson.samples, lesson.validation))
+        self._rest.start()
+
+    def move(self, share: float) -> None:
+        """The slider was moved.
+
+        Parameters
+        ----------
+        share
+            Of the weights to remove.
+        """
+        self.share, self.tuned = share, None
+        self.look()
+
+    def show_tuned(self, checkpoint: Checkpoint) -> None:
+        """Look at what fine-tuning made of the present position.
+
+        Parameters
+        ----------
+        checkpoint
+            Its result.
+        """
+        self.tuned = checkpoint
+        self.look()
+
+    def set_active(self, active: bool) -> None:
+        """Whether the page is in front; nothing is drawn while it is not.
+
+        Parameters
+        ----------
+        active
+            True looks again.
+        """
+        self.active = active
+        if active:
+            self.look()
+        else:
+            self._clear()
+
+    def set_shown(self, shown: bool) -> None:
+        """Whether to draw over the image.
+
+        Parameters
+        ----------
+        shown
+            False takes away what is drawn.
+        """
+        self.shown = shown
+        if shown:
+            self.look()
+        else:
+            self._clear()
+
+    def on_camera(self, _event: object = None) -> None:
+        """The visible area has changed: look again as soon as it holds still."""
+        if self.active and self.ready is not None:
+            self._camera.start()
+
+    def close_down(self) -> None:
+        """End everything; may be called when the window is gone."""
+        for lane in (self._planning, self._looking, self._resting):
+            lane.close()
+
+    # -- looking ------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Try the present position on the visible area."""
+        if self.ready is None:
+            return
+        self._resting.drop()
+        self._rest.start()
+        self._ask()
+
+    def _ask(self) -> None:
+        view, area, share, tuned = (
+            self.ready.view,
+            self._area(),
+            self.share,
+            self.tuned,
+        )
+        quality = self.findings.quality_at(Position(self.ready.plan, share))
+        limits = None if quality is None else quality.thresholds
+        self._looking.ask(
+            lambda: view.look(area, share, tuned=tuned, thresholds=limits),
+            title="Looking at the pruned network",
+            on_progress=self._on_look,
+            on_result=self._on_counted,
+            on_error=self.problem.emit,
+        )
+
+    def _area(self) -> Area | None:
+        name = current_image_name(self.viewer, self.session)
+        layer = None if name is None else image_layer(self.viewer, name)
+        if layer is None or not (self.shown and self.active):
+            return None
+        entry = self.session.images[name]
+        window = visible_window(layer, entry.image.shape[1:])
+        return Area(name, entry.image, window, entry.scale)
+
+    def _on_ready(self, ready: Ready) -> None:
+        self.ready = ready
+        self.planned.emit(ready)
+        self.look()
+
+    def _on_look(self, progress: Progress) -> None:
+        look = progress.report
+        if self.ready is None or not isinstance(look, Look):
+            return
+        if self._may_draw():
+            self._clear(but=look.area.name)
+            show_overlay(
+                self.viewer,
+                look.area.name,
+                look.overlay,
+                task=self.ready.plan.checkpoint.task,
+                colours=self.session.colours,
+            )
+            self.drawn_on = look.area.name
+        self.looked.emit(look)
+
+    def _on_counted(self, statistics: PlanStatistics | None) -> None:
+        if statistics is not None and self.ready is not None:
+            self.counted.emit(statistics)
+
+    def _may_draw(self) -> bool:
+        return self.active and self.shown
+
+    def _clear(self, *, but: str | None = None) -> None:
+        if self.drawn_on is not None and self.drawn_on != but:
+            clear_overlay(self.viewer, self.drawn_on)
+            self.drawn_on = None
+
+    # -- at rest ------------------------------------------------------------------
+
+    def _on_rest(self) -> None:
+        if self.ready is None or self.runner.running or not self.active:
+            return
+        if self._looking.busy:
+            self._rest.start()
+            return
+        position = Position(self.ready.plan, self.share, self.tuned)
+        findings, versions = self.findings, list(self.versions().values())
+        self._resting.ask(
+            lambda: findings.find_out(position, versions),
+            title="Judging the pruned network",
+            on_progress=self._on_finding,
+            on_result=lambda _none: None,
+            on_error=self.problem.emit,
+        )
+
+    def _on_finding(self, progress: Progress) -> None:
+        if progress.report is not None:
+            self.found.emit(progress.report)
+        if isinstance(progress.report, PositionQuality) and self.ready is not None:
+            self._ask()  # now with the position's own best thresholds
+
+    def versions(self) -> dict[str, Checkpoint]:
+        """Kept versions that can be compared with the one that is being pruned."""
+        if self.ready is None:
+            return {}
+        own = self.ready.plan.checkpoint
+        return {
+            name: each
+            for name, each in self.session.checkpoints.items()
+            if each.task.classes == own.task.classes
+            and each.in_channels == own.in_channels
+        }

@@ -1,0 +1,278 @@
+"""The Train page: a network learns from what is marked, and can be watched doing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QFileDialog
+
+from napari_topiary._napari.jobs.latest import Latest, at_end_of
+from napari_topiary._napari.learning import unfinished
+from napari_topiary._napari.learning.checkpoint_files import CheckpointFiles, named
+from napari_topiary._napari.learning.growing import STOP, STOPPING, Growing
+from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.train.form import TrainForm
+from napari_topiary._napari.train.result_card import ResultCard
+from napari_topiary._napari.widgets.offer import Offer
+from napari_topiary._napari.widgets.page import Page, button
+from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.training import fit
+from napari_topiary.types import Job, Progress
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.config import TrainConfig
+    from napari_topiary.session import Session
+
+TRAIN = "Train"
+_SETTLE_MS = 150
+
+
+class TrainPage(Page):
+    """Choose a network, train it, watch it learn, keep the best."""
+
+    title = "Train"
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        runner: JobRunner | None = None,
+    ) -> None:
+        super().__init__(viewer, session, runner)
+        chosen = preferences()
+        self.form = TrainForm(chosen)
+        self.train_button = button(
+            TRAIN, "Start learning from what is marked.", self.on_train, primary=True
+        )
+        self.preview_switch = QCheckBox("Show what it finds while it learns")
+        self.preview_switch.setChecked(chosen.preview)
+        self.preview_switch.setToolTip(
+            "Every two seconds the network is tried on the part of the image that you "
+            "see, and its answer is drawn over it."
+        )
+        self.plot = CurvePlot()
+        self.plot.setToolTip(
+            "Left: the loss, how wrong the network is where it learns; it should fall."
+            "\nRight: its quality on what is held back; the best one is kept."
+        )
+        self.card = ResultCard()
+        self.offer = Offer()
+        for widget in (
+            self.offer,
+            self.form,
+            self.train_button,
+            self.preview_switch,
+            self.plot,
+            self.card,
+        ):
+            self.body.addWidget(widget)
+        self.body.addStretch(1)
+        self.plot.hide()
+        self._checks = Latest()
+        self.files = CheckpointFiles(self.session, self.offer)
+        self.growing = Growing(self.viewer, self.session, self.runner, curves=self.plot)
+        self._settle = self._timer(_SETTLE_MS, self.refresh)
+        self._listen_to_all()
+        self.restyle()
+        self.refresh()
+
+    def _timer(self, interval: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval)
+        timer.timeout.connect(slot)
+        return timer
+
+    def _listen_to_all(self) -> None:
+        session = self.session
+        for signal in (
+            session.images_changed,
+            session.annotations_changed,
+            session.task_changed,
+            session.scale_changed,
+        ):
+            self.listen(signal, self._on_session)
+        self.listen(session.checkpoints_changed, self._on_checkpoints)
+        self.listen(self.viewer.events.theme, self.restyle)
+        self.form.changed.connect(self._on_form)
+        self.form.file_wanted.connect(self.choose_file)
+        self.preview_switch.toggled.connect(self.growing.set_preview)
+        self.growing.made.connect(self._on_made)
+        self.growing.said.connect(self.say)
+        self.growing.problem.connect(self.refuse)
+        self.growing.ended.connect(self._on_end)
+        self.files.opened.connect(self._on_opened)
+        self.files.recovered.connect(self._show_result)
+        self.files.problem.connect(self.refuse)
+        self.runner.started.connect(self._on_busy)
+        self.runner.finished.connect(self._on_idle)
+        at_end_of(self, self._checks.close, self.form.network.lane.close)
+        self._on_checkpoints()
+
+    # -- what is around -----------------------------------------------------------
+
+    def activated(self) -> None:
+        """Look again at what there is to learn from."""
+        self.refresh()
+        self.files.offer_unfinished()
+
+    def hideEvent(self, event: Any) -> None:
+        """Take what was drawn away when another page comes to the front."""
+        super().hideEvent(event)
+        if not event.spontaneous() and not self.training:
+            self.growing.preview.stop(clear=True)
+
+    def restyle(self, _event: object = None) -> None:
+        """Take over the colours of the theme."""
+        self.plot.restyle(plot_colours(self.viewer))
+
+    def refresh(self) -> None:
+        """Renew all that follows from the session."""
+        lesson = Lesson.of(self.session)
+        missing = lesson.first_step()
+        self.show_empty(missing)
+        self.form.set_lesson(lesson, measure=not self.runner.running)
+        self._refresh_button()
+        if missing:
+            self._checks.drop()
+            self.form.set_material_problem("")
+            return
+        self._checks.ask(
+            lambda: _checked(lesson),
+            title="Looking at what is marked",
+            on_result=self._on_checked,
+        )
+
+    def _on_session(self, *_: object) -> None:
+        self._settle.start()
+
+    def _on_checkpoints(self) -> None:
+        self.form.set_checkpoints(self.session.checkpoints)
+
+    def _on_form(self) -> None:
+        self.say("")
+        self.form.refresh(measure=not self.runner.running)
+        self._refresh_button()
+
+    def _on_checked(self, sentence: str) -> None:
+        self.form.set_material_problem(sentence)
+        self._refresh_button()
+
+    def _on_busy(self, *_: object) -> None:
+        self._refresh_button()
+
+    def _on_idle(self) -> None:
+        self._settle.start()
+
+    def _refresh_button(self) -> None:
+        if self.training:
+            return
+        blocked = (
+            self.runner.running
+            or self.form.problem
+            or self.empty_label.text()
+            or self.form.material_problem.text()
+        )
+        self.train_button.setEnabled(not blocked)
+
+    # -- training -----------------------------------------------------------------
+
+    @property
+    def training(self) -> bool:
+        """Whether this page's training runs."""
+        return self.growing.running
+
+    def on_train(self) -> None:
+        """Start, or stop and keep the best."""
+        if self.training:
+            self.train_button.setEnabled(False)
+            self.train_button.setText(STOPPING)
+            self.growing.stop()
+            return
+        lesson, config = Lesson.of(self.session), self.form.config()
+        name = self.form.start_name
+        start = None if name is None else self.session.checkpoints[name]
+        self._base_name = _base_name(self.session, config, name)
+        begun = self.growing.start(
+            lambda: _training(lesson, config, start),
+            title="Training",
+            preview=self.preview_switch.isChecked(),
+        )
+        if begun:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.say("")
+        self.form.setEnabled(False)
+        self.card.hide()
+        self.plot.show()
+        self.train_button.setText(STOP)
+        self.train_button.setToolTip("End the training; its best network is kept.")
+        self.train_button.setEnabled(True)
+
+    def _on_made(self, checkpoint: Checkpoint) -> None:
+        name = self.session.unique_checkpoint_name(self._base_name)
+        self.session.add_checkpoint(name, named(checkpoint, name))
+        self._show_result(name)
+
+    def _show_result(self, name: str) -> None:
+        self.card.show_result(name, self.session.checkpoints[name])
+
+    def _on_end(self) -> None:
+        self.form.setEnabled(True)
+        self.train_button.setText(TRAIN)
+        self.train_button.setToolTip("Start learning from what is marked.")
+        self._refresh_button()
+
+    # -- start from a file --------------------------------------------------------
+
+    def choose_file(self) -> None:
+        """Ask for a checkpoint file, and start from it."""
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Start from a checkpoint", "", "Checkpoint (*.safetensors)"
+        )
+        if path:
+            self.files.open(Path(path))
+
+    def _on_opened(self, name: str) -> None:
+        self.form.set_checkpoints(self.session.checkpoints, choose=name)
+
+
+def _checked(lesson: Lesson) -> Job[str]:
+    yield Progress(0, 0, "Looking at what is marked")
+    return lesson.problem()
+
+
+def _training(
+    lesson: Lesson, config: TrainConfig, start: Checkpoint | None
+) -> Job[Checkpoint]:
+    """Train, with the best so far on disk as long as it is not handed over."""
+    file = unfinished.new_file()
+    try:
+        return (
+            yield from fit(
+                lesson.samples,
+                config,
+                task=lesson.task,
+                start=start,
+                validation=lesson.validation,
+                checkpoint_path=file,
+            )
+        )
+    finally:
+        if file is not None:
+            unfinished.forget(file)
+
+
+def _base_name(session: Session, config: TrainConfig, start: str | None) -> str:
+    if start is not None:
+        return f"{start}, trained on"
+    size = config.preset if not config.sizes else config.network
+    return f"{session.name} {size}"

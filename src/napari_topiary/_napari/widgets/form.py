@@ -1,0 +1,259 @@
+"""A frozen dataclass as a form: one field, one row; refused values are a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+from magicgui.widgets import create_widget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.form_fields import (
+    decimals_of,
+    is_optional,
+    split_annotation,
+    step_for,
+    without_none,
+)
+
+AUTOMATIC = "automatic"
+"""What an optional number shows while it is None."""
+
+
+class Form(QWidget):
+    """A form for the fields of a configuration.
+
+    Parameters
+    ----------
+    config
+        An instance of a frozen dataclass from `config.py`; gives the first values, and
+        keeps those of fields that are not shown.
+    fields
+        Names of the fields to show, in this order; None shows all but dictionaries.
+    labels
+        Field -> what is written beside it; otherwise the name in plain words.
+    options
+        Field -> magicgui options that replace the annotation's, for instance
+        `{"preset": {"choices": ["tiny", "2m"]}}`.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        config: Any,
+        fields: Sequence[str] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._config = config
+        hints = get_type_hints(type(config), include_extras=True)
+        if fields is None:
+            fields = [
+                one.name
+                for one in dataclass_fields(config)
+                if not isinstance(getattr(config, one.name), dict)
+            ]
+        self.widgets: dict[str, Any] = {}
+        self._optional: dict[str, float] = {}
+        self._whole: set[str] = set()
+        self._problems: dict[str, QLabel] = {}
+        self._touched = next(iter(fields), "")
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setHorizontalSpacing(10)
+        layout.setVerticalSpacing(5)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._rows = layout
+        for name in fields:
+            self._add_row(
+                name,
+                hints[name],
+                (labels or {}).get(name, name.replace("_", " ").capitalize()),
+                dict((options or {}).get(name, {})),
+            )
+        self._show_problem()
+
+    def _add_row(
+        self, name: str, hint: Any, text: str, options: dict[str, Any]
+    ) -> None:
+        kind, options = split_annotation(hint, options)
+        value = getattr(self._config, name)
+        optional = is_optional(kind)
+        if optional:
+            kind = without_none(kind)
+        if kind is float:
+            options.setdefault("step", step_for(value, options))
+        if optional and kind in (int, float):
+            # One step below the lowest number stands for None.
+            nothing = options.get("min", 0) - options.setdefault("step", 1)
+            options["min"] = self._optional[name] = nothing
+            options.setdefault("max", 1e6)
+            value = nothing if value is None else value
+            if kind is int:
+                # The field for whole numbers cannot show a word in place of one.
+                kind = float
+                self._whole.add(name)
+        widget = create_widget(
+            value=value, annotation=kind, name=name, options=options or {}
+        )
+        if kind is float and hasattr(widget.native, "setDecimals"):
+            widget.native.setDecimals(decimals_of(value, *options.values()))
+            widget.value = value
+        if kind is bool:
+            widget.native.setText("")  # the label is beside it already
+        if name in self._optional:
+            widget.native.setSpecialValueText(AUTOMATIC)
+        self._fit(widget.native)
+        tip = options.get("tooltip", "")
+        cell = QWidget()
+        column = QVBoxLayout(cell)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(widget.native)
+        problem = look.paragraph("", role="problem")
+        problem.hide()
+        column.addWidget(problem)
+        label = QLabel(text)
+        label.setToolTip(tip)
+        label.setBuddy(widget.native)
+        widget.native.setToolTip(tip)
+        self._rows.addRow(label, cell)
+        self.widgets[name], self._problems[name] = widget, problem
+        widget.changed.connect(lambda _value, field=name: self._on_changed(field))
+
+    def _fit(self, native: QWidget) -> None:
+        """Let a field grow, and keep the wheel for scrolling until it is clicked."""
+        native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        for part in (native, *native.findChildren(QWidget)):
+            if isinstance(part, (QAbstractSpinBox, QComboBox)):
+                part.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Hold the wheel back from fields that do not have the focus."""
+        if (
+            event.type() == QEvent.Type.Wheel
+            and isinstance(watched, QWidget)
+            and not watched.hasFocus()
+        ):
+            event.ignore()
+            return True
+        return False
+
+    def value(self) -> Any:
+        """The configuration as it stands in the form."""
+        return replace(
+            self._config, **{name: self._read(name) for name in self.widgets}
+        )
+
+    def set_value(self, config: Any) -> None:
+        """Show another configuration of the same class; `changed` comes once.
+
+        Parameters
+        ----------
+        config
+            What to show.
+        """
+        self._config = config
+        for name, widget in self.widgets.items():
+            value = getattr(config, name)
+            with widget.changed.blocked():
+                widget.value = self._optional[name] if value is None else value
+        self._show_problem()
+        self.changed.emit()
+
+    def set_field(self, name: str, value: Any) -> None:
+        """Change one shown field, as if the user had.
+
+        Parameters
+        ----------
+        name
+            A field of this form.
+        value
+            Its new value; None for automatic.
+        """
+        self.widgets[name].value = self._optional[name] if value is None else value
+
+    def set_choices(self, name: str, choices: Sequence[Any]) -> None:
+        """Offer other choices in a field that has choices.
+
+        Parameters
+        ----------
+        name
+            A field of this form.
+        choices
+            Values, or `(text, value)` pairs.
+        """
+        self.widgets[name].choices = choices
+
+    def show_field(self, name: str, visible: bool) -> None:
+        """Show or hide the row of one field.
+
+        Parameters
+        ----------
+        name
+            A field of this form.
+        visible
+            Whether it is shown.
+        """
+        cell = self._problems[name].parentWidget()
+        self._rows.setRowVisible(cell, visible)
+
+    @property
+    def problem(self) -> str | None:
+        """What stops this form from running, as a sentence; None when nothing does."""
+        return self.value().problem()
+
+    def refuse(self, sentence: str, name: str = "") -> None:
+        """Show a sentence under a field until the form changes again.
+
+        Parameters
+        ----------
+        sentence
+            Why what was given is not possible.
+        name
+            The field it is about; the last one changed when left out.
+        """
+        self._clear_problems()
+        shown = self._problems[name or self._touched]
+        shown.setText(sentence)
+        shown.show()
+
+    def _read(self, name: str) -> Any:
+        value = self.widgets[name].value
+        if value == self._optional.get(name, _NOTHING):
+            return None
+        return int(value) if name in self._whole else value
+
+    def _on_changed(self, name: str) -> None:
+        self._touched = name
+        self._show_problem()
+        self.changed.emit()
+
+    def _show_problem(self) -> None:
+        self._clear_problems()
+        sentence = self.problem
+        if sentence:
+            self.refuse(sentence)
+
+    def _clear_problems(self) -> None:
+        for problem in self._problems.values():
+            problem.hide()
+
+
+_NOTHING = object()

@@ -1,0 +1,69 @@
+"""A sentence with a choice, shown in the page instead of a dialog that blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+
+from napari_topiary._napari.widgets import look
+
+
+class Offer(QFrame):
+    """What was refused or needs a decision, and what can be done about it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        self.text = look.paragraph("", role="problem")
+        self.buttons: dict[str, QPushButton] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.addWidget(self.text)
+        self._row = QHBoxLayout()
+        self._row.addStretch(1)
+        layout.addLayout(self._row)
+        self.hide()
+
+    def show_choice(
+        self,
+        sentence: str,
+        actions: Mapping[str, Callable[[], object]],
+        *,
+        problem: bool = True,
+    ) -> None:
+        """Ask; the first action is the proposed one. Any answer closes the offer.
+
+        Parameters
+        ----------
+        sentence
+            What it is about.
+        actions
+            Text of a button -> what it does.
+        problem
+            Whether something is in the way; False for a friendly proposal.
+        """
+        self.close_offer()
+        look.set_role(self.text, "problem" if problem else "info")
+        self.text.setText(sentence)
+        for number, (text, action) in enumerate(actions.items()):
+            button = QPushButton(text)
+            button.setToolTip(sentence)
+            look.emphasize(button, number == 0)
+            button.clicked.connect(lambda _=False, do=action: self._answer(do))
+            self._row.addWidget(button)
+            self.buttons[text] = button
+        self.show()
+
+    def close_offer(self) -> None:
+        """Take the question away."""
+        self.hide()
+        for button in self.buttons.values():
+            self._row.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self.buttons = {}
+
+    def _answer(self, action: Callable[[], object]) -> None:
+        self.close_offer()
+        action()

@@ -1,0 +1,195 @@
+"""What every page of the workbench has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari.closing import watch_window
+from napari_topiary._napari.saving import saver_of
+from napari_topiary._napari.state import state_of
+from napari_topiary._napari.status import StatusLine
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.listening import Listening
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.session import Session
+
+
+class Page(QWidget):
+    """One page of the workbench; also a dock widget of its own.
+
+    A page builds its widgets in `__init__` into `self.body`, listens to the session
+    with `self.listen`, and refreshes itself in `activated`, which is called each time
+    the page comes to the front.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    session
+        The project; None takes the viewer's own.
+    runner
+        Runs the jobs; None (the page stands alone) takes the viewer's own and shows a
+        status line under the page.
+    """
+
+    title: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        runner: JobRunner | None = None,
+    ) -> None:
+        super().__init__()
+        state = state_of(viewer, session)
+        saver_of(viewer)  # saves what is drawn from now on
+        self.viewer = viewer
+        self.session = state.session
+        self.runner = runner if runner is not None else state.runner
+        self.setMinimumWidth(340)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(8, 6, 8, 6)
+        outer.setSpacing(6)
+        self.empty_label = look.paragraph("", role="empty")
+        self.empty_label.hide()
+        self.message = look.paragraph("", role="info")
+        self.message.hide()
+        self.body = QVBoxLayout()
+        self.body.setSpacing(8)
+        outer.addWidget(self.empty_label)
+        outer.addLayout(self.body, 1)
+        outer.addWidget(self.message)
+        self._listening = Listening(self)
+        if runner is None:
+            outer.addWidget(StatusLine(self.runner))
+            look.dress(self, viewer)
+
+    def activated(self) -> None:
+        """Called each time the page comes to the front; refresh here."""
+
+    def showEvent(self, event: Any) -> None:
+        """A page that stands alone becomes active when it is shown."""
+        super().showEvent(event)
+        if not event.spontaneous():
+            watch_window(self.viewer, self)
+            self.activated()
+
+    def listen(self, signal: Any, callback: Callable[..., Any]) -> None:
+        """Connect a psygnal or napari signal for as long as this page lives.
+
+        Parameters
+        ----------
+        signal
+            `session.images_changed`, `viewer.layers.events.inserted`, ...
+        callback
+            A method of this page.
+        """
+        self._listening.to(signal, callback)
+
+    def say(self, sentence: str, *, problem: bool = False) -> None:
+        """Show one sentence at the foot of the page; empty hides it.
+
+        Parameters
+        ----------
+        sentence
+            What to say.
+        problem
+            Whether something was refused or went wrong (shown in the warning colour).
+        """
+        look.set_role(self.message, "problem" if problem else "info")
+        self.message.setText(sentence)
+        self.message.setVisible(bool(sentence))
+
+    def refuse(self, sentence: str) -> None:
+        """Show why something did not work."""
+        self.say(sentence, problem=True)
+
+    def show_empty(self, sentence: str) -> None:
+        """Say what to do first, at the top of the page; empty hides it."""
+        self.empty_label.setText(sentence)
+        self.empty_label.setVisible(bool(sentence))
+
+    def section(self, title: str, *, hint: str = "") -> QVBoxLayout:
+        """Add a titled group to the page and return the layout to fill.
+
+        Parameters
+        ----------
+        title
+            Its heading.
+        hint
+            Tooltip of the heading.
+        """
+        layout, frame = look.section(title, hint=hint)
+        self.body.addWidget(frame)
+        return layout
+
+
+def button(
+    text: str, tip: str, clicked: Callable[[], object], *, primary: bool = False
+) -> QPushButton:
+    """Make a push button that says what it does.
+
+    Parameters
+    ----------
+    text
+        What is written on it.
+    tip
+        Tooltip: what happens, in plain words.
+    clicked
+        Called without arguments.
+    primary
+        Whether it is the next useful thing to press on its page.
+    """
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.setAutoDefault(False)
+    # A click leaves the keyboard to the canvas; Tab still reaches the button.
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    made.clicked.connect(lambda _checked=False: clicked())
+    look.emphasize(made, primary)
+    return made
+
+
+def row(*widgets: QWidget | int) -> QHBoxLayout:
+    """Put widgets side by side; a number is a stretch of that factor."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    for widget in widgets:
+        if isinstance(widget, int):
+            layout.addStretch(widget)
+        else:
+            layout.addWidget(widget)
+    return layout
+
+
+def line() -> QFrame:
+    """Draw a thin horizontal line."""
+    frame = QFrame()
+    frame.setFrameShape(QFrame.Shape.HLine)
+    frame.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return frame
+
+
+def label(text: str, tip: str = "") -> QLabel:
+    """Make a plain label on one line, with a tooltip."""
+    made = QLabel(text)
+    made.setToolTip(tip)
+    made.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    return made

@@ -1,0 +1,238 @@
+"""Live curves of a training: the loss falls, the quality on the hold-out rises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_topiary._napari.widgets import look
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_topiary.training import TrainReport
+
+MOST_POINTS = 1500
+"""A curve with more points is thinned out: drawing it must stay instant."""
+REDRAW_MS = 200
+HEADROOM = 1.05
+
+
+@dataclass(frozen=True)
+class PlotColours:
+    """Colours of a plot, as `#rrggbb`.
+
+    Parameters
+    ----------
+    text, grid
+        Axes and their labels; what is less important.
+    first, second, good
+        The two curves or kinds of point, and what is recommended.
+    """
+
+    text: str = "#909090"
+    grid: str = "#808080"
+    first: str = "#5ac8fa"
+    second: str = "#ffa94d"
+    good: str = "#6fcf97"
+
+
+def plot_colours(viewer: napari.viewer.Viewer) -> PlotColours:
+    """Colours that read well on the viewer's theme.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, for its theme.
+    """
+    theme = get_theme(viewer.theme)
+    return PlotColours(
+        text=theme.text.as_hex(format="long"),
+        grid=theme.highlight.as_hex(format="long"),
+        first=look.colour(viewer, "a"),
+        second=look.colour(viewer, "b"),
+        good=look.colour(viewer, "good"),
+    )
+
+
+class SmallPlot(pg.PlotWidget):
+    """A plot for a narrow dock: transparent, no menus, nothing to drag by accident.
+
+    Parameters
+    ----------
+    height
+        Of the widget in pixels.
+    """
+
+    def __init__(self, height: int) -> None:
+        super().__init__(background=None)
+        self.colours = PlotColours()
+        self.setFixedHeight(height)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setMenuEnabled(False)
+        self.setMouseEnabled(x=False, y=False)
+        self.hideButtons()
+        self.setFrameShape(self.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        item = self.getPlotItem()
+        item.layout.setContentsMargins(0, 2, 4, 0)
+        for side in ("left", "bottom", "right"):
+            axis = item.getAxis(side)
+            axis.enableAutoSIPrefix(False)
+            axis.setStyle(tickLength=-4, autoExpandTextSpace=True)
+
+    def wheelEvent(self, event: Any) -> None:
+        """Leave the wheel to the scroll area around."""
+        event.ignore()
+
+    def restyle(self, colours: PlotColours) -> None:
+        """Take over the colours of a theme.
+
+        Parameters
+        ----------
+        colours
+            From `plot_colours`.
+        """
+        self.colours = colours
+        for side in ("left", "bottom", "right"):
+            axis = self.getPlotItem().getAxis(side)
+            axis.setPen(pg.mkPen(colours.grid))
+            axis.setTextPen(pg.mkPen(colours.text))
+
+
+class CurvePlot(SmallPlot):
+    """Loss on the left axis, quality on the hold-out on the right one, over seconds.
+
+    Parameters
+    ----------
+    height
+        Of the widget in pixels.
+    """
+
+    def __init__(self, height: int = 140) -> None:
+        super().__init__(height)
+        item = self.getPlotItem()
+        item.setLabel("bottom", "seconds")
+        item.showAxis("right")
+        self._right = pg.ViewBox(enableMenu=False)
+        self._right.setMouseEnabled(x=False, y=False)
+        item.scene().addItem(self._right)
+        item.getAxis("right").linkToView(self._right)
+        self._right.setXLink(item)
+        self._right.setYRange(0, 1, padding=0.03)
+        item.vb.sigResized.connect(self._follow_size)
+        item.vb.setLimits(yMin=0)
+        self._loss = pg.PlotCurveItem(antialias=True)
+        item.addItem(self._loss)
+        self._quality = pg.PlotDataItem(symbol="o", symbolSize=6, antialias=True)
+        self._right.addItem(self._quality)
+        self._best = pg.InfiniteLine(angle=0)
+        self._best.hide()
+        self._right.addItem(self._best)
+        self.quality_name = "quality"
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(REDRAW_MS)
+        self._soon.timeout.connect(self.redraw)
+        self.reset()
+        self.restyle(self.colours)
+
+    def reset(self) -> None:
+        """Forget both curves."""
+        self.losses: list[tuple[float, float]] = []
+        self.qualities: list[tuple[float, float]] = []
+        self._loss.setData([], [])
+        self._quality.setData([], [])
+        self._best.hide()
+        self.getPlotItem().setXRange(0, 1, padding=0.02)
+
+    def set_quality_name(self, name: str) -> None:
+        """Say what the right axis shows.
+
+        Parameters
+        ----------
+        name
+            "F1", "Dice".
+        """
+        self.quality_name = name
+        self.getPlotItem().setLabel("right", name, color=self.colours.second)
+
+    def follow(self, report: TrainReport) -> None:
+        """Take in the state of a running training; drawn a little later.
+
+        Parameters
+        ----------
+        report
+            Its latest.
+        """
+        self.add_loss(report.seconds, report.loss)
+        if report.quality is not None and report.quality.known:
+            self.set_quality_name(report.quality.name)
+            self.add_quality(report.seconds, report.quality.value)
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def add_loss(self, seconds: float, loss: float) -> None:
+        """Append to the loss; call `redraw` afterwards.
+
+        Parameters
+        ----------
+        seconds
+            Since the start.
+        loss
+            Running mean.
+        """
+        if len(self.losses) >= MOST_POINTS:
+            self.losses = self.losses[::2]
+        self.losses.append((seconds, loss))
+
+    def add_quality(self, seconds: float, quality: float) -> None:
+        """Append to the quality; call `redraw` afterwards.
+
+        Parameters
+        ----------
+        seconds
+            Since the start.
+        quality
+            0..1.
+        """
+        self.qualities.append((seconds, quality))
+
+    def redraw(self) -> None:
+        """Show what was added."""
+        if self.losses:
+            seconds, values = np.array(self.losses).T
+            self._loss.setData(seconds, values)
+            # A high first loss must not flatten all that follows.
+            settled = values[len(values) // 20 :]
+            top = max(float(settled.max()) * HEADROOM, 1e-3)
+            self.getPlotItem().setYRange(0, top, padding=0)
+            self.getPlotItem().setXRange(0, max(1.0, seconds[-1]), padding=0.02)
+        if self.qualities:
+            seconds, values = np.array(self.qualities).T
+            self._quality.setData(seconds, values)
+            self._best.setValue(values.max())
+            self._best.show()
+
+    def restyle(self, colours: PlotColours) -> None:
+        """Take over the colours of a theme."""
+        super().restyle(colours)
+        if not hasattr(self, "_loss"):
+            return
+        item = self.getPlotItem()
+        item.setLabel("left", "loss", color=colours.first)
+        item.setLabel("right", self.quality_name, color=colours.second)
+        self._loss.setPen(pg.mkPen(colours.first, width=2))
+        self._quality.setPen(pg.mkPen(colours.second, width=2))
+        self._quality.setSymbolBrush(colours.second)
+        self._quality.setSymbolPen(None)
+        self._best.setPen(pg.mkPen(colours.second, width=1, style=Qt.PenStyle.DotLine))
+
+    def _follow_size(self) -> None:
+        self._right.setGeometry(self.getPlotItem().vb.sceneBoundingRect())

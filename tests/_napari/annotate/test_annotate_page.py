@@ -1,0 +1,692 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qtpy")
+
+from napari_topiary import Labels, Points, Regions, Task
+from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
+from napari_topiary._napari.annotate.hand import tool_in_hand
+from napari_topiary._napari.annotate.page import AnnotatePage
+from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
+from napari_topiary._napari.annotate.tools import TOOLS
+from napari_topiary._napari.state import unwrap
+from napari_topiary.session import Session
+from napari_topiary.types import BACKGROUND, Detections, Prediction
+
+
+@pytest.fixture
+def open_page(make_napari_viewer_proxy, qtbot):
+    """An Annotate page on its own; the first image of the project is shown."""
+
+    def make(session=None, *, show=False):
+        viewer = make_napari_viewer_proxy(show=show)
+        page = AnnotatePage(viewer, session)
+        viewer.window.add_dock_widget(page, name="Annotate")
+        if page.session.images:
+            page.drawing.show(next(iter(page.session.images)))
+        if show:
+            qtbot.waitUntil(page.isVisible, timeout=5000)
+        return viewer, page
+
+    return make
+
+
+def drawn(page, kind, image="grid 0"):
+    """What the session has of a kind on an image."""
+    found = [a for a in page.session.annotations.get(image, ()) if a.kind == kind]
+    return found[0] if found else None
+
+
+def layer(page, kind):
+    return page.drawing.layer(kind)
+
+
+def settle(page):
+    """What a drag or a stroke leaves behind is read after a moment."""
+    page.drawing.gather()
+
+
+# -- classes -------------------------------------------------------------------------
+
+
+def test_an_empty_page_says_what_to_do_first(open_page):
+    _, page = open_page()
+    assert "Data" in page.empty_label.text() and not page.empty_label.isHidden()
+    assert not any(b.isEnabled() for b in page.tools.buttons.values())
+
+
+def test_without_a_class_the_page_asks_for_one(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("detect", (BACKGROUND,)))
+    _, page = open_page(session)
+    assert "looking for" in page.empty_label.text()
+    assert page.classes.add_button.property("emphasized")
+    page.classes.add_button.click()
+    assert page.message.text().startswith("Type what you are looking for")
+    page.classes.new_name.setText("  adeno  virus ")
+    page.classes.add_button.click()
+    assert session.task.classes == (BACKGROUND, "adeno virus")
+    assert session.task.radius_nm["adeno virus"] == pytest.approx(4.8)  # 2.4 px
+    assert page.message.isHidden() and page.empty_label.isHidden()
+    assert tool_in_hand(page.drawing) == "point"
+
+
+def test_a_second_class_of_the_same_name_is_refused(open_page, session):
+    _, page = open_page(session)
+    page.classes.new_name.setText("virion")
+    page.classes.add_button.click()
+    assert "already" in page.message.text()
+    assert page.message.property("role") == "problem"
+
+
+def test_classes_are_shown_with_radius_count_and_key(open_page, session):
+    _, page = open_page(session)
+    row = page.classes.rows["virion"]
+    assert row.radius.value() == 12 and row.count.text() == "8"
+    assert row.radio.text() == KEYS[0] and row.radio.isChecked()
+
+
+def test_the_radius_is_the_size_of_the_circles(open_page, session):
+    _, page = open_page(session)
+    assert np.allclose(layer(page, "points").size, 12)  # 2 x 12 nm at 2 nm per pixel
+    page.classes.rows["virion"].radius.setValue(20)
+    assert np.allclose(layer(page, "points").size, 20)
+    page.pick_tool("point")
+    layer(page, "points").add([5, 5])
+    assert layer(page, "points").size[-1] == 20
+    assert session.task.radius_nm["virion"] == 20
+
+
+def test_a_class_is_renamed_everywhere(open_page, session):
+    _, page = open_page(session)
+    row = page.classes.rows["virion"]
+    row.title.setText("phage")
+    row.title.editingFinished.emit()
+    assert session.task.classes == (BACKGROUND, "phage")
+    assert set(drawn(page, "points").classes) == {"phage"}
+    assert set(layer(page, "points").features["class"]) == {"phage"}
+    page.pick_tool("point")
+    layer(page, "points").add([5, 5])
+    assert drawn(page, "points").classes[-1] == "phage"
+
+
+def test_an_impossible_name_is_refused_and_the_old_one_stays(open_page, session):
+    session.set_task(Task("detect", (BACKGROUND, "virion", "phage")))
+    _, page = open_page(session)
+    row = page.classes.rows["virion"]
+    row.title.setText("phage")
+    row.title.editingFinished.emit()
+    assert page.message.property("role") == "problem"
+    assert row.title.text() == "virion"
+
+
+def test_a_colour_is_the_colour_of_the_circles(open_page, session):
+    _, page = open_page(session)
+    session.set_colour("virion", "#00ff00")
+    assert np.allclose(layer(page, "points").border_color, (0, 1, 0, 1))
+
+
+def test_a_class_with_marks_is_removed_only_after_asking(open_page, session):
+    _, page = open_page(session)
+    page.classes.new_name.setText("phage")
+    page.classes.add_button.click()
+    page.classes.rows["virion"].remove.click()
+    assert "8 times" in page.offer.text.text()
+    page.offer.buttons["Remove virion"].click()
+    assert session.task.classes == (BACKGROUND, "phage")
+    assert drawn(page, "points") is None
+    page.classes.rows["phage"].remove.click()  # it has no marks
+    assert session.task.classes == (BACKGROUND,)
+
+
+def test_removing_a_class_moves_painted_numbers_up(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "a", "b")))
+    painted = np.zeros((96, 96), np.uint8)
+    painted[:10], painted[10:20] = 1, 2
+    session.set_annotations("grid 0", (Labels(painted),))
+    _, page = open_page(session)
+    page.classes.rows["a"].remove.click()
+    page.offer.buttons["Remove a"].click()
+    assert session.task.classes == (BACKGROUND, "b")
+    labels = drawn(page, "labels").labels
+    assert labels[15, 0] == 1 and labels[5, 0] == 0
+    assert layer(page, "labels").data[15, 0] == 1
+
+
+# -- tools ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "mode"),
+    [
+        ("point", "points", "add"),
+        ("centerline", "centerlines", "add_polyline"),
+        ("region", "regions", "add_rectangle"),
+        ("negative", "points", "add"),
+    ],
+)
+def test_a_tool_activates_the_right_layer(open_page, session, tool, kind, mode):
+    viewer, page = open_page(session)
+    page.tools.buttons[tool].click()
+    active = unwrap(viewer.layers.selection.active)
+    assert active is layer(page, kind) and active.mode == mode
+    image = unwrap(viewer.layers[0])
+    assert np.allclose(active.scale, image.scale) and active.units == image.units
+    assert active.axis_labels == image.axis_labels
+    assert viewer.layers.extent.units is not None
+    assert page.tools.buttons[tool].isChecked()
+    assert page.hint.text() == TOOLS[tool].hint
+
+
+def test_tools_fit_what_is_to_be_found(open_page, session):
+    _, page = open_page(session, show=True)
+
+    def offered():
+        return {name for name, one in page.tools.buttons.items() if one.isVisible()}
+
+    assert offered() == {"point", "centerline", "region", "negative", "select"}
+    page.classes.kind.setCurrentIndex(page.classes.kind.findData("segment"))
+    page.classes.kind.activated.emit(page.classes.kind.currentIndex())
+    assert session.task.kind == "segment"
+    assert offered() == {"paint", "region", "select"}
+
+
+def test_a_click_on_the_canvas_is_a_mark(open_page, session, canvas_of, qtbot):
+    viewer, page = open_page(session, show=True)
+    page.tools.buttons["point"].click()
+    qtbot.wait(200)
+    canvas_of(viewer).click((100.0, 60.0))  # nm
+    points = drawn(page, "points")
+    assert len(points) == 9 and points.classes[-1] == "virion"
+    assert np.allclose(points.coordinates[-1], (50, 30), atol=1.0)
+    assert page.classes.rows["virion"].count.text() == "9"
+    page.tools.buttons["negative"].click()
+    canvas_of(viewer).click((20.0, 20.0))
+    assert drawn(page, "points").classes[-1] == BACKGROUND
+    assert page.classes.rows["virion"].count.text() == "9"
+
+
+def test_a_box_dragged_on_the_canvas_is_a_finished_area(
+    open_page, session, canvas_of, qtbot
+):
+    viewer, page = open_page(session, show=True)
+    page.tools.buttons["region"].click()
+    qtbot.wait(200)
+    canvas_of(viewer).drag((40, 40), (120, 140))
+    qtbot.waitUntil(lambda: drawn(page, "regions") is not None, timeout=3000)
+    settle(page)
+    box = drawn(page, "regions").polygons[0]
+    assert np.allclose(box.min(0), (20, 20), atol=1.5)
+    assert np.allclose(box.max(0), (60, 70), atol=1.5)
+    assert "only inside the finished areas" in page.summary.text()
+
+
+def test_paths_become_centerlines_as_wide_as_the_class(open_page, session):
+    _, page = open_page(session)
+    page.tools.buttons["centerline"].click()
+    shapes = layer(page, "centerlines")
+    shapes.add_paths(np.array([[10, 10], [30, 40], [60, 50.0]]))
+    lines = drawn(page, "centerlines")
+    assert lines.classes == ("virion",) and len(lines.paths[0]) == 3
+    assert shapes.current_edge_width == 12
+    assert shapes.mode == "add_polyline"
+
+
+def test_a_shape_that_is_no_path_is_refused_with_a_sentence(open_page, session, until):
+    _, page = open_page(session)
+    page.tools.buttons["centerline"].click()
+    shapes = layer(page, "centerlines")
+    shapes.add_ellipses(np.array([[10, 10], [30, 40.0]]))
+    until(lambda: page.message.property("role") == "problem")
+    assert drawn(page, "centerlines") is None
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    until(lambda: page.message.isHidden())
+
+
+def test_painting_is_read_and_has_napari_s_undo(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "membrane", "lumen")))
+    _, page = open_page(session)
+    page.classes.pick("lumen")
+    labels = layer(page, "labels")
+    assert labels.mode == "paint" and labels.selected_label == 2
+    labels.paint((40, 40), 2)
+    settle(page)
+    assert set(np.unique(drawn(page, "labels").labels)) == {0, 2}
+    assert not page.classes.kind.isEnabled()
+    page.undo_button.click()
+    settle(page)
+    assert drawn(page, "labels") is None
+    page.redo_button.click()
+    settle(page)
+    assert (drawn(page, "labels").labels == 2).any()
+
+
+def test_strokes_of_one_image_are_not_undone_in_another(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "membrane")))
+    _, page = open_page(session)
+    page.tools.buttons["paint"].click()
+    layer(page, "labels").paint((40, 40), 1)
+    session.set_colour("membrane", "#123456")
+    assert page.undo_button.isEnabled()
+    page.drawing.show("grid 1")
+    assert layer(page, "labels").data.max() == 0
+    assert not page.undo_button.isEnabled()
+    page.drawing.show("grid 0")
+    assert layer(page, "labels").data.max() == 1
+    assert (drawn(page, "labels").labels == 1).any()
+
+
+def test_each_painted_object_gets_a_number_of_its_own(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
+    _, page = open_page(session)
+    page.tools.buttons["paint"].click()
+    labels = layer(page, "labels")
+    labels.paint((20, 20), 1)
+    page.tools.buttons["paint"].click()
+    assert labels.selected_label == 2
+    labels.paint((60, 60), labels.selected_label)
+    settle(page)
+    assert drawn(page, "labels").instances
+    assert set(np.unique(drawn(page, "labels").labels)) == {0, 1, 2}
+
+
+def test_a_tool_stays_in_the_hand_on_the_next_image(open_page, session):
+    viewer, page = open_page(session)
+    page.tools.buttons["point"].click()
+    page.drawing.show("grid 1")
+    active = unwrap(viewer.layers.selection.active)
+    assert active is layer(page, "points") and active.mode == "add"
+    active.add([7, 8])
+    assert np.allclose(drawn(page, "points", "grid 1").coordinates, [[7, 8]])
+    assert len(drawn(page, "points", "grid 0")) == 8
+
+
+def test_selected_marks_can_be_given_another_class(open_page, session):
+    _, page = open_page(session)
+    page.classes.new_name.setText("phage")
+    page.classes.add_button.click()
+    page.tools.buttons["select"].click()
+    points = layer(page, "points")
+    assert points.mode == "select"
+    points.selected_data = {1, 2}
+    page.classes.pick("phage")
+    classes = drawn(page, "points").classes
+    assert classes[1] == classes[2] == "phage" and classes.count("virion") == 6
+    assert list(points.features["class"]) == list(classes)
+    page.undo_button.click()
+    assert set(drawn(page, "points").classes) == {"virion"}
+
+
+def test_selecting_a_mark_does_not_change_what_is_drawn_next(open_page, session):
+    _, page = open_page(session)
+    page.classes.new_name.setText("phage")
+    page.classes.add_button.click()
+    points = layer(page, "points")
+    page.tools.buttons["select"].click()
+    points.selected_data = {0}  # a virion
+    page.tools.buttons["point"].click()
+    points.add([3, 3])
+    assert drawn(page, "points").classes[-1] == "phage"
+    assert drawn(page, "points").classes[0] == "virion"
+
+
+def test_keys_pick_classes_and_the_negative_tool(open_page, session):
+    viewer, page = open_page(session, show=True)
+    page.classes.new_name.setText("phage")
+    page.classes.add_button.click()
+    keymap = {str(key): action for key, action in unwrap(viewer).keymap.items()}
+    keymap[KEYS[0]](viewer)
+    assert page.classes.current == "virion"
+    keymap[KEYS[1]](viewer)
+    assert page.classes.current == "phage"
+    keymap[NEGATIVE_KEY](viewer)
+    assert tool_in_hand(page.drawing) == "negative"
+    page.hide()
+    assert not {*KEYS} & {str(key) for key in unwrap(viewer).keymap}
+
+
+def test_our_keys_delete_and_erase_nothing():
+    from napari.utils.shortcuts import default_shortcuts
+
+    taken = {
+        str(key)
+        for name, keys in default_shortcuts.items()
+        for key in keys
+        if "image" not in name and "orient" not in name and "contrast" not in name
+    }
+    ours = {*KEYS, NEGATIVE_KEY, "G", ACCEPT_KEY, REJECT_KEY}
+    assert not ours & taken
+
+
+# -- undo ----------------------------------------------------------------------------
+
+
+def test_every_mark_is_a_step_of_undo(open_page, session):
+    _, page = open_page(session)
+    before = drawn(page, "points")
+    page.tools.buttons["point"].click()
+    points = layer(page, "points")
+    assert not page.undo_button.isEnabled()
+    points.add([5, 5])
+    points.add([9, 9])
+    page.undo_button.click()
+    assert np.allclose(points.data[-1], (5, 5)) and len(points.data) == 9
+    page.undo_button.click()
+    assert drawn(page, "points") == before and len(points.data) == 8
+    assert not page.undo_button.isEnabled()
+    page.redo_button.click()
+    page.redo_button.click()
+    assert len(points.data) == 10 and len(drawn(page, "points")) == 10
+    assert not page.redo_button.isEnabled()
+
+
+def test_the_key_that_deletes_points_is_undone(open_page, session):
+    _, page = open_page(session)
+    before = drawn(page, "points")
+    page.tools.buttons["select"].click()
+    points = layer(page, "points")
+    points.selected_data = {0, 3, 5}
+    points.remove_selected()
+    assert len(drawn(page, "points")) == 5
+    undo = {str(key): action for key, action in points.keymap.items()}["Ctrl+Z"]
+    undo(points)
+    assert drawn(page, "points") == before
+    assert np.allclose(points.data, before.coordinates)
+    assert np.allclose(points.size, 12)
+
+
+def test_a_drag_is_one_step(open_page, session):
+    _, page = open_page(session)
+    before = drawn(page, "points")
+    points = layer(page, "points")
+    for step in range(5):
+        moved = points.data.copy()
+        moved[0] = (10 + step, 10)
+        points.data = moved
+    settle(page)
+    assert np.allclose(drawn(page, "points").coordinates[0], (14, 10))
+    page.undo_button.click()
+    assert drawn(page, "points") == before
+
+
+def test_images_have_undo_of_their_own(open_page, session):
+    _, page = open_page(session)
+    page.tools.buttons["point"].click()
+    layer(page, "points").add([5, 5])
+    page.drawing.show("grid 1")
+    assert not page.undo_button.isEnabled()
+    page.drawing.show("grid 0")
+    page.undo_button.click()
+    assert len(drawn(page, "points")) == 8
+
+
+# -- layers that change under our hands ----------------------------------------------
+
+
+def test_renamed_reordered_and_hidden_layers_go_on_working(open_page, session):
+    viewer, page = open_page(session)
+    points = layer(page, "points")
+    points.name = "whatever"
+    viewer.layers[0].name = points.name
+    viewer.layers.reverse()
+    viewer.add_points(np.zeros((2, 2)), name="grid 0 · marks")
+    points.visible = False
+    page.tools.buttons["point"].click()
+    assert points.visible
+    points.add([4, 4])
+    assert len(drawn(page, "points")) == 9
+
+
+def test_a_deleted_layer_loses_nothing(open_page, session):
+    viewer, page = open_page(session)
+    before = drawn(page, "points")
+    viewer.layers.remove(layer(page, "points"))
+    assert drawn(page, "points") == before
+    assert "is kept" in page.offer.text.text()
+    page.offer.buttons["Show it again"].click()
+    assert np.allclose(layer(page, "points").data, before.coordinates)
+    viewer.layers.remove(layer(page, "points"))
+    page.offer.buttons["Delete it for good"].click()
+    assert drawn(page, "points") is None
+    page.undo_button.click()
+    assert drawn(page, "points") == before and layer(page, "points") is not None
+
+
+def test_a_deleted_image_layer_does_not_stop_the_drawing(open_page, session):
+    viewer, page = open_page(session)
+    viewer.layers.remove(unwrap(viewer.layers[0]))
+    page.tools.buttons["region"].click()
+    layer(page, "regions").add_rectangles(np.array([[1, 1], [1, 9], [9, 9], [9, 1]]))
+    settle(page)
+    assert len(drawn(page, "regions")) == 1
+    assert np.allclose(layer(page, "regions").scale, 2)
+
+
+def test_all_layers_may_be_cleared(open_page, session):
+    viewer, page = open_page(session)
+    viewer.layers.clear()
+    assert len(drawn(page, "points")) == 8
+    page.tools.buttons["point"].click()
+    assert len(layer(page, "points").data) == 8
+
+
+def test_two_pages_in_two_viewers_do_not_meet(open_page, session, task):
+    other_session = Session()
+    for entry in session.images.values():
+        other_session.add_image(entry)
+    other_session.set_task(task)
+    _, one = open_page(session)
+    _, other = open_page(other_session)
+    other.tools.buttons["point"].click()
+    layer(other, "points").add([1, 1])
+    assert len(drawn(one, "points")) == 8 and len(drawn(other, "points")) == 1
+    assert not one.undo_button.isEnabled() and other.undo_button.isEnabled()
+
+
+def test_marks_outside_the_image_are_named(open_page, session):
+    _, page = open_page(session)
+    page.tools.buttons["point"].click()
+    layer(page, "points").add([500, 5])
+    assert "1 of 9 points lie outside the image" in page.summary.text()
+
+
+def test_what_the_session_is_given_is_shown(open_page, session):
+    _, page = open_page(session)
+    session.set_annotations("grid 0", (Points([[3, 4]], ("virion",)),))
+    assert np.allclose(layer(page, "points").data, [[3, 4]])
+    session.set_annotations("grid 0", ())
+    assert len(layer(page, "points").data) == 0
+
+
+# -- layers of the user --------------------------------------------------------------
+
+
+def use(page):
+    assert not page.layer_button.isHidden()
+    page.layer_button.click()
+
+
+def test_points_of_the_user_become_marks(open_page, session):
+    viewer, page = open_page(session)
+    assert page.layer_button.isHidden()
+    theirs = viewer.add_points(
+        [[10.0, 20.0]], scale=(4, 4), translate=(8, 0), units=("nm", "nm")
+    )
+    use(page)
+    points = drawn(page, "points")
+    assert len(points) == 9 and np.allclose(points.coordinates[-1], (24, 40))
+    assert points.classes[-1] == "virion" and not theirs.visible
+    page.undo_button.click()
+    assert len(drawn(page, "points")) == 8
+
+
+def test_classes_that_a_layer_names_are_taken_along(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_points(
+        [[1, 2], [3, 4]], features={"class": ["phage", BACKGROUND]}, scale=(2, 2),
+        units=("nm", "nm"),
+    )  # fmt: skip
+    use(page)
+    assert session.task.classes == (BACKGROUND, "virion", "phage")
+    assert drawn(page, "points").classes[-2:] == ("phage", BACKGROUND)
+
+
+def test_shapes_of_the_user_become_lines_and_areas(open_page, session):
+    viewer, page = open_page(session)
+    box = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
+    path = np.array([[1, 1], [5, 5], [9, 2]])
+    viewer.add_shapes(
+        [box, path], shape_type=["rectangle", "path"], scale=(2, 2), units=("nm", "nm")
+    )
+    use(page)
+    assert np.allclose(drawn(page, "regions").polygons[0], box)
+    assert np.allclose(drawn(page, "centerlines").paths[0], path)
+    assert "1 centerlines and 1 finished areas" in page.message.text()
+
+
+def test_labels_of_the_user_have_to_fit(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_labels(np.zeros((96, 96), int))
+    use(page)
+    assert "choose one of these" in page.message.text()
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "virion")))
+    viewer.add_labels(np.zeros((50, 60), int))
+    use(page)
+    assert "60 × 50 pixels, the image 96 × 96" in page.message.text()
+    fitting = np.zeros((96, 96), int)
+    fitting[5:9] = 2
+    theirs = viewer.add_labels(fitting)
+    use(page)
+    assert "labels up to 2" in page.message.text()
+    theirs.data = np.minimum(theirs.data, 1)
+    viewer.layers.selection.active = theirs
+    use(page)
+    assert np.array_equal(drawn(page, "labels").labels, np.minimum(fitting, 1))
+
+
+def test_a_volume_of_points_is_refused(open_page, session):
+    viewer, page = open_page(session)
+    viewer.add_points(np.zeros((2, 3)))
+    use(page)
+    assert "3 dimensions" in page.message.text()
+    assert len(drawn(page, "points")) == 8
+
+
+# -- areas and review ----------------------------------------------------------------
+
+
+def test_a_suggested_area_is_framed_and_taken_as_finished(open_page, session):
+    viewer, page = open_page(session)
+    page.suggest_button.click()
+    area = page.areas.area
+    assert area is not None and "next" in viewer.layers[-1].name
+    page.area_offer.buttons["Another one"].click()
+    assert page.areas.area != area
+    area = page.areas.area
+    page.area_offer.buttons["It is finished"].click()
+    box = drawn(page, "regions").polygons[0]
+    assert np.allclose(box.min(0), (area[0] - 0.5, area[2] - 0.5))
+    assert not page.area_offer.buttons and "next" not in viewer.layers[-1].name
+    assert len(drawn(page, "points")) == 8
+    page.undo_button.click()
+    assert drawn(page, "regions") is None
+
+
+def test_finished_areas_add_up(open_page, session):
+    first = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
+    session.set_annotations("grid 0", (Regions((first,), ("rectangle",)),))
+    _, page = open_page(session)
+    page.areas.suggest()
+    page.areas.finish()
+    assert len(drawn(page, "regions")) == 2
+
+
+def test_a_suggestion_ends_with_its_image(open_page, session):
+    viewer, page = open_page(session)
+    page.areas.suggest()
+    page.drawing.show("grid 1")
+    assert page.areas.area is None and not page.area_offer.buttons
+    assert not any("next" in one.name for one in viewer.layers)
+
+
+def found_in(session, image, places, scores):
+    """A prediction that found something at these places."""
+    places = np.asarray(places, dtype=float)
+    shape = session.images[image].image.shape[1:]
+    return Prediction(
+        probability=np.full((2, *shape), 0.5, np.float32),
+        shape=shape,
+        task=session.task,
+        scale=session.images[image].scale,
+        labels=np.zeros(shape, np.uint8),
+        detections=Detections(
+            places, np.ones(len(places), np.int64), np.asarray(scores, dtype=float)
+        ),
+    )
+
+
+def test_detections_are_reviewed_the_most_doubtful_first(open_page, session):
+    viewer, page = open_page(session, show=True)
+    page.drawing.show("grid 1")
+    assert not page.review.isVisible()
+    places = [[10, 10], [30, 60], [70, 20], [80, 80]]
+    found = found_in(session, "grid 1", places, [0.95, 0.52, 0.3, 0.99])
+    session.set_prediction("grid 1", found)
+    review = page.review
+    assert review.isVisible() and review.current == 1
+    review.accept_button.click()
+    assert np.allclose(drawn(page, "points", "grid 1").coordinates, [[30, 60]])
+    assert review.current == 2
+    assert any("is this one" in one.name for one in viewer.layers)
+    assert np.allclose(np.array(viewer.scene.camera.center)[-2:], (140, 40))  # nm
+    review.reject_button.click()
+    assert drawn(page, "points", "grid 1").classes == ("virion", BACKGROUND)
+    review.skip_button.click()
+    assert review.current == 3
+    review.sure_button.click()
+    points = drawn(page, "points", "grid 1")
+    assert len(points) == 4 and points.classes.count("virion") == 3
+    assert review.current is None and not review.accept_button.isEnabled()
+    page.undo_button.click()
+    assert len(drawn(page, "points", "grid 1")) == 2
+
+
+def test_what_is_marked_already_is_not_asked_about(open_page, session):
+    _, page = open_page(session)
+    centres = drawn(page, "points").coordinates
+    session.set_prediction(
+        "grid 0", found_in(session, "grid 0", centres + 0.5, [0.6] * len(centres))
+    )
+    assert page.review.current is None
+
+
+def test_painted_predictions_can_be_taken_over(open_page, session):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("segment", (BACKGROUND, "virion")))
+    _, page = open_page(session)
+    found = found_in(session, "grid 0", np.zeros((0, 2)), [])
+    found.labels[5:20, 5:20] = 1
+    session.set_prediction("grid 0", found)
+    assert not page.review.isHidden()
+    page.review.labels_button.click()
+    assert np.array_equal(drawn(page, "labels").labels, found.labels)
+    assert np.array_equal(layer(page, "labels").data, found.labels)
+
+
+def test_the_suggestion_follows_the_network_s_doubt(open_page, session):
+    _, page = open_page(session)
+    page.drawing.show("grid 1")
+    found = found_in(session, "grid 1", np.zeros((0, 2)), [])
+    found.probability[0], found.probability[1] = 1, 0
+    found.probability[:, 60:90, 5:35] = 0.5
+    session.set_prediction("grid 1", found)
+    top, bottom, left, right = page.areas.suggest()
+    assert 60 <= (top + bottom) / 2 <= 90 and 5 <= (left + right) / 2 <= 35

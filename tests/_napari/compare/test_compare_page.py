@@ -1,0 +1,320 @@
+"""The Compare page with real networks on a real viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qtpy")
+
+from napari_topiary import Points
+from napari_topiary._napari.canvas.layers import image_layer, layer_for
+from napari_topiary._napari.compare.comparing import (
+    TRUTH,
+    Side,
+    Subject,
+    comparing,
+    usable,
+)
+from napari_topiary._napari.compare.curtain import cropped
+from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePage
+from napari_topiary._napari.drawing.drawing import drawing_of
+from napari_topiary._napari.state import unwrap
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.networks import build_network
+from napari_topiary.session import Session
+from napari_topiary.types import Progress, run
+
+SIZES = {"base": 4, "multiplier": 2.0, "levels": 2}
+
+
+def network(task, seed: int, bias: float = 0.0) -> Checkpoint:
+    """An untrained network; a bias makes it sure that everything is a virion."""
+    import torch
+
+    torch.manual_seed(seed)
+    made = build_network("unet", SIZES, 1, len(task.classes))
+    state = {k: v.clone() for k, v in made.state_dict().items()}
+    last = next(k for k in reversed(state) if k.endswith("bias"))
+    state[last][1:] += bias
+    return Checkpoint(
+        network="unet",
+        sizes=SIZES,
+        in_channels=1,
+        task=task,
+        state=state,
+        pixel_size_nm=2.0,
+        unpruned_parameters=sum(v.numel() for v in state.values()),
+        provenance={"name": f"net {seed}"},
+    )
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    """A viewer that is shown: what a page draws depends on whether it is in front."""
+    return make_napari_viewer_proxy(show=True)
+
+
+@pytest.fixture
+def page(viewer, session, task):
+    """The page, shown, with two networks and the first image open."""
+    session.add_checkpoint("first", network(task, 0))
+    session.add_checkpoint("second", network(task, 1, 0.4), activate=False)
+    made = ComparePage(viewer, session)
+    viewer.window.add_dock_widget(made, name="Compare")
+    drawing_of(viewer).show("grid 0")
+    return made
+
+
+@pytest.fixture
+def compared(page, until):
+    """The page after a comparison."""
+    page.compare()
+    until(lambda: not page.comparing)
+    assert page.match is not None, page.message.text()
+    return page
+
+
+def shown(page, what: str):
+    return layer_for(page.viewer, (f"compare-{what}", "grid 0"))
+
+
+def visibility(viewer) -> dict[str, bool]:
+    return {layer.name: layer.visible for layer in viewer.layers}
+
+
+def test_an_empty_page_says_what_to_do_first(viewer):
+    page = ComparePage(viewer, Session())
+    assert page.empty_label.text() == NO_IMAGE
+    assert not page.run_button.isEnabled()
+
+
+def test_without_networks_it_says_to_train(viewer, session):
+    page = ComparePage(viewer, session)
+    assert page.empty_label.text() == NO_NETWORK
+
+
+def test_it_shows_both_and_what_became_of_everything(compared):
+    assert [s.name for s in compared.match.sides] == ["first", "second"]
+    image = image_layer(compared.viewer, "grid 0")
+    for what in ("a", "b"):
+        layer = shown(compared, what)
+        assert np.allclose(layer.extent.world, image.extent.world, atol=2.1)
+        assert layer.units == image.units
+    counts = compared.match.comparison.things.counts()
+    assert compared.legend.counts["lost"].text() == f"{counts['lost']} lost"
+    assert compared.metrics.isVisibleTo(compared)
+    assert compared.metrics.item(1, 0) is not None
+
+
+def test_leaving_puts_everything_back(compared):
+    marks = layer_for(compared.viewer, ("points", "grid 0"))
+    assert not marks.visible  # out of the way while comparing
+    compared.hide()
+    assert marks.visible
+    assert set(visibility(compared.viewer)) == {"grid 0", marks.name}
+    compared.show()
+    assert shown(compared, "a") is not None and not marks.visible
+
+
+def test_the_curtain_cuts_a_right_and_b_left_of_its_line(compared):
+    compared.modes.slider.setValue(250)
+    a, b = shown(compared, "a"), shown(compared, "b")
+    width = a.data.shape[1]
+    x = (compared.view.curtain.x + 0.5) / 96 * width
+    left, right = compared.view.curtain._view()
+    assert x == pytest.approx((0.75 * left + 0.25 * right + 0.5) / 96 * width)
+    assert not a.data[:, int(x) + 1 :, 3].any() and a.data[:, : int(x) - 1, 3].any()
+    assert not b.data[:, : int(x) - 1, 3].any() and b.data[:, int(x) + 1 :, 3].any()
+
+
+def test_the_curtain_is_dragged_by_the_mouse(compared):
+    curtain, viewer = compared.view.curtain, unwrap(compared.viewer)
+
+    class Event:
+        type = "mouse_press"
+        handled = False
+        position = (48 * 2.0, curtain.x * 2.0)
+
+    event = Event()
+    drag = curtain._drag(viewer, event)
+    next(drag)
+    assert not viewer.scene.camera.mouse_pan
+    event.type, event.position = "mouse_move", (48 * 2.0, 20 * 2.0)
+    next(drag)
+    assert curtain.x == pytest.approx(20)
+    event.type = "mouse_release"
+    with pytest.raises(StopIteration):
+        next(drag)
+    assert viewer.scene.camera.mouse_pan
+    far = Event()
+    far.position = (48 * 2.0, 80 * 2.0)
+    viewer.scene.camera.zoom = 10
+    with pytest.raises(StopIteration):
+        next(curtain._drag(viewer, far))
+
+
+def test_cropping_leaves_the_original_alone():
+    picture = np.full((2, 4, 4), 9, np.uint8)
+    left = cropped(picture, 1, keep_left=True)
+    assert left[..., 3].tolist() == [[9, 0, 0, 0]] * 2 and (picture == 9).all()
+    assert not cropped(picture, 99, keep_left=False)[..., 3].any()
+
+
+def test_flicker_shows_one_at_a_time(compared):
+    compared.modes.choose("flicker")
+    assert shown(compared, "a").visible and not shown(compared, "b").visible
+    compared.keys.press("Q")
+    assert shown(compared, "b").visible and not shown(compared, "a").visible
+    assert compared.modes.flip_button.text().startswith("B is shown")
+    compared.modes.choose("curtain")
+    assert shown(compared, "a").visible and shown(compared, "b").visible
+
+
+def test_side_by_side_gives_the_grid_back(compared):
+    viewer = unwrap(compared.viewer)
+    grid = viewer.canvas.grid
+    grid.stride = 3
+    compared.modes.choose("side")
+    assert grid.enabled and tuple(grid.shape) == (1, 2)
+    cells = [
+        {viewer.layers[i] for i in grid.contents_at((0, column), viewer.layers)}
+        for column in (0, 1)
+    ]
+    assert {image_layer(viewer, "grid 0"), shown(compared, "a")} <= cells[0]
+    assert {shown(compared, "image-b"), shown(compared, "b")} <= cells[1]
+    viewer.add_points(np.zeros((1, 2)), units="nm", scale=(2, 2), name="mine")
+    compared.view.side_by_side.arrange()
+    second = grid.contents_at((0, 1), viewer.layers)
+    assert shown(compared, "b") in [viewer.layers[i] for i in second]
+    assert viewer.layers["mine"] not in [viewer.layers[i] for i in second]
+    compared.modes.choose("difference")
+    assert not grid.enabled and grid.stride == 3
+    assert shown(compared, "image-b") is None and "mine" in viewer.layers
+
+
+def test_the_difference_has_symmetric_limits_and_the_right_sign(compared):
+    compared.modes.choose("difference")
+    layer = shown(compared, "difference")
+    low, high = layer.contrast_limits
+    assert low == -high
+    expected = compared.match.comparison.difference[1]
+    assert np.allclose(layer.data, expected, atol=1e-5)
+    assert compared.legend.ramp.isVisibleTo(compared)
+
+
+def test_disagreements_are_visited_the_worst_first(compared):
+    places = compared.match.comparison.places
+    assert places
+    compared.next()
+    centre = np.asarray(compared.viewer.scene.camera.center)[-2:]
+    assert np.allclose(centre, (places[0].y * 2, places[0].x * 2), atol=1e-3)
+    assert compared.place_label.text().startswith(f"1 of {len(places)}")
+    compared.previous()
+    assert compared.place_label.text().startswith(f"{len(places)} of")
+
+
+def test_a_network_is_compared_with_what_was_marked(page, until, session):
+    page.a.setCurrentText(TRUTH)
+    page.compare()
+    until(lambda: not page.comparing)
+    comparison = page.match.comparison
+    counts = comparison.things.counts()
+    assert counts["kept"] + counts["lost"] + counts["changed"] == 8
+    assert page.metrics.isColumnHidden(0) and not page.metrics.isColumnHidden(1)
+
+
+def test_nothing_marked_is_refused_with_a_sentence(page, until):
+    drawing_of(page.viewer).show("grid 1")
+    page.a.setCurrentText(TRUTH)
+    page.compare()
+    until(lambda: not page.comparing)
+    assert page.match is None and "Nothing is marked on grid 1" in page.message.text()
+
+
+def test_the_same_twice_cannot_be_compared(page):
+    page.b.setCurrentText("first")
+    page._on_choice()
+    assert not page.run_button.isEnabled() and "same" in page.run_button.toolTip()
+
+
+def test_deleted_and_renamed_layers_break_nothing(compared):
+    viewer = compared.viewer
+    for mode in ("curtain", "flicker", "side", "difference"):
+        compared.modes.choose(mode)
+        for layer in list(viewer.layers):
+            if layer.name.startswith("grid 0 · "):
+                layer.name = "renamed"
+        for what in ("b", "line", "things", "image-b", "difference"):
+            layer = shown(compared, what)
+            if layer is not None:
+                viewer.layers.remove(layer)
+        compared.view.side_by_side.arrange()
+        compared.modes.slider.setValue(300)
+        compared.keys.press("Q")
+        compared.next()
+    viewer.layers.clear()
+    compared.next()
+    compared.modes.choose("curtain")
+    compared.compare()
+
+
+def test_a_removed_network_takes_its_comparison_away(compared, session):
+    session.remove_checkpoint("second")
+    assert compared.match is None and shown(compared, "a") is None
+    assert not compared.legend.isVisibleTo(compared)
+    assert compared.b.findText("second") < 0
+
+
+def test_another_image_takes_the_comparison_away(compared):
+    drawing_of(compared.viewer).show("grid 1")
+    assert compared.match is None
+    assert not any("compare" in layer.name for layer in compared.viewer.layers)
+
+
+def test_new_marks_make_it_outdated(compared, session):
+    session.set_annotations("grid 0", (Points(np.array([[5.0, 5.0]]), ("virion",)),))
+    assert compared.match is None
+
+
+def test_no_network_runs_twice(compared, until, monkeypatch):
+    monkeypatch.setattr(
+        "napari_topiary._napari.compare.comparing.predict",
+        lambda *_, **__: pytest.fail("It ran again."),
+    )
+    compared.swap()
+    until(lambda: not compared.comparing)
+    assert [s.name for s in compared.match.sides] == ["second", "first"]
+
+
+def test_each_is_read_at_its_own_best_or_both_at_one(compared, until):
+    limits = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]
+    found = compared.match.b.detections
+    assert (found.score >= limits["virion"] - 1e-6).all()
+    compared.at.setCurrentIndex(compared.at.findData("common"))
+    compared._on_choice()
+    until(lambda: not compared.comparing)
+    assert (compared.match.b.detections.score >= 0.5 - 1e-6).all()
+    assert compared.match.comparison.metrics is not None
+    compared.at.setCurrentIndex(compared.at.findData("best"))
+    compared._on_choice()
+    until(lambda: not compared.comparing)
+    assert len(compared.match.b.detections) == len(found)
+
+
+def test_stop_before_both_have_looked_keeps_nothing(session, task):
+    entry = session.images["grid 0"]
+    subject = Subject("grid 0", entry.image, entry.scale, ())
+    seen: list[Progress] = []
+    result = run(
+        comparing(subject, Side("a", network(task, 0)), Side("b", network(task, 1))),
+        seen.append,
+        should_stop=lambda: True,
+    )
+    assert result is None and len(seen) == 1
+
+
+def test_marks_of_unknown_classes_are_not_used(task):
+    drawn = (Points(np.array([[5.0, 5.0]]), ("ferritin",)),)
+    assert usable(drawn, task) == ()
+    assert usable((Points(np.array([[5.0, 5.0]]), ("virion",)),), task)

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("qtpy")
+
+from napari_topiary import Task
+from napari_topiary._napari.canvas.layers import layer_for, show_image
+from napari_topiary._napari.learning import live_preview
+from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.prune import live_pruning
+from napari_topiary._napari.prune.page import PrunePage
+from napari_topiary._napari.prune.tuning_row import TUNE
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.networks import build_network, count_parameters
+from napari_topiary.session import Session
+from napari_topiary.types import BACKGROUND
+
+DETECT = Task("detect", (BACKGROUND, "virion"), radius_nm={"virion": 12.0})
+
+
+def untrained(task=DETECT, *, base=8, levels=2, seed=0):
+    """A network with random weights: pruning does not mind."""
+    sizes = {"base": base, "levels": levels}
+    torch.manual_seed(seed)
+    network = build_network("unet", sizes, 1, len(task.classes))
+    return Checkpoint(
+        network="unet",
+        sizes=sizes,
+        in_channels=1,
+        task=task,
+        state={n: t.detach().clone() for n, t in network.state_dict().items()},
+        pixel_size_nm=2.0,
+        unpruned_parameters=count_parameters(network),
+        provenance={"name": "grown"},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(live_pruning, "REST_MS", 60)
+    monkeypatch.setattr(live_preview, "FIRST_MS", 50)
+    monkeypatch.setattr(live_preview, "EVERY_MS", 100)
+
+
+@pytest.fixture
+def page(viewer, session, until):
+    """The page with an untrained network opened in it."""
+    show_image(viewer, session, "grid 0")
+    session.add_checkpoint("grown", untrained())
+    made = PrunePage(viewer, session)
+    viewer.window.add_dock_widget(made, name="Prune")
+    made.activated()
+    until(lambda: made.live.ready is not None, 30)
+    settle(made, until)
+    return made
+
+
+def settle(page, until, timeout_s=60):
+    """Wait until everything that the slider set off has come back."""
+    live = page.live
+
+    def calm():
+        lanes = live._looking, live._resting, page._keeping
+        waiting = live._rest.isActive() or live._camera.isActive()
+        return not waiting and not any(lane.busy for lane in lanes)
+
+    until(calm, timeout_s)
+
+
+def move(page, until, share):
+    """Drag to a share and wait for what follows."""
+    page.slider.number.setValue(100 * share)
+    settle(page, until)
+
+
+def cells(page, key):
+    """What a row of the card says, with plain spaces."""
+    return tuple(
+        text.replace("\N{NO-BREAK SPACE}", " ") for text in page.card.text(key)
+    )
+
+
+# -- the slider ----------------------------------------------------------------
+
+
+def test_the_card_shows_before_and_after(page, session, until):
+    original = session.checkpoints["grown"]
+    move(page, until, 0.75)
+    statistics = page.live.ready.plan.statistics(0.75)
+    assert 0.75 <= statistics.share < 0.8
+    before, after, change = cells(page, "weights")
+    assert before == f"{original.parameters / 1000:.1f} k"
+    assert after == f"{statistics.nonzero / 1000:.2f} k"
+    assert change.startswith("÷ 4")
+    assert cells(page, "file")[2].startswith("÷ 3")
+    assert cells(page, "macs")[2].startswith("÷ ")
+    assert cells(page, "memory")[2].startswith("÷ ")
+    assert "ms" in cells(page, "speed")[0] and "ms" in cells(page, "speed")[1]
+    assert cells(page, "agreement")[0] == "100 %"
+    assert page.card._titles["quality"].text() == "F1, unseen"
+    for row in ("quality", "common"):
+        assert all(0 <= float(text) <= 1 for text in cells(page, row)[:2])
+
+
+def test_weights_make_the_file_smaller_and_nothing_faster(page, until):
+    page.form.kinds["weights"].setChecked(True)
+    until(lambda: page.live.ready is not None)
+    move(page, until, 0.8)
+    assert page.form.criterion.currentText() == "magnitude"
+    assert cells(page, "weights")[2] == "÷ 5"
+    assert cells(page, "file")[2].startswith("÷ ")
+    for row in ("macs", "memory", "speed"):
+        assert cells(page, row)[2] == "same"
+    assert page.tabs.bars.unit == "weights"
+
+
+def test_the_original_is_never_touched(page, session, until):
+    original = session.checkpoints["grown"]
+    before = original.hash
+    for share in (0.5, 0.95, 0.0):
+        move(page, until, share)
+    page.keep_row.keep()
+    settle(page, until)
+    assert session.checkpoints["grown"] is original
+    assert Checkpoint.hash.func(original) == before
+
+
+def test_bars_show_what_each_layer_keeps(page, until):
+    move(page, until, 0.9)
+    layers = page.live.ready.plan.statistics(0.9).layers
+    assert [(b.name, b.kept, b.total) for b in page.tabs.bars.bars] == [
+        (one.name, one.kept, one.total) for one in layers
+    ]
+    assert all(bar.kept >= 1 for bar in page.tabs.bars.bars)
+
+
+def test_the_overlay_follows_and_lies_on_the_image(page, viewer, until):
+    move(page, until, 0.5)
+    layer = layer_for(viewer, ("preview", "grid 0"))
+    height, width = layer.data.shape[:2]
+    assert np.multiply(layer.scale, (height, width)) == pytest.approx(2.0 * 96)
+    corner = np.asarray(layer.translate) - np.asarray(layer.scale) / 2
+    assert corner == pytest.approx([-1.0, -1.0])
+    seen = layer.data.copy()
+    move(page, until, 0.95)
+    assert layer_for(viewer, ("preview", "grid 0")) is layer
+    assert not np.array_equal(seen, layer.data)
+
+
+def test_only_the_latest_position_matters(page, until):
+    looks = []
+    page.live.looked.connect(looks.append)
+    shares = np.linspace(0.1, 0.97, 60)
+    for share in shares:
+        page.slider.number.setValue(100 * share)
+    settle(page, until)
+    assert looks[-1].share == page.slider.share == pytest.approx(0.97)
+    assert len(looks) < len(shares) / 2
+
+
+def test_a_look_is_quick(page, until, capsys):
+    looks = []
+    page.live.looked.connect(looks.append)
+    times = []
+    for share in (0.3, 0.55, 0.7, 0.85, 0.97):
+        looks.clear()
+        begun = time.perf_counter()
+        page.slider.number.setValue(100 * share)
+        until(lambda: len(looks) > 0)
+        times.append(1e3 * (time.perf_counter() - begun))
+    with capsys.disabled():
+        print(f" [slider to overlay, 96 px: median {median(times):.0f} ms]")
+    assert median(times) < 1000
+
+
+def test_what_cannot_be_reached_is_said(page, until):
+    move(page, until, 0.99)
+    if page.live.ready.plan.end < 0.99:
+        assert "cannot be reached" in page.message.text()
+        move(page, until, 0.5)
+        assert page.message.text() == ""
+
+
+def test_drawing_can_be_switched_off_and_ends_with_the_page(page, viewer, until):
+    move(page, until, 0.5)
+    page.show_switch.setChecked(False)
+    assert layer_for(viewer, ("preview", "grid 0")) is None
+    move(page, until, 0.75)
+    assert layer_for(viewer, ("preview", "grid 0")) is None
+    assert cells(page, "weights")[2].startswith("÷ 4")
+    page.show_switch.setChecked(True)
+    settle(page, until)
+    assert layer_for(viewer, ("preview", "grid 0")) is not None
+    page.live.set_active(False)
+    assert layer_for(viewer, ("preview", "grid 0")) is None
+
+
+# -- other tasks and other circumstances ------------------------------------------
+
+
+def test_segmentation_draws_outlines(viewer, session, until):
+    task = Task("segment", (BACKGROUND, "a", "b"))
+    session.set_annotations("grid 0", ())
+    session.set_task(task)
+    session.add_checkpoint("grown", untrained(task))
+    show_image(viewer, session, "grid 0")
+    page = PrunePage(viewer, session)
+    viewer.window.add_dock_widget(page, name="Prune")
+    page.activated()
+    until(lambda: page.live.ready is not None, 30)
+    move(page, until, 0.5)
+    labels = layer_for(viewer, ("preview-labels", "grid 0"))
+    assert labels is not None and labels.contour == 1
+    assert labels.data.shape == (96, 96)
+    assert cells(page, "quality") == ("–", "–", "")
+    assert not page.card._titles["same"].isVisibleTo(page)
+    page.on_tune()
+    until(lambda: page.message.text() != "")
+    assert "Fine-tuning learns from annotated images" in page.message.text()
+
+
+def test_without_a_network_it_says_what_to_do(viewer, until):
+    page = PrunePage(viewer, Session())
+    page.activated()
+    assert "Train a network first" in page.empty_label.text()
+    assert not page.desk.isVisibleTo(page) and not page.tune.button.isEnabled()
+
+
+def test_without_an_image_it_still_counts(viewer, until):
+    session = Session()
+    session.add_checkpoint("grown", untrained())
+    page = PrunePage(viewer, session)
+    page.activated()
+    until(lambda: page.live.ready is not None, 30)
+    move(page, until, 0.75)
+    assert cells(page, "weights")[2].startswith("÷ 4")
+    assert cells(page, "agreement")[1] == "–"
+
+
+def test_layers_and_images_may_go(page, viewer, session, until):
+    move(page, until, 0.5)
+    viewer.layers.remove(layer_for(viewer, ("preview", "grid 0")))
+    move(page, until, 0.75)
+    assert layer_for(viewer, ("preview", "grid 0")) is not None
+    page.slider.number.setValue(80.0)
+    viewer.layers.clear()
+    session.remove_image("grid 0")
+    settle(page, until)
+    move(page, until, 0.9)
+    assert cells(page, "weights")[2] == "÷ 10"
+    assert len(viewer.layers) == 0
+
+
+def test_another_image_is_looked_at_when_it_is_shown(page, viewer, session, until):
+    move(page, until, 0.5)
+    show_image(viewer, session, "grid 1")
+    move(page, until, 0.6)
+    assert layer_for(viewer, ("preview", "grid 1")) is not None
+    assert layer_for(viewer, ("preview", "grid 0")) is None
+
+
+def test_the_network_may_be_taken_away(page, session, until):
+    session.add_checkpoint("other", untrained(base=4), activate=False)
+    session.remove_checkpoint("grown")
+    until(lambda: page.form.name == "other")
+    until(lambda: page.live.ready is not None)
+    move(page, until, 0.5)
+    session.remove_checkpoint("other")
+    assert page.live.ready is None
+    assert "Train a network first" in page.empty_label.text()
+
+
+# -- keeping ------------------------------------------------------------------------
+
+
+def test_keep_as(page, session, until):
+    move(page, until, 0.8)
+    assert page.keep_row.name.text() == "grown, filters -80%"
+    page.keep_row.name.clear()
+    page.keep_row.name.insert("  small  ")
+    page.keep_row.name.textEdited.emit("  small  ")
+    page.keep_row.keep()
+    settle(page, until)
+    kept = session.checkpoints["small"]
+    assert kept.name == "small" == session.active_checkpoint
+    assert kept.sparsity == pytest.approx(page.live.ready.plan.statistics(0.8).share)
+    assert kept.metrics["quality_name"] == "F1" and "virion" in kept.thresholds
+    assert kept.pruning[-1]["kind"] == "filters"
+    # The page goes on with the network that it was opened with.
+    assert page.form.name == "grown"
+    assert page.slider.share == pytest.approx(0.8)
+
+
+def test_kept_versions_are_compared(page, session, until):
+    for share in (0.5, 0.9):
+        move(page, until, share)
+        page.keep_row.keep()
+        settle(page, until)
+    plotted = {v.name: v for v in page.tabs.versions.plot.versions}
+    assert set(plotted) == {"grown", "grown, filters -50%", "grown, filters -90%"}
+    weights = [plotted[name].weights for name in plotted]
+    assert weights == sorted(weights, reverse=True)
+    assert page.tabs.versions.use_button.isVisibleTo(page.tabs.versions)
+    small = page.tabs.versions._smallest
+    session.activate("grown")
+    page.tabs.versions.preferred.emit(small)
+    assert session.active_checkpoint == small
+    page.tabs.versions.chosen.emit("grown, filters -50%")
+    assert page.form.name == "grown, filters -50%"
+
+
+def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
+    move(page, until, 0.5)
+    page.keep_row.keep()
+    settle(page, until)
+    page.open_version("grown, filters -50%")
+    until(lambda: page.live.ready is not None)
+    settle(page, until)
+    assert page.slider.share >= 0.5
+    move(page, until, 0.8)
+    assert cells(page, "weights")[2].startswith("÷ 2.")
+    page.go_back()
+    until(lambda: page.form.name == "grown" and page.live.ready is not None)
+    settle(page, until)
+    assert page.slider.share == 0.0
+    assert cells(page, "weights")[2] == "same"
+
+
+def test_back_to_the_original(page, until):
+    move(page, until, 0.9)
+    page.back_button.click()
+    settle(page, until)
+    assert page.slider.share == 0.0
+    assert cells(page, "weights") == (*[cells(page, "weights")[0]] * 2, "same")
+    assert cells(page, "agreement")[1] == "100 %"
+
+
+# -- fine-tuning ----------------------------------------------------------------------
+
+
+def test_gradual_is_proposed_above_ratio_4(page, until):
+    for share, gradual in ((0.5, False), (0.75, False), (0.76, True), (0.95, True)):
+        move(page, until, share)
+        assert page.tune.gradual.isChecked() is gradual
+    page.tune.gradual.click()
+    move(page, until, 0.9)
+    assert page.tune.gradual.isChecked() is False  # the user's choice stays
+
+
+def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
+    move(page, until, 0.8)
+    page.tune.minutes.setRange(0.01, 1)
+    page.tune.minutes.setValue(0.05)
+    page.tune.button.click()
+    assert page.tune.button.text() == STOP
+    assert not page.slider.isEnabled() and not page.form.isEnabled()
+    until(lambda: not page.tuning, 60)
+    settle(page, until)
+    made = session.checkpoints["grown, filters -80%, tuned"]
+    assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.8).share)
+    assert made.provenance["parent"] == session.checkpoints["grown"].hash
+    assert page.live.tuned is made
+    assert float(cells(page, "quality")[1]) == pytest.approx(
+        made.metrics["quality"], abs=0.006
+    )
+    assert "Fine-tuned and kept as" in page.message.text()
+    assert page.tune.button.text() == TUNE and page.slider.isEnabled()
+    assert len(page.tabs.curves.losses) > 0
+    move(page, until, 0.5)
+    assert page.live.tuned is None
+
+
+def test_stop_keeps_the_best(page, session, until, viewer):
+    move(page, until, 0.9)
+    page.tune.minutes.setValue(10)
+    page.on_tune()
+    until(lambda: len(page.tabs.curves.losses) > 3, 60)
+    page.on_tune()
+    assert not page.tune.button.isEnabled()
+    until(lambda: not page.tuning, 60)
+    made = session.checkpoints["grown, filters -90%, tuned"]
+    assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.9).share)
+    settle(page, until)
+
+
+def test_closing_in_mid_tuning_and_in_mid_look(
+    make_napari_viewer_proxy, session, until
+):
+    from napari_topiary._napari.workbench import Workbench
+
+    viewer = make_napari_viewer_proxy(show=True)
+    session.add_checkpoint("grown", untrained())
+    workbench = Workbench(viewer, session)
+    viewer.window.add_dock_widget(workbench, name="Topiary")
+    show_image(viewer, session, "grid 0")
+    page = workbench.show_page("Prune")
+    until(lambda: page.live.ready is not None, 30)
+    move(page, until, 0.9)
+    page.tune.minutes.setValue(10)
+    page.on_tune()
+    until(lambda: len(page.tabs.curves.losses) > 1, 60)
+    runner = workbench.runner
+    page.live.look()
+    viewer.close()
+    until(lambda: not runner.running, 30)
+    assert "grown, filters -90%, tuned" in session.checkpoints
+
+
+def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
+    page = PrunePage(viewer, session)
+    session.add_checkpoint("grown", untrained())
+    assert page.form.name == "grown"
+    assert page.live.ready is None and not page.live._planning.busy
+    page.activated()
+    until(lambda: page.live.ready is not None, 30)
+    settle(page, until)
+
+
+def test_the_page_is_narrow_enough(page):
+    assert page.minimumSizeHint().width() <= 420

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qtpy")
+
+import torch
+from torch import nn
+
+from napari_topiary import Labels, Points, Stop, Task, run
+from napari_topiary._napari.learning.hold_out import HoldOut
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import build_network
+from napari_topiary.networks.base import Network
+from napari_topiary.types import BACKGROUND
+
+DETECT = Task("detect", (BACKGROUND, "virion"), radius_nm={"virion": 12.0})
+SEGMENT = Task("segment", (BACKGROUND, "dark"))
+
+
+class Dark(Network):
+    """Answers "foreground" where the normalised image is dark; `shift` biases it."""
+
+    stride, halo, output_layers = 1, 8, ("output",)
+
+    def __init__(self, shift=0.0, blur=1):
+        super().__init__()
+        self.shift = shift
+        self.output = nn.AvgPool2d(blur, 1, blur // 2)
+
+    def forward(self, image):
+        dark = -4 * self.output(image[:, :1]) + self.shift
+        return torch.cat([-dark, dark], dim=1)
+
+
+def checkpoint(task, **changes):
+    network = build_network("unet", {"base": 2, "levels": 0}, 1, len(task.classes))
+    return Checkpoint(
+        network="unet",
+        sizes={"base": 2, "levels": 0},
+        in_channels=1,
+        task=task,
+        state=network.state_dict(),
+        pixel_size_nm=2.0,
+        **changes,
+    )
+
+
+@pytest.fixture
+def painted():
+    """A dark square on a bright ground, and what was painted on it."""
+    image = np.full((1, 40, 40), 200.0, np.float32)
+    image[:, 10:30, 10:30] = 50.0
+    labels = (image[0] < 100).astype(np.uint8)
+    return Sample(image, (Labels(labels, instances=False),), None, "square")
+
+
+def test_a_perfect_network_is_perfect(painted):
+    judged = run(HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark()))
+    assert judged.quality.name == "Dice"
+    assert judged.quality.value == pytest.approx(1.0)
+    assert judged.quality.at_common == pytest.approx(1.0)
+    assert judged.held_out == "1 image"
+
+
+def test_a_shifted_network_is_as_good_at_its_own_threshold(painted):
+    """Pruning shifts calibration: at 0.5 nothing is found, at its own all of it."""
+    judged = run(HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark(shift=-8)))
+    assert judged.quality.value == pytest.approx(1.0)
+    assert judged.quality.at_common == 0.0
+
+
+def test_particles_are_judged_by_their_centres(virions):
+    drawn = virions(3, count=6, noise=0.02)
+    marks = Points(drawn.centres, ("virion",) * 6)
+    sample = Sample(drawn.image, (marks,), drawn.scale, "virions")
+    judged = run(
+        HoldOut((), (sample,)).judge(checkpoint(DETECT), Dark(shift=-1, blur=7))
+    )
+    assert judged.quality.name == "F1"
+    assert judged.quality.value > 0.9
+    assert 0 <= judged.quality.at_common <= judged.quality.value + 1e-9
+
+
+def test_the_same_part_is_held_back_as_in_training(virions):
+    """Without images of their own, some of those to learn from judge."""
+    samples = [
+        Sample(v.image, (Points(v.centres, ("virion",) * 8),), v.scale, f"{seed}")
+        for seed in range(5)
+        for v in [virions(seed)]
+    ]
+    hold_out = HoldOut(samples, ())
+    made = checkpoint(DETECT, provenance={"seed": 3})
+    assert run(hold_out.judge(made, Dark())).held_out == "1 image"
+    one = HoldOut(samples[:1], ())
+    assert run(one.judge(made, Dark())).held_out == "a part of the image"
+
+
+def test_nothing_annotated_is_not_judged():
+    judged = run(HoldOut((), ()).judge(checkpoint(SEGMENT)))
+    assert judged.quality is None and not judged.stopped
+
+
+def test_stop_gives_up(painted):
+    judging = HoldOut((), (painted, painted)).judge(checkpoint(SEGMENT))
+    next(judging)
+    with pytest.raises(StopIteration) as end:
+        judging.send(Stop)
+    assert end.value.value.stopped and end.value.value.quality is None
+
+
+def test_a_network_that_answers_no_numbers_is_not_judged(painted):
+    judged = run(
+        HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark(shift=float("nan")))
+    )
+    assert judged.quality is None
