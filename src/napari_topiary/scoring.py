@@ -21,6 +21,7 @@ from napari_topiary.metrics import (
     count_detections,
     count_lines,
     count_pixels,
+    count_votes,
     instance_metrics,
 )
 from napari_topiary.resample import to_original
@@ -46,6 +47,9 @@ class Score:
         Class index -> lengths, for filament classes.
     objects
         Instance scores of each image.
+    votes
+        `(k, k)` particles by true class and by the class of most of their pixels; None
+        where there are no particles, or of only one class.
     """
 
     task: Task
@@ -53,6 +57,7 @@ class Score:
     particles: DetectionCounts | None = None
     lines: Mapping[int, LineCounts] = field(default_factory=dict)
     objects: tuple[dict[str, Any], ...] = ()
+    votes: NDArray[np.int64] | None = None
 
     def __add__(self, other: Score) -> Score:
         """Pool the images of two scores."""
@@ -69,6 +74,9 @@ class Score:
                 for index in sorted(self.lines.keys() | other.lines.keys())
             },
             self.objects + other.objects,
+            None
+            if self.votes is None or other.votes is None
+            else self.votes + other.votes,
         )
 
     def report(self) -> dict[str, Any]:
@@ -81,7 +89,10 @@ class Score:
             nothing could be counted the value is None. For detection tasks `precision`
             is that of the detections; the pixels' own is in `pixels`. In the overall
             figures of a detection task every line counts as much as a particle, with
-            the share of its length that is right.
+            the share of its length that is right. Tasks with several classes have
+            `accuracy_foreground` (pixels of all classes but background) and a
+            `confusion_matrix`, those with particles also `accuracy_particles` (every
+            particle counts once, as what most of its pixels were taken for).
         """
         pixels = self.pixels.metrics()
         each = pixels.pop("per_class")
@@ -102,8 +113,24 @@ class Score:
             for name in INSTANCE_SCORES:
                 report[name] = float(np.mean([scores[name] for scores in self.objects]))
         report["per_class"] = per_class
+        if len(names) > 2:
+            report.update(self._mistaken())
         clean: dict[str, Any] = without_nan(report)
         return clean
+
+    def _mistaken(self) -> dict[str, Any]:
+        """Which class is taken for which; rows are the true class."""
+        matrix: dict[str, Any] = {
+            "classes": list(self.task.classes),
+            "pixels": self.pixels.confusion.tolist(),
+        }
+        own: dict[str, Any] = {"accuracy_foreground": self.pixels.foreground_accuracy()}
+        if self.votes is not None:
+            matrix["particles"] = self.votes.tolist()
+            there = int(self.votes.sum())
+            right = int(np.trace(self.votes))
+            own["accuracy_particles"] = right / there if there else None
+        return {**own, "confusion_matrix": matrix}
 
 
 def _overall(
@@ -193,7 +220,8 @@ def score(
         )
         for index in filaments
     }
-    return Score(task, pixels, particles, lines)
+    votes = count_votes(truth.zones, labels, n) if n > 2 else None
+    return Score(task, pixels, particles, lines, votes=votes)
 
 
 def without_nan(value: Any) -> Any:

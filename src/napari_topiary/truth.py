@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_topiary.annotations import (
     Regions,
     build_target,
 )
+from napari_topiary.metrics import Zones, particle_zones
 from napari_topiary.types import (
     BACKGROUND,
     Detections,
@@ -51,6 +53,11 @@ class Truth:
     particles: Detections
     objects: LabelImage | None = None
     area: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def zones(self) -> Zones:
+        """Pixels that certainly belong to one of the particles."""
+        return particle_zones(self.classes, self.particles)
 
 
 def truth_of(

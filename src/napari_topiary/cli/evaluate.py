@@ -101,7 +101,25 @@ def _text(result: dict[str, Any]) -> str:
     heading = f"{counted(result['n_images'])}, {result['seconds']:.1f} s"
     if result.get("tolerance_nm") is not None:
         heading += f", tolerance {result['tolerance_nm']:.3g} nm"
-    return f"{heading}\n{table(rows)}"
+    return f"{heading}\n{table(rows)}{_mistaken(result)}"
+
+
+def _mistaken(result: dict[str, Any]) -> str:
+    """Which class is taken for which, where there are several."""
+    matrix = result.get("confusion_matrix")
+    if matrix is None:
+        return ""
+    own = _number(result["accuracy_foreground"])
+    text = f"\n\nRight of the classes' own pixels: {own}"
+    if "accuracy_particles" in result:
+        text += f", of particles: {_number(result['accuracy_particles'])}"
+    for what in ("pixels", "particles"):
+        if what in matrix:
+            rows = [[f"{what}, true v found >", *matrix["classes"]]]
+            for name, counts in zip(matrix["classes"], matrix[what], strict=True):
+                rows.append([name, *(f"{count:,}" for count in counts)])
+            text += f"\n\n{table(rows)}"
+    return text
 
 
 def counted(n_images: int) -> str:

@@ -21,22 +21,26 @@ from napari_topiary.metrics.thresholds import (
     probability_histogram,
     steady_detection_threshold,
 )
+from napari_topiary.metrics.votes import Zones, count_votes, particle_zones
 
 __all__ = [
     "DetectionCounts",
     "LineCounts",
     "Overlaps",
     "PixelCounts",
+    "Zones",
     "best_detection_threshold",
     "best_of_histogram",
     "best_pixel_threshold",
     "count_detections",
     "count_lines",
     "count_pixels",
+    "count_votes",
     "detection_metrics",
     "instance_metrics",
     "match_points",
     "overlaps",
+    "particle_zones",
     "pixel_metrics",
     "points_inside",
     "probability_histogram",

@@ -54,6 +54,11 @@ class PixelCounts:
             "precision": _ratio(hit, hit + extra),
         }
 
+    def foreground_accuracy(self) -> float:
+        """Share of the pixels of all classes but background that are right."""
+        own = self.confusion[1:]
+        return _ratio(float(np.trace(own[:, 1:])), float(own.sum()))
+
     def metrics(self) -> dict[str, Any]:
         """All pixel metrics.
 

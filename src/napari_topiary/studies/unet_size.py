@@ -104,7 +104,8 @@ class UNetSize(Study):
         accuracy, headline = accuracy_for(task), HEADLINE[task.kind]
         front = {size for size, _ in _front(results, headline)}
         names = list(dict.fromkeys((accuracy, "accuracy", headline, "dice", "iou")))
-        names += ["accuracy_particles"] if task.kind == "detect" else []
+        several = task.kind == "detect" and len(task.classes) > 2
+        names += ["accuracy_particles"] if several else []
         columns = (
             *(Column(name) for name in SIZES),
             Column("weights", ",.0f"),
