@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import kornia.augmentation as K
 import torch
 
@@ -19,10 +21,13 @@ class Augmentation:
     ----------
     in_channels
         1 (grey) or 3 (colour).
+    geometry
+        False: only intensities. Patches of which the centre pixel alone is known are
+        turned while they are drawn, which costs nothing.
     """
 
-    def __init__(self, in_channels: int) -> None:
-        self._colour = in_channels > 1
+    def __init__(self, in_channels: int, *, geometry: bool = True) -> None:
+        self._colour, self._moves = in_channels > 1, geometry
         # Free rotations interpolate, so most patches only get the lossless ones.
         self._geometry = K.AugmentationSequential(
             K.RandomHorizontalFlip(p=0.5),
@@ -36,6 +41,8 @@ class Augmentation:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
+        if not self._moves:
+            return replace(batch, image=self._intensity(batch.image))
         # Unknown is stored as 0 while warping: the warp fills with zeros.
         maps = [(batch.target.float() + 1)[:, None], batch.weight[:, None]]
         if batch.teacher is not None:

@@ -77,6 +77,15 @@ class TrainConfig:
         Balance,
         {"tooltip": "classes: every class is shown equally often; natural: as is."},
     ] = "classes"
+    training_pixels: Annotated[
+        int | None,
+        {
+            "min": 1,
+            "max": 1_000_000_000,
+            "tooltip": "Learn from so many annotated pixels only (networks that "
+            "classify centre pixels); larger numbers contain the smaller. Empty: all.",
+        },
+    ] = None
     dice_weight: Annotated[
         float, {"min": 0.0, "max": 1.0, "tooltip": "Share of Dice loss in the loss."}
     ] = 0.5
@@ -108,6 +117,11 @@ class TrainConfig:
             )
         if self.batch < 1:
             return f"A batch of {self.batch} patches is empty: give 1 or more."
+        if self.training_pixels is not None and self.training_pixels < 1:
+            return (
+                f"Learning from {self.training_pixels} pixels is not possible: give 1 "
+                "or more, or nothing for all."
+            )
         return None
 
 
@@ -132,9 +146,36 @@ class PruneConfig:
     include_output: Annotated[
         bool, {"tooltip": "Prune the output layer's weights too (rarely wise)."}
     ] = False
+    batches: Annotated[
+        int,
+        {
+            "min": 1,
+            "max": 1000,
+            "tooltip": "Mini-batches that the loss is measured on.",
+        },
+    ] = 10
+    at_once: Annotated[
+        float | None,
+        {
+            "min": 0.0,
+            "max": 0.5,
+            "tooltip": "Criterion loss: share of the filters left that goes at each "
+            "step. 0: one by one, the exact order. Empty: as few as some minutes allow.",
+        },
+    ] = None
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
+        if self.batches < 1:
+            return (
+                f"A loss on {self.batches} mini-batches is not known: give 1 or more."
+            )
+        if self.at_once is not None and not 0.0 <= self.at_once <= 0.5:
+            return (
+                f"Removing a share of {self.at_once:g} at each step is not possible: "
+                "give 0 (one by one) to 0.5."
+            )
         if not 0.0 <= self.remove <= 0.99:
             return (
                 f"Removing a share of {self.remove:g} is not possible: "

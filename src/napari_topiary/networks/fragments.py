@@ -57,7 +57,7 @@ def assembled(maps: torch.Tensor, poolings: int) -> torch.Tensor:
         `(b, k, 2**n · y, 2**n · x)`.
     """
     for _ in range(poolings):
-        offsets = maps.unflatten(0, (2, 2, -1))  # of the last pooling first
+        offsets = maps.reshape(2, 2, -1, *maps.shape[1:])  # of the last pooling
         spread = offsets.permute(2, 3, 4, 0, 5, 1)
         maps = spread.flatten(4, 5).flatten(2, 3)
     return maps

@@ -9,19 +9,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
+from napari_topiary.centre_sampling import Surroundings
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.devices import pick_device
 from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
 from napari_topiary.resample import to_working
+from napari_topiary.sampling import Field
 from napari_topiary.types import Job, Progress, Stop
 
 PASSES = 2
 """Every image is seen this often, at different places."""
 SIDE = 256
 """Largest side of the crops, in network pixels."""
+PATCHES = 256
+"""Patches of an image that a classifier of centre pixels sees at a time."""
 
 _NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -59,11 +65,9 @@ def recalibrate(
     network.train()
     total = PASSES * len(samples)
     for index in range(total):
-        crop = _crop(
-            checkpoint, samples[index % len(samples)], network.stride, generator
-        )
+        crop = _crop(checkpoint, samples[index % len(samples)], network, generator)
         with torch.no_grad():
-            network(crop.to(device))
+            network.on_patches(crop.to(device))
         message = yield Progress(index + 1, total, "Re-estimating batch statistics")
         if message is Stop:
             return checkpoint
@@ -74,15 +78,21 @@ def recalibrate(
 def _crop(
     checkpoint: Checkpoint,
     sample: Sample,
-    stride: int,
+    network: Network,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Cut a random piece `(1, c, y, x)` as the network sees images."""
+    """Cut a random piece `(1, c, y, x)` as the network sees images.
+
+    Of an image for a classifier of centre pixels: `PATCHES` patches.
+    """
     factor = checkpoint.working_factor
     if sample.scale is not None and checkpoint.pixel_size_nm is not None:
         factor *= checkpoint.pixel_size_nm / sample.scale
     normalised = checkpoint.normalisation.apply(sample.image)
     image = torch.from_numpy(to_working(normalised, factor))
+    if network.patch is not None:
+        return _patches(image, network.patch, generator)
+    stride = network.stride
     for axis in (1, 2):
         length = image.shape[axis]
         side = max(stride, min(SIDE, length) // stride * stride)
@@ -93,3 +103,17 @@ def _crop(
         start = int(torch.randint(room + 1, (1,), generator=generator))
         image = image.narrow(axis, start, side)
     return image[None]
+
+
+def _patches(
+    image: torch.Tensor, patch: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Patches `(n, c, p, p)` around random pixels of an image `(c, y, x)`."""
+    height, width = image.shape[1:]
+    nothing = np.zeros((height, width))
+    around = Surroundings(
+        [Field(image.numpy(), nothing.astype(np.int16), nothing.astype(np.float32))],
+        patch,
+    )
+    pixels = torch.randint(height * width, (PATCHES,), generator=generator)
+    return torch.from_numpy(around.around(pixels.numpy()))

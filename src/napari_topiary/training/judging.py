@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,12 +20,16 @@ from napari_topiary.metrics import (
 from napari_topiary.networks.base import Network
 from napari_topiary.tiles import infer
 from napari_topiary.training.hold_out import Held
+from napari_topiary.training.judging_pixels import (
+    COMMON_THRESHOLD,
+    PixelJudge,
+    suits_pixels,
+)
 from napari_topiary.training.reports import Quality
 from napari_topiary.types import Detections, Task, run
 
 LOWEST_SCORE = 0.1
 """Detections are collected down to this score, then the best threshold is swept."""
-COMMON_THRESHOLD = 0.5
 TILE = 512
 
 
@@ -56,9 +60,14 @@ class Judge:
     device: torch.device
     amp: bool
     learned: Sequence[Held] = ()
+    _by_patch: dict[int, PixelJudge] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
         """Judge a network; yields after every area so that the caller can breathe."""
+        if network.patch is not None and suits_pixels(network, self.held, self.task):
+            return (yield from self._pixel_judge(network.patch).judge(network))
         probabilities: list[NDArray[np.float32]] = []
         for area in (*self.held, *self.learned):
             job = infer(
@@ -99,6 +108,13 @@ class Judge:
             per_class=scores,
             at_common=float(np.mean(at_common)) if at_common else None,
         )
+
+    def _pixel_judge(self, patch: int) -> PixelJudge:
+        if patch not in self._by_patch:
+            self._by_patch[patch] = PixelJudge(
+                self.held, self.task, patch=patch, device=self.device, amp=self.amp
+            )
+        return self._by_patch[patch]
 
     def _by_pixel(
         self, probabilities: Sequence[NDArray[np.float32]], index: int

@@ -81,7 +81,7 @@ class LentNorms(nn.Module):
             for name, norm in self._pairs()
         ]
         network.eval()
-        network(example)
+        network.on_patches(example)
         for handle in handles:
             handle.remove()
 
@@ -119,7 +119,7 @@ class LentNorms(nn.Module):
         self.train()
         network.train()
         for example in examples:
-            network(example)
+            network.on_patches(example)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 

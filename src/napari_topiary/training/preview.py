@@ -42,7 +42,8 @@ def preview(
     factor = material.factor
     if request.scale is not None and material.pixel_size_nm is not None:
         factor *= material.pixel_size_nm / request.scale
-    top, bottom, left, right = _window(request, round(LARGEST_SIDE * factor))
+    side = min(LARGEST_SIDE, network.largest_side or LARGEST_SIDE)
+    top, bottom, left, right = _window(request, round(side * factor))
     if bottom <= top or right <= left:
         return None
     image = record.normalisation.apply(request.image)[:, top:bottom, left:right]

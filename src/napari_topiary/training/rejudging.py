@@ -93,7 +93,9 @@ def _heard(judging: Generator[None, None, Quality], total: int) -> Job[Quality |
             quality: Quality = end.value
             return quality
         done += 1
-        message = yield Progress(done, total, "Looking for the best threshold")
+        message = yield Progress(
+            min(done, total), total, "Looking for the best threshold"
+        )
         if message is Stop:
             judging.close()
             return None

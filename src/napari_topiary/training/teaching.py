@@ -46,12 +46,20 @@ def taught(
         After every image.
     """
     network = teacher.build()
+    if not network.dense:
+        return material  # it is asked about every batch instead
     classes = len(teacher.task.classes)
     begun = time.perf_counter()
     fields: list[Field] = []
+
+    def late() -> bool:
+        return time.perf_counter() - begun >= SHARE_OF_TIME * seconds
+
     for field in material.train:
-        if time.perf_counter() - begun < SHARE_OF_TIME * seconds:
-            answer = run(infer(network, field.image, device=device, amp=True))
+        if not late():
+            asking = infer(network, field.image, device=device, amp=True)
+            # What it has not answered by then is 0: not known.
+            answer = run(asking, should_stop=late)
             probability = answer.probability.astype(np.float16)
         else:
             probability = np.zeros((classes, *field.target.shape), dtype=np.float16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,17 +17,18 @@ from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
 from napari_topiary.losses import imitation_loss, training_loss
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
-from napari_topiary.sampling import Batch, PatchSampler
-from napari_topiary.shaping import Living, Shape, Shaper
+from napari_topiary.sampling import Batch
+from napari_topiary.shaping import KeepShape, Living, Shape, Shaper
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
+from napari_topiary.training.optimizers import optimizer_for
 from napari_topiary.training.reports import Quality
+from napari_topiary.training.samplers import sampler_for
 from napari_topiary.types import Task
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PATCH = 128
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 EXAMPLES = 4
@@ -73,8 +75,7 @@ class Trainer:
             else start.build()
         )
         self._batch = config.batch
-        patch = _patch_side(config.patch, network.stride, material)
-        self._sampler = PatchSampler(material.train, patch=patch, seed=config.seed)
+        self._sampler = sampler_for(network, config, material)
         # The same ones throughout: how often a run is judged must not change it.
         self._examples = [
             self._sampler.draw(max(config.batch, 4))
@@ -84,7 +85,16 @@ class Trainer:
         ]
         self._adopt(channels_last(network.to(self.device)))
         self._class_weight = self._balance(n_classes).to(self.device)
-        self._augment = Augmentation(material.in_channels) if config.augment else None
+        self._augment = (
+            Augmentation(material.in_channels, geometry=network.patch is None)
+            if config.augment
+            else None
+        )
+        self._teacher = None
+        if start is not None and not isinstance(shaper, KeepShape):
+            # Without a dense form it cannot be asked about whole images beforehand.
+            teacher = None if network.dense else start.build()
+            self._teacher = teacher and teacher.to(self.device).eval()
         self._judge = Judge(
             material.held,
             task,
@@ -93,7 +103,8 @@ class Trainer:
             self._amp is not None,
             material.learned,
         )
-        patch_pixels = self._sampler.patch**2 * config.batch
+        examples = 1 if network.patch is not None else self._sampler.patch**2
+        patch_pixels = examples * config.batch
         self.steps_per_epoch = max(
             1, math.ceil(self._sampler.known_pixels / patch_pixels)
         )
@@ -114,7 +125,12 @@ class Trainer:
         self.optimizer = optimizer_for(self._config, groups)
 
     def _balance(self, n_classes: int) -> torch.Tensor:
-        """Class weights: inverse root of how often each class is drawn, at most 10×."""
+        """Class weights: inverse root of how often each class is drawn, at most 10×.
+
+        Centre pixels are drawn as often as they shall count.
+        """
+        if self.network.patch is not None:
+            return torch.ones(n_classes)
         target = self._sampler.draw(32).target
         counts = torch.bincount(target[target >= 0], minlength=n_classes).float()
         share = counts / counts.sum().clamp(min=1)
@@ -166,6 +182,8 @@ class Trainer:
         self.network.train()
         self._norms.train()
         image = batch.image.to(self.device, memory_format=torch.channels_last)
+        if self._teacher is not None:
+            batch = replace(batch, teacher=self._asked(self._teacher, image))
         with torch.autocast(
             self.device.type, dtype=self._amp, enabled=self._amp is not None
         ):
@@ -190,6 +208,16 @@ class Trainer:
             self._shaper.after_step(self.network)
         return value
 
+    def _asked(self, teacher: Network, image: torch.Tensor) -> torch.Tensor:
+        """What the unpruned network says about a batch: `(b, k, 1, 1)` probability."""
+        with (
+            torch.no_grad(),
+            torch.autocast(
+                self.device.type, dtype=self._amp, enabled=self._amp is not None
+            ),
+        ):
+            return teacher.on_patches(image).float().softmax(dim=1)
+
     def _halve_batch(self) -> None:
         self._batch //= 2
         self.optimizer.zero_grad(set_to_none=True)
@@ -212,25 +240,6 @@ class Trainer:
         plain = self._norms.folded()
         self._shaper.after_step(plain)
         return plain
-
-
-def optimizer_for(
-    config: TrainConfig, groups: list[dict[str, Any]]
-) -> torch.optim.Optimizer:
-    """Make the optimizer that a form asks for."""
-    rate, decay = config.learning_rate, config.weight_decay
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
-
-
-def _patch_side(asked: int | None, stride: int, material: Material) -> int:
-    """Side of a patch: as asked, else 128, but not far beyond the images."""
-    largest: int = max(max(field.target.shape) for field in material.train)
-    side = min(asked or DEFAULT_PATCH, math.ceil(largest / stride) * stride)
-    return max(stride, math.ceil(side / stride) * stride)
 
 
 def channels_last(network: Network) -> Network:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig

@@ -1,0 +1,132 @@
+"""How good a classifier of centre pixels is, on a sample of held-out pixels.
+
+Answering whole images takes such a network longer than a short training lasts. A few
+thousand pixels, always the same ones, tell as well which weights are the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from napari_topiary.centre_sampling import Surroundings, centre_pixels
+from napari_topiary.devices import autocast_dtype
+from napari_topiary.metrics import best_pixel_threshold
+from napari_topiary.networks.base import Network
+from napari_topiary.training.hold_out import Held
+from napari_topiary.training.reports import Quality
+from napari_topiary.types import Task
+
+COMMON_THRESHOLD = 0.5
+PIXELS = 4096
+BATCH = 256
+MOST_DENSE = 150_000
+"""Held-out pixels up to which a network that has a dense form answers all of them."""
+
+
+def suits_pixels(network: Network, held: Sequence[Held], task: Task) -> bool:
+    """Whether a network should be judged on single pixels instead of whole areas.
+
+    Parameters
+    ----------
+    network
+        Any.
+    held
+        What is held out.
+    task
+        Particles are found in whole areas wherever that is possible.
+    """
+    if network.patch is None or not network.dense:
+        return network.patch is not None
+    pixels = sum(area.field.target.size for area in held)
+    return task.kind != "detect" and pixels > MOST_DENSE
+
+
+class PixelJudge:
+    """Judges networks on fixed pixels of held-out areas.
+
+    Parameters
+    ----------
+    held
+        The areas.
+    task
+        Its classes.
+    patch
+        Side of the patches, in pixels.
+    device
+        Where to compute.
+    amp
+        Whether to compute in reduced precision.
+    """
+
+    def __init__(
+        self,
+        held: Sequence[Held],
+        task: Task,
+        *,
+        patch: int,
+        device: torch.device,
+        amp: bool,
+    ) -> None:
+        self._device, self._task = device, task
+        self._dtype = autocast_dtype(device) if amp else None
+        self._around = Surroundings([area.field for area in held], patch)
+        self._pixels = np.sort(centre_pixels(self._around.target, PIXELS))
+        self._truth = self._around.target[self._pixels].astype(np.int64)
+        self._weight = self._around.weight[self._pixels]
+
+    def judge(self, network: Network) -> Generator[None, None, Quality]:
+        """Judge a network; yields after every batch so that the caller can breathe."""
+        answers: list[torch.Tensor] = []
+        for first in range(0, len(self._pixels), BATCH):
+            answers.append(self._answer(network, self._pixels[first : first + BATCH]))
+            if not answers[-1].isfinite().all():
+                return Quality(0.0, "not a number", float("nan"))
+            yield
+        if not answers:
+            return Quality(0.0, "none", float("nan"))
+        logits = torch.cat(answers)
+        losses = F.cross_entropy(
+            logits, torch.from_numpy(self._truth), reduction="none"
+        ).numpy()
+        loss = float((losses * self._weight).sum() / max(self._weight.sum(), 1e-6))
+        return self._quality(logits.softmax(dim=1).numpy(), loss)
+
+    def _answer(self, network: Network, pixels: NDArray[np.int64]) -> torch.Tensor:
+        """Logits `(b, k)`; the modes are left before the caller breathes."""
+        patches = torch.from_numpy(self._around.around(pixels))
+        network.eval()
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                self._device.type, dtype=self._dtype, enabled=self._dtype is not None
+            ),
+        ):
+            batch = patches.to(self._device, memory_format=torch.channels_last)
+            return network.on_patches(batch)[:, :, 0, 0].float().cpu()
+
+    def _quality(self, probability: NDArray[np.float32], loss: float) -> Quality:
+        thresholds, scores, at_common = {}, {}, []
+        for index, name in enumerate(self._task.classes[1:], start=1):
+            there = self._truth == index
+            if not there.any():
+                continue
+            sure = probability[:, index]
+            thresholds[name], scores[name] = best_pixel_threshold(there, sure)
+            found = sure >= COMMON_THRESHOLD
+            at_common.append(2 * (there & found).sum() / (there.sum() + found.sum()))
+        if not scores:
+            return Quality(0.0, "none", loss)
+        thresholds["common"] = float(np.mean(list(thresholds.values())))
+        return Quality(
+            value=float(np.mean(list(scores.values()))),
+            name="Dice",
+            loss=loss,
+            thresholds=thresholds,
+            per_class=scores,
+            at_common=float(np.mean(at_common)),
+        )

@@ -1,0 +1,47 @@
+"""What draws the patches that a network learns from."""
+
+from __future__ import annotations
+
+import math
+
+from napari_topiary.centre_sampling import CentreSampler
+from napari_topiary.config import TrainConfig
+from napari_topiary.networks.base import Network
+from napari_topiary.sampling import PatchSampler
+from napari_topiary.training.material import Material
+
+DEFAULT_PATCH = 128
+
+
+def sampler_for(
+    network: Network, config: TrainConfig, material: Material
+) -> PatchSampler | CentreSampler:
+    """Return what draws the patches that a network learns from.
+
+    Parameters
+    ----------
+    network
+        What will be trained.
+    config
+        Patch side, balance and seed are read from it.
+    material
+        What there is to learn from.
+    """
+    if network.patch is None:
+        patch = _patch_side(config.patch, network.stride, material)
+        return PatchSampler(material.train, patch=patch, seed=config.seed)
+    return CentreSampler(
+        material.train,
+        patch=network.patch,
+        seed=config.seed,
+        balance=config.balance,
+        pixels=config.training_pixels,
+        turn=config.augment,
+    )
+
+
+def _patch_side(asked: int | None, stride: int, material: Material) -> int:
+    """Side of a patch: as asked, else 128, but not far beyond the images."""
+    largest: int = max(max(field.target.shape) for field in material.train)
+    side = min(asked or DEFAULT_PATCH, math.ceil(largest / stride) * stride)
+    return max(stride, math.ceil(side / stride) * stride)
