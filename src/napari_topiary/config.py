@@ -160,7 +160,7 @@ class PruneConfig:
             "min": 0.0,
             "max": 0.5,
             "tooltip": "Criterion loss: share of the filters left that goes at each "
-            "step. 0: one by one, the exact order. Empty: as few as some minutes allow.",
+            "step. 0: one by one, the exact order. Empty: what some minutes allow.",
         },
     ] = None
     seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0

@@ -3,12 +3,13 @@
 from napari_topiary.pruning.criteria import Criterion, Subject, criteria
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
-from napari_topiary.pruning.making import make_plan, plan_from_json
+from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.oneshot import prune
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
 from napari_topiary.pruning.recalibration import recalibrate
+from napari_topiary.pruning.search.record import LayerSearch, Search
 from napari_topiary.pruning.weight_plan import WeightPlan
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Form",
     "GradualPruning",
     "LayerKept",
+    "LayerSearch",
     "PlanStatistics",
     "PruningPlan",
+    "Search",
     "Subject",
     "WeightPlan",
     "agreement",
@@ -27,6 +30,7 @@ __all__ = [
     "make_plan",
     "measure_speed",
     "plan_from_json",
+    "plan_job",
     "prune",
     "recalibrate",
     "shaper_for",

@@ -21,10 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.config import Scope
+from napari_topiary.pruning.search.record import Step
 from napari_topiary.pruning.structure import Coupling, Cut, LayerFacts
-
-Step = tuple[int, int]
-"""(group index, channel): one filter."""
 
 HARM = 4.0
 """Harm of a layer that keeps the share f of its score: f ** -HARM."""
@@ -55,7 +53,7 @@ def filter_order(
     ranked = [np.asarray(scores[g.name], dtype=np.float64) for g in coupling.groups]
     weakest_first = [np.argsort(values, kind="stable") for values in ranked]
     if scope == "layer":
-        return _interleaved(weakest_first)
+        return interleaved([order.tolist() for order in weakest_first])
     return _Greedy(coupling, ranked, weakest_first).order()
 
 
@@ -71,10 +69,17 @@ def block_end(width: int) -> int:
     return (width - 1) // step * step
 
 
-def _interleaved(weakest_first: Sequence[NDArray[np.int64]]) -> tuple[Step, ...]:
+def interleaved(orders: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+    """Merge the groups' own orders so that all lose the same share at every point.
+
+    Parameters
+    ----------
+    orders
+        Per group, all its channels, first to go first; the last one stays.
+    """
     quantiles = [
         ((place + 1) / len(order), group, int(channel))
-        for group, order in enumerate(weakest_first)
+        for group, order in enumerate(orders)
         for place, channel in enumerate(order[:-1])
     ]
     return tuple((group, channel) for _, group, channel in sorted(quantiles))

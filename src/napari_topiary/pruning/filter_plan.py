@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.filter_order import Step
 from napari_topiary.pruning.ledger import Ledger
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.position import Form, LayerKept
+from napari_topiary.pruning.search.record import Search, Step
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import (
     kept_indices,
@@ -33,6 +33,9 @@ class FilterPlan(PruningPlan):
         As for every plan.
     steps
         (group, channel), first to go first; no channel twice.
+    search
+        How the order was found, where it was searched for: each layer's own order and
+        its losses.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class FilterPlan(PruningPlan):
         network: Network,
         coupling: Coupling,
         steps: Sequence[Step],
+        search: Search | None = None,
     ) -> None:
         super().__init__(checkpoint, config, network=network, coupling=coupling)
         self.steps = tuple(steps)
+        self.search = search
         # Place of every channel in the order; those that never go come after all.
         self._places: list[NDArray[np.int64]] = [
             np.full(group.channels, len(self.steps)) for group in coupling.groups
@@ -109,9 +114,16 @@ class FilterPlan(PruningPlan):
         return parameters, macs, maps
 
     def _record(self) -> dict[str, Any]:
-        return {
+        record = {
             "groups": [group.name for group in self.coupling.groups],
             "steps": [list(step) for step in self.steps],
             "parameters": [row[0] for row in self._table],
             "macs_per_pixel": [row[2] for row in self._table],
         }
+        if self.search is not None:
+            record["search"] = self.search.to_record()
+        return record
+
+    def _note(self, share: float, cursor: int) -> str:
+        found = "" if self.search is None else self.search.note
+        return " ".join(filter(None, (found, super()._note(share, cursor))))

@@ -16,9 +16,11 @@ from napari_topiary.pruning.filter_order import filter_order
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
 from napari_topiary.pruning.proof import proven
+from napari_topiary.pruning.search.record import Search, Step
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.weight_order import weight_places
 from napari_topiary.pruning.weight_plan import WeightPlan
+from napari_topiary.types import Job, Progress, run
 
 if TYPE_CHECKING:
     from napari_topiary.io.dataset import Sample
@@ -41,6 +43,36 @@ def make_plan(
     samples
         Annotated images, for criteria that measure a loss.
     """
+    return run(plan_job(checkpoint, config, samples=samples))
+
+
+def plan_job(
+    checkpoint: Checkpoint,
+    config: PruneConfig | None = None,
+    *,
+    samples: Sequence[Sample] = (),
+    device: str = "auto",
+) -> Job[PruningPlan]:
+    """Rank everything once; criteria that measure a loss take their time.
+
+    Parameters
+    ----------
+    checkpoint
+        What to prune; pruned before or not.
+    config
+        Kind, criterion and scope.
+    samples
+        Annotated images, for criteria that measure a loss.
+    device
+        Where those are to compute.
+
+    Yields
+    ------
+    Progress
+        With the time left. A `Stop` sent in keeps what has been ordered: filters
+        without a place in the order never go, and the plan says so in its note.
+    """
+    yield Progress(0, 0, "Ranking what to remove")
     config = config or PruneConfig()
     problem = config.problem()
     if problem is not None:
@@ -58,7 +90,18 @@ def make_plan(
         )
     network, coupling = _structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
-    subject = Subject(checkpoint, coupling, names, samples)
+    subject = Subject(checkpoint, coupling, names, samples, device)
+    if criterion.search is not None:
+        found = yield from criterion.search(subject, config)
+        return FilterPlan(
+            checkpoint,
+            config,
+            network=network,
+            coupling=coupling,
+            steps=found.steps,
+            search=found,
+        )
+    assert criterion.score is not None
     scores = criterion.score(subject)
     if config.kind == "filters":
         steps = filter_order(coupling, scores, config.scope)
@@ -113,8 +156,22 @@ def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
     _check_steps(record, coupling)
     steps = tuple((int(group), int(channel)) for group, channel in record["steps"])
     return FilterPlan(
-        checkpoint, config, network=network, coupling=coupling, steps=steps
+        checkpoint,
+        config,
+        network=network,
+        coupling=coupling,
+        steps=steps,
+        search=_search(record, steps),
     )
+
+
+def _search(record: dict[str, Any], steps: tuple[Step, ...]) -> Search | None:
+    if "search" not in record:
+        return None
+    try:
+        return Search.from_record(record["search"], steps)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise TopiaryError(f"This is not a pruning plan ({error}).") from error
 
 
 def _structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning.making import make_plan
+from napari_topiary.pruning.making import plan_job
 from napari_topiary.pruning.recalibration import recalibrate
 from napari_topiary.types import Job, Progress
 
@@ -30,9 +30,8 @@ def prune(
         Images on which batch-normalisation statistics are re-estimated; annotated
         ones for criteria that measure a loss.
     """
-    yield Progress(0, 2, "Ranking what to remove")
-    plan = make_plan(checkpoint, config, samples=samples)
-    yield Progress(1, 2, "Removing")
+    plan = yield from plan_job(checkpoint, config, samples=samples)
+    yield Progress(0, 0, "Removing")
     pruned = plan.checkpoint_at(config.remove)
     result = yield from recalibrate(pruned, samples)
     return result

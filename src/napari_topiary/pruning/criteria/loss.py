@@ -1,0 +1,127 @@
+"""Filters by the training loss without them: a greedy search (PAPERS 3.3).
+
+What is exact and what is not is said in `pruning.search.greedy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_topiary.config import PruneConfig
+from napari_topiary.devices import pick_device
+from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
+from napari_topiary.pruning.filter_order import interleaved
+from napari_topiary.pruning.ledger import Ledger
+from napari_topiary.pruning.search.bench import Bench
+from napari_topiary.pruning.search.clock import Clock
+from napari_topiary.pruning.search.greedy import (
+    affordable,
+    rank_all,
+    rank_layers,
+    tries,
+)
+from napari_topiary.pruning.search.lesson import draw_lesson
+from napari_topiary.pruning.search.record import LayerSearch, Search, Step
+from napari_topiary.types import Job, Progress
+
+
+def search(subject: Subject, config: PruneConfig) -> Job[Search]:
+    """Find an order by trying filters out; a `Stop` sent in keeps what is ordered.
+
+    Parameters
+    ----------
+    subject
+        The network, and annotated images.
+    config
+        Scope, share, mini-batches, how many filters go at a step, and seed.
+
+    Yields
+    ------
+    Progress
+        In multiplications, with the time left.
+    """
+    yield Progress(0, 0, "Drawing patches to try filters on")
+    bench = _bench(subject, config)
+    prices = bench.prices()
+    sizes = {group.name: group.channels for _, group in bench.groups}
+
+    def cost(at_once: float) -> float:
+        if config.scope == "layer":
+            return sum(prices[n] * tries(sizes[n], at_once) for n in sizes)
+        share = tries(sum(sizes.values()), at_once) / max(1, sum(sizes.values()))
+        return sum(prices[n] * sizes[n] * share for n in sizes)
+
+    at_once = affordable(cost) if config.at_once is None else config.at_once
+    clock = Clock(cost(at_once))
+    given: dict[str, int] = {}
+    steps: Sequence[Step]
+    if config.scope == "layer":
+        given = layer_counts(subject, config.remove)
+        layers, stopped = yield from rank_layers(
+            bench, clock, at_once=at_once, given=given
+        )
+        steps = _interleaved(subject, layers)
+    else:
+        layers, steps, stopped = yield from rank_all(bench, clock, at_once=at_once)
+    return Search(
+        steps=tuple(steps),
+        layers=tuple(layers),
+        given=given,
+        at_once=at_once,
+        batches=config.batches,
+        seed=config.seed,
+        stopped=stopped,
+    )
+
+
+def layer_counts(subject: Subject, share: float) -> dict[str, int]:
+    """How many filters every layer loses when all lose alike, by group name.
+
+    Parameters
+    ----------
+    subject
+        The network.
+    share
+        Of the unpruned network's weights to be gone.
+    """
+    groups, checkpoint = subject.coupling.groups, subject.checkpoint
+    ledger = Ledger(subject.coupling, checkpoint.masks)
+    counts = dict.fromkeys([group.name for group in groups], 0)
+    for number, channel in interleaved([range(g.channels) for g in groups]):
+        if 1.0 - ledger.nonzero / checkpoint.unpruned_parameters >= share:
+            break
+        ledger.remove(number, channel)
+        counts[groups[number].name] += 1
+    return counts
+
+
+def _bench(subject: Subject, config: PruneConfig) -> Bench:
+    lesson = draw_lesson(
+        subject.checkpoint,
+        subject.samples,
+        batches=config.batches,
+        seed=config.seed,
+        device=pick_device(subject.device),
+    )
+    return Bench(subject.checkpoint.build(), subject.coupling, lesson)
+
+
+def _interleaved(subject: Subject, layers: Sequence[LayerSearch]) -> list[Step]:
+    """Let every layer lose the same share of its filters, as far as it is ordered."""
+    groups = subject.coupling.groups
+    orders: dict[str, list[int]] = {}
+    for layer in layers:
+        rest = set(range(layer.channels)) - set(layer.order)
+        orders[layer.name] = [*layer.order, *sorted(rest)]
+    whole = interleaved([orders.get(g.name, range(g.channels)) for g in groups])
+    known = {layer.name: set(layer.order) for layer in layers}
+    return [
+        (number, channel)
+        for number, channel in whole
+        if channel in known.get(groups[number].name, ())
+    ]
+
+
+loss = criteria.register("loss")(
+    Criterion("filters", needs_samples=True, search=search)
+)

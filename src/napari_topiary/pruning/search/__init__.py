@@ -1,0 +1,1 @@
+"""Trying filters out: what the loss would be without them."""

@@ -1,0 +1,166 @@
+"""The random mini-batches that all candidates of a search are tried on.
+
+The same patches serve every step, so that the losses of a curve can be compared and a
+candidate is never chosen for having met easier patches (PAPERS 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import build_target, rescaled
+from napari_topiary.centre_sampling import CentreSampler
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Balance
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network, networks
+from napari_topiary.resample import to_working
+from napari_topiary.sampling import Batch, Field, PatchSampler
+
+CENTRES = 128
+"""Patches of a mini-batch of a network that classifies centre pixels."""
+PATCHES = 2
+"""Patches of a mini-batch of a network that answers at every pixel."""
+SIDE = 64
+"""Side of those, in working pixels, rounded up to the network's stride."""
+PIECE = 2**21
+"""Pixels that the whole network is run on at a time."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Patches and what is right on them.
+
+    Parameters
+    ----------
+    image
+        `(n, c, y, x)`.
+    shares
+        `(n, k, y, x)` how much each answer counts: the weight of a pixel where its
+        class is, else 0; every mini-batch adds up to the same, all of them to 1.
+    """
+
+    image: torch.Tensor
+    shares: torch.Tensor
+
+    def __len__(self) -> int:
+        """Count the patches."""
+        return len(self.image)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the patches are."""
+        return self.image.device
+
+    def pieces(self) -> Iterator[torch.Tensor]:
+        """Yield the images, a few at a time."""
+        pixels = self.image.shape[-1] * self.image.shape[-2]
+        yield from torch.split(self.image, max(1, PIECE // pixels))
+
+    def losses(
+        self, logits: torch.Tensor, rows: slice, variants: int
+    ) -> NDArray[np.float64]:
+        """Cross-entropy of several variants of a network, on some of the patches.
+
+        Parameters
+        ----------
+        logits
+            `(variants * n, k, y, x)`: variant by variant.
+        rows
+            Which `n` patches they are of.
+        variants
+            How many.
+
+        Returns
+        -------
+        ndarray
+            `(variants,)`; summed over all patches this is the mean of the mini-batches'
+            means.
+        """
+        shares = self.shares[rows]
+        likely = logits.log_softmax(dim=1).view(variants, *shares.shape)
+        terms = (likely * shares).flatten(1).sum(1, dtype=torch.float64)
+        return -terms.cpu().numpy()
+
+
+def draw_lesson(
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    *,
+    batches: int,
+    seed: int,
+    device: torch.device,
+) -> Lesson:
+    """Draw mini-batches as the network is trained on, without augmentation.
+
+    Parameters
+    ----------
+    checkpoint
+        Says how images are brought to the network's grid and range.
+    samples
+        Annotated images.
+    batches
+        How many mini-batches.
+    seed
+        Same seed, same patches.
+    device
+        Where the search is to run.
+    """
+    fields = [_field(checkpoint, sample) for sample in samples]
+    balance = networks[checkpoint.network].recipe.get("balance", "classes")
+    drawn = _draw(fields, checkpoint.build(), batches, seed=seed, balance=balance)
+    classes = len(checkpoint.task.classes)
+    dtype = next(t.dtype for t in checkpoint.state.values() if t.is_floating_point())
+    shares = [_shares(batch, classes) / len(drawn) for batch in drawn]
+    image = torch.cat([batch.image for batch in drawn]).to(device, dtype)
+    return Lesson(
+        image.contiguous(memory_format=torch.channels_last),
+        torch.cat(shares).to(device, dtype),
+    )
+
+
+def _draw(
+    fields: Sequence[Field],
+    network: Network,
+    batches: int,
+    *,
+    seed: int,
+    balance: Balance,
+) -> list[Batch]:
+    if network.patch is not None:
+        centres = CentreSampler(fields, patch=network.patch, seed=seed, balance=balance)
+        return [centres.draw(CENTRES) for _ in range(batches)]
+    side = -(-SIDE // network.stride) * network.stride
+    sampler = PatchSampler(fields, patch=side, seed=seed)
+    return [sampler.draw(PATCHES) for _ in range(batches)]
+
+
+def _shares(batch: Batch, classes: int) -> torch.Tensor:
+    """How much each class counts at each pixel of a mini-batch, 1 in sum."""
+    known = (batch.target >= 0) * batch.weight
+    one_hot = torch.nn.functional.one_hot(batch.target.clamp(min=0), classes)
+    shares = one_hot.movedim(-1, 1) * known.unsqueeze(1)
+    return shares / shares.sum().clamp(min=1e-6)
+
+
+def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
+    """Bring a sample to the network's grid and range."""
+    factor = checkpoint.working_factor
+    if sample.scale is not None and checkpoint.pixel_size_nm is not None:
+        factor *= checkpoint.pixel_size_nm / sample.scale
+    image = to_working(checkpoint.normalisation.apply(sample.image), factor)
+    height, width = image.shape[1:]
+    ratio = height / sample.image.shape[1], width / sample.image.shape[2]
+    radii = {n: r / factor for n, r in checkpoint.task.radius_px.items()}
+    target = build_target(
+        tuple(rescaled(item, ratio) for item in sample.annotations),
+        (height, width),
+        task=replace(checkpoint.task, radius_px=radii),
+        scale=None if sample.scale is None else sample.scale * factor,
+    )
+    return Field(image, target.classes, target.weight)

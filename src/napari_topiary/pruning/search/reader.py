@@ -1,0 +1,251 @@
+"""A layer that reads the maps in question: what its answer is without some of them.
+
+A layer's answer (before any activation) is a sum over the maps that it reads. Without
+one of them it is the same sum less one term, which costs a small part of the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from napari_topiary.pruning.structure import ChannelGroup, Cut
+
+Channels = Sequence[int]
+"""Some channels of a group, that go together."""
+
+WIDE = 400
+"""Numbers that an output is made of above which the convolution itself is faster than
+laying them out side by side."""
+
+
+class Reader:
+    """One layer that reads the maps of a group.
+
+    Parameters
+    ----------
+    module
+        The layer; its weights are changed in place.
+    cut
+        Where the group's channels sit among its inputs.
+    """
+
+    def __init__(self, module: nn.Module, cut: Cut) -> None:
+        assert isinstance(module, _ConvNd | nn.Linear)
+        self.name, self.module = cut.layer, module
+        self._roots, self._places = cut.roots, cut.places
+        self._weight = module.weight.detach().clone()
+        self._axis = 0 if isinstance(module, _ConvTransposeNd) else 1
+        self.channel_axis = -1 if isinstance(module, nn.Linear) else 1
+        self._flat = isinstance(module, nn.Linear) or _is_pointwise(module)
+        self._windowed = isinstance(module, nn.Conv2d) and not self._flat
+
+    def places(self, channels: Channels) -> torch.Tensor:
+        """Inputs `(n,)` of the layer that are these channels of the group."""
+        found = self._places[np.isin(self._roots, channels)]
+        return torch.from_numpy(found).to(self._weight.device)
+
+    @torch.no_grad()
+    def blank(self, channels: Channels) -> None:
+        """Read zeros in these channels, for good: others than these are read again."""
+        weight = self.module.weight
+        every = torch.from_numpy(self._places).to(weight.device)
+        weight.index_copy_(
+            self._axis, every, self._weight.index_select(self._axis, every)
+        )
+        weight.index_fill_(self._axis, self.places(channels), 0.0)
+
+    def alive(self, maps: torch.Tensor, channels: int) -> NDArray[np.bool_]:
+        """Return which channels `(channels,)` are not zero everywhere.
+
+        Parameters
+        ----------
+        maps
+            What the layer reads.
+        channels
+            Of the group.
+        """
+        rows = maps.movedim(self.channel_axis, 0).flatten(1)
+        found = (rows != 0).any(1).cpu().numpy()[self._places]
+        alive = np.zeros(channels, dtype=bool)
+        np.logical_or.at(alive, self._roots, found)
+        return alive
+
+    @torch.no_grad()
+    def read(self, maps: torch.Tensor) -> None:
+        """Keep what the layer reads of these channels, and sum it up.
+
+        Parameters
+        ----------
+        maps
+            `(n, ...)` all that the layer reads.
+        """
+        self._maps = maps
+        self.sum_up()
+        if not self._windowed:
+            return
+        every = torch.from_numpy(self._places).to(maps.device)
+        planes = maps.transpose(0, 1).index_select(0, every)
+        assert isinstance(self.module, nn.Conv2d)
+        padding = self.module._reversed_padding_repeated_twice
+        mode = self.module.padding_mode
+        self._planes = F.pad(planes, padding, "constant" if mode == "zeros" else mode)
+        self._planes = self._planes.contiguous()
+
+    @torch.no_grad()
+    def sum_up(self) -> None:
+        """Make the sums anew from what is not blanked."""
+        answer: torch.Tensor = self.module(self._maps)
+        self._sums = _stored(answer).contiguous()
+
+    def take(self, channels: Channels) -> None:
+        """Subtract the terms of some channels from the sums, for good."""
+        every = slice(0, len(self._sums))
+        self._sums = _stored(self.without([channels], every)).contiguous()
+
+    @torch.no_grad()
+    def without(self, sets: Sequence[Channels], rows: slice) -> torch.Tensor:
+        """Answers without each of some sets of channels.
+
+        Parameters
+        ----------
+        sets
+            One or more.
+        rows
+            Which `n` patches.
+
+        Returns
+        -------
+        Tensor
+            `(sets * n, ...)`: set by set, channels last in memory.
+        """
+        sums = self._sums[rows]
+        sizes = {len(self.places(channels)) for channels in sets}
+        if self._flat and len(sizes) == 1 and 0 not in sizes:
+            result = self._without_at_once(sums, rows, sets)
+        else:
+            result = sums.new_empty(len(sets), *sums.shape)
+            for row, channels in zip(result, sets, strict=True):
+                self._subtract(sums, rows, channels, row)
+        flat = result.flatten(0, 1)
+        return flat.permute(0, 3, 1, 2) if flat.dim() == 4 else flat
+
+    def _without_at_once(
+        self, sums: torch.Tensor, rows: slice, sets: Sequence[Channels]
+    ) -> torch.Tensor:
+        """Rows of numbers times weights, for all sets at once."""
+        places = torch.stack([self.places(channels) for channels in sets])
+        maps = _stored(self._maps[rows])
+        numbers = maps.reshape(-1, maps.shape[-1])[:, places].movedim(1, 0)
+        weight = self._weight.flatten(1)[:, places].permute(1, 2, 0)
+        lines = sums.reshape(1, -1, sums.shape[-1])
+        found = torch.baddbmm(lines, numbers.contiguous(), weight, alpha=-1)
+        return found.view(len(sets), *sums.shape)
+
+    def _subtract(
+        self,
+        sums: torch.Tensor,
+        rows: slice,
+        channels: Channels,
+        result: torch.Tensor,
+    ) -> None:
+        """Write into `result` the sums without the terms of some channels."""
+        places = self.places(channels)
+        if not len(places):
+            result.copy_(sums)
+            return
+        weight = self._weight.index_select(self._axis, places)
+        if self._windowed and weight[0].numel() <= WIDE:
+            chosen = np.flatnonzero(np.isin(self._roots, channels))
+            torch.addmm(
+                sums.view(-1, sums.shape[-1]),
+                self._windows(chosen, rows, sums.shape[1:3]),
+                weight.flatten(1).T,
+                alpha=-1,
+                out=result.view(-1, sums.shape[-1]),
+            )
+            return
+        maps = self._maps[rows].index_select(self.channel_axis, places)
+        torch.sub(sums, _stored(_applied(self.module, maps, weight)), out=result)
+
+    def _windows(
+        self, chosen: NDArray[np.int64], rows: slice, sides: Sequence[int]
+    ) -> torch.Tensor:
+        """Lay out `(n * y * x, m * ky * kx)` side by side what outputs are made of."""
+        assert isinstance(self.module, nn.Conv2d)
+        (ky, kx), (sy, sx) = self.module.kernel_size, self.module.stride
+        dy, dx = self.module.dilation
+        views = []
+        for index in chosen:
+            plane = self._planes[index, rows]
+            n, y, x = plane.stride()
+            views.append(
+                plane.as_strided(
+                    (len(plane), *sides, ky, kx),
+                    (n, y * sy, x * sx, y * dy, x * dx),
+                    plane.storage_offset(),
+                )
+            )
+        if len(views) == 1:
+            return views[0].reshape(-1, ky * kx)
+        return torch.stack(views, dim=3).view(-1, len(views) * ky * kx)
+
+
+def readers_of(network: nn.Module, group: ChannelGroup) -> list[Reader]:
+    """Return the layers that read a group's channels.
+
+    Parameters
+    ----------
+    network
+        Whose layers they are.
+    group
+        Of its coupling.
+    """
+    return [
+        Reader(network.get_submodule(cut.layer), cut)
+        for cut in group.cuts
+        if cut.side == "in"
+    ]
+
+
+def _stored(maps: torch.Tensor) -> torch.Tensor:
+    """Put channels last: for maps laid out so, without copying."""
+    return maps.permute(0, 2, 3, 1) if maps.dim() == 4 else maps
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and set(module.kernel_size) == {1}
+        and set(module.stride) == {1}
+        and module.padding in ("same", "valid", (0, 0))
+    )
+
+
+def _applied(
+    module: nn.Module, maps: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """Apply a layer with other weights and no bias."""
+    if isinstance(module, nn.Linear):
+        return F.linear(maps, weight)
+    if isinstance(module, nn.ConvTranspose2d):
+        assert not isinstance(module.padding, str)
+        return F.conv_transpose2d(
+            maps,
+            weight,
+            None,
+            module.stride,
+            module.padding,
+            module.output_padding,
+            1,
+            module.dilation,
+        )
+    assert isinstance(module, nn.Conv2d)
+    answer: torch.Tensor = module._conv_forward(maps, weight, None)
+    return answer

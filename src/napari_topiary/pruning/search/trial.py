@@ -1,0 +1,195 @@
+"""What the loss would be without some filters, for many candidates at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import fx
+
+from napari_topiary.pruning.search.flow import Flow, Values
+from napari_topiary.pruning.search.lesson import Lesson
+from napari_topiary.pruning.search.reader import Channels, Reader, readers_of
+from napari_topiary.pruning.structure import ChannelGroup
+
+REFRESH = 8
+"""Removals after which sums are made anew, so that rounding does not add up."""
+VALUES_AT_ONCE = {"cpu": 2**20}
+"""Numbers in the largest map of what is computed at once: processors are fastest on
+what stays in their caches."""
+VALUES_ON_GPU = 2**27
+VALUE_COST = 20.0
+"""Multiplications that take as long as writing and reading one number."""
+
+
+class Trial:
+    """Candidates of one group of channels, all else as it is now.
+
+    Parameters
+    ----------
+    flow
+        The network with what has been removed so far.
+    group
+        The channels that may go.
+    lesson
+        The mini-batches, and what is right.
+    """
+
+    def __init__(self, flow: Flow, group: ChannelGroup, lesson: Lesson) -> None:
+        self.group = group
+        self.gone: list[int] = []
+        self._flow, self._lesson = flow, lesson
+        readers = readers_of(flow.network, group)
+        nodes = {reader.name: flow.layers[reader.name] for reader in readers}
+        # Readers that another reader of these maps feeds have to run as a whole.
+        after = {n for node in nodes.values() for n in flow.after(node)}
+        self._readers = readers
+        self._first = {nodes[r.name]: r for r in readers if nodes[r.name] not in after}
+        self._later = {nodes[r.name]: r for r in readers if nodes[r.name] in after}
+        self._again = flow.downstream(self._first)
+        self._sources = {n: n.all_input_nodes[0] for n in nodes.values()}
+        self._since = 0
+        largest = max(flow.values.get(n, 1) for n in (*self._first, *self._again.order))
+        limit = VALUES_AT_ONCE.get(lesson.device.type, VALUES_ON_GPU)
+        self._rows = int(np.clip(limit // largest, 1, len(lesson)))
+        self.at_once = max(1, int(limit // (largest * len(lesson))))
+
+    @property
+    def wanted(self) -> set[fx.Node]:
+        """Operations whose answers are needed to begin."""
+        return {*self._sources.values(), *self._again.needed}
+
+    @torch.no_grad()
+    def begin(self, values: Values) -> None:
+        """Take what the network answers with all that has been removed so far.
+
+        Parameters
+        ----------
+        values
+            Of `wanted`, on all patches.
+        """
+        self.alive = np.zeros(self.group.channels, dtype=bool)
+        for node, reader in (self._first | self._later).items():
+            maps = values[self._sources[node]]
+            self.alive |= reader.alive(maps, self.group.channels)
+        for node, reader in self._first.items():
+            reader.read(values[self._sources[node]])
+        self._needed = {node: values[node] for node in self._again.needed}
+
+    @property
+    def price(self) -> float:
+        """Multiplications (or what takes as long) that one candidate costs."""
+        flow = self._flow
+        total = sum(
+            flow.macs.get(node, 0.0) + VALUE_COST * flow.values.get(node, 0.0)
+            for node in self._again.order
+        )
+        for node in self._first:
+            total += flow.macs[node] / self.group.channels
+            total += VALUE_COST * flow.values[node]
+        return float(total * len(self._lesson))
+
+    @torch.no_grad()
+    def loss(self) -> float:
+        """Loss without what is gone, and with all else."""
+        return float(self._losses([()])[0])
+
+    def losses(
+        self, candidates: Sequence[Channels]
+    ) -> Generator[int, bool | None, NDArray[np.float64] | None]:
+        """Losses without what is gone and without each candidate.
+
+        Parameters
+        ----------
+        candidates
+            Sets of channels, each tried on its own.
+
+        Yields
+        ------
+        int
+            How many candidates have been tried since; True sent in gives up.
+
+        Returns
+        -------
+        ndarray
+            `(candidates,)`; None if given up.
+        """
+        found = np.empty(len(candidates))
+        alive = [bool(self.alive[list(c)].any()) for c in candidates]
+        dead = np.flatnonzero(~np.array(alive, dtype=bool))
+        if len(dead):  # they change nothing, to the last bit
+            found[dead] = self.loss()
+            if (yield len(dead)):
+                return None
+        trying = np.flatnonzero(alive)
+        for start in range(0, len(trying), self.at_once):
+            some = trying[start : start + self.at_once]
+            found[some] = self._losses([candidates[i] for i in some])
+            if (yield len(some)):
+                return None
+        return found
+
+    def remove(self, channels: Channels) -> None:
+        """Let channels be gone from now on."""
+        self.gone += channels
+        for reader in self._readers:
+            reader.blank(self.gone)
+        self._since += len(channels)
+        afresh = self._since >= REFRESH
+        self._since = 0 if afresh else self._since
+        for reader in self._first.values():
+            reader.sum_up() if afresh else reader.take(channels)
+
+    def set_gone(self, channels: Channels) -> None:
+        """Let exactly these channels be gone, for whoever comes after."""
+        for reader in self._readers:
+            reader.blank(channels)
+
+    @torch.no_grad()
+    def _losses(self, sets: Sequence[Channels]) -> NDArray[np.float64]:
+        total = np.zeros(len(sets))
+        for start in range(0, len(self._lesson), self._rows):
+            rows = slice(start, start + self._rows)
+            values: Values = {
+                node: _repeated(kept[rows], len(sets))
+                for node, kept in self._needed.items()
+            }
+            for node, reader in self._first.items():
+                values[node] = reader.without(sets, rows)
+            before = {node: _Blank(r, sets) for node, r in self._later.items()}
+            logits = self._flow.run_on(self._again, values, before)
+            total += self._lesson.losses(logits, rows, len(sets))
+        return total
+
+
+class _Blank:
+    """Sets to zero, variant by variant, what a layer must not read."""
+
+    def __init__(self, reader: Reader, sets: Sequence[Channels]) -> None:
+        self._axis = reader.channel_axis
+        self._places = [reader.places(channels) for channels in sets]
+
+    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+        blanked = maps.clone()
+        for variant, places in zip(
+            blanked.chunk(len(self._places)), self._places, strict=True
+        ):
+            variant.index_fill_(self._axis, places, 0.0)
+        return blanked
+
+
+def _repeated(maps: torch.Tensor, times: int) -> torch.Tensor:
+    """`(n, ...)` -> `(times * n, ...)`, in the same layout."""
+    if times == 1:
+        return maps
+    repeated = maps.unsqueeze(0).expand(times, *maps.shape)
+    if maps.dim() == 4:
+        last = repeated.permute(0, 1, 3, 4, 2).reshape(-1, *_moved(maps))
+        return last.permute(0, 3, 1, 2)
+    return repeated.reshape(-1, *maps.shape[1:])
+
+
+def _moved(maps: torch.Tensor) -> tuple[int, ...]:
+    return (*maps.shape[2:], maps.shape[1])
