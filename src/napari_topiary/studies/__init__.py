@@ -6,6 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from napari_topiary.studies.base import Budget, Study, studies
+from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
 from napari_topiary.studies.running import run_study
 
 for _module in iter_modules(__path__):
@@ -13,7 +14,9 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "Budget",
+    "LearningCurve",
     "Study",
+    "learning_curve",
     "run_study",
     "studies",
 ]
