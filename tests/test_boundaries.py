@@ -24,6 +24,7 @@ FLOORS = (
         "networks",
         "losses",
         "sampling",
+        "centre_sampling",
         "augmentation",
         "shaping",
         "devices",

@@ -10,7 +10,7 @@ from napari_topiary.cli.datasets import Material, check_suits, learning_material
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_checkpoint_target, check_distinct
 from napari_topiary.cli.train import in_words, named, report
-from napari_topiary.config import Criterion, PruneConfig, TrainConfig
+from napari_topiary.config import Criterion, PruneConfig
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
     parser.add_argument("--kind", choices=("weights", "filters"), default="filters")
     parser.add_argument(
-        "--criterion", help="magnitude (weights) or l1 (filters); the default by kind"
+        "--criterion",
+        help="magnitude (weights), l1 or loss (filters; loss tries them out one by one "
+        "on --data); the default by kind",
     )
     parser.add_argument("--scope", choices=("layer", "global"), default="global")
     parser.add_argument(
@@ -52,6 +54,20 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="prune the output layer's weights too (rarely wise)",
     )
     parser.add_argument("--data", metavar="DATASET", type=Path)
+    parser.add_argument(
+        "--batches",
+        metavar="N",
+        type=int,
+        default=PruneConfig.batches,
+        help="mini-batches that criterion loss is measured on (default %(default)s)",
+    )
+    parser.add_argument(
+        "--at-once",
+        metavar="SHARE",
+        type=float,
+        help="criterion loss: share of the filters left that goes at each step; 0 is "
+        "one by one (default: what some minutes allow)",
+    )
     parser.add_argument("--finetune-minutes", metavar="M", type=float)
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
@@ -79,14 +95,19 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         scope=options.scope,
         remove=options.remove,
         include_output=options.include_output,
+        batches=options.batches,
+        at_once=options.at_once,
+        seed=options.seed,
     )
-    problem = config.problem() or _finetuning_problem(options)
+    problem = (
+        config.problem() or _loss_problem(options) or _finetuning_problem(options)
+    )
     if problem is not None:
         raise TopiaryError(problem)
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
-    from napari_topiary.pruning import make_plan
+    from napari_topiary.pruning import plan_job
 
     pick_device(options.device)
     original = load_checkpoint(options.checkpoint)
@@ -94,7 +115,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if options.data is not None:
         material = learning_material(options.data, runner)
         check_suits(material.dataset, original)
-    plan = make_plan(original, config, samples=material.train if material else ())
+    known = material.train if material else ()
+    plan = runner(plan_job(original, config, samples=known, device=options.device))
     made, gradual = _pruned(plan, options, material=material, runner=runner)
     made = named(made, options.out)
     made.save(options.out)
@@ -112,6 +134,12 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ratio = result["compression_ratio"]
     runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
+
+
+def _loss_problem(options: argparse.Namespace) -> str | None:
+    if options.criterion == "loss" and options.data is None:
+        return "Criterion loss tries filters out on annotated images: give --data."
+    return None
 
 
 def _finetuning_problem(options: argparse.Namespace) -> str | None:
@@ -133,6 +161,7 @@ def _pruned(
     runner: Runner,
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
+    from napari_topiary.networks import tuning_config
     from napari_topiary.pruning import GradualPruning, recalibrate, shaper_for
     from napari_topiary.training import fit, rejudge
 
@@ -153,11 +182,14 @@ def _pruned(
         shaper = shaper_for(plan, share)
     else:
         shaper = GradualPruning(plan, share, stages=None if options.gradual else 1)
-    config = TrainConfig(
-        network=plan.checkpoint.network,
-        minutes=options.finetune_minutes,
-        seed=options.seed,
-        device=options.device,
+    config = tuning_config(
+        plan.checkpoint.network,
+        plan.config.kind,
+        {
+            "minutes": options.finetune_minutes,
+            "seed": options.seed,
+            "device": options.device,
+        },
     )
     tuning = fit(
         material.train,

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from napari_topiary.cli.datasets import learning_material
 from napari_topiary.cli.describing import (
@@ -16,7 +16,12 @@ from napari_topiary.cli.describing import (
 )
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_checkpoint_target
-from napari_topiary.config import TrainConfig
+from napari_topiary.config import (
+    Balance,
+    LearningRateSchedule,
+    Optimizer,
+    TrainConfig,
+)
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
 
 DEFAULTS = TrainConfig()
 SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
+SETTINGS = (
+    "learning_rate", "batch", "patch", "weight_decay", "training_pixels",
+    "dice_weight", "validation_share", "optimizer", "schedule", "balance", "augment",
+)  # fmt: skip
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -41,7 +50,8 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
     parser.add_argument("--network", help="kind of network (default: unet)")
     parser.add_argument(
-        "--preset", help="tiny, 2m, 7.8m-deep, 7.8m-wide, original (default: tiny)"
+        "--preset",
+        help="of a unet: tiny, 2m, 7.8m-deep, 7.8m-wide, original (default: tiny)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", metavar="M", type=float, help="default: 1")
@@ -96,17 +106,27 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         ("learning_rate", float, "step size at the start"),
         ("batch", int, "patches a step"),
         ("patch", int, "side of a patch in pixels"),
+        ("weight_decay", float, "pull of the weights towards zero"),
+        ("training_pixels", int, "annotated pixels to learn from, of centre pixels"),
         ("dice_weight", float, "share of Dice in the loss, 0 to 1"),
         ("validation_share", float, "share held out where there is no part 'val'"),
     ):
         default = getattr(DEFAULTS, name)
-        words += "" if default is None else f" (default: {default:g})"
-        group.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, default=default, help=words
-        )
+        words += "" if default is None else f" (default: {default:g}, or by network)"
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words)
+    for name, choices, words in (
+        ("optimizer", get_args(Optimizer), "how steps are made"),
+        ("schedule", get_args(LearningRateSchedule), "how their size falls"),
+        ("balance", get_args(Balance), "how often each class is shown"),
+    ):
+        default = getattr(DEFAULTS, name)
+        words += f" (default: {default}, or by network)"
+        group.add_argument(f"--{name}", choices=choices, help=words)
     group.add_argument(
         "--no-augment",
-        action="store_true",
+        dest="augment",
+        action="store_false",
+        default=None,
         help="do not flip, rotate or change the contrast of patches",
     )
 
@@ -114,22 +134,23 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Train, write the checkpoint, and report."""
     check_checkpoint_target(options.out)
-    config = _config(options)
-    problem = config.problem()
+    given = _given(options)
+    problem = TrainConfig(**given).problem()
     if problem is not None:
         raise TopiaryError(problem)
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
-    from napari_topiary.networks import resolve_sizes
+    from napari_topiary.networks import recipe_config, resolve_sizes
     from napari_topiary.training import fit
 
-    pick_device(config.device)
+    pick_device(options.device)
     start = None if options.start is None else load_checkpoint(options.start)
     if start is None:
+        config = recipe_config(options.network or DEFAULTS.network, given)
         resolve_sizes(config.network, config.preset, config.sizes)
     else:
-        config = _continued(config, options, start)
+        config = recipe_config(_continued(options, given, start), given)
     material = learning_material(options.dataset, runner)
     made = runner(
         fit(
@@ -177,28 +198,23 @@ def in_words(checkpoint: Checkpoint, path: Path) -> str:
     )
 
 
-def _config(options: argparse.Namespace) -> TrainConfig:
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the form that the person has chosen; the others are by recipe."""
     sizes = {k: v for k in SIZES if (v := getattr(options, k)) is not None}
     sizes |= dict(_size(text) for text in options.size)
     by_epochs = options.epochs is not None
     minutes = DEFAULTS.minutes if options.minutes is None else options.minutes
-    return TrainConfig(
-        network=options.network or DEFAULTS.network,
-        preset=options.preset or ("" if options.network else DEFAULTS.preset),
-        sizes=sizes,
-        minutes=None if by_epochs else minutes,
-        epochs=options.epochs,
-        working_pixel_size_nm=options.working_pixel_size,
-        working_factor=options.working_factor,
-        learning_rate=options.learning_rate,
-        batch=options.batch,
-        patch=options.patch,
-        dice_weight=options.dice_weight,
-        validation_share=options.validation_share,
-        augment=not options.no_augment,
-        seed=options.seed,
-        device=options.device,
-    )
+    chosen = {k: v for k in SETTINGS if (v := getattr(options, k)) is not None}
+    return chosen | {
+        "preset": options.preset or ("" if options.network else DEFAULTS.preset),
+        "sizes": sizes,
+        "minutes": None if by_epochs else minutes,
+        "epochs": options.epochs,
+        "working_pixel_size_nm": options.working_pixel_size,
+        "working_factor": options.working_factor,
+        "seed": options.seed,
+        "device": options.device,
+    }
 
 
 def _size(text: str) -> tuple[str, Any]:
@@ -214,17 +230,17 @@ def _size(text: str) -> tuple[str, Any]:
 
 
 def _continued(
-    config: TrainConfig, options: argparse.Namespace, start: Checkpoint
-) -> TrainConfig:
-    """Return the form of a fine-tuning: the network is the checkpoint's."""
+    options: argparse.Namespace, given: dict[str, Any], start: Checkpoint
+) -> str:
+    """Return which network a fine-tuning goes on with: the checkpoint's."""
     if options.network not in (None, start.network):
         raise TopiaryError(
             f"The checkpoint is a {start.network}, so it cannot go on as a "
             f"{options.network}: leave out --network, or --start."
         )
-    if config.sizes:
+    if given["sizes"]:
         raise TopiaryError(
             "The sizes of a network that is fine-tuned are those of its checkpoint: "
             "leave them out, or --start."
         )
-    return replace(config, network=start.network)
+    return start.network

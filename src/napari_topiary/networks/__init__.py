@@ -17,6 +17,7 @@ from napari_topiary.networks.layers import (
     count_parameters,
     resize_layers,
 )
+from napari_topiary.networks.recipes import recipe_config, tuning_config
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -28,8 +29,10 @@ __all__ = [
     "count_macs_per_pixel",
     "count_parameters",
     "networks",
+    "recipe_config",
     "resize_layers",
     "resolve_sizes",
+    "tuning_config",
 ]
 
 

@@ -106,6 +106,9 @@ class NetworkKind:
     recipe
         Fields of `TrainConfig` that this network is usually trained with, where they
         differ from the form's defaults.
+    tuning
+        Kind of pruning -> fields that differ from the recipe while a pruned network is
+        fine-tuned.
     tasks
         Kinds of task it can answer.
     """
@@ -115,6 +118,7 @@ class NetworkKind:
     default_preset: str
     sizes: type[Any] | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tasks: tuple[TaskKind, ...] = ("detect", "segment", "instances")
 
 

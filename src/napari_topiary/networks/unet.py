@@ -8,44 +8,15 @@ that logits and image have the same shape.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from napari_topiary.networks.base import Network, NetworkKind, networks
+from napari_topiary.networks.unet_parts import Pair, Up, decoded, encoded, initialise
 from napari_topiary.networks.unet_sizes import UNetSizes
-
-
-class _Pair(nn.Module):
-    """Two 3×3 convolutions, each with ReLU."""
-
-    def __init__(self, into: int, out: int, *, batch_norm: bool) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(into, out, 3, padding=1)
-        self.norm1 = nn.BatchNorm2d(out) if batch_norm else nn.Identity()
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.norm2 = nn.BatchNorm2d(out) if batch_norm else nn.Identity()
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """`(b, into, y, x)` -> `(b, out, y, x)`."""
-        maps = F.relu_(self.norm1(self.conv1(maps)))
-        return F.relu_(self.norm2(self.conv2(maps)))
-
-
-class _Up(_Pair):
-    """Double the size, join the skip connection, convolve twice."""
-
-    def __init__(self, below: int, skip: int, out: int, *, batch_norm: bool) -> None:
-        super().__init__(2 * skip, out, batch_norm=batch_norm)
-        self.transpose = nn.ConvTranspose2d(below, skip, 2, stride=2)
-
-    def join(self, below: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """`(b, below, y/2, x/2)` and `(b, skip, y, x)` -> `(b, out, y, x)`."""
-        return self.forward(torch.cat([skip, self.transpose(below)], dim=1))
 
 
 class UNet(Network):
@@ -75,28 +46,18 @@ class UNet(Network):
         maps, decoder = sizes.maps, sizes.decoder_maps
         for i in range(sizes.levels):
             into = maps[i - 1] if i else in_channels
-            self.add_module(f"down{i}", _Pair(into, maps[i], batch_norm=norm))
+            self.add_module(f"down{i}", Pair(into, maps[i], batch_norm=norm))
         into = maps[-2] if sizes.levels else in_channels
-        self.bottom = _Pair(into, maps[-1], batch_norm=norm)
+        self.bottom = Pair(into, maps[-1], batch_norm=norm)
         for i in reversed(range(sizes.levels)):
-            up = _Up(decoder[i + 1], maps[i], decoder[i], batch_norm=norm)
+            up = Up(decoder[i + 1], maps[i], decoder[i], batch_norm=norm)
             self.add_module(f"up{i}", up)
         self.output = nn.Conv2d(decoder[0], n_classes, 1)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k, y, x)` of an image `(b, c, y, x)`."""
-        skips = []
-        maps = image
-        for i in range(self.levels):
-            maps = getattr(self, f"down{i}")(maps)
-            skips.append(maps)
-            maps = F.max_pool2d(maps, 2)
-        maps = self.bottom(maps)
-        for i in reversed(range(self.levels)):
-            maps = getattr(self, f"up{i}").join(maps, skips[i])
-        logits: torch.Tensor = self.output(maps)
-        return logits
+        return decoded(self, encoded(self, self.levels, image))
 
 
 def receptive_radius(levels: int) -> int:
@@ -120,22 +81,6 @@ def receptive_radius(levels: int) -> int:
             low, high = 2 * low - 2, 2 * high + 3
         furthest = max(furthest, place - low, high - place)
     return furthest
-
-
-def _initialise(module: nn.Module) -> None:
-    """He initialisation: keeps the variance through ReLUs, so that depth can learn."""
-    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return
-    if module.weight.is_meta:  # only shapes are wanted
-        return
-    # Each output of a doubling reads a single kernel position per map.
-    doubling = isinstance(module, nn.ConvTranspose2d)
-    fan = module.in_channels * (1 if doubling else math.prod(module.kernel_size))
-    # A ReLU halves the mean square of what it gets; doublings and output have none.
-    gain = 2 if module.kernel_size == (3, 3) else 1
-    nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
 
 
 def build_unet(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:

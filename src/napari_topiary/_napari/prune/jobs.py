@@ -8,13 +8,14 @@ from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.prune.view import PruningView
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.networks import tuning_config
 from napari_topiary.pruning import (
     GradualPruning,
     PlanStatistics,
     PruningPlan,
-    make_plan,
+    plan_job,
     recalibrate,
 )
 from napari_topiary.training import fit
@@ -56,8 +57,7 @@ def planning(
     colours
         Class name -> `#rrggbb`.
     """
-    yield Progress(0, 0, "Ranking what to remove")
-    plan = make_plan(checkpoint, config, samples=lesson.samples)
+    plan = yield from plan_job(checkpoint, config, samples=lesson.samples)
     return Ready(plan, PruningView(plan, colours), plan.statistics(plan.start))
 
 
@@ -136,7 +136,11 @@ def fine_tuning(
     return (
         yield from fit(
             lesson.samples,
-            TrainConfig(minutes=tuning.minutes, seed=seed),
+            tuning_config(
+                original.network,
+                plan.config.kind,
+                {"minutes": tuning.minutes, "seed": seed},
+            ),
             task=original.task,
             start=original,
             validation=lesson.validation,
