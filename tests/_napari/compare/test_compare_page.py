@@ -86,7 +86,7 @@ def visibility(viewer) -> dict[str, bool]:
 def test_an_empty_page_says_what_to_do_first(viewer):
     page = ComparePage(viewer, Session())
     assert page.empty_label.text() == NO_IMAGE
-    assert not page.run_button.isEnabled()
+    assert not page.choice.run_button.isEnabled()
 
 
 def test_without_networks_it_says_to_train(viewer, session):
@@ -102,9 +102,9 @@ def test_it_shows_both_and_what_became_of_everything(compared):
         assert np.allclose(layer.extent.world, image.extent.world, atol=2.1)
         assert layer.units == image.units
     counts = compared.match.comparison.things.counts()
-    assert compared.legend.counts["lost"].text() == f"{counts['lost']} lost"
-    assert compared.metrics.isVisibleTo(compared)
-    assert compared.metrics.item(1, 0) is not None
+    assert compared.result.legend.counts["lost"].text() == f"{counts['lost']} lost"
+    assert compared.result.metrics.isVisibleTo(compared)
+    assert compared.result.metrics.item(1, 0) is not None
 
 
 def test_leaving_puts_everything_back(compared):
@@ -118,7 +118,7 @@ def test_leaving_puts_everything_back(compared):
 
 
 def test_the_curtain_cuts_a_right_and_b_left_of_its_line(compared):
-    compared.modes.slider.setValue(250)
+    compared.result.modes.slider.setValue(250)
     a, b = shown(compared, "a"), shown(compared, "b")
     width = a.data.shape[1]
     x = (compared.view.curtain.x + 0.5) / 96 * width
@@ -162,12 +162,12 @@ def test_cropping_leaves_the_original_alone():
 
 
 def test_flicker_shows_one_at_a_time(compared):
-    compared.modes.choose("flicker")
+    compared.result.modes.choose("flicker")
     assert shown(compared, "a").visible and not shown(compared, "b").visible
     compared.keys.press("Q")
     assert shown(compared, "b").visible and not shown(compared, "a").visible
-    assert compared.modes.flip_button.text().startswith("B is shown")
-    compared.modes.choose("curtain")
+    assert compared.result.modes.flip_button.text().startswith("B is shown")
+    compared.result.modes.choose("curtain")
     assert shown(compared, "a").visible and shown(compared, "b").visible
 
 
@@ -175,7 +175,7 @@ def test_side_by_side_gives_the_grid_back(compared):
     viewer = unwrap(compared.viewer)
     grid = viewer.canvas.grid
     grid.stride = 3
-    compared.modes.choose("side")
+    compared.result.modes.choose("side")
     assert grid.enabled and tuple(grid.shape) == (1, 2)
     cells = [
         {viewer.layers[i] for i in grid.contents_at((0, column), viewer.layers)}
@@ -188,60 +188,65 @@ def test_side_by_side_gives_the_grid_back(compared):
     second = grid.contents_at((0, 1), viewer.layers)
     assert shown(compared, "b") in [viewer.layers[i] for i in second]
     assert viewer.layers["mine"] not in [viewer.layers[i] for i in second]
-    compared.modes.choose("difference")
+    compared.result.modes.choose("difference")
     assert not grid.enabled and grid.stride == 3
     assert shown(compared, "image-b") is None and "mine" in viewer.layers
 
 
 def test_the_difference_has_symmetric_limits_and_the_right_sign(compared):
-    compared.modes.choose("difference")
+    compared.result.modes.choose("difference")
     layer = shown(compared, "difference")
     low, high = layer.contrast_limits
     assert low == -high
     expected = compared.match.comparison.difference[1]
     assert np.allclose(layer.data, expected, atol=1e-5)
-    assert compared.legend.ramp.isVisibleTo(compared)
+    assert compared.result.legend.ramp.isVisibleTo(compared)
 
 
 def test_disagreements_are_visited_the_worst_first(compared):
     places = compared.match.comparison.places
     assert places
-    compared.next()
+    compared.result.next()
     centre = np.asarray(compared.viewer.scene.camera.center)[-2:]
     assert np.allclose(centre, (places[0].y * 2, places[0].x * 2), atol=1e-3)
-    assert compared.place_label.text().startswith(f"1 of {len(places)}")
-    compared.previous()
-    assert compared.place_label.text().startswith(f"{len(places)} of")
+    assert compared.result.place_label.text().startswith(f"1 of {len(places)}")
+    compared.result.previous()
+    assert compared.result.place_label.text().startswith(f"{len(places)} of")
 
 
 def test_a_network_is_compared_with_what_was_marked(page, until, session):
-    page.a.setCurrentText(TRUTH)
+    page.choice.a.setCurrentText(TRUTH)
     page.compare()
     until(lambda: not page.comparing)
     comparison = page.match.comparison
     counts = comparison.things.counts()
     assert counts["kept"] + counts["lost"] + counts["changed"] == 8
-    assert page.metrics.isColumnHidden(0) and not page.metrics.isColumnHidden(1)
+    assert page.result.metrics.isColumnHidden(
+        0
+    ) and not page.result.metrics.isColumnHidden(1)
 
 
 def test_nothing_marked_is_refused_with_a_sentence(page, until):
     drawing_of(page.viewer).show("grid 1")
-    page.a.setCurrentText(TRUTH)
+    page.choice.a.setCurrentText(TRUTH)
     page.compare()
     until(lambda: not page.comparing)
     assert page.match is None and "Nothing is marked on grid 1" in page.message.text()
 
 
 def test_the_same_twice_cannot_be_compared(page):
-    page.b.setCurrentText("first")
-    page._on_choice()
-    assert not page.run_button.isEnabled() and "same" in page.run_button.toolTip()
+    page.choice.b.setCurrentText("first")
+    page.choice._on_choice()
+    assert (
+        not page.choice.run_button.isEnabled()
+        and "same" in page.choice.run_button.toolTip()
+    )
 
 
 def test_deleted_and_renamed_layers_break_nothing(compared):
     viewer = compared.viewer
     for mode in ("curtain", "flicker", "side", "difference"):
-        compared.modes.choose(mode)
+        compared.result.modes.choose(mode)
         for layer in list(viewer.layers):
             if layer.name.startswith("grid 0 · "):
                 layer.name = "renamed"
@@ -250,20 +255,20 @@ def test_deleted_and_renamed_layers_break_nothing(compared):
             if layer is not None:
                 viewer.layers.remove(layer)
         compared.view.side_by_side.arrange()
-        compared.modes.slider.setValue(300)
+        compared.result.modes.slider.setValue(300)
         compared.keys.press("Q")
-        compared.next()
+        compared.result.next()
     viewer.layers.clear()
-    compared.next()
-    compared.modes.choose("curtain")
+    compared.result.next()
+    compared.result.modes.choose("curtain")
     compared.compare()
 
 
 def test_a_removed_network_takes_its_comparison_away(compared, session):
     session.remove_checkpoint("second")
     assert compared.match is None and shown(compared, "a") is None
-    assert not compared.legend.isVisibleTo(compared)
-    assert compared.b.findText("second") < 0
+    assert not compared.result.legend.isVisibleTo(compared)
+    assert compared.choice.b.findText("second") < 0
 
 
 def test_another_image_takes_the_comparison_away(compared):
@@ -282,7 +287,7 @@ def test_no_network_runs_twice(compared, until, monkeypatch):
         "napari_topiary._napari.compare.comparing.predict",
         lambda *_, **__: pytest.fail("It ran again."),
     )
-    compared.swap()
+    compared.choice.swap()
     until(lambda: not compared.comparing)
     assert [s.name for s in compared.match.sides] == ["second", "first"]
 
@@ -291,13 +296,13 @@ def test_each_is_read_at_its_own_best_or_both_at_one(compared, until):
     limits = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]
     found = compared.match.b.detections
     assert (found.score >= limits["virion"] - 1e-6).all()
-    compared.at.setCurrentIndex(compared.at.findData("common"))
-    compared._on_choice()
+    compared.choice.at.setCurrentIndex(compared.choice.at.findData("common"))
+    compared.choice._on_choice()
     until(lambda: not compared.comparing)
     assert (compared.match.b.detections.score >= 0.5 - 1e-6).all()
     assert compared.match.comparison.metrics is not None
-    compared.at.setCurrentIndex(compared.at.findData("best"))
-    compared._on_choice()
+    compared.choice.at.setCurrentIndex(compared.choice.at.findData("best"))
+    compared.choice._on_choice()
     until(lambda: not compared.comparing)
     assert len(compared.match.b.detections) == len(found)
 

@@ -16,7 +16,9 @@ from napari_topiary._napari.predict import predicting
 from napari_topiary._napari.predict.counts_table import TOTAL, counts_of
 from napari_topiary._napari.predict.page import NO_IMAGE, NO_NETWORK, PredictPage
 from napari_topiary._napari.predict.predicting import Answer, Wanted
+from napari_topiary._napari.predict.rereading import rereading
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import DetectConfig
 from napari_topiary.networks import build_network
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import run
@@ -66,13 +68,13 @@ def predicted(page, until):
 def test_an_empty_page_says_what_to_do_first(viewer):
     page = PredictPage(viewer, Session())
     assert page.empty_label.text() == NO_IMAGE
-    assert not page.run_button.isEnabled()
+    assert not page.run.button.isEnabled()
 
 
 def test_without_a_network_it_says_to_train(viewer, session):
     page = PredictPage(viewer, session)
     assert page.empty_label.text() == NO_NETWORK
-    assert not page.form.isEnabled() and not page.export_row.button.isEnabled()
+    assert not page.form.isEnabled() and not page.found.export_row.button.isEnabled()
 
 
 def test_it_shows_and_counts_what_it_finds(predicted, session):
@@ -81,7 +83,7 @@ def test_it_shows_and_counts_what_it_finds(predicted, session):
     assert np.allclose(shown.extent.world, image.extent.world, atol=2.1)
     assert shown.units == image.units and shown.axis_labels == image.axis_labels
     found = predicted.results["grid 0"].prediction
-    assert predicted.table.item(0, 1).text() == counts_of(found)["virion"]
+    assert predicted.found.table.item(0, 1).text() == counts_of(found)["virion"]
     assert session.predictions["grid 0"].probability is found.probability
 
 
@@ -90,10 +92,10 @@ def test_the_threshold_is_live_and_runs_nothing(predicted, until, monkeypatch):
     probability = predicted.results["grid 0"].prediction.probability
     peak = float(probability[1].max())
     predicted.form.threshold.setValue(min(0.98, peak + 0.02))
-    until(lambda: predicted.table.item(0, 1).text() == "0")
+    until(lambda: predicted.found.table.item(0, 1).text() == "0")
     assert layer_for(predicted.viewer, ("detections", "grid 0")) is None
     predicted.form.threshold.setValue(0.02)
-    until(lambda: predicted.table.item(0, 1).text() != "0")
+    until(lambda: predicted.found.table.item(0, 1).text() != "0")
     assert len(layer_for(predicted.viewer, ("detections", "grid 0")).data) == len(
         predicted.results["grid 0"].prediction.detections
     )
@@ -108,8 +110,8 @@ def test_reading_anew_is_instant(predicted):
     times = []
     for threshold in (0.3, 0.4, 0.5):
         begun = time.perf_counter()
-        config = predicting.DetectConfig(threshold)
-        run(predicting.rereading(result.prediction, result.checkpoint, config))
+        config = DetectConfig(threshold)
+        run(rereading(result.prediction, result.checkpoint, config))
         times.append(time.perf_counter() - begun)
     assert min(times) < 0.05
 
@@ -117,22 +119,22 @@ def test_reading_anew_is_instant(predicted):
 def test_what_is_shown_can_be_chosen(predicted):
     labels = ("result-labels", "grid 0")
     assert layer_for(predicted.viewer, labels) is None
-    predicted.kinds["result-labels"].setChecked(True)
+    predicted.kinds.switches["result-labels"].setChecked(True)
     assert layer_for(predicted.viewer, labels).visible
-    predicted.kinds["result-labels"].setChecked(False)
+    predicted.kinds.switches["result-labels"].setChecked(False)
     assert not layer_for(predicted.viewer, labels).visible
 
 
 def test_all_images_are_counted_and_summed(page, until):
-    page.areas["all"].setChecked(True)
+    page.run.areas["all"].setChecked(True)
     page.on_run()
     until(lambda: not page.predicting)
     assert list(page.results) == ["grid 0", "grid 1"]
-    assert page.table.rowCount() == 3
-    assert page.table.item(2, 0).text() == TOTAL
-    counts = [int(page.table.item(y, 1).text()) for y in range(3)]
+    assert page.found.table.rowCount() == 3
+    assert page.found.table.item(2, 0).text() == TOTAL
+    counts = [int(page.found.table.item(y, 1).text()) for y in range(3)]
     assert counts[0] + counts[1] == counts[2]
-    page.table.chosen.emit("grid 1")
+    page.found.table.chosen.emit("grid 1")
     assert layer_for(page.viewer, ("probability", "grid 1")) is not None
 
 
@@ -156,13 +158,14 @@ def test_a_part_is_predicted_as_in_the_whole(session, checkpoint):
 
 def test_the_visible_area_says_that_it_is_a_part(page, until, monkeypatch):
     monkeypatch.setattr(
-        "napari_topiary._napari.predict.page.visible_window", lambda *_: (0, 48, 0, 48)
+        "napari_topiary._napari.predict.wanted.visible_window",
+        lambda *_: (0, 48, 0, 48),
     )
-    page.areas["visible"].setChecked(True)
+    page.run.areas["visible"].setChecked(True)
     page.on_run()
     until(lambda: not page.predicting)
-    assert "visible" in page.notes.text()
-    assert "(a part)" in page.table.item(0, 0).text()
+    assert "visible" in page.found.notes.text()
+    assert "(a part)" in page.found.table.item(0, 0).text()
 
 
 def test_stop_keeps_what_is_done(session, checkpoint):
@@ -183,27 +186,29 @@ def test_colour_images_are_offered_conversion(page, session, until, rng):
     session.add_image(ImageEntry("he", colour, 2.0))
     drawing_of(page.viewer).show("he")
     page.on_run()
-    assert not page.predicting and page.offer.isVisibleTo(page)
-    assert "colour" in page.offer.text.text() and "grey" in page.offer.text.text()
-    page.offer.buttons["Predict as grey"].click()
+    assert not page.predicting and page.run.offer.isVisibleTo(page)
+    assert (
+        "colour" in page.run.offer.text.text() and "grey" in page.run.offer.text.text()
+    )
+    page.run.offer.buttons["Predict as grey"].click()
     until(lambda: not page.predicting)
     assert page.results["he"].prediction.shape == (64, 64)
 
 
 def test_an_image_that_cannot_be_used_is_a_sentence(page, session, until):
     session.add_image(ImageEntry("flat", np.zeros((1, 64, 64), np.uint8), 2.0))
-    page.areas["all"].setChecked(True)
+    page.run.areas["all"].setChecked(True)
     page.on_run()
     until(lambda: not page.predicting)
     assert "flat" not in page.results and "grid 1" in page.results
-    assert page.message.text() and "flat" in page.notes.text()
+    assert page.message.text() and "flat" in page.found.notes.text()
 
 
 def test_another_pixel_size_is_told(page, session, until):
     session.set_scale("grid 0", 4.0)
     page.on_run()
     until(lambda: not page.predicting)
-    assert "rescaled" in page.notes.text()
+    assert "rescaled" in page.found.notes.text()
     session.set_scale("grid 0", 2.0)
     assert "grid 0" not in page.results  # it was another network's view
     assert layer_for(page.viewer, ("probability", "grid 0")) is None
@@ -214,20 +219,20 @@ def test_deleted_renamed_layers_and_images_break_nothing(predicted, session, unt
     layer_for(viewer, ("probability", "grid 0")).name = "mine"
     viewer.layers.remove(image_layer(viewer, "grid 0"))
     predicted.form.threshold.setValue(0.3)
-    predicted.kinds["result-labels"].setChecked(True)
+    predicted.kinds.switches["result-labels"].setChecked(True)
     until(lambda: not predicted.live.busy)
     viewer.layers.clear()
-    predicted.areas["visible"].setChecked(True)
+    predicted.run.areas["visible"].setChecked(True)
     predicted.on_run()
     assert "not shown any more" in predicted.message.text()
     session.remove_image("grid 0")
     assert not predicted.results
     session.remove_checkpoint("green")
-    assert not predicted.run_button.isEnabled()
+    assert not predicted.run.button.isEnabled()
 
 
 def test_export_writes_what_the_command_line_writes(predicted, until, tmp_path):
-    predicted.export_row.export_to(tmp_path)
+    predicted.found.export_row.export_to(tmp_path)
     until(lambda: "written" in predicted.message.text())
     names = {path.name for path in tmp_path.iterdir()}
     assert {
@@ -235,9 +240,9 @@ def test_export_writes_what_the_command_line_writes(predicted, until, tmp_path):
         "grid 0_labels.tif",
         "grid 0_detections.csv",
     } <= names
-    predicted.export_row.export_to(tmp_path)
-    assert predicted.export_row.offer.isVisibleTo(predicted)
-    assert "would be replaced" in predicted.export_row.offer.text.text()
+    predicted.found.export_row.export_to(tmp_path)
+    assert predicted.found.export_row.offer.isVisibleTo(predicted)
+    assert "would be replaced" in predicted.found.export_row.offer.text.text()
 
 
 def test_a_checkpoint_is_opened_from_a_file(

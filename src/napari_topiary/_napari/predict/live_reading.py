@@ -9,7 +9,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.predict.predicting import Wanted, rereading, rereading_all
+from napari_topiary._napari.predict.predicting import Wanted
+from napari_topiary._napari.predict.rereading import rereading, rereading_all
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.session import Session

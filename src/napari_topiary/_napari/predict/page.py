@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QCheckBox,
-    QFormLayout,
-    QHBoxLayout,
-    QRadioButton,
-)
-
 from napari_topiary._napari.canvas import result_layers
-from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.layers import current_image_name
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.predict import predicting
-from napari_topiary._napari.predict.counts_table import CountsTable
-from napari_topiary._napari.predict.export_row import ExportRow
+from napari_topiary._napari.predict.found_panel import FoundPanel
+from napari_topiary._napari.predict.kind_switches import KindSwitches
 from napari_topiary._napari.predict.live_reading import LiveReading, Result
-from napari_topiary._napari.predict.predicting import Answer, Wanted
+from napari_topiary._napari.predict.predicting import Answer
 from napari_topiary._napari.predict.reading_form import ReadingForm
-from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import Page, button
+from napari_topiary._napari.predict.run_panel import RunPanel
+from napari_topiary._napari.predict.wanted import wanted_in
+from napari_topiary._napari.widgets.page import Page
 from napari_topiary.config import PredictConfig
+from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -42,12 +33,6 @@ NO_NETWORK = (
     "<b>Train a network first</b>, or open one from a file below. Then this page finds "
     "and counts on any image."
 )
-RUN, STOP, STOPPING = "Predict", "Stop and keep what is done", "Stopping…"
-AREAS = {
-    "visible": ("Visible area", "Only the part of the image that you see: fastest."),
-    "image": ("This image", "All of the image that is shown."),
-    "all": ("All images", "Every image of the project, one after the other."),
-}
 
 
 class PredictPage(Page):
@@ -66,12 +51,12 @@ class PredictPage(Page):
         self._used: Checkpoint | None = None
         self._problems: list[str] = []
         self._shown: str | None = None
-        self._task_kind = "detect"
-        self._make_run()
-        self._make_reading()
-        self._make_found()
-        self.body.addStretch(1)
+        self.run = RunPanel(self.session)
+        self.choice = self.run.choice
+        self.form, self.kinds = ReadingForm(), KindSwitches()
         self.live = LiveReading(self.session, self.form.value)
+        self.found = FoundPanel(lambda: self.results)
+        self._place_widgets()
         self._connect()
         self.refresh()
 
@@ -80,72 +65,30 @@ class PredictPage(Page):
         """What was predicted, by image."""
         return self.live.results
 
-    # -- widgets ------------------------------------------------------------------
-
-    def _make_run(self) -> None:
-        self.choice = CheckpointChoice(self.session, "The network that looks.")
-        self.areas: dict[str, QRadioButton] = {}
-        group, areas = QButtonGroup(self), QHBoxLayout()
-        areas.setContentsMargins(0, 0, 0, 0)
-        for key, (text, tip) in AREAS.items():
-            one = self.areas[key] = QRadioButton(text)
-            one.setToolTip(tip)
-            group.addButton(one)
-            areas.addWidget(one)
-        areas.addStretch(1)
-        self.areas["image"].setChecked(True)
-        rows = QFormLayout()
-        rows.setHorizontalSpacing(10)
-        rows.setVerticalSpacing(6)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        rows.addRow("Network", self.choice)
-        self.run_button = button(RUN, "", self.on_run, primary=True)
-        self.offer = Offer()
-        self.body.addLayout(rows)
-        self.body.addLayout(areas)
-        self.body.addWidget(self.run_button)
-        self.body.addWidget(self.offer)
-
-    def _make_reading(self) -> None:
-        layout = self.section(
+    def _place_widgets(self) -> None:
+        self.body.addWidget(self.run)
+        reading = self.section(
             "What counts as found",
             hint="Moving these does not run the network again: the image follows.",
         )
-        self.form = ReadingForm()
-        layout.addWidget(self.form)
-        self.kinds: dict[str, QCheckBox] = {}
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(10)
-        for kind, text in result_layers.KINDS.items():
-            one = self.kinds[kind] = QCheckBox(text)
-            one.setToolTip(_KIND_TIPS[kind])
-            one.setChecked(kind in ("probability", "detections", "lines"))
-            one.toggled.connect(lambda on, kind=kind: self._on_kind(kind, on))
-            row.addWidget(one)
-        row.addStretch(1)
-        layout.addLayout(row)
-
-    def _make_found(self) -> None:
-        layout = self.section("Found")
-        self.table = CountsTable()
-        self.notes = look.paragraph("", role="hint")
-        self.export_row = ExportRow(
-            lambda: {name: one.prediction for name, one in self.results.items()}
-        )
-        layout.addWidget(self.table)
-        layout.addWidget(self.notes)
-        layout.addWidget(self.export_row)
+        reading.addWidget(self.form)
+        reading.addWidget(self.kinds)
+        self.section("Found").addWidget(self.found)
+        self.body.addStretch(1)
 
     def _connect(self) -> None:
         session = self.session
+        self.run.pressed.connect(self.on_run)
         self.choice.changed.connect(self._on_choice)
         self.choice.problem.connect(self.refuse)
         self.form.changed.connect(self._on_form)
+        self.kinds.toggled.connect(self._on_kind)
         self.live.read.connect(self._on_read)
         self.live.problem.connect(self.refuse)
-        self.export_row.said.connect(lambda text, bad: self.say(text, problem=bad))
-        self.table.chosen.connect(self._on_row)
+        self.found.export_row.said.connect(
+            lambda text, bad: self.say(text, problem=bad)
+        )
+        self.found.chosen.connect(self._on_row)
         for signal in (
             session.checkpoints_changed,
             session.active_checkpoint_changed,
@@ -179,9 +122,8 @@ class PredictPage(Page):
             else NO_NETWORK
         )  # fmt: skip
         self._drop_outdated()
-        n = len(session.images)
-        self.areas["all"].setText("All images" if n < 2 else f"All {n} images")
-        self._show_kinds()
+        self.run.count_images(len(session.images))
+        self.kinds.show_checkpoint(self.choice.checkpoint)
         self._show_counts()
         self._refresh_buttons()
 
@@ -190,48 +132,19 @@ class PredictPage(Page):
             result_layers.clear_result(self.viewer, name)
 
     def _refresh_buttons(self, *_: object) -> None:
-        ready = bool(self.session.images) and self.choice.checkpoint is not None
         busy = self.runner.running and not self.predicting
-        self.run_button.setText(STOP if self.predicting else RUN)
-        self.run_button.setEnabled(self.predicting or (ready and not busy))
-        self.run_button.setToolTip(
-            "End after this tile; what was predicted so far is shown."
-            if self.predicting
-            else f"{self.runner.title} is still running." if busy
-            else "Run the network, tile by tile; then move the sliders below."
-        )  # fmt: skip
-        self.export_row.button.setEnabled(bool(self.results) and not self.predicting)
-
-    def _show_kinds(self) -> None:
-        checkpoint = self.choice.checkpoint
-        known = result_layers.shown_kinds(checkpoint.task) if checkpoint else ()
-        lines = checkpoint is not None and bool(
-            checkpoint.annotations_summary.get("line_classes")
+        self.run.show_state(
+            predicting=self.predicting,
+            ready=bool(self.session.images) and self.choice.checkpoint is not None,
+            busy=self.runner.title if busy else "",
         )
-        if checkpoint is not None and checkpoint.task.kind != self._task_kind:
-            self._task_kind = checkpoint.task.kind
-            self.kinds["result-labels"].setChecked(self._task_kind != "detect")
-        for kind, one in self.kinds.items():
-            one.setVisible(kind in known and (kind != "lines" or lines))
+        self.found.export_row.button.setEnabled(
+            bool(self.results) and not self.predicting
+        )
 
     def _show_counts(self) -> None:
         shown = current_image_name(self.viewer, self.session)
-        found = {name: one.prediction for name, one in self.results.items()}
-        self.table.setVisible(bool(found))
-        self.table.show_counts(found, shown)
-        current = self.results.get(shown or "")
-        sentences = list(self._problems)
-        if current is not None:
-            sentences += current.prediction.notes
-            if (
-                current.wanted.window is not None
-                and current.prediction.done is not None
-            ):
-                sentences.append("Only the area that was visible has been looked at.")
-        elif not found:
-            sentences.append("Nothing was predicted yet.")
-        self.notes.setText(" ".join(sentences))
-        self.notes.setVisible(bool(sentences))
+        self.found.show_counts(shown, self._problems)
 
     def _on_drawing(self) -> None:
         """Another image may be shown now."""
@@ -246,19 +159,9 @@ class PredictPage(Page):
         self._show_counts()
 
     def _draw(
-        self,
-        name: str,
-        prediction: Prediction,
-        *,
-        probability: bool = True,
-        labels: bool = True,
+        self, name: str, prediction: Prediction, *, without: tuple[str, ...] = ()
     ) -> None:
-        left_out = {"probability": not probability, "result-labels": not labels}
-        kinds = {
-            kind: self.kinds[kind].isChecked()
-            for kind in result_layers.shown_kinds(prediction.task)
-            if not left_out.get(kind, False)
-        }
+        kinds = self.kinds.wanted(prediction.task, without=without)
         result_layers.show_result(
             self.viewer, name, prediction, colours=self.session.colours, kinds=kinds
         )
@@ -283,8 +186,7 @@ class PredictPage(Page):
     def on_run(self) -> None:
         """Start, or stop and keep what is done."""
         if self.predicting:
-            self.run_button.setText(STOPPING)
-            self.run_button.setEnabled(False)
+            self.run.show_stopping()
             self.runner.stop()
             return
         self.predict()
@@ -297,15 +199,19 @@ class PredictPage(Page):
         convert
             Make colour images grey, or grey ones colour, as the network needs.
         """
-        self.offer.close_offer()
+        self.run.offer.close_offer()
         self.say("")
         checkpoint = self.choice.checkpoint
-        wanted = self._wanted()
-        if checkpoint is None or wanted is None:
+        if checkpoint is None:
+            return
+        try:
+            wanted = wanted_in(self.viewer, self.session, area=self.run.area)
+        except TopiaryError as reason:
+            self.refuse(str(reason))
             return
         unlike = [w for w in wanted if predicting.can_convert(w.image, checkpoint)]
         if unlike and not convert:
-            self._ask_convert(unlike, checkpoint)
+            self.run.ask_convert(unlike, checkpoint, lambda: self.predict(convert=True))
             return
         config = PredictConfig(detect=self.form.value())
         begun = self.runner.start(
@@ -321,43 +227,6 @@ class PredictPage(Page):
         self.predicting = True
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
-
-    def _wanted(self) -> list[Wanted] | None:
-        """What is to be predicted; None after a refusal."""
-        session = self.session
-        if self.areas["all"].isChecked():
-            entries = list(session.images.values())
-            return [Wanted(e.name, e.image, e.scale) for e in entries]
-        name = current_image_name(self.viewer, session)
-        if name is None:
-            self.refuse("No image is shown: choose one on the Data page first.")
-            return None
-        entry, window = session.images[name], None
-        if self.areas["visible"].isChecked():
-            layer = image_layer(self.viewer, name)
-            if layer is None:
-                self.refuse(
-                    f"{name} is not shown any more: open it on the Data page, or "
-                    "choose This image."
-                )
-                return None
-            window = visible_window(layer, entry.image.shape[1:])
-        return [Wanted(name, entry.image, entry.scale, window)]
-
-    def _ask_convert(self, unlike: list[Wanted], checkpoint: Checkpoint) -> None:
-        kinds = {1: "grey", 3: "colour"}
-        own = kinds[unlike[0].image.shape[0]]
-        other = kinds[checkpoint.in_channels]
-        names = unlike[0].name if len(unlike) == 1 else f"{len(unlike)} images"
-        verb = "is" if len(unlike) == 1 else "are"
-        self.offer.show_choice(
-            f"{names} {verb} {own}, and this network was trained on {other} images. "
-            "The images of the project stay as they are.",
-            {
-                f"Predict as {other}": lambda: self.predict(convert=True),
-                "Cancel": lambda: None,
-            },
-        )
 
     def _on_progress(self, progress: Progress) -> None:
         answer = progress.report
@@ -392,19 +261,12 @@ class PredictPage(Page):
         name = current_image_name(self.viewer, self.session)
         result = self.results.get(name or "")
         detects = result is None or result.prediction.task.kind == "detect"
-        wanted = not detects or self.kinds["result-labels"].isChecked()
+        wanted = not detects or self.kinds.is_on("result-labels")
         self.live.renew(name, labels=wanted)
 
     def _on_read(self, name: str, labels: bool) -> None:
         if name == current_image_name(self.viewer, self.session):
             read = self.results[name].prediction
-            self._draw(name, read, probability=False, labels=labels)
+            without = ("probability",) if labels else ("probability", "result-labels")
+            self._draw(name, read, without=without)
         self._show_counts()
-
-
-_KIND_TIPS = {
-    "probability": "How sure the network is, in the colour of the class.",
-    "detections": "A ring around everything that was found.",
-    "lines": "The filaments that were traced.",
-    "result-labels": "Areas or objects, painted.",
-}

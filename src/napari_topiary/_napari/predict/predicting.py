@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.visible import Window
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 from napari_topiary.prediction import (
@@ -18,8 +18,6 @@ from napari_topiary.prediction import (
     checked_image,
     interpret,
     predict,
-    reading_of,
-    reinterpret,
     working_factor_for,
 )
 from napari_topiary.resample import to_working
@@ -117,35 +115,6 @@ def can_convert(image: NDArray[np.generic], checkpoint: Checkpoint) -> bool:
     return channels != needed and {channels, needed} <= {1, 3}
 
 
-def rereading(
-    prediction: Prediction,
-    checkpoint: Checkpoint,
-    config: DetectConfig,
-    *,
-    labels: bool = True,
-) -> Job[Prediction]:
-    """Read a probability anew, with other thresholds; the network does not run.
-
-    Parameters
-    ----------
-    prediction
-        Made by the checkpoint.
-    checkpoint
-        Knows radii and thresholds.
-    config
-        The new settings.
-    labels
-        Whether the labels are wanted too; the detections alone are faster.
-    """
-    yield Progress(0, 0, "Reading")
-    if labels:
-        return reinterpret(prediction, checkpoint, config=config)
-    found = reading_of(checkpoint, config).detections(
-        prediction.probability, prediction.shape, prediction.task
-    )
-    return replace(prediction, detections=found)
-
-
 def _shared(
     job: Job[Prediction], place: tuple[int, int], words: str
 ) -> Generator[Progress, object, tuple[Prediction, bool]]:
@@ -239,23 +208,3 @@ def _on_grid(
         int(np.floor(left * columns)),
         min(grid[1], int(np.ceil(right * columns))),
     )
-
-
-def rereading_all(
-    predictions: Mapping[str, tuple[Prediction, Checkpoint]], config: DetectConfig
-) -> Job[dict[str, Prediction]]:
-    """Read several probabilities anew; Stop drops what is left.
-
-    Parameters
-    ----------
-    predictions
-        Image name -> its prediction and what made it.
-    config
-        The new settings.
-    """
-    read: dict[str, Prediction] = {}
-    for number, (name, (prediction, checkpoint)) in enumerate(predictions.items()):
-        if (yield Progress(number, len(predictions), "Reading")) is Stop:
-            break
-        read[name] = reinterpret(prediction, checkpoint, config=config)
-    return read

@@ -1,0 +1,164 @@
+"""At the top of the Compare page: A and B, at which threshold, and the button."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+
+from napari_topiary._napari.compare.comparing import TRUTH
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
+from napari_topiary._napari.widgets.page import button, row
+
+if TYPE_CHECKING:
+    from napari_topiary.session import Session
+
+RUN, STOP, STOPPING = "Compare", "Stop", "Stopping…"
+AT = {
+    "best": "each one's own best threshold",
+    "common": "0.5 for both",
+    "learned": "the thresholds they learned",
+}
+AT_TIP = (
+    "At which probability something counts as found. Pruning makes a network less sure "
+    "before it\ncosts quality: at its own best threshold (from what is marked on this "
+    "image; as learned where\nnothing is) it may still find everything."
+)
+
+
+class ChoicePanel(QWidget):
+    """Which two are compared, and how they are read.
+
+    Signals
+    -------
+    chosen()
+        The user chose something else.
+    pressed()
+        The button was.
+    """
+
+    chosen = Signal()
+    pressed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.touched = False
+        self.a = combo("What was: for instance the network before pruning.")
+        self.b = combo("What is: for instance the pruned network.")
+        self.at = combo(AT_TIP)
+        for key, text in AT.items():
+            self.at.addItem(text, key)
+        rows = QFormLayout()
+        rows.setHorizontalSpacing(10)
+        rows.setVerticalSpacing(6)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("A", self.a)
+        rows.addRow("B", self.b)
+        rows.addRow("Read at", self.at)
+        self.run_button = button(RUN, "", self.pressed.emit, primary=True)
+        self.swap_button = button("Swap", "A becomes B, and B becomes A.", self.swap)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addLayout(rows)
+        line = row(self.run_button, self.swap_button)
+        line.setStretch(0, 1)
+        layout.addLayout(line)
+        for box in (self.a, self.b, self.at):
+            box.activated.connect(self._on_choice)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of A and B; empty where there is nothing to choose."""
+        return self.a.currentText(), self.b.currentText()
+
+    def offer(self, session: Session) -> None:
+        """Offer the networks of a session, and what is marked.
+
+        Parameters
+        ----------
+        session
+            Proposes A and B until the user has chosen.
+        """
+        names = list(session.checkpoints)
+        a, b = self.names if self.touched else ("", "")
+        offered = [*names, TRUTH] if names else []
+        first, second = proposed(session)
+        fill(self.a, offered, a if a in offered else first)
+        fill(self.b, offered, b if b in offered else second)
+
+    def swap(self) -> None:
+        """Exchange A and B."""
+        a, b = self.a.currentIndex(), self.b.currentIndex()
+        for box, index in ((self.a, b), (self.b, a)):
+            with QSignalBlocker(box):
+                box.setCurrentIndex(index)
+        self._on_choice()
+
+    def show_state(
+        self, *, comparing: bool, ready: bool, fresh: bool, busy: str = ""
+    ) -> None:
+        """Let the buttons say what they do now.
+
+        Parameters
+        ----------
+        comparing
+            Whether the button stops what runs.
+        ready
+            Whether there is an image to look at.
+        fresh
+            Whether A and B were not compared yet.
+        busy
+            What else runs; empty = nothing.
+        """
+        a, b = self.names
+        possible = ready and bool(a) and a != b and not busy
+        self.run_button.setText(STOP if comparing else RUN)
+        self.run_button.setEnabled(comparing or possible)
+        tip = "Run both on the image that is shown, and hold them against each other."
+        if a and a == b:
+            tip = "A and B are the same: choose another one for B."
+        elif busy:
+            tip = f"{busy} is still running."
+        self.run_button.setToolTip(tip)
+        self.swap_button.setEnabled(bool(a) and not comparing)
+        look.emphasize(self.run_button, fresh or comparing)
+
+    def show_stopping(self) -> None:
+        """Say that the button was pressed to stop."""
+        self.run_button.setText(STOPPING)
+        self.run_button.setEnabled(False)
+
+    def _on_choice(self, _index: int = 0) -> None:
+        self.touched = True
+        self.chosen.emit()
+
+
+def proposed(session: Session) -> tuple[str | None, str | None]:
+    """A and B that are worth comparing first.
+
+    Parameters
+    ----------
+    session
+        Its newest pruned network is held against the one that it was pruned from; a
+        single network against what is marked.
+    """
+    names = list(session.checkpoints)
+    if not names:
+        return None, None
+    if len(names) == 1:
+        return TRUTH, names[0]
+    pruned = [name for name in names if session.checkpoints[name].pruning]
+    second = pruned[-1] if pruned else names[-1]
+    size = session.checkpoints[second].unpruned_parameters
+    whole = [
+        name
+        for name in names
+        if not session.checkpoints[name].pruning
+        and session.checkpoints[name].unpruned_parameters == size
+        and name != second
+    ]
+    others = [name for name in names if name != second]
+    return (whole or others)[0], second

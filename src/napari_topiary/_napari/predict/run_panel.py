@@ -1,0 +1,139 @@
+"""At the top of the Predict page: which network looks at what, and the button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QFormLayout,
+    QHBoxLayout,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari.predict.predicting import Wanted
+from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
+from napari_topiary._napari.widgets.offer import Offer
+from napari_topiary._napari.widgets.page import button
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.session import Session
+
+RUN, STOP, STOPPING = "Predict", "Stop and keep what is done", "Stopping…"
+AREAS = {
+    "visible": ("Visible area", "Only the part of the image that you see: fastest."),
+    "image": ("This image", "All of the image that is shown."),
+    "all": ("All images", "Every image of the project, one after the other."),
+}
+
+
+class RunPanel(QWidget):
+    """Network, area, and a button that starts and stops.
+
+    Signals
+    -------
+    pressed()
+        The button was.
+    """
+
+    pressed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.choice = CheckpointChoice(session, "The network that looks.")
+        self.areas: dict[str, QRadioButton] = {}
+        group, areas = QButtonGroup(self), QHBoxLayout()
+        areas.setContentsMargins(0, 0, 0, 0)
+        for key, (text, tip) in AREAS.items():
+            one = self.areas[key] = QRadioButton(text)
+            one.setToolTip(tip)
+            group.addButton(one)
+            areas.addWidget(one)
+        areas.addStretch(1)
+        self.areas["image"].setChecked(True)
+        rows = QFormLayout()
+        rows.setHorizontalSpacing(10)
+        rows.setVerticalSpacing(6)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("Network", self.choice)
+        self.button = button(RUN, "", self.pressed.emit, primary=True)
+        self.offer = Offer()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addLayout(rows)
+        layout.addLayout(areas)
+        layout.addWidget(self.button)
+        layout.addWidget(self.offer)
+
+    @property
+    def area(self) -> str:
+        """What is looked at: a key of `AREAS`."""
+        return next(key for key, one in self.areas.items() if one.isChecked())
+
+    def count_images(self, number: int) -> None:
+        """Say how many images there are.
+
+        Parameters
+        ----------
+        number
+            Of images in the project.
+        """
+        text = "All images" if number < 2 else f"All {number} images"
+        self.areas["all"].setText(text)
+
+    def show_state(self, *, predicting: bool, ready: bool, busy: str = "") -> None:
+        """Let the button say what it does now.
+
+        Parameters
+        ----------
+        predicting
+            Whether it stops what runs.
+        ready
+            Whether there are a network and an image.
+        busy
+            What else runs; empty = nothing.
+        """
+        self.button.setText(STOP if predicting else RUN)
+        self.button.setEnabled(predicting or (ready and not busy))
+        self.button.setToolTip(
+            "End after this tile; what was predicted so far is shown."
+            if predicting
+            else f"{busy} is still running." if busy
+            else "Run the network, tile by tile; then move the sliders below."
+        )  # fmt: skip
+
+    def show_stopping(self) -> None:
+        """Say that the button was pressed to stop."""
+        self.button.setText(STOPPING)
+        self.button.setEnabled(False)
+
+    def ask_convert(
+        self,
+        unlike: Sequence[Wanted],
+        checkpoint: Checkpoint,
+        convert: Callable[[], object],
+    ) -> None:
+        """Offer to make colour images grey, or grey ones colour.
+
+        Parameters
+        ----------
+        unlike
+            Images that have other channels than the network takes.
+        checkpoint
+            The network.
+        convert
+            Called when the user agrees.
+        """
+        kinds = {1: "grey", 3: "colour"}
+        own = kinds[unlike[0].image.shape[0]]
+        other = kinds[checkpoint.in_channels]
+        names = unlike[0].name if len(unlike) == 1 else f"{len(unlike)} images"
+        verb = "is" if len(unlike) == 1 else "are"
+        self.offer.show_choice(
+            f"{names} {verb} {own}, and this network was trained on {other} images. "
+            "The images of the project stay as they are.",
+            {f"Predict as {other}": convert, "Cancel": lambda: None},
+        )
