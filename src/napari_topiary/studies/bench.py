@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample
-from napari_topiary.networks import networks
+from napari_topiary.networks.recipes import recipe_config
 from napari_topiary.studies.base import Budget
 from napari_topiary.types import Job, Stop, Task
 
@@ -116,8 +116,6 @@ class Bench:
         budget = self.budget
         timed = budget.epochs is None
         settings: dict[str, Any] = {
-            **networks[network].recipe,
-            "network": network,
             "preset": "",
             "sizes": dict(sizes),
             "minutes": budget.minutes if timed else None,
@@ -126,7 +124,7 @@ class Bench:
             "seed": self.seed,
             "device": budget.device,
         }
-        return TrainConfig(**(settings | changes))
+        return recipe_config(network, settings | changes)
 
     def heard(self, job: Job[T]) -> Job[T]:
         """Pass a job on, noticing `Stop` on its way in."""
