@@ -1,4 +1,4 @@
-"""Networks to prune: every registered one, and three built to be awkward."""
+"""Networks to prune: every registered one, and four built to be awkward."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Dense(Network):
 class Flat(Network):
     """A patch classifier: one map becomes several inputs of a linear layer."""
 
-    stride, halo, output_layers = 32, 32, ("output",)
+    stride, halo, output_layers, patch = 32, 32, ("output",), 32
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()
@@ -90,6 +90,28 @@ class Flat(Network):
         return logits
 
 
+class Membrane(Network):
+    """A classifier of centre pixels: convolutions, poolings, fully connected layers."""
+
+    stride, halo, output_layers, patch = 12, 6, ("output",), 12
+
+    def __init__(self, in_channels: int, n_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 10, 3)
+        self.conv2 = nn.Conv2d(10, 7, 3)
+        self.hidden = nn.Linear(7, 12)
+        self.output = nn.Linear(12, n_classes)
+
+    def on_patches(self, patches: torch.Tensor) -> torch.Tensor:
+        maps = F.max_pool2d(F.relu(self.conv1(patches)), 2)
+        maps = F.max_pool2d(F.relu(self.conv2(maps)), 3)
+        logits: torch.Tensor = self.output(F.relu(self.hidden(maps.flatten(1))))
+        return logits[:, :, None, None]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.on_patches(image[:, :, :12, :12])
+
+
 def _kind(made: type[Network]) -> NetworkKind:
     def build(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
         return made(in_channels, n_classes)  # type: ignore[call-arg]
@@ -101,6 +123,7 @@ AWKWARD = {
     "residual": _kind(Residual),
     "dense": _kind(Dense),
     "flat": _kind(Flat),
+    "membrane": _kind(Membrane),
 }
 
 
@@ -126,6 +149,7 @@ def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
     cases = {name: (name, _smallest(networks[name])) for name in networks}
     small = {"base": 6, "levels": 2, "multiplier": 1.5}
     cases["unet-norm"] = ("unet", small | {"batch_norm": True})
+    cases["thin"] = ("unet", {"base": 3, "levels": 2, "multiplier": 1.5})
     cases["unet-last"] = ("unet", small | {"last": 9})
     return cases | {name: (name, {}) for name in AWKWARD}
 

@@ -113,9 +113,10 @@ def draw_lesson(
     """
     fields = [_field(checkpoint, sample) for sample in samples]
     balance = networks[checkpoint.network].recipe.get("balance", "classes")
-    drawn = _draw(fields, checkpoint.build(), batches, seed=seed, balance=balance)
+    network = checkpoint.build()
+    drawn = _draw(fields, network, batches, seed=seed, balance=balance)
     classes = len(checkpoint.task.classes)
-    dtype = next(t.dtype for t in checkpoint.state.values() if t.is_floating_point())
+    dtype = next(network.parameters()).dtype
     shares = [_shares(batch, classes) / len(drawn) for batch in drawn]
     image = torch.cat([batch.image for batch in drawn]).to(device, dtype)
     return Lesson(
