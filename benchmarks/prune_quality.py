@@ -29,6 +29,7 @@ from napari_topiary.devices import device_label, pick_device
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.metrics import best_pixel_threshold
+from napari_topiary.networks import tuning_config
 from napari_topiary.prediction import predict
 from napari_topiary.pruning import GradualPruning, make_plan, measure_speed
 from napari_topiary.resample import to_original
@@ -106,7 +107,7 @@ def prune_and_tune(
     return run(
         fit(
             dataset.part("train"),
-            TrainConfig(minutes=seconds / 60),
+            tuning_config(checkpoint.network, kind, {"minutes": seconds / 60}),
             task=dataset.task,
             start=checkpoint,
             shaper=shaper,

@@ -17,6 +17,9 @@ class Augmentation:
     unknown (−1). Intensity changes contrast, brightness, sharpness and noise, per
     patch and, for colour images, per channel (stains differ between slides).
 
+    A batch with a teacher's answers is only turned and mirrored: those answers are to
+    the image as it is, and a short fine-tuning has no time for other micrographs.
+
     Parameters
     ----------
     in_channels
@@ -41,20 +44,19 @@ class Augmentation:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
+        if batch.teacher is not None:
+            return _turned(batch) if self._moves else batch
         if not self._moves:
             return replace(batch, image=self._intensity(batch.image))
         # Unknown is stored as 0 while warping: the warp fills with zeros.
         maps = [(batch.target.float() + 1)[:, None], batch.weight[:, None]]
-        if batch.teacher is not None:
-            maps.append(batch.teacher)
         image, moved = self._geometry(batch.image, torch.cat(maps, dim=1))
         # A warp may interpolate the mask; a pixel that is not clearly one class any
         # more is unknown.
         target = moved[:, 0].round()
         target = torch.where((moved[:, 0] - target).abs() < 1e-3, target, 0.0)
         image = self._intensity(self._sharpness(image))
-        teacher = None if batch.teacher is None else moved[:, 2:]
-        return Batch(image, target.long() - 1, moved[:, 1], teacher)
+        return Batch(image, target.long() - 1, moved[:, 1])
 
     def _intensity(self, image: torch.Tensor) -> torch.Tensor:
         n, channels = image.shape[:2]
@@ -64,3 +66,23 @@ class Augmentation:
         shift = torch.empty(n, maps, 1, 1).uniform_(-0.3, 0.3)
         noise = torch.empty(n, 1, 1, 1).uniform_(0.0, 0.15)
         return image * contrast * tint + shift + noise * torch.randn_like(image)
+
+
+def _turned(batch: Batch) -> Batch:
+    """Turn every patch by quarters and mirror some: no pixel value changes."""
+    turns = torch.randint(0, 4, (len(batch.image),)).tolist()
+    mirrored = torch.randint(0, 2, (len(batch.image),)).tolist()
+
+    def moved(maps: torch.Tensor) -> torch.Tensor:
+        moving = zip(maps, turns, mirrored, strict=True)
+        pieces = [torch.rot90(m, k, (-2, -1)) for m, k, _ in moving]
+        return torch.stack(
+            [m.flip(-1) if f else m for m, f in zip(pieces, mirrored, strict=True)]
+        )
+
+    return Batch(
+        moved(batch.image),
+        moved(batch.target),
+        moved(batch.weight),
+        None if batch.teacher is None else moved(batch.teacher),
+    )

@@ -57,7 +57,7 @@ class TrainConfig:
     ] = None
     learning_rate: Annotated[
         float, {"min": 1e-6, "max": 1.0, "tooltip": "Step size at the start."}
-    ] = 3e-3
+    ] = 1e-2
     batch: Annotated[int, {"min": 1, "max": 256, "tooltip": "Patches a step."}] = 8
     patch: Annotated[
         int | None, {"min": 16, "max": 2048, "tooltip": "Patch side in pixels."}

@@ -15,6 +15,7 @@ from napari_topiary.annotations import (
     Labels,
     Points,
     Regions,
+    TargetConfig,
     build_target,
 )
 from napari_topiary.metrics import Zones, particle_zones
@@ -66,6 +67,7 @@ def truth_of(
     *,
     task: Task,
     scale: float | None,
+    zones: TargetConfig | None = None,
 ) -> Truth:
     """Read annotations as the truth.
 
@@ -79,13 +81,17 @@ def truth_of(
         Kind, classes and radii.
     scale
         nm per pixel of the image, None if unknown.
+    zones
+        How marked particles are drawn; None = the usual way.
 
     Raises
     ------
     TopiaryError
         With a sentence if they do not fit the image or the task.
     """
-    classes = build_target(annotations, shape, task=task, scale=scale).classes
+    classes = build_target(
+        annotations, shape, task=task, scale=scale, config=zones
+    ).classes
     drawn = [a for a in annotations if isinstance(a, Regions) and len(a)]
     area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
     objects: NDArray[np.int64] | None = None

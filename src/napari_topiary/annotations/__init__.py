@@ -10,6 +10,7 @@ from napari_topiary.annotations.base import (
     rescaled,
 )
 from napari_topiary.annotations.centerlines import Centerlines
+from napari_topiary.annotations.crowding import zones_for
 from napari_topiary.annotations.labels import Labels
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
@@ -30,4 +31,5 @@ __all__ = [
     "annotation_problem",
     "build_target",
     "rescaled",
+    "zones_for",
 ]

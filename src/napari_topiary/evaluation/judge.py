@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.annotations import TargetConfig
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
@@ -53,7 +55,13 @@ class Judge:
             task = replace(task, radius_px=radii)
         shape = (sample.image.shape[1], sample.image.shape[2])
         try:
-            truth = truth_of(sample.annotations, shape, task=task, scale=scale)
+            truth = truth_of(
+                sample.annotations,
+                shape,
+                task=task,
+                scale=scale,
+                zones=_zones(checkpoint),
+            )
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
         return cls(
@@ -80,3 +88,13 @@ class Judge:
         pixels = float(self.tolerance_px[1:].max())
         nm = None if self.scale is None else pixels * self.scale
         return {"tolerance_nm": nm, "tolerance_px": pixels}
+
+
+def _zones(checkpoint: Checkpoint) -> TargetConfig | None:
+    """How large particles were drawn for this checkpoint to learn from."""
+    drawn = checkpoint.annotations_summary.get("zones")
+    if not isinstance(drawn, Mapping):
+        return None
+    known = {field.name for field in fields(TargetConfig)}
+    zones = TargetConfig(**{k: float(v) for k, v in drawn.items() if k in known})
+    return zones if zones.problem() is None else None

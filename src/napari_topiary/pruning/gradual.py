@@ -5,6 +5,10 @@ little, learning, and cutting on does not. The share removed follows a cubic cur
 (fast while there is plenty, slow towards the end; Zhu & Gupta 2017) over the first part
 of the run and ends exactly at the slider's position; the rest of the run is for the
 final form alone. Filters go physically, so training gets faster on the way.
+
+Of single weights the plan says how many of each layer are left; which ones is decided
+anew at every stage, by their magnitude then: a weight that was small in the dense
+network may be the one that the thinned network leans on.
 """
 
 from __future__ import annotations
@@ -14,14 +18,23 @@ import torch
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.living import cut_living
-from napari_topiary.pruning.masks import removed_weights, zero_removed
+from napari_topiary.pruning.masks import (
+    largest_weights,
+    removed_weights,
+    zero_removed,
+)
 from napari_topiary.pruning.plan import PruningPlan
+from napari_topiary.pruning.weight_plan import WeightPlan
 from napari_topiary.shaping import Living, Shape
 
 ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
 FILTER_STAGES = 16
 WEIGHT_STAGES = 40
+FILTERS_UNTIL = 0.25
+"""A cut network learns faster, in both senses: better not to wait long."""
+WEIGHTS_UNTIL = 0.6
+"""Which weights stay is decided on the way: better not to hurry."""
 
 
 def shaper_for(plan: PruningPlan, share: float) -> GradualPruning:
@@ -48,7 +61,8 @@ class GradualPruning:
     share
         Where to end: share of the unpruned network's weights removed.
     until
-        Part of the run (0..1) after which the final form is reached.
+        Part of the run (0..1) after which the final form is reached; None = as suits
+        the kind.
     stages
         How many times something is removed, 1 = all before the first step; None = as
         suits the kind.
@@ -59,17 +73,22 @@ class GradualPruning:
         plan: PruningPlan,
         share: float,
         *,
-        until: float = 0.5,
+        until: float | None = None,
         stages: int | None = None,
     ) -> None:
         self._plan = plan
         self._share = share
+        whole = isinstance(plan, FilterPlan)
+        usual = FILTER_STAGES if whole else WEIGHT_STAGES
+        if until is None:
+            until = FILTERS_UNTIL if whole else WEIGHTS_UNTIL
         self._until = until
-        usual = FILTER_STAGES if isinstance(plan, FilterPlan) else WEIGHT_STAGES
         self._stages = max(1, usual if stages is None else stages)
         self._end = plan.cursor(share)
         self._cursor = 0
         self._removed: dict[str, torch.Tensor] | None = None
+        self._masks = plan.checkpoint.masks
+        self._anew = isinstance(plan, WeightPlan) and self._stages > 1
 
     @property
     def settled(self) -> bool:
@@ -119,6 +138,9 @@ class GradualPruning:
         """Set removed weights back to exactly zero."""
         if self._removed is None:
             masks = self._plan.form(self._cursor).masks
+            if self._anew:
+                masks = largest_weights(masks, network, among=self._masks)
+            self._masks = masks
             self._removed = removed_weights(masks, network)
         zero_removed(network, self._removed)
 
@@ -131,4 +153,5 @@ class GradualPruning:
         share = self._share if self.settled else self._plan.share(self._cursor)
         entry = self._plan.entry(share) | {"stages": self._stages}
         history = (*self._plan.checkpoint.pruning, entry)
-        return Shape(form.widths, form.masks, history)
+        masks = self._masks if self._anew and self._removed is not None else form.masks
+        return Shape(form.widths, masks, history)

@@ -35,6 +35,40 @@ def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]
 
 
 @torch.no_grad()
+def largest_weights(
+    masks: Masks, network: nn.Module, *, among: Masks
+) -> dict[str, torch.Tensor]:
+    """Keep as many weights as masks do, but those that are largest at present.
+
+    Parameters
+    ----------
+    masks
+        How many of each parameter are kept.
+    network
+        Whose weights are looked at.
+    among
+        Weights that are still there, True = kept; parameters not named are whole.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor on the CPU, True = kept.
+    """
+    parameters = dict(network.named_parameters())
+    chosen = {}
+    for name, mask in masks.items():
+        size = parameters[name].detach().abs().cpu()
+        if name in among:
+            size = size.masked_fill(~among[name], -1.0)
+        # Sorted stably, so that ties go by position as they do in a plan.
+        first = size.flatten().argsort(descending=True, stable=True)[: int(mask.sum())]
+        kept = torch.zeros(size.numel(), dtype=torch.bool)
+        kept[first] = True
+        chosen[name] = kept.view(size.shape)
+    return chosen
+
+
+@torch.no_grad()
 def zero_removed(network: nn.Module, removed: Masks) -> None:
     """Set removed weights to exactly zero, in place.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import Points, build_target, rescaled
+from napari_topiary.annotations import Points, TargetConfig, build_target, rescaled
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.io.dataset import Sample
 from napari_topiary.resample import to_working
@@ -40,9 +40,13 @@ class Held:
 
 
 def on_working_grid(
-    sample: Sample, factor: float, task: Task, normalisation: Normalisation
+    sample: Sample,
+    factor: float,
+    task: Task,
+    normalisation: Normalisation,
+    zones: TargetConfig | None = None,
 ) -> Held:
-    """Bring one sample to the working grid."""
+    """Bring one sample to the working grid; `zones` say how particles are drawn."""
     image = to_working(normalisation.apply(sample.image), factor)
     shape = (image.shape[1], image.shape[2])
     original = sample.image.shape[1:]
@@ -50,7 +54,9 @@ def on_working_grid(
     annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
     own_task = working_task(task, factor)
     own_scale = None if sample.scale is None else sample.scale * factor
-    target = build_target(annotations, shape, task=own_task, scale=own_scale)
+    target = build_target(
+        annotations, shape, task=own_task, scale=own_scale, config=zones
+    )
     points, classes = _true_points(annotations, task)
     radii = {
         name: radius

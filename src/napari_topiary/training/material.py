@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from napari_topiary.annotations import Centerlines, Labels, Points, annotation_problem
+from napari_topiary.annotations import (
+    Centerlines,
+    Labels,
+    Points,
+    TargetConfig,
+    annotation_problem,
+    zones_for,
+)
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
@@ -97,12 +104,14 @@ def prepare(
     if factor is None:
         factor = propose_working_factor(task, scale, samples)
 
+    zones = _zones(samples + validation, task)
+
     def field_of(sample: Sample) -> Held:
         # Images of another pixel size are brought to the same working size.
         own = factor
         if scale is not None and sample.scale is not None:
             own = factor * scale / sample.scale
-        return on_working_grid(sample, own, task, normalisation)
+        return on_working_grid(sample, own, task, normalisation, zones)
 
     pool = [field_of(sample) for sample in samples]
     if validation:
@@ -116,6 +125,8 @@ def prepare(
         pool, held = split_area(pool[0], config.validation_share)
         words = "a part of the image" if held else ""
     summary, lines = _summary(samples + validation)
+    if task.kind == "detect":
+        summary["zones"] = asdict(zones)
     return Material(
         train=tuple(item.field for item in pool),
         held=tuple(item for item in held if (item.field.target >= 0).any()),
@@ -127,6 +138,16 @@ def prepare(
         line_classes=lines,
         learned=_few(pool) if task.kind == "detect" else (),
     )
+
+
+def _zones(samples: tuple[Sample, ...], task: Task) -> TargetConfig:
+    marks = [
+        (item, sample.scale)
+        for sample in samples
+        for item in sample.annotations
+        if isinstance(item, Points)
+    ]
+    return zones_for(marks, task)
 
 
 def _few(areas: Sequence[Held]) -> tuple[Held, ...]:

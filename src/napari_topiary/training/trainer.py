@@ -33,7 +33,7 @@ MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
-IMITATION = 0.5
+IMITATION = 0.6
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
 
 
