@@ -1,5 +1,6 @@
 """Pruning: rank once, then any share of the weights is a cursor in that history."""
 
+from napari_topiary.pruning.counts import counts_job, filter_counts, remove_counts
 from napari_topiary.pruning.criteria import Criterion, Subject, criteria
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
@@ -26,12 +27,15 @@ __all__ = [
     "Subject",
     "WeightPlan",
     "agreement",
+    "counts_job",
     "criteria",
+    "filter_counts",
     "make_plan",
     "measure_speed",
     "plan_from_json",
     "plan_job",
     "prune",
     "recalibrate",
+    "remove_counts",
     "shaper_for",
 ]

@@ -88,7 +88,7 @@ def plan_job(
             f"The criterion {config.criterion} measures the loss on annotated images "
             "and there are none: annotate one, or choose another criterion."
         )
-    network, coupling = _structure(checkpoint)
+    network, coupling = structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
     subject = Subject(checkpoint, coupling, names, samples, device)
     if criterion.search is not None:
@@ -152,7 +152,7 @@ def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
         if plan.to_json() != json.dumps(record):
             raise TopiaryError("The weights now rank differently: make a new plan.")
         return plan
-    network, coupling = _structure(checkpoint)
+    network, coupling = structure(checkpoint)
     _check_steps(record, coupling)
     steps = tuple((int(group), int(channel)) for group, channel in record["steps"])
     return FilterPlan(
@@ -174,7 +174,14 @@ def _search(record: dict[str, Any], steps: tuple[Step, ...]) -> Search | None:
         raise TopiaryError(f"This is not a pruning plan ({error}).") from error
 
 
-def _structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:
+def structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:
+    """Build a checkpoint's network, and say which channels go together in it.
+
+    Parameters
+    ----------
+    checkpoint
+        Pruned before or not.
+    """
     network = checkpoint.build()
     coupling = build_coupling(network, checkpoint.in_channels)
     return network, proven(network, coupling, checkpoint.in_channels)

@@ -5,7 +5,7 @@ What is exact and what is not is said in `pruning.search.greedy`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from napari_topiary.config import PruneConfig
 from napari_topiary.devices import pick_device
@@ -72,6 +72,44 @@ def search(subject: Subject, config: PruneConfig) -> Job[Search]:
         seed=config.seed,
         stopped=stopped,
     )
+
+
+def orders_by_loss(
+    subject: Subject, config: PruneConfig, counts: Mapping[str, int]
+) -> Job[dict[str, list[int]] | None]:
+    """Find the filters that go when every layer is to lose so many.
+
+    Parameters
+    ----------
+    subject
+        The network, and annotated images.
+    config
+        Mini-batches, how many filters go at a step, and seed.
+    counts
+        Group name -> how many filters go.
+
+    Yields
+    ------
+    Progress
+        In multiplications, with the time left; a `Stop` sent in gives up.
+
+    Returns
+    -------
+    dict
+        Group name -> the filters that go, in order; None if given up.
+    """
+    bench = _bench(subject, config)
+    prices, at_once = bench.prices(), config.at_once or 0.0
+    sizes = {group.name: group.channels for _, group in bench.groups}
+    total = sum(
+        prices[n] * tries(sizes[n], at_once, sizes[n] - counts.get(n, 0)) for n in sizes
+    )
+    layers, stopped = yield from rank_layers(
+        bench, Clock(total), at_once=at_once, given=counts, no_more=True
+    )
+    if stopped:
+        return None
+    return {layer.name: list(layer.order) for layer in layers}
 
 
 def layer_counts(subject: Subject, share: float) -> dict[str, int]:

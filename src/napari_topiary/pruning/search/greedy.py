@@ -46,10 +46,10 @@ def going(left: int, at_once: float) -> int:
     return min(left - 1, max(1, int(at_once * left)))
 
 
-def tries(left: int, at_once: float) -> int:
-    """How many candidates are tried until one filter is left."""
+def tries(left: int, at_once: float, until: int = 1) -> int:
+    """How many candidates are tried until so many filters are left."""
     total = 0
-    while left > 1:
+    while left > max(1, until):
         total += left
         left -= going(left, at_once)
     return total
