@@ -21,6 +21,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import networks
+from napari_topiary.pruning import counts_job
 from napari_topiary.studies.base import (
     Cell,
     Measured,
@@ -53,7 +54,7 @@ PRETRAINING_SHARE = 2 / 9
 VALIDATION_SHARE = 0.3
 RETRAINING_RATE = 0.1
 """Of the recipe's learning rate; the paper gives none."""
-QUICK_PIXELS = 2048
+QUICK_PIXELS = 1024
 NOT_PRUNED = ("fc1", "output")
 
 
@@ -98,8 +99,6 @@ class SampleSize(Study):
 
     def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
         """Prune the pre-trained network, train it again, judge patches."""
-        from napari_topiary.pruning.counts import remove_counts
-
         name, delta = str(cell["network"]), float(cell["delta"])
         first, learned, held = image_parts(bench)
         wanted = training_patches(cell)
@@ -112,7 +111,7 @@ class SampleSize(Study):
                 f"It asks for {wanted:,} patches, and the images to learn from have "
                 f"{there:,} annotated pixels: leave it out, or give more images."
             )
-        pruned = remove_counts(whole, removals(whole, delta), criterion="l1")
+        pruned = yield from bench.heard(counts_job(whole, removals(whole, delta)))
         rate = RETRAINING_RATE * float(networks[name].recipe["learning_rate"])
         config = bench.config(name, {}, training_pixels=wanted, learning_rate=rate)
         made = yield from bench.heard(

@@ -76,13 +76,12 @@ class UNetSize(Study):
         options = product(
             (8, 16, 32, 64, 4), (2.0, 1.5, 3.0), (4, 3, 5, 2, 6), (None, 64)
         )
-        cells = [dict(zip(SIZES, values, strict=True)) for values in options]
-        # 64 maps at the end of a network with 64 at full size are the same network.
         return tuple(
-            cell
-            for cell in cells
-            if cell["last"] != cell["base"]
-            and UNetSizes.from_mapping(cell).parameters(1, 2) <= MOST_WEIGHTS
+            dict(zip(SIZES, (base, factor, levels, last), strict=True))
+            for base, factor, levels, last in options
+            # 64 maps at the end of one with 64 at full size are the same network.
+            if last != base
+            and UNetSizes(base, factor, levels, last).parameters(1, 2) <= MOST_WEIGHTS
         )
 
     def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
