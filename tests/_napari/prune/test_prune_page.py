@@ -66,7 +66,7 @@ def settle(page, until, timeout_s=60):
     live = page.live
 
     def calm():
-        lanes = live._looking, live._resting, page._keeping
+        lanes = live._looking, live._resting, page.keeper._lane
         waiting = live._rest.isActive() or live._camera.isActive()
         return not waiting and not any(lane.busy for lane in lanes)
 
@@ -189,12 +189,12 @@ def test_what_cannot_be_reached_is_said(page, until):
 
 def test_drawing_can_be_switched_off_and_ends_with_the_page(page, viewer, until):
     move(page, until, 0.5)
-    page.show_switch.setChecked(False)
+    page.desk.show_switch.setChecked(False)
     assert layer_for(viewer, ("preview", "grid 0")) is None
     move(page, until, 0.75)
     assert layer_for(viewer, ("preview", "grid 0")) is None
     assert cells(page, "weights")[2].startswith("÷ 4")
-    page.show_switch.setChecked(True)
+    page.desk.show_switch.setChecked(True)
     settle(page, until)
     assert layer_for(viewer, ("preview", "grid 0")) is not None
     page.live.set_active(False)
@@ -334,7 +334,7 @@ def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
 
 def test_back_to_the_original(page, until):
     move(page, until, 0.9)
-    page.back_button.click()
+    page.desk.back_button.click()
     settle(page, until)
     assert page.slider.share == 0.0
     assert cells(page, "weights") == (*[cells(page, "weights")[0]] * 2, "same")
@@ -416,7 +416,7 @@ def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
     page = PrunePage(viewer, session)
     session.add_checkpoint("grown", untrained())
     assert page.form.name == "grown"
-    assert page.live.ready is None and not page.live._planning.busy
+    assert page.live.ready is None and not page.live.planning
     page.activated()
     until(lambda: page.live.ready is not None, 30)
     settle(page, until)

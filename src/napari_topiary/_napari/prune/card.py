@@ -81,9 +81,8 @@ class PruneCard(BeforeAfter):
         factor
             Image pixels per pixel that the network reads, to one side.
         """
+        self.forget()
         self._before, self._area = before, factor**2
-        for row in ROWS:
-            self.set_row(row.key, before=words.NONE, after=words.NONE, change="")
         self.set_row("weights", before=words.count(before.nonzero))
         self.set_row("file", before=words.file_size(before.file_bytes))
         self.set_row("macs", before=words.count(before.macs_per_pixel))
@@ -109,6 +108,12 @@ class PruneCard(BeforeAfter):
             self.set_row(key, after=text(other), **_divided(one, other))
         change = _divided(before.memory_per_megapixel, after.memory_per_megapixel)
         self.set_row("memory", after=self._memory(after), **change)
+
+    def forget(self) -> None:
+        """Show nothing, because there is no plan."""
+        self._before = None
+        for row in ROWS:
+            self.set_row(row.key, before=words.NONE, after=words.NONE, change="")
 
     def wait(self) -> None:
         """Mark what has to be measured again, because the slider was moved."""

@@ -44,7 +44,7 @@ class Ready:
 def planning(
     checkpoint: Checkpoint, config: PruneConfig, lesson: Lesson, colours: dict[str, str]
 ) -> Job[Ready]:
-    """Rank everything once.
+    """Rank everything once; `Stop` keeps an order that is not finished.
 
     Parameters
     ----------

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
-from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.prune.drawn_look import DrawnLook
 from napari_topiary._napari.prune.jobs import Ready, planning
+from napari_topiary._napari.prune.kept import comparable
 from napari_topiary._napari.prune.resting import Findings, Position, PositionQuality
-from napari_topiary._napari.prune.view import Area, Look
-from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.prune.view import Look
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress
 
@@ -59,12 +57,11 @@ class LivePruning(QObject):
         self, viewer: napari.viewer.Viewer, session: Session, runner: JobRunner
     ) -> None:
         super().__init__()
-        self.viewer, self.session, self.runner = unwrap(viewer), session, runner
+        self.session, self.runner = session, runner
         self.ready: Ready | None = None
         self.share = 0.0
         self.tuned: Checkpoint | None = None
-        self.active, self.shown = False, True
-        self.drawn_on: str | None = None
+        self.drawn = DrawnLook(viewer, session)
         self.findings = Findings(HoldOut((), ()))
         self._planning, self._resting = Latest(), Latest()
         self._looking = Latest(finish_current=True)
@@ -79,6 +76,16 @@ class LivePruning(QObject):
         return timer
 
     # -- what is looked at --------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """Whether the page is in front."""
+        return self.drawn.active
+
+    @property
+    def planning(self) -> bool:
+        """Whether an order is being ranked."""
+        return self._planning.busy
 
     def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
         """Rank what there is to remove from a checkpoint.
@@ -95,9 +102,22 @@ class LivePruning(QObject):
         self._planning.ask(
             lambda: planning(checkpoint, config, lesson, colours),
             title="Ranking what to remove",
-            on_result=self._on_ready,
+            on_result=self.take,
             on_error=self.problem.emit,
         )
+
+    def take(self, ready: Ready) -> None:
+        """Work on a plan from now on.
+
+        Parameters
+        ----------
+        ready
+            The order of removals.
+        """
+        self.close_plan()
+        self.ready = ready
+        self.planned.emit(ready)
+        self.look()
 
     def close_plan(self) -> None:
         """Forget the plan; nothing is asked for until there is another one."""
@@ -124,17 +144,6 @@ class LivePruning(QObject):
         self.share, self.tuned = share, None
         self.look()
 
-    def show_tuned(self, checkpoint: Checkpoint) -> None:
-        """Look at what fine-tuning made of the present position.
-
-        Parameters
-        ----------
-        checkpoint
-            Its result.
-        """
-        self.tuned = checkpoint
-        self.look()
-
     def set_active(self, active: bool) -> None:
         """Whether the page is in front; nothing is drawn while it is not.
 
@@ -143,11 +152,8 @@ class LivePruning(QObject):
         active
             True looks again.
         """
-        self.active = active
-        if active:
-            self.look()
-        else:
-            self._clear()
+        self.drawn.active = active
+        self._look_or_clear(active)
 
     def set_shown(self, shown: bool) -> None:
         """Whether to draw over the image.
@@ -157,11 +163,14 @@ class LivePruning(QObject):
         shown
             False takes away what is drawn.
         """
-        self.shown = shown
-        if shown:
+        self.drawn.shown = shown
+        self._look_or_clear(shown)
+
+    def _look_or_clear(self, on: bool) -> None:
+        if on:
             self.look()
         else:
-            self._clear()
+            self.drawn.clear()
 
     def on_camera(self, _event: object = None) -> None:
         """The visible area has changed: look again as soon as it holds still."""
@@ -186,7 +195,7 @@ class LivePruning(QObject):
     def _ask(self) -> None:
         view, area, share, tuned = (
             self.ready.view,
-            self._area(),
+            self.drawn.area(),
             self.share,
             self.tuned,
         )
@@ -200,47 +209,16 @@ class LivePruning(QObject):
             on_error=self.problem.emit,
         )
 
-    def _area(self) -> Area | None:
-        name = current_image_name(self.viewer, self.session)
-        layer = None if name is None else image_layer(self.viewer, name)
-        if layer is None or not (self.shown and self.active):
-            return None
-        entry = self.session.images[name]
-        window = visible_window(layer, entry.image.shape[1:])
-        return Area(name, entry.image, window, entry.scale)
-
-    def _on_ready(self, ready: Ready) -> None:
-        self.ready = ready
-        self.planned.emit(ready)
-        self.look()
-
     def _on_look(self, progress: Progress) -> None:
         look = progress.report
         if self.ready is None or not isinstance(look, Look):
             return
-        if self._may_draw():
-            self._clear(but=look.area.name)
-            show_overlay(
-                self.viewer,
-                look.area.name,
-                look.overlay,
-                task=self.ready.plan.checkpoint.task,
-                colours=self.session.colours,
-            )
-            self.drawn_on = look.area.name
+        self.drawn.draw(look, self.ready.plan.checkpoint.task)
         self.looked.emit(look)
 
     def _on_counted(self, statistics: PlanStatistics | None) -> None:
         if statistics is not None and self.ready is not None:
             self.counted.emit(statistics)
-
-    def _may_draw(self) -> bool:
-        return self.active and self.shown
-
-    def _clear(self, *, but: str | None = None) -> None:
-        if self.drawn_on is not None and self.drawn_on != but:
-            clear_overlay(self.viewer, self.drawn_on)
-            self.drawn_on = None
 
     # -- at rest ------------------------------------------------------------------
 
@@ -268,12 +246,5 @@ class LivePruning(QObject):
 
     def versions(self) -> dict[str, Checkpoint]:
         """Kept versions that can be compared with the one that is being pruned."""
-        if self.ready is None:
-            return {}
-        own = self.ready.plan.checkpoint
-        return {
-            name: each
-            for name, each in self.session.checkpoints.items()
-            if each.task.classes == own.task.classes
-            and each.in_channels == own.in_channels
-        }
+        own = None if self.ready is None else self.ready.plan.checkpoint
+        return comparable(own, self.session.checkpoints)

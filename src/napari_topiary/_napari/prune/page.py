@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
-
-from napari_topiary._napari.jobs.latest import Latest, at_end_of
-from napari_topiary._napari.learning.checkpoint_files import named
-from napari_topiary._napari.learning.growing import STOP, STOPPING, Growing
-from napari_topiary._napari.learning.readiness import Lesson
-from napari_topiary._napari.prune.card import PruneCard
-from napari_topiary._napari.prune.compression_slider import CompressionSlider
-from napari_topiary._napari.prune.form import PruneForm
-from napari_topiary._napari.prune.jobs import Ready, fine_tuning, keeping
-from napari_topiary._napari.prune.keep_row import KeepRow
+from napari_topiary._napari.jobs.latest import at_end_of
+from napari_topiary._napari.prune.desk import PruneDesk
+from napari_topiary._napari.prune.jobs import Ready
+from napari_topiary._napari.prune.keeper import Keeper
+from napari_topiary._napari.prune.kept import origin_of, shrink_factor
 from napari_topiary._napari.prune.live_pruning import LivePruning
-from napari_topiary._napari.prune.resting import PositionQuality, Speeds
-from napari_topiary._napari.prune.tabs import PruneTabs
-from napari_topiary._napari.prune.tuning_row import TUNE, TuningRow
+from napari_topiary._napari.prune.plan_search import PlanSearch, is_searched
+from napari_topiary._napari.prune.tuner import Tuner
 from napari_topiary._napari.prune.view import Look
-from napari_topiary._napari.widgets.page import Page, button, row
+from napari_topiary._napari.widgets.page import Page
 from napari_topiary._napari.widgets.plot import plot_colours
-from napari_topiary.errors import TopiaryError
-from napari_topiary.prediction import working_factor_for
+from napari_topiary.config import PruneConfig
 from napari_topiary.pruning import PlanStatistics
 
 if TYPE_CHECKING:
@@ -37,6 +29,8 @@ EMPTY = (
     "<b>Train a network first.</b> Then this page cuts it back to what it needs, while "
     "you watch what it still finds."
 )
+SEARCHED_FOR = 0.75
+"""Share that searches assume to be removed from the layers below."""
 
 
 class PrunePage(Page):
@@ -51,72 +45,51 @@ class PrunePage(Page):
         runner: JobRunner | None = None,
     ) -> None:
         super().__init__(viewer, session, runner)
-        self._own_change = False
         self.live = LivePruning(self.viewer, self.session, self.runner)
-        self._keeping = Latest()
-        self._make_widgets()
-        self.growing = Growing(
-            self.viewer, self.session, self.runner, curves=self.tabs.curves
-        )
-        self._place_widgets()
-        self._connect()
+        self.search = PlanSearch(self.session, self.runner)
+        self.keeper = Keeper(self.session)
+        self.desk = desk = PruneDesk()
+        self.form, self.slider, self.card = desk.form, desk.slider, desk.card
+        self.tune, self.keep_row, self.tabs = desk.tune, desk.keep_row, desk.tabs
+        self.tuner = Tuner(self.live, desk, self.keeper)
+        self.body.addWidget(desk)
+        self.body.addStretch(1)
+        self._connect_desk()
+        self._connect_work()
         self.restyle()
         self.live.renew_hold_out()
         self._on_checkpoints()
 
-    # -- widgets ------------------------------------------------------------------
-
-    def _make_widgets(self) -> None:
-        self.form = PruneForm()
-        self.slider = CompressionSlider()
-        self.show_switch = QCheckBox("Show what it finds")
-        self.show_switch.setChecked(True)
-        self.show_switch.setToolTip(
-            "The pruned network is tried on the part of the image that you see, at "
-            "most\n512 × 512 pixels of the size that the network reads."
-        )
-        self.card = PruneCard()
-        self.tabs = PruneTabs()
-        self.tune = TuningRow()
-        self.keep_row = KeepRow()
-        self.back_button = button(
-            "Back to the original",
-            "Show the network as it was before pruning.",
-            self.go_back,
-        )
-
-    def _place_widgets(self) -> None:
-        self.desk = QWidget()
-        desk = QVBoxLayout(self.desk)
-        desk.setContentsMargins(0, 0, 0, 0)
-        desk.setSpacing(self.body.spacing())
-        desk.addWidget(self.form)
-        desk.addWidget(self.slider)
-        desk.addLayout(row(self.show_switch, 1, self.back_button))
-        for widget in (self.card, self.tune, self.keep_row, self.tabs):
-            desk.addWidget(widget)
-        self.body.addWidget(self.desk)
-        self.body.addStretch(1)
-
-    def _connect(self) -> None:
-        session, live = self.session, self.live
+    def _connect_desk(self) -> None:
+        desk = self.desk
         self.form.changed.connect(self.replan)
+        desk.search.pressed.connect(self.on_search)
         self.slider.changed.connect(self._on_slider)
-        self.show_switch.toggled.connect(live.set_shown)
+        desk.show_switch.toggled.connect(self.live.set_shown)
+        desk.back_button.clicked.connect(lambda _checked=False: self.go_back())
         self.tune.pressed.connect(self.on_tune)
         self.keep_row.asked.connect(self.keep)
         self.keep_row.refused.connect(self.refuse)
         self.tabs.versions.chosen.connect(self.open_version)
         self.tabs.versions.preferred.connect(self._on_preferred)
+
+    def _connect_work(self) -> None:
+        session, live = self.session, self.live
         live.planned.connect(self._on_planned)
         live.looked.connect(self._on_looked)
         live.counted.connect(self._on_counted)
         live.found.connect(self._on_found)
         live.problem.connect(self.refuse)
-        self.growing.made.connect(self._on_tuned)
-        self.growing.said.connect(self.say)
-        self.growing.problem.connect(self.refuse)
-        self.growing.ended.connect(self._on_end)
+        self.keeper.kept.connect(self._on_kept)
+        self.keeper.problem.connect(self.refuse)
+        self.search.found.connect(self.replan)
+        self.search.problem.connect(self.refuse)
+        self.search.ended.connect(self._refresh_buttons)
+        self.tuner.begun.connect(self._on_tuning)
+        self.tuner.made.connect(self._on_kept)
+        self.tuner.said.connect(self.say)
+        self.tuner.problem.connect(self.refuse)
+        self.tuner.ended.connect(self._on_end)
         self.listen(session.checkpoints_changed, self._on_checkpoints)
         self.listen(session.active_checkpoint_changed, self._on_active)
         for signal in (
@@ -131,7 +104,7 @@ class PrunePage(Page):
         self.listen(self.viewer.events.theme, self.restyle)
         self.runner.started.connect(self._refresh_buttons)
         self.runner.finished.connect(self._refresh_buttons)
-        at_end_of(self, live.close_down, self._keeping.close)
+        at_end_of(self, live.close_down, self.keeper.close)
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
@@ -169,12 +142,13 @@ class PrunePage(Page):
 
     def _on_active(self) -> None:
         name = self.session.active_checkpoint
-        if not self._own_change and name is not None and name != self.form.name:
+        if not self.keeper.acting and name is not None and name != self.form.name:
             self.open_version(name)
         self._show_versions()
 
     def _on_material(self, *_: object) -> None:
         self.live.renew_hold_out()
+        self._refresh_buttons()
 
     def open_version(self, name: str) -> None:
         """Prune this one from now on.
@@ -189,30 +163,45 @@ class PrunePage(Page):
 
     def replan(self) -> None:
         """Rank anew: another network, kind, criterion or scope."""
-        name = self.form.name
         if self.tuning:
             return
         self.say("")
-        if name is None or not self.live.active:
+        chosen = self._chosen()
+        if chosen is None or not self.live.active:
             self.live.close_plan()  # there is time until the page comes to the front
+        elif not is_searched(chosen[1]):
+            self.live.open(*chosen)
+        elif (found := self.search.known(*chosen)) is not None:
+            self.live.take(found)
         else:
-            self.live.open(self.session.checkpoints[name], self.form.config(0.75))
+            self.live.close_plan()
+            self.card.forget()
         self._refresh_buttons()
 
-    def _on_planned(self, ready: Ready) -> None:
-        checkpoint = ready.plan.checkpoint
-        try:
-            factor, _ = working_factor_for(checkpoint, self._scale())
-        except TopiaryError:
-            factor = checkpoint.working_factor
-        self.card.set_network(ready.before, factor)
-        share = max(self.slider.share, ready.plan.start)
-        self.slider.set_share(share)
-        self.live.share = share
-        self._after_move()
+    def _chosen(self) -> tuple[Checkpoint, PruneConfig] | None:
+        name = self.form.name
+        if name is None:
+            return None
+        return self.session.checkpoints[name], self.form.config(SEARCHED_FOR)
 
-    def _scale(self) -> float | None:
-        return next((e.scale for e in self.session.images.values()), None)
+    def on_search(self) -> None:
+        """Try all filters, or stop and use what is known."""
+        if self.search.running:
+            self.desk.search.show_stopping()
+            self.search.stop()
+            return
+        chosen = self._chosen()
+        if chosen is not None:
+            self.say("")
+            self.search.start(*chosen)
+            self._refresh_buttons()
+
+    def _on_planned(self, ready: Ready) -> None:
+        scale = next((e.scale for e in self.session.images.values()), None)
+        factor = shrink_factor(ready.plan.checkpoint, scale)
+        self.desk.show_plan(ready, factor)
+        self.live.share = self.slider.share
+        self._after_move()
 
     # -- the slider ---------------------------------------------------------------
 
@@ -223,26 +212,34 @@ class PrunePage(Page):
 
     def _after_move(self) -> None:
         self.card.wait()
-        self.tune.propose(self.slider.share)
-        self._propose_name()
+        self.desk.propose()
         self._refresh_buttons()
 
     def _on_looked(self, look: Look) -> None:
-        is_detection = self.live.ready.plan.checkpoint.task.kind == "detect"
-        self.card.show_look(look, particles=is_detection)
+        self.desk.show_look(look, self.live.ready.plan.checkpoint.task)
 
     def _on_counted(self, statistics: PlanStatistics) -> None:
-        self.card.show_statistics(statistics)
-        self.tabs.show_layers(statistics, kind=self.form.kind)
+        self.desk.show_statistics(statistics)
         if statistics.note and statistics.asked > 0:
             self.say(statistics.note)
 
     def _on_found(self, report: object) -> None:
-        if isinstance(report, Speeds):
-            self.card.show_speeds(report)
-        elif isinstance(report, PositionQuality):
-            self.card.show_quality(report.before, report.after)
+        self.desk.show_finding(report)
         self._show_versions()
+
+    def go_back(self) -> None:
+        """Show the network as it was before pruning."""
+        ready = self.live.ready
+        if ready is None:
+            return
+        origin = origin_of(ready.plan.checkpoint, self.session.checkpoints)
+        self.slider.set_share(0.0)
+        if origin is not None and origin != self.form.name:
+            self.open_version(origin)
+        else:
+            self._on_slider(max(0.0, ready.plan.start))
+
+    # -- keeping ------------------------------------------------------------------
 
     def _show_versions(self) -> None:
         self.tabs.versions.show_versions(
@@ -252,43 +249,8 @@ class PrunePage(Page):
         )
 
     def _on_preferred(self, name: str) -> None:
-        self._activate(name)
+        self.keeper.use(name)
         self.say(f"“{name}” is used from now on, for Predict and Compare.")
-
-    def _activate(self, name: str) -> None:
-        self._own_change = True
-        try:
-            self.session.activate(name)
-        finally:
-            self._own_change = False
-
-    def go_back(self) -> None:
-        """Show the network as it was before pruning."""
-        ready = self.live.ready
-        if ready is None:
-            return
-        origin = self._origin(ready.plan.checkpoint)
-        self.slider.set_share(0.0)
-        if origin is not None and origin != self.form.name:
-            self.open_version(origin)
-        else:
-            self._on_slider(max(0.0, ready.plan.start))
-
-    def _origin(self, checkpoint: Checkpoint) -> str | None:
-        """Name of the unpruned network that a checkpoint comes from, if it is kept."""
-        for name, each in self.live.versions().items():
-            if (
-                not each.pruning
-                and each.unpruned_parameters == checkpoint.unpruned_parameters
-                and dict(each.sizes) == dict(checkpoint.sizes)
-            ):
-                return name
-        return None
-
-    def _propose_name(self) -> None:
-        self.keep_row.propose(self.form.name or "", self.form.kind, self.slider.share)
-
-    # -- keeping ------------------------------------------------------------------
 
     def keep(self, name: str) -> None:
         """Keep what the slider shows as a version of its own.
@@ -298,80 +260,48 @@ class PrunePage(Page):
         name
             To keep it under.
         """
-        ready, share = self.live.ready, self.slider.share
-        if ready is None:
-            return
-        hold_out = self.live.findings.hold_out
-        name = self.session.unique_checkpoint_name(name)
-        self._keeping.ask(
-            lambda: keeping(ready.plan, share, name, hold_out),
-            title="Keeping the pruned network",
-            on_result=self._on_kept,
-            on_error=self.refuse,
-        )
+        ready = self.live.ready
+        if ready is not None:
+            hold_out = self.live.findings.hold_out
+            self.keeper.keep(ready, self.slider.share, name, hold_out)
 
-    def _on_kept(self, checkpoint: Checkpoint) -> None:
-        self._add(checkpoint.name, checkpoint)
-        self.say(f"Kept as “{checkpoint.name}”.")
-
-    def _add(self, name: str, checkpoint: Checkpoint) -> None:
-        self._own_change = True
-        try:
-            self.session.add_checkpoint(name, checkpoint)
-        finally:
-            self._own_change = False
+    def _on_kept(self, sentence: str) -> None:
         self.keep_row.forget()
-        self._propose_name()
+        self.desk.propose()
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
+        self.say(sentence)
 
     # -- fine-tuning --------------------------------------------------------------
 
     @property
     def tuning(self) -> bool:
         """Whether this page's fine-tuning runs."""
-        return self.growing.running
+        return self.tuner.running
 
     def on_tune(self) -> None:
         """Start fine-tuning, or stop it and keep the best."""
-        if self.tuning:
-            self.tune.set_state(STOPPING, enabled=False)
-            self.growing.stop()
-            return
-        ready, share = self.live.ready, self.slider.share
-        if ready is None:
-            return
-        lesson, tuning = Lesson.of(self.session), self.tune.tuning()
-        begun = self.growing.start(
-            lambda: fine_tuning(ready.plan, share, tuning, lesson),
-            title="Fine-tuning",
-            preview=self.show_switch.isChecked(),
-        )
-        if begun:
-            self.say("")
-            self.tabs.setCurrentWidget(self.tabs.curves)
-            self._refresh_buttons()
+        self.tuner.toggle()
 
-    def _on_tuned(self, checkpoint: Checkpoint) -> None:
-        name = self.session.unique_checkpoint_name(
-            f"{self.keep_row.name.text()}, tuned"
-        )
-        made = named(checkpoint, name)
-        self.live.tuned = made
-        self._add(name, made)
-        self.say(f"Fine-tuned and kept as “{name}”.")
+    def _on_tuning(self) -> None:
+        self.say("")
+        self._refresh_buttons()
 
     def _on_end(self) -> None:
         self._refresh_buttons()
         self.live.look()
 
     def _refresh_buttons(self, *_: object) -> None:
-        ready = self.live.ready is not None
-        busy = self.runner.running and not self.tuning
-        for widget in (self.form, self.slider, self.back_button):
-            widget.setEnabled(not self.tuning and bool(self.session.checkpoints))
-        self.keep_row.setEnabled(ready and not self.tuning)
-        if self.tuning:
-            self.tune.set_state(STOP, enabled=True)
-        else:
-            self.tune.set_state(TUNE, enabled=ready and not busy)
+        ready, chosen = self.live.ready is not None, self._chosen()
+        own = self.tuning or self.search.running
+        self.desk.search.show_state(
+            wanted=not ready and chosen is not None and is_searched(chosen[1]),
+            searching=self.search.running,
+            possible=bool(self.session.samples()),
+            busy=self.runner.title if self.runner.running and not own else "",
+        )
+        self.desk.show_state(
+            ready=ready,
+            tuning=self.tuning,
+            busy=self.runner.running and not self.tuning,
+        )

@@ -1,0 +1,132 @@
+"""All that lies on the Prune page, from the form at the top to the pictures below."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.prune.card import PruneCard
+from napari_topiary._napari.prune.compression_slider import CompressionSlider
+from napari_topiary._napari.prune.form import PruneForm
+from napari_topiary._napari.prune.jobs import Ready
+from napari_topiary._napari.prune.keep_row import KeepRow
+from napari_topiary._napari.prune.resting import PositionQuality, Speeds
+from napari_topiary._napari.prune.search_row import SearchRow
+from napari_topiary._napari.prune.tabs import PruneTabs
+from napari_topiary._napari.prune.tuning_row import TUNE, TuningRow
+from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.widgets.page import button, row
+from napari_topiary.pruning import PlanStatistics
+from napari_topiary.types import Task
+
+_SPACING = 8
+
+
+class PruneDesk(QWidget):
+    """Form, slider, card, fine-tuning, keeping and the tabs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = PruneForm()
+        self.search = SearchRow()
+        self.slider = CompressionSlider()
+        self.show_switch = QCheckBox("Show what it finds")
+        self.show_switch.setChecked(True)
+        self.show_switch.setToolTip(
+            "The pruned network is tried on the part of the image that you see, at "
+            "most\n512 × 512 pixels of the size that the network reads."
+        )
+        self.back_button = button(
+            "Back to the original",
+            "Show the network as it was before pruning.",
+            lambda: None,
+        )
+        self.card = PruneCard()
+        self.tune = TuningRow()
+        self.keep_row = KeepRow()
+        self.tabs = PruneTabs()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(_SPACING)
+        layout.addWidget(self.form)
+        layout.addWidget(self.search)
+        layout.addWidget(self.slider)
+        layout.addLayout(row(self.show_switch, 1, self.back_button))
+        for widget in (self.card, self.tune, self.keep_row, self.tabs):
+            layout.addWidget(widget)
+
+    def show_state(self, *, ready: bool, tuning: bool, busy: bool) -> None:
+        """Enable what can be done now.
+
+        Parameters
+        ----------
+        ready
+            Whether there is a plan.
+        tuning
+            Whether this page's fine-tuning runs.
+        busy
+            Whether anything else runs.
+        """
+        self.form.setEnabled(not tuning)
+        for widget in (self.slider, self.back_button):
+            widget.setEnabled(not tuning and (ready or not self.search.wanted))
+        self.keep_row.setEnabled(ready and not tuning)
+        if tuning:
+            self.tune.set_state(STOP, enabled=True)
+        else:
+            self.tune.set_state(TUNE, enabled=ready and not busy)
+
+    def show_plan(self, ready: Ready, factor: float) -> None:
+        """Show a plan before the slider moves.
+
+        Parameters
+        ----------
+        ready
+            The plan.
+        factor
+            Image pixels per pixel that the network reads, to one side.
+        """
+        self.card.set_network(ready.before, factor)
+        self.slider.set_share(max(self.slider.share, ready.plan.start))
+
+    def show_look(self, look: Look, task: Task) -> None:
+        """Show what was seen on the image.
+
+        Parameters
+        ----------
+        look
+            At the present position.
+        task
+            Of the network.
+        """
+        self.card.show_look(look, particles=task.kind == "detect")
+
+    def show_statistics(self, statistics: PlanStatistics) -> None:
+        """Show what the position means for the network.
+
+        Parameters
+        ----------
+        statistics
+            Of the present position.
+        """
+        self.card.show_statistics(statistics)
+        self.tabs.show_layers(statistics, kind=self.form.kind)
+
+    def show_finding(self, report: object) -> None:
+        """Show what was found out while the slider rested.
+
+        Parameters
+        ----------
+        report
+            `Speeds` or `PositionQuality`; others have no place here.
+        """
+        if isinstance(report, Speeds):
+            self.card.show_speeds(report)
+        elif isinstance(report, PositionQuality):
+            self.card.show_quality(report.before, report.after)
+
+    def propose(self) -> None:
+        """Propose a name, and a way to fine-tune, for where the slider stands."""
+        share = self.slider.share
+        self.tune.propose(share)
+        self.keep_row.propose(self.form.name or "", self.form.kind, share)
