@@ -124,3 +124,52 @@ def test_a_mask_that_is_there_already_stays(fresh: Callable[..., Checkpoint]) ->
     twice = plan.checkpoint_at(0.7)
     for name, mask in once.masks.items():
         assert not (twice.masks[name] & ~mask).any()
+
+
+@given(
+    sizes=st.lists(st.integers(2, 30), min_size=2, max_size=5),
+    seed=st.integers(0, 10_000),
+)
+def test_branches_lose_the_same_share(sizes: list[int], seed: int) -> None:
+    """Weights of one branch are a hundred times as large: that must not matter."""
+    generator = torch.Generator().manual_seed(seed)
+    names = [f"{'ab'[i % 2]}.layer{i}.weight" for i in range(len(sizes))]
+    scores = {
+        name: torch.rand(n, generator=generator) * (100 if name[0] == "a" else 1)
+        for name, n in zip(names, sizes, strict=True)
+    }
+    places, count = weight_places(scores, {}, "global", ("a", "b"))
+    pieces = dict(zip(names, torch.split(places, sizes), strict=True))
+    for branch in "ab":
+        mine = {n: p for n, p in pieces.items() if n.startswith(branch)}
+        alone, _ = weight_places({n: scores[n] for n in mine}, {}, "global")
+        order = torch.argsort(torch.cat(list(mine.values())))
+        going = len(order) - len(mine)  # one of each parameter stays
+        assert torch.equal(order[:going], torch.argsort(alone)[:going])
+        total, other = len(order), len(places) - len(order)
+        for cursor in range(count + 1):
+            gone = sum(int((piece < cursor).sum()) for piece in mine.values())
+            away = cursor - gone
+            if gone < going and away < count - going:
+                assert abs(gone / total - away / other) <= 1 / total + 1 / other
+
+
+@pytest.mark.parametrize("ratio", [2, 5, 16, 32])
+def test_both_branches_of_the_nuclei_network_have_the_same_ratio(
+    fresh: Callable[..., Checkpoint], ratio: int
+) -> None:
+    checkpoint = fresh("nuclei")
+    state = {
+        name: tensor * (10 if name.startswith("distance") else 1)
+        for name, tensor in checkpoint.state.items()
+    }
+    plan = weight_plan(checkpoint.replaced(state=state), "global")
+    masks = plan.masks(plan.cursor(1 - 1 / ratio))
+    kept = {"segmentation": [0, 0], "distance": [0, 0]}
+    for name, mask in masks.items():
+        branch = kept[name.partition(".")[0]]
+        branch[0] += int(mask.sum())
+        branch[1] += mask.numel()
+    shares = [left / whole for left, whole in kept.values()]
+    assert shares[0] == pytest.approx(shares[1], abs=2 / kept["distance"][1])
+    assert all(mask.any() for mask in masks.values())

@@ -11,6 +11,7 @@ from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
 from napari_topiary.pruning.recalibration import recalibrate
 from napari_topiary.pruning.search.record import LayerSearch, Search
+from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity
 from napari_topiary.pruning.weight_plan import WeightPlan
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PlanStatistics",
     "PruningPlan",
     "Search",
+    "Sensitivity",
     "Subject",
     "WeightPlan",
     "agreement",
@@ -37,5 +39,6 @@ __all__ = [
     "prune",
     "recalibrate",
     "remove_counts",
+    "sensitivity",
     "shaper_for",
 ]

@@ -109,7 +109,9 @@ def plan_job(
             checkpoint, config, network=network, coupling=coupling, steps=steps
         )
     scores = {name: scores[name] for name in names}
-    places, count = weight_places(scores, checkpoint.masks, config.scope)
+    places, count = weight_places(
+        scores, checkpoint.masks, config.scope, network.branches
+    )
     return WeightPlan(
         checkpoint,
         config,

@@ -1,4 +1,9 @@
-"""In which order single weights go: one ranking, or the same share of every layer."""
+"""In which order single weights go: one ranking, or the same share of every layer.
+
+A network with branches has one ranking for each of them, and all branches lose the same
+share: they answer different questions, and their weights need not be of one size
+(PAPERS 4.5).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,7 @@ def weight_places(
     scores: Mapping[str, torch.Tensor],
     masks: Mapping[str, torch.Tensor],
     scope: Scope,
+    branches: Sequence[str] = (),
 ) -> tuple[torch.Tensor, int]:
     """Give every weight its place in the order of removal.
 
@@ -35,6 +41,9 @@ def weight_places(
     scope
         `layer`: every parameter has lost the same share of its weights at every point
         of the order (a parameter that has lost more already waits for the others).
+    branches
+        Prefixes of names that are ranked apart from one another; what has none of
+        them is one more.
 
     Returns
     -------
@@ -54,16 +63,12 @@ def weight_places(
     if scope == "layer":
         merged = _merged([run.marked(run.share_gone()) for run in runs])
     else:
-        merged = _merged([run.marked(run.scores) for run in runs])
-        wanted = np.empty(len(merged))
-        wanted[merged] = np.arange(len(merged)) / len(merged)
-        turns = np.split(wanted, np.cumsum([len(run.order) for run in runs])[:-1])
-        merged = _merged(
-            [
-                run.marked(np.maximum(turn, run.earliest()))
-                for run, turn in zip(runs, turns, strict=True)
-            ]
-        )
+        turns: list[NDArray[np.float64]] = [np.zeros(0)] * len(runs)
+        for members in _branches(tuple(scores), branches):
+            own = _turns([runs[index] for index in members])
+            for index, turn in zip(members, own, strict=True):
+                turns[index] = turn
+        merged = _merged([r.marked(t) for r, t in zip(runs, turns, strict=True)])
     starts = np.cumsum([0, *(len(run.order) for run in runs)])
     positions = [run.order + start for run, start in zip(runs, starts, strict=False)]
     gone = sum(run.lost for run in runs)
@@ -101,6 +106,34 @@ class _Run:
         marked[-1] = np.inf
         marked[: self.lost] = -np.inf
         return marked
+
+
+def _branches(names: Sequence[str], prefixes: Sequence[str]) -> list[list[int]]:
+    """Indices of the names of each branch; those of none are one more."""
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        mine = [p for p in prefixes if name.startswith(f"{p}.")]
+        found.setdefault(mine[0] if mine else "", []).append(index)
+    return list(found.values())
+
+
+def _turns(runs: Sequence[_Run]) -> list[NDArray[np.float64]]:
+    """Share of all these weights that is gone when each has gone, by one ranking."""
+    ends = np.cumsum([len(run.order) for run in runs])
+    merged = _merged([run.marked(run.scores) for run in runs])
+    turns = np.split(_share_gone(merged), ends[:-1])
+    late = [
+        run.marked(np.maximum(turn, run.earliest()))
+        for run, turn in zip(runs, turns, strict=True)
+    ]
+    return np.split(_share_gone(_merged(late)), ends[:-1])
+
+
+def _share_gone(merged: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Place of each weight in an order, as a share of it."""
+    share = np.empty(len(merged))
+    share[merged] = np.arange(len(merged)) / len(merged)
+    return share
 
 
 def _merged(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:

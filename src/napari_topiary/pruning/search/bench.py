@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -67,18 +67,30 @@ class Bench:
         groups
             Of the coupling's.
         """
+        return list(self.each(groups))
+
+    def each(self, groups: Sequence[ChannelGroup]) -> Iterator[AnyTrial]:
+        """Prepare to try one group after the other, with a single run of the network.
+
+        Parameters
+        ----------
+        groups
+            Of the coupling's.
+        """
         flow = self._flow
         if flow is None:
-            return [WholeTrial(self.network, group, self.lesson) for group in groups]
+            yield from (WholeTrial(self.network, g, self.lesson) for g in groups)
+            return
         trials = [Trial(flow, group, self.lesson) for group in groups]
         wanted = {node for trial in trials for node in trial.wanted}
         pieces = [flow.run(image, wanted) for image in self.lesson.pieces()]
         kept: Values = {}
         for node in wanted:
             kept[node] = torch.cat([piece.pop(node) for piece in pieces])
-        for trial in trials:
+        while trials:
+            trial = trials.pop(0)
             trial.begin(kept)
-        return list(trials)
+            yield trial
 
     def prices(self) -> dict[str, float]:
         """Group name -> multiplications that one candidate costs."""

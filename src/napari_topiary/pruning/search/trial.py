@@ -91,10 +91,13 @@ class Trial:
             total += VALUE_COST * flow.values[node]
         return float(total * len(self._lesson))
 
-    @torch.no_grad()
     def loss(self) -> float:
         """Loss without what is gone, and with all else."""
-        return float(self._losses([()])[0])
+        return self.loss_without(())
+
+    def loss_without(self, channels: Channels) -> float:
+        """Loss without what is gone and without some more channels."""
+        return float(self._losses([channels])[0])
 
     def losses(
         self, candidates: Sequence[Channels]

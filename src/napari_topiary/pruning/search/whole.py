@@ -41,7 +41,7 @@ class WholeTrial:
 
     def loss(self) -> float:
         """Loss without what is gone, and with all else."""
-        return self._loss(())
+        return self.loss_without(())
 
     def losses(
         self, candidates: Sequence[Channels]
@@ -49,7 +49,7 @@ class WholeTrial:
         """Losses without what is gone and without each candidate; see `Trial`."""
         found = np.empty(len(candidates))
         for index, channels in enumerate(candidates):
-            found[index] = self._loss(channels)
+            found[index] = self.loss_without(channels)
             if (yield 1):
                 return None
         return found
@@ -65,7 +65,8 @@ class WholeTrial:
             reader.blank(channels)
 
     @torch.no_grad()
-    def _loss(self, channels: Channels) -> float:
+    def loss_without(self, channels: Channels) -> float:
+        """Loss without what is gone and without some more channels."""
         self.set_gone([*self.gone, *channels])
         total, start = 0.0, 0
         for image in self._lesson.pieces():

@@ -1,0 +1,126 @@
+"""What it costs to cut one layer, and only that one: where a network can spare filters.
+
+For every layer the loss is measured when a quarter, a half and three quarters of its
+filters are gone, weakest first, and all other layers are whole. What lies below the
+layer is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.devices import pick_device
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
+from napari_topiary.pruning.criteria import Subject, criteria
+from napari_topiary.pruning.making import structure
+from napari_topiary.pruning.search.bench import Bench
+from napari_topiary.pruning.search.clock import Clock
+from napari_topiary.pruning.search.lesson import draw_lesson
+from napari_topiary.types import Job, Progress, Stop
+
+SHARES = (0.25, 0.5, 0.75)
+BATCHES = 10
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What removing shares of single layers costs.
+
+    Parameters
+    ----------
+    layers
+        Their names, in the order the network runs.
+    shares
+        Shares of a layer's filters that are gone, 0..1.
+    rise
+        `(layers, shares)` loss above that of the whole network (below 0: it is better
+        without); NaN where it was stopped before.
+    removed
+        `(layers, shares)` how many filters that is; one always stays.
+    base
+        Loss of the whole network: mean cross-entropy of the mini-batches.
+    """
+
+    layers: tuple[str, ...]
+    shares: tuple[float, ...]
+    rise: NDArray[np.float64]
+    removed: NDArray[np.int64]
+    base: float
+
+
+def sensitivity(
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    *,
+    shares: Sequence[float] = SHARES,
+    criterion: str = "l1",
+    device: str = "auto",
+    seed: int = 0,
+) -> Job[Sensitivity]:
+    """Measure what cutting each layer costs.
+
+    Parameters
+    ----------
+    checkpoint
+        The network; it is not changed.
+    samples
+        Annotated images.
+    shares
+        Of a layer's filters, 0..1.
+    criterion
+        Ranks the filters of a layer; one that reads weights only.
+    device
+        Where to compute.
+    seed
+        Of the mini-batches.
+
+    Yields
+    ------
+    Progress
+        After every layer, with the time left; a `Stop` sent in keeps what is measured.
+    """
+    score = criteria[criterion].score
+    if score is None or criteria[criterion].removes != "filters":
+        raise TopiaryError(
+            f"The criterion {criterion} cannot rank the filters of one layer on its "
+            "own: use l1."
+        )
+    if not samples:
+        raise TopiaryError(
+            "How much each layer matters is measured on annotated images, and there "
+            "are none: annotate one."
+        )
+    yield Progress(0, 0, "Drawing patches to measure on")
+    network, coupling = structure(checkpoint)
+    scores = score(Subject(checkpoint, coupling, (), samples))
+    lesson = draw_lesson(
+        checkpoint, samples, batches=BATCHES, seed=seed, device=pick_device(device)
+    )
+    bench = Bench(network, coupling, lesson)
+    groups = [group for _, group in bench.groups]
+    sizes = np.array([group.channels for group in groups], dtype=np.int64)
+    removed = np.floor(np.outer(sizes, shares) + 0.5).astype(np.int64)
+    removed = np.clip(removed, 0, sizes[:, None] - 1)
+    rise = np.full(removed.shape, np.nan)
+    base = float("nan")
+    prices = bench.prices()
+    clock = Clock(sum(prices.values()))
+    for row, trial in enumerate(bench.each(groups)):
+        if row == 0:
+            base = trial.loss()
+        order = np.argsort(scores[trial.group.name].numpy(), kind="stable").tolist()
+        for column, count in enumerate(removed[row]):
+            rise[row, column] = trial.loss_without(order[:count]) - base
+        message = yield clock.after(
+            prices[trial.group.name], f"Measuring layers: {trial.group.name}"
+        )
+        if message is Stop:
+            break
+    names = tuple(group.name for group in groups)
+    return Sensitivity(names, tuple(shares), rise, removed, base)
