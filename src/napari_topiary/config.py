@@ -14,6 +14,7 @@ Criterion = Literal["magnitude", "l1", "loss"]
 Scope = Literal["layer", "global"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 LearningRateSchedule = Literal["cosine", "linear"]
+DistanceScale = Literal["object", "image"]
 Balance = Literal["classes", "natural"]
 
 COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
@@ -58,7 +59,14 @@ class TrainConfig:
     learning_rate: Annotated[
         float, {"min": 1e-6, "max": 1.0, "tooltip": "Step size at the start."}
     ] = 1e-2
-    batch: Annotated[int, {"min": 1, "max": 256, "tooltip": "Patches a step."}] = 8
+    batch: Annotated[
+        int | None,
+        {
+            "min": 1,
+            "max": 256,
+            "tooltip": "Patches a step. Empty: 4 for particles, else 8.",
+        },
+    ] = None
     patch: Annotated[
         int | None, {"min": 16, "max": 2048, "tooltip": "Patch side in pixels."}
     ] = None
@@ -89,6 +97,21 @@ class TrainConfig:
     dice_weight: Annotated[
         float, {"min": 0.0, "max": 1.0, "tooltip": "Share of Dice loss in the loss."}
     ] = 0.5
+    distance: Annotated[
+        DistanceScale,
+        {
+            "tooltip": "Networks with a distance branch: the middle of every object is "
+            "1, or (as published) that of the deepest in the image."
+        },
+    ] = "object"
+    distance_weight: Annotated[
+        float,
+        {
+            "min": 0.0,
+            "max": 100.0,
+            "tooltip": "How much the distance counts beside the classes.",
+        },
+    ] = 1.0
     validation_share: Annotated[
         float,
         {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."},
@@ -115,7 +138,7 @@ class TrainConfig:
                 f"A learning rate of {self.learning_rate:g} learns nothing: "
                 "give more than 0."
             )
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             return f"A batch of {self.batch} patches is empty: give 1 or more."
         if self.training_pixels is not None and self.training_pixels < 1:
             return (
@@ -217,6 +240,35 @@ class DetectConfig:
         int,
         {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (px)."},
     ] = 0
+    seed_smoothing_px: Annotated[
+        float,
+        {
+            "min": 0.0,
+            "max": 20.0,
+            "tooltip": "Touching objects, networks with a distance branch: how much "
+            "the distance is smoothed first (px). More gives fewer pieces.",
+        },
+    ] = 2.0
+    seed_spacing_px: Annotated[
+        int,
+        {
+            "min": 1,
+            "max": 100,
+            "tooltip": "Touching objects: smallest distance of two middles (px).",
+        },
+    ] = 5
+    seed_height: Annotated[
+        float,
+        {
+            "min": 0.0,
+            "max": 1.0,
+            "tooltip": "Touching objects: lowest distance that counts as a middle.",
+        },
+    ] = 0.3
+    fill_holes: Annotated[
+        bool,
+        {"tooltip": "Objects of networks with a distance branch have no holes."},
+    ] = True
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
@@ -228,6 +280,16 @@ class DetectConfig:
             return (
                 f"A spacing of {self.spacing:g} radii is not possible: "
                 "give more than 0."
+            )
+        if self.seed_smoothing_px < 0:
+            return (
+                f"Smoothing by {self.seed_smoothing_px:g} pixels is not possible: give "
+                "0 or more."
+            )
+        if self.seed_spacing_px < 1:
+            return (
+                f"Middles {self.seed_spacing_px} pixels apart are not possible: give 1 "
+                "or more."
             )
         return None
 

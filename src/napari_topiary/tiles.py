@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
 from napari_topiary.errors import TopiaryError
-from napari_topiary.networks.base import Network
+from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.tile_boxes import Box, round_up
 from napari_topiary.types import Job, Progress, Stop
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_TILE = 32
 """Tiles are not halved below this side, in pixels."""
+PIXEL_BY_PIXEL = "Predicting pixel by pixel: this network has no faster exact way"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ class InferResult:
         `(y, x)` bool: where the network has run.
     notes
         Sentences for the user (stopped early, tile halved).
+    regression
+        `(r, y, x)` float32: maps that are values; None where the network has none.
     """
 
     probability: NDArray[np.float32]
     done: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
+    regression: NDArray[np.float32] | None = None
 
 
 def infer(
@@ -117,14 +121,20 @@ def infer(
         message = yield Progress(
             finished,
             whole.area,
-            "Predicting",
+            "Predicting" if network.dense else PIXEL_BY_PIXEL,
             eta_s=spent * (whole.area - finished) / finished,
         )
         if message is Stop and boxes:
             share = canvas.done.mean()
             notes += (f"Stopped early: {share:.0%} of the image was predicted.",)
             break
-    return InferResult(canvas.probability, canvas.done, notes)
+    classes = len(canvas.maps) - network.regressions
+    return InferResult(
+        canvas.maps[:classes],
+        canvas.done,
+        notes,
+        canvas.maps[classes:] if network.regressions else None,
+    )
 
 
 class _Canvas:
@@ -139,17 +149,17 @@ class _Canvas:
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.done = np.zeros((height, width), dtype=bool)
-        # How many classes there are is known when the first tile is.
-        self.probability = np.zeros((0, height, width), dtype=np.float32)
+        # How many maps there are is known when the first tile is.
+        self.maps = np.zeros((0, height, width), dtype=np.float32)
 
     def put(self, maps: NDArray[np.float32], box: Box) -> None:
         """Keep the part of a box's maps `(k, y, x)` that lies in the image."""
-        if len(self.probability) == 0:
+        if len(self.maps) == 0:
             shape = (len(maps), self.height, self.width)
-            self.probability = np.zeros(shape, dtype=np.float32)
+            self.maps = np.zeros(shape, dtype=np.float32)
         bottom, right = min(box.bottom, self.height), min(box.right, self.width)
         kept = np.s_[box.top : bottom, box.left : right]
-        self.probability[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
+        self.maps[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
         self.done[kept] = True
 
 
@@ -159,7 +169,7 @@ def _run(
     inside: tuple[slice, slice],
     where: tuple[torch.device, torch.dtype | None],
 ) -> NDArray[np.float32]:
-    """Probabilities `(k, y, x)` of one tile, which lies inside the image given.
+    """Probabilities, then values, `(k + r, y, x)` of a tile inside the image given.
 
     The modes are entered and left here, never across a `yield`: they belong to the
     thread, and whoever drives the job would run on in them.
@@ -169,20 +179,21 @@ def _run(
     if was_training:
         network.eval()
     try:
-        with torch.inference_mode(), _precision(device, dtype):
+        with torch.inference_mode(), precision(device, dtype):
             tensor = torch.from_numpy(image)[None]
             tensor = tensor.to(device).contiguous(memory_format=torch.channels_last)
-            logits = network.within(tensor, *inside)[0]
-        result: NDArray[np.float32] = logits.float().softmax(dim=0).cpu().numpy()
+            answer = network.within(tensor, *inside)[0]
+        result: NDArray[np.float32] = in_shares(network, answer).cpu().numpy()
         return result
     finally:
         if was_training:
             network.train()
 
 
-def _precision(
+def precision(
     device: torch.device, dtype: torch.dtype | None
 ) -> AbstractContextManager[object]:
+    """How networks compute: in `dtype`, or exactly where it is None."""
     if dtype is not None:
         return torch.autocast(device.type, dtype=dtype)
     if device.type == "cuda":

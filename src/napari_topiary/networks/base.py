@@ -78,6 +78,29 @@ class Network(nn.Module):
         return logits[:, :, rows, columns]
 
 
+def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
+    """Turn what a network answers into probabilities; maps of values stay.
+
+    Parameters
+    ----------
+    network
+        Knows how many maps are values.
+    answer
+        `(..., k + r, y, x)` logits and values.
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32.
+    """
+    answer = answer.float()
+    if network.regressions == 0:
+        return answer.softmax(dim=-3)
+    classes = answer.shape[-3] - network.regressions
+    logits, values = answer.tensor_split([classes], dim=-3)
+    return torch.cat([logits.softmax(dim=-3), values], dim=-3)
+
+
 class Builder(Protocol):
     """Builds a network from its sizes."""
 

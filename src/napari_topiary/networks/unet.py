@@ -110,5 +110,9 @@ networks.register("unet")(
         },
         default_preset="tiny",
         sizes=UNetSizes,
+        tuning={
+            "filters": {"learning_rate": 5e-3},
+            "weights": {"batch": 4, "patch": 96},
+        },
     )
 )

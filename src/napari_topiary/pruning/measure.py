@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from statistics import median
 
 import numpy as np
 import torch
 
-from napari_topiary.devices import autocast_dtype
 from napari_topiary.networks.base import Network
+from napari_topiary.tiles import precision
 from napari_topiary.types import Job, Probability, Progress, Stop
 
 
@@ -85,17 +84,12 @@ def _one_run(
     side = -(-side // network.stride) * network.stride
     image = torch.zeros(1, channels, side, side, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), _precision(device):
+    with torch.inference_mode(), precision(device, None):
         _synchronise(device)
         begun = time.perf_counter()
         network(image)
         _synchronise(device)
         return time.perf_counter() - begun, side * side
-
-
-def _precision(device: torch.device) -> AbstractContextManager[object]:
-    dtype = autocast_dtype(device)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import Points, TargetConfig, build_target, rescaled
+from napari_topiary.annotations import (
+    Labels,
+    Points,
+    TargetConfig,
+    build_target,
+    rescaled,
+)
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.io.dataset import Sample
 from napari_topiary.resample import to_working
 from napari_topiary.sampling import Field
 from napari_topiary.training.working_size import working_task
-from napari_topiary.types import Task
+from napari_topiary.types import LabelImage, Task
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,25 @@ def on_working_grid(
         if (radius := own_task.radius(name, own_scale)) is not None
     }
     return Held(
-        field=Field(image, target.classes, target.weight),
+        field=Field(
+            image,
+            target.classes,
+            target.weight,
+            objects=_objects(annotations, shape) if task.kind == "instances" else None,
+        ),
         points=points,
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),
     )
+
+
+def _objects(annotations: Sequence[object], shape: tuple[int, int]) -> LabelImage:
+    """Object numbers `(y, x)`, 0 = background."""
+    objects: LabelImage = np.zeros(shape, dtype=np.int32)
+    for item in annotations:
+        if isinstance(item, Labels):
+            objects = item.labels
+    return objects
 
 
 def _true_points(

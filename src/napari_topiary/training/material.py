@@ -51,7 +51,8 @@ class Material:
     line_classes
         Classes that were only drawn as centerlines.
     learned
-        A few of the areas to learn from, with their truth.
+        A few of the areas to learn from, with their truth; none where somebody has
+        said which images to judge on: those are enough.
     """
 
     train: tuple[Field, ...]
@@ -136,7 +137,7 @@ def prepare(
         held_names=words,
         summary=summary,
         line_classes=lines,
-        learned=_few(pool) if task.kind == "detect" else (),
+        learned=_few(pool) if task.kind == "detect" and not validation else (),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from napari_topiary.networks.base import Network
+from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.training.record import Record
 from napari_topiary.training.reports import Preview, PreviewRequest
 
@@ -55,7 +55,9 @@ def preview(
     padded = F.pad(small, grow, mode="replicate").to(
         device, memory_format=torch.channels_last
     )
-    probability = network(padded).float().softmax(dim=1)[:, :, : size[0], : size[1]]
+    classes = len(record.task.classes)
+    answer = in_shares(network, network(padded))
+    probability = answer[:, :classes, : size[0], : size[1]]
     full = F.interpolate(probability.cpu(), size=tensor.shape[2:], mode="bilinear")
     return Preview(full[0].numpy(), (top, bottom, left, right), request.key)
 

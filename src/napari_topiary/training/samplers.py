@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+from napari_topiary.annotations import distance_map
 from napari_topiary.centre_sampling import CentreSampler
 from napari_topiary.config import TrainConfig
+from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
-from napari_topiary.sampling import PatchSampler
+from napari_topiary.sampling import Field, PatchSampler
 from napari_topiary.training.material import Material
 
 DEFAULT_PATCH = 128
@@ -29,7 +32,10 @@ def sampler_for(
     """
     if network.patch is None:
         patch = _patch_side(config.patch, network.stride, material)
-        return PatchSampler(material.train, patch=patch, seed=config.seed)
+        fields = material.train
+        if network.regressions:
+            fields = tuple(_with_distance(field, config) for field in fields)
+        return PatchSampler(fields, patch=patch, seed=config.seed)
     return CentreSampler(
         material.train,
         patch=network.patch,
@@ -38,6 +44,17 @@ def sampler_for(
         pixels=config.training_pixels,
         turn=config.augment,
     )
+
+
+def _with_distance(field: Field, config: TrainConfig) -> Field:
+    """Add what a network with a distance branch learns beside the classes."""
+    if field.objects is None:
+        raise TopiaryError(
+            "This network learns how deep inside its object a pixel lies, so it needs "
+            "numbered objects: choose the task instances, or another network."
+        )
+    distance = distance_map(field.objects, relative_to=config.distance)
+    return replace(field, regression=distance[None])
 
 
 def _patch_side(asked: int | None, stride: int, material: Material) -> int:

@@ -27,7 +27,7 @@ SHARE_OF_TIME = 0.1
 def taught(
     material: Material, teacher: Checkpoint, *, device: torch.device, seconds: float
 ) -> Generator[Progress, object, Material]:
-    """Add the teacher's probabilities to the training fields.
+    """Add what the teacher says, values included, to the training fields.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def taught(
     network = teacher.build()
     if not network.dense:
         return material  # it is asked about every batch instead
-    classes = len(teacher.task.classes)
+    maps = len(teacher.task.classes) + network.regressions
     begun = time.perf_counter()
     fields: list[Field] = []
 
@@ -60,9 +60,12 @@ def taught(
             asking = infer(network, field.image, device=device, amp=True)
             # What it has not answered by then is 0: not known.
             answer = run(asking, should_stop=late)
-            probability = answer.probability.astype(np.float16)
+            said = answer.probability
+            if answer.regression is not None:
+                said = np.concatenate([said, answer.regression])
+            said = said.astype(np.float16)
         else:
-            probability = np.zeros((classes, *field.target.shape), dtype=np.float16)
-        fields.append(replace(field, teacher=probability))
+            said = np.zeros((maps, *field.target.shape), dtype=np.float16)
+        fields.append(replace(field, teacher=said))
         yield Progress(len(fields), len(material.train), "Asking the unpruned network")
     return replace(material, train=tuple(fields))

@@ -14,14 +14,14 @@ from napari_topiary.augmentation import Augmentation
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
-from napari_topiary.losses import imitation_loss, training_loss
 from napari_topiary.networks import build_network
-from napari_topiary.networks.base import Network
+from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.sampling import Batch
 from napari_topiary.shaping import KeepShape, Living, Shape, Shaper
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
+from napari_topiary.training.objective import objective
 from napari_topiary.training.optimizers import optimizer_for
 from napari_topiary.training.reports import Quality
 from napari_topiary.training.samplers import sampler_for
@@ -29,12 +29,13 @@ from napari_topiary.types import Task
 
 logger = logging.getLogger(__name__)
 
+USUAL_BATCH = 8
+DETECTING_BATCH = 4
+"""Particles are on every patch and look alike: more steps teach more (measured)."""
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
-IMITATION = 0.6
-"""Share of the loss that asks a pruned network to answer as the unpruned one did."""
 
 
 class Trainer:
@@ -74,11 +75,12 @@ class Trainer:
             if start is None
             else start.build()
         )
-        self._batch = config.batch
+        usual = DETECTING_BATCH if task.kind == "detect" else USUAL_BATCH
+        self._batch = config.batch or usual
         self._sampler = sampler_for(network, config, material)
         # The same ones throughout: how often a run is judged must not change it.
         self._examples = [
-            self._sampler.draw(max(config.batch, 4))
+            self._sampler.draw(max(self._batch, USUAL_BATCH))
             .image.to(self.device)
             .contiguous(memory_format=torch.channels_last)
             for _ in range(EXAMPLES)
@@ -104,7 +106,7 @@ class Trainer:
             material.learned,
         )
         examples = 1 if network.patch is not None else self._sampler.patch**2
-        patch_pixels = examples * config.batch
+        patch_pixels = examples * self._batch
         self.steps_per_epoch = max(
             1, math.ceil(self._sampler.known_pixels / patch_pixels)
         )
@@ -187,17 +189,13 @@ class Trainer:
         with torch.autocast(
             self.device.type, dtype=self._amp, enabled=self._amp is not None
         ):
-            logits = self.network.on_patches(image)
-        loss = training_loss(
-            logits.float(),
-            batch.target.to(self.device),
-            batch.weight.to(self.device),
+            answer = self.network.on_patches(image)
+        loss = objective(
+            answer.float(),
+            batch.to(self.device),
+            self._config,
             class_weight=self._class_weight,
-            dice_weight=self._config.dice_weight,
         )
-        if batch.teacher is not None:
-            imitation = imitation_loss(logits.float(), batch.teacher.to(self.device))
-            loss = (1 - IMITATION) * loss + IMITATION * imitation
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         value = float(loss.detach())
@@ -216,7 +214,7 @@ class Trainer:
                 self.device.type, dtype=self._amp, enabled=self._amp is not None
             ),
         ):
-            return teacher.on_patches(image).float().softmax(dim=1)
+            return in_shares(teacher, teacher.on_patches(image))
 
     def _halve_batch(self) -> None:
         self._batch //= 2
