@@ -77,7 +77,10 @@ def plan_job(
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    criterion = criteria[config.criterion]
+    try:
+        criterion = criteria[config.criterion]
+    except ValueError as error:
+        raise TopiaryError(str(error)) from None
     if criterion.removes != config.kind:
         raise TopiaryError(
             f"The criterion {config.criterion} ranks {criterion.removes}, not "
