@@ -106,6 +106,33 @@ def test_weights_are_carried_over(fresh: Callable[..., Checkpoint]) -> None:
         assert all(torch.equal(t, goal[n]) for n, t in network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("kind", "criterion"), [("filters", "l1"), ("weights", "magnitude")]
+)
+def test_halving_halves_what_remains(
+    fresh: Callable[..., Checkpoint], kind: str, criterion: str
+) -> None:
+    checkpoint = fresh("unet")
+    plan = make_plan(checkpoint, PruneConfig(kind=kind, criterion=criterion))
+    shaper = GradualPruning(plan, 1 - 1 / 10, schedule="halving")
+    fractions = [0.0, 0.1, 0.24, 0.25, 0.49, 0.5, 0.74, 0.75, 1.0]
+    left = [1 - plan.share(shaper.cursor_at(fraction)) for fraction in fractions]
+    expected = [0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.1, 0.1]
+    assert left == pytest.approx(expected, abs=0.012)
+    network = fine_tune(shaper, checkpoint.build())
+    assert shaper.settled
+    entry = shaper.shape().pruning[-1]
+    assert (entry["stages"], entry["schedule"]) == (4, "halving")
+    found = checkpoint.replaced(
+        state=network.state_dict(),
+        widths=shaper.shape().widths,
+        masks=shaper.shape().masks,
+    )
+    assert found.sparsity == pytest.approx(0.9, abs=0.002)
+    again = GradualPruning(make_plan(found), 0.95, schedule="halving")
+    assert again.cursor_at(0.0) == make_plan(found).cursor(0.95)
+
+
 def test_cut_on_a_copy(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("unet")
     before = {n: t.clone() for n, t in checkpoint.state.items()}

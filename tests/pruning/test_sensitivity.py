@@ -61,7 +61,9 @@ def test_it_is_the_loss_of_the_cut_network(
             assert rise == pytest.approx(loss(cut) - found.base, rel=1e-3, abs=1e-5)
 
 
-def test_nothing_costs_nothing_and_one_filter_stays(fresh: Callable[..., Checkpoint]) -> None:
+def test_nothing_costs_nothing_and_one_filter_stays(
+    fresh: Callable[..., Checkpoint],
+) -> None:
     checkpoint = fresh("membrane")
     found = run(sensitivity(checkpoint, [sample()], shares=(0.0, 1.0)))
     assert found.rise[:, 0] == pytest.approx(np.zeros(3), abs=1e-6)

@@ -82,6 +82,13 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         action="store_false",
         help="remove at once, then fine-tune (default up to CR 4)",
     )
+    way.add_argument(
+        "--halving",
+        dest="gradual",
+        action="store_const",
+        const="halving",
+        help="remove half of what remains, fine-tune, and so on",
+    )
     parser.set_defaults(run=run)
 
 
@@ -99,9 +106,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         at_once=options.at_once,
         seed=options.seed,
     )
-    problem = (
-        config.problem() or _loss_problem(options) or _finetuning_problem(options)
-    )
+    problem = config.problem() or _loss_problem(options) or _finetuning_problem(options)
     if problem is not None:
         raise TopiaryError(problem)
 
@@ -180,6 +185,8 @@ def _pruned(
         return runner(judging), False
     if options.gradual is None:
         shaper = shaper_for(plan, share)
+    elif options.gradual == "halving":
+        shaper = GradualPruning(plan, share, schedule="halving")
     else:
         shaper = GradualPruning(plan, share, stages=None if options.gradual else 1)
     config = tuning_config(

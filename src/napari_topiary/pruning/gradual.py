@@ -9,9 +9,15 @@ final form alone. Filters go physically, so training gets faster on the way.
 Of single weights the plan says how many of each layer are left; which ones is decided
 anew at every stage, by their magnitude then: a weight that was small in the dense
 network may be the one that the thinned network leans on.
+
+The other schedule is iterative halving: each round removes half of the weights that
+remain, and all rounds are given the same time to learn (PAPERS 4.5).
 """
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import torch
 
@@ -26,6 +32,8 @@ from napari_topiary.pruning.masks import (
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.weight_plan import WeightPlan
 from napari_topiary.shaping import Living, Shape
+
+Schedule = Literal["cubic", "halving"]
 
 ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
@@ -66,6 +74,9 @@ class GradualPruning:
     stages
         How many times something is removed, 1 = all before the first step; None = as
         suits the kind.
+    schedule
+        `cubic`: fast at first; `halving`: rounds of equal length that each remove half
+        of what remains. How many there are, and until when, follows from the share.
     """
 
     def __init__(
@@ -75,9 +86,11 @@ class GradualPruning:
         *,
         until: float | None = None,
         stages: int | None = None,
+        schedule: Schedule = "cubic",
     ) -> None:
         self._plan = plan
         self._share = share
+        self._schedule = schedule
         whole = isinstance(plan, FilterPlan)
         usual = FILTER_STAGES if whole else WEIGHT_STAGES
         if until is None:
@@ -85,6 +98,10 @@ class GradualPruning:
         self._until = until
         self._stages = max(1, usual if stages is None else stages)
         self._end = plan.cursor(share)
+        if schedule == "halving":
+            whole, left = plan.nonzero(0), plan.nonzero(self._end)
+            self._stages = max(1, math.ceil(math.log2(whole / left) - 1e-6))
+            self._until = (self._stages - 1) / self._stages
         self._cursor = 0
         self._removed: dict[str, torch.Tensor] | None = None
         self._masks = plan.checkpoint.masks
@@ -105,6 +122,9 @@ class GradualPruning:
         """
         if fraction >= self._until:
             return self._end
+        if self._schedule == "halving":
+            left = (1 - self._plan.share(0)) / 2 ** (1 + int(fraction * self._stages))
+            return min(self._end, self._plan.cursor(1 - left))
         stage = 1 + int(fraction / self._until * self._stages)
         if stage >= self._stages:
             return self._end
@@ -152,6 +172,8 @@ class GradualPruning:
         form = self._plan.form(self._cursor)
         share = self._share if self.settled else self._plan.share(self._cursor)
         entry = self._plan.entry(share) | {"stages": self._stages}
+        if self._schedule != "cubic":
+            entry["schedule"] = self._schedule
         history = (*self._plan.checkpoint.pruning, entry)
         masks = self._masks if self._anew and self._removed is not None else form.masks
         return Shape(form.widths, masks, history)
