@@ -9,6 +9,11 @@ import torch
 
 from napari_topiary.sampling import Batch
 
+MIXING = 0.25
+"""Largest share of one channel's difference from grey that comes into another's."""
+SATURATION = (0.6, 1.4)
+"""Factors of the differences from grey."""
+
 
 class Augmentation:
     """Changes a batch the way another micrograph would differ.
@@ -50,22 +55,41 @@ class Augmentation:
             return replace(batch, image=self._intensity(batch.image))
         # Unknown is stored as 0 while warping: the warp fills with zeros.
         maps = [(batch.target.float() + 1)[:, None], batch.weight[:, None]]
+        if batch.regression is not None:
+            maps.append(batch.regression)
         image, moved = self._geometry(batch.image, torch.cat(maps, dim=1))
         # A warp may interpolate the mask; a pixel that is not clearly one class any
         # more is unknown.
         target = moved[:, 0].round()
         target = torch.where((moved[:, 0] - target).abs() < 1e-3, target, 0.0)
         image = self._intensity(self._sharpness(image))
-        return Batch(image, target.long() - 1, moved[:, 1])
+        values = None if batch.regression is None else moved[:, 2:]
+        return Batch(image, target.long() - 1, moved[:, 1], regression=values)
 
     def _intensity(self, image: torch.Tensor) -> torch.Tensor:
         n, channels = image.shape[:2]
+        if self._colour:
+            image = _restained(image)
         maps = channels if self._colour else 1
         contrast = torch.empty(n, 1, 1, 1).uniform_(0.75, 1.3)
         tint = torch.empty(n, maps, 1, 1).uniform_(0.9, 1.1)
         shift = torch.empty(n, maps, 1, 1).uniform_(-0.3, 0.3)
         noise = torch.empty(n, 1, 1, 1).uniform_(0.0, 0.15)
         return image * contrast * tint + shift + noise * torch.randn_like(image)
+
+
+def _restained(image: torch.Tensor) -> torch.Tensor:
+    """Mix the channels of every patch a little, as other stains and cameras would.
+
+    A stain takes a fixed share of each colour, so that another one is nearly a linear
+    change of the channels (exactly so in optical density). Greys stay grey: what is
+    mixed in is how much a channel differs from the mean of all.
+    """
+    n, channels = image.shape[:2]
+    mixing = torch.empty(n, channels, channels).uniform_(-MIXING, MIXING)
+    mixing = mixing + torch.eye(channels) * torch.empty(n, 1, 1).uniform_(*SATURATION)
+    grey = image.mean(dim=1, keepdim=True)
+    return grey + torch.einsum("nij,njyx->niyx", mixing, image - grey)
 
 
 def _turned(batch: Batch) -> Batch:
@@ -85,4 +109,5 @@ def _turned(batch: Batch) -> Batch:
         moved(batch.target),
         moved(batch.weight),
         None if batch.teacher is None else moved(batch.teacher),
+        None if batch.regression is None else moved(batch.regression),
     )

@@ -65,6 +65,28 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return 1 - dice.mean()
 
 
+def masked_square_error(
+    values: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
+    """Mean square error of values over the pixels that are known.
+
+    Parameters
+    ----------
+    values, wanted
+        `(b, r, y, x)` float.
+    known
+        `(b, y, x)` bool, or float as how much each pixel counts.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar; 0 (with a gradient of 0) where nothing is known.
+    """
+    weight = known.to(values.dtype).unsqueeze(1).expand_as(values)
+    error = (values - wanted).square() * weight
+    return error.sum() / weight.sum().clamp(min=1e-6)
+
+
 def imitation_loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Cross-entropy against another network's probabilities.
 

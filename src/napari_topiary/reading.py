@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.instances import class_labels, find_detections, label_objects
+from napari_topiary.instances import (
+    Seeds,
+    class_labels,
+    find_detections,
+    grow_objects,
+    label_objects,
+)
 from napari_topiary.resample import to_original, working_to_original_coords
 from napari_topiary.types import Detections, LabelImage, Task
 
@@ -30,6 +36,8 @@ class Reading:
         Smallest distance of two particles, in radii.
     min_size_px
         Smaller labelled areas are dropped, in pixels of the image.
+    seeds
+        How objects are separated where there is a distance map, in *working* pixels.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -37,6 +45,7 @@ class Reading:
     line_classes: frozenset[str] = frozenset()
     spacing: float = 1.0
     min_size_px: int = 0
+    seeds: Seeds = field(default_factory=Seeds)
 
     def detections(
         self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
@@ -62,23 +71,48 @@ class Reading:
         )
 
     def labels(
-        self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
+        self,
+        probability: NDArray[np.floating],
+        shape: tuple[int, int],
+        task: Task,
+        regression: NDArray[np.floating] | None = None,
     ) -> LabelImage:
-        """Class index or object numbers `(y, x)` on the image's own pixels."""
+        """Class index or object numbers `(y, x)` on the image's own pixels.
+
+        Objects are separated by `regression` `(r, y, x)`, whose first map is the
+        distance, where the network has one.
+        """
         if task.kind == "instances":
-            smaller = probability[0].size / (shape[0] * shape[1])
-            objects = label_objects(
-                probability[1],
-                threshold=self.thresholds.get(task.classes[1], 0.5),
-                min_size=round(self.min_size_px * smaller),
+            return _stretched(
+                self._objects(probability, shape, task, regression), shape
             )
-            return _stretched(objects, shape)
         labels = class_labels(
             to_original(probability, shape), task=task, threshold=self.thresholds
         )
         if self.min_size_px > 1:
             return _without_specks(labels, self.min_size_px)
         return labels
+
+    def _objects(
+        self,
+        probability: NDArray[np.floating],
+        shape: tuple[int, int],
+        task: Task,
+        regression: NDArray[np.floating] | None,
+    ) -> LabelImage:
+        """Object numbers on the working grid."""
+        threshold = self.thresholds.get(task.classes[1], 0.5)
+        smaller = probability[0].size / (shape[0] * shape[1])
+        smallest = round(self.min_size_px * smaller)
+        if regression is None:
+            return label_objects(probability[1], threshold=threshold, min_size=smallest)
+        return grow_objects(
+            probability[1],
+            regression[0],
+            threshold=threshold,
+            seeds=self.seeds,
+            min_size=smallest,
+        )
 
 
 def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:

@@ -8,13 +8,14 @@ known pixel of that class, which then lies somewhere in the inner half of the pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.types import LabelImage
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,21 @@ class Field:
     weight
         `(y, x)` float32, how much each pixel counts.
     teacher
-        `(k, y, x)` probability of the network that is imitated; None = nobody is.
+        `(k + r, y, x)` probability, and values where it has any, of the network that
+        is imitated; None = nobody is.
+    regression
+        `(r, y, x)` float32, values to be learned beside the classes; None = none.
+    objects
+        `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
+        drawn: what is learned from them is in the other fields.
     """
 
     image: NDArray[np.float32]
     target: NDArray[np.int16]
     weight: NDArray[np.float32]
     teacher: NDArray[np.floating] | None = None
+    regression: NDArray[np.float32] | None = None
+    objects: LabelImage | None = None
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,25 @@ class Batch:
     """Patches ready for a step.
 
     `image` `(b, c, y, x)` · `target` `(b, y, x)` int64 · `weight` `(b, y, x)` ·
-    `teacher` `(b, k, y, x)` probability, all zero where nothing is known; None = none.
+    `teacher` `(b, k + r, y, x)` probability and values, the probability all zero where
+    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none.
     """
 
     image: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
     teacher: torch.Tensor | None = None
+    regression: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same patches elsewhere, the image left where it is."""
+        return replace(
+            self,
+            target=self.target.to(device),
+            weight=self.weight.to(device),
+            teacher=None if self.teacher is None else self.teacher.to(device),
+            regression=None if self.regression is None else self.regression.to(device),
+        )
 
 
 class PatchSampler:
@@ -95,7 +116,8 @@ class PatchSampler:
     def draw(self, n: int) -> Batch:
         """Draw `n` patches."""
         patches = [self._draw_one() for _ in range(n)]
-        teachers = [patch.teacher for patch in patches if patch.teacher is not None]
+        teachers = [p.teacher for p in patches if p.teacher is not None]
+        values = [p.regression for p in patches if p.regression is not None]
         return Batch(
             torch.from_numpy(np.stack([patch.image for patch in patches])),
             torch.from_numpy(np.stack([p.target for p in patches]).astype(np.int64)),
@@ -103,6 +125,7 @@ class PatchSampler:
             torch.from_numpy(np.stack(teachers).astype(np.float32))
             if teachers
             else None,
+            torch.from_numpy(np.stack(values)) if values else None,
         )
 
     def _draw_one(self) -> Field:
@@ -122,6 +145,7 @@ class PatchSampler:
             field.target[rows, columns],
             field.weight[rows, columns],
             None if field.teacher is None else field.teacher[:, rows, columns],
+            None if field.regression is None else field.regression[:, rows, columns],
         )
 
 
@@ -136,4 +160,5 @@ def _padded(field: Field, patch: int) -> Field:
         np.pad(field.target, grow, constant_values=-1),
         np.pad(field.weight, grow),
         None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
+        None if field.regression is None else np.pad(field.regression, ((0, 0), *grow)),
     )

@@ -196,6 +196,9 @@ class Prediction:
         Sentences for the user (rescaled, tile halved, stopped early).
     done
         `(y, x)` bool on the working grid where the network has run; None = all.
+    regression
+        `(r, y, x)` float32 on the working grid: maps that are values, such as the
+        distance from the edge of a nucleus; None = the network has none.
     """
 
     probability: NDArray[np.float32]
@@ -207,3 +210,4 @@ class Prediction:
     checkpoint: str = ""
     notes: tuple[str, ...] = ()
     done: NDArray[np.bool_] | None = None
+    regression: NDArray[np.float32] | None = None

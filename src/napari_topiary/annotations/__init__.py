@@ -11,6 +11,7 @@ from napari_topiary.annotations.base import (
 )
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.crowding import zones_for
+from napari_topiary.annotations.distances import distance_map
 from napari_topiary.annotations.labels import Labels
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
@@ -30,6 +31,7 @@ __all__ = [
     "annotation_kinds",
     "annotation_problem",
     "build_target",
+    "distance_map",
     "rescaled",
     "zones_for",
 ]

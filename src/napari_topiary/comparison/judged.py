@@ -91,7 +91,7 @@ def _read(prediction: Prediction, how: Reading) -> Prediction:
     task, shape, maps = prediction.task, prediction.shape, prediction.probability
     return replace(
         prediction,
-        labels=how.labels(maps, shape, task),
+        labels=how.labels(maps, shape, task, prediction.regression),
         detections=how.detections(maps, shape, task),
     )
 

@@ -8,12 +8,15 @@ from napari_topiary.instances.labels import class_labels, threshold_of
 from napari_topiary.instances.lines import line_lengths, trace_lines
 from napari_topiary.instances.objects import label_objects
 from napari_topiary.instances.particles import find_particles
+from napari_topiary.instances.seeded import Seeds, grow_objects
 
 __all__ = [
+    "Seeds",
     "above",
     "class_labels",
     "find_detections",
     "find_particles",
+    "grow_objects",
     "label_objects",
     "line_lengths",
     "threshold_of",

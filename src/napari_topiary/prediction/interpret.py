@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.instances import threshold_of
+from napari_topiary.instances import Seeds, threshold_of
 from napari_topiary.reading import Reading
 from napari_topiary.types import Detections, LabelImage, Prediction
 
@@ -23,6 +23,7 @@ def interpret(
     *,
     checkpoint: Checkpoint,
     config: DetectConfig = AS_LEARNED,
+    regression: NDArray[np.floating] | None = None,
 ) -> tuple[LabelImage, Detections]:
     """Read labels and detections from a probability; no network runs.
 
@@ -36,6 +37,8 @@ def interpret(
         Task, radii, and thresholds where the form leaves them open.
     config
         Threshold, spacing and smallest size (in pixels of the image; for labels).
+    regression
+        `(r, y, x)` on the working grid, where the network has such maps.
 
     Returns
     -------
@@ -44,7 +47,7 @@ def interpret(
     """
     reading, task = reading_of(checkpoint, config), checkpoint.task
     return (
-        reading.labels(probability, shape, task),
+        reading.labels(probability, shape, task, regression),
         reading.detections(probability, shape, task),
     )
 
@@ -64,7 +67,11 @@ def reinterpret(
         The new settings.
     """
     labels, detections = interpret(
-        prediction.probability, prediction.shape, checkpoint=checkpoint, config=config
+        prediction.probability,
+        prediction.shape,
+        checkpoint=checkpoint,
+        config=config,
+        regression=prediction.regression,
     )
     return replace(prediction, labels=labels, detections=detections)
 
@@ -93,4 +100,10 @@ def reading_of(checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Rea
         line_classes=frozenset(str(name) for name in names),
         spacing=config.spacing,
         min_size_px=config.min_size_px,
+        seeds=Seeds(
+            config.seed_smoothing_px,
+            config.seed_spacing_px,
+            config.seed_height,
+            config.fill_holes,
+        ),
     )

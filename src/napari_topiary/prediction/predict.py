@@ -72,7 +72,11 @@ def predict(
         device=config.device,
     )
     labels, detections = interpret(
-        result.probability, shape, checkpoint=checkpoint, config=config.detect
+        result.probability,
+        shape,
+        checkpoint=checkpoint,
+        config=config.detect,
+        regression=result.regression,
     )
     return Prediction(
         probability=result.probability,
@@ -84,4 +88,5 @@ def predict(
         checkpoint=checkpoint.name or checkpoint.hash[:12],
         notes=(*notes, *result.notes),
         done=None if result.done.all() else result.done,
+        regression=result.regression,
     )
