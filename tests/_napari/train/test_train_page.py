@@ -28,7 +28,7 @@ def page(viewer, session, until):
     show_image(viewer, session, "grid 0")
     made = TrainPage(viewer, session)
     viewer.window.add_dock_widget(made, name="Train")
-    form = made.form.network.sizes_form
+    form = made.form.network.finer.sizes_form
     form.set_field("base", 4)
     form.set_field("levels", 1)
     made.form.unit.setCurrentText("passes")
@@ -77,10 +77,10 @@ def test_the_form_says_what_it_learns_from_and_what_the_network_costs(page, unti
     assert page.form.material.text() == (
         "Learns from 1 image: 8 particles. A part of it is kept back to judge it."
     )
-    line = page.form.network.line
+    line = page.form.network.cost.line
     until(lambda: "per megapixel" in line.text(), 30)
     text = line.text().replace("\N{NO-BREAK SPACE}", " ")
-    weights = page.form.network.sizes_form.value().parameters(1, 2)
+    weights = page.form.network.finer.sizes_form.value().parameters(1, 2)
     assert text.startswith(f"{weights / 1000:.2f} k weights · ")
 
 
@@ -89,10 +89,10 @@ def test_presets_and_own_sizes(page):
     assert form.preset.currentText() == "own sizes"
     form.preset.setCurrentText("2m")
     assert page.form.config().preset == "2m" and page.form.config().sizes == {}
-    assert form.sizes_form.value().base == 16
-    assert form.sizes_form.widgets["last"].native.text() == "automatic"
-    assert form.sizes_form.value().last is None
-    form.sizes_form.set_field("multiplier", 1.5)
+    assert form.finer.sizes_form.value().base == 16
+    assert form.finer.sizes_form.widgets["last"].native.text() == "automatic"
+    assert form.finer.sizes_form.value().last is None
+    form.finer.sizes_form.set_field("multiplier", 1.5)
     assert form.preset.currentText() == "own sizes"
     assert page.form.config().sizes["multiplier"] == 1.5
 

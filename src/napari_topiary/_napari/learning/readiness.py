@@ -60,6 +60,11 @@ class Lesson:
         """Channels of the first image: 1 grey, 3 colour."""
         return self.samples[0].image.shape[0] if self.samples else 1
 
+    @property
+    def smallest_side(self) -> int:
+        """Shortest side of any image to learn from, in pixels; 0 without images."""
+        return min((min(one.image.shape[1:]) for one in self.samples), default=0)
+
     def first_step(self) -> str:
         """What is missing altogether; empty if there is something to learn from."""
         if not self.n_images:

@@ -20,6 +20,7 @@ from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.train.network_figures import Blueprint
 from napari_topiary._napari.train.network_form import NetworkForm
+from napari_topiary._napari.train.reach import USUAL_BATCH, Circumstances
 from napari_topiary._napari.train.working_pixel import TIP, WorkingPixel
 from napari_topiary._napari.widgets import look
 from napari_topiary.config import TrainConfig
@@ -106,8 +107,8 @@ class TrainForm(QWidget):
             label.setToolTip(tip)
             rows.addRow(label, field)
             if field is self.network:
-                rows.addRow(self.network.line)
-                rows.addRow(self.network.details)
+                rows.addRow(self.network.cost)
+                rows.addRow(self.network.finer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -225,8 +226,9 @@ class TrainForm(QWidget):
         """
         lesson, name = self._lesson, self.start_name
         start = None if name is None else self._checkpoints[name]
-        self.network.set_fixed(start is not None)
+        self.network.set_start(start)
         if lesson is not None:
+            self.network.suit(lesson.task.kind)
             self._propose(lesson, start)
             self._show_figures(lesson, start, measure=measure)
         problem = self.problem
@@ -252,14 +254,19 @@ class TrainForm(QWidget):
             blueprint = Blueprint.existing(start)
         elif self.network.problem is None:
             blueprint = Blueprint.new(
-                self.network.network.currentText(),
+                self.network.name,
                 self.network.sizes(),
                 lesson.in_channels,
                 max(2, len(lesson.task.classes)),
             )
         else:
             return
-        self.network.show_figures(blueprint, factor=self.pixel.factor, measure=measure)
+        around = Circumstances(
+            smallest_side=lesson.smallest_side,
+            factor=self.pixel.factor,
+            batch=self.config().batch or USUAL_BATCH,
+        )
+        self.network.cost.show_figures(blueprint, around, measure=measure)
 
     # -- what the user does -------------------------------------------------------
 

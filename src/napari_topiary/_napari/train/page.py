@@ -113,7 +113,7 @@ class TrainPage(Page):
         self.files.problem.connect(self.refuse)
         self.runner.started.connect(self._on_busy)
         self.runner.finished.connect(self._on_idle)
-        at_end_of(self, self._checks.close, self.form.network.lane.close)
+        at_end_of(self, self._checks.close, self.form.network.cost.lane.close)
         self._on_checkpoints()
 
     # -- what is around -----------------------------------------------------------
