@@ -14,6 +14,8 @@ WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 48, 52
 LETTERS = 13
 GUIDE = "#909090"
+LEAST_SPAN = 0.02
+"""Values that lie closer together are drawn as the nearly equal ones they are."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,18 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     unit = 10.0 ** math.floor(math.log10(highest / 4))
     step = next(s * unit for s in (1, 2, 2.5, 5, 10) if 4 * s * unit >= highest)
     return 0.0, 4 * step
+
+
+def close_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Limits just around all values, so that four steps are round numbers."""
+    known = [value for value in values if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    unit = 10.0 ** math.floor(math.log10(max(high - low, LEAST_SPAN) / 4))
+    for step in (factor * unit for factor in (1, 2, 2.5, 5, 10, 20)):
+        begin = math.floor(low / step + 1e-9) * step
+        if 4 * step > 0.99 * LEAST_SPAN and begin + 4 * step >= high - 1e-9:
+            break
+    return begin, begin + 4 * step
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
-from napari_topiary.story.axes import LETTERS, Axes, Frame
+from napari_topiary.story.axes import LETTERS, Axes, Frame, close_limits
 from napari_topiary.story.pictures import INK, PAPER, font, save
 
-__all__ = ["Axes", "Line", "save_chart"]
+__all__ = ["Axes", "Line", "close_limits", "save_chart"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def _draw_line(pen: ImageDraw.ImageDraw, frame: Frame, line: Line) -> None:
         pen.line([*low, *high], fill=line.colour, width=1)
     for x, y in places if line.marks or not line.joined else ():
         pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=line.colour)
-    for (x, y), label in zip(places, line.labels, strict=False):
+    for index, ((x, y), label) in enumerate(zip(places, line.labels, strict=False)):
         width = pen.textlength(label, font=font(LETTERS - 1))
-        at = (min(x + 6, frame.right - width), y - 18)
+        # Above and below in turn, so that neighbours do not cover one another.
+        at = (min(x + 6, frame.right - width), y + (6 if index % 2 else -18))
         pen.text(at, label, fill=line.colour, font=font(LETTERS - 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_topiary.story.charts import Axes, Line, save_chart
+from napari_topiary.story.charts import Axes, Line, close_limits, save_chart
 from napari_topiary.studies.base import Column, Grouped, Result, Table
 from napari_topiary.studies.published import published
 from napari_topiary.studies.summary import deviation, grouped, mean
@@ -81,10 +81,9 @@ def draw(results: Sequence[Result], folder: Path) -> tuple[str, ...]:
         colour = COLOURS[index]
         lines.append(Line(f"by {criterion}", sorted(points), colour, marks=True))
         grey = GREY if index else "#b0b0b0"
-        lines.append(Line("published", sorted(theirs), grey, marks=True))
-    values = [y for line in lines for _, y in line.points]
-    low = np.floor(20 * min(values)) / 20 if values else 0.0
-    axes = Axes("Accuracy of patches", "% of the weights removed", (float(low), 1.0))
+        lines.append(Line(f"{criterion}, published", sorted(theirs), grey, marks=True))
+    limits = close_limits([y for line in lines for _, y in line.points])
+    axes = Axes("Accuracy of patches", "% of the weights removed", limits)
     save_chart(folder / "accuracy.png", lines, axes)
     curves = _curves(results)
     if not curves:
@@ -93,11 +92,7 @@ def draw(results: Sequence[Result], folder: Path) -> tuple[str, ...]:
         Line(name, points, COLOURS[i % len(COLOURS)])
         for i, (name, points) in enumerate(curves.items())
     ]
-    highest = max(y for line in drawn for _, y in line.points)
-    axes = Axes(
-        "Loss after removing maps one by one", "% of the layer's maps removed",
-        (0.0, float(highest) * 1.05),
-    )  # fmt: skip
+    axes = Axes("Loss after removing maps one by one", "% of the layer's maps removed")
     save_chart(folder / "loss_by_layer.png", drawn, axes)
     return ("accuracy.png", "loss_by_layer.png")
 

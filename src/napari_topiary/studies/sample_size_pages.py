@@ -49,7 +49,7 @@ def draw_maps(results: Sequence[Result], folder: Path) -> tuple[str, ...]:
                 folder / pictures[-1],
                 HeatMap(
                     f"Accuracy of the {network}, scenario {scenario}, {whose}",
-                    "δ, share of the maps removed",
+                    "share of the maps removed",
                     "patches / weights",
                     [f"{delta:g}" for delta in deltas],
                     [f"r = {ratio:g}" for ratio in ratios],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from napari_topiary.networks.unet_sizes import UNetSizes
-from napari_topiary.story.charts import Axes, Line, save_chart
+from napari_topiary.story.charts import Axes, Line, close_limits, save_chart
 from napari_topiary.studies.base import (
     Cell,
     Column,
@@ -158,7 +158,8 @@ class UNetSize(Study):
                 )
             pictures.append(f"{name}.png")
             heading = f"{WORDS[name][:1].upper()}{WORDS[name][1:]} against size"
-            axes = Axes(heading, "weights", (0.0, 1.0), log_x=True)
+            limits = close_limits([y for line in lines for _, y in line.points])
+            axes = Axes(heading, "weights", limits, log_x=True)
             save_chart(folder / pictures[-1], lines, axes)
         return tuple(pictures)
 
