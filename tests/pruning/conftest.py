@@ -14,6 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.networks.base import Network, NetworkKind, networks
+from napari_topiary.networks.patch_classifier import PatchClassifier
 from napari_topiary.types import Task
 
 TASK = Task("segment", ("background", "virus", "membrane"))
@@ -150,6 +151,7 @@ def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
     small = {"base": 6, "levels": 2, "multiplier": 1.5}
     cases["unet-norm"] = ("unet", small | {"batch_norm": True})
     cases["thin"] = ("unet", {"base": 3, "levels": 2, "multiplier": 1.5})
+    cases["nuclei-thin"] = ("nuclei", {"base": 2, "levels": 1, "shared_encoder": True})
     cases["unet-last"] = ("unet", small | {"last": 9})
     return cases | {name: (name, {}) for name in AWKWARD}
 
@@ -211,5 +213,5 @@ def image(request: pytest.FixtureRequest) -> torch.Tensor:
     side = 32
     if "checkpoint" in request.fixturenames:
         made = request.getfixturevalue("checkpoint").build()
-        side = 32 if made.patch is None else 8
+        side = 8 if isinstance(made, PatchClassifier) else 32
     return torch.randn(2, 1, side, side, generator=torch.Generator().manual_seed(1))

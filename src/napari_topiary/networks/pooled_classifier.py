@@ -68,8 +68,8 @@ class PooledClassifier(PatchClassifier):
         """Logits `(b, k)` of the centre pixels of patches `(b, c, p, p)`."""
         maps = patches
         for convolution in (self.conv1, self.conv2, self.conv3):
-            maps = F.max_pool2d(F.relu(convolution(maps)), 2)
-        logits: torch.Tensor = self.output(F.relu(self.fc1(maps)))
+            maps = F.max_pool2d(F.relu_(convolution(maps)), 2)
+        logits: torch.Tensor = self.output(F.relu_(self.fc1(maps)))
         return logits.flatten(1)
 
     def sweep(self, seen: torch.Tensor) -> torch.Tensor:
@@ -96,8 +96,8 @@ class PooledClassifier(PatchClassifier):
         maps = seen
         for convolution in (self.conv1, self.conv2, self.conv3):
             # The largest of rectified values is the largest value, rectified.
-            maps = F.relu(fragments(convolution(maps)))
-        return assembled(self.output(F.relu(self.fc1(maps))), POOLINGS)
+            maps = F.relu_(fragments(convolution(maps)))
+        return assembled(self.output(F.relu_(self.fc1(maps))), POOLINGS)
 
 
 def _initialise(layer: nn.Conv2d, gain: int) -> None:

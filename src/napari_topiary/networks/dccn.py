@@ -1,0 +1,169 @@
+"""The DCCN that tells cells from background in H&E stains (PAPERS section 2).
+
+Götz et al. 2022: a DenseNet-121 that ends after its third transition, on a 55×55 patch,
+of which it leaves 512 single values; 4,794,754 weights on colour images with two
+classes. Pruned, it keeps n − floor(δ·n) maps of the stem, of every bottleneck, of every
+growth convolution and of every transition.
+
+There is no exact dense form. Every convolution pads its patch with zeros, so that a
+value depends on where in the patch it is, and the zeros of 14×14 maps have crept to the
+middle after six layers. An image is therefore answered patch by patch, in batches:
+exactly, and slowly (a GPU is advised).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from napari_topiary.networks.base import Network, NetworkKind, networks
+from napari_topiary.networks.dccn_sizes import DccnSizes
+from napari_topiary.networks.patch_classifier import PatchClassifier
+
+PATCH = 55
+
+
+class _Layer(nn.Module):
+    """A dense layer: a bottleneck and the maps that it adds to all before it."""
+
+    def __init__(self, into: int, bottleneck: int, growth: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(into)
+        self.bottleneck = nn.Conv2d(into, bottleneck, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(bottleneck)
+        self.growth = nn.Conv2d(bottleneck, growth, 3, padding=1, bias=False)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """`(b, into, y, x)` -> `(b, into + growth, y, x)`."""
+        narrow = self.bottleneck(F.relu_(self.norm1(maps)))
+        return torch.cat([maps, self.growth(F.relu_(self.norm2(narrow)))], dim=1)
+
+
+class _Transition(nn.Module):
+    """Fewer maps, of half the size."""
+
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(into)
+        self.conv = nn.Conv2d(into, out, 1, bias=False)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """`(b, into, y, x)` -> `(b, out, y // 2, x // 2)`."""
+        return F.avg_pool2d(self.conv(F.relu_(self.norm(maps))), 2)
+
+
+class Dccn(PatchClassifier):
+    """Truncated DenseNet on patches; pruned copies differ only in their widths.
+
+    Layers `stem`, `block1.0.bottleneck`, `block1.0.growth`, .., `transition1.conv`, ..,
+    `output`.
+
+    Parameters
+    ----------
+    sizes
+        Widths and depths.
+    in_channels
+        Channels of the image.
+    n_classes
+        Outputs.
+    """
+
+    largest_side = 16
+
+    def __init__(self, sizes: DccnSizes, in_channels: int, n_classes: int) -> None:
+        super().__init__(PATCH)
+        self.confined = sizes.published_loss
+        self.stem = nn.Conv2d(
+            in_channels, sizes.stem, 7, stride=2, padding=3, bias=False
+        )
+        self.stem_norm = nn.BatchNorm2d(sizes.stem)
+        into = sizes.stem
+        for number, (depth, out) in enumerate(sizes.blocks, start=1):
+            block = nn.Sequential()
+            for _ in range(depth):
+                block.append(_Layer(into, sizes.bottleneck, sizes.growth))
+                into += sizes.growth
+            self.add_module(f"block{number}", block)
+            self.add_module(f"transition{number}", _Transition(into, out))
+            into = out
+        self.output = nn.Conv2d(into, n_classes, 1)
+        self.apply(_initialise)
+
+    def classify(self, patches: torch.Tensor) -> torch.Tensor:
+        """Logits `(b, k)` of the centre pixels of patches `(b, c, 55, 55)`."""
+        maps = F.relu_(self.stem_norm(self.stem(patches)))
+        maps = F.max_pool2d(maps, 3, stride=2, padding=1)
+        for number in (1, 2, 3):
+            maps = self.get_submodule(f"block{number}")(maps)
+            maps = self.get_submodule(f"transition{number}")(maps)
+        logits: torch.Tensor = self.output(maps).flatten(1)
+        return logits.sigmoid() if self.confined else logits
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation: keeps the variance through ReLUs."""
+    if not isinstance(module, nn.Conv2d) or module.weight.is_meta:
+        return
+    fan = module.in_channels * math.prod(module.kernel_size)
+    nn.init.normal_(module.weight, std=math.sqrt(2 / fan))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def build_dccn(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
+    """Build a DCCN.
+
+    Parameters
+    ----------
+    sizes
+        Fields of `DccnSizes`.
+    in_channels
+        Channels of the image.
+    n_classes
+        Outputs.
+    """
+    return Dccn(DccnSizes.from_mapping(sizes), in_channels, n_classes)
+
+
+networks.register("dccn")(
+    NetworkKind(
+        build=build_dccn,
+        presets={
+            "published": {},
+            "half": {
+                "stem": 32,
+                "growth": 16,
+                "bottleneck": 64,
+                "transition1": 64,
+                "transition2": 128,
+                "transition3": 256,
+            },
+            "small": {
+                "stem": 12,
+                "growth": 6,
+                "bottleneck": 12,
+                "layers1": 1,
+                "layers2": 2,
+                "layers3": 2,
+                "transition1": 8,
+                "transition2": 10,
+                "transition3": 12,
+            },
+        },
+        default_preset="published",
+        sizes=DccnSizes,
+        recipe={
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "weight_decay": 0.0,
+            "batch": 256,
+            "dice_weight": 0.0,
+            "balance": "natural",
+        },
+    )
+)
