@@ -56,5 +56,5 @@ def test_dots_spreads_and_guides_are_drawn(tmp_path):
     )
     assert line > dots + 200
     assert dots + 40 < more < dots + 200
-    assert inked(tmp_path / "dots.png", grey) == 0
+    assert inked(tmp_path / "dots.png", grey) < 20  # edges of letters
     assert inked(tmp_path / "guides.png", grey) > 800
