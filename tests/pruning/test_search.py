@@ -41,9 +41,9 @@ lesson_module = import_module("napari_topiary.pruning.search.lesson")
 loss_module = import_module("napari_topiary.pruning.criteria.loss")
 NETWORKS = (
     "membrane",
-    "membrane_cnn",
     "thin",
     "unet-norm",
+    "nuclei-thin",
     "residual",
     "dense",
     "flat",
@@ -77,7 +77,12 @@ def _small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def doubled(lesson: Lesson) -> Lesson:
-    return Lesson(lesson.image.double(), lesson.shares.double())
+    return Lesson(
+        lesson.image.double(),
+        lesson.shares.double(),
+        None if lesson.values is None else lesson.values.double(),
+        lesson.value_weight,
+    )
 
 
 def naive_losses(
@@ -92,8 +97,13 @@ def naive_losses(
         without = [mask.copy() for mask in kept]
         without[group][channel] = False
         logits = logits_reading_zeros(as_trained, coupling, without, lesson.image)
-        likely = logits.log_softmax(1)
-        return -float((likely * lesson.shares).sum())
+        likely = logits[:, :3].log_softmax(1)
+        loss = -(likely * lesson.shares).sum()
+        if lesson.values is not None:
+            error = (logits[:, 3:] - lesson.values).square()
+            known = lesson.shares.sum(1, keepdim=True)
+            loss += lesson.value_weight * (error * known).sum()
+        return float(loss)
 
     return loss
 
@@ -149,8 +159,11 @@ def lesson_of(checkpoint: Checkpoint, config: PruneConfig) -> Lesson:
     )
 
 
-@pytest.mark.parametrize("case", NETWORKS)
-@pytest.mark.parametrize("precise", [True, False], ids=["double", "single"])
+@pytest.mark.parametrize(
+    ("case", "precise"),
+    [*((case, False) for case in (*NETWORKS, "membrane_cnn"))]
+    + [(case, True) for case in NETWORKS],
+)
 def test_same_order_as_the_naive_procedure(
     fresh: Callable[..., Checkpoint],
     case: str,

@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import build_target, rescaled
+from napari_topiary.annotations.distances import object_distances
 from napari_topiary.centre_sampling import CentreSampler
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import Balance
+from napari_topiary.config import Balance, DistanceScale
 from napari_topiary.io.dataset import Sample
-from napari_topiary.networks.base import Network, networks
+from napari_topiary.networks import recipe_config
+from napari_topiary.networks.base import Network
 from napari_topiary.resample import to_working
 from napari_topiary.sampling import Batch, Field, PatchSampler
 
@@ -43,10 +45,17 @@ class Lesson:
     shares
         `(n, k, y, x)` how much each answer counts: the weight of a pixel where its
         class is, else 0; every mini-batch adds up to the same, all of them to 1.
+    values
+        `(n, r, y, x)` what networks with regressions are to answer after the `k`
+        logits; None for others.
+    value_weight
+        How much their mean square error counts beside the cross-entropy.
     """
 
     image: torch.Tensor
     shares: torch.Tensor
+    values: torch.Tensor | None = None
+    value_weight: float = 0.0
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -65,12 +74,12 @@ class Lesson:
     def losses(
         self, logits: torch.Tensor, rows: slice, variants: int
     ) -> NDArray[np.float64]:
-        """Cross-entropy of several variants of a network, on some of the patches.
+        """Training loss of several variants of a network, on some of the patches.
 
         Parameters
         ----------
         logits
-            `(variants * n, k, y, x)`: variant by variant.
+            `(variants * n, k + r, y, x)`: variant by variant.
         rows
             Which `n` patches they are of.
         variants
@@ -83,9 +92,17 @@ class Lesson:
             means.
         """
         shares = self.shares[rows]
-        likely = logits.log_softmax(dim=1).view(variants, *shares.shape)
-        terms = (likely * shares).flatten(1).sum(1, dtype=torch.float64)
-        return -terms.cpu().numpy()
+        likely = logits[:, : shares.shape[1]].log_softmax(dim=1)
+        terms = likely.reshape(variants, *shares.shape) * shares
+        total = -terms.flatten(1).sum(1, dtype=torch.float64)
+        if self.values is not None:
+            wanted = self.values[rows]
+            found = logits[:, shares.shape[1] :].reshape(variants, *wanted.shape)
+            known = shares.sum(1, keepdim=True) / wanted.shape[1]
+            errors = (found - wanted).square() * known
+            error = errors.flatten(1).sum(1, dtype=torch.float64)
+            total += self.value_weight * error
+        return total.cpu().numpy()  # type: ignore[no-any-return]
 
 
 def draw_lesson(
@@ -111,17 +128,25 @@ def draw_lesson(
     device
         Where the search is to run.
     """
-    fields = [_field(checkpoint, sample) for sample in samples]
-    balance = networks[checkpoint.network].recipe.get("balance", "classes")
     network = checkpoint.build()
-    drawn = _draw(fields, network, batches, seed=seed, balance=balance)
+    recipe = recipe_config(checkpoint.network, {})
+    fields = [_field(checkpoint, sample) for sample in samples]
+    if network.regressions:
+        fields = [
+            replace(field, regression=_distances(sample, field, recipe.distance))
+            for sample, field in zip(samples, fields, strict=True)
+        ]
+    drawn = _draw(fields, network, batches, seed=seed, balance=recipe.balance)
     classes = len(checkpoint.task.classes)
     dtype = next(network.parameters()).dtype
     shares = [_shares(batch, classes) / len(drawn) for batch in drawn]
     image = torch.cat([batch.image for batch in drawn]).to(device, dtype)
+    values = [batch.regression for batch in drawn if batch.regression is not None]
     return Lesson(
         image.contiguous(memory_format=torch.channels_last),
         torch.cat(shares).to(device, dtype),
+        torch.cat(values).to(device, dtype) if values else None,
+        recipe.distance_weight,
     )
 
 
@@ -165,3 +190,14 @@ def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
         scale=None if sample.scale is None else sample.scale * factor,
     )
     return Field(image, target.classes, target.weight)
+
+
+def _distances(
+    sample: Sample, field: Field, relative_to: DistanceScale
+) -> NDArray[np.float32]:
+    """Draw what the distance map `(1, y, x)` of a sample should be."""
+    height, width = field.target.shape
+    ratio = height / sample.image.shape[1], width / sample.image.shape[2]
+    annotations = [rescaled(item, ratio) for item in sample.annotations]
+    found = object_distances(annotations, (height, width), relative_to=relative_to)
+    return found[None]
