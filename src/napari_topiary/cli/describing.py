@@ -16,7 +16,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     checkpoint
         Any.
     """
-    from napari_topiary.networks import count_macs_per_pixel
+    from napari_topiary.networks import activation_bytes, count_macs_per_pixel
 
     network = checkpoint.build()
     pixel_size = checkpoint.pixel_size_nm
@@ -27,6 +27,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters_nonzero": checkpoint.parameters_nonzero,
         "sparsity": checkpoint.sparsity,
         "macs_per_pixel": count_macs_per_pixel(network),
+        "patch": network.patch,
+        "dense": network.dense,
+        "activation_bytes": activation_bytes(network),
         "file_bytes": checkpoint.file_bytes(),
         "classes": list(checkpoint.task.classes),
         "pixel_size_nm": pixel_size,

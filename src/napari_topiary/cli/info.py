@@ -46,7 +46,8 @@ def _text(about: dict[str, Any]) -> str:
         ("task", f"{about['task']}: {', '.join(about['classes'])}"),
         ("weights", f"{kept:,} of {about['unpruned_parameters']:,}"),
         ("sparsity", f"{about['sparsity']:.1%} (CR {about['compression_ratio']:.3g})"),
-        ("MACs per pixel", count_in_words(about["macs_per_pixel"])),
+        ("MACs per pixel", _macs(about)),
+        ("values", _values(about)),
         ("file", size_in_words(about["file_bytes"])),
         ("pixel size", "unknown" if nm is None else f"{nm:g} nm, seen at {seen:.3g}"),
         ("thresholds", _thresholds(about["thresholds"])),
@@ -73,6 +74,21 @@ def _text(about: dict[str, Any]) -> str:
 
 def _sizes(sizes: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in sizes.items() if v not in (None, False))
+
+
+def _macs(about: dict[str, Any]) -> str:
+    """What a pixel costs; one that is classified by its patch may cost all of that."""
+    counted = count_in_words(about["macs_per_pixel"])
+    if about["patch"] is None:
+        return counted
+    return f"{counted} {'in a whole image' if about['dense'] else 'for its patch'}"
+
+
+def _values(about: dict[str, Any]) -> str:
+    """Memory of everything that the layers make of one image."""
+    side = about["patch"]
+    of = "an image of 32" if side is None else f"a patch of {side}"
+    return f"{size_in_words(about['activation_bytes'])} for {of} × {side or 32} pixels"
 
 
 def _thresholds(thresholds: dict[str, float]) -> str:

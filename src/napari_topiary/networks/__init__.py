@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.networks.activations import activation_bytes
 from napari_topiary.networks.base import Network, NetworkKind, networks
 from napari_topiary.networks.layers import (
     count_macs_per_pixel,
@@ -25,6 +26,7 @@ for _module in iter_modules(__path__):
 __all__ = [
     "Network",
     "NetworkKind",
+    "activation_bytes",
     "build_network",
     "count_macs_per_pixel",
     "count_parameters",

@@ -52,19 +52,33 @@ def count_macs_per_pixel(network: Network) -> float:
 
     counted = [m for m in network.modules() if isinstance(m, _ConvNd | nn.Linear)]
     hooks = [module.register_forward_hook(count) for module in counted]
+    image = torch.empty(1, input_channels(network), side, side, device="meta")
+    try:
+        with torch.no_grad():
+            on_shapes(network, image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return macs
+
+
+def on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
+    """Run `on_patches` without computing anything.
+
+    Parameters
+    ----------
+    network
+        On any device; its weights are not touched.
+    image
+        `(b, c, y, x)` on the device "meta": a shape without values.
+    """
     probed = _OnPatches(network)
     shapes = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in [*probed.named_parameters(), *probed.named_buffers()]
     }
-    image = torch.empty(1, _in_channels(network), side, side, device="meta")
-    try:
-        with torch.no_grad():
-            torch.func.functional_call(probed, shapes, (image,))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return macs
+    logits: torch.Tensor = torch.func.functional_call(probed, shapes, (image,))
+    return logits
 
 
 class _OnPatches(nn.Module):
@@ -111,7 +125,7 @@ def per_pixel(network: Network, positions: float, side: int) -> float:
     return 1.0 if network.dense else positions
 
 
-def _in_channels(network: Network) -> int:
+def input_channels(network: Network) -> int:
     """Channels of the image: what the first convolution reads."""
     for module in network.modules():
         if isinstance(module, _ConvNd):
