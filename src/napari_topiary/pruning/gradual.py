@@ -39,7 +39,7 @@ ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
 FILTER_STAGES = 16
 WEIGHT_STAGES = 40
-FILTERS_UNTIL = 0.25
+FILTERS_UNTIL = 0.4
 """A cut network learns faster, in both senses: better not to wait long."""
 WEIGHTS_UNTIL = 0.6
 """Which weights stay is decided on the way: better not to hurry."""
@@ -99,8 +99,8 @@ class GradualPruning:
         self._stages = max(1, usual if stages is None else stages)
         self._end = plan.cursor(share)
         if schedule == "halving":
-            whole, left = plan.nonzero(0), plan.nonzero(self._end)
-            self._stages = max(1, math.ceil(math.log2(whole / left) - 1e-6))
+            fold = plan.nonzero(0) / plan.nonzero(self._end)
+            self._stages = max(1, math.ceil(math.log2(fold) - 1e-6))
             self._until = (self._stages - 1) / self._stages
         self._cursor = 0
         self._removed: dict[str, torch.Tensor] | None = None
