@@ -128,7 +128,7 @@ def test_halving_halves_what_remains(
         widths=shaper.shape().widths,
         masks=shaper.shape().masks,
     )
-    assert found.sparsity == pytest.approx(0.9, abs=0.002)
+    assert found.sparsity == pytest.approx(0.9, abs=0.005)
     again = GradualPruning(make_plan(found), 0.95, schedule="halving")
     assert again.cursor_at(0.0) == make_plan(found).cursor(0.95)
 
