@@ -31,8 +31,8 @@ def page(viewer, session, until):
     form = made.form.network.finer.sizes_form
     form.set_field("base", 4)
     form.set_field("levels", 1)
-    made.form.unit.setCurrentText("passes")
-    made.form.amount.setValue(3)
+    made.form.time.unit.setCurrentText("passes")
+    made.form.time.amount.setValue(3)
     made.activated()
     until(lambda: not made._checks.busy)
     return made
@@ -41,8 +41,8 @@ def page(viewer, session, until):
 def train(page, until, *, minutes=None):
     """Press Train; wait for the end unless it is a long one."""
     if minutes is not None:
-        page.form.unit.setCurrentText("min")
-        page.form.amount.setValue(minutes)
+        page.form.time.unit.setCurrentText("min")
+        page.form.time.amount.setValue(minutes)
     page.train_button.click()
     if minutes is None:
         until(lambda: not page.training and not page.runner.running, 60)

@@ -9,25 +9,23 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog
 
 from napari_topiary._napari.jobs.latest import Latest, at_end_of
-from napari_topiary._napari.learning import unfinished
 from napari_topiary._napari.learning.checkpoint_files import CheckpointFiles, named
 from napari_topiary._napari.learning.growing import STOP, STOPPING, Growing
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.train.form import TrainForm
+from napari_topiary._napari.train.jobs import checking, name_for, training
+from napari_topiary._napari.train.more_help import MoreHelp
 from napari_topiary._napari.train.result_card import ResultCard
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.training import fit
-from napari_topiary.types import Job, Progress
 
 if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.config import TrainConfig
     from napari_topiary.session import Session
 
 TRAIN = "Train"
@@ -63,6 +61,9 @@ class TrainPage(Page):
             "\nRight: its quality on what is held back; the best one is kept."
         )
         self.card = ResultCard()
+        self.more_help = MoreHelp(
+            self.runner, lambda: (Lesson.of(self.session), self.form.config())
+        )
         self.offer = Offer()
         for widget in (
             self.offer,
@@ -71,6 +72,7 @@ class TrainPage(Page):
             self.preview_switch,
             self.plot,
             self.card,
+            self.more_help,
         ):
             self.body.addWidget(widget)
         self.body.addStretch(1)
@@ -108,6 +110,7 @@ class TrainPage(Page):
         self.growing.said.connect(self.say)
         self.growing.problem.connect(self.refuse)
         self.growing.ended.connect(self._on_end)
+        self.more_help.problem.connect(self.refuse)
         self.files.opened.connect(self._on_opened)
         self.files.recovered.connect(self._show_result)
         self.files.problem.connect(self.refuse)
@@ -131,7 +134,9 @@ class TrainPage(Page):
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
-        self.plot.restyle(plot_colours(self.viewer))
+        colours = plot_colours(self.viewer)
+        self.plot.restyle(colours)
+        self.more_help.card.picture.restyle(colours)
 
     def refresh(self) -> None:
         """Renew all that follows from the session."""
@@ -145,7 +150,7 @@ class TrainPage(Page):
             self.form.set_material_problem("")
             return
         self._checks.ask(
-            lambda: _checked(lesson),
+            lambda: checking(lesson),
             title="Looking at what is marked",
             on_result=self._on_checked,
         )
@@ -181,6 +186,7 @@ class TrainPage(Page):
             or self.form.material_problem.text()
         )
         self.train_button.setEnabled(not blocked)
+        self.more_help.show_state(possible=not blocked)
 
     # -- training -----------------------------------------------------------------
 
@@ -199,9 +205,9 @@ class TrainPage(Page):
         lesson, config = Lesson.of(self.session), self.form.config()
         name = self.form.start_name
         start = None if name is None else self.session.checkpoints[name]
-        self._base_name = _base_name(self.session, config, name)
+        self._base_name = name_for(self.session, config, name)
         begun = self.growing.start(
-            lambda: _training(lesson, config, start),
+            lambda: training(lesson, config, start),
             title="Training",
             preview=self.preview_switch.isChecked(),
         )
@@ -216,6 +222,7 @@ class TrainPage(Page):
         self.train_button.setText(STOP)
         self.train_button.setToolTip("End the training; its best network is kept.")
         self.train_button.setEnabled(True)
+        self.more_help.show_state(possible=False)
 
     def _on_made(self, checkpoint: Checkpoint) -> None:
         name = self.session.unique_checkpoint_name(self._base_name)
@@ -243,36 +250,3 @@ class TrainPage(Page):
 
     def _on_opened(self, name: str) -> None:
         self.form.set_checkpoints(self.session.checkpoints, choose=name)
-
-
-def _checked(lesson: Lesson) -> Job[str]:
-    yield Progress(0, 0, "Looking at what is marked")
-    return lesson.problem()
-
-
-def _training(
-    lesson: Lesson, config: TrainConfig, start: Checkpoint | None
-) -> Job[Checkpoint]:
-    """Train, with the best so far on disk as long as it is not handed over."""
-    file = unfinished.new_file()
-    try:
-        return (
-            yield from fit(
-                lesson.samples,
-                config,
-                task=lesson.task,
-                start=start,
-                validation=lesson.validation,
-                checkpoint_path=file,
-            )
-        )
-    finally:
-        if file is not None:
-            unfinished.forget(file)
-
-
-def _base_name(session: Session, config: TrainConfig, start: str | None) -> str:
-    if start is not None:
-        return f"{start}, trained on"
-    size = config.preset if not config.sizes else config.network
-    return f"{session.name} {size}"

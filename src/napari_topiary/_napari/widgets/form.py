@@ -172,6 +172,9 @@ class Form(QWidget):
         self._config = config
         for name, widget in self.widgets.items():
             value = getattr(config, name)
+            if isinstance(value, float) and hasattr(widget.native, "setDecimals"):
+                digits = max(widget.native.decimals(), decimals_of(value))
+                widget.native.setDecimals(digits)
             with widget.changed.blocked():
                 widget.value = self._optional[name] if value is None else value
         self._show_problem()

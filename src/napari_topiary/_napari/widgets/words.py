@@ -38,13 +38,15 @@ def file_size(number: float) -> str:
 
 
 def milliseconds(number: float) -> str:
-    """A short time: 0.6 ms, 6 ms, 1.2 s.
+    """A time: 0.6 ms, 6 ms, 1.2 s, 8.4 min.
 
     Parameters
     ----------
     number
         Milliseconds.
     """
+    if number >= 90_000:
+        return f"{_three(number / 6e4)}{THIN}min"
     if number >= 1000:
         return f"{_three(number / 1e3)}{THIN}s"
     return f"{number:.0f}{THIN}ms" if number >= 9.95 else f"{number:.1f}{THIN}ms"
