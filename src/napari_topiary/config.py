@@ -8,6 +8,8 @@ importable at run time, so this module does not use deferred evaluation.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from napari_topiary.config_reading import DetectConfig as DetectConfig
+
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
 Criterion = Literal["magnitude", "l1", "loss"]
@@ -212,84 +214,6 @@ class PruneConfig:
             return (
                 "Filters are chosen by their L1 norm or by the loss they save from: "
                 "use criterion l1 or loss."
-            )
-        return None
-
-
-@dataclass(frozen=True)
-class DetectConfig:
-    """How probability becomes particles, lines and objects (no re-run needed)."""
-
-    threshold: Annotated[
-        float | None,
-        {
-            "min": 0.0,
-            "max": 1.0,
-            "tooltip": "Lowest probability that counts. Empty: the best on hold-out.",
-        },
-    ] = None
-    spacing: Annotated[
-        float,
-        {
-            "min": 0.1,
-            "max": 4.0,
-            "tooltip": "Smallest distance of two particles, in particle radii.",
-        },
-    ] = 1.0
-    min_size_px: Annotated[
-        int,
-        {"min": 0, "max": 100000, "tooltip": "Smaller objects are dropped (px)."},
-    ] = 0
-    seed_smoothing_px: Annotated[
-        float,
-        {
-            "min": 0.0,
-            "max": 20.0,
-            "tooltip": "Touching objects, networks with a distance branch: how much "
-            "the distance is smoothed first (px). More gives fewer pieces.",
-        },
-    ] = 2.0
-    seed_spacing_px: Annotated[
-        int,
-        {
-            "min": 1,
-            "max": 100,
-            "tooltip": "Touching objects: smallest distance of two middles (px).",
-        },
-    ] = 5
-    seed_height: Annotated[
-        float,
-        {
-            "min": 0.0,
-            "max": 1.0,
-            "tooltip": "Touching objects: lowest distance that counts as a middle.",
-        },
-    ] = 0.3
-    fill_holes: Annotated[
-        bool,
-        {"tooltip": "Objects of networks with a distance branch have no holes."},
-    ] = True
-
-    def problem(self) -> str | None:
-        """Return what stops this form from running, as a sentence."""
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            return (
-                f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
-            )
-        if self.spacing <= 0:
-            return (
-                f"A spacing of {self.spacing:g} radii is not possible: "
-                "give more than 0."
-            )
-        if self.seed_smoothing_px < 0:
-            return (
-                f"Smoothing by {self.seed_smoothing_px:g} pixels is not possible: give "
-                "0 or more."
-            )
-        if self.seed_spacing_px < 1:
-            return (
-                f"Middles {self.seed_spacing_px} pixels apart are not possible: give 1 "
-                "or more."
             )
         return None
 

@@ -19,6 +19,10 @@ from napari_topiary.instances import (
 from napari_topiary.resample import to_original, working_to_original_coords
 from napari_topiary.types import Detections, LabelImage, Task
 
+SPECK = 20
+"""Objects grown from seeds are at least so large, in pixels of the image: a nucleus of
+5 px across cannot be told from noise."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -111,7 +115,7 @@ class Reading:
             regression[0],
             threshold=threshold,
             seeds=self.seeds,
-            min_size=smallest,
+            min_size=smallest or round(SPECK * smaller),
         )
 
 

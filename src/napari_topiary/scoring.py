@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.config import DistanceScale
 from napari_topiary.metrics import (
     DetectionCounts,
     LineCounts,
@@ -25,10 +26,12 @@ from napari_topiary.metrics import (
     instance_metrics,
 )
 from napari_topiary.resample import to_original
+from napari_topiary.scoring_branches import branch_metrics
 from napari_topiary.truth import Truth
 from napari_topiary.types import Prediction, Task
 
-INSTANCE_SCORES = ("aji", "pq", "dq", "sq")
+INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse")
+"""Averaged over the images, where every one of them has it."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ class Score:
                 }
         if self.objects:
             for name in INSTANCE_SCORES:
-                report[name] = float(np.mean([scores[name] for scores in self.objects]))
+                each_image = [s[name] for s in self.objects if name in s]
+                if len(each_image) == len(self.objects):
+                    report[name] = float(np.mean(each_image))
         report["per_class"] = per_class
         if len(names) > 2:
             report.update(self._mistaken())
@@ -166,6 +171,7 @@ def score(
     *,
     tolerance_px: NDArray[np.float64],
     line_classes: Collection[str] = (),
+    relative_to: DistanceScale = "object",
 ) -> Score:
     """Hold one image's prediction against its truth.
 
@@ -179,6 +185,8 @@ def score(
         `(k,)` from `tolerances`, in pixels of the image.
     line_classes
         Classes that are judged as filaments, by length.
+    relative_to
+        What is 1 in the prediction's distance map, where it has one.
     """
     task = prediction.task
     n, kind = len(task.classes), task.kind
@@ -190,7 +198,9 @@ def score(
         probability=to_original(prediction.probability, prediction.shape),
     )
     if kind == "instances" and truth.objects is not None:
-        return Score(task, pixels, objects=(instance_metrics(truth.objects, labels),))
+        own = instance_metrics(truth.objects, labels)
+        own |= branch_metrics(truth.objects, prediction, relative_to=relative_to)
+        return Score(task, pixels, objects=(own,))
     if kind != "detect":
         return Score(task, pixels)
     there, found = truth.particles, prediction.detections

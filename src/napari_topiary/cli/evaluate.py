@@ -9,14 +9,16 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, judged_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.cli.reading import add_reading, reading_config
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 
 DEFAULTS = PredictConfig()
 SHOWN = (
     "f1", "precision", "recall", "dice", "iou", "accuracy", "sensitivity",
-    "specificity", "cross_entropy", "aji", "pq", "dq", "sq",
+    "specificity", "cross_entropy", "aji", "pq", "dq", "sq", "segmentation_dice",
+    "distance_rmse",
 )  # fmt: skip
 
 
@@ -54,13 +56,14 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         help="how far off a particle may be found, in nm (default: half its radius)",
     )
     parser.add_argument("--tile", metavar="N", type=int, default=DEFAULTS.tile)
+    add_reading(parser)
 
 
 def judging_config(
     options: argparse.Namespace, threshold: float | None = None
 ) -> PredictConfig:
     """Return how images are predicted, or refuse."""
-    detect = DetectConfig(threshold=threshold)
+    detect = reading_config(options, threshold=threshold)
     config = PredictConfig(tile=options.tile, device=options.device, detect=detect)
     problem = config.problem()
     if problem is None and options.tolerance is not None and options.tolerance <= 0:

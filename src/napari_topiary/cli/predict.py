@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_folder_target
-from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.cli.reading import add_reading, reading_config
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import LoadedImage, read_image, readable_suffixes
 
@@ -52,13 +53,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         default=DEFAULTS.detect.spacing,
         help="smallest distance of two particles, in radii (default: 1)",
     )
-    parser.add_argument(
-        "--min-size",
-        metavar="PIXELS",
-        type=int,
-        default=DEFAULTS.detect.min_size_px,
-        help="drop smaller labelled areas",
-    )
+    add_reading(parser)
     parser.add_argument(
         "--pixel-size",
         metavar="NM",
@@ -78,7 +73,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = PredictConfig(
         tile=options.tile,
         device=options.device,
-        detect=DetectConfig(options.threshold, options.spacing, options.min_size),
+        detect=reading_config(
+            options, threshold=options.threshold, spacing=options.spacing
+        ),
     )
     problem = config.problem() or _problem(options)
     if problem is not None:

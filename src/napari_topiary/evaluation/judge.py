@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations import TargetConfig
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.prediction import reading_of
@@ -34,6 +35,8 @@ class Judge:
         `(k,)` how far off a particle may be, in pixels.
     line_classes
         Classes that are judged by length.
+    relative_to
+        What is 1 in distance maps, as it was in training.
     """
 
     truth: Truth
@@ -41,6 +44,7 @@ class Judge:
     scale: float | None
     tolerance_px: NDArray[np.float64]
     line_classes: frozenset[str]
+    relative_to: DistanceScale = "object"
 
     @classmethod
     def of(
@@ -70,6 +74,9 @@ class Judge:
             scale,
             tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
             reading_of(checkpoint).line_classes,
+            "image"
+            if checkpoint.annotations_summary.get("distance") == "image"
+            else "object",
         )
 
     def score(self, prediction: Prediction) -> Score:
@@ -79,6 +86,7 @@ class Judge:
             self.truth,
             tolerance_px=self.tolerance_px,
             line_classes=self.line_classes,
+            relative_to=self.relative_to,
         )
 
     def report(self) -> dict[str, float | None]:

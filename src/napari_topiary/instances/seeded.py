@@ -1,7 +1,8 @@
 """Foreground and distance -> separate objects, grown from seeds (PAPERS 4.4).
 
-Every summit of the smoothed distance map is the seed of one object; a watershed gives
-the rest of the foreground to the seeds. Only areas with several seeds need one.
+Every summit of the smoothed distance map is a seed, and a watershed gives the rest of
+the foreground to the seeds. A summit that hardly stands out from the pass to a higher
+one is noise: its part is joined to that of the higher one again.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ class Seeds:
     smoothing_px
         Sigma that smooths the map, in pixels.
     spacing_px
-        Two seeds are further apart than this along an axis, in pixels.
+        Two summits are further apart than this along an axis, in pixels.
     height
-        Lowest summit, as smoothed; 1 is the middle of an object.
+        How far a summit stands out from the highest pass to a higher one; 1 is from
+        the edge of an object to its middle.
     fill_holes
         Count holes in the foreground as foreground.
     """
 
-    smoothing_px: float = 2.0
-    spacing_px: int = 5
-    height: float = 0.3
+    smoothing_px: float = 1.5
+    spacing_px: int = 3
+    height: float = 0.1
     fill_holes: bool = True
 
 
@@ -57,7 +59,7 @@ def grow_objects(
     threshold
         Lowest probability that counts, 0..1.
     seeds
-        How seeds are found. An area without any is one object.
+        How seeds are found. Every connected area has at least one.
     min_size
         Smaller objects are dropped, in pixels.
 
@@ -66,7 +68,7 @@ def grow_objects(
     ndarray
         `(y, x)`: 0 = background, 1..n.
     """
-    mask = foreground >= threshold
+    mask = np.asarray(foreground >= threshold)
     if seeds.fill_holes:
         mask = _filled(mask)
     areas, count = ndi.label(mask)
@@ -75,30 +77,78 @@ def grow_objects(
     smooth = ndi.gaussian_filter(
         np.asarray(distance, dtype=np.float32), seeds.smoothing_px, mode="nearest"
     )
-    markers, n_markers = _summits(smooth, mask, seeds)
-    # Which area each seed lies in; areas with one seed, or none, are whole objects.
-    y, x = np.nonzero(markers)
-    area_of = np.zeros(n_markers + 1, dtype=np.int64)
-    area_of[markers[y, x]] = areas[y, x]
-    crowded = np.bincount(area_of[1:], minlength=count + 1) > 1
-    shared = crowded[areas]
+    y, x, markers = _summits(smooth, mask, seeds.spacing_px)
     labels = areas.astype(np.int32)
+    # Only areas with several summits need a watershed.
+    crowded = np.bincount(areas[y, x], minlength=count + 1) > 1
+    shared = crowded[areas]
     if shared.any():
-        own = np.where(crowded[area_of], np.arange(n_markers + 1), 0)[markers]
-        grown = watershed(-smooth, own, mask=shared)
-        labels[shared] = grown[shared] + count
+        parts = watershed(-smooth, np.where(shared, markers, 0), mask=shared)
+        joined = _joined(parts, smooth, seeds.height)
+        labels[shared] = count + joined[parts[shared]]
     return _numbered(labels, max(1, min_size))
 
 
 def _summits(
-    smooth: NDArray[np.float32], mask: NDArray[np.bool_], seeds: Seeds
-) -> tuple[NDArray[np.integer], int]:
-    """Number the seeds `(y, x)`; a plateau is one."""
-    inside = np.where(mask, smooth, -np.inf).astype(np.float32)
-    highest = ndi.maximum_filter(inside, size=2 * seeds.spacing_px + 1)
-    tops = (inside == highest) & mask & (smooth >= seeds.height)
-    markers, count = ndi.label(tops, structure=EIGHT)
-    return markers, int(count)
+    smooth: NDArray[np.float32], mask: NDArray[np.bool_], spacing: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.integer]]:
+    """Find the summits: one pixel `y`, `x` of each, and all of them numbered `(y, x)`.
+
+    A plateau is one summit.
+    """
+    inside = np.where(mask, smooth, np.float32(-np.inf))
+    highest = ndi.maximum_filter(inside, size=2 * spacing + 1)
+    markers, count = ndi.label((inside == highest) & mask, structure=EIGHT)
+    first = np.zeros(count + 1, dtype=np.intp)
+    places = np.flatnonzero(markers)
+    first[markers.ravel()[places]] = places
+    y, x = np.divmod(first[1:], mask.shape[1])
+    return y, x, markers
+
+
+def _joined(
+    parts: NDArray[np.integer], smooth: NDArray[np.float32], height: float
+) -> NDArray[np.int32]:
+    """Number of the object `(n + 1,)` that each part of a watershed belongs to."""
+    summits = np.full(int(parts.max()) + 1, -np.inf)
+    np.maximum.at(summits, parts.ravel(), smooth.ravel())
+    parent = list(range(len(summits)))
+
+    def root(part: int) -> int:
+        while parent[part] != part:
+            parent[part] = parent[parent[part]]
+            part = parent[part]
+        return part
+
+    # The highest pass first, as when water falls: what two parts have in common then
+    # is decided before they meet others.
+    for a, b, level in _passes(parts, smooth):
+        low, high = sorted((root(a), root(b)), key=summits.__getitem__)
+        if low != high and summits[low] - level < height:
+            parent[low] = high
+    return np.array([root(part) for part in range(len(parent))], dtype=np.int32)
+
+
+def _passes(
+    parts: NDArray[np.integer], smooth: NDArray[np.float32]
+) -> list[tuple[int, int, float]]:
+    """Neighbouring parts and the highest pass between them, the highest first."""
+    a, b, level = [], [], []
+    for one, other in (
+        (np.s_[1:, :], np.s_[:-1, :]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        first, second = parts[one], parts[other]
+        meet = (first != second) & (first > 0) & (second > 0)
+        a.append(first[meet])
+        b.append(second[meet])
+        level.append(np.minimum(smooth[one][meet], smooth[other][meet]))
+    pairs = np.sort(np.stack([np.concatenate(a), np.concatenate(b)]), axis=0)
+    levels = np.concatenate(level)
+    order = np.argsort(-levels, kind="stable")
+    _, first_seen = np.unique(pairs[:, order], axis=1, return_index=True)
+    order = order[np.sort(first_seen)]
+    return list(zip(*pairs[:, order].tolist(), levels[order].tolist(), strict=True))
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -18,8 +18,9 @@ from napari_topiary.metrics import (
     steady_detection_threshold,
 )
 from napari_topiary.networks.base import Network
-from napari_topiary.tiles import infer
+from napari_topiary.tiles import InferResult, infer
 from napari_topiary.training.hold_out import Held
+from napari_topiary.training.judging_objects import judge_objects
 from napari_topiary.training.judging_pixels import (
     COMMON_THRESHOLD,
     PixelJudge,
@@ -68,7 +69,7 @@ class Judge:
         """Judge a network; yields after every area so that the caller can breathe."""
         if network.patch is not None and suits_pixels(network, self.held, self.task):
             return (yield from self._pixel_judge(network.patch).judge(network))
-        probabilities: list[NDArray[np.float32]] = []
+        answers: list[InferResult] = []
         for area in (*self.held, *self.learned):
             job = infer(
                 network,
@@ -77,12 +78,15 @@ class Judge:
                 device=self.device,
                 amp=self.amp,
             )
-            probabilities.append(run(job).probability)
-            if not np.isfinite(probabilities[-1]).all():
+            answers.append(run(job))
+            if not np.isfinite(answers[-1].probability).all():
                 return Quality(0.0, "not a number", float("nan"))
             yield
+        probabilities = [answer.probability for answer in answers]
         losses = [_loss(*pair) for pair in zip(probabilities, self.held, strict=False)]
         loss = float(np.mean(losses)) if losses else float("nan")
+        if self.task.kind == "instances":
+            return (yield from judge_objects(answers, self.held, self.task, loss))
         scores, thresholds, names = {}, {}, set()
         at_common: list[float] = []
         for index, name in enumerate(self.task.classes[1:], start=1):

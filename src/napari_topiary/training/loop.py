@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
@@ -88,6 +89,10 @@ def fit(
         With a sentence if there is nothing to learn from, or learning diverged before
         anything was worth keeping.
     """
+    if start is not None:
+        # What a distance is measured by is what the branch has learned.
+        learned = start.annotations_summary.get("distance", config.distance)
+        config = replace(config, distance=learned)
     problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)

@@ -126,6 +126,8 @@ def prepare(
         pool, held = split_area(pool[0], config.validation_share)
         words = "a part of the image" if held else ""
     summary, lines = _summary(samples + validation)
+    if task.kind == "instances":
+        summary["distance"] = config.distance
     if task.kind == "detect":
         summary["zones"] = asdict(zones)
     return Material(

@@ -103,6 +103,7 @@ class Record:
                 "quality_name": best.name,
                 "per_class": dict(best.per_class),
                 "validation_loss": best.loss,
+                "beside": dict(best.beside),
                 "held_out": material.held_names,
             }
         made = Checkpoint(

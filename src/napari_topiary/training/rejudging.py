@@ -78,6 +78,7 @@ def rejudge(
             "quality_name": quality.name,
             "per_class": dict(quality.per_class),
             "validation_loss": quality.loss,
+            "beside": dict(quality.beside),
             "held_out": material.held_names,
         },
     )

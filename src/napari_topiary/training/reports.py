@@ -61,7 +61,8 @@ class Quality:
     value
         The figure that decides which weights are best, 0..1.
     name
-        "F1" (particles), "Dice" (pixels) or "agreement" where nothing is held out.
+        "F1" (particles), "Dice" (pixels), "PQ" (objects) or "agreement" where nothing
+        is held out.
     loss
         Mean loss on the same areas.
     thresholds
@@ -71,6 +72,8 @@ class Quality:
     at_common
         The same figure at a threshold of 0.5, which is the same for all networks: a
         shifted calibration shows here first.
+    beside
+        Other figures of the same weights, by name.
     """
 
     value: float
@@ -79,6 +82,7 @@ class Quality:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     per_class: Mapping[str, float] = field(default_factory=dict)
     at_common: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
