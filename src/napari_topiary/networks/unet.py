@@ -111,7 +111,7 @@ networks.register("unet")(
         default_preset="tiny",
         sizes=UNetSizes,
         tuning={
-            "filters": {"batch": 4, "learning_rate": 5e-3},
+            "filters": {"learning_rate": 3e-3},
             "weights": {"batch": 4, "patch": 96},
         },
     )

@@ -26,7 +26,7 @@ from napari_topiary.pruning.structure import Coupling, Cut, LayerFacts
 
 HARM = 4.0
 """Harm of a layer that keeps the share f of its score: f ** -HARM."""
-TIME_SHARE = 0.25
+TIME_SHARE = 0.22
 """Part of the saving that is computing time; the rest is parameters."""
 LANES = 16
 """Outputs that CPU convolutions compute at a time: a layer with 17 takes as long as

@@ -39,7 +39,7 @@ ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
 FILTER_STAGES = 16
 WEIGHT_STAGES = 40
-FILTERS_UNTIL = 0.4
+FILTERS_UNTIL = 0.25
 """A cut network learns faster, in both senses: better not to wait long."""
 WEIGHTS_UNTIL = 0.6
 """Which weights stay is decided on the way: better not to hurry."""
