@@ -27,6 +27,7 @@ KINDS = {
     "detections": "Particles",
     "lines": "Lines",
     "result-labels": "Labels",
+    "distance": "Distance",
 }
 """Key of a layer -> what it is called."""
 LARGEST_SIDE = 2048
@@ -36,9 +37,11 @@ UNKNOWN_RADIUS = 5.0
 
 
 def shown_kinds(task: Task) -> tuple[str, ...]:
-    """Which layers make sense for a task, and of those which are shown at first."""
+    """Which layers make sense for a task."""
     if task.kind == "detect":
         return "probability", "detections", "lines", "result-labels"
+    if task.kind == "instances":
+        return "probability", "result-labels", "distance"
     return "probability", "result-labels"
 
 
@@ -213,6 +216,26 @@ def _labels(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
     return "labels", prediction.labels, visual
 
 
+def _distance(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
+    if prediction.regression is None:
+        return None
+    maps = prediction.regression[0]
+    step = -(-max(maps.shape) // LARGEST_SIDE)
+    picture, (rows, columns) = maps[::step, ::step], prediction.shape
+    return (
+        "image",
+        picture,
+        {
+            "colormap": "magma",
+            "blending": "translucent_no_depth",
+            "opacity": 0.8,
+            "contrast_limits": (0.0, 1.0),
+            "interpolation2d": "linear",
+            "grid_factor": (rows / picture.shape[0], columns / picture.shape[1]),
+        },
+    )
+
+
 def class_colormap(task: Task, colours: Mapping[str, str]) -> DirectLabelColormap:
     """Colours of labels that are class indices.
 
@@ -238,4 +261,5 @@ _DRAWN = {
     "detections": _particles,
     "lines": _lines,
     "result-labels": _labels,
+    "distance": _distance,
 }

@@ -162,7 +162,9 @@ def _read(
         reading = replace(reading, thresholds=limits)
     given = prediction.probability, prediction.shape, prediction.task
     return replace(
-        prediction, labels=reading.labels(*given), detections=reading.detections(*given)
+        prediction,
+        labels=reading.labels(*given, prediction.regression),
+        detections=reading.detections(*given),
     )
 
 

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from napari_topiary._napari.canvas.result_layers import KINDS, shown_kinds
+from napari_topiary._napari.network_traits import traits_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.types import Task
 
@@ -14,6 +15,8 @@ _TIPS = {
     "detections": "A ring around everything that was found.",
     "lines": "The filaments that were traced.",
     "result-labels": "The class, or the number of the object, at every pixel.",
+    "distance": "How far each pixel is from the edge of its object: objects are cut "
+    "apart in its valleys.",
 }
 _AT_FIRST = ("probability", "detections", "lines")
 
@@ -59,8 +62,10 @@ class KindSwitches(QWidget):
         if checkpoint is not None and checkpoint.task.kind != self._task_kind:
             self._task_kind = checkpoint.task.kind
             self.switches["result-labels"].setChecked(self._task_kind != "detect")
+        distance = checkpoint is not None and traits_of(checkpoint.network).has_distance
+        here = {"lines": lines, "distance": distance}
         for kind, one in self.switches.items():
-            one.setVisible(kind in known and (kind != "lines" or lines))
+            one.setVisible(kind in known and here.get(kind, True))
 
     def is_on(self, kind: str) -> bool:
         """Whether a kind of layer is wanted.

@@ -33,6 +33,8 @@ NO_NETWORK = (
     "<b>Train a network first</b>, or open one from a file below. Then this page finds "
     "and counts on any image."
 )
+FROM_NETWORK = ("probability", "distance")
+"""Layers that stay as they are when the sliders move."""
 
 
 class PredictPage(Page):
@@ -267,6 +269,6 @@ class PredictPage(Page):
     def _on_read(self, name: str, labels: bool) -> None:
         if name == current_image_name(self.viewer, self.session):
             read = self.results[name].prediction
-            without = ("probability",) if labels else ("probability", "result-labels")
+            without = FROM_NETWORK if labels else (*FROM_NETWORK, "result-labels")
             self._draw(name, read, without=without)
         self._show_counts()

@@ -174,14 +174,19 @@ def _predict_part(
     inside = np.s_[
         top - first[0] : bottom - first[0], left - first[1] : right - first[1]
     ]
-    probability = np.zeros((len(result.probability), *grid), np.float32)
+    place = np.s_[top:bottom, left:right]
     done = np.zeros(grid, dtype=bool)
-    done[top:bottom, left:right] = result.done[inside]
-    probability[:, top:bottom, left:right] = (
-        result.probability[:, *inside] * (result.done[inside])
-    )
+    done[place] = result.done[inside]
+    probability = _placed(result.probability[:, *inside], place, done)
+    regression = None
+    if result.regression is not None:
+        regression = _placed(result.regression[:, *inside], place, done)
     labels, detections = interpret(
-        probability, shape, checkpoint=checkpoint, config=config.detect
+        probability,
+        shape,
+        checkpoint=checkpoint,
+        config=config.detect,
+        regression=regression,
     )
     return Prediction(
         probability=probability,
@@ -193,7 +198,17 @@ def _predict_part(
         checkpoint=checkpoint.name or checkpoint.hash[:12],
         notes=(*notes, *result.notes),
         done=None if done.all() else done,
+        regression=regression,
     )
+
+
+def _placed(
+    maps: NDArray[np.float32], place: tuple[slice, slice], done: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Maps `(k, ...)` of a part in their place among zeros `(k, y, x)`."""
+    whole = np.zeros((len(maps), *done.shape), np.float32)
+    whole[:, *place] = maps * done[place]
+    return whole
 
 
 def _on_grid(

@@ -1,4 +1,4 @@
-"""Threshold, spacing and smallest size: how a probability is read, live."""
+"""How a probability is read, live: threshold, spacing, size, and where to cut."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
+from napari_topiary._napari.network_traits import traits_of
+from napari_topiary._napari.predict.cutting_form import CuttingForm
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
@@ -22,7 +24,7 @@ _TIPS = {
 
 
 class ReadingForm(QWidget):
-    """Three sliders; moving them needs no new run of the network.
+    """Sliders; moving them needs no new run of the network.
 
     Signals
     -------
@@ -60,9 +62,12 @@ class ReadingForm(QWidget):
         self._add("Threshold", both, "threshold", self.threshold)
         self._add("Spacing", self.spacing, "spacing", self.spacing)
         self._add("Smallest area", self.size, "size", self.size)
+        self.cutting = CuttingForm()
+        self._rows.addRow(self.cutting)
         self.threshold.valueChanged.connect(self._on_threshold)
         self.spacing.valueChanged.connect(self._on_change)
         self.size.valueChanged.connect(self._on_change)
+        self.cutting.changed.connect(self.changed)
 
     def _add(self, text: str, what: object, tip: str, slider: QWidget) -> None:
         label = QLabel(text)
@@ -74,7 +79,12 @@ class ReadingForm(QWidget):
     def value(self) -> DetectConfig:
         """What the sliders say; the threshold is open while it is the best one."""
         threshold = None if self._is_best else float(self.threshold.value())
-        return DetectConfig(threshold, float(self.spacing.value()), self.size.value())
+        return DetectConfig(
+            threshold,
+            float(self.spacing.value()),
+            self.size.value(),
+            **self.cutting.values(),
+        )
 
     def show_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """Offer what makes sense for a checkpoint, and its own best threshold.
@@ -90,6 +100,8 @@ class ReadingForm(QWidget):
         detects = checkpoint.task.kind == "detect"
         self._rows.setRowVisible(1, detects)
         self._rows.setRowVisible(2, not detects)
+        cuts = traits_of(checkpoint.network).has_distance and not detects
+        self._rows.setRowVisible(self.cutting, cuts)
         limits = [
             threshold_of(n, checkpoint.thresholds) for n in checkpoint.task.classes[1:]
         ]

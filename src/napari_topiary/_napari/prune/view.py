@@ -209,14 +209,15 @@ class PruningView:
         window: Window,
         thresholds: Mapping[str, float],
     ) -> _Seen:
-        probability = run(
+        result = run(
             infer(network, crop, tile=LARGEST_SIDE, device=self.device, amp=True)
-        ).probability
+        )
+        probability = result.probability
         task, reading = self.checkpoint.task, reading_of(self.checkpoint)
         known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
         reading = replace(reading, thresholds=known)
         grid = (probability.shape[1], probability.shape[2])
-        labels = reading.labels(probability, grid, task)
+        labels = reading.labels(probability, grid, task, result.regression)
         if task.kind != "detect":
             answer = labels > 0 if task.kind == "instances" else labels
             return _Seen(probability, answer, None, labels)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from functools import lru_cache
 from typing import Any, get_args, get_type_hints
 
-import torch
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_topiary._napari.network_traits import traits_of
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.form import Form
 from napari_topiary.config import TrainConfig
-from napari_topiary.networks import build_network, networks, resolve_sizes
+from napari_topiary.networks import networks
 
 TRAINING = (
     "optimizer",
@@ -114,11 +113,11 @@ class FinerPoints(QWidget):
         kind = networks[network]
         usual = {n: v for n, v in kind.recipe.items() if n in TRAINING}
         self.training_form.set_value(replace(self._config, **usual))
-        by_pixel, regresses = traits(network)
+        traits = traits_of(network)
         for names, shown in (
-            (PIXELS_ONLY, by_pixel),
-            (AREAS_ONLY, not by_pixel),
-            (DISTANCE_ONLY, regresses),
+            (PIXELS_ONLY, traits.names_centres),
+            (AREAS_ONLY, not traits.names_centres),
+            (DISTANCE_ONLY, traits.has_distance),
         ):
             for name in names:
                 self.training_form.show_field(name, shown)
@@ -146,21 +145,6 @@ class FinerPoints(QWidget):
             self._sizes_place.removeWidget(self.sizes_form)
             self.sizes_form.deleteLater()
             self.sizes_form = None
-
-
-@lru_cache(maxsize=32)
-def traits(network: str) -> tuple[bool, bool]:
-    """Whether a network learns from the middles of patches, and whether it regresses.
-
-    Parameters
-    ----------
-    network
-        Its registered name.
-    """
-    preset = list(networks[network].presets)[-1]  # all of a kind are alike in this
-    with torch.device("meta"):
-        made = build_network(network, resolve_sizes(network, preset), 1, 2)
-    return made.patch is not None, made.regressions > 0
 
 
 def _labels_of(sizes: type[Any]) -> Mapping[str, str]:
