@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.networks.activations import activation_bytes
 from napari_topiary.networks.base import networks
-from napari_topiary.networks.membrane_cnn import PATCH, PRESETS
+from napari_topiary.networks.membrane_cnn import PRESETS
 from napari_topiary.prediction import predict
 from napari_topiary.pruning import FilterPlan, Search, counts_job, plan_job
 from napari_topiary.studies.base import (
@@ -41,6 +42,7 @@ RETRAINING = 0.25
 RETRAINING_RATE = 0.1
 """Of the recipe's learning rate."""
 QUICK_PIXELS = 1024
+QUICK_BATCH = 32
 QUICK_SEARCH = PruneConfig(criterion="loss", scope="layer", batches=2, at_once=0.3)
 SEARCH = PruneConfig(criterion="loss", scope="layer", batches=10)
 
@@ -92,7 +94,7 @@ class Membrane(Study):
             **curves,
             "parameters": made.parameters,
             "pruned_percent": 100 * made.sparsity,
-            "memory_kb": memory_kb(widths(net)),
+            "memory_kb": activation_bytes(made.build()) / 1024,
             "steps": made.provenance.get("steps"),
         }
 
@@ -192,26 +194,11 @@ def lost_maps(net: str) -> dict[str, int]:
     return {name: whole - kept for name, whole, kept in pairs}
 
 
-def memory_kb(maps: tuple[int, int, int, int]) -> float:
-    """Return the memory of all values of one patch, as published, in units of 1024 B.
-
-    Four bytes for each element of the input, and of each layer's output, ReLU and
-    pooling.
-
-    Parameters
-    ----------
-    maps
-        Of the three convolutions and of the fully connected layer.
-    """
-    first, second, third, full = maps
-    values = PATCH**2 + first * (2 * 26**2 + 13**2) + second * (2 * 9**2 + 4**2)
-    values += third * (2 * 2**2 + 1) + 2 * full + 2
-    return 4 * values / 1024
-
-
 def _config(bench: Bench) -> TrainConfig:
     quick: dict[str, Any] = (
-        {"training_pixels": QUICK_PIXELS} if bench.budget.quick else {}
+        {"training_pixels": QUICK_PIXELS, "batch": QUICK_BATCH}
+        if bench.budget.quick
+        else {}
     )
     rate = networks["membrane_cnn"].recipe["learning_rate"]
     return bench.config("membrane_cnn", {}, learning_rate=rate, **quick)

@@ -55,6 +55,7 @@ VALIDATION_SHARE = 0.3
 RETRAINING_RATE = 0.1
 """Of the recipe's learning rate; the paper gives none."""
 QUICK_PIXELS = 1024
+QUICK_BATCH = 32
 NOT_PRUNED = ("fc1", "output")
 
 
@@ -113,7 +114,9 @@ class SampleSize(Study):
             )
         pruned = yield from bench.heard(counts_job(whole, removals(whole, delta)))
         rate = RETRAINING_RATE * float(networks[name].recipe["learning_rate"])
-        config = bench.config(name, {}, training_pixels=wanted, learning_rate=rate)
+        config = bench.config(
+            name, {}, training_pixels=wanted, learning_rate=rate, **_smaller(bench)
+        )
         made = yield from bench.heard(
             fit(learned, config, task=bench.task, start=pruned, validation=held)
         )
@@ -134,7 +137,9 @@ class SampleSize(Study):
         """The network that all cells start from, the same for all seeds."""
         seed = bench.budget.seed
         pixels = QUICK_PIXELS if bench.budget.quick else 2 * WHOLE["dcnn"]
-        config = bench.config(name, {}, training_pixels=pixels, seed=seed)
+        config = bench.config(
+            name, {}, training_pixels=pixels, seed=seed, **_smaller(bench)
+        )
         job = fit(images, config, task=bench.task)
         settings = {"network": name, "seed": seed, "pixels": pixels}
         return (yield from bench.kept(f"{name}-pretrained", settings, job))
@@ -155,6 +160,11 @@ class SampleSize(Study):
         """Say how few patches are enough."""
         del task
         return sentences(results)
+
+
+def _smaller(bench: Bench) -> dict[str, Any]:
+    """Return smaller steps for a quick study, so that it takes more of them."""
+    return {"batch": QUICK_BATCH} if bench.budget.quick else {}
 
 
 def training_patches(cell: Cell) -> int:
