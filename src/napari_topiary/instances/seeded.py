@@ -84,7 +84,8 @@ def grow_objects(
     shared = crowded[areas]
     if shared.any():
         parts = watershed(-smooth, np.where(shared, markers, 0), mask=shared)
-        joined = _joined(parts, smooth, seeds.height)
+        summits = np.concatenate([[0.0], smooth[y, x]])
+        joined = _joined(_passes(parts, smooth), summits, seeds.height)
         labels[shared] = count + joined[parts[shared]]
     return _numbered(labels, max(1, min_size))
 
@@ -107,11 +108,12 @@ def _summits(
 
 
 def _joined(
-    parts: NDArray[np.integer], smooth: NDArray[np.float32], height: float
+    passes: list[tuple[int, int, float]], summits: NDArray[np.float64], height: float
 ) -> NDArray[np.int32]:
-    """Number of the object `(n + 1,)` that each part of a watershed belongs to."""
-    summits = np.full(int(parts.max()) + 1, -np.inf)
-    np.maximum.at(summits, parts.ravel(), smooth.ravel())
+    """Number of the object `(n + 1,)` that each part of a watershed belongs to.
+
+    `summits` `(n + 1,)` is the height of each; the first stands for no part.
+    """
     parent = list(range(len(summits)))
 
     def root(part: int) -> int:
@@ -122,7 +124,7 @@ def _joined(
 
     # The highest pass first, as when water falls: what two parts have in common then
     # is decided before they meet others.
-    for a, b, level in _passes(parts, smooth):
+    for a, b, level in passes:
         low, high = sorted((root(a), root(b)), key=summits.__getitem__)
         if low != high and summits[low] - level < height:
             parent[low] = high
@@ -143,12 +145,19 @@ def _passes(
         a.append(first[meet])
         b.append(second[meet])
         level.append(np.minimum(smooth[one][meet], smooth[other][meet]))
-    pairs = np.sort(np.stack([np.concatenate(a), np.concatenate(b)]), axis=0)
-    levels = np.concatenate(level)
+    ones, others = np.concatenate(a).astype(np.int64), np.concatenate(b)
+    low, high, levels = (
+        np.minimum(ones, others),
+        np.maximum(ones, others),
+        np.concatenate(level),
+    )
+    # Of every pair only the highest place where it meets.
+    order = np.lexsort((-levels, high, low))
+    low, high, levels = low[order], high[order], levels[order]
+    new = (np.diff(low, prepend=-1) != 0) | (np.diff(high, prepend=-1) != 0)
+    low, high, levels = low[new], high[new], levels[new]
     order = np.argsort(-levels, kind="stable")
-    _, first_seen = np.unique(pairs[:, order], axis=1, return_index=True)
-    order = order[np.sort(first_seen)]
-    return list(zip(*pairs[:, order].tolist(), levels[order].tolist(), strict=True))
+    return list(zip(*(v[order].tolist() for v in (low, high, levels)), strict=True))
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
