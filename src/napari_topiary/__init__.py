@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from napari_topiary.io.images import read_image, write_image
     from napari_topiary.io.samples import sample_dataset, sample_folder
+    from napari_topiary.io.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
     from napari_topiary.prediction import interpret, predict, write_prediction
     from napari_topiary.pruning import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         shaper_for,
     )
     from napari_topiary.session import Session
+    from napari_topiary.studies import LearningCurve, learning_curve, run_study
     from napari_topiary.training import PreviewRequest, fit
     from napari_topiary.types import (
         Detections,
@@ -81,11 +83,13 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "io.dataset": ("Dataset", "Sample", "read_dataset", "write_dataset"),
     "io.images": ("read_image", "write_image"),
+    "io.virus_folder": ("import_virus_folder",),
     "io.samples": ("sample_dataset", "sample_folder"),
     "networks": ("build_network",),
     "prediction": ("interpret", "predict", "write_prediction"),
     "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "shaper_for"),
     "session": ("Session",),
+    "studies": ("LearningCurve", "learning_curve", "run_study"),
     "training": ("PreviewRequest", "fit"),
     "types": ("Detections", "Job", "Prediction", "Progress", "Stop", "Task", "run"),
 }
@@ -101,6 +105,7 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "write_image",
     "sample_dataset",
     "sample_folder",
+    "import_virus_folder",
     "Points",
     "Centerlines",
     "Labels",
@@ -131,6 +136,9 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "evaluate",
     "Comparison",
     "compare",
+    "LearningCurve",
+    "learning_curve",
+    "run_study",
     "Session",
     "Job",
     "Progress",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 
 import pytest
 
@@ -187,6 +188,25 @@ def test_what_is_refused(tiny_folder, tmp_path, capsys, arguments, words):
     assert words in said
     assert said.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_study_says_so_and_keeps_what_is_done(
+    tiny_folder, tmp_path, monkeypatch
+):
+    class Interrupted(Counting):
+        def run_cell(self, cell, bench):
+            if cell["a"] == 2:
+                signal.raise_signal(signal.SIGINT)
+            return (yield from super().run_cell(cell, bench))
+
+    monkeypatch.setitem(studies._things, "counting", Interrupted)
+    arguments = ["--data", str(tiny_folder("segment")), "--out", str(tmp_path)]
+    file = tmp_path / "result.json"
+    assert main(["study", "counting", *arguments, "--json", str(file)]) == 130
+    about = json.loads(file.read_text(encoding="utf-8"))
+    assert about["interrupted"]
+    assert (about["done"], about["cells"]) == (2, 4)
+    assert [row["square"] for row in rows_of(tmp_path)] == ["0.0", "1.0"]
 
 
 def test_the_command_line_lists_and_runs(tiny_folder, tmp_path, capsys):

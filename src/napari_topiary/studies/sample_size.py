@@ -54,7 +54,7 @@ PRETRAINING_SHARE = 2 / 9
 VALIDATION_SHARE = 0.3
 RETRAINING_RATE = 0.1
 """Of the recipe's learning rate; the paper gives none."""
-QUICK_PIXELS = 1024
+QUICK_PIXELS = 512
 QUICK_BATCH = 32
 NOT_PRUNED = ("fc1", "output")
 
