@@ -28,10 +28,12 @@ def recipe_config(network: str, given: Mapping[str, Any]) -> TrainConfig:
     Examples
     --------
     >>> config = recipe_config("membrane_cnn", {"batch": 32})
-    >>> config.optimizer, config.learning_rate, config.batch
-    ('sgd', 0.01, 32)
+    >>> config.preset, config.optimizer, config.learning_rate, config.batch
+    ('N', 'sgd', 0.01, 32)
     """
-    return TrainConfig(**{**_kind(network).recipe, **given, "network": network})
+    kind = _kind(network)
+    own: dict[str, Any] = {"preset": kind.default_preset, **kind.recipe}
+    return TrainConfig(**{**own, **given, "network": network})
 
 
 def tuning_config(
