@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_topiary._napari.learning.growing import STOP
@@ -19,16 +21,34 @@ from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Task
 
+if TYPE_CHECKING:
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.config import PruneConfig
+    from napari_topiary.io.dataset import Sample
+    from napari_topiary.session import Session
+
 _SPACING = 8
+SEARCHED_FOR = 0.75
+"""Share that searches assume to be removed from the layers below."""
 
 
 class PruneDesk(QWidget):
-    """Form, slider, card, fine-tuning, keeping and the tabs."""
+    """Form, slider, card, fine-tuning, keeping and the tabs.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    session
+        Has the networks and the annotated images.
+    runner
+        Measures what layers are worth.
+    """
+
+    def __init__(self, session: Session, runner: JobRunner) -> None:
         super().__init__()
+        self.session = session
         self.form = PruneForm()
-        self.search = SearchRow()
+        self.search = SearchRow(session, runner, self.chosen)
         self.slider = CompressionSlider()
         self.show_switch = QCheckBox("Show what it finds")
         self.show_switch.setChecked(True)
@@ -44,7 +64,7 @@ class PruneDesk(QWidget):
         self.card = PruneCard()
         self.tune = TuningRow()
         self.keep_row = KeepRow()
-        self.tabs = PruneTabs()
+        self.tabs = PruneTabs(runner, self._asked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_SPACING)
@@ -54,6 +74,18 @@ class PruneDesk(QWidget):
         layout.addLayout(row(self.show_switch, 1, self.back_button))
         for widget in (self.card, self.tune, self.keep_row, self.tabs):
             layout.addWidget(widget)
+
+    def chosen(self) -> tuple[Checkpoint, PruneConfig] | None:
+        """The network that is pruned, and how; None if there is none."""
+        checkpoint = self.session.checkpoints.get(self.form.name or "")
+        if checkpoint is None:
+            return None
+        return checkpoint, self.form.config(SEARCHED_FOR)
+
+    def _asked(self) -> tuple[Checkpoint, tuple[Sample, ...]] | None:
+        """The network that is pruned, and annotated images."""
+        checkpoint = self.session.checkpoints.get(self.form.name or "")
+        return None if checkpoint is None else (checkpoint, self.session.samples())
 
     def show_state(self, *, ready: bool, tuning: bool, busy: bool) -> None:
         """Enable what can be done now.
@@ -67,10 +99,12 @@ class PruneDesk(QWidget):
         busy
             Whether anything else runs.
         """
+        self.search.show_state(ready=ready)
         self.form.setEnabled(not tuning)
         for widget in (self.slider, self.back_button):
             widget.setEnabled(not tuning and (ready or not self.search.wanted))
         self.keep_row.setEnabled(ready and not tuning)
+        self.tabs.sensitivity.refresh()
         if tuning:
             self.tune.set_state(STOP, enabled=True)
         else:

@@ -10,27 +10,23 @@ from napari_topiary._napari.prune.jobs import Ready
 from napari_topiary._napari.prune.keeper import Keeper
 from napari_topiary._napari.prune.kept import origin_of, shrink_factor
 from napari_topiary._napari.prune.live_pruning import LivePruning
-from napari_topiary._napari.prune.plan_search import PlanSearch, is_searched
+from napari_topiary._napari.prune.search_row import is_searched
 from napari_topiary._napari.prune.tuner import Tuner
 from napari_topiary._napari.prune.view import Look
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary._napari.widgets.plot import plot_colours
-from napari_topiary.config import PruneConfig
 from napari_topiary.pruning import PlanStatistics
 
 if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.checkpoint import Checkpoint
     from napari_topiary.session import Session
 
 EMPTY = (
     "<b>Train a network first.</b> Then this page cuts it back to what it needs, while "
     "you watch what it still finds."
 )
-SEARCHED_FOR = 0.75
-"""Share that searches assume to be removed from the layers below."""
 
 
 class PrunePage(Page):
@@ -46,9 +42,8 @@ class PrunePage(Page):
     ) -> None:
         super().__init__(viewer, session, runner)
         self.live = LivePruning(self.viewer, self.session, self.runner)
-        self.search = PlanSearch(self.session, self.runner)
         self.keeper = Keeper(self.session)
-        self.desk = desk = PruneDesk()
+        self.desk = desk = PruneDesk(self.session, self.runner)
         self.form, self.slider, self.card = desk.form, desk.slider, desk.card
         self.tune, self.keep_row, self.tabs = desk.tune, desk.keep_row, desk.tabs
         self.tuner = Tuner(self.live, desk, self.keeper)
@@ -63,10 +58,12 @@ class PrunePage(Page):
     def _connect_desk(self) -> None:
         desk = self.desk
         self.form.changed.connect(self.replan)
-        desk.search.pressed.connect(self.on_search)
+        desk.search.found.connect(self.replan)
+        desk.search.problem.connect(self.refuse)
         self.slider.changed.connect(self._on_slider)
         desk.show_switch.toggled.connect(self.live.set_shown)
         desk.back_button.clicked.connect(lambda _checked=False: self.go_back())
+        self.tabs.sensitivity.problem.connect(self.refuse)
         self.tune.pressed.connect(self.on_tune)
         self.keep_row.asked.connect(self.keep)
         self.keep_row.refused.connect(self.refuse)
@@ -82,9 +79,6 @@ class PrunePage(Page):
         live.problem.connect(self.refuse)
         self.keeper.kept.connect(self._on_kept)
         self.keeper.problem.connect(self.refuse)
-        self.search.found.connect(self.replan)
-        self.search.problem.connect(self.refuse)
-        self.search.ended.connect(self._refresh_buttons)
         self.tuner.begun.connect(self._on_tuning)
         self.tuner.made.connect(self._on_kept)
         self.tuner.said.connect(self.say)
@@ -166,35 +160,17 @@ class PrunePage(Page):
         if self.tuning:
             return
         self.say("")
-        chosen = self._chosen()
+        chosen = self.desk.chosen()
         if chosen is None or not self.live.active:
             self.live.close_plan()  # there is time until the page comes to the front
         elif not is_searched(chosen[1]):
             self.live.open(*chosen)
-        elif (found := self.search.known(*chosen)) is not None:
+        elif (found := self.desk.search.known(chosen)) is not None:
             self.live.take(found)
         else:
             self.live.close_plan()
             self.card.forget()
         self._refresh_buttons()
-
-    def _chosen(self) -> tuple[Checkpoint, PruneConfig] | None:
-        name = self.form.name
-        if name is None:
-            return None
-        return self.session.checkpoints[name], self.form.config(SEARCHED_FOR)
-
-    def on_search(self) -> None:
-        """Try all filters, or stop and use what is known."""
-        if self.search.running:
-            self.desk.search.show_stopping()
-            self.search.stop()
-            return
-        chosen = self._chosen()
-        if chosen is not None:
-            self.say("")
-            self.search.start(*chosen)
-            self._refresh_buttons()
 
     def _on_planned(self, ready: Ready) -> None:
         scale = next((e.scale for e in self.session.images.values()), None)
@@ -292,16 +268,8 @@ class PrunePage(Page):
         self.live.look()
 
     def _refresh_buttons(self, *_: object) -> None:
-        ready, chosen = self.live.ready is not None, self._chosen()
-        own = self.tuning or self.search.running
-        self.desk.search.show_state(
-            wanted=not ready and chosen is not None and is_searched(chosen[1]),
-            searching=self.search.running,
-            possible=bool(self.session.samples()),
-            busy=self.runner.title if self.runner.running and not own else "",
-        )
         self.desk.show_state(
-            ready=ready,
+            ready=self.live.ready is not None,
             tuning=self.tuning,
             busy=self.runner.running and not self.tuning,
         )

@@ -1,14 +1,35 @@
-"""Where the order has to be searched for: what that means, and the button."""
+"""Where the order has to be searched for: what that means, the button, the orders."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
+from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.prune.jobs import Ready, planning
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.page import button
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
+from napari_topiary.pruning import criteria
+from napari_topiary.types import Job
 
-FIND, STOP, STOPPING = "Try all filters", "Stop and use what is known", "Stopping…"
+if TYPE_CHECKING:
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary.session import Session
+
+Chosen = tuple[Checkpoint, PruneConfig]
+WORDS = ButtonWords(
+    "Try all filters",
+    "Trying filters",
+    "Leaves out one filter after the other and measures how much more the network is "
+    "wrong on your\nannotated images (the training loss); those that cost least go "
+    "first.",
+    "Stop and use what is known",
+)
 HINT = (
     "Every filter is tried out on your annotated images. This may take some minutes; "
     "then the slider moves as fast as ever."
@@ -17,62 +38,105 @@ NO_SAMPLES = (
     "This needs annotated images, to see on them what each filter is worth: annotate "
     "one, or rank by L1 norm."
 )
-TIP = (
-    "Leaves out one filter after the other and measures how much more the network is "
-    "wrong on your\nannotated images (the training loss); those that cost least go "
-    "first."
-)
+MOST_KEPT = 8
+"""So many orders are remembered; each keeps its network."""
+
+
+def is_searched(config: PruneConfig) -> bool:
+    """Whether ranking by this criterion takes minutes instead of a moment.
+
+    Parameters
+    ----------
+    config
+        Of the form.
+    """
+    return criteria[config.criterion].search is not None
 
 
 class SearchRow(QWidget):
-    """A sentence and a button that starts and stops the search.
+    """Searches for an order, and remembers those that were found.
+
+    Parameters
+    ----------
+    session
+        Has the annotated images.
+    runner
+        Searches.
+    chosen
+        Returns what is pruned, and how; None = no network.
 
     Signals
     -------
-    pressed()
-        The button was.
+    found()
+        There is an order now, also after a stop.
+    problem(str)
+        Why there is none.
     """
 
-    pressed = Signal()
+    found = Signal()
+    problem = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        session: Session,
+        runner: JobRunner,
+        chosen: Callable[[], Chosen | None],
+    ) -> None:
         super().__init__()
+        self.session, self._chosen = session, chosen
         self.wanted = False
+        self._known: dict[Chosen, Ready] = {}
+        self._searched: Chosen | None = None
         self.hint = look.paragraph(HINT, role="hint")
-        self.button = button(FIND, TIP, self.pressed.emit, primary=True)
+        self.button = JobButton(runner, self._make, WORDS)
+        look.emphasize(self.button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.hint)
         layout.addWidget(self.button)
+        self.button.result.connect(self._on_result)
+        self.button.problem.connect(self.problem)
         self.hide()
 
-    def show_state(
-        self, *, wanted: bool, searching: bool, possible: bool, busy: str = ""
-    ) -> None:
+    def known(self, chosen: Chosen) -> Ready | None:
+        """The order that was found before, None if there is none.
+
+        Parameters
+        ----------
+        chosen
+            What is pruned, and how.
+        """
+        return self._known.get(chosen)
+
+    def show_state(self, *, ready: bool) -> None:
         """Say what has to be done before the slider works.
 
         Parameters
         ----------
-        wanted
-            Whether an order has to be searched for; otherwise nothing is shown.
-        searching
-            Whether the search runs.
-        possible
-            Whether there are annotated images.
-        busy
-            What else runs; empty = nothing.
+        ready
+            Whether there is an order already.
         """
-        self.wanted = wanted
-        self.setVisible(wanted)
+        chosen = self._chosen()
+        self.wanted = not ready and chosen is not None and is_searched(chosen[1])
+        possible = bool(self.session.samples())
+        self.setVisible(self.wanted)
         self.hint.setText(HINT if possible else NO_SAMPLES)
         look.set_role(self.hint, "hint" if possible else "problem")
         self.button.setVisible(possible)
-        self.button.setText(STOP if searching else FIND)
-        self.button.setToolTip(f"{busy} is still running." if busy else TIP)
-        self.button.setEnabled(searching or not busy)
+        self.button.show_state(possible=possible)
 
-    def show_stopping(self) -> None:
-        """Say that the button was pressed to stop."""
-        self.button.setText(STOPPING)
-        self.button.setEnabled(False)
+    def _make(self) -> Callable[[], Job[Ready]] | None:
+        chosen = self._searched = self._chosen()
+        if chosen is None:
+            return None
+        lesson, colours = Lesson.of(self.session), dict(self.session.colours)
+        return lambda: planning(*chosen, lesson, colours)
+
+    def _on_result(self, ready: Ready) -> None:
+        if self._searched is None:
+            return
+        while len(self._known) >= MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[self._searched] = ready
+        self.found.emit()

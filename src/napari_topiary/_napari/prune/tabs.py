@@ -1,27 +1,48 @@
-"""Below the slider: what each layer keeps, all kept versions, and fine-tuning."""
+"""Below the slider: layers, what they are worth, kept versions, fine-tuning."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QSizePolicy, QTabWidget
 
 from napari_topiary._napari.prune.layer_bars import Bar, LayerBars
+from napari_topiary._napari.prune.sensitivity_tab import SensitivityTab
 from napari_topiary._napari.prune.versions import Versions
 from napari_topiary._napari.widgets.plot import CurvePlot, PlotColours
 from napari_topiary.pruning import PlanStatistics
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.jobs.runner import JobRunner
+    from napari_topiary._napari.prune.sensitivity_tab import Asked
 
 _CURVES_HEIGHT = 120
 
 
 class PruneTabs(QTabWidget):
-    """Three pictures that share one place."""
+    """Four pictures that share one place.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    runner
+        Measures what layers are worth.
+    asked
+        Returns the network that is pruned, and annotated images.
+    """
+
+    def __init__(self, runner: JobRunner, asked: Asked) -> None:
         super().__init__()
         self.bars = LayerBars()
+        self.sensitivity = SensitivityTab(runner, asked)
         self.versions = Versions()
         self.curves = CurvePlot(_CURVES_HEIGHT)
         for widget, title, tip in (
             (self.bars, "Layers", "What each layer keeps."),
+            (
+                self.sensitivity,
+                "Worth",
+                "What it costs to take filters out of each layer (its sensitivity).",
+            ),
             (
                 self.versions,
                 "Kept versions",
@@ -40,7 +61,12 @@ class PruneTabs(QTabWidget):
         colours
             From `plot_colours`.
         """
-        for plot in (self.bars, self.versions.plot, self.curves):
+        for plot in (
+            self.bars,
+            self.sensitivity.bars,
+            self.versions.plot,
+            self.curves,
+        ):
             plot.restyle(colours)
 
     def show_layers(self, statistics: PlanStatistics, *, kind: str) -> None:

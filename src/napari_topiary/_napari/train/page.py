@@ -186,7 +186,7 @@ class TrainPage(Page):
             or self.form.material_problem.text()
         )
         self.train_button.setEnabled(not blocked)
-        self.more_help.show_state(possible=not blocked)
+        self.more_help.button.show_state(possible=not blocked)
 
     # -- training -----------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class TrainPage(Page):
         self.train_button.setText(STOP)
         self.train_button.setToolTip("End the training; its best network is kept.")
         self.train_button.setEnabled(True)
-        self.more_help.show_state(possible=False)
+        self.more_help.button.show_state(possible=False)
 
     def _on_made(self, checkpoint: Checkpoint) -> None:
         name = self.session.unique_checkpoint_name(self._base_name)
