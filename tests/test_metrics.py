@@ -213,6 +213,31 @@ def test_a_found_object_may_be_chosen_twice():
     assert instance_metrics(truth, mine)["aji"] == pytest.approx((2 + 2) / (4 + 4))
 
 
+def test_half_an_overlap_is_no_match():
+    """IoU must be more than 0.5: 2 of 4 united pixels are not enough, 3 of 5 are."""
+    truth = np.array([[1, 1, 1, 0, 0, 2, 2, 2, 2, 0]])
+    mine = np.array([[0, 3, 3, 3, 0, 4, 4, 4, 0, 0]])
+    m = instance_metrics(truth, mine)
+    assert (m["true_positives"], m["false_positives"], m["false_negatives"]) == (
+        1,
+        1,
+        1,
+    )
+    assert m["dq"] == pytest.approx(1 / 2)
+    assert m["sq"] == pytest.approx(3 / 4, rel=1e-5)
+    assert m["pq"] == pytest.approx(3 / 8, rel=1e-5)
+    assert m["aji"] == pytest.approx((2 + 3) / (4 + 4))
+
+
+def test_the_best_partner_of_each_true_object_counts():
+    """One true object in two pieces: the larger is chosen, the other is extra area."""
+    truth = np.array([[1, 1, 1, 1, 1, 1, 0, 0]])
+    mine = np.array([[5, 5, 5, 5, 6, 6, 6, 0]])
+    m = instance_metrics(truth, mine)
+    assert m["aji"] == pytest.approx(4 / (6 + 3))
+    assert m["pq"] == pytest.approx((4 / 6) * (1 / 1.5), rel=1e-5)
+
+
 def test_instance_empty_cases():
     empty, some = np.zeros((4, 4), int), np.eye(4, dtype=int)
     assert instance_metrics(empty, empty)["aji"] == 1.0

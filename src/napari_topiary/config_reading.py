@@ -44,7 +44,7 @@ class DetectConfig:
             "tooltip": "Touching objects, networks with a distance branch: how much "
             "the distance is smoothed first (px). More gives fewer pieces.",
         },
-    ] = 1.5
+    ] = 2.0
     seed_spacing_px: Annotated[
         int,
         {

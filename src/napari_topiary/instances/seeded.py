@@ -34,7 +34,7 @@ class Seeds:
         Count holes in the foreground as foreground.
     """
 
-    smoothing_px: float = 1.5
+    smoothing_px: float = 2.0
     spacing_px: int = 3
     height: float = 0.1
     fill_holes: bool = True
