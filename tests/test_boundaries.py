@@ -18,7 +18,7 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 
 # What may import what: a module imports from its own floor or from one below.
 FLOORS = (
-    ("types", "registry", "config", "errors"),
+    ("types", "registry", "config", "config_reading", "errors"),
     ("io", "annotations"),
     (
         "networks",
@@ -47,7 +47,15 @@ FLOORS = (
 )
 VERBS = FLOORS[4]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-TORCH_FREE = ("types", "registry", "config", "errors", "annotations", "io")
+TORCH_FREE = (
+    "types",
+    "registry",
+    "config",
+    "config_reading",
+    "errors",
+    "annotations",
+    "io",
+)
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -25,8 +25,8 @@ from napari_topiary.metrics import (
     count_votes,
     instance_metrics,
 )
+from napari_topiary.metrics.branches import branch_metrics
 from napari_topiary.resample import to_original
-from napari_topiary.scoring_branches import branch_metrics
 from napari_topiary.truth import Truth
 from napari_topiary.types import Prediction, Task
 
