@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,11 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from napari_topiary.networks.base import Network
+from napari_topiary.pruning.search.pooling import (
+    compare_rows,
+    looked_at,
+    pool_first,
+)
 
 Values = dict[fx.Node, Any]
 """What operations have answered so far."""
@@ -45,10 +50,14 @@ class Downstream:
         Operations to run, in order; the changed ones are not among them.
     needed
         Operations whose kept values are read, the same for every variant.
+    run
+        Runs them: logits from the answers of the changed operations, then the values of
+        `needed`, then what is done to the input of each hooked operation.
     """
 
     order: tuple[fx.Node, ...]
     needed: tuple[fx.Node, ...]
+    run: Callable[..., torch.Tensor]
 
 
 class Flow:
@@ -75,6 +84,8 @@ class Flow:
         self.nodes = tuple(graph.nodes)
         self._modules = dict(network.named_modules())
         self._make_pure()
+        pool_first(self.nodes, self._modules)
+        compare_rows(self.nodes, self._modules)
         self._image = next(node for node in self.nodes if node.op == "placeholder")
         self._answer = next(node for node in self.nodes if node.op == "output")
         self._varying = set(self._reached([self._image]))
@@ -90,14 +101,25 @@ class Flow:
         }
         count = len(example)
         self.values = {n: answers[n].numel() / count for n in self._tensors}
+        self._shapes = {n: answers[n].shape for n in self._tensors}
         self.macs = {n: self._macs(n, answers) / count for n in self.layers.values()}
 
     def layer(self, name: str) -> nn.Module:
         """Return a layer by its name."""
         return self.network.get_submodule(name)
 
-    def downstream(self, changed: Collection[fx.Node]) -> Downstream:
-        """Find what has to run again when the answers of `changed` are others."""
+    def downstream(
+        self, changed: Collection[fx.Node], hooked: Collection[fx.Node] = ()
+    ) -> Downstream:
+        """Find what has to run again when the answers of `changed` are others.
+
+        Parameters
+        ----------
+        changed
+            Operations that answer something else.
+        hooked
+            Operations downstream whose first input is to be changed as well.
+        """
         reached = set(self._reached(changed))
         again = {node for node in reached if node not in changed}
         needed: dict[fx.Node, None] = {}
@@ -115,7 +137,32 @@ class Flow:
                     again.add(source)
                     waiting.append(source)
         order = tuple(node for node in self.nodes if node in again)
-        return Downstream(order, tuple(needed))
+        inputs = (*changed, *needed)
+        return Downstream(order, tuple(needed), self._compiled(order, inputs, hooked))
+
+    def _compiled(
+        self,
+        order: Sequence[fx.Node],
+        inputs: Sequence[fx.Node],
+        hooked: Collection[fx.Node],
+    ) -> Callable[..., torch.Tensor]:
+        """Write some operations down as a function of their own."""
+        graph = fx.Graph()
+        copies = {node: graph.placeholder(f"in_{node.name}") for node in inputs}
+        hooks = {node: graph.placeholder(f"hook_{node.name}") for node in hooked}
+        for node in order:
+            copy = graph.node_copy(node, copies.__getitem__)
+            copies[node] = copy
+            if node in hooks:
+                first = copy.args[0]
+                with graph.inserting_before(copy):
+                    changed = graph.call_function(_hooked, (hooks[node], first))
+                copy.args = (changed, *copy.args[1:])
+        return fx.GraphModule(self.network, graph)
+
+    def looked_at(self, node: fx.Node) -> tuple[int, int] | None:
+        """Rows and columns of an answer that are looked at; None = all of them."""
+        return looked_at(node, self._shapes[node], self._modules)
 
     def after(self, node: fx.Node) -> list[fx.Node]:
         """Operations that an operation can reach, itself not among them."""
@@ -138,52 +185,21 @@ class Flow:
         self._execute(order, values, wanted)
         return {node: values[node] for node in wanted}
 
-    @torch.no_grad()
-    def run_on(
-        self,
-        downstream: Downstream,
-        values: Values,
-        before: Mapping[fx.Node, Callable[[torch.Tensor], torch.Tensor]],
-    ) -> torch.Tensor:
-        """Logits, from the values of `needed` and of the changed operations.
-
-        Parameters
-        ----------
-        downstream
-            What to run.
-        values
-            Is used up. All tensors with the same number of rows.
-        before
-            Operation -> what is done to its first input before it runs.
-        """
-        self._execute(downstream.order, values, {self._answer}, before)
-        logits: torch.Tensor = values[self._answer]
-        return logits
-
     def _execute(
-        self,
-        order: Sequence[fx.Node],
-        values: Values,
-        wanted: Collection[fx.Node],
-        before: Mapping[fx.Node, Callable[[torch.Tensor], torch.Tensor]] | None = None,
+        self, order: Sequence[fx.Node], values: Values, wanted: Collection[fx.Node]
     ) -> None:
         uses: dict[fx.Node, int] = {}
         for node in order:
             for source in node.all_input_nodes:
                 uses[source] = uses.get(source, 0) + 1
         for node in order:
-            values[node] = self._answered(node, values, (before or {}).get(node))
+            values[node] = self._answered(node, values)
             for source in node.all_input_nodes:
                 uses[source] -= 1
                 if not uses[source] and source not in wanted:
                     del values[source]
 
-    def _answered(
-        self,
-        node: fx.Node,
-        values: Values,
-        before: Callable[[torch.Tensor], torch.Tensor] | None,
-    ) -> Any:
+    def _answered(self, node: fx.Node, values: Values) -> Any:
         if node.op == "get_attr":
             found: Any = self.network
             for name in str(node.target).split("."):
@@ -193,8 +209,6 @@ class Flow:
         args, kwargs = found_args
         if node.op == "output":
             return args[0]
-        if before is not None:
-            args = (before(args[0]), *args[1:])
         if node.op == "call_module":
             return self._modules[str(node.target)](*args, **kwargs)
         if node.op == "call_method":
@@ -234,6 +248,12 @@ class Flow:
         axis = -1 if isinstance(module, nn.Linear) else 1
         positions = applied.numel() / applied.shape[axis]
         return float(positions * module.weight.numel())
+
+
+def _hooked(
+    hook: Callable[[torch.Tensor], torch.Tensor], maps: torch.Tensor
+) -> torch.Tensor:
+    return hook(maps)
 
 
 def _pure_twin(node: fx.Node) -> Any:

@@ -6,6 +6,7 @@ one of them it is the same sum less one term, which costs a small part of the la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,13 +44,19 @@ class Reader:
         self._weight = module.weight.detach().clone()
         self._axis = 0 if isinstance(module, _ConvTransposeNd) else 1
         self.channel_axis = -1 if isinstance(module, nn.Linear) else 1
+        self._sides: tuple[int, int] | None = None
+        self._room: torch.Tensor | None = None
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
         self._flat = isinstance(module, nn.Linear) or _is_pointwise(module)
         self._windowed = isinstance(module, nn.Conv2d) and not self._flat
 
     def places(self, channels: Channels) -> torch.Tensor:
         """Inputs `(n,)` of the layer that are these channels of the group."""
-        found = self._places[np.isin(self._roots, channels)]
-        return torch.from_numpy(found).to(self._weight.device)
+        key = tuple(channels)
+        if key not in self._known:
+            found = self._places[np.isin(self._roots, key)]
+            self._known[key] = torch.from_numpy(found).to(self._weight.device)
+        return self._known[key]
 
     @torch.no_grad()
     def blank(self, channels: Channels) -> None:
@@ -78,15 +85,17 @@ class Reader:
         return alive
 
     @torch.no_grad()
-    def read(self, maps: torch.Tensor) -> None:
+    def read(self, maps: torch.Tensor, sides: tuple[int, int] | None = None) -> None:
         """Keep what the layer reads of these channels, and sum it up.
 
         Parameters
         ----------
         maps
             `(n, ...)` all that the layer reads.
+        sides
+            Rows and columns of the answer that matter; None = all.
         """
-        self._maps = maps
+        self._maps, self._sides = maps, None if self._flat else sides
         self.sum_up()
         if not self._windowed:
             return
@@ -102,12 +111,12 @@ class Reader:
     def sum_up(self) -> None:
         """Make the sums anew from what is not blanked."""
         answer: torch.Tensor = self.module(self._maps)
-        self._sums = _stored(answer).contiguous()
+        self._sums = self._cropped(_stored(answer)).contiguous()
 
     def take(self, channels: Channels) -> None:
         """Subtract the terms of some channels from the sums, for good."""
         every = slice(0, len(self._sums))
-        self._sums = _stored(self.without([channels], every)).contiguous()
+        self._sums = _stored(self.without([channels], every)).clone()
 
     @torch.no_grad()
     def without(self, sets: Sequence[Channels], rows: slice) -> torch.Tensor:
@@ -123,18 +132,26 @@ class Reader:
         Returns
         -------
         Tensor
-            `(sets * n, ...)`: set by set, channels last in memory.
+            `(sets * n, ...)`: set by set, channels last in memory, good until asked
+            again.
         """
         sums = self._sums[rows]
         sizes = {len(self.places(channels)) for channels in sets}
         if self._flat and len(sizes) == 1 and 0 not in sizes:
             result = self._without_at_once(sums, rows, sets)
         else:
-            result = sums.new_empty(len(sets), *sums.shape)
+            result = self._room_for((len(sets), *sums.shape))
             for row, channels in zip(result, sets, strict=True):
                 self._subtract(sums, rows, channels, row)
         flat = result.flatten(0, 1)
         return flat.permute(0, 3, 1, 2) if flat.dim() == 4 else flat
+
+    def _room_for(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Memory for answers, used again and again: fresh memory costs time."""
+        size = math.prod(shape)
+        if self._room is None or self._room.numel() < size:
+            self._room = self._sums.new_empty(size)
+        return self._room[:size].view(shape)
 
     def _without_at_once(
         self, sums: torch.Tensor, rows: slice, sets: Sequence[Channels]
@@ -165,36 +182,39 @@ class Reader:
             chosen = np.flatnonzero(np.isin(self._roots, channels))
             torch.addmm(
                 sums.view(-1, sums.shape[-1]),
-                self._windows(chosen, rows, sums.shape[1:3]),
+                self._windows(chosen, rows, sums.shape[1:3]).T,
                 weight.flatten(1).T,
                 alpha=-1,
                 out=result.view(-1, sums.shape[-1]),
             )
             return
         maps = self._maps[rows].index_select(self.channel_axis, places)
-        torch.sub(sums, _stored(_applied(self.module, maps, weight)), out=result)
+        terms = self._cropped(_stored(_applied(self.module, maps, weight)))
+        torch.sub(sums, terms, out=result)
+
+    def _cropped(self, stored: torch.Tensor) -> torch.Tensor:
+        if self._sides is None:
+            return stored
+        return stored[:, : self._sides[0], : self._sides[1]]
 
     def _windows(
         self, chosen: NDArray[np.int64], rows: slice, sides: Sequence[int]
     ) -> torch.Tensor:
-        """Lay out `(n * y * x, m * ky * kx)` side by side what outputs are made of."""
+        """Lay out `(m * ky * kx, n * y * x)` what outputs are made of, one by one."""
         assert isinstance(self.module, nn.Conv2d)
         (ky, kx), (sy, sx) = self.module.kernel_size, self.module.stride
         dy, dx = self.module.dilation
-        views = []
+        lines = []
         for index in chosen:
             plane = self._planes[index, rows]
             n, y, x = plane.stride()
-            views.append(
-                plane.as_strided(
-                    (len(plane), *sides, ky, kx),
-                    (n, y * sy, x * sx, y * dy, x * dx),
-                    plane.storage_offset(),
-                )
+            view = plane.as_strided(
+                (ky, kx, len(plane), *sides),
+                (y * dy, x * dx, n, y * sy, x * sx),
+                plane.storage_offset(),
             )
-        if len(views) == 1:
-            return views[0].reshape(-1, ky * kx)
-        return torch.stack(views, dim=3).view(-1, len(views) * ky * kx)
+            lines.append(view.reshape(ky * kx, -1))
+        return lines[0] if len(lines) == 1 else torch.cat(lines)
 
 
 def readers_of(network: nn.Module, group: ChannelGroup) -> list[Reader]:

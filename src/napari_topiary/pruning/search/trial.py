@@ -48,13 +48,16 @@ class Trial:
         self._readers = readers
         self._first = {nodes[r.name]: r for r in readers if nodes[r.name] not in after}
         self._later = {nodes[r.name]: r for r in readers if nodes[r.name] in after}
-        self._again = flow.downstream(self._first)
+        self._again = flow.downstream(self._first, self._later)
         self._sources = {n: n.all_input_nodes[0] for n in nodes.values()}
         self._since = 0
         largest = max(flow.values.get(n, 1) for n in (*self._first, *self._again.order))
         limit = VALUES_AT_ONCE.get(lesson.device.type, VALUES_ON_GPU)
-        self._rows = int(np.clip(limit // largest, 1, len(lesson)))
-        self.at_once = max(1, int(limit // (largest * len(lesson))))
+        count = len(lesson)
+        pieces = int(np.clip(np.ceil(count * largest / limit), 1, count))
+        ends = [count * (piece + 1) // pieces for piece in range(pieces)]
+        self._parts = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        self._at_once = max(1, int(limit // (largest * count)))
 
     @property
     def wanted(self) -> set[fx.Node]:
@@ -75,7 +78,8 @@ class Trial:
             maps = values[self._sources[node]]
             self.alive |= reader.alive(maps, self.group.channels)
         for node, reader in self._first.items():
-            reader.read(values[self._sources[node]])
+            maps = values[self._sources[node]]
+            reader.read(maps, self._flow.looked_at(node))
         self._needed = {node: values[node] for node in self._again.needed}
 
     @property
@@ -97,12 +101,15 @@ class Trial:
 
     def loss_without(self, channels: Channels) -> float:
         """Loss without what is gone and without some more channels."""
-        return float(self._losses([channels])[0])
+        return float(sum(self._part([channels], rows)[0] for rows in self._parts))
 
     def losses(
         self, candidates: Sequence[Channels]
-    ) -> Generator[int, bool | None, NDArray[np.float64] | None]:
+    ) -> Generator[float, bool | None, NDArray[np.float64] | None]:
         """Losses without what is gone and without each candidate.
+
+        Some patches at a time, on which all candidates are tried: what these have in
+        common then stays in the processor's caches.
 
         Parameters
         ----------
@@ -111,7 +118,7 @@ class Trial:
 
         Yields
         ------
-        int
+        float
             How many candidates have been tried since; True sent in gives up.
 
         Returns
@@ -119,7 +126,7 @@ class Trial:
         ndarray
             `(candidates,)`; None if given up.
         """
-        found = np.empty(len(candidates))
+        found = np.zeros(len(candidates))
         alive = [bool(self.alive[list(c)].any()) for c in candidates]
         dead = np.flatnonzero(~np.array(alive, dtype=bool))
         if len(dead):  # they change nothing, to the last bit
@@ -127,11 +134,13 @@ class Trial:
             if (yield len(dead)):
                 return None
         trying = np.flatnonzero(alive)
-        for start in range(0, len(trying), self.at_once):
-            some = trying[start : start + self.at_once]
-            found[some] = self._losses([candidates[i] for i in some])
-            if (yield len(some)):
-                return None
+        for rows in self._parts:
+            share = (rows.stop - rows.start) / len(self._lesson)
+            for start in range(0, len(trying), self._at_once):
+                some = trying[start : start + self._at_once]
+                found[some] += self._part([candidates[i] for i in some], rows)
+                if (yield share * len(some)):
+                    return None
         return found
 
     def remove(self, channels: Channels) -> None:
@@ -151,20 +160,14 @@ class Trial:
             reader.blank(channels)
 
     @torch.no_grad()
-    def _losses(self, sets: Sequence[Channels]) -> NDArray[np.float64]:
-        total = np.zeros(len(sets))
-        for start in range(0, len(self._lesson), self._rows):
-            rows = slice(start, start + self._rows)
-            values: Values = {
-                node: _repeated(kept[rows], len(sets))
-                for node, kept in self._needed.items()
-            }
-            for node, reader in self._first.items():
-                values[node] = reader.without(sets, rows)
-            before = {node: _Blank(r, sets) for node, r in self._later.items()}
-            logits = self._flow.run_on(self._again, values, before)
-            total += self._lesson.losses(logits, rows, len(sets))
-        return total
+    def _part(self, sets: Sequence[Channels], rows: slice) -> NDArray[np.float64]:
+        """What some patches add to the losses without each of some sets."""
+        logits = self._again.run(
+            *(reader.without(sets, rows) for reader in self._first.values()),
+            *(_repeated(kept[rows], len(sets)) for kept in self._needed.values()),
+            *(_Blank(reader, sets) for reader in self._later.values()),
+        )
+        return self._lesson.losses(logits, rows, len(sets))
 
 
 class _Blank:

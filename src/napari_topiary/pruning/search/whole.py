@@ -45,7 +45,7 @@ class WholeTrial:
 
     def losses(
         self, candidates: Sequence[Channels]
-    ) -> Generator[int, bool | None, NDArray[np.float64] | None]:
+    ) -> Generator[float, bool | None, NDArray[np.float64] | None]:
         """Losses without what is gone and without each candidate; see `Trial`."""
         found = np.empty(len(candidates))
         for index, channels in enumerate(candidates):
