@@ -69,6 +69,8 @@ def _explained(checkpoint: Checkpoint) -> str:
         "about one mistake in ten.",
         "Dice": "Dice is 1 when the areas agree exactly with what was drawn, and 0 "
         "when they do not overlap.",
+        "PQ": "PQ (panoptic quality) is 1 when every object was found with its exact "
+        "outline; objects that are missed, invented, cut or fused take from it.",
     }.get(str(checkpoint.metrics.get("quality_name")), "")
     per_class = checkpoint.metrics.get("per_class") or {}
     if len(per_class) > 1:
