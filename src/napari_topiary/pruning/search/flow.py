@@ -19,6 +19,7 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from napari_topiary.networks.base import Network
+from napari_topiary.pruning.search.pointwise import is_pointwise, pointwise
 from napari_topiary.pruning.search.pooling import (
     compare_rows,
     looked_at,
@@ -153,12 +154,24 @@ class Flow:
         for node in order:
             copy = graph.node_copy(node, copies.__getitem__)
             copies[node] = copy
+            self._simplify(copy)
             if node in hooks:
                 first = copy.args[0]
                 with graph.inserting_before(copy):
                     changed = graph.call_function(_hooked, (hooks[node], first))
                 copy.args = (changed, *copy.args[1:])
         return fx.GraphModule(self.network, graph)
+
+    def _simplify(self, node: fx.Node) -> None:
+        """Let a convolution of single pixels be what it is, a product."""
+        module = self._modules.get(str(node.target))
+        if node.op == "call_module" and is_pointwise(module):
+            name = str(node.target)
+            with node.graph.inserting_before(node):
+                weight = node.graph.get_attr(f"{name}.weight")
+                bias = node.graph.get_attr(f"{name}.bias")
+            node.op, node.target = "call_function", pointwise
+            node.args = (node.args[0], weight, bias)
 
     def looked_at(self, node: fx.Node) -> tuple[int, int] | None:
         """Rows and columns of an answer that are looked at; None = all of them."""

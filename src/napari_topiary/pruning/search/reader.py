@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from napari_topiary.pruning.search.pointwise import is_pointwise
 from napari_topiary.pruning.structure import ChannelGroup, Cut
 
 Channels = Sequence[int]
 """Some channels of a group, that go together."""
 
+LANES = 16
+"""Processors multiply so many numbers at a time: rows are filled up to a multiple."""
 WIDE = 400
 """Numbers that an output is made of above which the convolution itself is faster than
 laying them out side by side."""
@@ -47,7 +50,7 @@ class Reader:
         self._sides: tuple[int, int] | None = None
         self._room: torch.Tensor | None = None
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
-        self._flat = isinstance(module, nn.Linear) or _is_pointwise(module)
+        self._flat = isinstance(module, nn.Linear) or is_pointwise(module)
         self._windowed = isinstance(module, nn.Conv2d) and not self._flat
 
     def places(self, channels: Channels) -> torch.Tensor:
@@ -111,12 +114,17 @@ class Reader:
     def sum_up(self) -> None:
         """Make the sums anew from what is not blanked."""
         answer: torch.Tensor = self.module(self._maps)
-        self._sums = self._cropped(_stored(answer)).contiguous()
+        sums = self._cropped(_stored(answer))
+        self._outputs = sums.shape[-1]
+        extra = -self._outputs % LANES if self._windowed else 0
+        self._sums = F.pad(sums, (0, extra)).contiguous()
 
+    @torch.no_grad()
     def take(self, channels: Channels) -> None:
         """Subtract the terms of some channels from the sums, for good."""
-        every = slice(0, len(self._sums))
-        self._sums = _stored(self.without([channels], every)).clone()
+        rows, sums = slice(0, len(self._sums)), self._sums
+        self._sums = torch.zeros_like(sums)
+        self._subtract(sums, rows, channels, self._sums)
 
     @torch.no_grad()
     def without(self, sets: Sequence[Channels], rows: slice) -> torch.Tensor:
@@ -132,8 +140,8 @@ class Reader:
         Returns
         -------
         Tensor
-            `(sets * n, ...)`: set by set, channels last in memory, good until asked
-            again.
+            `(sets * n, ...)`: set by set, channels last in memory (their rows may have
+            gaps), good until asked again.
         """
         sums = self._sums[rows]
         sizes = {len(self.places(channels)) for channels in sets}
@@ -143,7 +151,7 @@ class Reader:
             result = self._room_for((len(sets), *sums.shape))
             for row, channels in zip(result, sets, strict=True):
                 self._subtract(sums, rows, channels, row)
-        flat = result.flatten(0, 1)
+        flat = result.flatten(0, 1)[..., : self._outputs]
         return flat.permute(0, 3, 1, 2) if flat.dim() == 4 else flat
 
     def _room_for(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -183,14 +191,15 @@ class Reader:
             torch.addmm(
                 sums.view(-1, sums.shape[-1]),
                 self._windows(chosen, rows, sums.shape[1:3]).T,
-                weight.flatten(1).T,
+                F.pad(weight.flatten(1).T, (0, sums.shape[-1] - self._outputs)),
                 alpha=-1,
                 out=result.view(-1, sums.shape[-1]),
             )
             return
         maps = self._maps[rows].index_select(self.channel_axis, places)
         terms = self._cropped(_stored(_applied(self.module, maps, weight)))
-        torch.sub(sums, terms, out=result)
+        outputs = slice(0, self._outputs)
+        result[..., outputs] = sums[..., outputs] - terms
 
     def _cropped(self, stored: torch.Tensor) -> torch.Tensor:
         if self._sides is None:
@@ -237,15 +246,6 @@ def readers_of(network: nn.Module, group: ChannelGroup) -> list[Reader]:
 def _stored(maps: torch.Tensor) -> torch.Tensor:
     """Put channels last: for maps laid out so, without copying."""
     return maps.permute(0, 2, 3, 1) if maps.dim() == 4 else maps
-
-
-def _is_pointwise(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Conv2d)
-        and set(module.kernel_size) == {1}
-        and set(module.stride) == {1}
-        and module.padding in ("same", "valid", (0, 0))
-    )
 
 
 def _applied(

@@ -16,7 +16,7 @@ from napari_topiary.pruning.structure import ChannelGroup
 
 REFRESH = 8
 """Removals after which sums are made anew, so that rounding does not add up."""
-VALUES_AT_ONCE = {"cpu": 2**20}
+VALUES_AT_ONCE = {"cpu": 2**21}
 """Numbers in the largest map of what is computed at once: processors are fastest on
 what stays in their caches."""
 VALUES_ON_GPU = 2**27
