@@ -136,6 +136,23 @@ def _awkward_networks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+SMALL: dict[str, dict[str, Any]] = {
+    "nuclei": {"base": 4, "levels": 2},
+    "dccn": {
+        "stem": 8,
+        "growth": 4,
+        "bottleneck": 6,
+        "layers1": 2,
+        "layers2": 2,
+        "layers3": 2,
+        "transition1": 7,
+        "transition2": 6,
+        "transition3": 9,
+    },
+}
+"""Sizes for networks whose smallest preset would take the tests long."""
+
+
 def _smallest(kind: NetworkKind) -> dict[str, Any]:
     with torch.device("meta"):
         return dict(
@@ -147,7 +164,9 @@ def _smallest(kind: NetworkKind) -> dict[str, Any]:
 
 
 def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
-    cases = {name: (name, _smallest(networks[name])) for name in networks}
+    cases = {
+        name: (name, SMALL.get(name) or _smallest(networks[name])) for name in networks
+    }
     small = {"base": 6, "levels": 2, "multiplier": 1.5}
     cases["unet-norm"] = ("unet", small | {"batch_norm": True})
     cases["thin"] = ("unet", {"base": 3, "levels": 2, "multiplier": 1.5})
