@@ -151,9 +151,28 @@ def test_prune_with_images_chooses_thresholds_anew(tmp_path, made):
     assert result["finetune_minutes"] == 0
 
 
+def test_prune_by_loss_tries_filters_on_the_images(tmp_path, made):
+    out, trained = tmp_path / "p.safetensors", made / "trained.safetensors"
+    arguments = ("prune", trained, "--criterion", "loss", "--scope", "layer")
+    search = ("--data", made / "data", "--batches", 1, "--at-once", 0.5)
+    result = result_of(
+        tmp_path, *arguments, *search, "--remove", 0.5, "--seed", 3, "--out", out
+    )
+    assert result["criterion"] == "loss"
+    checkpoint = load_checkpoint(out)
+    assert checkpoint.sparsity >= 0.5
+    assert checkpoint.pruning[-1]["criterion"] == "loss"
+    assert result["metrics"]["quality_name"] == "F1"
+
+
 @pytest.mark.parametrize(
     ("remove", "how", "gradual"),
-    [(0.5, (), False), (0.8, (), True), (0.8, ("--one-shot",), False)],
+    [
+        (0.5, (), False),
+        (0.8, (), True),
+        (0.8, ("--one-shot",), False),
+        (0.8, ("--halving",), True),
+    ],
 )
 def test_prune_fine_tunes_gradually_above_cr_4(tmp_path, made, remove, how, gradual):
     out, trained = tmp_path / "p.safetensors", made / "trained.safetensors"
@@ -359,6 +378,10 @@ REFUSED = [
     ((*PRUNE, "--remove", 0.5, "--kind", "layers"), "--kind"),
     ((*PRUNE, "--remove", 0.5, "--criterion", "luck"), "criterion"),
     ((*PRUNE, "--remove", 0.5, "--kind", "weights", "--criterion", "l1"), "magnitude"),
+    ((*PRUNE, "--remove", 0.5, "--criterion", "loss"), "--data"),
+    ((*PRUNE, "--remove", 0.5, "--kind", "weights", "--criterion", "loss"), "use"),
+    ((*PRUNE, "--remove", 0.5, "--at-once", 0.9), "one by one"),
+    ((*PRUNE, "--remove", 0.5, "--batches", 0), "mini-batches"),
     ((*PRUNE, "--remove", 0.5, "--finetune-minutes", 1), "--data"),
     ((*PRUNE, "--remove", 0.5, "--gradual"), "--finetune-minutes"),
     ((*PRUNE, "--remove", 0.5, "--data", other_classes), "classes"),
