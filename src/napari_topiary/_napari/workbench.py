@@ -68,7 +68,7 @@ class Workbench(QWidget):
         self.tabs: dict[str, QPushButton] = {}
         self.stack = QStackedWidget()
         self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self._scrolls: dict[str, QScrollArea] = {}
+        self._places: dict[str, QWidget] = {}
         self.status = StatusLine(self.runner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
@@ -129,8 +129,9 @@ class Workbench(QWidget):
             scroll.setFrameShape(QFrame.Shape.NoFrame)
             scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             scroll.setWidget(page)
-            self.stack.addWidget(scroll)
-            self.pages[title], self._scrolls[title] = page, scroll
+            self.pages[title] = page
+            self._places[title] = _with_message(scroll, page)
+            self.stack.addWidget(self._places[title])
         return self.pages[title]
 
     def show_page(self, title: str) -> Page:
@@ -143,8 +144,8 @@ class Workbench(QWidget):
         """
         page = self.page(title)
         self.tabs[title].setChecked(True)
-        was_in_front = self.stack.currentWidget() is self._scrolls[title]
-        self.stack.setCurrentWidget(self._scrolls[title])
+        was_in_front = self.stack.currentWidget() is self._places[title]
+        self.stack.setCurrentWidget(self._places[title])
         if was_in_front or not self.isVisible():
             page.activated()  # otherwise its show event says so
         self._mark_next()
@@ -179,6 +180,17 @@ class Workbench(QWidget):
         """Close down in good order when the window closes."""
         super().showEvent(event)
         watch_window(self.viewer, self)
+
+
+def _with_message(scroll: QScrollArea, page: Page) -> QWidget:
+    """A page that scrolls, above what it says, which is always in view."""
+    place = QWidget()
+    layout = QVBoxLayout(place)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(2)
+    layout.addWidget(scroll, 1)
+    layout.addWidget(page.message)
+    return place
 
 
 class _Closer:

@@ -17,6 +17,7 @@ from napari_topiary._napari.prune.search_row import SearchRow
 from napari_topiary._napari.prune.tabs import PruneTabs
 from napari_topiary._napari.prune.tuning_row import TUNE, TuningRow
 from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Task
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 _SPACING = 8
+ADVICE = (
+    "So much is usually lost at first: <b>Fine-tune</b> brings most of it back, at the "
+    "same size."
+)
+WORTH_TUNING = 0.02
+"""A loss of quality that fine-tuning can be expected to win back."""
 SEARCHED_FOR = 0.75
 """Share that searches assume to be removed from the layers below."""
 
@@ -62,6 +69,8 @@ class PruneDesk(QWidget):
             lambda: None,
         )
         self.card = PruneCard()
+        self.advice = look.paragraph(ADVICE, role="hint")
+        self.advice.hide()
         self.tune = TuningRow()
         self.keep_row = KeepRow()
         self.tabs = PruneTabs(runner, self._asked)
@@ -72,7 +81,7 @@ class PruneDesk(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.slider)
         layout.addLayout(row(self.show_switch, 1, self.back_button))
-        for widget in (self.card, self.tune, self.keep_row, self.tabs):
+        for widget in (self.card, self.advice, self.tune, self.keep_row, self.tabs):
             layout.addWidget(widget)
 
     def chosen(self) -> tuple[Checkpoint, PruneConfig] | None:
@@ -158,6 +167,13 @@ class PruneDesk(QWidget):
             self.card.show_speeds(report)
         elif isinstance(report, PositionQuality):
             self.card.show_quality(report.before, report.after)
+            self._advise(report)
+
+    def _advise(self, report: PositionQuality) -> None:
+        before, after = report.before, report.after
+        known = before is not None and after is not None
+        lost = known and before.value - after.value > WORTH_TUNING
+        self.advice.setVisible(lost and bool(self.session.samples()))
 
     def propose(self) -> None:
         """Propose a name, and a way to fine-tune, for where the slider stands."""

@@ -38,6 +38,9 @@ NO_SAMPLES = (
     "This needs annotated images, to see on them what each filter is worth: annotate "
     "one, or rank by L1 norm."
 )
+STOPPED = (
+    "The search was stopped: filters that were not tried stay. Try again to rank all."
+)
 MOST_KEPT = 8
 """So many orders are remembered; each keeps its network."""
 
@@ -118,13 +121,20 @@ class SearchRow(QWidget):
             Whether there is an order already.
         """
         chosen = self._chosen()
-        self.wanted = not ready and chosen is not None and is_searched(chosen[1])
+        searched = chosen is not None and is_searched(chosen[1])
+        self.wanted = searched and not ready
+        unfinished = searched and ready and self._is_stopped(chosen)
         possible = bool(self.session.samples())
-        self.setVisible(self.wanted)
-        self.hint.setText(HINT if possible else NO_SAMPLES)
+        self.setVisible(self.wanted or unfinished)
+        self.hint.setText(STOPPED if unfinished else HINT if possible else NO_SAMPLES)
         look.set_role(self.hint, "hint" if possible else "problem")
         self.button.setVisible(possible)
         self.button.show_state(possible=possible)
+
+    def _is_stopped(self, chosen: Chosen) -> bool:
+        ready = self._known.get(chosen)
+        search = None if ready is None else getattr(ready.plan, "search", None)
+        return search is not None and search.stopped
 
     def _make(self) -> Callable[[], Job[Ready]] | None:
         chosen = self._searched = self._chosen()

@@ -45,7 +45,7 @@ class SensitivityBars(SmallPlot):
         Of the widget in pixels.
     """
 
-    def __init__(self, height: int = 104) -> None:
+    def __init__(self, height: int = 118) -> None:
         super().__init__(height)
         self.found: Sensitivity | None = None
         item = self.getPlotItem()

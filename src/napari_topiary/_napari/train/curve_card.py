@@ -89,6 +89,7 @@ class CurveCard(QFrame):
         self.sentence = look.paragraph("", role="title")
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
         self.picture = CurvePicture()
+        self.picture.setStyleSheet("background: transparent;")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(3)

@@ -143,6 +143,7 @@ class FinerPoints(QWidget):
         """Show no sizes, because a checkpoint decides them."""
         if self.sizes_form is not None:
             self._sizes_place.removeWidget(self.sizes_form)
+            self.sizes_form.hide()  # it may live on for a moment
             self.sizes_form.deleteLater()
             self.sizes_form = None
 

@@ -96,4 +96,5 @@ def name_for(session: Session, config: TrainConfig, start: str | None) -> str:
         return f"{session.name} {config.network}"
     if config.network == "unet":
         return f"{session.name} {config.preset}"
-    return f"{session.name} {config.network} {config.preset}"
+    words = dict.fromkeys([*session.name.split(), config.network, config.preset])
+    return " ".join(words)

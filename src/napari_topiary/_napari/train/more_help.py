@@ -12,6 +12,7 @@ from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.train.curve_card import CurveCard
 from napari_topiary._napari.train.jobs import drawing_curve
+from napari_topiary._napari.widgets.page import bring_into_view
 from napari_topiary.studies.learning_curve import LearningCurve
 from napari_topiary.types import Job, Progress
 
@@ -74,6 +75,7 @@ class MoreHelp(QWidget):
 
     def _on_begun(self) -> None:
         self.card.show_curve(LearningCurve(), finished=False)
+        bring_into_view(self.card)
 
     def _on_progress(self, progress: Progress) -> None:
         if isinstance(progress.report, LearningCurve):
@@ -81,6 +83,7 @@ class MoreHelp(QWidget):
 
     def _on_result(self, curve: LearningCurve) -> None:
         self.card.show_curve(curve, finished=True)
+        bring_into_view(self.card)
 
     def _on_error(self, sentence: str) -> None:
         if self.running:

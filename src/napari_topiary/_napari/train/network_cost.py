@@ -93,7 +93,7 @@ class NetworkCost(QWidget):
         text += f"{words.count(known.macs_per_pixel)} MACs per pixel"
         if known.ms_per_megapixel is not None:
             speed = words.milliseconds(known.ms_per_megapixel / around.factor**2)
-            text += f" · ≈ {speed} per megapixel"
+            text += f" · ≈{words.THIN}{speed} per megapixel"
         elif waiting:
             text += " · measuring the speed…"
         self.line.setText(text)

@@ -7,30 +7,31 @@ from napari_topiary.types import TaskKind
 
 NETWORKS = {
     "unet": (
-        "U-Net: good at nearly everything",
+        "U-Net: for nearly everything",
         "Answers for every pixel at once, and sees far around each of them. Fast, also "
         "on\nlarge images: start with this one.",
     ),
     "nuclei": (
-        "Two branches: separates what touches",
+        "Two-branch: parts what touches",
         "One branch says where objects are, the other how far each pixel is from the "
         "edge of\nits object; together they part nuclei and cells that touch.",
     ),
     "membrane_cnn": (
-        "Patch classifier for membranes (SEM)",
+        "By patch: membranes in SEM",
         "Looks at 32 × 32 pixels around each pixel and says what the middle one is. "
         "Made for\nmembranes in electron microscopy; slower than a U-Net, and it sees "
         "less far.",
     ),
     "dcnn": (
-        "Patch classifier for cells (DCNN)",
+        "By patch: cells in H&E",
         "Looks at 55 × 55 pixels around each pixel and says what the middle one is. "
-        "Made for\ncells in H&E stains; the published network for few annotations.",
+        "Made for\ncells in H&E stains (published as DCNN).",
     ),
     "dccn": (
-        "Deep patch classifier for cells (DCCN)",
-        "As the DCNN, with many densely connected layers. It cannot be computed for a "
-        "whole image\nat once: very slow without a graphics card.",
+        "By patch, deep: cells in H&E",
+        "As the one before, with many densely connected layers (published as DCCN). It "
+        "cannot be\ncomputed for a whole image at once: very slow without a graphics "
+        "card.",
     ),
 }
 """Name -> what it is called and what it is good for; the best known first."""

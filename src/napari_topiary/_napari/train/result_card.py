@@ -39,7 +39,8 @@ class ResultCard(QFrame):
         parts = [f"Kept as “{name}”", f"{words.count(checkpoint.parameters)} weights"]
         seconds = checkpoint.provenance.get("seconds")
         if seconds:
-            parts.append(f"in {duration(float(seconds))}")
+            took = duration(float(seconds)).replace(" ", words.THIN)
+            parts.append(f"in {took}")
         self.details.setText(" · ".join(parts))
         self.show()
 

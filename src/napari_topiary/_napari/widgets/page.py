@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtpy.QtCore import Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -164,6 +166,25 @@ def button(
     made.clicked.connect(lambda _checked=False: clicked())
     look.emphasize(made, primary)
     return made
+
+
+def bring_into_view(widget: QWidget) -> None:
+    """Scroll to a widget that has just appeared, once it has its place.
+
+    Parameters
+    ----------
+    widget
+        Somewhere inside a scroll area, or not.
+    """
+
+    def scroll() -> None:
+        above = widget.parentWidget() if isalive(widget) else None
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if above is not None:
+            above.ensureWidgetVisible(widget, 0, 8)
+
+    QTimer.singleShot(0, scroll)
 
 
 def row(*widgets: QWidget | int) -> QHBoxLayout:

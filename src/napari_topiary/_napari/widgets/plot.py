@@ -81,7 +81,7 @@ class SmallPlot(pg.PlotWidget):
         self.setFrameShape(self.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         item = self.getPlotItem()
-        item.layout.setContentsMargins(0, 2, 4, 0)
+        item.layout.setContentsMargins(0, 2, 4, 3)
         for side in ("left", "bottom", "right"):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
