@@ -19,6 +19,8 @@ from napari_topiary.networks.patch_classifier import PatchClassifier
 
 BLOCK = 128
 """Side of what is computed at a time, in pixels: its maps stay in the caches."""
+VALUES = 4_000_000
+"""Values of the fully connected layer that are made at a time."""
 POOLINGS = 3
 
 
@@ -97,7 +99,10 @@ class PooledClassifier(PatchClassifier):
         for convolution in (self.conv1, self.conv2, self.conv3):
             # The largest of rectified values is the largest value, rectified.
             maps = F.relu_(fragments(convolution(maps)))
-        return assembled(self.output(F.relu_(self.fc1(maps))), POOLINGS)
+        # Every fragment for itself: a thousand units of all pixels are too many values.
+        most = max(1, VALUES // max(1, self.fc1.out_channels * maps[0, 0].numel()))
+        logits = [self.output(F.relu_(self.fc1(some))) for some in torch.split(maps, most)]
+        return assembled(torch.cat(logits), POOLINGS)
 
 
 def _initialise(layer: nn.Conv2d, gain: int) -> None:

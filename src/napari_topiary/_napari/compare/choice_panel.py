@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_topiary._napari.compare.comparing import TRUTH
 from napari_topiary._napari.widgets import look
@@ -57,12 +57,18 @@ class ChoicePanel(QWidget):
         rows.addRow("A", self.a)
         rows.addRow("B", self.b)
         rows.addRow("Read at", self.at)
+        self.visible_only = QCheckBox("Only the visible area")
+        self.visible_only.setToolTip(
+            "Compare the part of the image that you see: faster on large images. "
+            "What lies outside\ndoes not count; move the image and compare again."
+        )
         self.run_button = button(RUN, "", self.pressed.emit, primary=True)
         self.swap_button = button("Swap", "A becomes B, and B becomes A.", self.swap)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
         layout.addLayout(rows)
+        layout.addWidget(self.visible_only)
         line = row(self.run_button, self.swap_button)
         line.setStretch(0, 1)
         layout.addLayout(line)

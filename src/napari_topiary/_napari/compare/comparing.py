@@ -9,11 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary._napari.canvas.visible import Window
+from napari_topiary._napari.compare.area import said_within, truth_within
+from napari_topiary._napari.predict.part import Wanted, predict_part
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.comparison import Comparison, compare
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.prediction import predict, reading_of
-from napari_topiary.truth import truth_of, truth_prediction
+from napari_topiary.truth import Truth, truth_of, truth_prediction
 from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
 
 TRUTH = "What I marked"
@@ -59,12 +63,15 @@ class Subject:
         nm per pixel, None if unknown.
     annotations
         What is drawn on it.
+    window
+        Only this part is compared, in image pixels; None = all of it.
     """
 
     name: str
     image: NDArray[np.generic]
     scale: float | None
     annotations: tuple[Any, ...]
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,9 @@ def comparing(
         if stopped and number == 0 and b.known is None and b.checkpoint is not None:
             return None
     yield Progress(2, 3, "Comparing")
-    metrics = compare(*found, truth=marked).metrics if marked else None
+    metrics = None
+    if marked:
+        metrics = compare(*found, truth=_truth(subject, marked, task)).metrics
     for number, side in enumerate((a, b)):
         if side.checkpoint is not None:
             limits = _limits(at, task, metrics and metrics["ab"[number]])
@@ -184,21 +193,34 @@ def _task(a: Side, b: Side) -> Task:
 
 
 def _predicted(side: Side, subject: Subject, task: Task) -> Job[Prediction]:
+    window = subject.window
     if side.known is not None:
-        return side.known
+        return side.known if window is None else said_within(side.known, window)
     if side.checkpoint is not None:
-        job = predict(subject.image, side.checkpoint, scale=subject.scale)
-        return (yield from job)
+        return (yield from _run(side.checkpoint, subject))
     marked = usable(subject.annotations, task)
     if not marked:
         raise TopiaryError(
             f"Nothing is marked on {subject.name} that this network could be compared "
             "with: mark it on the Annotate page, or choose two networks."
         )
-    shape = subject.image.shape[1:]
-    truth = truth_of(marked, shape, task=task, scale=subject.scale)
+    truth = _truth(subject, marked, task)
     yield Progress(1, 1, "Reading the marks")
     return truth_prediction(truth, task, scale=subject.scale, name=side.name)
+
+
+def _run(checkpoint: Checkpoint, subject: Subject) -> Job[Prediction]:
+    if subject.window is None:
+        return (yield from predict(subject.image, checkpoint, scale=subject.scale))
+    wanted = Wanted(subject.name, subject.image, subject.scale, subject.window)
+    config = PredictConfig()
+    return (yield from predict_part(wanted, checkpoint, config, checkpoint.build()))
+
+
+def _truth(subject: Subject, marked: tuple[Any, ...], task: Task) -> Truth:
+    shape = subject.image.shape[1:]
+    truth = truth_of(marked, shape, task=task, scale=subject.scale)
+    return truth if subject.window is None else truth_within(truth, subject.window)
 
 
 def _shared(

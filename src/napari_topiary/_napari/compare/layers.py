@@ -16,14 +16,8 @@ from napari_topiary._napari.canvas.layers import (
 )
 from napari_topiary._napari.canvas.result_layers import probability_picture
 from napari_topiary._napari.compare.comparing import Match
-from napari_topiary._napari.compare.look import (
-    SMALLEST_LIMIT,
-    STATUSES,
-    disagreement_colours,
-    diverging,
-)
+from napari_topiary._napari.compare.look import SMALLEST_LIMIT, diverging
 from napari_topiary._napari.state import unwrap
-from napari_topiary.types import Prediction
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -39,12 +33,10 @@ KINDS = {
     "line": "curtain",
     "place": "disagreement",
     "image-b": "copy for B",
+    "labels-b": "other label (B)",
     "things-b": "changes (B)",
 }
 """What a layer shows -> how it is called; in the order in which they are stacked."""
-UNKNOWN_RADIUS = 8.0
-OUTLINE = 3
-"""Labels that differ are outlined with this many pixels."""
 
 
 def key(what: str, image_name: str) -> tuple[str, str]:
@@ -164,15 +156,21 @@ class ComparisonLayers:
             grid_factor=factor,
         )
 
-    def put_difference(self) -> float:
-        """Show B minus A of everything that is no background.
+    def put_difference(self, class_index: int = 0) -> float:
+        """Show B minus A.
+
+        Parameters
+        ----------
+        class_index
+            Of one class; 0 = everything that is no background.
 
         Returns
         -------
         float
             The difference that has full colour.
         """
-        difference = -self.match.comparison.difference[0]
+        maps = self.match.comparison.difference
+        difference = maps[class_index] if class_index else -maps[0]
         limit = max(SMALLEST_LIMIT, float(np.abs(difference).max(initial=0.0)))
         layer = self.put(
             "difference",
@@ -186,92 +184,3 @@ class ComparisonLayers:
             layer.contrast_limits_range = (-1.0, 1.0)
             layer.contrast_limits = (-limit, limit)
         return limit
-
-    def put_things(self, what: str = "things") -> None:
-        """Mark what was kept, lost and gained.
-
-        Parameters
-        ----------
-        what
-            "things", or "things-b" for a second set.
-        """
-        things = self.match.comparison.things
-        if not len(things):
-            self.remove(what)
-            return
-        looks = [STATUSES[status] for status in things.status]
-        self.put(
-            what,
-            things.coordinates,
-            "points",
-            features={
-                "status": list(things.status),
-                "score A": things.score_a,
-                "score B": things.score_b,
-            },
-            size=self._sizes(),
-            border_color=[look.colour for look in looks],
-            symbol=[look.symbol for look in looks],
-            face_color="transparent",
-            border_width=0.12,
-            border_width_is_relative=True,
-        )
-
-    def put_lines(self) -> None:
-        """Draw filaments in the colours of kept, lost and gained."""
-        lines, comparison = self.match.comparison.lines, self.match.comparison
-        if not lines.lines:
-            self.remove("lines")
-            return
-        radii = [
-            comparison.task.radius(comparison.task.classes[i], comparison.scale)
-            or UNKNOWN_RADIUS
-            for i in lines.line_class
-        ]
-        self.put(
-            "lines",
-            list(lines.lines),
-            "shapes",
-            shape_type="path",
-            features={"status": list(lines.status)},
-            edge_width=[max(1.0, 0.5 * radius) for radius in radii],
-            edge_color=[STATUSES[status].colour for status in lines.status],
-            face_color="transparent",
-        )
-
-    def put_labels(self) -> None:
-        """Outline where the labels differ."""
-        differs = self.match.comparison.disagreement
-        if not differs.any():
-            self.remove("labels")
-            return
-        layer = self.put(
-            "labels",
-            self._which_labels(differs),
-            "labels",
-            opacity=0.9,
-            colormap=disagreement_colours(),
-        )
-        if layer is not None:
-            layer.contour = OUTLINE if max(differs.shape) > 300 else 1
-
-    def _which_labels(self, differs: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """1 where only A has something, 2 where only B has, 3 where both differ."""
-        from_a, from_b = _has(self.match.a), _has(self.match.b)
-        which = np.where(from_a & from_b, 3, np.where(from_a, 1, 2))
-        return np.where(differs, which, 0).astype(np.uint8)
-
-    def _sizes(self) -> list[float]:
-        comparison = self.match.comparison
-        things, task = comparison.things, comparison.task
-        if task.kind == "instances":
-            return [max(6.0, float(1.2 * np.sqrt(size))) for size in things.size]
-        radii = [
-            task.radius(n, comparison.scale) or UNKNOWN_RADIUS for n in task.classes
-        ]
-        return [2 * radii[index] for index in things.class_index]
-
-
-def _has(prediction: Prediction) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = prediction.labels > 0
-    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -16,10 +18,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.compare.view import ComparisonView
+from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
 from napari_topiary._napari.widgets.page import button
 
 FLIP_KEY = "Q"
 STEPS = 1000
+ANY_CLASS = "anything but background"
 MODES = {
     "curtain": ("Curtain", "A left of a line, B right of it; drag the line."),
     "flicker": ("Flicker", f"A and B in turn: press {FLIP_KEY}. Changes jump out."),
@@ -64,6 +68,7 @@ class ModeBar(QWidget):
         layout.addLayout(bar)
         self._make_curtain(layout)
         self._make_flicker(layout)
+        self._make_difference(layout)
         view.curtain.moved.connect(self._on_moved)
         view.flicker.flipped.connect(self._on_flipped)
         self._show_needed()
@@ -89,6 +94,30 @@ class ModeBar(QWidget):
         self.flicker_row = _row(self.flip_button, self.play_switch)
         layout.addWidget(self.flicker_row)
 
+    def _make_difference(self, layout: QVBoxLayout) -> None:
+        self.class_box = combo("Of which class the difference is shown.")
+        self.class_row = _row(QLabel("Class"), self.class_box)
+        layout.addWidget(self.class_row)
+        self.class_box.activated.connect(self._on_class)
+
+    def offer_classes(self, names: Sequence[str]) -> None:
+        """Offer the classes of a comparison; the choice stays if there is one.
+
+        Parameters
+        ----------
+        names
+            All classes but the background.
+        """
+        fill(self.class_box, [ANY_CLASS, *names], self.class_box.currentText())
+        if self.class_box.currentIndex() < 0:
+            self.class_box.setCurrentIndex(0)
+        self.view.class_index = self.class_box.currentIndex()
+        self._show_needed()
+
+    def _on_class(self, index: int) -> None:
+        self.view.set_class(index)
+        self.changed.emit()
+
     def choose(self, mode: str) -> None:
         """Switch to a mode.
 
@@ -111,6 +140,8 @@ class ModeBar(QWidget):
     def _show_needed(self) -> None:
         self.curtain_row.setVisible(self.view.mode == "curtain")
         self.flicker_row.setVisible(self.view.mode == "flicker")
+        several = self.class_box.count() > 2
+        self.class_row.setVisible(self.view.mode == "difference" and several)
 
     def _on_moved(self, share: float) -> None:
         with QSignalBlocker(self.slider):

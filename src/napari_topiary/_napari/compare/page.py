@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
+from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.choice_panel import ChoicePanel
 from napari_topiary._napari.compare.comparing import (
     TRUTH,
@@ -203,8 +205,12 @@ class ComparePage(Page):
         if subject is None:
             self.refuse("No image is shown: choose one on the Data page first.")
             return
-        if image_layer(self.viewer, subject.name) is None:
+        layer = image_layer(self.viewer, subject.name)
+        if layer is None:
             drawing_of(self.viewer).show(subject.name)
+        elif self.choice.visible_only.isChecked():
+            window = visible_window(layer, subject.image.shape[1:])
+            subject = replace(subject, window=window)
         a, b = (self._side(name, subject) for name in self.choice.names)
         at = self.choice.at.currentData()
         self.say("")
@@ -242,8 +248,8 @@ class ComparePage(Page):
         with QSignalBlocker(self.result.labels_switch):
             self.result.labels_switch.setChecked(paints)
         self.view.labels = paints
-        self._draw()
         self._show_result()
+        self._draw()
 
     def _on_end(self) -> None:
         self.runner.finished.disconnect(self._on_end)

@@ -97,6 +97,7 @@ class ResultPanel(QWidget):
             comparison.metrics, comparison.task.kind, truth="".join(marked)
         )
         self.things_switch.setVisible(comparison.task.kind != "segment")
+        self.modes.offer_classes(comparison.task.classes[1:])
         self.notes.setText(" ".join(match.notes))
         self._show_legend()
         self._show_place()

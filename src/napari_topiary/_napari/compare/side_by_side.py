@@ -12,13 +12,14 @@ from qtpy.QtCore import QObject, QTimer
 from napari_topiary._napari.canvas.layers import displayed
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.layers import ComparisonLayers
+from napari_topiary._napari.compare.marks import put_labels, put_things
 from napari_topiary._napari.state import unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-SECOND = ("image-b", "b", "things-b")
+SECOND = ("image-b", "b", "labels-b", "things-b")
 """The layers of the second view, from below; everything else is in the first."""
 MARGIN = 0.95
 """The image fills this share of each view."""
@@ -51,7 +52,7 @@ class SideBySide(QObject):
         """Whether there are two views."""
         return self.layers is not None
 
-    def open(self, layers: ComparisonLayers, *, things: bool) -> None:
+    def open(self, layers: ComparisonLayers, *, things: bool, labels: bool) -> None:
         """Show A in the first view and B in the second.
 
         Parameters
@@ -60,6 +61,8 @@ class SideBySide(QObject):
             Of the comparison.
         things
             Whether what was kept, lost and gained is marked in the second view too.
+        labels
+            Whether other labels are outlined in the second view too.
         """
         self.close()
         viewer, image = self._viewer(), layers.image
@@ -70,7 +73,11 @@ class SideBySide(QObject):
         top, bottom, _, _ = visible_window(image, shape)
         layers.put_side("a")
         layers.stack()
-        self._put_second(image, things)
+        self._put_second(image)
+        if labels:
+            put_labels(layers, "labels-b")
+        if things:
+            put_things(layers, "things-b")
         grid = viewer.canvas.grid
         self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
         grid.shape = (1, 2)
@@ -91,9 +98,24 @@ class SideBySide(QObject):
         """
         if self.layers is not None:
             if on:
-                self.layers.put_things("things-b")
+                put_things(self.layers, "things-b")
             else:
                 self.layers.remove("things-b")
+            self.arrange()
+
+    def show_labels(self, on: bool) -> None:
+        """Outline other labels in the second view, or no longer.
+
+        Parameters
+        ----------
+        on
+            Whether to.
+        """
+        if self.layers is not None:
+            if on:
+                put_labels(self.layers, "labels-b")
+            else:
+                self.layers.remove("labels-b")
             self.arrange()
 
     def arrange(self) -> None:
@@ -126,10 +148,10 @@ class SideBySide(QObject):
             event.disconnect(self._on_layers)
         for name, value in self._before.items():
             setattr(viewer.canvas.grid, name, value)
-        layers.remove("image-b", "things-b")
+        layers.remove("image-b", "labels-b", "things-b")
         self._restore_camera(viewer)
 
-    def _put_second(self, image: Layer, things: bool) -> None:
+    def _put_second(self, image: Layer) -> None:
         layers = self.layers
         if layers is None:
             return
@@ -142,8 +164,6 @@ class SideBySide(QObject):
             }
         layers.put("image-b", data, "image", **visual)
         layers.put_side("b")
-        if things:
-            layers.put_things("things-b")
 
     def _fit(self, viewer: Any, image: Layer) -> None:
         """Who saw all of the image sees all of it in both views."""

@@ -16,6 +16,7 @@ from napari_topiary._napari.compare.comparing import Match
 from napari_topiary._napari.compare.curtain import Curtain
 from napari_topiary._napari.compare.flicker import Flicker
 from napari_topiary._napari.compare.layers import ComparisonLayers
+from napari_topiary._napari.compare.marks import put_labels, put_lines, put_things
 from napari_topiary._napari.compare.side_by_side import SideBySide
 from napari_topiary._napari.state import unwrap
 from napari_topiary.comparison import Place
@@ -27,6 +28,7 @@ MODES = ("curtain", "flicker", "side", "difference")
 IN_THE_WAY = (
     "probability",
     "result-labels",
+    "distance",
     "detections",
     "lines",
     "preview",
@@ -60,6 +62,7 @@ class ComparisonView(QObject):
         self.mode = "curtain"
         self.things, self.labels = True, False
         self.limit = 1.0
+        self.class_index = 0
         self.layers: ComparisonLayers | None = None
         self.curtain = Curtain(viewer)
         self.flicker = Flicker()
@@ -83,6 +86,8 @@ class ComparisonView(QObject):
         others = [layer_for(self.viewer, (kind, layers.name)) for kind in IN_THE_WAY]
         self._aside.hide(layer for layer in others if layer is not None)
         self.layers = layers
+        if self.class_index >= len(match.comparison.task.classes):
+            self.class_index = 0
         self._draw()
 
     def close(self) -> None:
@@ -106,6 +111,19 @@ class ComparisonView(QObject):
         if self.layers is not None:
             self._end_mode()
             self._draw()
+
+    def set_class(self, index: int) -> None:
+        """Show the difference of one class.
+
+        Parameters
+        ----------
+        index
+            Of the class; 0 = everything that is no background.
+        """
+        self.class_index = index
+        if self.layers is not None and self.mode == "difference":
+            self.limit = self.layers.put_difference(index)
+            self.layers.stack()
 
     def show_things(self, on: bool) -> None:
         """Mark what was kept, lost and gained, or no longer.
@@ -131,6 +149,7 @@ class ComparisonView(QObject):
         self.labels = on
         self._draw_marks()
         self._stack()
+        self.side_by_side.show_labels(on)
 
     def look_at(self, place: Place) -> None:
         """Bring a disagreement to the middle of the view, and frame it.
@@ -171,11 +190,11 @@ class ComparisonView(QObject):
         elif self.mode == "flicker":
             self.flicker.open(layers)
         elif self.mode == "difference":
-            self.limit = layers.put_difference()
+            self.limit = layers.put_difference(self.class_index)
         self._draw_marks()
         layers.stack()
         if self.mode == "side":
-            self.side_by_side.open(layers, things=self.things)
+            self.side_by_side.open(layers, things=self.things, labels=self.labels)
 
     def _stack(self) -> None:
         if self.layers is not None and not self.side_by_side.active:
@@ -186,12 +205,12 @@ class ComparisonView(QObject):
         if layers is None or layers.image is None:
             return
         if self.labels:
-            layers.put_labels()
+            put_labels(layers)
         else:
             layers.remove("labels")
         if self.things:
-            layers.put_lines()
-            layers.put_things()
+            put_lines(layers)
+            put_things(layers)
         else:
             layers.remove("lines", "things")
 
