@@ -466,9 +466,9 @@ def snapshot(folder):
 
 
 def test_a_fresh_process_says_no_more_than_the_sentence(tmp_path):
-    code = "import sys; from napari_topiary.cli import main; sys.exit(main())"
+    none = tmp_path / "none.safetensors"
     done = subprocess.run(
-        [sys.executable, "-c", code, "info", str(tmp_path / "none.safetensors")],
+        [sys.executable, "-m", "napari_topiary", "info", str(none)],
         capture_output=True,
         text=True,
         check=False,
@@ -487,11 +487,10 @@ def test_without_a_screen_the_window_is_refused_in_a_sentence(monkeypatch, capsy
 
 
 def test_a_reader_that_went_away_is_no_error(tmp_path, made):
-    code = "import sys; from napari_topiary.cli import main; sys.exit(main())"
     file = tmp_path / "info.json"
     arguments = ["info", str(made / "trained.safetensors"), "--json", str(file)]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-m", "napari_topiary", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

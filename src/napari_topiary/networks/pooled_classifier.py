@@ -101,7 +101,9 @@ class PooledClassifier(PatchClassifier):
             maps = F.relu_(fragments(convolution(maps)))
         # Every fragment for itself: a thousand units of all pixels are too many values.
         most = max(1, VALUES // max(1, self.fc1.out_channels * maps[0, 0].numel()))
-        logits = [self.output(F.relu_(self.fc1(some))) for some in torch.split(maps, most)]
+        logits = [
+            self.output(F.relu_(self.fc1(some))) for some in torch.split(maps, most)
+        ]
         return assembled(torch.cat(logits), POOLINGS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,13 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Task
 from napari_topiary._napari.canvas.layers import show_image
+from napari_topiary._napari.prune.jobs import planning
 from napari_topiary._napari.prune.page import PrunePage
-from napari_topiary._napari.prune.search_row import NO_SAMPLES, WORDS
+from napari_topiary._napari.prune.search_row import NO_SAMPLES, NOTHING_FOUND, WORDS
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network, count_parameters
-from napari_topiary.types import BACKGROUND
+from napari_topiary.pruning.filter_plan import FilterPlan
+from napari_topiary.types import BACKGROUND, Stop
 
 TASK = Task("detect", (BACKGROUND, "virion"), radius_nm={"virion": 12.0})
 FEW = {
@@ -95,3 +99,41 @@ def test_layers_are_measured_when_asked_for(page, until):
     assert tab.bars.isVisibleTo(tab) and np.isfinite(found.rise).all()
     first = tab.bars.describe(0)
     assert found.layers[0] in first and "without 75%" in first
+
+
+def stopped_at_once(*asked):
+    """The real job, stopped before it has tried anything."""
+    job = planning(*asked)
+    message = None
+    while True:
+        try:
+            yield job.send(message)
+        except StopIteration as end:
+            return end.value
+        message = Stop
+
+
+def test_a_search_stopped_too_early_gives_no_order(page, until, monkeypatch):
+    module = "napari_topiary._napari.prune.search_row.planning"
+    monkeypatch.setattr(module, stopped_at_once)
+    rank_by(page, "loss")
+    page.desk.search.button.click()
+    until(lambda: not page.runner.running, 60)
+    assert page.message.text() == NOTHING_FOUND
+    assert page.live.ready is None and not page.slider.isEnabled()
+    assert page.desk.search.button.text() == WORDS.start
+
+
+def test_an_order_that_ends_early_is_named_by_what_it_removes(page):
+    plan = page.live.ready.plan
+    short = FilterPlan(
+        plan.checkpoint,
+        plan.config,
+        network=plan.checkpoint.build(),
+        coupling=plan.coupling,
+        steps=plan.steps[: len(plan) // 2],
+    )
+    page.live.take(replace(page.live.ready, plan=short))
+    page.slider.number.setValue(99.0)
+    name = page.keep_row.name.text()
+    assert short.end < 0.98 and name.endswith(f"filters -{100 * short.end:.4g}%")

@@ -130,7 +130,8 @@ class PruneDesk(QWidget):
             Image pixels per pixel that the network reads, to one side.
         """
         self.card.set_network(ready.before, factor)
-        self.slider.set_share(max(self.slider.share, ready.plan.start))
+        share = min(self.slider.share, ready.plan.end)
+        self.slider.set_share(max(share, ready.plan.start))
 
     def show_look(self, look: Look, task: Task) -> None:
         """Show what was seen on the image.
@@ -175,8 +176,16 @@ class PruneDesk(QWidget):
         lost = known and before.value - after.value > WORTH_TUNING
         self.advice.setVisible(lost and bool(self.session.samples()))
 
-    def propose(self) -> None:
-        """Propose a name, and a way to fine-tune, for where the slider stands."""
+    def propose(self, ready: Ready | None) -> None:
+        """Propose a name, and a way to fine-tune, for where the slider stands.
+
+        Parameters
+        ----------
+        ready
+            The plan, which may end before the slider does; None = not known yet.
+        """
         share = self.slider.share
+        if ready is not None:
+            share = min(share, ready.plan.end)
         self.tune.propose(share)
         self.keep_row.propose(self.form.name or "", self.form.kind, share)

@@ -188,7 +188,7 @@ class PrunePage(Page):
 
     def _after_move(self) -> None:
         self.card.wait()
-        self.desk.propose()
+        self.desk.propose(self.live.ready)
         self._refresh_buttons()
 
     def _on_looked(self, look: Look) -> None:
@@ -243,7 +243,7 @@ class PrunePage(Page):
 
     def _on_kept(self, sentence: str) -> None:
         self.keep_row.forget()
-        self.desk.propose()
+        self.desk.propose(self.live.ready)
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
         self.say(sentence)

@@ -41,6 +41,10 @@ NO_SAMPLES = (
 STOPPED = (
     "The search was stopped: filters that were not tried stay. Try again to rank all."
 )
+NOTHING_FOUND = (
+    "The search was stopped before a single filter had a place in the order: try again "
+    "and give it more time, or rank by L1 norm."
+)
 MOST_KEPT = 8
 """So many orders are remembered; each keeps its network."""
 
@@ -145,6 +149,10 @@ class SearchRow(QWidget):
 
     def _on_result(self, ready: Ready) -> None:
         if self._searched is None:
+            return
+        search = getattr(ready.plan, "search", None)
+        if search is not None and search.stopped and not len(ready.plan):
+            self.problem.emit(NOTHING_FOUND)
             return
         while len(self._known) >= MOST_KEPT:
             del self._known[next(iter(self._known))]
