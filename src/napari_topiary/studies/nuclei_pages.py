@@ -79,7 +79,7 @@ def tables(results: Sequence[Result]) -> tuple[Table, ...]:
                 *(mean(group, name) for name in ("aji", "dq", "sq")),
             )
         )
-    title = "Quality of branches and objects, pruned once and fine-tuned"
+    title = "Quality of branches and objects, pruned and fine-tuned"
     return (Table("table", title, columns, tuple(rows)), _limits(groups))
 
 
