@@ -66,7 +66,10 @@ def save_chart(path: Path, lines: Sequence[Line], axes: Axes) -> None:
     left = frame.left
     for line in lines:
         _draw_line(pen, frame, line)
-        pen.line([left, 35, left + 18, 35], fill=line.colour, width=3)
+        if line.joined:
+            pen.line([left, 35, left + 18, 35], fill=line.colour, width=3)
+        else:
+            pen.ellipse([left + 5, 31, left + 13, 39], fill=line.colour)
         pen.text((left + 24, 27), line.name, fill=INK, font=font(LETTERS))
         left += 24 + round(pen.textlength(line.name, font=font(LETTERS))) + 18
     save(path, sheet)

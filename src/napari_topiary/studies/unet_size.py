@@ -148,7 +148,7 @@ class UNetSize(Study):
         for name in dict.fromkeys((accuracy_for(task), HEADLINE[task.kind])):
             lines = [
                 Line("this data", _points(results, name), BLUE, joined=False),
-                Line("best for their size", _front(results, name), GREEN),
+                Line("best for their size", _front(results, name), GREEN, marks=True),
             ]
             if name.startswith("accuracy"):
                 known = [(weights, value) for _, weights, value, _ in PUBLISHED]
