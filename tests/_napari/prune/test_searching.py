@@ -137,3 +137,11 @@ def test_an_order_that_ends_early_is_named_by_what_it_removes(page):
     page.slider.number.setValue(99.0)
     name = page.keep_row.name.text()
     assert short.end < 0.98 and name.endswith(f"filters -{100 * short.end:.4g}%")
+
+
+def test_nothing_is_drawn_while_an_order_has_to_be_searched_for(page, until):
+    page.slider.number.setValue(50.0)
+    until(lambda: page.live.drawn.drawn_on is not None)
+    rank_by(page, "loss")
+    assert page.live.drawn.drawn_on is None
+    assert not page.desk.advice.isVisibleTo(page)

@@ -26,13 +26,14 @@ class ComparisonLegend(QFrame):
         layout.setSpacing(6)
         self.counts: dict[str, QLabel] = {}
         self._entries: dict[str, QWidget] = {}
-        marks = QHBoxLayout()
-        marks.setSpacing(10)
+        marks, others = QHBoxLayout(), QHBoxLayout()  # four do not fit beside another
         for status, one in STATUSES.items():
             entry = self._entries[status] = _entry(status, one.tip)
             self.counts[status] = entry.findChildren(QLabel)[1]
-            marks.addWidget(entry)
-        marks.addStretch(1)
+            (others if status == "changed" else marks).addWidget(entry)
+        for line in (marks, others):
+            line.setSpacing(10)
+            line.addStretch(1)
         self.text = look.paragraph("")
         self.ramp = QWidget()
         self.ramp.setStyleSheet(CLEAR)
@@ -45,6 +46,7 @@ class ComparisonLegend(QFrame):
             row.addWidget(widget)
         row.addStretch(1)
         layout.addLayout(marks)
+        layout.addLayout(others)
         layout.addWidget(self.text)
         layout.addWidget(self.ramp)
 

@@ -176,6 +176,11 @@ class PruneDesk(QWidget):
         lost = known and before.value - after.value > WORTH_TUNING
         self.advice.setVisible(lost and bool(self.session.samples()))
 
+    def forget(self) -> None:
+        """Show nothing of a plan that is void."""
+        self.card.forget()
+        self.advice.hide()
+
     def propose(self, ready: Ready | None) -> None:
         """Propose a name, and a way to fine-tune, for where the slider stands.
 

@@ -39,9 +39,10 @@ CRITERIA = {
     "l1": ("L1 norm", "The filters whose weights are smallest in sum go first."),
     "magnitude": ("magnitude", "The weights that are closest to zero go first."),
     "loss": (
-        "loss increase",
-        "Each filter is tried out on your annotated images, and those go first without "
-        "which\nthe network is hardly more wrong there: slower, and often better.",
+        "loss",
+        "Rise of the training loss: each filter is tried out on your annotated images, "
+        "and those\ngo first without which the network is hardly more wrong there. "
+        "Slower, and often better.",
     ),
 }
 SCOPES = {

@@ -126,6 +126,11 @@ class LivePruning(QObject):
             lane.drop()
         self._rest.stop()
 
+    def wait_for_plan(self) -> None:
+        """Show nothing until somebody has searched for an order."""
+        self.close_plan()
+        self.drawn.clear()
+
     def renew_hold_out(self) -> None:
         """Judge on what is annotated now; what was found out before is void."""
         lesson = Lesson.of(self.session)

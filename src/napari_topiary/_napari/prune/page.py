@@ -168,8 +168,8 @@ class PrunePage(Page):
         elif (found := self.desk.search.known(chosen)) is not None:
             self.live.take(found)
         else:
-            self.live.close_plan()
-            self.card.forget()
+            self.live.wait_for_plan()
+            self.desk.forget()
         self._refresh_buttons()
 
     def _on_planned(self, ready: Ready) -> None:
