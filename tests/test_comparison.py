@@ -95,6 +95,12 @@ def test_worst_places_lead_to_the_disagreements():
     assert badness == sorted(badness, reverse=True)
 
 
+def test_a_wider_rim_is_no_disagreement_about_particles():
+    narrow, wide = (disc((64, 64), A, radius) for radius in (4.5, 5.5))
+    found = compare(prediction(narrow), prediction(wide))
+    assert found.disagreement.any() and found.places == ()
+
+
 def test_same_is_the_same():
     a, _ = both()
     found = compare(a, a)

@@ -20,6 +20,9 @@ from napari_topiary.types import Task
 MOST_PLACES = 200
 SMALLEST_AREA = 4
 """Smaller areas of other labels are no place to look at, in pixels."""
+OF_A_PARTICLE = 0.5
+"""Where particles are looked for, an area of other labels counts from this share of the
+smallest one on: rims that are a pixel wider are no disagreement about particles."""
 DEFAULT_RADIUS = 10.0
 """For classes of unknown radius, in pixels."""
 
@@ -74,7 +77,11 @@ def worst_places(
     radii = [task.radius(name, scale) or DEFAULT_RADIUS for name in task.classes]
     places = _of_things(things, task, radii) + _of_lines(lines, task, radii)
     if task.kind != "instances":
-        places += _other_labels(differs, strength, places)
+        smallest = float(SMALLEST_AREA)
+        if task.kind == "detect":
+            particle = np.pi * min(radii[1:]) ** 2
+            smallest = max(smallest, OF_A_PARTICLE * particle)
+        places += _other_labels(differs, strength, places, smallest)
     places.sort(key=lambda place: -place.badness)
     return tuple(places[:MOST_PLACES])
 
@@ -121,8 +128,12 @@ def _other_labels(
     differs: NDArray[np.bool_],
     strength: NDArray[np.floating],
     known: list[Place],
+    smallest: float,
 ) -> list[Place]:
-    """Connected areas of other labels, except where a place is known already."""
+    """Connected areas of other labels, except where a place is known already.
+
+    `smallest` is in pixels.
+    """
     areas, count = ndi.label(differs)
     if count == 0:
         return []
@@ -142,7 +153,7 @@ def _other_labels(
     for i in order:
         here = (float(middle[0][i]), float(middle[1][i]))
         near = np.abs(taken[:, :2] - here).max(axis=1, initial=0) < taken[:, 2]
-        if pixels[i] < SMALLEST_AREA or near.any():
+        if pixels[i] < smallest or near.any():
             continue
         size = 2.0 * float(max(extent[0][i], extent[1][i]))
         places.append(Place(*here, size, float(sums[i]), "other label"))
