@@ -52,7 +52,7 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     -------
     torch.Tensor
         Scalar in 0..1. Smoothed by 1 and taken over the flattened batch, as in
-        PAPERS section 0 (Mahbod et al. 2022).
+        Mahbod et al. 2022.
     """
     known = (target >= 0).unsqueeze(1).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1:] * known

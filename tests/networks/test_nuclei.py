@@ -16,7 +16,7 @@ def weights(module: torch.nn.Module) -> int:
 
 
 def test_published_counts() -> None:
-    """PAPERS 4.2: 1,941,105 a branch; 3,555,666 with one encoder."""
+    """Mahbod et al. 2022: 1,941,105 a branch; 3,555,666 with one encoder."""
     two = build_network("nuclei", resolve_sizes("nuclei"), 3, 2)
     for branch in two.branches:
         assert weights(two.get_submodule(branch)) == 1_941_105

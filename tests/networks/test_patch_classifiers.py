@@ -20,7 +20,7 @@ from napari_topiary.networks import (
 )
 from napari_topiary.networks.patch_classifier import PatchClassifier
 
-DCNN = {  # share removed of every convolution's maps -> weights (PAPERS 2.4)
+DCNN = {  # share removed of every convolution's maps -> weights (Götz et al. 2022)
     0.0: 916_959, 0.1: 810_385, 0.2: 706_142, 0.3: 606_453, 0.4: 509_345,
     0.5: 416_541, 0.6: 326_568, 0.7: 240_649, 0.8: 157_811, 0.9: 78_777,
 }  # fmt: skip
@@ -28,7 +28,7 @@ DCCN = {
     0.0: 4_794_754, 0.1: 3_936_757, 0.2: 3_132_549, 0.3: 2_422_197, 0.4: 1_801_096,
     0.5: 1_214_658, 0.6: 803_765, 0.7: 465_525, 0.8: 219_541, 0.9: 64_408,
 }  # fmt: skip
-MEMBRANE = {  # preset -> weights, % pruned, KiB, million MACs a patch (PAPERS 3.4)
+MEMBRANE = {  # preset -> weights, % pruned, KiB, million MACs a patch (Roels 2017)
     "N": (236_977, 0.0, 653.6, 18.65),
     "N1": (206_817, 12.7, 593.5, 16.76),
     "N2": (158_692, 33.0, 444.9, 12.14),
@@ -238,7 +238,7 @@ def test_work_is_counted_as_it_is_done() -> None:
 
 
 def test_the_published_loss_is_confined() -> None:
-    """All-background patches give 0.495 at a prevalence of 18.2 % (PAPERS 2.1)."""
+    """All-background patches give 0.495 at a prevalence of 18.2 % (Götz 2022)."""
     sizes = resolve_sizes("dccn", "small", {"published_loss": True})
     network = build_network("dccn", sizes, 3, 2).eval()
     with torch.inference_mode():

@@ -61,7 +61,7 @@ def untrained(name: str, preset: str, channels: int) -> Checkpoint:
 def test_membrane_networks_of_the_table(
     preset: str, parameters: int, criterion: Any
 ) -> None:
-    """PAPERS 3.4: N becomes N1..N7, with the published numbers of weights."""
+    """Roels et al. 2017: N becomes N1..N7, with the published numbers of weights."""
     whole = untrained("membrane_cnn", "N", 1)
     goal = networks["membrane_cnn"].presets[preset]
     sizes = filter_counts(whole)
@@ -78,7 +78,7 @@ def test_membrane_networks_of_the_table(
 
 
 def test_tenths_of_the_dcnn() -> None:
-    """PAPERS 2.4: floor(δ·n) of every convolution, the fully connected layer whole."""
+    """Götz et al. 2022: floor(δ·n) of every convolution, none of the full layer."""
     whole = untrained("dcnn", next(iter(networks["dcnn"].presets)), 3)
     sizes = filter_counts(whole)
     assert list(sizes.values()) == [25, 50, 80, 1024]

@@ -25,8 +25,8 @@ def zones_for(
 ) -> TargetConfig:
     """Choose the zones of marked particles by how close they lie to one another.
 
-    With the usual zones (PAPERS section 1.4) particles that overlap in projection are
-    drawn as one area, and what is learned as one cannot be told apart again.
+    With the usual zones particles that overlap in projection are drawn as one area,
+    and what is learned as one cannot be told apart again.
 
     Parameters
     ----------

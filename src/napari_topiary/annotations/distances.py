@@ -1,4 +1,7 @@
-"""Numbered objects -> how deep inside its own object every pixel lies (PAPERS 4.3)."""
+"""Numbered objects -> how deep inside its own object every pixel lies.
+
+Targets as Mahbod et al. 2022 used them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreground and distance -> separate objects, grown from seeds (PAPERS 4.4).
+"""Foreground and distance -> separate objects, grown from seeds (Mahbod et al. 2022).
 
 Every summit of the smoothed distance map is a seed, and a watershed gives the rest of
 the foreground to the seeds. A summit that hardly stands out from the pass to a higher

@@ -1,4 +1,7 @@
-"""What each branch of a network with a distance map is worth by itself (PAPERS 4.6)."""
+"""What each branch of a network with a distance map is worth by itself.
+
+Figures as Mahbod et al. 2022 give them.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def activation_bytes(
 ) -> int:
     """Bytes of the input and of all layers' outputs, for one image or patch.
 
-    Counted as Roels et al. 2017 did (PAPERS 3.1): the input, every convolution's
+    Counted as Roels et al. 2017 did: the input, every convolution's
     output, every activation's, every pooling's, and the fully connected ones, none of
     them freed.
 

@@ -1,4 +1,4 @@
-"""The DCCN that tells cells from background in H&E stains (PAPERS section 2).
+"""The DCCN that tells cells from background in H&E stains (Götz et al. 2022).
 
 Götz et al. 2022: a DenseNet-121 that ends after its third transition, on a 55×55 patch,
 of which it leaves 512 single values; 4,794,754 weights on colour images with two

@@ -26,7 +26,7 @@ class DccnSizes(Sizes):
         Maps that leave each block.
     published_loss
         The published values of the loss fit a softmax cross-entropy on top of sigmoid
-        outputs, which confines it to 0.313 and more (PAPERS 2.1). To compare losses
+        outputs, which confines it to 0.313 and more. To compare losses
         with the paper's, answer with sigmoids; to learn well, do not.
     """
 

@@ -1,4 +1,4 @@
-"""The DCNN that tells cells from background in H&E stains (PAPERS section 2).
+"""The DCNN that tells cells from background in H&E stains (Götz et al. 2022).
 
 Götz et al. 2022, after Xing et al. 2016: a 55×55 patch, three convolutions of 4×4, 5×5
 and 6×6 pixels, each with 2×2 max-pooling, then 1024 units; 916,959 weights on colour

@@ -1,4 +1,4 @@
-"""The membrane classifier for SEM whose loss-based pruning was published (PAPERS 3).
+"""The membrane classifier for SEM whose loss-based pruning was published.
 
 Roels et al. 2017: a 32×32 grey patch, three convolutions of 7×7, 5×5 and 3×3 pixels,
 each with 2×2 max-pooling, then 200 units; 236,977 weights. Its pruned versions N1..N7

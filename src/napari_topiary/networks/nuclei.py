@@ -1,9 +1,10 @@
-"""Nuclei segmenter: one branch says what is a nucleus, one how deep inside (PAPERS 4).
+"""Nuclei segmenter: one branch says what is a nucleus, one how deep inside.
 
-Each branch is a U-Net with one output: the logit of the foreground, and the distance
-of a pixel from the edge of its nucleus. Touching nuclei have one foreground but each
-its own summit of distance, from which the objects are grown. Both branches together,
-or two decoders on one encoder, have exactly the published numbers of weights.
+After Mahbod et al. 2022. Each branch is a U-Net with one output: the logit of the
+foreground, and the distance of a pixel from the edge of its nucleus. Touching nuclei
+have one foreground but each its own summit of distance, from which the objects are
+grown. Both branches together, or two decoders on one encoder, have exactly the
+published numbers of weights.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DROPOUT = {
     "segmentation": ((0.1,), (0.1,)),
     "distance": ((0.1, 0.1, 0.2, 0.2, 0.3), (0.1, 0.1, 0.2, 0.2)),
 }
-"""Published shares on the way down and up, the finest level first (PAPERS 4.2)."""
+"""Published shares on the way down and up, the finest level first."""
 
 
 class NucleiNet(Network):

@@ -1,8 +1,8 @@
 """Removing an exact number of filters of each layer, as published tables ask for.
 
-A slider counts weights; a table says "floor(δ·n) of every convolution" (PAPERS 2.3) or
-"10, 0, 10 and 50" (PAPERS 3.4). What each layer loses is given here, which of its
-filters go is the criterion's to say.
+A slider counts weights; a table says "floor(δ·n) of every convolution" (Götz et
+al. 2022) or "10, 0, 10 and 50" (Roels et al. 2017). What each layer loses is given
+here, which of its filters go is the criterion's to say.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def counts_job(
         layer must stay.
     criterion
         `l1`: smallest sum of absolute weights. `magnitude`: smallest mean of absolute
-        weights and bias, the baseline of PAPERS 3.3. `loss`: found greedily, layer by
-        layer from the bottom, each with what has gone below it.
+        weights and bias, the baseline of Roels et al. 2017. `loss`: found greedily,
+        layer by layer from the bottom, each with what has gone below it.
     samples
         Annotated images, for the loss.
     order

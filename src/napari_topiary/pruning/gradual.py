@@ -11,7 +11,7 @@ anew at every stage, by their magnitude then: a weight that was small in the den
 network may be the one that the thinned network leans on.
 
 The other schedule is iterative halving: each round removes half of the weights that
-remain, and all rounds are given the same time to learn (PAPERS 4.5).
+remain, and all rounds are given the same time to learn (Mahbod et al. 2022).
 """
 
 from __future__ import annotations

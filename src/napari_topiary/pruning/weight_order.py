@@ -2,7 +2,7 @@
 
 A network with branches has one ranking for each of them, and all branches lose the same
 share: they answer different questions, and their weights need not be of one size
-(PAPERS 4.5).
+(Mahbod et al. 2022).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Filters by the training loss without them: a greedy search (PAPERS 3.3).
+"""Filters by the training loss without them: a greedy search (Roels et al. 2017).
 
 What is exact and what is not is said in `pruning.search.greedy`.
 """

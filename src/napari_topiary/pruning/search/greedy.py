@@ -2,7 +2,7 @@
 
 For every filter that is still there the loss without it is measured, all on the same
 random mini-batches; the filter with the smallest loss goes, and so on (Roels et al.
-2017, PAPERS 3.3). Equal losses go by position.
+2017). Equal losses go by position.
 
 Scope `layer`
     Layer by layer from the bottom, the output layer excepted, each to its end: that is

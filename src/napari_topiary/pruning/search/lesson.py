@@ -1,7 +1,7 @@
 """The random mini-batches that all candidates of a search are tried on.
 
 The same patches serve every step, so that the losses of a curve can be compared and a
-candidate is never chosen for having met easier patches (PAPERS 3.3).
+candidate is never chosen for having met easier patches (Roels et al. 2017).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class LayerSearch:
     tried
         For each of them: the loss without it, when it was chosen.
     removed, curve
-        Loss after so many have gone, from 0 on: the curve of PAPERS 3.4.
+        Loss after so many have gone, from 0 on: the curve of Roels et al. 2017.
     """
 
     name: str
