@@ -1,6 +1,7 @@
 """How good a network gets in one minute: quality on images it has not seen.
 
     python benchmarks/train_quality.py [--data DATASET] [--seconds 60] [--preset tiny]
+        [--optimizer muon]
 
 Prints one table row per run. `--against SECONDS` trains a second time for longer in the
 same run and prints how much the short training falls short of it.
@@ -28,19 +29,32 @@ def main() -> int:
     parser.add_argument("--against", type=float, default=0.0)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--tolerance-nm", type=float, default=None)
+    parser.add_argument("--optimizer", default=TrainConfig().optimizer)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
     dataset = read_dataset(options.data)
     train, val = dataset.part("train"), dataset.part("val")
-    columns = "data", "preset", "asked s", "took s", "steps", "figure", "value"
+    columns = (
+        "data",
+        "preset",
+        "optimizer",
+        "asked s",
+        "took s",
+        "steps",
+        "figure",
+        "value",
+    )
     print(" | ".join(columns))
     values = []
     for seconds in (options.seconds, options.against):
         if seconds <= 0:
             continue
         config = TrainConfig(
-            preset=options.preset, minutes=seconds / 60, seed=options.seed
+            preset=options.preset,
+            minutes=seconds / 60,
+            optimizer=options.optimizer,
+            seed=options.seed,
         )
         begun = time.perf_counter()
         # The validation split stays unseen: the best weights are chosen on a hold-out
@@ -60,6 +74,7 @@ def main() -> int:
         row = (
             dataset.name,
             options.preset,
+            options.optimizer,
             f"{seconds:.0f}",
             f"{took:.1f}",
             str(checkpoint.provenance["steps"]),

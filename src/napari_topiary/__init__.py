@@ -10,10 +10,13 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Read when torch is loaded. Threads that spin while they wait take the core that
-# somebody else needs: on a busy laptop training was measured many times slower so, and
-# a window beside it stutters.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch is loaded. Threads that spin for long while they wait take the core
+# that somebody else needs: on a busy laptop training was measured three times slower
+# so, and a window beside it stutters. Threads that sleep at once are woken late: alone
+# on two cores, a small network then learns a quarter slower. So: spin for microseconds.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from napari_topiary.annotations import (

@@ -36,11 +36,8 @@ class Augmentation:
 
     def __init__(self, in_channels: int, *, geometry: bool = True) -> None:
         self._colour, self._moves = in_channels > 1, geometry
-        # Free rotations interpolate, so most patches only get the lossless ones.
+        # Free rotations interpolate, so most patches only get the lossless turns.
         self._geometry = K.AugmentationSequential(
-            K.RandomHorizontalFlip(p=0.5),
-            K.RandomVerticalFlip(p=0.5),
-            K.RandomRotation90(times=(0, 3), p=1.0),
             K.RandomAffine(degrees=45.0, scale=(0.85, 1.18), p=0.3),
             data_keys=["input", "mask"],
             extra_args=None,
@@ -49,8 +46,10 @@ class Augmentation:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
+        if self._moves:
+            batch = _turned(batch)
         if batch.teacher is not None:
-            return _turned(batch) if self._moves else batch
+            return batch
         if not self._moves:
             return replace(batch, image=self._intensity(batch.image))
         # Unknown is stored as 0 while warping: the warp fills with zeros.

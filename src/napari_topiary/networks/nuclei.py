@@ -143,7 +143,7 @@ networks.register("nuclei")(
         },
         default_preset="published",
         sizes=NucleiSizes,
-        recipe={"learning_rate": 3e-3},
+        recipe={"optimizer": "adamw", "learning_rate": 3e-3},
         tasks=("instances",),
     )
 )

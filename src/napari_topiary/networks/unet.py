@@ -111,8 +111,8 @@ networks.register("unet")(
         default_preset="tiny",
         sizes=UNetSizes,
         tuning={
-            "filters": {"learning_rate": 3e-3},
-            "weights": {"batch": 4, "patch": 96},
+            "filters": {"optimizer": "adamw", "learning_rate": 3e-3},
+            "weights": {"optimizer": "adamw", "batch": 4, "patch": 96},
         },
     )
 )

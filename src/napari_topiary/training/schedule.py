@@ -11,7 +11,7 @@ WARM_UP = 0.03
 FINAL_RATE = 0.02
 ROUNDS = 20
 FIRST_JUDGING_S = 1.5
-JUDGING_SHARE = 0.15
+JUDGING_SHARE = 0.07
 """Judging the hold-out may take this share of the time."""
 
 

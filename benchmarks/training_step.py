@@ -1,0 +1,86 @@
+"""How long a step of training takes: with fast and with usual batch normalisation.
+
+    python benchmarks/training_step.py [--data DATASET] [--rounds 5] [--steps 20]
+
+Both kinds take turns in one run; the median of the rounds is printed. Where neither
+differs (a GPU, networks with many maps) the ratio is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from unittest.mock import patch
+
+from torch import nn
+
+from napari_topiary.checkpoint import Normalisation
+from napari_topiary.config import TrainConfig
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.samples import sample_folder
+from napari_topiary.networks import resolve_sizes
+from napari_topiary.shaping import KeepShape, Shape
+from napari_topiary.training import normalising
+from napari_topiary.training.material import prepare
+from napari_topiary.training.narrow_norm import NarrowNorm
+from napari_topiary.training.trainer import Trainer
+
+WARM_UP_STEPS = 3
+
+
+def main() -> int:
+    """Time both kinds for some sizes of network."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=str(sample_folder() / "apoferritin"))
+    parser.add_argument("--presets", nargs="+", default=["tiny", "2m"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args()
+
+    print("preset | usual, ms a step | fast, ms a step | ratio")
+    for preset in options.presets:
+        usual = _trainer(options.data, preset, nn.BatchNorm2d)
+        fast = _trainer(options.data, preset, NarrowNorm)
+        times: dict[Trainer, list[float]] = {usual: [], fast: []}
+        for _ in range(options.rounds):
+            for trainer, measured in times.items():
+                measured.append(_milliseconds(trainer, options.steps))
+        slow, quick = (statistics.median(measured) for measured in times.values())
+        print(f"{preset} | {slow:.0f} | {quick:.0f} | {slow / quick:.2f}", flush=True)
+    return 0
+
+
+def _trainer(data: str, preset: str, norm: type[nn.BatchNorm2d]) -> Trainer:
+    config = TrainConfig(preset=preset, batch=8)
+    dataset = read_dataset(data)
+    material = prepare(
+        dataset.part("train"),
+        (),
+        config,
+        task=dataset.task,
+        normalisation=Normalisation(),
+    )
+    with patch.object(normalising, "NarrowNorm", norm):
+        trainer = Trainer(
+            config,
+            material,
+            task=dataset.task,
+            sizes=dict(resolve_sizes("unet", preset)),
+            start=None,
+            shaper=KeepShape(Shape()),
+        )
+    _milliseconds(trainer, WARM_UP_STEPS)
+    return trainer
+
+
+def _milliseconds(trainer: Trainer, steps: int) -> float:
+    begun = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(1e-3)
+    return (time.perf_counter() - begun) / steps * 1e3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
