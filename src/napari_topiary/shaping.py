@@ -75,6 +75,13 @@ class Shaper(Protocol):
         what they scale from.
         """
 
+    def before_step(self, network: Network) -> None:
+        """Take removed weights out of the gradient.
+
+        They would bend the step of those that stay, where a layer's weights are
+        stepped together or gradients are limited in length.
+        """
+
     def after_step(self, network: Network) -> None:
         """Undo what the optimizer did to removed weights: zeros stay zero."""
 
@@ -102,6 +109,14 @@ class KeepShape:
 
     def update(self, fraction: float, living: Living) -> None:
         """Change nothing."""
+
+    def before_step(self, network: Network) -> None:
+        """Take masked weights out of the gradient."""
+        parameters = dict(network.named_parameters())
+        for name, mask in self._shape.masks.items():
+            gradient = parameters[name].grad
+            if gradient is not None:
+                gradient.mul_(mask.to(gradient.device))
 
     @torch.no_grad()
     def after_step(self, network: Network) -> None:

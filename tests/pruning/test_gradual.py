@@ -203,6 +203,30 @@ def test_plain_fine_tuning_keeps_zeros(fresh: Callable[..., Checkpoint]) -> None
         assert not torch.equal(state[name], pruned.state[name])
 
 
+@pytest.mark.parametrize("gradual", [True, False])
+def test_removed_weights_have_no_say_in_a_step(
+    fresh: Callable[..., Checkpoint], gradual: bool
+) -> None:
+    weights = PruneConfig(kind="weights", criterion="magnitude", scope="layer")
+    plan = make_plan(fresh("unet"), weights)
+    pruned = plan.checkpoint_at(0.9)
+    network = (plan.checkpoint if gradual else pruned).build()
+    shaper: GradualPruning | KeepShape = KeepShape(
+        Shape(pruned.widths, pruned.masks, pruned.pruning)
+    )
+    if gradual:
+        shaper = GradualPruning(plan, 0.9, stages=1)
+        shaper.due(0.0)
+        shaper.after_step(network)
+    for weight in network.parameters():
+        weight.grad = torch.ones_like(weight)
+    shaper.before_step(network)
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None
+        kept = pruned.masks.get(name, torch.ones_like(weight, dtype=torch.bool))
+        assert torch.equal(weight.grad, kept.to(weight.grad.dtype))
+
+
 def test_memory_of_the_optimizer_is_cut_along(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig(scope="layer"))

@@ -90,3 +90,25 @@ def test_augmentation_keeps_the_unknown_unknown():
     )
     assert bool((out.target == -1).all())
     assert torch.isfinite(out.image).all()
+
+
+def test_a_pupil_gives_the_teachers_answer_under_any_contrast():
+    torch.manual_seed(0)
+    image = torch.rand(8, 1, 32, 32)
+    batch = Batch(
+        image,
+        (image[:, 0] * 100).long(),
+        torch.ones(8, 32, 32),
+        teacher=torch.cat([image, 1 - image], dim=1),
+    )
+    out = Augmentation(1)(batch)
+    assert out.teacher is not None
+    # What is known is turned with the image, and otherwise as it was.
+    said = out.teacher[:, 0]
+    assert torch.equal(out.target, (said * 100).long())
+    assert not torch.equal(said, image[:, 0])
+    assert torch.equal(said.flatten(1).sort().values, image.flatten(1).sort().values)
+    # The image lies as they do, in another contrast.
+    assert (out.image[:, 0] - said).abs().mean() > 0.05
+    seen = torch.stack([out.image[:, 0].flatten(1), said.flatten(1)], dim=1)
+    assert min(torch.corrcoef(pair)[0, 1] for pair in seen) > 0.85

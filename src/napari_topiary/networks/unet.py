@@ -111,8 +111,7 @@ networks.register("unet")(
         default_preset="tiny",
         sizes=UNetSizes,
         tuning={
-            "filters": {"optimizer": "adamw", "learning_rate": 3e-3},
-            "weights": {"optimizer": "adamw", "batch": 4, "patch": 96},
+            "weights": {"learning_rate": 4e-3, "batch": 4, "patch": 96},
         },
     )
 )

@@ -25,6 +25,7 @@ from napari_topiary.networks.base import Network
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.living import cut_living
 from napari_topiary.pruning.masks import (
+    ignore_removed,
     largest_weights,
     removed_weights,
     zero_removed,
@@ -153,6 +154,11 @@ class GradualPruning:
             cut_living(living, self._plan.coupling, before=before, after=after)
         self._move(cursor)
         self.after_step(living.network)
+
+    def before_step(self, network: Network) -> None:
+        """Take removed weights out of the gradient."""
+        if self._removed is not None:
+            ignore_removed(network, self._removed)
 
     def after_step(self, network: Network) -> None:
         """Set removed weights back to exactly zero."""

@@ -68,6 +68,23 @@ def largest_weights(
     return chosen
 
 
+def ignore_removed(network: nn.Module, removed: Masks) -> None:
+    """Take removed weights out of the gradient, in place.
+
+    Parameters
+    ----------
+    network
+        The gradients of its parameters are changed, where there are any.
+    removed
+        From `removed_weights`.
+    """
+    parameters = dict(network.named_parameters())
+    for name, gone in removed.items():
+        gradient = parameters[name].grad
+        if gradient is not None:
+            gradient.masked_fill_(gone, 0.0)
+
+
 @torch.no_grad()
 def zero_removed(network: nn.Module, removed: Masks) -> None:
     """Set removed weights to exactly zero, in place.

@@ -8,7 +8,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.losses import imitation_loss, masked_square_error, training_loss
 from napari_topiary.sampling import Batch
 
-IMITATION = 0.6
+IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
 
 

@@ -200,6 +200,7 @@ class Trainer:
         torch.autograd.backward(loss)
         value = float(loss.detach())
         if math.isfinite(value):
+            self._shaper.before_step(self.network)
             trained = [p for g in self.optimizer.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(trained, GRADIENT_LIMIT)
             self.optimizer.step()
