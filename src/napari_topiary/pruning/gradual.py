@@ -43,7 +43,7 @@ WEIGHT_STAGES = 40
 FILTERS_UNTIL = 0.25
 """A cut network learns faster, in both senses: better not to wait long."""
 WEIGHTS_UNTIL = 0.4
-"""Which weights stay is decided on the way: not too fast, and time left for the rest."""
+"""Which weights stay is decided on the way: not too fast, with time left to learn."""
 
 
 def shaper_for(plan: PruningPlan, share: float) -> GradualPruning:
