@@ -17,7 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.memory import check_fits
 
+LONGEST_SIDE = 10_000_000
+"""In pixels: no image is longer on a working grid."""
 Shape = tuple[int, int]
 
 
@@ -36,7 +39,34 @@ def working_shape(shape: Shape, factor: float) -> Shape:
             f"An image cannot be resized by a factor of {factor:g}: give a number "
             "above 0."
         )
+    if max(shape) / factor > LONGEST_SIDE:
+        raise TopiaryError(
+            f"An image of {shape[0]:,} x {shape[1]:,} pixels cannot be enlarged "
+            f"{1 / factor:,.0f} times: check the pixel size of the image, and the one "
+            "that the network works at."
+        )
     return max(1, round(shape[0] / factor)), max(1, round(shape[1] / factor))
+
+
+def check_working_memory(shape: Shape, factor: float, maps: int) -> None:
+    """Refuse an image whose maps on the working grid would not fit into the memory.
+
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    factor
+        Original pixels per working pixel.
+    maps
+        Maps in single precision that are needed at the same time.
+    """
+    height, width = working_shape(shape, factor)
+    check_fits(
+        4 * maps * height * width,
+        f"This image of {shape[0]:,} x {shape[1]:,} pixels, brought to the pixel size "
+        f"of the network ({height:,} x {width:,} pixels),",
+        "check the pixel size of the image, cut it into parts, or close other programs",
+    )
 
 
 def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
@@ -54,7 +84,9 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
     ndarray
         `(c, h, w)` float32.
     """
-    return _resized(image, working_shape((image.shape[1], image.shape[2]), factor))
+    channels, height, width = image.shape
+    check_working_memory((height, width), factor, 2 * channels)
+    return _resized(image, working_shape((height, width), factor))
 
 
 def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Images of every kind -> `(c, y, x)` and nm per pixel, or a sentence."""
 
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,75 @@ def test_black_and_white_is_zero_and_one(tmp_path):
 def test_compressed_tiff_needs_no_extra_library(tmp_path, how, array):
     Picture.fromarray(array).save(tmp_path / "a.tif", compression=how)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, planes(array))
+
+
+@pytest.mark.parametrize(
+    ("array", "tag"),
+    [
+        (GREY, 0),  # 0 means white: Pillow turns it over
+        (GREY, 1),
+        (DEEP, 0),
+        (DEEP, 1),
+        (DEEP.view(np.int16), 1),
+        (DEEP.astype(np.uint32) * 65537, 1),
+        (COLOUR, 2),
+        (np.dstack([DEEP] * 3), 2),
+    ],
+    ids="white black white16 black16 signed uint32 colour colour16".split(),
+)
+def test_lzw_means_the_same_pixels_or_a_sentence(tmp_path, array, tag):
+    path = _lzw_tiff(tmp_path / "lzw.tif", array, tag)
+    plain = tmp_path / "plain.tif"
+    words = {0: "miniswhite", 1: "minisblack", 2: "rgb"}[tag]
+    tifffile.imwrite(plain, array, photometric=words, metadata=None)
+    try:
+        image = read_image(path).data
+    except TopiaryError as error:
+        assert "save it without compression" in str(error)
+        assert array.itemsize == 2
+        assert array.ndim == 3 or array.dtype == np.int16
+    else:
+        assert image.dtype == read_image(plain).data.dtype
+        np.testing.assert_array_equal(image, read_image(plain).data)
+
+
+def test_slices_and_the_largest_image_of_a_compressed_tiff(tmp_path):
+    pages = [Picture.fromarray(GREY + n) for n in range(3)]
+    settings = {"compression": "tiff_lzw", "save_all": True}
+    pages[0].save(tmp_path / "s.tif", append_images=pages[1:], **settings)
+    slices = [s.data[0] for s in read_slices(tmp_path / "s.tif")]
+    np.testing.assert_array_equal(slices, [GREY, GREY + 1, GREY + 2])
+    small = Picture.fromarray(GREY[::4, ::4])
+    small.save(tmp_path / "t.tif", append_images=pages[:1], **settings)
+    np.testing.assert_array_equal(read_image(tmp_path / "t.tif").data[0], GREY)
+
+
+def _lzw_tiff(path, array, photometric):
+    """A TIFF compressed by literals only, cleared before the codes grow."""
+    data, bits = array.tobytes(), 8 * array.itemsize
+    samples = array.shape[2] if array.ndim == 3 else 1
+    codes = [c for i in range(0, len(data), 250) for c in (256, *data[i : i + 250])]
+    text = "".join(f"{code:09b}" for code in [*codes, 257])
+    size = -(-len(text) // 8)
+    strip = int(text.ljust(size * 8, "0"), 2).to_bytes(size, "big")
+    sign = 2 if array.dtype.kind == "i" else 1
+    tags = [
+        (256, 4, 1, array.shape[1]),
+        (257, 4, 1, array.shape[0]),
+        (258, 3, samples, bits if samples == 1 else 8),
+        (259, 3, 1, 5),
+        (262, 3, 1, photometric),
+        (273, 4, 1, 16),
+        (277, 3, 1, samples),
+        (278, 4, 1, array.shape[0]),
+        (279, 4, 1, size),
+        (339, 3, 1, sign),
+    ]
+    content = struct.pack("<2sHI4H", b"II", 42, 16 + size, bits, bits, bits, 0) + strip
+    content += struct.pack("<H", len(tags))
+    content += b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    path.write_bytes(content)
+    return path
 
 
 def test_colour_planes_of_a_tiff(tmp_path):
@@ -301,7 +371,9 @@ def folder(name):
         (file("a.txt", b"hello"), "is a .txt file that cannot be read as an image"),
         (file("a", b"hello"), "is a file that cannot be read as an image"),
         (folder("a"), "is a folder that cannot be read as an image"),
+        (folder("a.tif"), "is a folder that cannot be read as an image"),
         (folder("a.zarr"), "cannot be read"),
+        (file("a.zarr"), "is not a folder"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_a_sentence(

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.memory import check_fits
 
 Array = NDArray[Any]
 Sizes = dict[str, tuple[str, tuple[int, ...]]]
@@ -103,6 +104,11 @@ def unpack(
         If a tensor is missing, not part of the network, or of another shape or type.
     """
     forms = _check(sizes, wanted)
+    check_fits(
+        sum(9 * tensor.numel() for tensor in wanted.values()),
+        "the network",
+        "close other programs, or use a smaller network",
+    )
     state, masks = {}, {}
     for name, form in forms.items():
         shape = tuple(wanted[name].shape)

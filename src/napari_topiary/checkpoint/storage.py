@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from napari_topiary.checkpoint.packing import Array, Sizes
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import check_plain_file
 
 KEY = "napari_topiary"
 """The one entry of the file's metadata."""
@@ -103,21 +104,29 @@ def opened(path: Path) -> Iterator[Stored]:
     TopiaryError
         If it is not a checkpoint.
     """
-    if not path.is_file():
+    if not path.exists():
         raise TopiaryError("there is no such file.")
+    check_plain_file(path, "checkpoint")
     try:
         handle: Any = safetensors.safe_open(path, framework="np")
     except OSError as error:
         raise TopiaryError(f"it cannot be read ({error.strerror}).") from error
     except safetensors.SafetensorError as error:
+        if path.suffix.lower() != ".safetensors":
+            raise TopiaryError(
+                "it is not a checkpoint of napari-topiary: give a .safetensors file "
+                "that was saved here; networks of other programs cannot be read."
+            ) from error
         raise TopiaryError(
-            "it is damaged, incomplete or not a checkpoint of napari-topiary."
+            "it is damaged, incomplete or not a checkpoint of napari-topiary: copy it "
+            "again, or give another one."
         ) from error
     with handle:
         text = (handle.metadata() or {}).get(KEY)
         if text is None:
             raise TopiaryError(
-                "it holds tensors, but was not written by napari-topiary."
+                "it holds tensors, but was not written by napari-topiary: networks of "
+                "other programs cannot be read."
             )
         slices = {name: handle.get_slice(name) for name in handle.keys()}
         sizes: Sizes = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import read_json
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 DESCRIPTION = "dataset.json"
@@ -48,8 +49,8 @@ class Description:
             The file, which need not exist.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = read_json(path)
+        except TopiaryError:
             content = {}
         content = content if isinstance(content, dict) else {}
         for key in ("radius_nm", "radius_px", "split", "pixel_sizes_nm"):
@@ -133,12 +134,7 @@ def _content(root: Path) -> dict[str, Any]:
             f"{root} is not a dataset: it has no {DESCRIPTION}; give the folder that "
             "holds it, or save the images as a project first."
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise TopiaryError(
-            f"{root.name}/{DESCRIPTION} cannot be read ({error}): correct it."
-        ) from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise TopiaryError(
             f'{root.name}/{DESCRIPTION} must hold one object with "name", "task" and '
@@ -199,4 +195,5 @@ def _split(content: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]
 
 def _is_positive(value: object) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 < float(value) < float("inf")  # type: ignore[arg-type]
+    # Compared before it is converted: JSON knows whole numbers of any length.
+    return number and 0 < value <= sys.float_info.max  # type: ignore[operator]

@@ -17,6 +17,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.formats import ImageFormat, RawImage, image_formats
 from napari_topiary.io.formats.tiff import write_tiff
+from napari_topiary.io.plain_files import check_plain_file
 from napari_topiary.types import Image, LabelImage
 
 
@@ -195,8 +196,8 @@ def holds_image(
 
 
 def _read(path: Path) -> RawImage:
-    if not path.exists():
-        raise TopiaryError(f"There is no file {path}: check the name.")
+    if not path.is_dir():
+        check_plain_file(path)
     reader = _reader(path)
     try:
         raw = reader.read(path)
@@ -233,12 +234,15 @@ def _reader(path: Path) -> type[ImageFormat]:
     suffix = path.suffix.lower()
     for place in places:
         for name in image_formats:
-            if place.suffix.lower() in image_formats[name].suffixes:
-                return image_formats[name]
-    kind = "folder" if path.is_dir() else f"{suffix} file" if suffix else "file"
+            kind = image_formats[name]
+            if place.suffix.lower() in kind.suffixes and (
+                kind.folders or not path.is_dir()
+            ):
+                return kind
+    given = "folder" if path.is_dir() else f"{suffix} file" if suffix else "file"
     raise TopiaryError(
-        f"{path.name or path} is a {kind} that cannot be read as an image: give one of "
-        f"{', '.join(readable_suffixes())}."
+        f"{path.name or path} is a {given} that cannot be read as an image: give "
+        f"one of {', '.join(readable_suffixes())}."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from napari_topiary.annotations import Table
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.plain_files import read_text
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
@@ -31,23 +32,19 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         With a sentence if it is not a table.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise TopiaryError(f"There is no table {path}: check the name.") from None
-    except UnicodeDecodeError:
-        raise TopiaryError(
-            f"{path.name} is not a text table: save it as CSV (UTF-8)."
-        ) from None
-    except OSError as error:
-        raise TopiaryError(f"{path.name} cannot be read: {error.strerror}.") from error
+    text = read_text(path, "table")
     lines = text.splitlines()
     if not lines:
         raise TopiaryError(
             f"{path.name} is empty: a table starts with a line of column names."
         )
     between = max(",;\t", key=lines[0].count)
-    rows = [row for row in csv.reader(lines, delimiter=between) if any(row)]
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=between) if any(row)]
+    except csv.Error as error:
+        raise TopiaryError(
+            f"{path.name} is not a table ({error}): save it as CSV (UTF-8)."
+        ) from error
     names = [name.strip() for name in rows[0]] if rows else []
     table: Table = {name: [] for name in names}
     if len(table) != len(names):

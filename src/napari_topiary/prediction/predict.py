@@ -12,7 +12,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 from napari_topiary.prediction.interpret import interpret
 from napari_topiary.prediction.suitability import checked_image, working_factor_for
-from napari_topiary.resample import to_working
+from napari_topiary.resample import check_working_memory, to_working
 from napari_topiary.tiles import infer
 from napari_topiary.types import Job, Prediction
 
@@ -64,6 +64,8 @@ def predict(
     image = checked_image(image, checkpoint)
     factor, notes = working_factor_for(checkpoint, scale)
     shape = (image.shape[1], image.shape[2])
+    maps = 2 * (len(image) + len(checkpoint.task.classes))  # copies on the way
+    check_working_memory(shape, factor, maps)
     working = to_working(checkpoint.normalisation.apply(image), factor)
     result = yield from infer(
         network if network is not None else checkpoint.build(),

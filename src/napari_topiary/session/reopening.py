@@ -6,7 +6,6 @@ in a sentence. A plain dataset folder is a project too.
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.io.description import Description, parse_description
 from napari_topiary.io.images import read_image, readable_suffixes
+from napari_topiary.io.plain_files import read_json
 from napari_topiary.session.project import CHECKPOINTS, Read, Record
 from napari_topiary.session.recovery import STATE_FILE
 from napari_topiary.types import BACKGROUND, Task
@@ -71,8 +71,8 @@ def _read_state(folder: Path, notes: list[str]) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        state = read_json(file)
+    except TopiaryError:
         state = None
     if not isinstance(state, dict):
         notes.append(

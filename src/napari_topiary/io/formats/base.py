@@ -6,6 +6,8 @@ class; it is found by itself.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -13,7 +15,16 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.memory import check_fits, in_words
 from napari_topiary.registry import Registry
+
+COPIES = 2.5
+"""Memory that reading takes at its peak, in sizes of the image."""
+MOST_PER_BYTE = 1100
+"""No common compression makes more bytes of one (deflate, LZW, run lengths)."""
+SMALL = 700_000_000
+"""Bytes of an image that are not worth a doubt: blank ones may be packed closer."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +55,56 @@ class ImageFormat(Protocol):
 
     suffixes: ClassVar[tuple[str, ...]]
     """File name endings in lower case, with the dot."""
+    folders: ClassVar[bool]
+    """Whether an image is a folder, not a file."""
 
     @staticmethod
     def read(path: Path) -> RawImage:
-        """Read a file; raise TopiaryError or any error of the library used."""
+        """Read a file; raise TopiaryError or any error of the library used.
+
+        What the file says about its size is checked with `check_size` first.
+        """
         ...
 
 
 image_formats: Registry[type[ImageFormat]] = Registry("image format")
 """Every family of image formats by name."""
+
+
+def check_size(
+    path: Path, shape: Sequence[int], itemsize: int, *, stored: int | None = None
+) -> None:
+    """Refuse an image by what its file says about it, before any pixel is read.
+
+    Parameters
+    ----------
+    path
+        The file, for the sentence.
+    shape
+        Of the array.
+    itemsize
+        Bytes of a number in it.
+    stored
+        Bytes that the pixels are stored in; None if the file may hold less than what
+        it means (zarr leaves out what is blank).
+
+    Raises
+    ------
+    TopiaryError
+        If the file cannot hold that many pixels, or the memory cannot.
+    """
+    nbytes = math.prod(shape) * itemsize
+    size = " x ".join(f"{n:,}" for n in shape)
+    if stored is not None and nbytes > max(SMALL, MOST_PER_BYTE * stored):
+        raise TopiaryError(
+            f"{path.name} says that it holds {size} values ({in_words(nbytes)}), but "
+            f"has only {in_words(stored)}: it is damaged or incomplete, get it again."
+        )
+    check_fits(
+        COPIES * nbytes,
+        f"{path.name} ({size} values)",
+        "cut it into parts, make it smaller, or close other programs",
+    )
 
 
 def square_pixels(

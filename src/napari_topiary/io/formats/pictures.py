@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import imageio.v3 as iio
 import numpy as np
+import PIL.Image
+import PIL.ImageMode
+from numpy.typing import NDArray
 
-from napari_topiary.io.formats.base import RawImage, image_formats
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats.base import RawImage, check_size, image_formats
+
+# Not every format that Pillow knows: some start other programs.
+INSIDE = ("PNG", "JPEG", "BMP", "DIB", "GIF")
+"""What may be in a file with one of these endings."""
+ROWS = 256
+"""Rows that are copied at a time: a copy of all would take the memory twice."""
+_opening = threading.Lock()
 
 
 @image_formats.register("pictures")
@@ -16,10 +29,56 @@ class Pictures:
     """Ordinary pictures; they do not know their pixel size."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".bmp")
+    folders: ClassVar[bool] = False
 
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read a picture."""
-        # Named, because otherwise a damaged file is offered to every plugin in turn.
-        array = np.asarray(iio.imread(path, plugin="pillow"))
+        try:
+            with _any_size():
+                picture: PIL.Image.Image = PIL.Image.open(path, formats=INSIDE)
+        except PIL.UnidentifiedImageError:
+            raise TopiaryError(
+                f"{path.name} cannot be read: it is not a PNG, JPEG or BMP inside; it "
+                "may be damaged, or of another kind than its name says."
+            ) from None
+        with picture:
+            mode = PIL.ImageMode.getmode(picture.mode)
+            samples = 4 if picture.mode == "P" else len(mode.bands)
+            check_size(
+                path,
+                (picture.height, picture.width, samples),
+                np.dtype(mode.typestr).itemsize,
+                stored=path.stat().st_size,
+            )
+            array = _pixels(picture)
         return RawImage(array, "yx" if array.ndim == 2 else "yxs")
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lift Pillow's limit of pixels while a file is opened; ours is the memory."""
+    with _opening:
+        usual, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = usual
+
+
+def _pixels(picture: PIL.Image.Image) -> NDArray[Any]:
+    """`(y, x)` or `(y, x, s)`; palettes are looked up."""
+    height, width = picture.height, picture.width
+    array: NDArray[Any] | None = None
+    for top in range(0, height, ROWS):
+        bottom = min(height, top + ROWS)
+        rows = picture.crop((0, top, width, bottom))
+        if rows.mode == "P" and rows.palette is not None:
+            rows = rows.convert(rows.palette.mode)
+        elif rows.mode == "I" and picture.format == "PNG":
+            rows = rows.convert("I;16")
+        values = np.asarray(rows)
+        if array is None:
+            array = np.empty((height, *values.shape[1:]), dtype=values.dtype)
+        array[top:bottom] = values
+    return np.zeros((0, width)) if array is None else array

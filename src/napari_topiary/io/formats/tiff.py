@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
-import imageio.v3 as iio
 import numpy as np
+import PIL.Image
+import PIL.TiffImagePlugin  # registers the format
 import tifffile
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.formats.base import RawImage, image_formats, square_pixels
+from napari_topiary.io.formats.base import (
+    RawImage,
+    check_size,
+    image_formats,
+    square_pixels,
+)
 from napari_topiary.io.formats.tiff_scale import pixel_size
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
@@ -25,6 +32,7 @@ class Tiff:
     """TIFF files: the largest image in the file, at full resolution."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".svs", ".lsm")
+    folders: ClassVar[bool] = False
 
     @staticmethod
     def read(path: Path) -> RawImage:
@@ -33,8 +41,11 @@ class Tiff:
             if not file.series:
                 raise TopiaryError(f"{path.name} holds no image.")
             series = max(file.series, key=_importance)
+            check_size(
+                path, series.shape, series.dtype.itemsize, stored=path.stat().st_size
+            )
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
-            array = _pixels(path, file, series)
+            array = _pixels(path, series)
             axes = series.axes.lower()
         if axes.endswith("yx") and len(axes) == 3 and _is_planar_colour(series):
             axes = "syx"
@@ -93,17 +104,45 @@ def _is_planar_colour(series: Any) -> bool:
     return bool(colour and series.shape[0] in (3, 4))
 
 
-def _pixels(path: Path, file: tifffile.TiffFile, series: Any) -> Any:
+def _pixels(path: Path, series: Any) -> NDArray[Any]:
     try:
-        return series.asarray()
+        array: NDArray[Any] = series.asarray()
     except (ValueError, ImportError, RuntimeError) as error:
         # Rare compressions need a large extra library; Pillow knows some of them.
-        if len(series.pages) > 1:
+        if series.keyframe.compression in (1, 8, 32946):
             raise
-        try:
-            array = np.asarray(iio.imread(path, plugin="pillow", index=0))
-        except Exception:
-            raise error from None
-        if array.shape != series.shape:
-            raise
-        return array
+        read = (_page_by_pillow(path, page) for page in series.pages)
+        pages = list(takewhile(lambda page: page is not None, read))
+        if len(pages) < len(series.pages):
+            kind = getattr(series.keyframe.compression, "name", "an unusual method")
+            raise TopiaryError(
+                f"{path.name} is compressed ({kind}) in a way that cannot be read "
+                "here: save it without compression, or install imagecodecs "
+                "(pip install imagecodecs)."
+            ) from error
+        array = np.stack([page for page in pages if page is not None]).reshape(
+            series.shape
+        )
+    return array
+
+
+def _page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
+    """Pixels of a page just as they are stored; None where Pillow changes them."""
+    try:
+        with PIL.Image.open(path, formats=("TIFF",)) as picture:
+            picture.seek(page.index)
+            array = np.asarray(picture)
+    except Exception:  # whatever it finds in a damaged or unusual file
+        return None
+    if array.ndim == 3 and page.shape == (array.shape[2], *array.shape[:2]):
+        array = np.moveaxis(array, -1, 0)
+    if array.dtype == bool and page.dtype == np.uint8:
+        array = array.astype(np.uint8)
+    whole = array.dtype.kind in "iu" and page.dtype.kind in "iu"
+    if whole and array.dtype.itemsize == page.dtype.itemsize:
+        array = array.view(page.dtype)  # the same bits, read with the other sign
+    if array.shape != page.shape or array.dtype != page.dtype:
+        return None
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample <= 8:
+        array = ~array  # Pillow turns these, and only these, over
+    return array

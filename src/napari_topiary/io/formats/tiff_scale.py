@@ -124,8 +124,9 @@ def _makers(file: tifffile.TiffFile, page: Any) -> Sizes:
 def _aperio(file: tifffile.TiffFile, page: Any) -> Sizes:
     if not file.is_svs:
         return None, None
-    found = re.search(r"MPP\s*=\s*([\d.]+)", page.description or "")
-    size = _times(_float(found.group(1)), 1e3) if found else None
+    found = re.search(r"MPP\s*=\s*([\d.,]+)", page.description or "")
+    # Programs write a decimal comma where their country does.
+    size = _times(_float(found.group(1).replace(",", ".")), 1e3) if found else None
     return size, size
 
 

@@ -1,0 +1,131 @@
+"""What can be opened at all: plain files, and text and JSON in them.
+
+A pipe would make its reader wait for ever, a device never ends, and a folder may have
+the name of a file.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.memory import check_fits
+
+_BYTES_PER_LETTER = 8
+"""Memory per byte of a text, with the objects that it is turned into."""
+
+
+def check_plain_file(path: Path, what: str = "file") -> None:
+    """Refuse whatever is not a file that can be read to its end.
+
+    Parameters
+    ----------
+    path
+        Links are followed.
+    what
+        What it should be, for the sentence.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise TopiaryError(
+                f"{path} is a link to something that is not there: give the {what} "
+                "itself."
+            ) from None
+        raise TopiaryError(f"There is no {what} {path}: check the name.") from None
+    except (OSError, ValueError) as error:  # circles of links, names that cannot be
+        reason = getattr(error, "strerror", None) or error
+        raise TopiaryError(
+            f"{path} cannot be opened ({reason}): give the {what} itself."
+        ) from error
+    if stat.S_ISDIR(mode):
+        raise TopiaryError(f"{path.name or path} is a folder, not a {what}.")
+    if not stat.S_ISREG(mode):
+        raise TopiaryError(
+            f"{path} is a pipe or a device, not a {what}: save what it gives to a file "
+            "first."
+        )
+
+
+def read_text(path: Path, what: str = "file") -> str:
+    """Read a text in UTF-8, with or without a byte order mark.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should be, for the sentence.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read, or is no text.
+    """
+    check_plain_file(path, what)
+    try:
+        check_fits(
+            _BYTES_PER_LETTER * path.stat().st_size,
+            f"The {what} {path.name}",
+            "cut it into parts, or close other programs",
+        )
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise TopiaryError(
+            f"{path.name} is not a text {what}: save it in UTF-8."
+        ) from None
+    except OSError as error:
+        raise TopiaryError(f"{path.name} cannot be read: {error.strerror}.") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read, or is not JSON.
+    """
+    return parsed_json(read_text(path), f"{path.parent.name}/{path.name}")
+
+
+def parsed_json(text: str, name: str) -> Any:
+    """Read JSON from a text.
+
+    Parameters
+    ----------
+    text
+        The text.
+    name
+        What it is, to begin a sentence with.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise TopiaryError(
+            f"{name} cannot be read as JSON ({error}): correct it."
+        ) from None
+    except RecursionError:
+        raise TopiaryError(
+            f"{name} cannot be read as JSON (brackets within brackets without end): "
+            "correct it."
+        ) from None

@@ -1,0 +1,191 @@
+"""Sizes are known, and judged by the free memory, before anything is read."""
+
+import json
+import os
+import struct
+import sys
+import zlib
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+from PIL import Image as Picture
+
+from napari_topiary.checkpoint import load_checkpoint
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io import memory
+from napari_topiary.io.images import read_image
+from napari_topiary.io.memory import check_fits, free_memory, in_words
+from napari_topiary.io.tables import read_table
+from napari_topiary.resample import to_working
+
+GREY = np.random.default_rng(0).integers(0, 255, (33, 47), dtype=np.uint8)
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 3_000)
+
+
+def png(folder, *, height, width):
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(2000))
+    path = folder / "a.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", pixels)
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def tiff(folder, *, height, width):
+    """A small TIFF whose tags have been changed."""
+    path = folder / "a.tif"
+    tifffile.imwrite(path, GREY)
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, start)
+    wanted = {256: width, 257: height, 278: height}
+    for place in range(start + 2, start + 2 + 12 * tags, 12):
+        (code,) = struct.unpack_from("<H", content, place)
+        if code in wanted:
+            struct.pack_into("<HHII", content, place, code, 4, 1, wanted[code])
+    path.write_bytes(content)
+    return path
+
+
+def blank_zarr(folder, *, height, width, chunks=(1000, 1000)):
+    path = folder / "a.zarr"
+    path.mkdir()
+    about = {
+        "zarr_format": 2,
+        "shape": [height, width],
+        "chunks": list(chunks),
+        "dtype": "|u1",
+        "compressor": None,
+        "filters": None,
+        "fill_value": 0,
+        "order": "C",
+    }
+    (path / ".zarray").write_text(json.dumps(about))
+    return path
+
+
+@pytest.mark.parametrize("make", [png, tiff, blank_zarr])
+def test_more_pixels_than_the_file_can_hold_are_refused_unread(tmp_path, make):
+    path = make(tmp_path, height=60_000, width=60_000)
+    with pytest.raises(TopiaryError, match=r"incomplete, (get it|copy the whole)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("chunks", [(60_000, 60_000), (1, 1)])
+def test_pieces_of_a_zarr_that_make_no_sense_are_refused(tmp_path, chunks):
+    path = blank_zarr(tmp_path, height=2000, width=2000, chunks=chunks)
+    with pytest.raises(TopiaryError, match="incomplete"):
+        read_image(path)
+
+
+def test_a_blank_zarr_of_usual_size_is_read(tmp_path):
+    image = read_image(blank_zarr(tmp_path, height=2000, width=3000)).data
+    assert image.shape == (1, 2000, 3000)
+    assert not image.any()
+
+
+@pytest.mark.parametrize("name", ["b.png", "b.bmp", "b.tif"])
+@pytest.mark.usefixtures("little_memory")
+def test_an_image_must_fit_into_the_free_memory(tmp_path, name):
+    Picture.fromarray(GREY).save(tmp_path / name)
+    words = (
+        r"b\.\w+ \(33 x 47.* needs 3\.9 kB of memory, but only 3\.0 kB are free: cut"
+    )
+    with pytest.raises(TopiaryError, match=words):
+        read_image(tmp_path / name)
+
+
+def test_pillow_does_not_decide_how_large_an_image_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(Picture, "MAX_IMAGE_PIXELS", 100)
+    Picture.fromarray(GREY).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").data[0], GREY)
+    assert Picture.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_table_must_fit_into_the_free_memory(tmp_path):
+    (tmp_path / "a.csv").write_text("axis-0,axis-1\n" + "1,2\n" * 1000)
+    with pytest.raises(TopiaryError, match=r"The table a\.csv needs .* cut it"):
+        read_table(tmp_path / "a.csv")
+
+
+def test_a_working_grid_must_fit_into_the_free_memory(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000_000)
+    words = r"4,055 pixels\), needs .* GB of memory.*check the pixel size"
+    with pytest.raises(TopiaryError, match=words.replace("4,055", "40,550")):
+        to_working(np.zeros((1, 4055, 4055), np.uint8), 0.1)
+    with pytest.raises(TopiaryError, match="cannot be enlarged"):
+        to_working(np.zeros((1, 9, 9), np.uint8), 1e-320)
+    assert to_working(GREY[None], 0.5).shape == (1, 66, 94)
+
+
+def test_what_fits_passes_and_what_does_not_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 2_500_000_000)
+    check_fits(2_500_000_000, "This", "do that")
+    with pytest.raises(TopiaryError) as fault:
+        check_fits(3_600_000_000, "This", "do that")
+    assert str(fault.value) == (
+        "This needs 3.6 GB of memory, but only 2.5 GB are free: do that."
+    )
+    assert [in_words(n) for n in (5, 8.2e4, 5e6)] == ["5 bytes", "82.0 kB", "5.0 MB"]
+
+
+def test_the_free_memory_is_at_most_what_the_computer_has():
+    assert 0 < free_memory() <= psutil.virtual_memory().total
+
+
+def test_a_limit_of_a_container_counts(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    files = ((str(tmp_path), "memory.max", "memory.current"),)
+    monkeypatch.setattr(memory, "_GROUP_FILES", files)
+    assert free_memory() == 2_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > 2_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="There are no pipes by name.")
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.tif", read_image),
+        ("a.png", read_image),
+        ("a.csv", read_table),
+        ("a.safetensors", load_checkpoint),
+    ],
+)
+def test_pipes_folders_and_circles_of_links_are_refused(tmp_path, name, read):
+    place = tmp_path / name
+    os.mkfifo(place)
+    with pytest.raises(TopiaryError, match="is a pipe or a device"):
+        read(place)
+    place.unlink()
+    place.symlink_to(place)
+    with pytest.raises(TopiaryError, match=r"cannot be opened|no such file"):
+        read(place)
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(TopiaryError, match="is a folder"):
+        read(place)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="There are no pipes by name.")
+def test_a_pipe_in_a_zarr_is_refused(tmp_path):
+    path = blank_zarr(tmp_path, height=9, width=9)
+    os.mkfifo(path / "0.0")
+    with pytest.raises(TopiaryError, match="is a pipe or a device"):
+        read_image(path)
