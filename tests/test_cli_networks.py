@@ -87,4 +87,4 @@ def test_an_impossible_number_of_pixels_is_a_sentence(
     made = tmp_path / "made.safetensors"
     asked = ("--network", "dcnn", "--training-pixels", 0)
     assert call("train", dataset, "--out", made, *asked) == 2
-    assert "Learning from 0 pixels is not possible" in capsys.readouterr().err
+    assert "Training pixels 0 is not possible" in capsys.readouterr().err

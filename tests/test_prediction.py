@@ -237,7 +237,7 @@ def test_every_number_type_is_welcome(dtype):
 
 
 def test_bad_form():
-    with pytest.raises(TopiaryError, match="too small"):
+    with pytest.raises(TopiaryError, match="Tile 8 is not possible"):
         run(predict(STACK[:1], GREY, PredictConfig(tile=8)))
 
 

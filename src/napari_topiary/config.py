@@ -1,14 +1,15 @@
 """Forms as values: one field = one form row = one CLI flag = one line of provenance.
 
-`Annotated[...]` carries what magicgui needs (limits, tooltip); `problem()` returns a
-sentence for the user, or None when the form can be run. Annotations must stay
-importable at run time, so this module does not use deferred evaluation.
+`Annotated[...]` carries what magicgui needs (limits, tooltip) and what every caller is
+held to; `problem()` returns a sentence for the user, or None when the form can be run.
+Annotations must stay importable at run time, so this module does not defer them.
 """
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from napari_topiary.config_reading import DetectConfig as DetectConfig
+from napari_topiary.limits import form_problem
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
@@ -41,22 +42,32 @@ class TrainConfig:
     ] = field(default_factory=dict)
     minutes: Annotated[
         float | None,
-        {"min": 0.05, "max": 600.0, "tooltip": "How long to train, in minutes."},
+        {"min": 0.01, "max": 10000.0, "tooltip": "How long to train, in minutes."},
     ] = 1.0
     epochs: Annotated[
         int | None,
-        {"min": 1, "max": 10000, "tooltip": "Passes over the data, instead of time."},
+        {
+            "min": 1,
+            "max": 1_000_000,
+            "tooltip": "Passes over the data, instead of time.",
+        },
     ] = None
     working_pixel_size_nm: Annotated[
         float | None,
         {
+            "min": 1e-3,
+            "max": 1e6,
             "tooltip": "Pixel size the network sees, in nm. Empty: the coarsest that "
-            "keeps the smallest particle radius at about 6 pixels."
+            "keeps the smallest particle radius at about 6 pixels.",
         },
     ] = None
     working_factor: Annotated[
         float | None,
-        {"tooltip": "As above, as a shrink factor, where the pixel size is unknown."},
+        {
+            "min": 0.1,
+            "max": 100.0,
+            "tooltip": "As above, as a shrink factor, where the pixel size is unknown.",
+        },
     ] = None
     learning_rate: Annotated[
         float, {"min": 1e-6, "max": 1.0, "tooltip": "Step size at the start."}
@@ -65,7 +76,7 @@ class TrainConfig:
         int | None,
         {
             "min": 1,
-            "max": 256,
+            "max": 4096,
             "tooltip": "Patches a step. Empty: 4 for particles, else 8.",
         },
     ] = None
@@ -131,26 +142,7 @@ class TrainConfig:
         """Return what stops this form from running, as a sentence."""
         if self.minutes is None and self.epochs is None:
             return "Say how long to train: minutes or epochs."
-        if self.minutes is not None and self.minutes <= 0:
-            return (
-                f"Training for {self.minutes:g} minutes is not possible: "
-                "give more than 0."
-            )
-        if self.epochs is not None and self.epochs < 1:
-            return f"Training for {self.epochs} epochs is not possible: give 1 or more."
-        if self.learning_rate <= 0:
-            return (
-                f"A learning rate of {self.learning_rate:g} learns nothing: "
-                "give more than 0."
-            )
-        if self.batch is not None and self.batch < 1:
-            return f"A batch of {self.batch} patches is empty: give 1 or more."
-        if self.training_pixels is not None and self.training_pixels < 1:
-            return (
-                f"Learning from {self.training_pixels} pixels is not possible: give 1 "
-                "or more, or nothing for all."
-            )
-        return None
+        return form_problem(self, open_fields=("device",))
 
 
 @dataclass(frozen=True)
@@ -195,20 +187,6 @@ class PruneConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        if self.batches < 1:
-            return (
-                f"A loss on {self.batches} mini-batches is not known: give 1 or more."
-            )
-        if self.at_once is not None and not 0.0 <= self.at_once <= 0.5:
-            return (
-                f"Removing a share of {self.at_once:g} at each step is not possible: "
-                "give 0 (one by one) to 0.5."
-            )
-        if not 0.0 <= self.remove <= 0.99:
-            return (
-                f"Removing a share of {self.remove:g} is not possible: "
-                "give 0 to 0.99 (0.8 removes 80 % of the weights)."
-            )
         if self.kind == "weights" and self.criterion != "magnitude":
             return (
                 "Single weights are chosen by their magnitude: use criterion magnitude."
@@ -218,7 +196,7 @@ class PruneConfig:
                 "Filters are chosen by their L1 norm or by the loss they save from: "
                 "use criterion l1 or loss."
             )
-        return None
+        return form_problem(self, open_fields=("criterion",))
 
 
 @dataclass(frozen=True)
@@ -233,6 +211,4 @@ class PredictConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        if self.tile < 32:
-            return f"A tile of {self.tile} pixels is too small: give 32 or more."
-        return self.detect.problem()
+        return form_problem(self, open_fields=("device",))

@@ -6,6 +6,8 @@ Like `config`, which offers it, this module does not defer its annotations.
 from dataclasses import dataclass
 from typing import Annotated
 
+from napari_topiary.limits import form_problem
+
 
 @dataclass(frozen=True)
 class DetectConfig:
@@ -69,23 +71,4 @@ class DetectConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            return (
-                f"A threshold of {self.threshold:g} is not a probability: give 0 to 1."
-            )
-        if self.spacing <= 0:
-            return (
-                f"A spacing of {self.spacing:g} radii is not possible: "
-                "give more than 0."
-            )
-        if self.seed_smoothing_px < 0:
-            return (
-                f"Smoothing by {self.seed_smoothing_px:g} pixels is not possible: give "
-                "0 or more."
-            )
-        if self.seed_spacing_px < 1:
-            return (
-                f"Middles {self.seed_spacing_px} pixels apart are not possible: give 1 "
-                "or more."
-            )
-        return None
+        return form_problem(self)

@@ -45,7 +45,7 @@ def test_prune_is_the_plan_at_its_position(fresh: Callable[..., Checkpoint]) -> 
 
 
 def test_asking_too_much_or_too_little(fresh: Callable[..., Checkpoint]) -> None:
-    with pytest.raises(TopiaryError, match=r"share of 1\.2"):
+    with pytest.raises(TopiaryError, match=r"Remove 1\.2 is not possible"):
         make_plan(fresh("unet"), PruneConfig(remove=1.2))
     with pytest.raises(TopiaryError, match="magnitude"):
         make_plan(fresh("unet"), PruneConfig(kind="weights"))

@@ -424,9 +424,9 @@ def test_sentences(fresh: Callable[..., Checkpoint]) -> None:
         make_plan(checkpoint, loss)
     with pytest.raises(TopiaryError, match="by their magnitude"):
         make_plan(checkpoint, PruneConfig(kind="weights", criterion="loss"))
-    with pytest.raises(TopiaryError, match="0 mini-batches"):
+    with pytest.raises(TopiaryError, match="Batches 0 is not possible"):
         make_plan(checkpoint, PruneConfig(batches=0))
-    with pytest.raises(TopiaryError, match=r"0\.9 at each step"):
+    with pytest.raises(TopiaryError, match=r"At once 0\.9 is not possible"):
         make_plan(checkpoint, PruneConfig(at_once=0.9))
 
 

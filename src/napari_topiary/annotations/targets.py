@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_topiary.annotations.base import annotation_problem
 from napari_topiary.annotations.canvas import IGNORED, Canvas
 from napari_topiary.errors import TopiaryError
+from napari_topiary.limits import form_problem
 from napari_topiary.types import Task
 
 
@@ -46,21 +47,13 @@ class TargetConfig:
 
     def problem(self) -> str | None:
         """Return what stops these settings from being used, as a sentence."""
-        if self.certain <= 0:
-            return (
-                f"A certain zone of {self.certain:g} radii is empty: give more than 0."
-            )
-        if self.ignore < self.certain:
+        problem = form_problem(self)
+        if problem is None and self.ignore < self.certain:
             return (
                 f"The ignored zone ends at {self.ignore:g} radii, inside the certain "
                 f"zone ({self.certain:g} radii): give at least {self.certain:g}."
             )
-        if self.negative_weight <= 0:
-            return (
-                f"A weight of {self.negative_weight:g} for 'not this' marks is not "
-                "possible: give more than 0."
-            )
-        return None
+        return problem
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.cli.window import open_window
+from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 
 SAMPLE = "apoferritin"
@@ -40,11 +41,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Tell the story."""
     if not options.headless:
         raise SystemExit(open_window(SAMPLE))
-    if not options.minutes > 0:
-        raise TopiaryError(
-            f"Training for {options.minutes:g} minutes is not possible: give more "
-            "than 0."
-        )
+    # Fine-tuning has half of the time, and the same limits.
+    shortest = TrainConfig(minutes=options.minutes / 2, seed=options.seed)
+    problem = shortest.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
     check_folder_target(options.out)
 
     from napari_topiary.devices import pick_device

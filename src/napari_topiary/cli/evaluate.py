@@ -13,6 +13,7 @@ from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.limits import number_problem
 
 DEFAULTS = PredictConfig()
 SHOWN = (
@@ -66,10 +67,9 @@ def judging_config(
     detect = reading_config(options, threshold=threshold)
     config = PredictConfig(tile=options.tile, device=options.device, detect=detect)
     problem = config.problem()
-    if problem is None and options.tolerance is not None and options.tolerance <= 0:
-        problem = (
-            f"A tolerance of {options.tolerance:g} nm is not possible: give more than "
-            "0."
+    if problem is None and options.tolerance is not None:
+        problem = number_problem(
+            "A tolerance in nm of", options.tolerance, low=1e-3, high=1e6
         )
     if problem is not None:
         raise TopiaryError(problem)

@@ -10,7 +10,7 @@ from napari_topiary.cli.datasets import Material, check_suits, learning_material
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import check_checkpoint_target, check_distinct
 from napari_topiary.cli.train import in_words, named, report
-from napari_topiary.config import Criterion, PruneConfig
+from napari_topiary.config import Criterion, PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
@@ -149,8 +149,9 @@ def _loss_problem(options: argparse.Namespace) -> str | None:
 
 def _finetuning_problem(options: argparse.Namespace) -> str | None:
     minutes = options.finetune_minutes
-    if minutes is not None and not minutes > 0:
-        return f"Fine-tuning for {minutes:g} minutes is not possible: give more than 0."
+    problem = None if minutes is None else TrainConfig(minutes=minutes).problem()
+    if problem is not None:
+        return f"Fine-tuning: {problem}"
     if minutes is not None and options.data is None:
         return "Fine-tuning needs annotated images: give them with --data."
     if options.gradual and minutes is None:

@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from napari_topiary.limits import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import Job, Task, TaskKind
 
@@ -47,34 +48,19 @@ class Budget:
         Where to compute.
     """
 
-    minutes: float = 1.0
-    epochs: int | None = None
-    seeds: int = 1
-    seed: int = 0
+    minutes: Annotated[float, {"min": 0.01, "max": 10000.0}] = 1.0
+    epochs: Annotated[int | None, {"min": 1, "max": 10000}] = None
+    seeds: Annotated[int, {"min": 1, "max": 1000}] = 1
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1001}] = 0
     quick: bool = False
-    pixel_nm: float | None = None
+    pixel_nm: Annotated[
+        float | None, {"label": "Pixel size in nm", "min": 1e-3, "max": 1e6}
+    ] = None
     device: str = "auto"
 
     def problem(self) -> str | None:
         """Return what stops a study from running, as a sentence."""
-        if self.epochs is None and not self.minutes > 0:
-            return (
-                f"Training for {self.minutes:g} minutes a cell is not possible: give "
-                "more than 0."
-            )
-        if self.epochs is not None and self.epochs < 1:
-            return (
-                f"Training for {self.epochs} epochs a cell is not possible: give 1 or "
-                "more."
-            )
-        if self.seeds < 1:
-            return f"{self.seeds} seeds are none: give --seeds 1 or more."
-        if self.pixel_nm is not None and not self.pixel_nm > 0:
-            return (
-                f"A pixel size of {self.pixel_nm:g} nm is not possible: give more than "
-                "0."
-            )
-        return None
+        return form_problem(self, open_fields=("device",))
 
 
 @dataclass(frozen=True)
