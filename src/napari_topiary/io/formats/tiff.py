@@ -22,6 +22,7 @@ from napari_topiary.io.formats.base import (
     square_pixels,
 )
 from napari_topiary.io.formats.tiff_scale import pixel_size
+from napari_topiary.io.memory import in_words
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -41,9 +42,9 @@ class Tiff:
             if not file.series:
                 raise TopiaryError(f"{path.name} holds no image.")
             series = max(file.series, key=_importance)
-            check_size(
-                path, series.shape, series.dtype.itemsize, stored=path.stat().st_size
-            )
+            stored = path.stat().st_size
+            check_size(path, series.shape, series.dtype.itemsize, stored=stored)
+            _check_pieces(path, series, stored)
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
             array = _pixels(path, series)
             axes = series.axes.lower()
@@ -91,6 +92,18 @@ def write_tiff(
     else:
         settings["photometric"] = "minisblack"
     tifffile.imwrite(path, image, **settings)
+
+
+def _check_pieces(path: Path, series: Any, stored: int) -> None:
+    """Refuse a file with a piece that is larger than all of it."""
+    pages = [page for page in series.pages if page is not None]
+    largest = max((n for page in pages for n in page.databytecounts), default=0)
+    if largest > stored:
+        raise TopiaryError(
+            f"{path.name} cannot be read: it should hold a piece of "
+            f"{in_words(largest)}, but has only {in_words(stored)}; it is damaged or "
+            "incomplete, get it again."
+        )
 
 
 def _importance(series: Any) -> tuple[int, int]:
