@@ -16,6 +16,8 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations, write_annotations
+from napari_topiary.io.images import write_image
+from napari_topiary.io.pairing import pair_files
 from napari_topiary.types import Task
 
 SHAPE = (40, 50)
@@ -77,10 +79,12 @@ def test_a_real_napari_layer_gives_the_same_value_back(example):
 @pytest.mark.parametrize("example", CASES)
 def test_a_file_gives_the_same_value_back(example, tmp_path):
     task = Task("segment" if example.kind == "labels" else "detect", DETECT.classes)
+    write_image(tmp_path / "images" / "image one.tif", np.zeros(SHAPE, np.uint8))
     write_annotations(tmp_path, "image one", (example,))
-    (again,) = read_annotations(tmp_path, "image one", task=task)
+    files = pair_files(tmp_path).of("image one")
+    (again,) = read_annotations(files, task=task)
     assert again == example
-    assert [p.parent.name for p in tmp_path.rglob("*.*")] == [example.kind]
+    assert list(files) == [example.kind]
 
 
 @pytest.mark.parametrize("example", CASES)

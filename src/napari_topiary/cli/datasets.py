@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_topiary.cli.driving import Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.split import listed
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -45,19 +46,26 @@ def learning_material(folder: Path, runner: Runner) -> Material:
         Tells the user what is left out.
     """
     dataset = read_dataset(folder)
-    train = dataset.part("train" if dataset.parts.get("train") else "all")
-    held = dataset.part("val") if dataset.parts.get("val") else ()
-    chosen = {sample.name for sample in held}
-    known = tuple(s for s in train if s.annotations and s.name not in chosen)
+    if not dataset.parts.get("train"):
+        raise TopiaryError(
+            f"{dataset.name} has no images in the part 'train' to learn from: all of "
+            f"them are in {' and '.join(map(repr, dataset.parts))}."
+        )
+    known = _annotated(dataset, "train", runner)
     if not known:
         raise TopiaryError(
             f"{dataset.name} has no annotated image to learn from: mark particles, "
             "draw centerlines or paint labels on at least one, and save the project."
         )
-    left = len(train) - len(known)
-    if left:
-        runner.note(f"{left} of {len(train)} images are not annotated: left out.")
-    return Material(dataset, known, tuple(s for s in held if s.annotations))
+    held: tuple[Sample, ...] = ()
+    if dataset.parts.get("val"):
+        held = _annotated(dataset, "val", runner)
+        if not held:
+            runner.note(
+                "No image of the part 'val' is annotated: some of what is learned from "
+                "is held back to judge by instead."
+            )
+    return Material(dataset, known, held)
 
 
 def judged_samples(
@@ -83,7 +91,7 @@ def judged_samples(
             f"{dataset.name} has no images in the part {split!r}: give "
             f"--split {' or '.join([*parts, 'all'])}."
         )
-    samples = tuple(s for s in dataset.part(split) if s.annotations)
+    samples = _annotated(dataset, split, runner)
     if not samples:
         raise TopiaryError(
             f"No image in the part {split!r} of {dataset.name} is annotated, so there "
@@ -93,6 +101,20 @@ def judged_samples(
         taken = "all its images count" if split == "all" else f"{split!r} is used"
         runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
     return split, samples
+
+
+def _annotated(dataset: Dataset, part: str, runner: Runner) -> tuple[Sample, ...]:
+    """Annotated images of a part; tells which are not, and what else is not used."""
+    for note in dataset.notes:
+        runner.note(note)
+    samples = dataset.part(part)
+    bare = [sample.name for sample in samples if not sample.annotations]
+    if 0 < len(bare) < len(samples):
+        runner.note(
+            f"{len(bare)} of {len(samples)} images of the part {part!r} are not "
+            f"annotated: left out ({listed(bare)})."
+        )
+    return tuple(sample for sample in samples if sample.annotations)
 
 
 def check_suits(dataset: Dataset, checkpoint: Checkpoint) -> None:

@@ -93,6 +93,7 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
         return DONE
     if runner.interrupted:
         result["interrupted"] = True
+    result.setdefault("notes", list(runner.notes))
     if options.json is not None:
         with writing(options.json) as beside:
             text = json.dumps(_plain(result), indent=1, ensure_ascii=False)

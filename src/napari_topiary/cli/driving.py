@@ -88,6 +88,11 @@ class Runner:
     ----------
     bar
         Where progress is shown.
+
+    Attributes
+    ----------
+    notes
+        What the user was told, in order.
     """
 
     def __init__(self, bar: Bar) -> None:
@@ -95,7 +100,7 @@ class Runner:
         self.interrupted = False
         self._driving = False
         self._before: Any = None
-        self._notes: set[str] = set()
+        self.notes: dict[str, None] = {}
 
     def __enter__(self) -> Runner:
         """Start listening."""
@@ -141,8 +146,8 @@ class Runner:
 
     def note(self, sentence: str) -> None:
         """Tell the user something, once."""
-        if sentence and sentence not in self._notes:
-            self._notes.add(sentence)
+        if sentence and sentence not in self.notes:
+            self.notes[sentence] = None
             self.bar.note(sentence)
 
     def say(self, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,20 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import (
     holds_image,
     read_labels,
-    readable_suffixes,
     write_image,
 )
+from napari_topiary.io.pairing import pair_files
 from napari_topiary.io.tables import joined, read_table, write_table
 from napari_topiary.types import Task
 
 
-def read_annotations(
-    folder: str | os.PathLike[str], name: str, *, task: Task
-) -> tuple[Any, ...]:
+def read_annotations(files: Mapping[str, Path], *, task: Task) -> tuple[Any, ...]:
     """Read everything that is drawn on one image.
 
     Parameters
     ----------
-    folder
-        The dataset folder.
-    name
-        Name of the image.
+    files
+        A file for each kind that there is, as `Pairing.of` gives them.
     task
         Kind of labels, and the class of things whose table does not name any (possible
         only if there is just one).
@@ -42,13 +38,11 @@ def read_annotations(
         With a sentence that starts with the file.
     """
     found = []
-    for kind in annotation_kinds:
-        path = _file_of(Path(folder) / kind, name)
-        if path is not None:
-            try:
-                found.append(_read(path, kind, task))
-            except TopiaryError as error:
-                raise TopiaryError(f"{kind}/{path.name}: {error}") from error
+    for kind, path in files.items():
+        try:
+            found.append(_read(path, kind, task))
+        except TopiaryError as error:
+            raise TopiaryError(f"{kind}/{path.name}: {error}") from error
     return tuple(found)
 
 
@@ -68,9 +62,10 @@ def write_annotations(
         without rows says that a person has looked and found nothing.
     """
     annotations = tuple(annotations)
+    there = pair_files(folder).of(name)
     for kind in annotation_kinds:
         same = [annotation for annotation in annotations if annotation.kind == kind]
-        old = _file_of(Path(folder) / kind, name)
+        old = there.get(kind)
         new = _write(Path(folder) / kind, name, same) if same else None
         if old is not None and old != new:
             old.unlink()
@@ -100,15 +95,6 @@ def _read(path: Path, kind: str, task: Task) -> Any:
         rows = len(next(iter(table.values()), []))
         table["class"] = [task.classes[1]] * rows
     return annotation_kinds[kind].from_table(table)
-
-
-def _file_of(folder: Path, name: str) -> Path | None:
-    suffixes = (".csv", *readable_suffixes())
-    for suffix in suffixes:
-        path = folder / f"{name}{suffix}"
-        if path.exists():
-            return path
-    return None
 
 
 def _compact(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

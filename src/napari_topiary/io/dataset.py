@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.annotations import annotation_kinds, annotation_problem
+from napari_topiary.annotations import annotation_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.dataset_writing import (
@@ -23,17 +23,22 @@ from napari_topiary.io.dataset_writing import (
     write_sample_image,
 )
 from napari_topiary.io.description import (
-    DESCRIPTION,
     Description,
     parse_description,
 )
 from napari_topiary.io.image_files import (
     check_name,
-    image_files,
     safe_name,
-    visible_files,
 )
 from napari_topiary.io.images import read_image, readable_suffixes
+from napari_topiary.io.pairing import Pairing, pair_files
+from napari_topiary.io.split import (
+    Split,
+    listed,
+    parts_of,
+    resolved_split,
+    split_problem,
+)
 from napari_topiary.types import Image, Task
 
 __all__ = [
@@ -91,6 +96,8 @@ class Dataset:
         The folder, None if it was never one.
     scale
         nm per pixel of all images, None if unknown or not the same.
+    notes
+        Sentences for the user: what lies in the folder and is not used.
     """
 
     name: str
@@ -99,11 +106,12 @@ class Dataset:
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     root: Path | None = None
     scale: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """Names of the samples of each part; without a split all are for training."""
-        return dict(self.split) or {"train": tuple(self.samples)}
+        """Names of the samples of each part; what is in no part is for training."""
+        return parts_of(self.split, self.samples)
 
     def part(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of one part; ``"all"`` are all of them.
@@ -127,13 +135,13 @@ class Dataset:
 class _Folder(Mapping[str, Sample]):
     """Samples of a dataset folder, read when asked for."""
 
-    def __init__(self, root: Path, about: Description, files: dict[str, Path]) -> None:
-        self._root, self._about, self._files = root, about, files
+    def __init__(self, about: Description, pairing: Pairing) -> None:
+        self._about, self._pairing, self._files = about, pairing, pairing.images
 
     def __getitem__(self, name: str) -> Sample:
         path, about = self._files[name], self._about
         loaded = read_image(path)
-        annotations = read_annotations(self._root, name, task=about.task)
+        annotations = read_annotations(self._pairing.of(name), task=about.task)
         scale = about.scales.get(name, about.scale)
         scale = loaded.scale if scale is None else scale
         sentence = annotation_problem(
@@ -169,37 +177,36 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     """
     root = Path(folder)
     about = parse_description(root)
-    files = image_files(root)
-    for kind in annotation_kinds:
-        for path in visible_files(root / kind):
-            if path.stem not in files:
-                raise TopiaryError(
-                    f"{root.name}: {kind}/{path.name} belongs to no image in "
-                    f"{root.name}/images: add the image, or remove the file."
-                )
-    _check_split(root, about, files)
-    return Dataset(
-        name=about.name,
-        task=about.task,
-        samples=_Folder(root, about, files),
-        split=about.split,
-        root=root,
-        scale=about.scale,
-    )
-
-
-def _check_split(root: Path, about: Description, files: Mapping[str, Path]) -> None:
-    if not files:
+    pairing = pair_files(root)
+    if pairing.problems:
+        raise TopiaryError(f"{root.name}/{pairing.problems[0]}")
+    if not pairing.images:
         raise TopiaryError(
             f"{root.name} holds no images: put them into {root.name}/images "
             f"({', '.join(readable_suffixes())})."
         )
-    for part, stems in about.split.items():
-        unknown = [stem for stem in stems if stem not in files]
-        if unknown:
-            raise TopiaryError(
-                f"{root.name}: the split {part!r} names {unknown[0]!r}"
-                + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
-                + f", but there is no such image in {root.name}/images: add it, or "
-                f"remove the name from {DESCRIPTION}."
-            )
+    split = resolved_split(about.split, pairing.images)
+    problem = split_problem(split, pairing.images)
+    if problem:
+        raise TopiaryError(f"{root.name}: {problem}")
+    return Dataset(
+        name=about.name,
+        task=about.task,
+        samples=_Folder(about, pairing),
+        split=split,
+        root=root,
+        scale=about.scale,
+        notes=(*pairing.notes, *_unused(split, pairing)),
+    )
+
+
+def _unused(split: Split, pairing: Pairing) -> tuple[str, ...]:
+    """Tell which images are for nothing."""
+    used = {
+        name for names in parts_of(split, pairing.images).values() for name in names
+    }
+    bare = [name for name in pairing.images if name not in used]
+    if not bare:
+        return ()
+    many = "1 image is" if len(bare) == 1 else f"{len(bare)} images are"
+    return (f"{many} in no part of the split: left out ({listed(bare)}).",)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.plain_files import read_json
+from napari_topiary.io.split import Split, parsed_split
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 DESCRIPTION = "dataset.json"
@@ -180,17 +181,11 @@ def _numbers(
     return {name: float(number) for name, number in numbers.items()}
 
 
-def _split(content: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
-    split = content.get("split") or {}
-    if not isinstance(split, dict) or not all(
-        isinstance(stems, list) and all(isinstance(stem, str) for stem in stems)
-        for stems in split.values()
-    ):
-        raise TopiaryError(
-            f'{where}: "split" must give a list of image names for each part, for '
-            'instance {"train": ["a", "b"], "val": ["c"]}.'
-        )
-    return {part: tuple(stems) for part, stems in split.items()}
+def _split(content: Mapping[str, Any], where: str) -> Split:
+    try:
+        return parsed_split(content.get("split"))
+    except TopiaryError as error:
+        raise TopiaryError(f"{where}: {error}") from error
 
 
 def _is_positive(value: object) -> bool:

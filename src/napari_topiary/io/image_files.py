@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.images import holds_image, readable_suffixes, write_image
+from napari_topiary.io.images import holds_image, write_image
+from napari_topiary.io.pairing import images_in
 from napari_topiary.types import Image
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -26,24 +27,10 @@ def image_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
     TopiaryError
         If two images have the same name.
     """
-    found: dict[str, Path] = {}
-    for path in visible_files(Path(folder) / "images"):
-        if path.suffix.lower() not in readable_suffixes():
-            continue
-        twin = found.setdefault(path.stem, path)
-        if twin != path:
-            raise TopiaryError(
-                f"{Path(folder).name}: {twin.name} and {path.name} have the same name "
-                f"{path.stem!r}: rename or remove one of them."
-            )
-    return found
-
-
-def visible_files(folder: Path) -> list[Path]:
-    """Files of a folder in alphabetical order, without hidden ones."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images, problems, _ = images_in(Path(folder))
+    if problems:
+        raise TopiaryError(f"{Path(folder).name}/{problems[0]}")
+    return images
 
 
 def write_image_file(

@@ -7,6 +7,7 @@ in a sentence. A plain dataset folder is a project too.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.io.description import Description, parse_description
-from napari_topiary.io.images import read_image, readable_suffixes
+from napari_topiary.io.images import read_image
+from napari_topiary.io.pairing import pair_files
 from napari_topiary.io.plain_files import read_json
+from napari_topiary.io.split import resolved_split
 from napari_topiary.session.project import CHECKPOINTS, Read, Record
 from napari_topiary.session.recovery import STATE_FILE
 from napari_topiary.types import BACKGROUND, Task
@@ -51,7 +54,7 @@ def read(folder: Path) -> Read:
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
     split = {
         part: tuple(name for name in names if name in samples)
-        for part, names in about.split.items()
+        for part, names in resolved_split(about.split, samples).items()
     }
     active = state.get("active")
     for note in notes:
@@ -111,15 +114,11 @@ def _samples(
     folder: Path, about: Description, scales: dict[str, Any], notes: list[str]
 ) -> dict[str, Sample]:
     """Read every image, and what was drawn on it where that fits."""
-    home, suffixes = folder / "images", readable_suffixes()
-    files = sorted(home.iterdir()) if home.is_dir() else []
-    files = [f for f in files if f.suffix.lower() in suffixes and f.name[0] != "."]
+    pairing = pair_files(folder)
+    notes += (*pairing.problems, *pairing.notes)
     samples: dict[str, Sample] = {}
-    for file in files:
-        name = file.stem
+    for name, file in pairing.images.items():
         try:
-            if name in samples:
-                raise TopiaryError(f"{file.name} has a twin of the same name: skipped.")
             loaded = read_image(file)
         except TopiaryError as reason:
             notes.append(str(reason))
@@ -131,15 +130,16 @@ def _samples(
             good = isinstance(own, int | float) and own > 0
             scale = float(own) if good else None
         sample = Sample(loaded.data, (), scale, name, file)
-        samples[name] = _with_annotations(sample, folder, about.task, notes)
+        drawn = pairing.of(name)
+        samples[name] = _with_annotations(sample, drawn, about.task, notes)
     return samples
 
 
 def _with_annotations(
-    sample: Sample, folder: Path, task: Task, notes: list[str]
+    sample: Sample, files: Mapping[str, Path], task: Task, notes: list[str]
 ) -> Sample:
     try:
-        drawn = read_annotations(folder, sample.name, task=task)
+        drawn = read_annotations(files, task=task)
         sentence = annotation_problem(
             drawn, sample.image.shape[1:], task=task, scale=sample.scale, radii=False
         )

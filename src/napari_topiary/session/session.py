@@ -136,6 +136,7 @@ class Session(Contents):
         self.annotations = {s.name: tuple(s.annotations) for s in read if s.annotations}
         self.split = {part: tuple(names) for part, names in dataset.split.items()}
         self.predictions = {}
+        self.notes = dataset.notes
         self.task = dataset.task
         self.colours = with_colours(dataset.task.classes, self.colours)
         self._record = project.Record()

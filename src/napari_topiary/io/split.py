@@ -1,0 +1,142 @@
+"""Which images of a dataset are for what: to learn from, to choose by, to judge on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from napari_topiary.errors import TopiaryError
+
+Split = dict[str, tuple[str, ...]]
+"""Names of the images in each part."""
+
+_FEW = 5
+KNOWN = ("train", "val", "test")
+_SPELLINGS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def parsed_split(content: object) -> Split:
+    """Read the split of a `dataset.json`; "Validation" is understood as "val".
+
+    Parameters
+    ----------
+    content
+        Lists of names by part; None = there is no split.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that goes on after the name of the file.
+    """
+    if not content:
+        return {}
+    if not isinstance(content, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in content.values()
+    ):
+        raise TopiaryError(
+            '"split" must give a list of image names for each part, for instance '
+            '{"train": ["a", "b"], "val": ["c"]}.'
+        )
+    split: Split = {}
+    for given, names in content.items():
+        part = str(_SPELLINGS.get(given.strip().lower(), given))
+        if part in split:
+            raise TopiaryError(
+                f"the part {part!r} is there twice in the split, in two spellings: "
+                "join them."
+            )
+        split[part] = tuple(names)
+    return split
+
+
+def resolved_split(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> Split:
+    """Return the split with names as the images have them: `a` for `a.tif` or `A`.
+
+    Parameters
+    ----------
+    split
+        As it was written; names of no image stay as they are.
+    images
+        Names of the images.
+    """
+    known = tuple(images)
+    folded = {name.casefold(): name for name in known}
+
+    def resolved(name: str) -> str:
+        if name in known:
+            return name
+        for guess in (name, Path(name).stem, Path(Path(name).stem).stem):
+            if guess.casefold() in folded:
+                return folded[guess.casefold()]
+        return name
+
+    return {
+        part: tuple(dict.fromkeys(resolved(name) for name in names))
+        for part, names in split.items()
+    }
+
+
+def split_problem(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> str:
+    """Return what is wrong with a split, as a sentence; empty if nothing is.
+
+    Parameters
+    ----------
+    split
+        Resolved.
+    images
+        Names of the images.
+    """
+    known = set(images)
+    for part, names in split.items():
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            return (
+                f"the split {part!r} names {_first(unknown)}, but there is no such "
+                "image in the folder images: add it, or remove the name from the split."
+            )
+    for index, part in enumerate(KNOWN):
+        for other in KNOWN[index + 1 :]:
+            both = sorted(set(split.get(part, ())) & set(split.get(other, ())))
+            if both:
+                return (
+                    f"{_first(both)} {'is' if len(both) == 1 else 'are'} in the part "
+                    f"{part!r} and in {other!r} of the split: an image that is learned "
+                    "from must not be judged on; leave each in one of them."
+                )
+    return ""
+
+
+def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Split:
+    """Return the split with a part `train` where it does not name one: all the rest.
+
+    Parameters
+    ----------
+    split
+        Resolved; empty = all images are to learn from.
+    images
+        Names of the images.
+    """
+    used = {name for names in split.values() for name in names}
+    rest = tuple(name for name in images if name not in used)
+    return dict(split) if split.get("train") or not rest else {"train": rest, **split}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names in words.
+
+    Parameters
+    ----------
+    names
+        Of images.
+    """
+    return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!r}{more}"

@@ -1,0 +1,109 @@
+"""Which files belong together: whatever their case, ending and company."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.images import write_image
+from napari_topiary.io.pairing import pair_files
+from napari_topiary.session import Session
+
+GREY = np.random.default_rng(0).integers(1, 255, (40, 50), dtype=np.uint8)
+LABELS = (GREY > 200).astype(np.uint8)
+
+
+@pytest.fixture
+def home(tmp_path):
+    about = {"name": "x", "task": "segment", "classes": ["background", "a"]}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    write_image(tmp_path / "images" / "z.tif", GREY)
+    return tmp_path
+
+
+def opened(home):
+    """What the command line and Python, and what the window gets to see."""
+    return read_dataset(home).samples, Session.open(home)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["z.tif", "z.TIF", "z.PNG", "Z.png", "z_masks.tif", "z_mask.png", "z_labels.TIF",
+     "z-label.png", "z_cp_masks.png", "z.ome.tif"],
+)  # fmt: skip
+def test_labels_are_found(home, name):
+    path = home / "labels" / name
+    write_image(path.with_suffix(path.suffix.lower()), LABELS)
+    path.with_suffix(path.suffix.lower()).rename(path)
+    assert pair_files(home).of("z") == {"labels": path}
+    samples, project = opened(home)
+    for drawn in (samples["z"].annotations, project.annotations["z"]):
+        np.testing.assert_array_equal(drawn[0].labels, LABELS)
+    assert read_dataset(home).notes == ()
+
+
+def test_an_ome_tiff_is_called_without_its_second_ending(home):
+    (home / "images" / "z.tif").rename(home / "images" / "cells.OME.TIF")
+    (home / "points").mkdir()
+    (home / "points" / "Cells.CSV").write_text("axis-0,axis-1\n3,4\n")
+    samples, project = opened(home)
+    assert list(samples) == list(project.images) == ["cells"]
+    assert len(samples["cells"].annotations[0]) == 1
+    assert len(project.annotations["cells"][0]) == 1
+
+
+def test_names_that_differ_in_case_alone_are_two_images(home):
+    write_image(home / "images" / "Z.tif", GREY)
+    write_image(home / "labels" / "Z.png", LABELS)
+    pairs = pair_files(home)
+    assert (pairs.of("z"), list(pairs.of("Z"))) == ({}, ["labels"])
+
+
+def test_what_systems_leave_behind_is_passed_over(home):
+    for kind in ("images", "labels", "points", "regions"):
+        (home / kind).mkdir(exist_ok=True)
+        for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._z.tif"):
+            (home / kind / name).write_bytes(b"x")
+    samples, project = opened(home)
+    assert list(samples) == list(project.images) == ["z"]
+    assert read_dataset(home).notes == project.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("images/notes.txt", "images/notes.txt: left out, no image"),
+        ("labels/notes.txt", "labels/notes.txt: left out, no label image"),
+        ("points/z.txt", "points/z.txt: left out, no table"),
+        ("images/sub.tif/", "images/sub.tif: left out, a folder"),
+        ("points/old/", "points/old: left out, a folder"),
+        ("labels/q.tif", "labels/q.tif belongs to no image"),
+        ("images/z_masks.tif", "images/z_masks.tif looks like the labels"),
+    ],
+)
+def test_whatever_is_not_used_is_named(home, path, words):
+    (home / path).parent.mkdir(exist_ok=True)
+    if path.endswith("/"):
+        (home / path).mkdir()
+    elif path.endswith(".tif"):
+        write_image(home / path, LABELS)
+    else:
+        (home / path).write_text("axis-0,axis-1\n1,2\n")
+    samples, project = opened(home)
+    assert list(samples) == list(project.images) == ["z"]
+    (note,) = read_dataset(home).notes
+    assert note.startswith(words)
+    assert note in project.notes
+
+
+def test_twins_are_refused_and_in_the_window_neither_is_taken(home):
+    write_image(home / "labels" / "z.tif", LABELS)
+    Picture.fromarray(0 * LABELS).save(home / "labels" / "z.png")
+    with pytest.raises(TopiaryError, match=r"labels: z\.png and z\.tif have the same"):
+        read_dataset(home)
+    project = Session.open(home)
+    assert "z" not in project.annotations
+    assert any("z.png and z.tif" in note for note in project.notes)

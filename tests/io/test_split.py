@@ -1,0 +1,68 @@
+"""The split of a dataset: spellings, names, and what is in two parts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.images import write_image
+from napari_topiary.session import Session
+
+GREY = np.random.default_rng(0).integers(1, 255, (20, 20), dtype=np.uint8)
+
+
+def write(folder, split):
+    about = {"name": "x", "task": "segment", "classes": ["background", "a"]}
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(about | {"split": split}))
+    for name in "abcd":
+        write_image(folder / "images" / f"{name}.tif", GREY)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("split", "parts"),
+    [
+        ({"Train": ["a", "b"], "Validation": ["c"]}, {"train": "ab", "val": "c"}),
+        ({"training": ["a.tif"], "TEST": ["B"]}, {"train": "a", "test": "b"}),
+        ({"val": ["c"], "test": ["d"]}, {"train": "ab", "val": "c", "test": "d"}),
+        ({"val": ["c", "c"]}, {"train": "abd", "val": "c"}),
+        ({}, {"train": "abcd"}),
+        (
+            {"fold 1": ["a", "b"], "fold 2": ["c", "d"]},
+            {"fold 1": "ab", "fold 2": "cd"},
+        ),
+    ],
+)
+def test_parts_are_understood(tmp_path, split, parts):
+    dataset = read_dataset(write(tmp_path, split))
+    assert dataset.parts == {part: tuple(names) for part, names in parts.items()}
+    project = Session.open(tmp_path)
+    held = [n for part in ("val", "test") for n in project.split.get(part, ())]
+    assert held == [n for part in ("val", "test") for n in parts.get(part, "")]
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (
+            {"train": ["a", "b"], "val": ["b"]},
+            "'b' is in the part 'train' and",
+        ),
+        ({"train": "abc", "test": ["c"]}, "must give a list of image names"),
+        ({"train": ["a", "b"], "test": ["a", "b"]}, "'a' and 1 more are in the part"),
+        ({"Train": ["a"], "training": ["b"]}, "'train' is there twice"),
+        ({"train": ["a", "q"]}, "names 'q', but there is no such image"),
+    ],
+)
+def test_faults_are_named(tmp_path, split, words):
+    with pytest.raises(TopiaryError, match=words):
+        read_dataset(write(tmp_path, split))
+
+
+def test_images_in_no_part_are_named(tmp_path):
+    (note,) = read_dataset(write(tmp_path, {"train": ["a"], "val": ["c"]})).notes
+    assert note == "2 images are in no part of the split: left out (b, d)."
+    assert read_dataset(write(tmp_path, {"val": ["c"]})).notes == ()
