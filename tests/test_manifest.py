@@ -7,11 +7,15 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
+from napari.layers import Image
 from npe2 import PluginManifest
 
 import napari_topiary
+from napari_topiary._napari.reader import get_reader
+from napari_topiary.io.formats import image_formats
 
 PACKAGED = Path(napari_topiary.__file__).with_name("napari.yaml")
 ROOT = Path(__file__).parents[1] / "napari.yaml"
@@ -56,6 +60,7 @@ def test_every_command_can_be_imported(command_id):
 def test_every_command_is_used():
     used = set(WIDGETS)
     used |= {sample.command for sample in MANIFEST.contributions.sample_data}
+    used |= {reader.command for reader in MANIFEST.contributions.readers}
     assert used == set(COMMANDS)
 
 
@@ -156,3 +161,25 @@ def test_open_sample_puts_image_and_truth_on_one_grid(make_napari_viewer, npe2pm
     inside = np.asarray(image.data.shape) > points.data
     assert inside.all()
     assert len(points.data) == 151
+
+
+def test_napari_opens_every_ending_of_the_microscopes_formats():
+    (reader,) = MANIFEST.contributions.readers
+    patterns = set(reader.filename_patterns)
+    for name in ("mrc", "microscopes"):
+        plain = set(image_formats[name].suffixes) - {".gz", ".bz2"}
+        assert {f"*{suffix}" for suffix in plain} <= patterns
+    assert {"*.mrc.gz", "*.mrc.bz2"} <= patterns
+
+
+def test_a_dropped_mrc_stack_becomes_a_layer_with_its_pixel_size(tmp_path):
+    stack = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    with mrcfile.new(tmp_path / "tilt.st") as file:
+        file.set_data(stack)
+        file.voxel_size = 4.6
+    ((data, meta, kind),) = get_reader("tilt.st")(str(tmp_path / "tilt.st"))
+    np.testing.assert_array_equal(data, stack)
+    assert (kind, meta["name"], meta["units"]) == ("image", "tilt", ("nm",) * 3)
+    np.testing.assert_allclose(meta["scale"], 0.46)
+    viewer_layer = Image(data, **meta)
+    assert viewer_layer.ndim == 3

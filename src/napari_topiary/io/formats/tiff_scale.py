@@ -14,6 +14,8 @@ Sizes = tuple[float | None, float | None]
 
 NM_PER_UNIT = {
     "pm": 1e-3,
+    "n_m": 1.0,
+    "u_m": 1e3,
     "a": 0.1,
     "å": 0.1,
     "angstrom": 0.1,

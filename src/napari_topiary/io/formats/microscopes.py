@@ -1,0 +1,89 @@
+"""Files of electron microscopes' own programs: Gatan DM3 and DM4, TIA SER, EMD."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats.base import (
+    RawImage,
+    check_size,
+    image_formats,
+    square_pixels,
+)
+from napari_topiary.io.formats.tiff_scale import nm_per_unit
+
+# What the library finds odd in a file is its own affair; real faults it raises.
+logging.getLogger("rsciio").addHandler(logging.NullHandler())
+logging.getLogger("rsciio").propagate = False
+
+_READERS = {
+    ".dm3": "digitalmicrograph",
+    ".dm4": "digitalmicrograph",
+    ".ser": "tia",
+    ".emd": "emd",
+}
+
+
+@image_formats.register("microscopes")
+class Microscopes:
+    """Images and stacks; spectra and diffraction stacks are refused."""
+
+    suffixes: ClassVar[tuple[str, ...]] = tuple(_READERS)
+    folders: ClassVar[bool] = False
+
+    @staticmethod
+    def read(path: Path) -> RawImage:
+        """Read the largest image of a file, a series of them as `(t, y, x)`."""
+        signals = _open(path)
+        images = [signal for signal in signals if signal["data"].ndim >= 2]
+        if not images:
+            raise TopiaryError(
+                f"{path.name} holds no image, only curves such as spectra: export the "
+                "image that belongs to it."
+            )
+        signal = max(images, key=lambda one: int(one["data"].size))
+        data = signal["data"]
+        check_size(path, data.shape, data.dtype.itemsize, stored=path.stat().st_size)
+        axes = signal["axes"]
+        sizes = [_nm(axis) for axis in axes[-2:]]
+        array, samples = _samples(np.asarray(data))
+        scale, notes = square_pixels(*sizes)
+        return RawImage(array, "wtzyx"[-len(axes) :] + samples, scale, notes)
+
+
+def _open(path: Path) -> list[dict[str, Any]]:
+    """All signals of a file, their values still unread."""
+    suffix = path.suffix.lower()
+    if suffix == ".emd" and importlib.util.find_spec("h5py") is None:
+        raise TopiaryError(
+            f"{path.name}: reading .emd files needs h5py, which is not installed: "
+            "pip install 'napari-topiary[formats]'."
+        )
+    # Takes a second to load, which only those wait for who have such files.
+    reader = importlib.import_module(f"rsciio.{_READERS[suffix]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        signals: list[dict[str, Any]] = reader.file_reader(str(path), lazy=True)
+    return signals
+
+
+def _nm(axis: Any) -> float | None:
+    nm = nm_per_unit(str(axis.get("units")))
+    return None if nm is None else abs(float(axis["scale"])) * nm
+
+
+def _samples(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Turn named red, green and blue into an axis of colours."""
+    names = array.dtype.names
+    if names is None:
+        return array, ""
+    return np.stack([array[name] for name in names[:3]], axis=-1), "s"

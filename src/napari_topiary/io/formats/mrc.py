@@ -1,0 +1,133 @@
+"""MRC, the format of electron microscopy and tomography (also CCP4 maps)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats.base import (
+    RawImage,
+    check_size,
+    image_formats,
+    square_pixels,
+)
+
+MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
+"""Bytes of a value, by mode: 8 bit, 16 bit, float, 16 bit unsigned, half float."""
+HEADER_BYTES = 1024
+IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
+"""Written by IMOD and SerialEM into the spare part of the header, and its first flag."""
+_STAMP_AT, _FLAGS_AT = 152, 156
+DOUBTFUL_NM = 0.1
+DOUBTFUL = (
+    "{} gives a pixel size of exactly 1 angstrom, which is what many programs write "
+    "that do not know it: check the pixel size (0.1 nm)."
+)
+
+
+@image_formats.register("mrc")
+class Mrc:
+    """MRC images, stacks and volumes, packed by gzip or bzip2 or not."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".mrc",
+        ".mrcs",
+        ".map",
+        ".ccp4",
+        ".rec",
+        ".st",
+        ".ali",
+        ".preali",
+        ".gz",
+        ".bz2",
+    )
+    folders: ClassVar[bool] = False
+
+    @staticmethod
+    def read(path: Path) -> RawImage:
+        """Read an image, or a stack as `(z, y, x)`."""
+        # Needed by few, and not worth loading for the others.
+        import mrcfile
+
+        packed = path.suffix.lower() in (".gz", ".bz2")
+        try:
+            with warnings.catch_warnings():
+                # It doubts every header that is not by the book; most are not.
+                warnings.simplefilter("ignore")
+                with mrcfile.open(path, permissive=True, header_only=True) as file:
+                    header = file.header.copy()
+                _check(path, header, packed=packed)
+                with mrcfile.open(path, permissive=True) as file:
+                    array = None if file.data is None else np.array(file.data)
+        except (ValueError, OSError, EOFError, TypeError) as error:
+            raise TopiaryError(
+                f"{path.name} cannot be read as an MRC file ({error}): it is "
+                "incomplete, damaged, or of another kind than its name says."
+            ) from error
+        if array is None:
+            raise TopiaryError(_CUT_SHORT.format(path.name))
+        if array.dtype == np.int8 and not _is_signed(header, array):
+            array = array.view(np.uint8)
+        # A map that was written on the other kind of processor.
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        scale, notes = square_pixels(_nm(header, "y"), _nm(header, "x"))
+        if scale == DOUBTFUL_NM:
+            notes += (DOUBTFUL.format(path.name),)
+        return RawImage(array, "wzyx"[-array.ndim :], scale, notes)
+
+
+_CUT_SHORT = (
+    "{} is cut short: it holds fewer values than it says that it does. Copy it again "
+    "from where it came from."
+)
+
+
+def _check(path: Path, header: Any, *, packed: bool) -> None:
+    """Refuse by the header, before any pixel is read."""
+    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    mode = int(header.mode)
+    if min(shape) < 1:
+        raise TopiaryError(
+            f"{path.name} says that it has {' x '.join(map(str, shape))} values: its "
+            "header is damaged, or it is no MRC file."
+        )
+    if mode not in MODES:
+        what = "complex numbers" if mode in (3, 4) else f"values of mode {mode}"
+        raise TopiaryError(
+            f"{path.name} holds {what}, which are not grey levels: save it as 8 bit, "
+            "16 bit or float (mode 0, 1, 2, 6 or 12)."
+        )
+    stored = path.stat().st_size
+    expected = (
+        HEADER_BYTES + int(header.nsymbt) + np.prod(shape, dtype=float) * (MODES[mode])
+    )
+    if not packed and stored < expected:
+        raise TopiaryError(_CUT_SHORT.format(path.name))
+    check_size(path, shape, MODES[mode], stored=stored)
+
+
+def _nm(header: Any, axis: str) -> float | None:
+    """Pixel size along an axis; a cell of zero, or no sampling, is unknown."""
+    cell, samples = float(header.cella[axis]), int(header[f"m{axis}"])
+    unknown = samples <= 0 or not np.isfinite(cell) or cell <= 0
+    return None if unknown else 0.1 * cell / samples
+
+
+def _is_signed(header: Any, array: NDArray[Any]) -> bool:
+    """Whether bytes mean -128..127; the standard says so, many programs do not."""
+    extra = header.tobytes()
+    order = header.dtype["nx"].byteorder
+    order = "<" if order in "<=|" else ">"
+    stamp, flags = (
+        int(np.frombuffer(extra, order + "i4", 1, at)[0])
+        for at in (_STAMP_AT, _FLAGS_AT)
+    )
+    if stamp == IMOD_STAMP:
+        return bool(flags & IMOD_SIGNED)
+    # The range that the header names can only be one of the two.
+    return not (float(header.dmax) > 127 and float(header.dmin) >= 0)
