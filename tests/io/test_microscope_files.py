@@ -149,7 +149,7 @@ def test_a_torn_gatan_file_is_one_sentence(tmp_path):
     content = (FILES / "nion_ref_F_0_2.dm4").read_bytes()
     for end in (0, 10, 300, 900):
         (tmp_path / "a.dm4").write_bytes(content[:end])
-        with pytest.raises(TopiaryError, match="a.dm4 cannot be read"):
+        with pytest.raises(TopiaryError, match=r"a\.dm4 cannot be read"):
             read_image(tmp_path / "a.dm4")
 
 

@@ -1,4 +1,4 @@
-"""File › Open and drag-and-drop of the microscopes' formats that napari does not know."""
+"""File › Open and drag-and-drop of microscopes' formats that napari does not know."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
 """Bytes of a value, by mode: 8 bit, 16 bit, float, 16 bit unsigned, half float."""
 HEADER_BYTES = 1024
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
-"""Written by IMOD and SerialEM into the spare part of the header, and its first flag."""
+"""Written by IMOD and SerialEM into spare words of the header, and its first flag."""
 _STAMP_AT, _FLAGS_AT = 152, 156
 DOUBTFUL_NM = 0.1
 DOUBTFUL = (
