@@ -11,6 +11,8 @@ columns must be 0, and what is in them is named on stderr with its number (`--on
 from __future__ import annotations
 
 import argparse
+import bz2
+import gzip
 import json
 import queue
 import random
@@ -393,6 +395,24 @@ def _make_pictures(ending: str) -> Callable[[Path], None]:
     return make
 
 
+def _make_mrcs(folder: Path) -> None:
+    import mrcfile
+
+    kinds = {"a.mrc": np.float32, "b.map": np.int8, "c.st": np.int16}
+    for name, kind in kinds.items():
+        with mrcfile.new(folder / name) as file:
+            file.set_data((np.stack([GREY, GREY]) // 3).astype(kind))
+            file.voxel_size = 4.6
+    content = (folder / "a.mrc").read_bytes()
+    (folder / "d.mrc.gz").write_bytes(gzip.compress(content))
+    (folder / "e.mrc.bz2").write_bytes(bz2.compress(content))
+
+
+def _make_gatan_files(folder: Path) -> None:
+    for path in (Path(__file__).parents[1] / "tests/io/files").glob("*.dm?"):
+        shutil.copy(path, folder)
+
+
 def _make_zarrs(folder: Path) -> None:
     import zarr
 
@@ -560,6 +580,8 @@ READERS = {
         ending: Reader(_make_pictures(ending), lambda path: list(read_slices(path)))
         for ending in ("png", "jpg", "bmp")
     },
+    "mrc": Reader(_make_mrcs, lambda path: list(read_slices(path))),
+    "dm": Reader(_make_gatan_files, lambda path: list(read_slices(path))),
     "zarr": Reader(_make_zarrs, lambda path: list(read_slices(path))),
     "labels": Reader(_make_labels, read_labels),
     "table": Reader(_make_dataset, _read_dataset, (".csv",)),
