@@ -9,3 +9,7 @@ class TopiaryError(ValueError):
     The workbench shows it beside the field, the command line prints it on stderr and
     exits with 2; neither shows a traceback.
     """
+
+
+class NotWritten(TopiaryError, OSError):
+    """A file could not be written: the disk is full, or something is in the way."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,8 +88,17 @@ def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     """
     path.touch()
     usual = path.stat().st_mode
-    save_file(dict(arrays), path, metadata={KEY: text})
+    try:
+        save_file(dict(arrays), path, metadata={KEY: text})
+    except safetensors.SafetensorError as error:
+        raise OSError(_reason(error)) from error
     path.chmod(usual)  # it makes files that only their owner can read
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, out of the library's words."""
+    number = re.search(r"os error (\d+)", str(error))
+    return str(error) if number is None else os.strerror(int(number[1]))
 
 
 @contextmanager

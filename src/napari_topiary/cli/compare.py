@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from napari_topiary.cli.datasets import check_suits, judged_samples
 from napari_topiary.cli.describing import size_in_words, table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.evaluate import add_judging, counted, judging_config
-from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
 from napari_topiary.io.tables import write_table
+from napari_topiary.io.targets import Files, Target, targets_in
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -36,7 +37,17 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--data", metavar="DATASET", type=Path, required=True)
     parser.add_argument("--out", metavar="DIR", type=Path, help="for pictures and CSV")
     add_judging(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read, and the pictures and the table that may be there already."""
+    reads = (*options.checkpoints, options.data)
+    if options.out is None:
+        return Files(reads=reads)
+    table, others = options.out / "comparison.csv", options.checkpoints[1:]
+    patterns = [f"*{escape(safe_name(path.stem))}*.png" for path in others]
+    return Files((Target(table), *targets_in(options.out, patterns)), reads)
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -44,8 +55,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = judging_config(options)
     if len(options.checkpoints) < 2:
         raise TopiaryError("Give at least two checkpoints to compare.")
-    if options.out is not None:
-        check_folder_target(options.out)
 
     from napari_topiary.devices import pick_device
     from napari_topiary.evaluation import compare_checkpoints

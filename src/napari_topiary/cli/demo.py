@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.cli.window import open_window
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.targets import Files, targets_in
 
 SAMPLE = "apoferritin"
 
@@ -34,7 +34,15 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         default=1.0,
         help="time to train, and half of it to fine-tune (default: 1)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is in the folder, if it is not that of a story."""
+    if not options.headless:
+        return Files()
+    patterns = ("*.md", "*.json", "*.png", "*.safetensors")
+    return Files(targets_in(options.out, patterns, marks=("story.json",)))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -46,7 +54,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     problem = shortest.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    check_folder_target(options.out)
 
     from napari_topiary.devices import pick_device
     from napari_topiary.story import StoryConfig, tell

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from napari_topiary.cli import (
     train,
 )
 from napari_topiary.cli.driving import Bar, Runner
-from napari_topiary.cli.parsing import Parser, check_file_target, common_options
+from napari_topiary.cli.parsing import Parser, common_options
 from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import Files, Target, check_targets, signed
 
 VERBS = (demo, importing, train, prune, predict, evaluate, compare, info, study)
 DONE, REFUSED, INTERRUPTED = 0, 2, 130
@@ -86,8 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], runner: Runner) -> int:
     options = build_parser().parse_args(arguments)
+    files: Files = options.files(options)
     if options.json is not None:
-        check_file_target(options.json)
+        report = Target(options.json, "--json")
+        files = replace(files, writes=(*files.writes, report))
+    check_targets(files, overwrite=options.overwrite)
     result = options.run(options, runner)
     if result is None:
         return DONE
@@ -96,7 +101,7 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
     result.setdefault("notes", list(runner.notes))
     if options.json is not None:
         with writing(options.json) as beside:
-            text = json.dumps(_plain(result), indent=1, ensure_ascii=False)
+            text = json.dumps(_plain(signed(result)), indent=1, ensure_ascii=False)
             beside.write_text(text + "\n", encoding="utf-8")
     return INTERRUPTED if runner.interrupted else DONE
 

@@ -13,6 +13,7 @@ from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.targets import Files
 from napari_topiary.limits import number_problem
 
 DEFAULTS = PredictConfig()
@@ -39,7 +40,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--threshold", type=float, help="instead of the checkpoint's own"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
 
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +75,11 @@ def judging_config(
     if problem is not None:
         raise TopiaryError(problem)
     return config
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read; results go to the screen."""
+    return Files(reads=(options.checkpoint, options.dataset))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.targets import Files, targets_in
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -39,14 +39,19 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         default=1,
         help="which channel of images that have several (default: 1, the first)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read, and a data set that may be there already."""
+    patterns = ("dataset.json", "images/*", "labels/*", "points/*", "centerlines/*")
+    return Files(targets_in(options.out, patterns), reads=(options.folder,))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Take everything over and report."""
     from napari_topiary.io.virus_folder import import_virus_folder
 
-    check_folder_target(options.out)
     radii = dict(_radius(text) for text in options.radius)
     dataset = runner(
         import_virus_folder(

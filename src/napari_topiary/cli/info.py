@@ -14,6 +14,7 @@ from napari_topiary.cli.describing import (
     table,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.io.targets import Files
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -26,7 +27,12 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         description="Say what a checkpoint is: size, work, sparsity, layers, origin.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read; the description goes to the screen."""
+    return Files(reads=(options.checkpoint,))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import LoadedImage, read_image, readable_suffixes
+from napari_topiary.io.targets import (
+    Files,
+    Target,
+    check_folder_target,
+    written_by_topiary,
+)
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = PredictConfig()
 BACKENDS = ("torch",)
+RESULTS = ("_probability", "_labels")
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -65,7 +71,20 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="make colour images grey, or grey ones colour, as the checkpoint needs",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read and, by the stem of each image, written."""
+    check_folder_target(options.out)
+    paths = image_files(options.images)
+    names = (f"probability.{options.format}", f"labels.{options.format}")
+    writes = tuple(
+        Target(options.out / f"{path.stem}_{name}")
+        for path in paths
+        for name in (*names, "detections.csv", "lines.csv")
+    )
+    return Files(writes, reads=(options.checkpoint, *paths))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -80,7 +99,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     problem = config.problem() or _problem(options)
     if problem is not None:
         raise TopiaryError(problem)
-    check_folder_target(options.out)
     paths = image_files(options.images)
 
     from napari_topiary.checkpoint import load_checkpoint
@@ -137,7 +155,9 @@ def image_files(given: list[Path]) -> list[Path]:
             inside = sorted(
                 file
                 for file in path.iterdir()
-                if file.suffix.lower() in suffixes and not file.name.startswith(".")
+                if file.suffix.lower() in suffixes
+                and not file.name.startswith(".")
+                and not _is_result(file)
             )
             if not inside:
                 raise TopiaryError(
@@ -158,6 +178,11 @@ def image_files(given: list[Path]) -> list[Path]:
             "same names: predict them one by one into different folders."
         )
     return found
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file was written by an earlier prediction into the same folder."""
+    return path.stem.endswith(RESULTS) and written_by_topiary(path)
 
 
 def suited(

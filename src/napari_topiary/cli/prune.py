@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_topiary.cli.datasets import Material, check_suits, learning_material
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_checkpoint_target, check_distinct
+from napari_topiary.cli.parsing import checkpoint_target
 from napari_topiary.cli.train import in_words, named, report
 from napari_topiary.config import Criterion, PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.targets import Files
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -89,13 +90,17 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         const="halving",
         help="remove half of what remains, fine-tune, and so on",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read and written."""
+    data = () if options.data is None else (options.data,)
+    return Files((checkpoint_target(options.out),), reads=(options.checkpoint, *data))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Prune, write the checkpoint, and report."""
-    check_checkpoint_target(options.out)
-    check_distinct(options.out, options.checkpoint)
     config = PruneConfig(
         kind=options.kind,
         criterion=cast("Criterion", options.criterion or CRITERION_OF[options.kind]),

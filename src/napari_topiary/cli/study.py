@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_folder_target
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.targets import Files, targets_in
 
 if TYPE_CHECKING:
     from napari_topiary.studies import Budget
@@ -71,7 +71,19 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         type=float,
         help="nm per pixel that the networks see (default: as training proposes)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read, and what is in the folder if it is not that of a study."""
+    if options.list or options.out is None:
+        return Files()
+    writes = targets_in(
+        options.out,
+        ("*.md", "*.csv", "*.png", "*.json", "*.jsonl"),
+        marks=("study.json", "results.jsonl"),
+    )
+    return Files(writes, reads=() if options.data is None else (options.data,))
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -85,7 +97,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ):
         if given is None:
             raise TopiaryError(f"Say {words}.")
-    check_folder_target(options.out)
     only = dict(_wanted(text) for text in options.only)
 
     from napari_topiary.devices import pick_device

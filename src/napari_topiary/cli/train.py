@@ -15,7 +15,7 @@ from napari_topiary.cli.describing import (
     size_in_words,
 )
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import check_checkpoint_target
+from napari_topiary.cli.parsing import checkpoint_target
 from napari_topiary.config import (
     Balance,
     LearningRateSchedule,
@@ -23,6 +23,7 @@ from napari_topiary.config import (
     TrainConfig,
 )
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.targets import Files
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     _add_sizes(parser)
     _add_settings(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=files)
 
 
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -131,9 +132,17 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def files(options: argparse.Namespace) -> Files:
+    """What is read and written."""
+    return Files(
+        (checkpoint_target(options.out),),
+        reads=(options.dataset,),
+        parents=() if options.start is None else (options.start,),
+    )
+
+
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Train, write the checkpoint, and report."""
-    check_checkpoint_target(options.out)
     given = _given(options)
     problem = TrainConfig(**given).problem()
     if problem is not None:

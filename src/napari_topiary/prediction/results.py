@@ -15,6 +15,7 @@ from napari_topiary.annotations import Centerlines, Table
 from napari_topiary.instances import line_lengths
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import write_table
+from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.resample import to_original
 from napari_topiary.types import Prediction
 
@@ -60,7 +61,14 @@ def write_prediction(
         "labels": home / f"{stem}_labels.{format}",
     }
     probability = to_original(prediction.probability, prediction.shape)
-    about = {"classes": list(task.classes), "pixel_size_nm": prediction.scale}
+    about = signed(
+        {
+            "classes": list(task.classes),
+            "pixel_size_nm": prediction.scale,
+            # Where the network has not run, the maps are 0.
+            "complete": prediction.done is None,
+        }
+    )
     _write_array(files["probability"], probability.astype(np.float16), about)
     _write_array(files["labels"], _compact(prediction.labels), about)
     if task.kind == "detect":
@@ -148,6 +156,7 @@ def _write_array(path: Path, array: NDArray[Any], about: dict[str, Any]) -> None
             array,
             photometric="minisblack",
             compression="zlib",
+            software=WRITER,
             metadata=axes | about | {"classes": json.dumps(about["classes"])},
             **size,
         )

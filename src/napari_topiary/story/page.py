@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import signed
 
 
 def write_page(
@@ -25,7 +26,7 @@ def write_page(
         What happened, a paragraph each.
     """
     with writing(folder / "story.json") as beside:
-        text = json.dumps(story, indent=1, ensure_ascii=False)
+        text = json.dumps(signed(story), indent=1, ensure_ascii=False)
         beside.write_text(text + "\n", encoding="utf-8")
     shown = [f"![{name}]({name})" for name in story["pictures"]]
     parts = ["# Training and pruning on sample data", *sentences, *shown]

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 from PIL.Image import Image, Resampling
+from PIL.PngImagePlugin import PngInfo
 
 from napari_topiary.comparison import Comparison
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import WRITER
 
 COLOURS = {
     "kept": "#00b880",
@@ -208,7 +210,9 @@ def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
 def save(path: Path, picture: Image) -> None:
     """Write a picture: beside first, then renamed."""
     with writing(path) as beside:
-        picture.save(beside, format="PNG", optimize=True)
+        words = PngInfo()
+        words.add_text("Software", WRITER)
+        picture.save(beside, format="PNG", optimize=True, pnginfo=words)
 
 
 def font(size: int) -> Any:

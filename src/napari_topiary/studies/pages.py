@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import signed
 from napari_topiary.studies.base import Column, Table
 
 
@@ -70,7 +71,7 @@ def write_pages(
     for table in tables:
         write_csv(folder / f"{table.name}.csv", table)
     with writing(folder / "study.json") as beside:
-        text = json.dumps(dict(about), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(signed(about), indent=1, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,123 @@
+"""Every verb refuses, before any work, to write where something would be lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_topiary.cli import main
+from napari_topiary.cli.dispatch import VERBS
+from napari_topiary.io.targets import written_by_topiary
+
+WORDS = "{}\n"
+CALLS = {
+    "train": "train DATA --out OUT.safetensors",
+    "prune": "prune CKPT --remove 0.5 --data DATA --out OUT.safetensors",
+    "predict": "predict CKPT IMAGE --out OUT",
+    "evaluate": "evaluate CKPT DATA",
+    "compare": "compare CKPT CKPT2 --data DATA --out OUT",
+    "info": "info CKPT",
+    "study": "study learning_curve --data DATA --out OUT",
+    "demo": "demo --headless --out OUT",
+    "importing": "import DATA --out OUT",
+}
+WRITTEN = {
+    "train": "OUT.safetensors",
+    "prune": "OUT.safetensors",
+    "predict": "OUT/a_labels.tif",
+    "compare": "OUT/comparison.csv",
+    "study": "OUT/table.md",
+    "demo": "OUT/README.md",
+    "importing": "OUT/dataset.json",
+}
+VERB_NAMES = [verb.__name__.rsplit(".", 1)[-1] for verb in VERBS]
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Inputs by the names that the calls use; none is read before the check."""
+    (tmp_path / "DATA" / "images").mkdir(parents=True)
+    for name in ("CKPT", "CKPT2", "DATA/dataset.json", "DATA/images/a.json"):
+        (tmp_path / name).write_text(WORDS, encoding="utf-8")
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(40, dtype=np.uint8))
+    return tmp_path
+
+
+def call(home, words, *more):
+    places = {"IMAGE": home / "a.tif"}
+    upper = [w for w in words.split() if w.isupper() or w.startswith("OUT")]
+    given = [places.get(w, home / w) if w in upper else w for w in words.split()]
+    return main([str(a) for a in (*given, *more)])
+
+
+def snapshot(home):
+    return {
+        path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("verb", VERB_NAMES)
+def test_an_input_is_never_replaced_by_the_report(verb, home, capsys):
+    inputs = {"CKPT": "CKPT", "DATA": "DATA/images/a.json", "IMAGE": "a.tif"}
+    for word, name in inputs.items():
+        if word not in CALLS[verb].split():
+            continue
+        before = snapshot(home)
+        for more in ((), ("--overwrite",)):
+            assert call(home, CALLS[verb], "--json", home / name, *more) == 2
+            assert "never written over" in capsys.readouterr().err
+        assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("verb", VERB_NAMES)
+def test_a_persons_file_is_not_replaced(verb, home, capsys):
+    mine = home / "mine.json"
+    mine.write_text(WORDS, encoding="utf-8")
+    before = snapshot(home)
+    assert call(home, CALLS[verb], "--json", mine) == 2
+    assert "--json another name, or --overwrite" in capsys.readouterr().err
+    assert snapshot(home) == before
+    if verb in WRITTEN:
+        mine = home / WRITTEN[verb]
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text(WORDS, encoding="utf-8")
+        before = snapshot(home)
+        assert call(home, CALLS[verb]) == 2
+        said = capsys.readouterr().err
+        assert f"{mine} is there already" in said
+        assert snapshot(home) == before
+
+
+def test_the_network_and_its_report_are_two_files(home, capsys):
+    out = home / "net.safetensors"
+    assert call(home, "train DATA", "--out", out, "--json", out) == 2
+    assert "--out and --json" in capsys.readouterr().err
+
+
+def test_the_parent_is_replaced_only_if_said_so(home, capsys):
+    start = ("--start", home / "CKPT", "--out", home / "CKPT")
+    assert call(home, "train DATA", *start) == 2
+    assert "starts from" in capsys.readouterr().err
+    assert call(home, "train DATA", *start, "--overwrite") == 2
+    assert "CKPT cannot be used" in capsys.readouterr().err  # as far as reading it
+
+
+def test_own_results_are_known_by_what_is_in_them(tmp_path, virions):
+    from napari_topiary.prediction import write_prediction
+    from napari_topiary.types import Detections, Prediction, Task
+
+    task = Task("detect", ("background", "virion"))
+    maps = np.full((2, 8, 8), 0.5, np.float32)
+    labels = np.zeros((8, 8), np.uint8)
+    found = Prediction(maps, (8, 8), task, 2.0, labels, Detections.empty())
+    for form in ("tif", "zarr"):
+        home = tmp_path / form
+        files = write_prediction(
+            home, "a", prediction=found, format=form, filaments=True
+        )
+        assert len(files) == 4
+        assert all(written_by_topiary(file) for file in files.values())
+    edited = tifffile.imread(tmp_path / "tif" / "a_labels.tif")
+    tifffile.imwrite(tmp_path / "tif" / "a_labels.tif", edited)  # another program
+    assert not written_by_topiary(tmp_path / "tif" / "a_labels.tif")
