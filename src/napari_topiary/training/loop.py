@@ -7,6 +7,7 @@ so far are returned. Time spent on judging counts: "train for 1 min" takes one m
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -15,8 +16,8 @@ from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.devices import pick_device
-from napari_topiary.errors import TopiaryError
+from napari_topiary.devices import is_out_of_memory, pick_device
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.shaping import KeepShape, Shape, Shaper
@@ -33,6 +34,8 @@ from napari_topiary.training.schedule import Judging, Schedule
 from napari_topiary.training.teaching import taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_SAVES = 10.0
 DIVERGED = (
@@ -71,7 +74,8 @@ def fit(
         Changes the network's form while training (gradual pruning); the start
         checkpoint is then also imitated.
     checkpoint_path
-        The best so far is written here every 10 s and at the end.
+        Written here every 10 s and at the end: the best so far, or on the way the
+        present weights where none were judged since the last time.
 
     Yields
     ------
@@ -81,7 +85,9 @@ def fit(
     Returns
     -------
     Checkpoint
-        The best weights on the hold-out.
+        The best weights on the hold-out. Where training did not come to its end,
+        `provenance` says so: `complete` is false, and `problems` are sentences about
+        what went wrong.
 
     Raises
     ------
@@ -129,12 +135,12 @@ def fit(
     )
     record = Record(config, task, material, normalisation, sizes, start)
     record.device = str(trainer.device)
-    yield from _loop(trainer, record, config, checkpoint_path)
+    yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
     made = record.checkpoint()
     if checkpoint_path is not None:
-        made.save(checkpoint_path)
+        _save(made, checkpoint_path, record)
     return made
 
 
@@ -170,6 +176,49 @@ def _channels_sentence(start: Checkpoint, channels: int) -> str:
     )
 
 
+def _kept_whatever_comes(
+    trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
+) -> Generator[Progress, object, None]:
+    """Learn; whatever a library raises on the way, what was learned stays."""
+    try:
+        yield from _loop(trainer, record, config, path)
+    except Exception as error:
+        try:
+            if not record.has_weights and record.step > 1:
+                record.keep_running(trainer.plain(), trainer.shape())
+        except (RuntimeError, MemoryError):  # there is no room even for a copy
+            logger.warning("the present weights could not be kept", exc_info=True)
+        if not record.has_weights:
+            raise
+        logger.warning("training ended early", exc_info=True)
+        record.problems.append(_cut_short(error, record))
+
+
+def _cut_short(error: Exception, record: Record) -> str:
+    """What a person should know about a training that an error has ended."""
+    if is_out_of_memory(error):
+        why = "the memory was not enough any more"
+        do = "close other programs, or give smaller patches or a smaller network"
+    else:
+        why = f"of an error ({str(error).strip().rstrip('.') or type(error).__name__})"
+        why = f"because {why}" if isinstance(error, TopiaryError) else why
+        do = "train on from them with it as the start"
+    return (
+        f"Training ended early, after {record.seconds:.0f} s: {why}. The best weights "
+        f"until then are kept: {do}."
+    )
+
+
+def _save(made: Checkpoint, path: Path, record: Record) -> None:
+    """Write what there is; a training never ends because that does not work."""
+    try:
+        made.save(path)
+    except NotWritten as error:
+        note = f"{error} The training goes on in memory."
+        if note not in record.notes:
+            record.notes.append(note)
+
+
 def _loop(
     trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
 ) -> Generator[Progress, object, None]:
@@ -180,7 +229,8 @@ def _loop(
     message: object = None
     while not ending:
         fraction = schedule.fraction(record.step)
-        ending = fraction >= 1.0 or message is Stop
+        record.complete = fraction >= 1.0
+        ending = record.complete or message is Stop
         settled_before, settled = settled, trainer.reshape(1.0 if ending else fraction)
         if settled and not settled_before:
             # Weights of an earlier, larger form are no longer an answer.
@@ -188,7 +238,7 @@ def _loop(
         if not ending:
             record.step += 1
             if not trainer.step(schedule.learning_rate(fraction)):
-                record.notes.append(DIVERGED)
+                record.problems.append(f"{DIVERGED} The best weights before are kept.")
                 return
         _note(record, trainer, schedule)
         quality: Quality | None = None
@@ -199,9 +249,11 @@ def _loop(
             record.consider(quality, trainer.plain(), trainer.shape())
             judging.took(time.perf_counter() - begun, schedule.seconds)
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
-        if path is not None and overdue and record.has_weights:
-            record.checkpoint().save(path)
+        if path is not None and overdue:
             saved_at = schedule.seconds
+            if not record.judged_since(saved_at - SECONDS_BETWEEN_SAVES / 2):
+                record.keep_running(trainer.settled(), trainer.shape())
+            _save(record.checkpoint(newest=True), path, record)
         answer = None
         if isinstance(message, PreviewRequest) and not ending:
             answer = preview(trainer.plain(), record, message, trainer.device)

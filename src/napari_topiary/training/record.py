@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,23 @@ from napari_topiary.types import Task
 
 CURVE_POINTS = 400
 NOISE = 0.003
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Weights of one moment of a run, on the CPU, and the form they have."""
+
+    state: dict[str, torch.Tensor]
+    shape: Shape
+
+    @classmethod
+    def of(cls, network: Network, shape: Shape) -> Kept:
+        """Copy the weights of a network."""
+        state = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in network.state_dict().items()
+        }
+        return cls(state, shape)
 
 
 @dataclass
@@ -47,11 +65,14 @@ class Record:
     step: int = 0
     seconds: float = 0.0
     device: str = "cpu"
+    complete: bool = False
     notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
     qualities: list[tuple[float, float]] = field(default_factory=list)
-    _state: dict[str, torch.Tensor] | None = None
-    _shape: Shape = field(default_factory=Shape)
+    _best: Kept | None = None
+    _running: Kept | None = None
+    _judged_at: float = -math.inf
     _highest: float = 0.0
 
     def consider(self, quality: Quality, network: Network, shape: Shape) -> bool:
@@ -63,6 +84,7 @@ class Record:
         """
         if quality.name == "not a number":
             return False
+        self._judged_at, self._running = self.seconds, None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
         if quality.value >= self._highest - NOISE or quality.name == "none":
@@ -72,32 +94,47 @@ class Record:
         return False
 
     def keep(self, network: Network, shape: Shape) -> None:
-        """Remember the present weights, whatever their quality."""
-        self._state = {
-            name: tensor.detach().to("cpu", copy=True).contiguous()
-            for name, tensor in network.state_dict().items()
-        }
-        self._shape = shape
+        """Remember the present weights as the best."""
+        self._best = Kept.of(network, shape)
+
+    def keep_running(self, network: Network, shape: Shape) -> None:
+        """Remember the present weights beside the best: nobody has judged them yet."""
+        self._running = Kept.of(network, shape)
+
+    def judged_since(self, seconds: float) -> bool:
+        """Whether the hold-out was judged at this time of the run or later."""
+        return self._judged_at >= seconds
 
     def forget(self) -> None:
         """Drop the best: the network has changed its form since."""
-        self.best, self._state, self._highest = None, None, 0.0
+        self.best, self._best, self._highest = None, None, 0.0
 
     @property
     def has_weights(self) -> bool:
         """Whether anything worth returning exists."""
-        return self._state is not None
+        return self._best is not None or self._running is not None
 
-    def checkpoint(self) -> Checkpoint:
-        """Write the best weights up as a checkpoint."""
-        if self._state is None:
+    def checkpoint(self, *, newest: bool = False) -> Checkpoint:
+        """Write the best weights up as a checkpoint.
+
+        Parameters
+        ----------
+        newest
+            Rather those that nobody has judged yet, if there are any: after minutes
+            without judging they know more than the best of long ago.
+        """
+        kept = self._best or self._running
+        if newest:
+            kept = self._running or kept
+        if kept is None:
             raise RuntimeError("No weights were kept before asking for a checkpoint.")
-        best, material, shape = self.best, self.material, self._shape
+        best, material, shape = self.best, self.material, kept.shape
+        judged = kept is self._best
         metrics: dict[str, Any] = {
             "loss_curve": _thinned(self.losses),
             "quality_curve": _thinned(self.qualities),
         }
-        if best is not None and best.name != "none":
+        if judged and best is not None and best.name != "none":
             metrics |= {
                 "quality": best.value,
                 "quality_name": best.name,
@@ -111,7 +148,7 @@ class Record:
             sizes=self.sizes,
             in_channels=material.in_channels,
             task=self.task,
-            state=self._state,
+            state=kept.state,
             widths=dict(shape.widths),
             masks=dict(shape.masks),
             normalisation=self.normalisation,
@@ -145,6 +182,8 @@ class Record:
             "preset": self.config.preset if start is None else None,
             "parent": None if start is None else start.hash,
             "notes": list(self.notes),
+            "problems": list(self.problems),
+            "complete": self.complete,
             "versions": {
                 "napari-topiary": _version(),
                 "torch": torch.__version__,

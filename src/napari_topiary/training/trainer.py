@@ -165,7 +165,7 @@ class Trainer:
             group["lr"] = learning_rate
         try:
             loss = self._learn(self._next_batch())
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or self._batch == 1:
                 raise
             self._halve_batch()
@@ -231,8 +231,12 @@ class Trainer:
 
     def judge(self) -> Generator[None, None, Quality]:
         """Judge the present weights on the hold-out."""
+        return self._judge.judge(self.settled())
+
+    def settled(self) -> Network:
+        """Return the present network as it would be judged."""
         self._settle(EXAMPLES)
-        return self._judge.judge(self.plain())
+        return self.plain()
 
     def plain(self) -> Network:
         """Return the present network as it would be kept: a copy, norms folded in."""
