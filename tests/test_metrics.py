@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_topiary.annotations import Labels, Regions
 from napari_topiary.metrics import (
     best_detection_threshold,
     best_pixel_threshold,
@@ -19,7 +20,8 @@ from napari_topiary.metrics import (
     overlaps,
     pixel_metrics,
 )
-from napari_topiary.types import Detections
+from napari_topiary.truth import truth_of
+from napari_topiary.types import Detections, Task
 
 
 def found(*rows):
@@ -336,3 +338,28 @@ def test_detection_threshold_is_the_best(seed, n_true, n_found):
     threshold, best = best_detection_threshold(images, 2.5)
     assert f1(threshold) == pytest.approx(best)
     assert best >= max(f1(t / 20) for t in range(21)) - 1e-9
+
+
+@pytest.mark.parametrize("dtype", [*"BHILbhil", *"Qq"])
+def test_a_perfect_answer_is_perfect_whatever_the_numbers_are(dtype):
+    """Every type of whole number, a finished region, numbers as large as they get."""
+    labels = np.zeros((24, 24), dtype)
+    for number, at in enumerate(((2, 2), (2, 12), (12, 2), (14, 15)), start=1):
+        labels[at[0] : at[0] + 6, at[1] : at[1] + 7] = number
+    labels[labels == 4] = np.iinfo(dtype).max
+    half = Regions((np.array([[0, 0], [0, 15], [23, 15], [23, 0]]),), ("polygon",))
+    task = Task("instances", ("background", "cell"))
+    for drawn in ((Labels(labels),), (Labels(labels), half)):
+        truth = truth_of(drawn, (24, 24), task=task, scale=None)
+        scores = instance_metrics(truth.objects, labels)
+        assert [scores[n] for n in ("aji", "pq", "dq", "sq")] == pytest.approx(
+            [1.0] * 4, rel=1e-5
+        )
+        assert (truth.objects < 0).any() == (len(drawn) > 1)
+
+
+def test_many_objects_need_no_table_of_all_pairs():
+    side = 400
+    labels = np.arange(side * side).reshape(side, side)
+    pairs = overlaps(labels, labels)  # all pairs would be 200 GB
+    assert len(pairs.first) == side * side - 1 and (pairs.iou == 1).all()

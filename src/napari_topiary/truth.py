@@ -96,14 +96,37 @@ def truth_of(
     area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
     objects: NDArray[np.int64] | None = None
     if task.kind == "instances":
-        objects = np.zeros(shape, dtype=np.int64)
-        for annotation in annotations:
-            if isinstance(annotation, Labels):
-                objects = np.asarray(annotation.labels, dtype=np.int64)
+        objects = object_numbers(annotations, shape)
         objects = objects if area is None else np.where(area, objects, -1)
         # The thin line that training draws between objects is no background here.
         classes = np.clip(objects, -1, 1).astype(np.int16)
     return Truth(classes, _marked(annotations, task), objects, area)
+
+
+def object_numbers(
+    annotations: Sequence[Any], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Numbers of the painted objects, 0 = background.
+
+    Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
+    too large for that are given anew, all different.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
+    """
+    objects = np.zeros(shape, dtype=np.int64)
+    for annotation in annotations:
+        if isinstance(annotation, Labels):
+            labels = annotation.labels
+            if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+                numbers, index = np.unique(labels, return_inverse=True)
+                labels = index.reshape(labels.shape) + int(numbers[0] != 0)
+            objects = labels.astype(np.int64)
+    return objects
 
 
 def truth_prediction(

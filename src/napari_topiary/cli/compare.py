@@ -21,6 +21,9 @@ from napari_topiary.io.targets import Files, Target, targets_in
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
+OBJECTS = ("pq", "aji")
+"""Columns of tasks with objects."""
+
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
@@ -120,7 +123,12 @@ def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], Non
 def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of the table that depend on the task."""
     own, common = row.get("own", {}), row.get("at_common_threshold", {})
-    main = next((name for name in ("f1", "aji", "dice") if name in own), "dice")
+    if "pq" in own:
+        # How well objects are told apart; the best Dice of their pixels says nothing
+        # about that.
+        figures = {f"{name.upper()} (own threshold)": own[name] for name in OBJECTS}
+        return figures | {f"{name.upper()} (at 0.5)": common[name] for name in OBJECTS}
+    main = "f1" if "f1" in own else "dice"
     return {
         f"{main} (own threshold)": own.get(main),
         f"{main} (at 0.5)": common.get(main),

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import (
-    Labels,
     Points,
     TargetConfig,
     build_target,
@@ -20,7 +19,8 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.resample import to_working
 from napari_topiary.sampling import Field
 from napari_topiary.training.working_size import working_task
-from napari_topiary.types import LabelImage, Task
+from napari_topiary.truth import object_numbers
+from napari_topiary.types import Task
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,14 @@ def on_working_grid(
             image,
             target.classes,
             target.weight,
-            objects=_objects(annotations, shape) if task.kind == "instances" else None,
+            objects=object_numbers(annotations, shape)
+            if task.kind == "instances"
+            else None,
         ),
         points=points,
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),
     )
-
-
-def _objects(annotations: Sequence[object], shape: tuple[int, int]) -> LabelImage:
-    """Object numbers `(y, x)`, 0 = background."""
-    objects: LabelImage = np.zeros(shape, dtype=np.int32)
-    for item in annotations:
-        if isinstance(item, Labels):
-            objects = item.labels
-    return objects
 
 
 def _true_points(
