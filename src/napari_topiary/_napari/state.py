@@ -42,6 +42,8 @@ class ViewerState:
         Name of the image that is being worked on.
     picture
         The array of that image which its layer was made from.
+    scale_bar
+        Whether the image shown had a known pixel size, and so a scale bar.
     brought
         The user's own layer that is to show the image that is added next.
     parts
@@ -54,6 +56,7 @@ class ViewerState:
     spare: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
     picture: NDArray[np.generic] | None = None
+    scale_bar: bool = False
     brought: Layer | None = None
     parts: dict[type, Any] = field(default_factory=dict)
 

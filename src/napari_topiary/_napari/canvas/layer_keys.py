@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
+
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
 from napari_topiary._napari.state import state_of, unwrap
 
@@ -71,11 +73,46 @@ def adopt(
     return layer
 
 
-def remove_layer(viewer: napari.viewer.Viewer, key: Hashable) -> None:
-    """Take the layer of `key` away, if there is one."""
-    layer = layer_for(viewer, key)
-    if layer is not None:
-        viewer.layers.remove(layer)
+def remove_layer(viewer: napari.viewer.Viewer, *keys: Hashable) -> None:
+    """Take the layers of `keys` away, where there are any."""
+    take_out(viewer, [layer_for(viewer, key) for key in keys])
+
+
+def take_out(viewer: napari.viewer.Viewer, layers: Iterable[Layer | None]) -> None:
+    """Remove layers from the viewer; all that Topiary removes leaves this way.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    layers
+        The layers; None and those that have left already are passed over.
+    """
+    leaving = [one for one in layers if one is not None and is_in(viewer, one)]
+    if not leaving:
+        return
+    free_in_own_context(viewer)
+    with unwrap(viewer).layers.batched_update():  # napari cleans up once, not for each
+        for layer in leaving:
+            viewer.layers.remove(layer)
+
+
+def free_in_own_context(viewer: napari.viewer.Viewer) -> None:
+    """Make the canvas's OpenGL context the current one, before layers leave.
+
+    napari frees what a layer had in OpenGL in whichever context is current, mostly that
+    of the window around the canvas. The canvas then draws from what is gone: the whole
+    process ends in a segmentation fault.
+
+    Parameters
+    ----------
+    viewer
+        The viewer that layers are about to leave.
+    """
+    window = getattr(unwrap(viewer), "window", None)
+    if window is not None:
+        for canvas in window._qt_window.findChildren(QOpenGLWidget):
+            canvas.makeCurrent()
 
 
 def is_the_users(layer: Layer) -> bool:
@@ -126,6 +163,4 @@ def drop_spare_layers(viewer: napari.viewer.Viewer) -> None:
     spare = state_of(viewer).spare
     layers = [known() for known in spare.values()]
     spare.clear()
-    for layer in layers:
-        if layer is not None and is_in(viewer, layer):
-            viewer.layers.remove(layer)
+    take_out(viewer, layers)

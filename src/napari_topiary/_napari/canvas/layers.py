@@ -16,6 +16,7 @@ from napari_topiary._napari.canvas.layer_keys import (
     layer_for,
     remove_layer,
     spare_layer,
+    take_out,
 )
 from napari_topiary._napari.canvas.pixels import contrast, displayed
 from napari_topiary._napari.canvas.shown_image import (
@@ -91,7 +92,7 @@ def put_layer(
     layer = layer_for(viewer, key)
     place = placement(like, grid_factor, origin)
     if layer is not None and layer._type_string != layer_type:
-        viewer.layers.remove(layer)
+        take_out(viewer, [layer])
         layer = None
     if layer is None:
         layer = spare_layer(viewer, key, layer_type)

@@ -148,8 +148,8 @@ def clear_overlay(viewer: napari.viewer.Viewer, image_name: str) -> None:
     image_name
         Of an image of the project.
     """
-    for kind in ("preview", "preview-labels", "preview-detections"):
-        remove_layer(viewer, (kind, image_name))
+    kinds = ("preview", "preview-labels", "preview-detections")
+    remove_layer(viewer, *((kind, image_name) for kind in kinds))
 
 
 def _show_labels(

@@ -123,8 +123,7 @@ def clear_result(viewer: napari.viewer.Viewer, image_name: str) -> None:
     image_name
         Of the image.
     """
-    for kind in KINDS:
-        remove_layer(viewer, (kind, image_name))
+    remove_layer(viewer, *((kind, image_name) for kind in KINDS))
 
 
 Drawn = tuple[str, Any, dict[str, Any]] | None

@@ -49,6 +49,7 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     state.shown = name
     layer = _put_image(viewer, session, name)
     layer.visible = True
+    _show_scale_bar(viewer, session.images[name].scale is not None)
     if is_new:
         viewer.layers.selection.active = layer
         viewer.reset_view()
@@ -93,6 +94,14 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     return adopt(viewer, ("image", name), layer)
 
 
+def _show_scale_bar(viewer: napari.viewer.Viewer, known: bool) -> None:
+    """A scale bar while the pixel size is known; the user's own choice stays."""
+    state = state_of(viewer)
+    if state.scale_bar != known:
+        state.scale_bar = known
+        unwrap(viewer).canvas.overlays.scale_bar.visible = known
+
+
 def _show_another(
     layer: Layer, data: NDArray[np.generic], limits: tuple[float, float] | None
 ) -> None:
@@ -123,6 +132,7 @@ def place_layers(
     image = image_layer(viewer, name)
     if image is None:
         return
+    _show_scale_bar(viewer, units == "nm")
     ratio = scale / np.asarray(image.scale)[-2:]
     for key, known in list(state_of(viewer).layers.items()):
         layer = known()

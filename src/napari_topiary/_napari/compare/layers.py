@@ -107,8 +107,7 @@ class ComparisonLayers:
         *which
             Keys of `KINDS`.
         """
-        for what in which or KINDS:
-            remove_layer(self.viewer, key(what, self.name))
+        remove_layer(self.viewer, *(key(what, self.name) for what in which or KINDS))
 
     def put(self, what: str, data: Any, layer_type: str, **visual: Any) -> Layer | None:
         """Show one of the layers, in place of what it showed; None without image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary._napari.canvas.layer_keys import free_in_own_context
 from napari_topiary._napari.canvas.layers import (
     drop_spare_layers,
     place_layers,
@@ -36,7 +37,9 @@ class Following:
         session.annotations_changed.connect(self._on_annotations)
         session.task_changed.connect(self._on_task)
         session.scale_changed.connect(self._on_scale)
-        unwrap(viewer).layers.events.removed.connect(self._on_removed)
+        layers = unwrap(viewer).layers
+        layers.events.removing.connect(self._on_removing)
+        layers.events.removed.connect(self._on_removed)
 
     def _on_images(self) -> None:
         drawing, viewer = self.drawing, self.drawing.viewer
@@ -79,6 +82,10 @@ class Following:
         if name == drawing.name:
             drawing.refill()
             viewer.reset_view()
+
+    def _on_removing(self) -> None:
+        if self.drawing.viewer is not None:
+            free_in_own_context(self.drawing.viewer)
 
     def _on_removed(self, event: Any) -> None:
         drawing = self.drawing
