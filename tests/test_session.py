@@ -24,6 +24,7 @@ from napari_topiary.session import (
 from napari_topiary.types import Task
 
 TASK = Task("detect", ("background", "virion", "filament"), {"virion": 12.0})
+NO_PROCESS = 2**31 - 2
 BOX = np.array([[1.0, 1], [1, 20], [20, 20], [20, 1]])
 
 
@@ -255,25 +256,36 @@ def test_an_image_may_return_under_the_name_of_a_removed_one(tmp_path):
     assert np.array_equal(Session.open(folder).images["one"].image, picture(9))
 
 
+def crashed(folder):
+    """Make an unsaved project one of a program that is no more."""
+    moment = folder.name.rsplit("-", 2)[0]
+    return folder.rename(folder.with_name(f"{moment}-{NO_PROCESS}-1"))
+
+
 def test_an_unsaved_project_is_kept_for_recovery_until_it_is_saved(tmp_path):
     session = a_session()
     kept = session.autosave()
     assert kept is not None
     assert kept.is_relative_to(user_folder())
     assert session.folder is None
-    assert recoverable_projects() == ()  # it may be open in another window
-    (found,) = recoverable_projects(idle_s=0)
-    assert found.folder == kept
-    assert recoverable_projects(idle_s=0, but=kept) == ()
+    assert recoverable_projects() == ()  # its window is still open
 
-    rescued = Session.open(kept)  # after a crash
+    left = crashed(kept)
+    (found,) = recoverable_projects()  # at once
+    assert found.folder == left
+    assert found.name == "Untitled"
+    assert found.images == ("one", "two", "three")
+
+    rescued = Session.open(left)
+    assert recoverable_projects() == ()  # it belongs to this window now
     assert rescued.folder is None
     assert rescued.changed
     assert rescued.annotations["one"][0] in session.annotations["one"]
-    assert rescued.autosave() == kept
+    own = rescued.autosave()
     rescued.save(tmp_path / "project")
-    assert not kept.exists()
-    assert recoverable_projects(idle_s=0) == ()
+    assert not own.exists()
+    assert not left.exists()
+    assert len(Session.open(tmp_path / "project").annotations["one"]) == 2
 
 
 def test_only_unsaved_projects_can_be_deleted(tmp_path):

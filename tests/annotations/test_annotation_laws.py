@@ -16,6 +16,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations, write_annotations
+from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import write_image
 from napari_topiary.io.pairing import pair_files
 from napari_topiary.types import Task
@@ -80,7 +81,9 @@ def test_a_real_napari_layer_gives_the_same_value_back(example):
 def test_a_file_gives_the_same_value_back(example, tmp_path):
     task = Task("segment" if example.kind == "labels" else "detect", DETECT.classes)
     write_image(tmp_path / "images" / "image one.tif", np.zeros(SHAPE, np.uint8))
-    write_annotations(tmp_path, "image one", (example,))
+    with changing(tmp_path) as change:
+        there = pair_files(tmp_path)
+        write_annotations(change, "image one", (example,), there=there)
     files = pair_files(tmp_path).of("image one")
     (again,) = read_annotations(files, task=task)
     assert again == example

@@ -16,6 +16,7 @@ from napari_topiary.types import LabelImage, Task
 if TYPE_CHECKING:
     from napari_topiary.annotations.canvas import Canvas
 
+_MOST = 2.0**63
 _FEW = 2**16
 """Label numbers below this are counted in a table."""
 
@@ -55,7 +56,14 @@ class Labels:
                     "The labels are not whole numbers: save a label image (0 = "
                     "background, 1, 2, ...), not a probability map."
                 )
-            labels = whole.astype(np.int32)
+            if labels.size and not np.abs(labels).max() < _MOST:
+                raise TopiaryError(
+                    f"The labels go up to {np.abs(labels).max():g}, which is no number "
+                    "of an object or class: save a label image (0 = background, 1, 2, "
+                    "...)."
+                )
+            small = not labels.size or np.abs(labels).max() < 2**31
+            labels = whole.astype(np.int32 if small else np.int64)
         labels.flags.writeable = False
         object.__setattr__(self, "labels", labels)
 

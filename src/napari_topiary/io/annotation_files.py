@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_topiary.annotations import Labels, Table, annotation_kinds
-from napari_topiary.errors import TopiaryError
-from napari_topiary.io.images import (
-    holds_image,
-    read_labels,
-    write_image,
+from napari_topiary.annotations import (
+    Labels,
+    Table,
+    TableAnnotation,
+    annotation_kinds,
 )
-from napari_topiary.io.pairing import pair_files
-from napari_topiary.io.tables import joined, read_table, write_table
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.folder_changes import FolderChange
+from napari_topiary.io.images import holds_image, read_labels, write_image
+from napari_topiary.io.pairing import Pairing
+from napari_topiary.io.tables import joined, read_rows, write_table
 from napari_topiary.types import Task
+
+_TYPES = (np.uint8, np.uint16, np.uint32, np.int16, np.int32, np.int64, np.uint64)
+_FEW = 6
+_EDGE = 4
+"""A label image may lack so many rows or columns (or 1/50 of them) and be used."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn on one image, as much of it as could be read.
+
+    Parameters
+    ----------
+    annotations
+        One for each kind.
+    faults
+        A sentence for each file that could not be read wholly, which begins with it.
+    whole
+        The files that were read wholly.
+    """
+
+    annotations: tuple[Any, ...] = ()
+    faults: tuple[str, ...] = ()
+    whole: tuple[Path, ...] = ()
 
 
 def read_annotations(files: Mapping[str, Path], *, task: Task) -> tuple[Any, ...]:
@@ -37,70 +63,171 @@ def read_annotations(files: Mapping[str, Path], *, task: Task) -> tuple[Any, ...
     TopiaryError
         With a sentence that starts with the file.
     """
-    found = []
+    drawn = read_sound_annotations(files, task=task)
+    if drawn.faults:
+        raise TopiaryError(drawn.faults[0])
+    return drawn.annotations
+
+
+def read_sound_annotations(
+    files: Mapping[str, Path], *, task: Task, shape: Sequence[int] | None = None
+) -> Drawn:
+    """Read what is sound of everything that is drawn on one image.
+
+    Rows of a table that cannot be read are left out. A label image that is a few rows
+    or columns too small or too large is used where it overlaps.
+
+    Parameters
+    ----------
+    files
+        A file for each kind that there is, as `Pairing.of` gives them.
+    task
+        As for `read_annotations`.
+    shape
+        `(y, x)` of the image; None = label images are taken as they are.
+    """
+    found, faults, whole = [], [], []
     for kind, path in files.items():
+        reader = _READERS[annotation_kinds[kind].storage]
         try:
-            found.append(_read(path, kind, task))
+            annotation, fault = reader(path, kind, task, shape)
         except TopiaryError as error:
-            raise TopiaryError(f"{kind}/{path.name}: {error}") from error
-    return tuple(found)
+            annotation, fault = None, str(error)
+        if annotation is not None:
+            found.append(annotation)
+        if fault:
+            faults.append(f"{kind}/{path.name}: {fault}")
+        else:
+            whole.append(path)
+    return Drawn(tuple(found), tuple(faults), tuple(whole))
 
 
 def write_annotations(
-    folder: str | os.PathLike[str], name: str, annotations: Iterable[Any]
+    change: FolderChange, name: str, annotations: Iterable[Any], *, there: Pairing
 ) -> None:
     """Write everything that is drawn on one image; kinds no longer there are removed.
 
     Parameters
     ----------
-    folder
-        The dataset folder.
+    change
+        To the dataset folder.
     name
         Name of the image.
     annotations
         Several tables of one kind become one. An empty one is written too: a table
         without rows says that a person has looked and found nothing.
+    there
+        What is in the folder now.
     """
     annotations = tuple(annotations)
-    there = pair_files(folder).of(name)
     for kind in annotation_kinds:
         same = [annotation for annotation in annotations if annotation.kind == kind]
-        old = there.get(kind)
-        new = _write(Path(folder) / kind, name, same) if same else None
-        if old is not None and old != new:
-            old.unlink()
+        new = _write(change, kind, name, same) if same else None
+        for old in there.all_of(kind, name):
+            if old.name != new:
+                change.remove(f"{kind}/{old.name}")
 
 
-def _write(home: Path, name: str, annotations: list[Any]) -> Path:
+def _write(change: FolderChange, kind: str, name: str, annotations: list[Any]) -> str:
+    """Write what is drawn of one kind; return the name of its file."""
     if annotations[0].storage == "table":
-        path = home / f"{name}.csv"
-        write_table(path, joined([a.to_table() for a in annotations]))
-        return path
+        table = joined([a.to_table() for a in annotations])
+        write_table(change.new(f"{kind}/{name}.csv"), table)
+        return f"{name}.csv"
     if len(annotations) > 1:
         raise TopiaryError(
             f"The image {name!r} has {len(annotations)} label images: merge them into "
             "one."
         )
-    path, labels = home / f"{name}.tif", _compact(annotations[0].labels)
-    if not holds_image(path, labels[None]):
-        write_image(path, labels)
-    return path
+    labels, file = _compact(annotations[0]), f"{kind}/{name}.tif"
+    if not holds_image(change.root / file, labels[None]):
+        write_image(change.new(file), labels)
+    return f"{name}.tif"
 
 
-def _read(path: Path, kind: str, task: Task) -> Any:
-    if annotation_kinds[kind].storage == "image":
-        return Labels(read_labels(path), instances=task.kind == "instances")
-    table: Table = read_table(path)
+def _read_table(
+    path: Path, kind: str, task: Task, shape: Sequence[int] | None
+) -> tuple[Any, str]:
+    """Read a table; return what is drawn, and what is wrong with the rest of it."""
+    rows = read_rows(path)
+    table, lines = rows.table, rows.lines
     if kind != "regions" and "class" not in table and len(task.classes) == 2:
-        rows = len(next(iter(table.values()), []))
-        table["class"] = [task.classes[1]] * rows
-    return annotation_kinds[kind].from_table(table)
+        table["class"] = [task.classes[1]] * len(lines)
+    annotation, bad, reason = _of_good_rows(annotation_kinds[kind], table)
+    left_out = sorted([*rows.bad, *(lines[row] for row in bad)])
+    if not left_out:
+        return annotation, ""
+    total = len(lines) + len(rows.bad)
+    listed = ", ".join(map(str, left_out[:_FEW])) + (", ..." * (len(left_out) > _FEW))
+    return annotation, (
+        f"{rows.fault or reason} {len(left_out)} of {total} rows are left out (line "
+        f"{listed})."
+    )
 
 
-def _compact(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Labels in the smallest type that other programs read."""
-    highest = int(labels.max()) if labels.size else 0
-    for dtype in (np.uint8, np.uint16):
-        if highest <= np.iinfo(dtype).max:
-            return labels.astype(dtype)
-    return labels.astype(np.uint32)
+def _of_good_rows(
+    kind: type[TableAnnotation], table: Table
+) -> tuple[Any, list[int], str]:
+    """Return what is drawn in the rows that are sound, the other rows, and why."""
+    try:
+        return kind.from_table(table), [], ""
+    except TopiaryError as error:
+        reason = str(error)
+    count = len(next(iter(table.values()), []))
+    groups: dict[object, list[int]] = {}
+    is_of_shapes = "vertex-index" in table and "index" in table
+    for row in range(count):
+        groups.setdefault(table["index"][row] if is_of_shapes else row, []).append(row)
+    good: list[int] = []
+    for group in groups.values():
+        try:
+            kind.from_table(_rows(table, group))
+        except TopiaryError:
+            continue
+        good += group
+    if not good:
+        raise TopiaryError(reason)
+    bad = sorted(set(range(count)) - set(good))
+    return kind.from_table(_rows(table, sorted(good))), bad, reason
+
+
+def _rows(table: Table, rows: Sequence[int]) -> Table:
+    return {name: [values[row] for row in rows] for name, values in table.items()}
+
+
+def _read_labels(
+    path: Path, kind: str, task: Task, shape: Sequence[int] | None
+) -> tuple[Any, str]:
+    """Read a label image; return it, and what is wrong with it."""
+    labels = Labels(read_labels(path), instances=task.kind == "instances")
+    if shape is None or labels.labels.shape == tuple(shape[:2]):
+        return labels, ""
+    sentence = labels.problem(shape, task=task, scale=None, radii=False) or ""
+    sizes = zip(labels.labels.shape, shape, strict=False)
+    if any(abs(own - size) > max(_EDGE, size // 50) for own, size in sizes):
+        return None, sentence
+    fitted = np.zeros((int(shape[0]), int(shape[1])), labels.labels.dtype)
+    part = labels.labels[: fitted.shape[0], : fitted.shape[1]]
+    fitted[: part.shape[0], : part.shape[1]] = part
+    sentence += " They are used where both overlap, from the upper left corner."
+    return Labels(fitted, labels.instances), sentence
+
+
+_READERS = {"table": _read_table, "image": _read_labels}
+
+
+def _compact(labels: Labels) -> np.ndarray[Any, Any]:
+    """Labels in the smallest type that holds them and that other programs read."""
+    values = labels.labels
+    lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if labels.instances and highest > np.iinfo(np.uint32).max:
+        # Larger numbers say nothing more, and hardly a program reads them.
+        numbers = np.unique(values)
+        numbers = numbers[numbers != 0]
+        ranks = np.searchsorted(numbers, values) + 1
+        return _compact(Labels(np.where(values == 0, 0, ranks), instances=True))
+    for dtype in _TYPES:
+        limits = np.iinfo(dtype)
+        if limits.min <= lowest and highest <= limits.max:
+            return values.astype(dtype)
+    return values

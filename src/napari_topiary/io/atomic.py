@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.io.processes import process_lives
+
+_LONGEST = 255
+"""Bytes of a file name that every system takes."""
+_BESIDE = re.compile(r"\.(?P<what>part|old)-(?:(?P<pid>\d+)-)?[0-9a-f]{8}-(?P<name>.+)")
 
 
 @contextmanager
@@ -32,13 +38,12 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if path.is_symlink():  # what the link stands for is written, the link stays
         path = Path(os.path.realpath(path))
-    # The whole name stays at the end: writers choose the format by the ending.
-    beside = path.with_name(f".part-{secrets.token_hex(4)}-{path.name}")
+    beside = _beside(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         if beside.is_dir() and path.is_dir():
-            old = path.with_name(f".old-{secrets.token_hex(4)}-{path.name}")
+            old = _beside(path, "old")
             path.rename(old)
             beside.rename(path)
             shutil.rmtree(old)
@@ -58,3 +63,39 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def clean_leftovers(folder: Path) -> None:
+    """Remove what programs that were killed while they wrote have left in a folder.
+
+    Parameters
+    ----------
+    folder
+        Need not exist; what cannot be removed stays.
+    """
+    try:
+        found = [(path, _BESIDE.fullmatch(path.name)) for path in folder.iterdir()]
+    except OSError:
+        return
+    for path, parts in found:
+        if parts is None or (parts["pid"] and process_lives(int(parts["pid"]))):
+            continue
+        whole = path.with_name(parts["name"])
+        try:
+            if parts["what"] == "old" and not whole.exists():
+                path.rename(whole)  # killed just before the new one took its place
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError:
+            continue
+
+
+def _beside(path: Path, what: str) -> Path:
+    prefix = f".{what}-{os.getpid()}-{secrets.token_hex(4)}-"
+    # The end of the name stays: writers choose the format by the ending.
+    name = path.name
+    while len(os.fsencode(prefix + name)) > _LONGEST:
+        name = name[1:]
+    return path.with_name(prefix + name)

@@ -26,12 +26,10 @@ from napari_topiary.io.description import (
     Description,
     parse_description,
 )
-from napari_topiary.io.image_files import (
-    check_name,
-    safe_name,
-)
+from napari_topiary.io.folder_changes import complete_changes
+from napari_topiary.io.image_files import check_name
 from napari_topiary.io.images import read_image, readable_suffixes
-from napari_topiary.io.pairing import Pairing, pair_files
+from napari_topiary.io.pairing import Pairing, pair_files, safe_name
 from napari_topiary.io.split import (
     Split,
     listed,
@@ -176,6 +174,7 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
         With a sentence for whatever is wrong with it.
     """
     root = Path(folder)
+    complete_changes(root)
     about = parse_description(root)
     pairing = pair_files(root)
     if pairing.problems:

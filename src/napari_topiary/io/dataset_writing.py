@@ -1,4 +1,4 @@
-"""Writing a dataset folder, whole or in parts."""
+"""Writing a dataset folder, whole or in parts, as one act."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_topiary.io.annotation_files import write_annotations
-from napari_topiary.io.atomic import writing
 from napari_topiary.io.description import DESCRIPTION, Description
+from napari_topiary.io.folder_changes import FolderChange, changing
 from napari_topiary.io.image_files import check_name, write_image_file
+from napari_topiary.io.pairing import Pairing, pair_files
 
 if TYPE_CHECKING:
     from napari_topiary.io.dataset import Dataset, Sample
 
 
 def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
-    """Write a dataset folder; each file is replaced only once the new one is complete.
+    """Write a dataset folder; all of it is replaced once the whole new one is there.
 
     Images become TIFF with their pixel size. An image that lies in the folder already
     stays as it is, and what has not changed is not written again. Nothing is deleted
@@ -31,59 +32,59 @@ def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
     dataset
         What to write.
     """
-    root = Path(folder)
     for name in dataset.samples:
         check_name(name)
     scales: dict[str, float | None] = {}
-    for name, sample in dataset.samples.items():
-        scales[name] = sample.scale
-        write_sample_image(root, sample)
-        write_annotations(root, name, sample.annotations)
-    write_description(root, dataset, scales=scales)
+    with changing(Path(folder)) as change:
+        there = pair_files(change.root)
+        for name, sample in dataset.samples.items():
+            scales[name] = sample.scale
+            write_sample_image(change, sample, there=there)
+            write_annotations(change, name, sample.annotations, there=there)
+        write_description(change, dataset, scales=scales)
 
 
-def write_sample_image(folder: str | os.PathLike[str], sample: Sample) -> Path:
+def write_sample_image(change: FolderChange, sample: Sample, *, there: Pairing) -> None:
     """Write the image of one sample, unless it lies in the folder already.
 
     Parameters
     ----------
-    folder
-        The dataset folder.
+    change
+        To the dataset folder.
     sample
         Image, scale, name and path are taken from it.
-
-    Returns
-    -------
-    Path
-        Where the image is.
+    there
+        What is in the folder now.
     """
-    return write_image_file(
-        folder, sample.name, sample.image, scale=sample.scale, source=sample.path
+    write_image_file(
+        change,
+        sample.name,
+        sample.image,
+        scale=sample.scale,
+        source=sample.path,
+        there=there,
     )
 
 
 def write_description(
-    folder: str | os.PathLike[str],
+    change: FolderChange,
     dataset: Dataset,
     *,
-    scale: float | None = None,
-    scales: Mapping[str, float | None] | None = None,
+    scales: Mapping[str, float | None],
 ) -> None:
     """Write `dataset.json` alone; keys of others that are in it stay.
 
     Parameters
     ----------
-    folder
-        The dataset folder.
+    change
+        To the dataset folder.
     dataset
         Name, task and split are taken from it.
-    scale
-        nm per pixel of all images, None if unknown.
     scales
-        nm per pixel of each image by name, where they may differ.
+        nm per pixel of each image by name, None if unknown.
     """
-    sizes = dict(scales or {})
-    if sizes and len(set(sizes.values())) == 1:
+    sizes, scale = dict(scales), None
+    if len(set(sizes.values())) == 1:
         scale, sizes = next(iter(sizes.values())), {}
     about = Description(
         name=dataset.name,
@@ -92,7 +93,21 @@ def write_description(
         scale=scale,
         scales={name: size for name, size in sizes.items() if size is not None},
     )
-    path = Path(folder) / DESCRIPTION
-    text = json.dumps(about.updated(path), indent=1, ensure_ascii=False)
-    with writing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+    write_json(change.new(DESCRIPTION), about.updated(change.root / DESCRIPTION))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as text for people; names that are no proper text are escaped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Plain values.
+    """
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a file name with bytes that mean nothing
+        text = json.dumps(content, indent=1).encode()
+    path.write_bytes(text + b"\n")

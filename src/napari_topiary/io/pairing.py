@@ -12,12 +12,19 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.io.images import readable_suffixes
 
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul"]
+    + [f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)]
+)
+_LONGEST = 180
+"""Bytes of a name: with what is put before and behind it, a file name takes 255."""
 _LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _OF_LABELS = re.compile(
     r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
@@ -42,12 +49,31 @@ class Pairing:
         in `images` or `drawn`.
     notes
         Sentences about what is not used.
+    unused
+        For each kind, files that are not used and the name of the image that they
+        are for, which may not be there.
     """
 
     images: dict[str, Path]
     drawn: dict[str, dict[str, Path]]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unused: dict[str, tuple[tuple[str, Path], ...]] = field(default_factory=dict)
+
+    def all_of(self, kind: str, name: str) -> tuple[Path, ...]:
+        """Return every file of one kind that has the name of an image, twins too.
+
+        Parameters
+        ----------
+        kind
+            Of annotation, or `images`.
+        name
+            Of the image, which need not be there.
+        """
+        files = self.images if kind == "images" else self.drawn.get(kind, {})
+        found = [files[name]] if name in files else []
+        others = self.unused.get(kind, ())
+        return (*found, *(f for n, f in others if n.casefold() == name.casefold()))
 
     def of(self, name: str) -> dict[str, Path]:
         """Return what is drawn on an image: a file for each kind that there is.
@@ -71,8 +97,8 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         The dataset folder.
     """
     root = Path(folder)
-    images, problems, notes = images_in(root)
-    drawn = {}
+    images, problems, notes, twins = _images_in(root / "images")
+    drawn, unused = {}, {"images": twins}
     for kind in annotation_kinds:
         table = annotation_kinds[kind].storage == "table"
         suffixes = (TABLE,) if table else readable_suffixes()
@@ -86,20 +112,19 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
                 f"{kind}/{_first(lost)} belongs to no image in images: left out; its "
                 "name has to be that of an image."
             )
-        drawn[kind], twins = _unlike((owner, path) for owner, path in pairs if owner)
-        problems += twins
-    return Pairing(images, drawn, tuple(problems), tuple(notes))
+        drawn[kind], sentences, twins = _unlike(
+            (owner, path) for owner, path in pairs if owner
+        )
+        problems += sentences
+        unused[kind] = (*twins, *((image_name(path), path) for path in lost))
+    return Pairing(images, drawn, tuple(problems), tuple(notes), unused)
 
 
-def images_in(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
-    """Return the images by name, problems and notes, as `Pairing` has them.
-
-    Parameters
-    ----------
-    folder
-        The dataset folder.
-    """
-    found, others = _split(visible_files(folder / "images"), readable_suffixes())
+def _images_in(
+    home: Path,
+) -> tuple[dict[str, Path], list[str], list[str], tuple[tuple[str, Path], ...]]:
+    """Return the images by name, problems, notes, and those with a twin."""
+    found, others = _split(visible_files(home), readable_suffixes())
     notes = _unused("images", others, f"no image ({', '.join(readable_suffixes())})")
     names = {image_name(path) for path in found}
     masks = [path for path in found if _base(image_name(path), names) is not None]
@@ -108,10 +133,10 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
             f"images/{_first(masks)} looks like the labels of another image: left out; "
             "move it into labels."
         )
-    images, problems = _unlike(
+    images, problems, twins = _unlike(
         (image_name(path), path) for path in found if path not in masks
     )
-    return images, problems, notes
+    return images, problems, notes, twins
 
 
 def image_name(path: Path) -> str:
@@ -120,10 +145,25 @@ def image_name(path: Path) -> str:
     Parameters
     ----------
     path
-        The file.
+        The file; what cannot be in a name everywhere becomes `_`.
     """
     stem = path.stem
-    return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
+    is_ome = stem.lower().endswith(".ome") and len(stem) > 4
+    return safe_name(stem[:-4] if is_ome else stem)
+
+
+def safe_name(name: str) -> str:
+    """Return the nearest name that can be a file's on every system.
+
+    Parameters
+    ----------
+    name
+        Any text; bytes of a file name that mean nothing become `_` too.
+    """
+    safe = _UNSAFE.sub("_", name).strip().strip(".")
+    while len(safe.encode()) > _LONGEST:
+        safe = safe[:-1].strip().strip(".")
+    return f"{safe}_" if safe.lower() in _DEVICES else safe or "image"
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -193,18 +233,22 @@ def _base(name: str, names: set[str]) -> str | None:
     return base if base != name and base in names else None
 
 
-def _unlike(pairs: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[str]]:
-    """One file for each name, and sentences about names that have several."""
+def _unlike(
+    pairs: Iterable[tuple[str, Path]],
+) -> tuple[dict[str, Path], list[str], tuple[tuple[str, Path], ...]]:
+    """One file for each name, sentences about names that have several, and those."""
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     for name, path in pairs:
         by_name[name].append(path)
+    several = {name: paths for name, paths in by_name.items() if len(paths) > 1}
     sentences = [
         f"{paths[0].parent.name}: {' and '.join(path.name for path in paths)} have the "
         f"same name {name!r}: keep one of them here, or rename the other."
-        for name, paths in by_name.items()
-        if len(paths) > 1
+        for name, paths in several.items()
     ]
-    return {n: paths[0] for n, paths in by_name.items() if len(paths) == 1}, sentences
+    single = {n: paths[0] for n, paths in by_name.items() if n not in several}
+    twins = tuple((name, path) for name, paths in several.items() for path in paths)
+    return single, sentences, twins
 
 
 def _unused(folder: str, paths: list[Path], why: str) -> list[str]:

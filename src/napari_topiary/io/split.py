@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.pairing import safe_name
 
 Split = dict[str, tuple[str, ...]]
 """Names of the images in each part."""
@@ -71,8 +72,9 @@ def resolved_split(split: Mapping[str, Iterable[str]], images: Iterable[str]) ->
         if name in known:
             return name
         for guess in (name, Path(name).stem, Path(Path(name).stem).stem):
-            if guess.casefold() in folded:
-                return folded[guess.casefold()]
+            for spelling in (guess.casefold(), safe_name(guess).casefold()):
+                if spelling in folded:
+                    return folded[spelling]
         return name
 
     return {

@@ -20,8 +20,9 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.image_files import safe_name
+from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
+from napari_topiary.io.pairing import pair_files, safe_name
 from napari_topiary.io.virus_files import read_positions, read_tags
 from napari_topiary.io.virus_layout import VirusImage, virus_images
 from napari_topiary.io.virus_sizes import nominal_radius
@@ -92,26 +93,31 @@ def import_virus_folder(
     if without:
         note = f"{without} images have no file of positions: left out."
         yield Progress(0, len(entries), "Taking over", report=ImportReport(note))
-    for index, entry in enumerate(entries):
-        name = safe_name(entry.image.stem)
-        name = name if taken[name] == 1 else _unique(entry, outcome)
-        sample, outside, note = _sample(entry, name, channel)
-        write_sample_image(target, sample)
-        write_annotations(target, name, sample.annotations)
-        outcome.split.setdefault(entry.part, []).append(name)
-        outcome.scales[name] = sample.scale
-        outcome.outside += outside
-        message = yield Progress(
-            index + 1, len(entries), f"Taking over {name}", report=ImportReport(note)
-        )
-        if message is Stop:
-            break
-    if outcome.outside:
-        note = f"{outcome.outside} particles lie outside their image: left out."
-        yield Progress(1, 1, "Taking over", report=ImportReport(note))
-    split = {part: tuple(names) for part, names in outcome.split.items()}
-    about = Dataset(root.name, task, {}, split)
-    write_description(target, about, scales=outcome.scales)
+    with changing(target) as change:
+        there = pair_files(target)
+        for index, entry in enumerate(entries):
+            name = safe_name(entry.image.stem)
+            name = name if taken[name] == 1 else _unique(entry, outcome)
+            sample, outside, note = _sample(entry, name, channel)
+            write_sample_image(change, sample, there=there)
+            write_annotations(change, name, sample.annotations, there=there)
+            outcome.split.setdefault(entry.part, []).append(name)
+            outcome.scales[name] = sample.scale
+            outcome.outside += outside
+            message = yield Progress(
+                index + 1,
+                len(entries),
+                f"Taking over {name}",
+                report=ImportReport(note),
+            )
+            if message is Stop:
+                break
+        if outcome.outside:
+            note = f"{outcome.outside} particles lie outside their image: left out."
+            yield Progress(1, 1, "Taking over", report=ImportReport(note))
+        split = {part: tuple(names) for part, names in outcome.split.items()}
+        about = Dataset(root.name, task, {}, split)
+        write_description(change, about, scales=outcome.scales)
     return read_dataset(target)
 
 

@@ -7,12 +7,15 @@ from napari_topiary.session.recovery import (
     recoverable_projects,
     user_folder,
 )
-from napari_topiary.session.session import Session
+from napari_topiary.session.session import UNTITLED, Session
+from napari_topiary.session.versions import Version
 
 __all__ = [
+    "UNTITLED",
     "ImageEntry",
     "Recovery",
     "Session",
+    "Version",
     "forget_recovery",
     "recoverable_projects",
     "user_folder",

@@ -2,29 +2,40 @@
 
 The dataset part is what the command line trains from. `session.json` holds what a
 dataset has no place for (colours, pixel size of each image, which checkpoint is
-active). Only what has changed is written, each file beside first and then renamed.
-Images that were taken out of the project are moved to `removed/`, never deleted.
+active). Only what has changed is written, and all of it at once: a program that is
+killed while it saves leaves the last whole project. What was there before is kept in
+`versions/`; what could not be read is never replaced, but moved to `kept/`, and images
+that were taken out of the project to `removed/`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.annotations import annotation_kinds
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten
 from napari_topiary.io.annotation_files import write_annotations
-from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import (
     Dataset,
     check_name,
     write_description,
     write_sample_image,
 )
+from napari_topiary.io.dataset_writing import write_json
+from napari_topiary.io.folder_changes import FolderChange, changing
+from napari_topiary.io.pairing import Pairing, pair_files
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
+from napari_topiary.session.versions import (
+    KEPT,
+    REMOVED,
+    Known,
+    drop_old_versions,
+    free_name,
+    keep_version,
+)
 from napari_topiary.types import Image
 
 if TYPE_CHECKING:
@@ -33,7 +44,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
-REMOVED = "removed"
 
 
 @dataclass
@@ -46,15 +56,28 @@ class Record:
         By image name: what the files hold, compared by identity.
     checkpoints
         Checkpoint name -> (file, the checkpoint that is in it).
+    known
+        The files whose content is in memory; others are never replaced.
     """
 
     images: dict[str, Image] = field(default_factory=dict)
     annotations: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     checkpoints: dict[str, tuple[Path, Checkpoint]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
     def copy(self) -> Record:
         """Return a record that can be changed on its own."""
-        return Record(dict(self.images), dict(self.annotations), dict(self.checkpoints))
+        return Record(
+            dict(self.images),
+            dict(self.annotations),
+            dict(self.checkpoints),
+            self.known.copy(),
+        )
+
+    def take(self, other: Record) -> None:
+        """Take over everything from another one."""
+        self.images, self.annotations = other.images, other.annotations
+        self.checkpoints, self.known = other.checkpoints, other.known
 
 
 @dataclass(frozen=True)
@@ -88,8 +111,15 @@ def is_recovery(folder: Path) -> bool:
     return folder.resolve().parent == recovery_home().resolve()
 
 
-def write(session: Session, folder: Path, record: Record) -> None:
-    """Write what changed to a folder.
+def write(
+    session: Session,
+    folder: Path,
+    record: Record,
+    *,
+    by_itself: bool = False,
+    moving_from: Path | None = None,
+) -> None:
+    """Write what changed to a folder, wholly or not at all.
 
     Parameters
     ----------
@@ -98,54 +128,70 @@ def write(session: Session, folder: Path, record: Record) -> None:
     folder
         Made if it is not there.
     record
-        Of the same folder; brought up to date file by file, so that a write that
-        fails half-way is taken up where it stopped.
+        Of the same folder; brought up to date once everything is written.
+    by_itself
+        Whether nobody has asked for it: such saves make one version together.
+    moving_from
+        A folder for recovery that will be given up: what was put aside there comes
+        along.
     """
+    now = record.copy()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_images(session, folder, record)
-        _write_checkpoints(session, folder / CHECKPOINTS, record)
-        with writing(folder / STATE_FILE) as beside:
-            text = json.dumps(_state(session, record), indent=1, ensure_ascii=False)
-            beside.write_text(text + "\n", encoding="utf-8")
-    except OSError as reason:
-        raise TopiaryError(
+        with changing(folder) as change:
+            _write_images(session, change, now)
+            _write_checkpoints(session, change, now)
+            write_json(change.new(STATE_FILE), _state(session, now))
+            if moving_from is not None:
+                _bring_along(change, moving_from)
+            written = change.names()
+            keep_version(change, now.known, by_itself=by_itself)
+    except (OSError, UnicodeError) as error:
+        reason = error.__cause__ or error
+        raise NotWritten(
             f"The project could not be written to {folder} "
-            f"({reason.strerror or reason}): choose another folder."
-        ) from reason
+            f"({getattr(reason, 'strerror', None) or reason}): choose another folder."
+        ) from error
+    for name in written:
+        now.known.add(folder, name)
+    record.take(now)
+    drop_old_versions(folder)
 
 
-def _write_images(session: Session, folder: Path, record: Record) -> None:
+def _write_images(session: Session, change: FolderChange, record: Record) -> None:
     for name in session.images:
         check_name(name)
+    there = pair_files(change.root)
     for name in [name for name in record.images if name not in session.images]:
-        _set_aside(folder, name)
+        _set_aside(change, name, there)
         del record.images[name]
         record.annotations.pop(name, None)
     for name, entry in session.images.items():
         sample = session.sample(name)
         if record.images.get(name) is not entry.image:
-            write_sample_image(folder, sample)
+            write_sample_image(change, sample, there=there)
             record.images[name] = entry.image
         drawn = sample.annotations
         if record.annotations.get(name, ()) != drawn:
-            write_annotations(folder, name, drawn)
+            write_annotations(change, name, drawn, there=there)
             record.annotations[name] = drawn
     scales = {name: entry.scale for name, entry in session.images.items()}
     dataset = Dataset(session.name, session.task, {}, dict(session.split))
-    write_description(folder, dataset, scales=scales)
+    write_description(change, dataset, scales=scales)
 
 
-def _set_aside(folder: Path, name: str) -> None:
+def _set_aside(change: FolderChange, name: str, there: Pairing) -> None:
     """Move the files of an image that was taken out of the project to `removed/`."""
     for kind in ("images", *annotation_kinds):
-        home = folder / kind
-        files = sorted(home.iterdir()) if home.is_dir() else []
-        for file in files:
-            if file.stem == name:
-                aside = folder / REMOVED / kind / file.name
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(aside)
+        for file in there.all_of(kind, name):
+            own = f"{kind}/{file.name}"
+            change.move(own, free_name(change.root, f"{REMOVED}/{own}"))
+
+
+def _bring_along(change: FolderChange, folder: Path) -> None:
+    for aside in (KEPT, REMOVED):
+        for file in sorted((folder / aside).glob("*/*")):
+            name = file.relative_to(folder).as_posix()
+            change.put(free_name(change.root, name), file)
 
 
 def _state(session: Session, record: Record) -> dict[str, Any]:
@@ -165,18 +211,18 @@ def _state(session: Session, record: Record) -> dict[str, Any]:
     }
 
 
-def _write_checkpoints(session: Session, home: Path, record: Record) -> None:
+def _write_checkpoints(session: Session, change: FolderChange, record: Record) -> None:
+    home = change.root / CHECKPOINTS
     for name, (file, _) in list(record.checkpoints.items()):
         if name not in session.checkpoints:
-            file.unlink(missing_ok=True)
+            change.remove(f"{CHECKPOINTS}/{file.name}")
             del record.checkpoints[name]
     for name, checkpoint in session.checkpoints.items():
         there = record.checkpoints.get(name)
         if there is not None and there[1] is checkpoint:
             continue
         file = _free_file(home, name, record) if there is None else there[0]
-        home.mkdir(exist_ok=True)
-        checkpoint.save(file)
+        checkpoint.save(change.new(f"{CHECKPOINTS}/{file.name}"))
         record.checkpoints[name] = (file, checkpoint)
     # In the order of the session, which is the order that they come back in.
     ordered = {name: record.checkpoints[name] for name in session.checkpoints}
@@ -185,7 +231,7 @@ def _write_checkpoints(session: Session, home: Path, record: Record) -> None:
 
 def _free_file(home: Path, name: str, record: Record) -> Path:
     """Return a file for a checkpoint of this name that no other one uses."""
-    base = re.sub(r"[^\w\-.+]+", "_", name).strip("._") or "checkpoint"
+    base = re.sub(r"[^\w\-.+]+", "_", name).strip("._")[:60] or "checkpoint"
     used = {file.name.lower() for file, _ in record.checkpoints.values()}
     number, file = 1, f"{base}.safetensors"
     while file.lower() in used or (home / file).exists():

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.processes import process_lives
 
 HOME = "NAPARI_TOPIARY_HOME"
 """Environment variable that names another folder for everything of the user."""
@@ -32,10 +35,16 @@ class Recovery:
         Where it is; `Session.open` reads it.
     saved
         When it was last written.
+    name
+        Of the project.
+    images
+        Names of its images.
     """
 
     folder: Path
     saved: datetime.datetime
+    name: str
+    images: tuple[str, ...]
 
 
 def user_folder() -> Path:
@@ -63,32 +72,57 @@ def new_recovery_folder() -> Path:
     return recovery_home() / f"{moment}-{os.getpid()}-{next(_numbers)}"
 
 
-def recoverable_projects(
-    *, idle_s: float = 120.0, but: Path | None = None
-) -> tuple[Recovery, ...]:
-    """List the unsaved projects that earlier sessions left behind, newest first.
+def recoverable_projects() -> tuple[Recovery, ...]:
+    """List the unsaved projects of windows that are gone, newest first.
 
-    Parameters
-    ----------
-    idle_s
-        A folder written to within this many seconds may belong to another window
-        that is still open, and is not listed.
-    but
-        The folder of the session that asks.
+    What belongs to a program that still runs (its number is in the name of the
+    folder) is not listed.
     """
     home = recovery_home()
     if not home.is_dir():
         return ()
-    now = datetime.datetime.now(datetime.UTC)
     found = []
     for folder in home.iterdir():
         state = folder / STATE_FILE
-        if folder == but or not state.is_file():
-            continue
-        saved = datetime.datetime.fromtimestamp(state.stat().st_mtime, datetime.UTC)
-        if (now - saved).total_seconds() >= idle_s:
-            found.append(Recovery(folder, saved))
+        if state.is_file() and not process_lives(_process_of(folder)):
+            saved = datetime.datetime.fromtimestamp(state.stat().st_mtime, datetime.UTC)
+            found.append(Recovery(folder, saved, *_title(state)))
     return tuple(sorted(found, key=lambda r: r.saved, reverse=True))
+
+
+def adopt_recovery(folder: Path) -> Path:
+    """Make what another program left behind this one's; return where it is now.
+
+    Parameters
+    ----------
+    folder
+        From `recoverable_projects`; this program's own stays where it is.
+    """
+    if _process_of(folder) == os.getpid():
+        return folder
+    own = new_recovery_folder()
+    try:
+        return folder.rename(own)
+    except OSError as reason:
+        raise TopiaryError(
+            f"The unsaved project in {folder} cannot be taken over "
+            f"({reason.strerror or reason}): another window may have just done so."
+        ) from reason
+
+
+def _process_of(folder: Path) -> int:
+    """Return the number of the program that a folder belongs to, 0 if there is none."""
+    number = re.search(r"-(\d+)-\d+$", folder.name)
+    return int(number[1]) if number else 0
+
+
+def _title(state: Path) -> tuple[str, tuple[str, ...]]:
+    """Return name and images of the project that a state file describes."""
+    try:
+        content = json.loads(state.read_text(encoding="utf-8"))
+        return str(content["name"]), tuple(content["scales"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return state.parent.name, ()
 
 
 def forget_recovery(folder: Path) -> None:

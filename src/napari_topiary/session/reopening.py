@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.annotations import annotation_problem
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.annotation_files import read_annotations
+from napari_topiary.io.annotation_files import read_sound_annotations
 from napari_topiary.io.dataset import Dataset, Sample
-from napari_topiary.io.description import Description, parse_description
+from napari_topiary.io.description import (
+    DESCRIPTION,
+    Description,
+    parse_description,
+)
+from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.images import read_image
-from napari_topiary.io.pairing import pair_files
+from napari_topiary.io.pairing import pair_files, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import resolved_split
-from napari_topiary.session.project import CHECKPOINTS, Read, Record
-from napari_topiary.session.recovery import STATE_FILE
+from napari_topiary.session.project import CHECKPOINTS, Read, Record, is_recovery
+from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
 from napari_topiary.types import BACKGROUND, Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
+
+_KEPT = "The file is kept as it is, in the folder kept once something new is saved."
 
 
 def read(folder: Path) -> Read:
@@ -44,23 +52,32 @@ def read(folder: Path) -> Read:
         Only if there is nothing at all to open.
     """
     notes: list[str] = []
-    state = _read_state(folder, notes)
-    about = _description(folder, state, notes)
+    if is_recovery(folder):
+        folder = adopt_recovery(folder)
+    complete_changes(folder)
     record = Record()
-    samples = _samples(folder, about, _mapping(state.get("scales")), notes)
-    for name, sample in samples.items():
-        record.images[name] = sample.image
-        record.annotations[name] = sample.annotations
+    state = _read_state(folder, record, notes)
+    about = _description(folder, state, record, notes)
+    pairing = pair_files(folder)
+    notes += (*pairing.problems, *pairing.notes)
+    samples = {}
+    for name, file in pairing.images.items():
+        scales = _mapping(state.get("scales"))
+        sample = _image(name, file, about, scales, record, notes)
+        if sample is not None:
+            samples[name] = _with_annotations(
+                sample, pairing.of(name), about.task, record, notes
+            )
+    task = _with_classes_of(samples, about.task, notes)
+    notes += _problems(samples, task)
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
-    split = {
-        part: tuple(name for name in names if name in samples)
-        for part, names in resolved_split(about.split, samples).items()
-    }
+    # Images that could not be read stay in their part.
+    split = resolved_split(about.split, pairing.images)
     active = state.get("active")
     for note in notes:
         _log.warning("%s", note)
     return Read(
-        dataset=Dataset(about.name, about.task, samples, split, folder, about.scale),
+        dataset=Dataset(about.name, task, samples, split, folder, about.scale),
         colours={k: str(v) for k, v in _mapping(state.get("colours")).items()},
         checkpoints=checkpoints,
         active=active if active in checkpoints else next(reversed(checkpoints), None),
@@ -69,7 +86,7 @@ def read(folder: Path) -> Read:
     )
 
 
-def _read_state(folder: Path, notes: list[str]) -> dict[str, Any]:
+def _read_state(folder: Path, record: Record, notes: list[str]) -> dict[str, Any]:
     file = folder / STATE_FILE
     if not file.is_file():
         return {}
@@ -83,13 +100,18 @@ def _read_state(folder: Path, notes: list[str]) -> dict[str, Any]:
             "of checkpoints start anew."
         )
         return {}
+    record.known.add(folder, STATE_FILE)
     return state
 
 
-def _description(folder: Path, state: dict[str, Any], notes: list[str]) -> Description:
+def _description(
+    folder: Path, state: dict[str, Any], record: Record, notes: list[str]
+) -> Description:
     """Return what the project is about; the copy in `session.json` where needed."""
     try:
-        return parse_description(folder)
+        about = parse_description(folder)
+        record.known.add(folder, DESCRIPTION)
+        return about
     except TopiaryError as reason:
         classes, kind = state.get("classes"), state.get("task")
         names = isinstance(classes, list) and all(isinstance(c, str) for c in classes)
@@ -110,52 +132,86 @@ def _description(folder: Path, state: dict[str, Any], notes: list[str]) -> Descr
     return Description(str(state.get("name") or folder.name), task, {}, None)
 
 
-def _samples(
-    folder: Path, about: Description, scales: dict[str, Any], notes: list[str]
-) -> dict[str, Sample]:
-    """Read every image, and what was drawn on it where that fits."""
-    pairing = pair_files(folder)
-    notes += (*pairing.problems, *pairing.notes)
-    samples: dict[str, Sample] = {}
-    for name, file in pairing.images.items():
-        try:
-            loaded = read_image(file)
-        except TopiaryError as reason:
-            notes.append(str(reason))
-            continue
-        scale = about.scales.get(name, about.scale)
-        scale = loaded.scale if scale is None else scale
-        if name in scales:
-            own = scales[name]
-            good = isinstance(own, int | float) and own > 0
-            scale = float(own) if good else None
-        sample = Sample(loaded.data, (), scale, name, file)
-        drawn = pairing.of(name)
-        samples[name] = _with_annotations(sample, drawn, about.task, notes)
-    return samples
+def _image(
+    name: str,
+    file: Path,
+    about: Description,
+    scales: dict[str, Any],
+    record: Record,
+    notes: list[str],
+) -> Sample | None:
+    """Read an image, if that is possible."""
+    try:
+        loaded = read_image(file)
+    except TopiaryError as reason:
+        notes.append(str(reason))
+        return None
+    record.images[name] = loaded.data
+    record.known.add(file.parent.parent, f"images/{file.name}")
+    scale = about.scales.get(name, about.scale)
+    scale = loaded.scale if scale is None else scale
+    if name in scales:
+        own = scales[name]
+        good = isinstance(own, int | float) and own > 0
+        scale = float(own) if good else None
+    return Sample(loaded.data, (), scale, name, file)
 
 
 def _with_annotations(
-    sample: Sample, files: Mapping[str, Path], task: Task, notes: list[str]
+    sample: Sample,
+    files: Mapping[str, Path],
+    task: Task,
+    record: Record,
+    notes: list[str],
 ) -> Sample:
-    try:
-        drawn = read_annotations(files, task=task)
-        sentence = annotation_problem(
-            drawn, sample.image.shape[1:], task=task, scale=sample.scale, radii=False
+    """Read what was drawn on an image, as far as it is sound."""
+    shape = sample.image.shape[1:]
+    drawn = read_sound_annotations(files, task=task, shape=shape)
+    for file in drawn.whole:
+        record.known.add(file.parent.parent, f"{file.parent.name}/{file.name}")
+    record.annotations[sample.name] = drawn.annotations
+    notes += [f"{fault} {_KEPT}" for fault in drawn.faults]
+    return replace(sample, annotations=drawn.annotations)
+
+
+def _with_classes_of(
+    samples: Mapping[str, Sample], task: Task, notes: list[str]
+) -> Task:
+    """Add the classes that only what was drawn knows: they are not to be lost."""
+    unknown: dict[str, str] = {}
+    for name, sample in samples.items():
+        for annotation in sample.annotations:
+            for own in getattr(annotation, "classes", ()):
+                if own not in task.classes:
+                    unknown.setdefault(own, f"{annotation.kind} of {name}")
+    notes += [
+        f"The class {own!r} in the {where} was not among the classes of the project: "
+        "it was added."
+        for own, where in unknown.items()
+    ]
+    return replace(task, classes=(*task.classes, *unknown))
+
+
+def _problems(samples: Mapping[str, Sample], task: Task) -> list[str]:
+    """Say what stands in the way of learning; it is kept all the same."""
+    found = {
+        name: annotation_problem(
+            sample.annotations,
+            sample.image.shape[1:],
+            task=task,
+            scale=sample.scale,
+            radii=False,
         )
-        if sentence is not None:
-            raise TopiaryError(f"{sample.name}: {sentence}")
-    except TopiaryError as reason:
-        notes.append(str(reason))
-        return sample
-    return Sample(sample.image, drawn, sample.scale, sample.name, sample.path)
+        for name, sample in samples.items()
+    }
+    return [f"{name}: {problem}" for name, problem in found.items() if problem]
 
 
 def _checkpoints(
     home: Path, state: dict[str, Any], record: Record, notes: list[str]
 ) -> dict[str, Checkpoint]:
     """Read every checkpoint file: those with a name first, in their order."""
-    found = sorted(home.glob("*.safetensors")) if home.is_dir() else []
+    found = [f for f in visible_files(home) if f.suffix == ".safetensors"]
     files: dict[str, Path] = {}
     for name, file in _mapping(state.get("checkpoints")).items():
         path = home / Path(str(file)).name
@@ -177,6 +233,7 @@ def _checkpoints(
                 notes.append(str(reason))
                 continue
             record.checkpoints[name] = (path, checkpoints[name])
+            record.known.add(home.parent, f"{home.name}/{path.name}")
     return checkpoints
 
 

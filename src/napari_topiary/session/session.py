@@ -22,6 +22,7 @@ from napari_topiary.session.contents import (
     with_colours,
 )
 from napari_topiary.session.recovery import forget_recovery, new_recovery_folder
+from napari_topiary.session.versions import Version, go_back, versions
 from napari_topiary.types import Prediction
 
 if TYPE_CHECKING:
@@ -146,23 +147,32 @@ class Session(Contents):
         for name in self.annotations:
             self.annotations_changed.emit(name)
 
-    def save(self, folder: Path | str | None = None) -> Path:
+    def save(
+        self, folder: Path | str | None = None, *, by_itself: bool = False
+    ) -> Path:
         """Write the project as a dataset folder with its checkpoints.
 
         Parameters
         ----------
         folder
             Where to; None = where it was saved or opened last.
+        by_itself
+            Whether nobody has asked for it: such saves make one version together.
         """
         target = self.folder if folder is None else Path(folder)
         if target is None:
             raise TopiaryError("The project has no folder yet: say where to save it.")
-        if target != self.folder:
-            self._record = project.Record()
+        record = self._record if target == self.folder else project.Record()
         if self.name == UNTITLED:
             self.name = target.name
-        project.write(self, target, self._record)
-        self.folder = target
+        project.write(
+            self,
+            target,
+            record,
+            by_itself=by_itself,
+            moving_from=self._recovery,
+        )
+        self.folder, self._record = target, record
         self.close()
         self._settled()
         return target
@@ -185,8 +195,8 @@ class Session(Contents):
             What `reopening.read(folder)` returned, where it was read already (in
             another thread; signals are for the thread of the window).
         """
-        folder = Path(folder)
-        read = reopening.read(folder) if read is None else read
+        read = reopening.read(Path(folder)) if read is None else read
+        folder = read.dataset.root or Path(folder)
         self.load_dataset(read.dataset)
         self.colours = with_colours(self.task.classes, read.colours)
         self.checkpoints = dict(read.checkpoints)
@@ -212,12 +222,36 @@ class Session(Contents):
         if not self._changed:
             return None
         if self.folder is not None:
-            return self.save()
+            return self.save(by_itself=True)
         if self._recovery is None:
             self._recovery = new_recovery_folder()
-        project.write(self, self._recovery, self._record)
+        project.write(self, self._recovery, self._record, by_itself=True)
         self._settled()
         return self._recovery
+
+    def versions(self) -> tuple[Version, ...]:
+        """List what the project was before its last saves, the newest first."""
+        home = self.folder or self._recovery
+        return () if home is None else versions(home)
+
+    def go_back(self, version: Version | None = None) -> None:
+        """Undo saves: make the project what it was before one of them.
+
+        What it is now is not lost: it becomes a version too, the newest.
+
+        Parameters
+        ----------
+        version
+            One of `versions`; None = before the last save.
+        """
+        known = self.versions()
+        home = self.folder or self._recovery
+        if home is None or not known:
+            raise TopiaryError("The project was not saved before: nothing to undo.")
+        self.autosave()
+        go_back(home, (version or known[0]).name)
+        self.restore(home)
+        self._settled()
 
     def frozen(self) -> Session:
         """Return a copy that no page changes, to be saved in another thread."""

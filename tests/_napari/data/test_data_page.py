@@ -411,25 +411,21 @@ def test_an_unsaved_project_is_not_replaced_without_asking(open_page, session, u
     until(lambda: len(page.session.images) == 3, 30)
 
 
-def test_work_that_was_never_saved_is_offered_again(
-    open_page, session, until, monkeypatch
-):
-    from napari_topiary._napari.data import projects
-
+def test_work_that_was_never_saved_is_offered_again_at_once(open_page, session, until):
     session._changed = True
-    left = session.autosave()
-    monkeypatch.setattr(
-        projects, "recoverable_projects", lambda: recoverable_projects(idle_s=0)
-    )
+    kept = session.autosave()
+    left = kept.rename(kept.with_name(f"20260101-120000-{2**31 - 2}-1"))
     _, page = open_page()
     until(lambda: bool(page.offer.buttons))
-    assert "was not saved" in page.offer.text.text()
+    assert "'grid 0', 2 images, of" in page.offer.text.text()
     page.offer.buttons["Go on with it"].click()
     until(lambda: names(page) == ["grid 0", "grid 1"])
     assert page.session.annotations["grid 0"] == session.annotations["grid 0"]
+    assert not left.exists()  # it belongs to this window now
     page.projects.save_to(left.parent.parent / "kept")
-    until(lambda: not left.exists())  # saved: the copy for recovery is not needed
-    assert recoverable_projects(idle_s=0) == ()
+    # Saved: the copy for recovery is not needed.
+    until(lambda: list(left.parent.iterdir()) == [])
+    assert recoverable_projects() == ()
 
 
 def test_nothing_is_offered_where_nothing_was_left(open_page, qtbot):

@@ -185,12 +185,15 @@ def test_a_training_that_was_cut_off_can_be_taken_over(
 ):
     train(page, until)
     assert list(unfinished.home().glob("*")) == []  # what ended well leaves nothing
-    lost = unfinished.home() / "20260101-120000-1-1.safetensors"
-    session.checkpoints["Untitled unet"].save(lost)
+    running = unfinished.home() / f"20260101-120000-{os.getpid()}-9.safetensors"
+    half = unfinished.home() / ".part-00ff00ff-20260101-120000-1.safetensors"
+    session.checkpoints["Untitled unet"].save(running)
+    half.write_bytes(b"half a network")
     page.activated()
     assert not page.offer.isVisibleTo(page)  # it may still be running elsewhere
-    hour_ago = time.time() - 3600
-    os.utime(lost, (hour_ago, hour_ago))
+    assert not half.exists()
+    lost = running.with_name(f"20260101-120000-{2**31 - 2}-1.safetensors")
+    running.rename(lost)
     page.activated()
     assert "cut off" in page.offer.text.text()
     page.offer.buttons["Take it over"].click()

@@ -14,6 +14,7 @@ from napari_topiary._napari.saving import saver_of
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.samples import sample_dataset, sample_names
 from napari_topiary.session import (
+    UNTITLED,
     Recovery,
     forget_recovery,
     recoverable_projects,
@@ -94,7 +95,7 @@ class Projects:
             newest = left[0]
             when = newest.saved.astimezone().strftime("%d %B, %H:%M")
             self.host.offer.show_choice(
-                f"A project of {when} was not saved in a folder. Go on with it?",
+                f"{_title(newest)} of {when} was not saved in a folder. Go on with it?",
                 {
                     "Go on with it": lambda: self._read_folder(newest.folder),
                     "Delete it": lambda: forget_recovery(newest.folder),
@@ -177,3 +178,12 @@ class Projects:
             if marked
             else f"{len(session.images)} images. Next: mark what is to be found."
         )
+
+
+def _title(left: Recovery) -> str:
+    """What a project that was left is called; a name nobody gave says nothing."""
+    count = len(left.images)
+    first = left.images[0] if left.images else "no images"
+    name = first if left.name == UNTITLED else left.name
+    others = f", {count} image{'s' if count > 1 else ''}," if count else ""
+    return f"The project {name!r}{others}"

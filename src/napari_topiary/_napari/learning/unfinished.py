@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.io.atomic import clean_leftovers
+from napari_topiary.io.pairing import visible_files
+from napari_topiary.io.processes import process_lives
 from napari_topiary.session import user_folder
 
 logger = logging.getLogger(__name__)
 
-IDLE_S = 60.0
-"""A file that was written to within this time may belong to a training that runs."""
 _numbers = itertools.count(1)
 
 
@@ -38,16 +39,16 @@ def new_file() -> Path | None:
 
 
 def left_behind() -> Path | None:
-    """The newest network of a training that never ended, or None."""
+    """The newest network of a training whose program is gone, or None."""
     if not home().is_dir():
         return None
+    clean_leftovers(home())
     files = [
         (file.stat().st_mtime, file)
-        for file in home().glob("*.safetensors")
-        if f"-{os.getpid()}-" not in file.name
+        for file in visible_files(home())
+        if file.suffix == ".safetensors" and not process_lives(_process_of(file))
     ]
-    old = [pair for pair in files if time.time() - pair[0] >= IDLE_S]
-    return max(old)[1] if old else None
+    return max(files)[1] if files else None
 
 
 def recover(file: Path) -> Checkpoint:
@@ -58,10 +59,15 @@ def recover(file: Path) -> Checkpoint:
     file
         From `left_behind`.
     """
-    try:
-        return load_checkpoint(file)
-    finally:
-        forget(file)
+    checkpoint = load_checkpoint(file)
+    forget(file)
+    return checkpoint
+
+
+def _process_of(file: Path) -> int:
+    """Number of the program that a file belongs to, 0 if there is none."""
+    parts = file.stem.split("-")
+    return int(parts[-2]) if len(parts) > 2 and parts[-2].isdigit() else 0
 
 
 def forget(file: Path) -> None:

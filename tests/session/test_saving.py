@@ -1,0 +1,237 @@
+"""Saving a project is one act, whenever the program is killed; and it can be undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_topiary.annotations import Labels, Points
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.folder_changes import changing, complete_changes
+from napari_topiary.session import ImageEntry, Session
+from napari_topiary.types import Task
+
+TASK = Task("detect", ("background", "virus"), {}, {"virus": 3.0})
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (1, 24, 24), np.uint8)
+
+
+def marks(*places, name="virus"):
+    return Points(np.array(places, float), (name,) * len(places))
+
+
+def project(folder):
+    session = Session()
+    session.set_task(TASK)
+    for name in ("a", "b", "c"):
+        session.add_image(ImageEntry(name, picture(ord(name)), 2.0))
+        session.set_annotations(name, [marks((3, 4), (5, 6))])
+    session.set_annotations("c", [Labels(np.eye(24, dtype=np.uint8))])
+    session.save(folder)
+    return session
+
+
+def state(folder):
+    """What a project says, when opened in a window."""
+    session = Session.open(folder)
+    assert session.notes == ()
+    drawn = {
+        name: {a.kind: a for a in annotations}
+        for name, annotations in session.annotations.items()
+    }
+    return session.task, set(session.images), drawn
+
+
+KILLED_WHILE_SAVING = """
+import os, shutil, signal, sys
+import numpy as np
+from napari_topiary.annotations import Points
+from napari_topiary.session import ImageEntry, Session
+
+WRITES = ("os.rename", "os.link", "os.remove", "os.mkdir")
+
+def save_changes(folder, at):
+    session = Session.open(folder)
+    session.rename_class("virus", "capsid")
+    session.set_annotations("c", [Points(np.ones((1, 2)), ("capsid",))])
+    session.remove_image("b")
+    session.add_image(ImageEntry("d", np.ones((1, 8, 8), np.uint8), 2.0))
+    steps = []
+    def hook(event, arguments):
+        writes = event in WRITES or (event == "open" and (arguments[2] or 0) & 3)
+        if writes and str(arguments[0]).startswith(folder):
+            steps.append(event)
+            if len(steps) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    session.save()
+
+step, status = 0, 1
+while status:
+    # Each step of one and the same save, in a process of its own.
+    step += 1
+    folder = sys.argv[1] + f" {step}"
+    shutil.copytree(sys.argv[1], folder)
+    child = os.fork()
+    if child == 0:
+        save_changes(folder, step)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+print(step)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Needs processes that can fork.")
+def test_killed_at_any_step_the_project_is_the_old_or_the_new_one(tmp_path):
+    home = tmp_path / "p"
+    project(home)
+    old = state(home)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_WHILE_SAVING, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script, home], capture_output=True, text=True, check=True
+    )
+    last = int(done.stdout)
+    new = state(Path(f"{home} {last}"))
+    assert new[0].classes == ("background", "capsid")
+    assert new[1] == {"a", "c", "d"}
+    assert last > 20
+    seen = []
+    for step in range(1, last):
+        folder = Path(f"{home} {step}")
+        names = set(read_dataset(folder).samples)  # as the command line does
+        found = state(folder)
+        assert names == found[1]
+        assert found in (old, new)
+        seen.append(found == new)
+        assert not [f for f in folder.rglob("*") if f.name.startswith(".")]
+    # One moment decides.
+    assert seen == sorted(seen)
+    assert True in seen
+    assert False in seen
+
+
+def test_a_save_that_fails_changes_nothing_and_is_taken_up_again(tmp_path, monkeypatch):
+    from napari_topiary.session import project as writing
+
+    session = project(tmp_path / "p")
+    before = state(tmp_path / "p")
+    session.rename_class("virus", "capsid")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "write_description", full)
+        with pytest.raises(TopiaryError, match="No space left"):
+            session.save()
+    assert session.changed
+    assert state(tmp_path / "p") == before
+    session.save()
+    assert state(tmp_path / "p")[0].classes == ("background", "capsid")
+
+
+def test_half_written_files_are_cleaned_and_never_networks(tmp_path):
+    project(tmp_path / "p")
+    rest = [
+        tmp_path / "p" / "checkpoints" / ".part-0a1b2c3d-net.safetensors",
+        tmp_path / "p" / "points" / f".part-{2**31 - 2}-0a1b2c3d-a.csv",
+    ]
+    alive = tmp_path / "p" / "points" / f".part-{os.getpid()}-0a1b2c3d-a.csv"
+    for file in (*rest, alive):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"half")
+    session = Session.open(tmp_path / "p")
+    assert session.checkpoints == {}
+    assert not any(file.exists() for file in rest)
+    assert alive.exists()
+
+
+def test_what_another_program_is_saving_is_left_to_it(tmp_path):
+    with changing(tmp_path) as change:
+        change.new("a.txt").write_text("new")
+        complete_changes(tmp_path)  # by a window that opens the folder meanwhile
+        assert not (tmp_path / "a.txt").exists()
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../x", ""])
+def test_a_list_of_changes_reaches_nothing_outside_of_its_folder(tmp_path, name):
+    stage = tmp_path / "p" / f".saving-{2**31 - 2}-00"
+    (stage / "new").mkdir(parents=True)
+    (tmp_path / "outside.txt").write_text("mine")
+    content = {"keep": {}, "move": {}, "put": [], "remove": [name]}
+    (stage / "changes.json").write_text(json.dumps(content))
+    with pytest.raises(TopiaryError, match="cannot be completed"):
+        complete_changes(tmp_path / "p")
+    assert (tmp_path / "outside.txt").read_text() == "mine"
+
+
+def test_a_save_can_be_undone_and_that_too(tmp_path):
+    session = project(tmp_path / "p")
+    first = state(tmp_path / "p")
+    assert session.versions() == ()
+    session.set_annotations("a", [marks((1, 1))])
+    session.remove_image("b")
+    session.save()
+    second = state(tmp_path / "p")
+    session.rename_class("virus", "capsid")
+    session.set_annotations("c", ())
+    session.save()
+    third = state(tmp_path / "p")
+
+    session.go_back()
+    assert state(tmp_path / "p") == second
+    assert session.task == TASK
+    session.go_back()  # what was undone last is undone
+    assert state(tmp_path / "p") == third
+    session.go_back(session.versions()[-1])
+    assert state(tmp_path / "p") == first
+    assert len(session.annotations["a"][0]) == 2
+    assert not session.changed
+
+
+def test_what_was_not_saved_yet_is_a_version_too_before_one_goes_back(tmp_path):
+    session = project(tmp_path / "p")
+    session.set_annotations("a", [marks((1, 1))])
+    session.save()
+    session.set_annotations("a", [marks((2, 2), (3, 3), (4, 4))])
+    session.go_back()
+    assert session.annotations["a"] == (marks((3, 4), (5, 6)),)
+    session.go_back()
+    assert len(session.annotations["a"][0]) == 3
+
+
+def test_saves_that_nobody_asked_for_are_one_version(tmp_path):
+    session = project(tmp_path / "p")
+    for count in range(1, 5):
+        session.set_annotations("a", [marks(*[(1, 1)] * count)])
+        session.autosave()
+    assert len(session.versions()) == 1
+    session.go_back()
+    assert len(session.annotations["a"][0]) == 2
+
+
+def test_only_the_newest_versions_stay(tmp_path):
+    session = project(tmp_path / "p")
+    for count in range(1, 25):
+        session.set_annotations("a", [marks(*[(1, 1)] * count)])
+        session.save()
+    assert len(session.versions()) == 20
+    session.go_back(session.versions()[-1])
+    assert len(session.annotations["a"][0]) == 4
+
+
+def test_a_project_that_was_never_saved_has_nothing_to_undo():
+    with pytest.raises(TopiaryError, match="nothing to undo"):
+        Session().go_back()
