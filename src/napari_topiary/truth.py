@@ -17,6 +17,7 @@ from napari_topiary.annotations import (
     Regions,
     TargetConfig,
     build_target,
+    usable_annotations,
 )
 from napari_topiary.metrics import Zones, particle_zones
 from napari_topiary.types import (
@@ -89,9 +90,11 @@ def truth_of(
     TopiaryError
         With a sentence if they do not fit the image or the task.
     """
+    # Raises first where they do not fit.
     classes = build_target(
         annotations, shape, task=task, scale=scale, config=zones
     ).classes
+    annotations, _ = usable_annotations(annotations, shape, task=task, scale=scale)
     drawn = [a for a in annotations if isinstance(a, Regions) and len(a)]
     area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
     objects: NDArray[np.int64] | None = None

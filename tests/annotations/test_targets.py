@@ -394,10 +394,10 @@ def test_ellipses_may_be_turned_and_regions_may_overlap():
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        (Points([[-3, 5], [5, 5]], ("adeno",) * 2), "1 of 2 points lie outside"),
-        (Points([[5, 71.6]], ("adeno",)), "1 of 1 points lie outside"),
+        (Points([[-300, 5], [-90, 5], [5, 5]], ("adeno",) * 3), "2 of 3 points lie"),
+        (Points([[5, 171.6]], ("adeno",)), "1 of 1 points lie outside"),
         (Points([[5, 5]], ("adnoe",)), "1 of 1 points are of class 'adnoe'"),
-        (Centerlines(([[-9, 5], [-4, 9]],), ("ebola",)), "1 of 1 centerlines lie"),
+        (Centerlines(([[-99, 5], [-94, 9]],), ("ebola",)), "1 of 1 centerlines lie"),
         (Centerlines(([[1, 5], [4, 9]],), ("x",)), "the classes are background, adeno"),
         (Labels(np.zeros((10, 10), int)), "10 x 10 pixels, but the image is 64 x 72"),
         (Labels(np.full(IMAGE, 3)), "value 3, but the classes are 0 background"),

@@ -8,6 +8,7 @@ from napari_topiary.annotations.base import (
     annotation_kinds,
     annotation_problem,
     rescaled,
+    usable_annotations,
 )
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.crowding import zones_for
@@ -33,5 +34,6 @@ __all__ = [
     "build_target",
     "distance_map",
     "rescaled",
+    "usable_annotations",
     "zones_for",
 ]

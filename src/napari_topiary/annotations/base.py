@@ -64,6 +64,24 @@ class Annotation(Protocol):
         """
         ...
 
+    def usable(
+        self, shape: Sequence[int], *, task: Task, scale: float | None
+    ) -> tuple[Self, tuple[str, ...]]:
+        """Return what counts of it on such an image, and sentences about the rest.
+
+        Nothing is lost by it: files and layers keep everything that was drawn.
+
+        Parameters
+        ----------
+        shape
+            `(y, x)` of the image in pixels.
+        task
+            Classes and radii.
+        scale
+            nm per pixel of the image, None if unknown.
+        """
+        ...
+
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return it on a grid of `factor_yx` times as many pixels."""
         ...
@@ -150,3 +168,31 @@ def annotation_problem(
         if sentence is not None:
             return sentence
     return None
+
+
+def usable_annotations(
+    annotations: Sequence[Any],
+    shape: Sequence[int],
+    *,
+    task: Task,
+    scale: float | None = None,
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return what counts of annotations on an image, and sentences about the rest.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image, without a problem.
+    shape
+        `(y, x)` of the image in pixels.
+    task
+        Classes and radii.
+    scale
+        nm per pixel of the image, None if unknown.
+    """
+    kept, notes = list[Any](), list[str]()
+    for annotation in annotations:
+        own, said = annotation.usable(shape, task=task, scale=scale)
+        kept.append(own)
+        notes += said
+    return tuple(kept), tuple(notes)

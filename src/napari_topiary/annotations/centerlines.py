@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
 from napari_topiary.annotations.columns import (
@@ -27,6 +28,7 @@ from napari_topiary.annotations.paths import (
     same_paths,
     shape_types,
 )
+from napari_topiary.annotations.places import beyond, misfit_problem, reaches
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 
@@ -104,18 +106,16 @@ class Centerlines:
         sentence = unknown_class_problem(self.classes, task, "centerlines")
         if sentence is not None:
             return sentence
-        # A filament may run out of the picture; one that is nowhere in it is a mistake.
-        limit = np.asarray(shape[:2], dtype=float) - 0.5
-        count = sum(
-            bool((path.max(axis=0) < -0.5).any() or (path.min(axis=0) > limit).any())
-            for path in self.paths
+        # A filament may run out of the picture; what counts is its nearest vertex.
+        sentence = misfit_problem(
+            self._nearest(shape),
+            self._reaches(task, scale),
+            shape,
+            scale=scale,
+            what="centerlines",
         )
-        if count:
-            return (
-                f"{count} of {len(self)} centerlines lie outside the image "
-                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside "
-                "or delete them, and check that they belong to this image."
-            )
+        if sentence is not None:
+            return sentence
         marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
         return (
             radius_problem(
@@ -123,9 +123,31 @@ class Centerlines:
                 None if self.width_nm is None else [self.width_nm[i] for i in marked],
                 task=task,
                 scale=scale,
+                shape=shape,
             )
             if radii
             else None
+        )
+
+    def usable(
+        self, shape: Sequence[int], *, task: Task, scale: float | None
+    ) -> tuple[Self, tuple[str, ...]]:
+        """Leave out lines of which nothing is in the image."""
+        far = beyond(self._nearest(shape), self._reaches(task, scale), shape)
+        if not far.any():
+            return self, ()
+        keep = np.flatnonzero(~far)
+        own = self.width_nm
+        return (
+            type(self)(
+                tuple(self.paths[i] for i in keep),
+                tuple(self.classes[i] for i in keep),
+                None if own is None else tuple(own[i] for i in keep),
+            ),
+            (
+                f"{far.sum()} of {len(self)} centerlines lie outside the image "
+                f"({shape[0]} x {shape[1]} pixels, height x width): left out.",
+            ),
         )
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
@@ -178,6 +200,17 @@ class Centerlines:
             class_names([names[row] for row in rows], "centerlines"),
             None if own is None else lengths([own[row] for row in rows], "width_nm"),
         )
+
+    def _reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:
+        return reaches([self._radius_px(i, task, scale) for i in range(len(self))])
+
+    def _nearest(self, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Of each line's box the place that is nearest to the image."""
+        middle = (np.asarray(shape[:2], dtype=np.float64) - 1) / 2
+        near = [
+            np.clip(middle, path.min(axis=0), path.max(axis=0)) for path in self.paths
+        ]
+        return np.array(near, dtype=np.float64).reshape(-1, 2)
 
     def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
         own = None if self.width_nm is None else self.width_nm[index]

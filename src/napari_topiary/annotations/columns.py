@@ -13,6 +13,9 @@ from napari_topiary.annotations.base import Table
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Task
 
+SMALLEST_RADIUS = 0.5
+"""In pixels; of anything smaller not even one pixel is seen."""
+
 
 def features_of(meta: Mapping[str, Any]) -> Table:
     """Return a layer's features as plain columns (a data frame or a mapping)."""
@@ -120,8 +123,9 @@ def radius_problem(
     *,
     task: Task,
     scale: float | None,
+    shape: Sequence[int],
 ) -> str | None:
-    """Return a sentence if the size of something drawn is unknown.
+    """Return a sentence if the size of something drawn is unknown or cannot be.
 
     Parameters
     ----------
@@ -133,11 +137,21 @@ def radius_problem(
         Classes and radii.
     scale
         nm per pixel, None if unknown.
+    shape
+        `(y, x)` of the image in pixels.
     """
     for index, name in enumerate(names):
         if own is not None and own[index] is not None and scale is not None:
             continue
-        if task.radius(name, scale) is None:
+        radius = task.radius(name, scale)
+        if radius is not None and not SMALLEST_RADIUS <= radius <= max(shape[:2]):
+            return (
+                f"The radius of {name!r} is {radius:.3g} pixels in an image of "
+                f"{shape[0]} x {shape[1]} pixels"
+                + (f" of {scale:.4g} nm" if scale is not None else "")
+                + ": check the radius and the pixel size."
+            )
+        if radius is None:
             if scale is None and (name in task.radius_nm or own is not None):
                 return (
                     f"The size of {name!r} is given in nm, but the pixel size of this "

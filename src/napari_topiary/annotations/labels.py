@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.measure import label
 
 from napari_topiary.annotations.base import LayerData, annotation_kinds
 from napari_topiary.errors import TopiaryError
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 _MOST = 2.0**63
 _FEW = 2**16
 """Label numbers below this are counted in a table."""
+
+_PICTURE = 8
+"""More values than this, and than there are classes, are grey levels."""
+_LOOKED_AT = 1024
+_FEW_PIECES = 10
 
 
 @annotation_kinds.register("labels")
@@ -86,10 +93,11 @@ class Labels:
 
     def draw(self, canvas: Canvas) -> None:
         """Paint the classes; objects become class 1 with a line between neighbours."""
-        if self.instances or canvas.task.kind == "instances":
-            canvas.fill(_separated(self.labels))
+        meant, _ = self._meant(canvas.task)
+        if self._objects(canvas.task):
+            canvas.fill(_separated(meant))
         else:
-            canvas.fill(self.labels)
+            canvas.fill(meant)
 
     def problem(
         self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
@@ -108,14 +116,31 @@ class Labels:
                 f"The labels hold the value {lowest}: use 0 for background and "
                 "1, 2, ... for the rest."
             )
-        objects = self.instances or task.kind == "instances"
-        if not objects and highest >= len(task.classes):
+        if self._objects(task):
+            return self._scattered()
+        meant, _ = self._meant(task)
+        if int(meant.max()) >= len(task.classes):
             known = ", ".join(f"{i} {name}" for i, name in enumerate(task.classes))
+            values = len(self)
+            if values > _PICTURE:
+                return (
+                    f"The labels hold {values} different values up to {highest}, but "
+                    f"the classes are {known}: this is a picture with smooth or lossy "
+                    "edges, not a label image; save it as PNG or TIFF with the numbers "
+                    "of the classes alone."
+                )
             return (
                 f"The labels hold the value {highest}, but the classes are {known}: "
                 "add the class, or correct the labels."
             )
         return None
+
+    def usable(
+        self, shape: Sequence[int], *, task: Task, scale: float | None
+    ) -> tuple[Self, tuple[str, ...]]:
+        """Read black and white masks as they are meant."""
+        meant, note = self._meant(task)
+        return (type(self)(meant, self.instances), (note,)) if note else (self, ())
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the labels on another grid; each pixel takes the nearest label."""
@@ -135,6 +160,48 @@ class Labels:
         """Read a napari Labels layer."""
         notes = meta.get("metadata") or {}
         return cls(np.asarray(data), bool(notes.get("instances", False)))
+
+    def _objects(self, task: Task) -> bool:
+        return self.instances or task.kind == "instances"
+
+    def _meant(self, task: Task) -> tuple[LabelImage, str]:
+        """Labels where a mask of one value is what it stands for, and a sentence."""
+        labels = self.labels
+        value = int(labels.max(initial=0))
+        if value < 1 or ((labels != 0) & (labels != value)).any():
+            return labels, ""
+        if self._objects(task):
+            pieces, count = ndi.label(labels, structure=np.ones((3, 3)))
+            if count < 2:
+                return labels, ""
+            return pieces, (
+                f"One number ({value}) for {count} separate pieces: each piece counts "
+                "as an object of its own, and those that touch as one. Give each "
+                "object a number of its own if that is not what is meant."
+            )
+        if value < len(task.classes) or len(task.classes) != 2:
+            return labels, ""
+        return (labels != 0).astype(np.uint8), (
+            f"The labels hold 0 and {value}: {value} is taken for {task.classes[1]}."
+        )
+
+    def _scattered(self) -> str | None:
+        """Return a sentence if the numbers cannot be those of single objects."""
+        # A part of a large image says enough, and sorting all of it takes long.
+        height, width = (max(0, (size - _LOOKED_AT) // 2) for size in self.labels.shape)
+        part = self.labels[height : height + _LOOKED_AT, width : width + _LOOKED_AT]
+        values = len(np.unique(part[part > 0]))
+        if values < 2:
+            return None
+        pieces = int(label(part, connectivity=2, background=0).max())
+        if pieces < _FEW_PIECES or pieces <= 3 * values:
+            return None
+        return (
+            f"{pieces} separate pieces carry only {values} different numbers, but each "
+            "object needs a number of its own. Were the classes saved instead, or a "
+            "picture with smooth or lossy edges? Save the numbers of the objects as "
+            "PNG or TIFF."
+        )
 
 
 def _separated(labels: LabelImage) -> NDArray[np.uint8]:

@@ -20,6 +20,14 @@ from napari_topiary.annotations.columns import (
     radius_problem,
     unknown_class_problem,
 )
+from napari_topiary.annotations.places import (
+    beyond,
+    fill_areas,
+    misfit_problem,
+    misread,
+    reaches,
+    repeated,
+)
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 
@@ -109,15 +117,21 @@ class Points:
         sentence = unknown_class_problem(self.classes, task, "points")
         if sentence is not None:
             return sentence
-        limit = np.asarray(shape[:2], dtype=float) - 0.5
-        outside = (self.coordinates < -0.5) | (self.coordinates > limit)
-        count = int(outside.any(axis=1).sum())
-        if count:
+        if fill_areas(self.coordinates):
             return (
-                f"{count} of {len(self)} points lie outside the image "
-                f"({shape[0]} x {shape[1]} pixels, height x width): move them inside "
-                "or delete them, and check that they belong to this image."
+                f"The {len(self)} points lie pixel beside pixel: these are areas. Save "
+                "them as a label image in the folder labels, or keep one point for "
+                "each particle."
             )
+        sentence = misfit_problem(
+            self.coordinates,
+            self._reaches(task, scale),
+            shape,
+            scale=scale,
+            what="points",
+        )
+        if sentence is not None:
+            return sentence
         marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
         return (
             radius_problem(
@@ -125,9 +139,42 @@ class Points:
                 None if self.radius_nm is None else [self.radius_nm[i] for i in marked],
                 task=task,
                 scale=scale,
+                shape=shape,
             )
             if radii
             else None
+        )
+
+    def usable(
+        self, shape: Sequence[int], *, task: Task, scale: float | None
+    ) -> tuple[Self, tuple[str, ...]]:
+        """Leave out what is marked twice, and what lies too far outside."""
+        reach, notes = self._reaches(task, scale), list[str]()
+        far = beyond(self.coordinates, reach, shape)
+        again = repeated(self.coordinates, reach, self.classes) & ~far
+        if far.any():
+            question = misread(self.coordinates, reach, shape, scale=scale)
+            notes.append(
+                f"{far.sum()} of {len(self)} points lie more than a radius outside the "
+                f"image ({shape[0]} x {shape[1]} pixels, height x width): left out."
+                + (f" {question}" if question else "")
+            )
+        if again.any():
+            notes.append(
+                f"{again.sum()} of {len(self)} points mark the same place as another "
+                "one: each place counts once."
+            )
+        if not notes:
+            return self, ()
+        keep = np.flatnonzero(~far & ~again)
+        own = self.radius_nm
+        return (
+            type(self)(
+                self.coordinates[keep],
+                tuple(self.classes[i] for i in keep),
+                None if own is None else tuple(own[i] for i in keep),
+            ),
+            tuple(notes),
         )
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
@@ -180,6 +227,9 @@ class Points:
             class_names(column(table, "class"), "points"),
             None if own is None else lengths(own, "radius_nm"),
         )
+
+    def _reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:
+        return reaches([self._radius_px(i, task, scale) for i in range(len(self))])
 
     def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
         own = None if self.radius_nm is None else self.radius_nm[index]

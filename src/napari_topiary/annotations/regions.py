@@ -118,6 +118,12 @@ class Regions:
             )
         return None
 
+    def usable(
+        self, shape: Sequence[int], *, task: Task, scale: float | None
+    ) -> tuple[Self, tuple[str, ...]]:
+        """All of it: what is outside the image covers nothing."""
+        return self, ()
+
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the areas on a grid of `factor_yx` times as many pixels."""
         return type(self)(rescaled_paths(self.polygons, factor_yx), self.shape_types)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from napari_topiary.cli.driving import Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.gate import admitted, check_learning, judging_problem
 from napari_topiary.io.split import listed
+from napari_topiary.types import Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -65,7 +67,12 @@ def learning_material(folder: Path, runner: Runner) -> Material:
                 "No image of the part 'val' is annotated: some of what is learned from "
                 "is held back to judge by instead."
             )
-    return Material(dataset, known, held)
+    check_learning(known, held, task=dataset.task)
+    return Material(
+        dataset,
+        _admitted(known, dataset.task, runner),
+        _admitted(held, dataset.task, runner),
+    )
 
 
 def judged_samples(
@@ -100,7 +107,10 @@ def judged_samples(
     if asked is None and split != JUDGED[0]:
         taken = "all its images count" if split == "all" else f"{split!r} is used"
         runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
-    return split, samples
+    problem = judging_problem(samples, task=dataset.task)
+    if problem:
+        raise TopiaryError(problem)
+    return split, _admitted(samples, dataset.task, runner)
 
 
 def _annotated(dataset: Dataset, part: str, runner: Runner) -> tuple[Sample, ...]:
@@ -115,6 +125,16 @@ def _annotated(dataset: Dataset, part: str, runner: Runner) -> tuple[Sample, ...
             f"annotated: left out ({listed(bare)})."
         )
     return tuple(sample for sample in samples if sample.annotations)
+
+
+def _admitted(
+    samples: tuple[Sample, ...], task: Task, runner: Runner
+) -> tuple[Sample, ...]:
+    """What counts of the annotations; tells the rest."""
+    kept, notes = admitted(samples, task=task)
+    for note in notes:
+        runner.note(note)
+    return kept
 
 
 def check_suits(dataset: Dataset, checkpoint: Checkpoint) -> None:

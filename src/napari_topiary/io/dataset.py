@@ -67,6 +67,8 @@ class Sample:
         Name of the image, which is the stem of its files.
     path
         Where the image comes from.
+    notes
+        Sentences for the user about its file.
     """
 
     image: Image
@@ -74,6 +76,7 @@ class Sample:
     scale: float | None = None
     name: str = "image"
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +143,7 @@ class _Folder(Mapping[str, Sample]):
         path, about = self._files[name], self._about
         loaded = read_image(path)
         annotations = read_annotations(self._pairing.of(name), task=about.task)
-        scale = about.scales.get(name, about.scale)
-        scale = loaded.scale if scale is None else scale
+        scale, notes = about.scale_of(name, loaded.scale)
         sentence = annotation_problem(
             annotations,
             loaded.data.shape[1:],
@@ -151,7 +153,8 @@ class _Folder(Mapping[str, Sample]):
         )
         if sentence is not None:
             raise TopiaryError(f"{name}: {sentence}")
-        return Sample(loaded.data, annotations, scale, name, path)
+        notes = (*loaded.notes, *notes)
+        return Sample(loaded.data, annotations, scale, name, path, notes)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

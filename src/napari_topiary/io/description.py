@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import Split, parsed_split
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 DESCRIPTION = "dataset.json"
+SAME_SCALE = 0.02
 _KINDS: tuple[str, ...] = get_args(TaskKind)
 
 
@@ -40,6 +42,28 @@ class Description:
     split: dict[str, tuple[str, ...]]
     scale: float | None
     scales: dict[str, float] = field(default_factory=dict)
+
+    def scale_of(
+        self, name: str, own: float | None
+    ) -> tuple[float | None, tuple[str, ...]]:
+        """Return nm per pixel of an image, and a sentence if its file disagrees.
+
+        Parameters
+        ----------
+        name
+            Of the image.
+        own
+            What its file says, None if nothing.
+        """
+        given = self.scales.get(name, self.scale)
+        if given is None or own is None:
+            return own if given is None else given, ()
+        if abs(own / given - 1) <= SAME_SCALE:
+            return given, ()
+        return given, (
+            f"The file says {own:,.4g} nm per pixel, {DESCRIPTION} {given:,.4g} nm: "
+            "the latter counts.",
+        )
 
     def updated(self, path: Path) -> dict[str, Any]:
         """Return the file's new content, with the keys of others that are in it.
@@ -153,6 +177,9 @@ def _scale(content: Mapping[str, Any], where: str) -> float | None:
             f'{where}: "pixel_size_nm" is {scale!r}, but it must be a number above 0, '
             "or null where it is unknown."
         )
+    problem = pixel_size_problem(scale)
+    if problem:
+        raise TopiaryError(f"{where}: {problem}")
     return float(scale)
 
 

@@ -20,6 +20,8 @@ from napari_topiary.io.formats.tiff import write_tiff
 from napari_topiary.io.plain_files import check_plain_file
 from napari_topiary.types import Image, LabelImage
 
+_LOSSY = (".jpg", ".jpeg")
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
@@ -61,15 +63,7 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     TopiaryError
         With a sentence if it is missing, unreadable, empty, or a stack.
     """
-    raw = _read(Path(path))
-    data, axes = _channels_first(raw)
-    if len(axes) > 3:
-        steps = " x ".join(str(n) for n in data.shape[:-3])
-        raise TopiaryError(
-            f"{Path(path).name} is a stack of {steps} images; networks here look at "
-            "one image at a time: open it slice-wise, as single 2-D images."
-        )
-    return LoadedImage(_without_copies(data), raw.scale, raw.notes)
+    return _single(_read(Path(path)).looked_up(), Path(path))
 
 
 def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
@@ -80,7 +74,7 @@ def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
     path
         As for `read_image`.
     """
-    raw = _read(Path(path))
+    raw = _read(Path(path)).looked_up()
     data, _ = _channels_first(raw)
     for image in data.reshape(-1, *data.shape[-3:]):
         yield LoadedImage(_without_copies(image), raw.scale, raw.notes)
@@ -92,18 +86,24 @@ def read_labels(path: str | os.PathLike[str]) -> LabelImage:
     Parameters
     ----------
     path
-        A 2-D image file of whole numbers.
+        A 2-D image file of whole numbers; those of a palette count, not its colours.
 
     Returns
     -------
     LabelImage
         `(y, x)`.
     """
-    image = read_image(path).data
+    path = Path(path)
+    if path.suffix.lower() in _LOSSY:
+        raise TopiaryError(
+            f"{path.name} is a JPEG, which changes the numbers of labels along every "
+            "edge: save them as PNG or TIFF, from the program that they come from."
+        )
+    image = _single(_read(path), path).data
     if image.shape[0] != 1:
         raise TopiaryError(
-            f"{Path(path).name} is a colour picture, not a label image: save the "
-            "numbers of the labels (0, 1, 2, ...) in one channel."
+            f"{path.name} is a colour picture, not a label image: save the numbers of "
+            "the labels (0, 1, 2, ...) in one channel."
         )
     labels: LabelImage = image[0]
     return labels
@@ -193,6 +193,17 @@ def holds_image(
     )
     same_kind = there.data.dtype == image.dtype
     return same_scale and same_kind and np.array_equal(there.data, image)
+
+
+def _single(raw: RawImage, path: Path) -> LoadedImage:
+    data, axes = _channels_first(raw)
+    if len(axes) > 3:
+        steps = " x ".join(str(n) for n in data.shape[:-3])
+        raise TopiaryError(
+            f"{path.name} is a stack of {steps} images; networks here look at "
+            "one image at a time: open it slice-wise, as single 2-D images."
+        )
+    return LoadedImage(_without_copies(data), raw.scale, raw.notes)
 
 
 def _read(path: Path) -> RawImage:

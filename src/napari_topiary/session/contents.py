@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample, safe_name
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.types import BACKGROUND, Image, Task
 
 PALETTE = (
@@ -111,11 +112,9 @@ class Contents:
         scale
             nm per pixel, None if unknown.
         """
-        if scale is not None and not (np.isfinite(scale) and scale > 0):
-            raise TopiaryError(
-                f"A pixel size of {scale:g} nm is not possible: give more than 0, or "
-                "leave it empty if it is unknown."
-            )
+        problem = "" if scale is None else pixel_size_problem(scale)
+        if problem:
+            raise TopiaryError(problem)
         entry = self._entry(name)
         if entry.scale != scale:
             self.images[name] = replace(entry, scale=scale)

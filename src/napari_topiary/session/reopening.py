@@ -148,8 +148,8 @@ def _image(
         return None
     record.images[name] = loaded.data
     record.known.add(file.parent.parent, f"images/{file.name}")
-    scale = about.scales.get(name, about.scale)
-    scale = loaded.scale if scale is None else scale
+    scale, said = about.scale_of(name, loaded.scale)
+    notes += (f"{name}: {note}" for note in said)
     if name in scales:
         own = scales[name]
         good = isinstance(own, int | float) and own > 0

@@ -13,13 +13,12 @@ from napari_topiary.annotations import (
     Labels,
     Points,
     TargetConfig,
-    annotation_problem,
     zones_for,
 )
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.gate import admitted, check_learning
 from napari_topiary.sampling import Field
 from napari_topiary.training.hold_out import Held, on_working_grid, split_area
 from napari_topiary.training.working_size import asked_factor, propose_working_factor
@@ -97,8 +96,9 @@ def prepare(
     TopiaryError
         With a sentence if the samples cannot be learned from.
     """
-    samples, validation = tuple(samples), tuple(validation)
-    channels = _check(samples + validation, task)
+    check_learning(samples, validation, task=task)
+    samples, _ = admitted(samples, task=task)
+    validation, _ = admitted(validation, task=task)
     scale = samples[0].scale
     if factor is None:
         factor = asked_factor(config, scale)
@@ -135,7 +135,7 @@ def prepare(
         held=tuple(item for item in held if (item.field.target >= 0).any()),
         factor=factor,
         pixel_size_nm=scale,
-        in_channels=channels,
+        in_channels=samples[0].image.shape[0],
         held_names=words,
         summary=summary,
         line_classes=lines,
@@ -161,30 +161,6 @@ def _few(areas: Sequence[Held]) -> tuple[Held, ...]:
 
 def _count(n: int) -> str:
     return f"{n} image{'s' if n != 1 else ''}"
-
-
-def _check(samples: tuple[Sample, ...], task: Task) -> int:
-    if not samples:
-        raise TopiaryError(
-            "There is no annotated image to learn from: mark particles, draw "
-            "centerlines or paint labels on at least one image."
-        )
-    channels = {sample.image.shape[0] for sample in samples}
-    if len(channels) > 1:
-        raise TopiaryError(
-            "Some images are grey and some are colour: one network learns from one "
-            "kind. Convert the colour images to grey, or leave them out."
-        )
-    for sample in samples:
-        sentence = annotation_problem(
-            sample.annotations,
-            sample.image.shape[1:],
-            task=task,
-            scale=sample.scale,
-        )
-        if sentence is not None:
-            raise TopiaryError(f"{sample.name}: {sentence}")
-    return int(channels.pop())
 
 
 def _summary(

@@ -494,7 +494,7 @@ def test_marks_outside_the_image_are_named(open_page, session):
     _, page = open_page(session)
     page.tools.buttons["point"].click()
     layer(page, "points").add([500, 5])
-    assert "1 of 9 points lie outside the image" in page.summary.text()
+    assert "1 of 9 points lie more than a radius outside" in page.summary.text()
 
 
 def test_what_the_session_is_given_is_shown(open_page, session):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from napari_topiary.annotations import annotation_problem
+from napari_topiary.annotations import annotation_problem, usable_annotations
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -23,11 +24,16 @@ def advice(session: Session, name: str) -> str:
     entry, drawn = session.images[name], session.annotations.get(name, ())
     if not drawn:
         return ""
-    problem = annotation_problem(
-        drawn, entry.image.shape[1:], task=session.task, scale=entry.scale
-    )
+    shape = entry.image.shape[1:]
+    problem = annotation_problem(drawn, shape, task=session.task, scale=entry.scale)
     if problem:
         return problem
+    _, notes = usable_annotations(drawn, shape, task=session.task, scale=entry.scale)
+    return " ".join((*notes, _area(drawn)))
+
+
+def _area(drawn: Sequence[Any]) -> str:
+    """Which part of the image counts as finished."""
     if any(one.kind == "regions" for one in drawn):
         return "Networks learn only inside the finished areas of this image."
     return (

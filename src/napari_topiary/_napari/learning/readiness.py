@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from napari_topiary._napari.widgets import words
 from napari_topiary.annotations import (
     Centerlines,
     Labels,
     Points,
-    annotation_problem,
 )
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.gate import learning_problem
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND, Task
-
-_PIXELS = 1_000_000
-"""Larger images are judged by evenly spaced rows."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +89,7 @@ class Lesson:
         missing = self.first_step()
         if missing:
             return missing
-        every = (*self.samples, *self.validation)
-        if len({sample.image.shape[0] for sample in every}) > 1:
-            return (
-                "Some images are grey and some are colour: one network learns from "
-                "one kind. Convert the colour images to grey on the Data page, or "
-                "take them out."
-            )
-        for sample in every:
-            sentence = annotation_problem(
-                sample.annotations,
-                sample.image.shape[1:],
-                task=self.task,
-                scale=sample.scale,
-            ) or _image_problem(sample.image)
-            if sentence:
-                return f"{sample.name}: {sentence}"
-        return self._classes_problem()
+        return learning_problem(self.samples, self.validation, task=self.task)
 
     def summary(self) -> str:
         """What is learned from, in a line or two."""
@@ -129,21 +108,6 @@ class Lesson:
         if len(self.samples) > 1:
             return f"{text} Some of them are kept back to judge it."
         return f"{text} A part of it is kept back to judge it."
-
-    def _classes_problem(self) -> str:
-        found = _classes_found(self.samples, self.task)
-        if not found - {0}:
-            return (
-                "Only background is marked: mark some of what you look for as well "
-                f"({', '.join(self.task.classes[1:])})."
-            )
-        if found == {next(iter(found - {0}))}:
-            name = self.task.classes[next(iter(found))]
-            return (
-                f"Everything is marked as {name}, so there is nothing to tell it from: "
-                "mark background as well, or a second class."
-            )
-        return ""
 
 
 def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
@@ -165,36 +129,3 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
             elif isinstance(item, Labels):
                 counts[painted] += 1
     return counts
-
-
-def _classes_found(samples: Sequence[Sample], task: Task) -> set[int]:
-    """Classes that are marked anywhere; around points and lines lies background."""
-    found: set[int] = set()
-    for sample in samples:
-        for item in sample.annotations:
-            if isinstance(item, Points | Centerlines):
-                found |= {0} | {task.classes.index(name) for name in item.classes}
-            elif isinstance(item, Labels):
-                low, high = int(item.labels.min()), int(item.labels.max())
-                if item.instances or task.kind == "instances":
-                    found |= {min(low, 1), min(high, 1)}
-                else:
-                    found |= {low, high}
-    return found
-
-
-def _image_problem(image: np.ndarray) -> str:
-    """What stops an image from being learned from."""
-    step = max(1, image.size // _PIXELS)
-    some = image[:, ::step]
-    finite = some[np.isfinite(some)] if some.dtype.kind == "f" else some
-    if not finite.size:
-        return "the image holds no numbers, only NaN: load it anew or take it out."
-    if finite.min() == finite.max():
-        whole = image[np.isfinite(image)] if image.dtype.kind == "f" else image
-        if whole.min() == whole.max():
-            return (
-                f"every pixel of the image has the value {finite.min():g}: check that "
-                "it was saved and loaded as it should be, or take it out."
-            )
-    return ""

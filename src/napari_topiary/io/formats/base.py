@@ -42,12 +42,22 @@ class RawImage:
         nm per pixel, None if the file does not say.
     notes
         Sentences for the user.
+    palette
+        `(256, s)`: the colours that `array` has the numbers of; None = it holds values.
     """
 
     array: NDArray[Any]
     axes: str
     scale: float | None = None
     notes: tuple[str, ...] = ()
+    palette: NDArray[Any] | None = None
+
+    def looked_up(self) -> RawImage:
+        """Return colours instead of numbers of a palette."""
+        if self.palette is None:
+            return self
+        colours = self.palette[self.array]
+        return RawImage(colours, f"{self.axes}s", self.scale, self.notes)
 
 
 class ImageFormat(Protocol):

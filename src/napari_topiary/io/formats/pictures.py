@@ -51,8 +51,9 @@ class Pictures:
                 np.dtype(mode.typestr).itemsize,
                 stored=path.stat().st_size,
             )
-            array = _pixels(picture)
-        return RawImage(array, "yx" if array.ndim == 2 else "yxs")
+            array, palette = _pixels(picture), _palette(picture)
+        axes = "yx" if array.ndim == 2 else "yxs"
+        return RawImage(array, axes, palette=palette)
 
 
 @contextmanager
@@ -67,18 +68,27 @@ def _any_size() -> Iterator[None]:
 
 
 def _pixels(picture: PIL.Image.Image) -> NDArray[Any]:
-    """`(y, x)` or `(y, x, s)`; palettes are looked up."""
+    """`(y, x)`, numbers of a palette included, or `(y, x, s)`."""
     height, width = picture.height, picture.width
     array: NDArray[Any] | None = None
     for top in range(0, height, ROWS):
         bottom = min(height, top + ROWS)
         rows = picture.crop((0, top, width, bottom))
-        if rows.mode == "P" and rows.palette is not None:
-            rows = rows.convert(rows.palette.mode)
-        elif rows.mode == "I" and picture.format == "PNG":
+        if rows.mode == "I" and picture.format == "PNG":
             rows = rows.convert("I;16")
         values = np.asarray(rows)
         if array is None:
             array = np.empty((height, *values.shape[1:]), dtype=values.dtype)
         array[top:bottom] = values
     return np.zeros((0, width)) if array is None else array
+
+
+def _palette(picture: PIL.Image.Image) -> NDArray[np.uint8] | None:
+    """`(256, s)` colours of a picture that holds their numbers."""
+    if picture.mode != "P" or picture.palette is None:
+        return None
+    mode = picture.palette.mode
+    colours = np.zeros((256, len(mode)), dtype=np.uint8)
+    values = picture.getpalette(mode) or []
+    colours.reshape(-1)[: len(values)] = values
+    return colours

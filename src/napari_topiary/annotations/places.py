@@ -1,0 +1,154 @@
+"""Whether places fit an image: outside of it, marked twice, or one for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Places = NDArray[np.float64]
+"""`(n, 2)` y, x in pixels, pixel centres at integers."""
+
+SAME_PLACE = 0.25
+"""Centres that are nearer than this share of their radius are one particle."""
+_UNKNOWN_RADIUS = 1.0
+_FEW = 20
+_NEXT_PIXEL = 1.5
+
+
+def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
+    """Return radii in pixels as numbers; one pixel where a radius is unknown.
+
+    Parameters
+    ----------
+    radii
+        In pixels.
+    """
+    known = [_UNKNOWN_RADIUS if radius is None else radius for radius in radii]
+    return np.array(known, dtype=np.float64)
+
+
+def beyond(
+    places: Places, reach: NDArray[np.float64], shape: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Return which places are so far outside that nothing of them is in the image.
+
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    shape
+        `(y, x)` of the image.
+    """
+    limit = np.asarray(shape[:2], dtype=np.float64) - 0.5
+    off = np.maximum(-0.5 - places, places - limit).max(axis=1, initial=-np.inf)
+    far: NDArray[np.bool_] = off > reach
+    return far
+
+
+def repeated(
+    places: Places, reach: NDArray[np.float64], names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Return which places repeat an earlier one of the same name.
+
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    names
+        Class of each.
+    """
+    again = np.zeros(len(places), dtype=bool)
+    kinds = np.asarray(names, dtype=object)
+    for name in set(names):
+        index = np.flatnonzero(kinds == name)
+        if len(index) < 2:
+            continue
+        near = np.maximum(SAME_PLACE * reach[index], 1e-6)
+        pairs = cKDTree(places[index]).query_pairs(near.max(), output_type="ndarray")
+        for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+            gap = np.hypot(*(places[index[first]] - places[index[second]]))
+            if gap <= min(near[first], near[second]) and not again[index[first]]:
+                again[index[second]] = True
+    return again
+
+
+def fill_areas(places: Places) -> bool:
+    """Whether most places lie pixel beside pixel: areas, one row for each pixel.
+
+    Parameters
+    ----------
+    places
+        Centres.
+    """
+    distinct = np.unique(places, axis=0)
+    if len(distinct) < _FEW:
+        return False
+    tree = cKDTree(distinct)
+    count = tree.query_ball_point(distinct, _NEXT_PIXEL, return_length=True)
+    return bool(np.mean(count > 2) > 0.5)  # itself, and two more
+
+
+def misfit_problem(
+    places: Places,
+    reach: NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    scale: float | None,
+    what: str,
+) -> str | None:
+    """Return a sentence if places as a whole do not belong to such an image.
+
+    A few that are outside are left out; if it is many, the numbers mean something else.
+
+    Parameters
+    ----------
+    places, reach, shape
+        As for `beyond`.
+    scale
+        nm per pixel of the image, None if unknown.
+    what
+        What they are, for instance "points".
+    """
+    far = beyond(places, reach, shape)
+    count = int(far.sum())
+    if 2 * count <= len(places):
+        return None
+    reason = misread(places, reach, shape, scale=scale) or (
+        "Move them inside or delete them, and check that they belong to this image."
+    )
+    return (
+        f"{count} of {len(places)} {what} lie outside the image ({shape[0]} x "
+        f"{shape[1]} pixels, height x width). {reason}"
+    )
+
+
+def misread(
+    places: Places,
+    reach: NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    scale: float | None,
+) -> str:
+    """Return a question if all places would fit, read otherwise; empty if not.
+
+    Parameters
+    ----------
+    places, reach, shape, scale
+        As for `misfit_problem`.
+    """
+
+    def fits(others: Places) -> bool:
+        return not beyond(others, reach, shape).any()
+
+    if fits(places[:, ::-1]):
+        return "Are y and x swapped? axis-0 is y, downwards, and axis-1 is x."
+    if scale is not None and scale > 1 and fits(places / scale):
+        return f"Are these nm? Divide them by {scale:.4g} nm per pixel: pixels count."
+    return ""

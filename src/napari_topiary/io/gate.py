@@ -1,0 +1,209 @@
+"""What images and annotations must satisfy together, to be learned from or judged by.
+
+The one gate before anything runs: the window, the command line and Python ask here and
+get the same sentence. What an image alone must satisfy is in `quality`, what a file or
+a table must where it is read, and what each kind of annotation must in its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from napari_topiary.annotations import (
+    Centerlines,
+    Labels,
+    Points,
+    annotation_problem,
+    usable_annotations,
+)
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
+from napari_topiary.io.quality import image_problem
+from napari_topiary.io.split import listed
+from napari_topiary.types import Task
+
+_SAME_SCALE = 1.02
+_ANOTHER_SCALE = 20.0
+
+
+def learning_problem(
+    samples: Sequence[Sample], validation: Sequence[Sample] = (), *, task: Task
+) -> str:
+    """Return what stops a network from learning from samples; empty if nothing does.
+
+    Looks at all pixels: not for the main thread of the window.
+
+    Parameters
+    ----------
+    samples
+        Annotated images to learn from.
+    validation
+        Annotated images to choose the best weights by; may be none.
+    task
+        Kind, classes and radii.
+    """
+    if not samples:
+        return (
+            "There is no annotated image to learn from: mark particles, draw "
+            "centerlines or paint labels on at least one image."
+        )
+    return judging_problem((*samples, *validation), task=task) or _classes_problem(
+        samples, task
+    )
+
+
+def judging_problem(samples: Sequence[Sample], *, task: Task) -> str:
+    """Return what stops samples from being held against a network; empty if nothing.
+
+    Parameters
+    ----------
+    samples
+        Annotated images.
+    task
+        Kind, classes and radii.
+    """
+    sentence = _channels_problem(samples) or _scales_problem(samples)
+    if sentence:
+        return sentence
+    for sample in samples:
+        problem = annotation_problem(
+            sample.annotations,
+            sample.image.shape[1:],
+            task=task,
+            scale=sample.scale,
+        ) or image_problem(sample.image)
+        if problem:
+            return f"{sample.name}: {problem}"
+    return ""
+
+
+def admitted(
+    samples: Sequence[Sample], *, task: Task
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Return samples with what counts of their annotations, and what to tell the user.
+
+    What is marked twice counts once, what lies outside is left out, and black and white
+    masks are read as they are meant. Files and sessions keep all of it.
+
+    Parameters
+    ----------
+    samples
+        Without a problem.
+    task
+        Kind, classes and radii.
+    """
+    kept, said = list[Sample](), dict[str, list[str]]()
+    for sample in samples:
+        annotations, notes = usable_annotations(
+            sample.annotations,
+            sample.image.shape[1:],
+            task=task,
+            scale=sample.scale,
+        )
+        kept.append(replace(sample, annotations=annotations) if notes else sample)
+        for note in (*sample.notes, *notes):
+            said.setdefault(note, []).append(sample.name)
+    each = (f"{listed(names)}: {note}" for note, names in said.items())
+    return tuple(kept), (*each, *_set_notes(samples))
+
+
+def check_learning(
+    samples: Sequence[Sample], validation: Sequence[Sample] = (), *, task: Task
+) -> None:
+    """Refuse samples that cannot be learned from.
+
+    Parameters
+    ----------
+    samples, validation, task
+        As for `learning_problem`.
+    """
+    problem = learning_problem(samples, validation, task=task)
+    if problem:
+        raise TopiaryError(problem)
+
+
+def _channels_problem(samples: Sequence[Sample]) -> str:
+    colour = [sample.name for sample in samples if sample.image.shape[0] > 1]
+    if len({sample.image.shape[0] for sample in samples}) < 2:
+        return ""
+    return (
+        f"Some images are grey and some are colour ({listed(colour)}): one network "
+        "learns from one kind. Convert the colour images to grey, or leave them out."
+    )
+
+
+def _scales_problem(samples: Sequence[Sample]) -> str:
+    known = [(sample.scale, sample.name) for sample in samples if sample.scale]
+    if not known:
+        return ""
+    (low, fine), (high, coarse) = min(known), max(known)
+    if high / low < _ANOTHER_SCALE:
+        return ""
+    return (
+        f"{coarse} has {high:,.4g} nm per pixel and {fine} {low:,.4g} nm: one of them "
+        "must be wrong, or they do not belong together; correct the pixel size."
+    )
+
+
+def _set_notes(samples: Sequence[Sample]) -> list[str]:
+    notes = []
+    scales = {sample.name: sample.scale for sample in samples}
+    known = {name: scale for name, scale in scales.items() if scale}
+    if known and max(known.values()) > _SAME_SCALE * min(known.values()):
+        notes.append(
+            f"The pixel sizes differ, from {min(known.values()):.4g} to "
+            f"{max(known.values()):.4g} nm: images are brought to the same size."
+        )
+    if known and len(known) < len(scales):
+        bare = [name for name in scales if name not in known]
+        notes.append(
+            f"The pixel size of {listed(bare)} is unknown: taken to be that of the "
+            "first image."
+        )
+    painted = {
+        sample.name: item
+        for sample in samples
+        for item in sample.annotations
+        if isinstance(item, Labels)
+    }
+    empty = [name for name, item in painted.items() if not len(item)]
+    if 0 < len(empty) < len(painted):
+        notes.append(
+            f"{len(empty)} of {len(painted)} label images are empty, which teaches "
+            f"that there is nothing in these images ({listed(empty)}): if they are not "
+            "painted yet, take their label files away."
+        )
+    return notes
+
+
+def _classes_problem(samples: Sequence[Sample], task: Task) -> str:
+    found = _classes_found(samples, task)
+    if not found - {0}:
+        return (
+            "Only background is marked: mark some of what you look for as well "
+            f"({', '.join(task.classes[1:])})."
+        )
+    if len(found) == 1:
+        return (
+            f"Everything is marked as {task.classes[found.pop()]}, so there is nothing "
+            "to tell it from: mark background as well, or a second class."
+        )
+    return ""
+
+
+def _classes_found(samples: Sequence[Sample], task: Task) -> set[int]:
+    """Classes that are marked anywhere; around points and lines lies background."""
+    found: set[int] = set()
+    for sample in samples:
+        for item in sample.annotations:
+            if isinstance(item, Points | Centerlines):
+                found |= {0} | {task.classes.index(name) for name in item.classes}
+            elif isinstance(item, Labels):
+                labels = np.asarray(item.labels)
+                last = len(task.classes) - 1
+                # Masks of 0 and 255 mean 0 and 1.
+                found |= {min(int(labels.min()), last), min(int(labels.max()), last)}
+    return found
