@@ -327,6 +327,8 @@ WRONG_WORDS = {
     "wider": ({"widths": {"down0.conv1": [10**30, 1]}}, "its widths"),
     "normalisation": ({"normalisation": {"kind": "eval"}}, "its normalisation"),
     "pixel size": ({"pixel_size_nm": 0}, "its pixel size nm"),
+    "no pixel size": ({"pixel_size_nm": 1e-300}, "its pixel size nm"),
+    "endless factor": ({"working_factor": 1e300}, "its working factor"),
     "pixel text": ({"pixel_size_nm": "1e400"}, "its pixel size nm"),
     "factor": ({"working_factor": None}, "its working factor"),
     "count": ({"unpruned_parameters": -1}, "its unpruned parameters"),

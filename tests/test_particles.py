@@ -87,6 +87,12 @@ def test_large_radius_works_on_a_coarser_grid():
     assert matches(found.coordinates, truth, 1.0)
 
 
+@pytest.mark.parametrize("radius", [1e6, 1e300])
+def test_a_radius_beyond_the_image_takes_no_more_memory(radius):
+    found = find(stacked(np.ones((30, 40))), radius=radius)
+    assert len(found.coordinates) <= 1
+
+
 def test_tiny_radius():
     truth = [(10, 10), (10, 14), (30, 22)]
     found = find(stacked(discs((40, 40), truth, 1.1)), radius=1.5)

@@ -43,6 +43,13 @@ def test_a_point_makes_a_disc_a_ring_and_background():
     assert target.weight.dtype == np.float32
 
 
+@pytest.mark.parametrize("radius", [1e5, 1e18, 1e300])
+def test_a_radius_of_any_size_covers_the_image(radius):
+    task = Task("detect", ("background", "adeno"), radius_px={"adeno": radius})
+    target = build_target((Points([[30, 40]], ("adeno",)),), IMAGE, task=task)
+    assert (target.classes == 1).all()
+
+
 def test_the_zones_follow_the_settings():
     config = TargetConfig(certain=0.5, ignore=2.0)
     points = Points([[30, 40]], ("adeno",))

@@ -100,6 +100,9 @@ def test_rows_of_shapes_may_be_shuffled_and_numbered_with_gaps(tmp_path):
     )
     lines = Centerlines.from_table(read_table(tmp_path / "s.csv"))
     assert lines == Centerlines(([[1, 2], [3, 4]], [[5, 6], [7, 8]]), ("a", "b"))
+    text = (tmp_path / "s.csv").read_text()
+    (tmp_path / "s.csv").write_text(text.replace("4.0,", "1e300,"))
+    assert Centerlines.from_table(read_table(tmp_path / "s.csv")) == lines
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,7 @@ def test_rows_of_shapes_may_be_shuffled_and_numbered_with_gaps(tmp_path):
         ("axis-0,axis-1,class,radius_nm\n1,2,a,big\n", "'big' in column 'radius_nm'"),
         ("axis-0,axis-1,class,radius_nm\n1,2,a,-4\n", "radius of -4 is not possible"),
         ("axis-0,axis-1,class\n1,2,\n", "1 of 1 points have no class"),
+        (f"axis-0,axis-1,class\n1,2,{'a' * 200_000}\n", "p.csv is not a table"),
     ],
 )
 def test_faulty_tables_are_refused_in_a_sentence(tmp_path, text, words):

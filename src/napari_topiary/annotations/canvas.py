@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_topiary.annotations.targets import TargetConfig
 
 IGNORED = -1
+FARTHEST = 1e6
+"""In pixels: a larger radius covers every image, and no number overflows."""
 _PAINTED = -1.0  # nearer than any centre: what was painted is not overdrawn
 
 
@@ -72,6 +74,7 @@ class Canvas:
             R in pixels; half the width of a centerline.
         """
         index = self.task.classes.index(name)
+        radius = min(radius, FARTHEST)
         certain, doubtful = self.config.certain * radius, self.config.ignore * radius
         self._largest = max(self._largest, radius)
         for start, end in _segments(path, longest=max(64.0, 4 * radius)):
@@ -115,7 +118,7 @@ class Canvas:
         """Return class index (−1 = ignored) and weight, both `(y, x)`."""
         emphasised = np.zeros(self.shape, dtype=bool)
         for path, own in self._negatives:
-            radius = self._negative_radius() if own is None else own
+            radius = min(FARTHEST, self._negative_radius() if own is None else own)
             for start, end in _segments(path, longest=max(64.0, 4 * radius)):
                 box = _box(start, end, radius, self.shape)
                 if box is None:
@@ -169,9 +172,10 @@ def _box(
     shape: tuple[int, int],
 ) -> tuple[slice, slice] | None:
     """Pixels that can lie within `reach` of a segment; None if there are none."""
-    low = np.maximum(np.ceil(np.minimum(start, end) - reach), 0).astype(int)
-    high = np.floor(np.maximum(start, end) + reach).astype(int) + 1
-    high = np.minimum(high, shape)
+    # Within the image before they become whole: a reach may be of any size.
+    low = np.clip(np.ceil(np.minimum(start, end) - reach), 0, shape).astype(int)
+    high = np.floor(np.maximum(start, end) + reach) + 1
+    high = np.clip(high, 0, shape).astype(int)
     if (low >= high).any():
         return None
     return slice(low[0], high[0]), slice(low[1], high[1])

@@ -89,7 +89,7 @@ def paths_from_table(
 ) -> tuple[list[Path], list[str], list[int]]:
     """Read paths, shape types, and the row that each path starts in."""
     vertices = coordinates(table)
-    index = np.array(numbers(table, "index"), dtype=int)
+    index = np.array(numbers(table, "index"))
     order = np.array(numbers(table, "vertex-index"))
     types = column(table, "shape-type")
     paths, names, first_rows = [], [], []

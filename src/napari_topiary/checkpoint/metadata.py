@@ -23,6 +23,9 @@ FORMAT = 1
 WIDEST = 1 << 20
 """No layer of a network is wider; wider is a damaged or hostile file."""
 
+SMALLEST = 1e-12
+"""No length or factor is smaller, and none larger than one divided by it."""
+
 T = TypeVar("T")
 
 
@@ -161,7 +164,7 @@ def _number(value: Any) -> float:
 
 
 def _positive(value: Any) -> float:
-    read: float = _require(_number(value) > 0, value)
+    read: float = _require(SMALLEST <= _number(value) <= 1 / SMALLEST, value)
     return read
 
 

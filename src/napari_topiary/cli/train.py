@@ -230,7 +230,7 @@ def _size(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     try:
         return name.strip().replace("-", "_"), json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         if equals and name:
             return name, value
         raise TopiaryError(

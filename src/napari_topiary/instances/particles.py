@@ -52,6 +52,8 @@ def find_particles(
     probability = np.asarray(probability, dtype=np.float32)
     if radius is None:
         return _component_centroids(probability, threshold)
+    # Larger than the image is as good as any: the memory follows the radius.
+    radius = min(radius, 2.0 * max(probability.shape))
     step = max(1, int(radius // COARSEST))
     small = _shrunk(probability, step)
     found = _peaks(small, radius=radius / step, threshold=threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -65,10 +66,13 @@ def _left_in_group() -> int:
         try:
             limit = (Path(home) / limit_file).read_text().strip()
             used = (Path(home) / used_file).read_text().strip()
+            details = (Path(home) / "memory.stat").read_text()
         except OSError:
             continue
         if limit.isdigit() and used.isdigit():
-            return int(limit) - int(used)
+            # Files that were read stay in memory for as long as nobody needs it.
+            cached = re.findall(r"^(?:in)?active_file (\d+)$", details, re.MULTILINE)
+            return int(limit) - int(used) + sum(map(int, cached))
     return _NO_LIMIT
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import check_plain_file
 
 POSITIONS, TAGS = "_particlepositions.txt", ".tif_tags.csv"
 HEADING_LINES = 3
@@ -127,6 +128,7 @@ def read_tags(path: Path) -> Tags:
 
 
 def _text(path: Path) -> str:
+    check_plain_file(path)
     try:
         content = path.read_bytes()
     except OSError as error:

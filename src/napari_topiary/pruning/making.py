@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import parsed_json
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.coupling import build_coupling
 from napari_topiary.pruning.criteria import Subject, criteria
@@ -137,7 +138,7 @@ def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
         The same one that the plan was made for; its hash is compared.
     """
     try:
-        record = json.loads(text)
+        record = parsed_json(text, "It")
         config = PruneConfig(**record["config"])
         known = record["format"] == FORMAT
         same = record["checkpoint"] == checkpoint.hash

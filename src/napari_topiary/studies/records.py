@@ -74,14 +74,15 @@ class Records:
 
     def _lines(self) -> list[dict[str, Any]]:
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = self._path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
         found = []
         for line in text.splitlines():
             try:
                 content = json.loads(line)
-            except ValueError:  # half a line, from a copy that was cut off
+            # Half a line, from a copy that was cut off.
+            except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict) and {
                 "cell", "seed", "measured", "seconds",

@@ -19,11 +19,11 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.memory import check_fits, in_words
 from napari_topiary.registry import Registry
 
-COPIES = 2.5
+COPIES = 3
 """Memory that reading takes at its peak, in sizes of the image."""
 MOST_PER_BYTE = 1100
 """No common compression makes more bytes of one (deflate, LZW, run lengths)."""
-SMALL = 700_000_000
+SMALL = 400_000_000
 """Bytes of an image that are not worth a doubt: blank ones may be packed closer."""
 
 

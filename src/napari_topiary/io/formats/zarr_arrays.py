@@ -106,13 +106,13 @@ def _pixels(path: Path, array: Any) -> NDArray[Any]:
     )
     inside = path / array.path
     count, nbytes = _stored(inside if inside.is_dir() else path)
-    check_size(path, array.shape, array.dtype.itemsize)
     check_size(path, pieces, array.dtype.itemsize, stored=nbytes)
     if (array.nbytes > SMALL or total > MANY) and total > FEWEST * count:
         raise TopiaryError(
             f"{path.name} should be in {total:,} pieces and only {count:,} of them are "
             "there: it is incomplete, copy the whole folder again."
         )
+    check_size(path, array.shape, array.dtype.itemsize)
     return np.asarray(array[...])
 
 
