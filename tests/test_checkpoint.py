@@ -510,6 +510,18 @@ def test_other_safetensors_are_refused(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.onnx"])
+def test_networks_of_other_programs_are_a_sentence(tmp_path: Path, name: str) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "unpickled",)
+
+    torch.save(Bomb(), tmp_path / name)
+    with pytest.raises(TopiaryError, match=r"give a \.safetensors file"):
+        load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "unpickled").exists()
+
+
 def test_missing_files_and_folders_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(TopiaryError, match=r"nothing\.safetensors .* no such file"):
         load_checkpoint(tmp_path / "nothing.safetensors")

@@ -210,6 +210,21 @@ def test_the_pixel_size_of_a_tiff(tmp_path, settings, nm):
     assert read_image(path).scale == (None if nm is None else pytest.approx(nm))
 
 
+@pytest.mark.parametrize(
+    ("words", "nm"),
+    [
+        (b"MPP = 0.26", 260.0),
+        (b"MPP = 0,26|\xb5\xff", 260.0),
+        (b"AppMag = 20", None),
+    ],
+)
+def test_the_pixel_size_of_a_slide(tmp_path, words, nm):
+    words = b"Aperio Image Library\r\n33x47|" + words
+    settings = {"description": words, "metadata": None, "tile": (16, 16)}
+    tifffile.imwrite(tmp_path / "a.svs", COLOUR, photometric="rgb", **settings)
+    assert read_image(tmp_path / "a.svs").scale == nm
+
+
 def test_pixels_that_are_not_square_are_noted(tmp_path):
     settings = {"imagej": True, "metadata": {"unit": "um"}}
     tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(250, 200), **settings)
