@@ -56,8 +56,11 @@ def call(*arguments):
 def result_of(tmp_path, *arguments):
     """Run a verb and return what it wrote for programs."""
     file = tmp_path / "result.json"
-    assert call(*arguments, "--json", file) == 0
-    return json.loads(file.read_text(encoding="utf-8"))
+    status = call(*arguments, "--json", file)
+    result = json.loads(file.read_text(encoding="utf-8"))
+    # Networks that have learned for a second may not survive what is done to them.
+    assert status == (1 if result["problems"] else 0)
+    return result
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,10 @@ def infer(
         )
         if message is Stop and boxes:
             share = canvas.done.mean()
-            notes += (f"Stopped early: {share:.0%} of the image was predicted.",)
+            notes += (
+                f"Stopped early: {share:.0%} of the image was predicted, the rest "
+                "of its results is 0.",
+            )
             break
     classes = len(canvas.maps) - network.regressions
     return InferResult(

@@ -1,5 +1,69 @@
-"""The command line: every verb without a window."""
+"""The command line: every verb without a window.
 
-from napari_topiary.cli.dispatch import main
+Nothing is imported here but what hears Ctrl-C: the rest takes a second, and a person
+may press it in the first.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None = those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    with _terminating_as_interrupting() as heard:
+        try:
+            from napari_topiary.cli.dispatch import main as dispatch
+
+            return dispatch(argv)
+        except BaseException as error:
+            # Libraries that are just being imported turn it into errors of their own.
+            if not heard and not isinstance(error, KeyboardInterrupt):
+                raise
+            sys.stderr.write("Interrupted.\n")
+            return INTERRUPTED
+
+
+@contextmanager
+def _terminating_as_interrupting() -> Iterator[list[int]]:
+    """Let both signals do the same; yields those that were heard."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    try:
+        # Where Ctrl-C is ignored (a job in the background of a shell) it stays so.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, hear)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, hear)
+    except ValueError:  # not in the main thread: somebody else listens
+        pass
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 __all__ = ["main"]

@@ -1,7 +1,7 @@
 """From arguments to a verb, and from whatever happens to an exit status.
 
-0 done · 2 bad arguments or input, one sentence on stderr · 130 interrupted, what there
-was is kept.
+0 done · 1 done in part, the result says what not · 2 bad arguments or input, one
+sentence on stderr · 130 interrupted, what there was is kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.targets import Files, Target, check_targets, signed
 
 VERBS = (demo, importing, train, prune, predict, evaluate, compare, info, study)
-DONE, REFUSED, INTERRUPTED = 0, 2, 130
+DONE, PARTLY, REFUSED, INTERRUPTED = 0, 1, 2, 130
 ABOUT = (
     "Train, prune and compare small networks for microscopy images. Without a command "
     "the workbench opens in napari."
@@ -81,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(bar, "Interrupted.", INTERRUPTED)
     except TopiaryError as error:
         return _end(bar, str(error), REFUSED)
+    except MemoryError:
+        sentence = "The memory is not enough: close other programs, or use less."
+        return _end(bar, sentence, REFUSED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(bar, f"{where}{error.strerror or error}.", REFUSED)
@@ -98,12 +101,16 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
         return DONE
     if runner.interrupted:
         result["interrupted"] = True
+    for problem in result.setdefault("problems", []):
+        runner.note(problem)
     result.setdefault("notes", list(runner.notes))
     if options.json is not None:
         with writing(options.json) as beside:
             text = json.dumps(_plain(signed(result)), indent=1, ensure_ascii=False)
             beside.write_text(text + "\n", encoding="utf-8")
-    return INTERRUPTED if runner.interrupted else DONE
+    if runner.interrupted:
+        return INTERRUPTED
+    return PARTLY if result["problems"] else DONE
 
 
 def _end(bar: Bar, sentence: str, status: int) -> int:

@@ -1,7 +1,8 @@
 """Jobs in a terminal: a progress bar with the time left, and Ctrl-C that keeps results.
 
 The first Ctrl-C sends `Stop` into the running job, which returns what it has; the
-second gives up at once. Outside a job there is nothing to keep, and one is enough.
+second gives up at once. Before the first job there is nothing to keep, and one is
+enough. A request of the system to end (SIGTERM) is heard in the same way.
 """
 
 from __future__ import annotations
@@ -99,15 +100,17 @@ class Runner:
         self.bar = bar
         self.interrupted = False
         self._driving = False
-        self._before: Any = None
+        self._worked = False
+        self._before: dict[int, Any] = {}
         self.notes: dict[str, None] = {}
 
     def __enter__(self) -> Runner:
         """Start listening."""
         try:
-            self._before = signal.signal(signal.SIGINT, self._hear)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hear)
         except ValueError:  # not in the main thread: somebody else listens
-            self._before = None
+            pass
         return self
 
     def __exit__(
@@ -117,8 +120,8 @@ class Runner:
         traceback: TracebackType | None,
     ) -> None:
         """Leave Ctrl-C as it was."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self, job: Job[T], heed: Callable[[object], None] | None = None) -> T:
         """Run a job to its end, or to what it has when interrupted.
@@ -141,7 +144,7 @@ class Runner:
         try:
             return run(job, show, lambda: self.interrupted)
         finally:
-            self._driving = False
+            self._driving, self._worked = False, True
             self.bar.clear()
 
     def note(self, sentence: str) -> None:
@@ -163,7 +166,8 @@ class Runner:
         self.bar.show(progress)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted or not self._driving:
+        # After a job there is something to keep: it is written before all ends.
+        if self.interrupted or not (self._driving or self._worked):
             self.interrupted = True
             raise KeyboardInterrupt
         self.interrupted = True

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_topiary.cli.datasets import Material, check_suits, learning_material
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import checkpoint_target
-from napari_topiary.cli.train import in_words, named, report
+from napari_topiary.cli.train import in_words, report
 from napari_topiary.config import Criterion, PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files
@@ -117,7 +118,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
-    from napari_topiary.pruning import plan_job
+    from napari_topiary.pruning import plan_job, pruning_problems
 
     pick_device(options.device)
     original = load_checkpoint(options.checkpoint)
@@ -127,10 +128,23 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         check_suits(material.dataset, original)
     known = material.train if material else ()
     plan = runner(plan_job(original, config, samples=known, device=options.device))
-    made, gradual = _pruned(plan, options, material=material, runner=runner)
-    made = named(made, options.out)
-    made.save(options.out)
-    result = report(made, options.out) | {
+    keeping = Keeping(options.out)
+    made, gradual = _pruned(
+        plan, options, material=material, runner=runner, growing=keeping.growing
+    )
+    # Without fine-tuning the provenance is still the parent's.
+    tuned = options.finetune_minutes is not None
+    ended_early = made.provenance.get("problems", ()) if tuned else ()
+    found = (*ended_early, *pruning_problems(original, made, options.remove))
+    whole = not (runner.interrupted or ended_early)
+    made, path, problems = keeping.keep(made, whole=whole)
+    if material is None:
+        runner.note(
+            "Nobody has looked whether the pruned network still finds anything: with "
+            "--data it is judged, with --finetune-minutes it learns on."
+        )
+    result = report(made, path) | {
+        "problems": [*found, *problems],
         "parent": str(options.checkpoint),
         "kind": config.kind,
         "criterion": config.criterion,
@@ -140,7 +154,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "finetune_minutes": options.finetune_minutes or 0.0,
         "seed": options.seed,
     }
-    runner.say(in_words(made, options.out))
+    runner.say(in_words(made, path))
     ratio = result["compression_ratio"]
     runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
@@ -170,6 +184,7 @@ def _pruned(
     *,
     material: Material | None,
     runner: Runner,
+    growing: Path,
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
     from napari_topiary.networks import tuning_config
@@ -211,7 +226,7 @@ def _pruned(
         start=plan.checkpoint,
         validation=material.validation,
         shaper=shaper,
-        checkpoint_path=options.out,
+        checkpoint_path=growing,
     )
     tuned = runner(tuning)
     return tuned, tuned.pruning[-1].get("stages", 1) > 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,6 +14,7 @@ from napari_topiary.cli.describing import (
     size_in_words,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import checkpoint_target
 from napari_topiary.config import (
     Balance,
@@ -161,6 +161,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     else:
         config = recipe_config(_continued(options, given, start), given)
     material = learning_material(options.dataset, runner)
+    keeping = Keeping(options.out)
     made = runner(
         fit(
             material.train,
@@ -168,12 +169,14 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             task=material.dataset.task,
             start=start,
             validation=material.validation,
-            checkpoint_path=options.out,
+            checkpoint_path=keeping.growing,
         )
     )
-    made = named(made, options.out)
-    made.save(options.out)
-    result = report(made, options.out) | {
+    ended_early = list(made.provenance.get("problems", ()))
+    whole = not (runner.interrupted or ended_early)
+    made, path, problems = keeping.keep(made, whole=whole)
+    result = report(made, path) | {
+        "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),
         "n_images": len(material.train),
         "n_validation": len(material.validation),
@@ -182,13 +185,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "steps": made.provenance.get("steps"),
         "device": made.provenance.get("device"),
     }
-    runner.say(in_words(made, options.out))
+    runner.say(in_words(made, path))
     return result
-
-
-def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    """Return a checkpoint that knows the name of its file."""
-    return replace(checkpoint, provenance={**checkpoint.provenance, "name": path.stem})
 
 
 def report(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
 
 from napari_topiary.errors import TopiaryError
@@ -26,6 +28,9 @@ def open_window(sample: str | None) -> int:
             "(napari-topiary --help lists them), or do the story of the demo without "
             "one by napari-topiary demo --headless."
         )
+    # The window has a way of its own to close.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # By name: arrows only point down, and no verb is built on the window.
     window = import_module("napari_topiary._napari.launch")
     status: int = window.launch(sample)

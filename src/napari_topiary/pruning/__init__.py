@@ -7,6 +7,7 @@ from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_f
 from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.oneshot import prune
+from napari_topiary.pruning.outcome import pruning_problems
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
 from napari_topiary.pruning.recalibration import recalibrate
@@ -37,6 +38,7 @@ __all__ = [
     "plan_from_json",
     "plan_job",
     "prune",
+    "pruning_problems",
     "recalibrate",
     "remove_counts",
     "sensitivity",

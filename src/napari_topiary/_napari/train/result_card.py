@@ -41,7 +41,8 @@ class ResultCard(QFrame):
         if seconds:
             took = duration(float(seconds)).replace(" ", words.THIN)
             parts.append(f"in {took}")
-        self.details.setText(" · ".join(parts))
+        problems = " ".join(checkpoint.provenance.get("problems", ()))
+        self.details.setText("\n".join(filter(None, (problems, " · ".join(parts)))))
         self.show()
 
 

@@ -1,0 +1,113 @@
+"""Where a checkpoint that is being made is kept: never in place of a better one."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.io.targets import free_name
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
+
+
+@dataclass
+class Keeping:
+    """Keeps what a verb makes, whatever happens.
+
+    While it grows, a network is written beside one that is there already, and takes
+    its place at the end. One that did not come to its end takes it only if it is
+    better.
+
+    Parameters
+    ----------
+    out
+        What the person asked for.
+    """
+
+    out: Path
+    growing: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose where it grows."""
+        beside = self.out.with_name(f"{self.out.stem}-unfinished{self.out.suffix}")
+        self.growing = free_name(beside) if self.out.exists() else self.out
+
+    def keep(
+        self, made: Checkpoint, *, whole: bool
+    ) -> tuple[Checkpoint, Path, list[str]]:
+        """Write the file at the end.
+
+        Parameters
+        ----------
+        made
+            The result.
+        whole
+            Whether it came to its end.
+
+        Returns
+        -------
+        Checkpoint
+            The same, with the name of its file.
+        Path
+            Where it was written.
+        list of str
+            What the person should know.
+        """
+        made = named(made, self.out)
+        if not whole and self.growing != self.out and self.out.exists():
+            better = _better(self.out, made)
+            if better:
+                return *self._written(made, self.growing), [
+                    f"{self.out} stays as it was: {better} The network of this run is "
+                    f"in {self.growing}."
+                ]
+        try:
+            kept, place = self._written(made, self.out)
+        except NotWritten as error:
+            kept, place = self._elsewhere(made, error)
+            return kept, place, [f"{error} The network is in {place}: move it soon."]
+        if self.growing != self.out:
+            self.growing.unlink(missing_ok=True)
+        return kept, place, []
+
+    def _written(self, made: Checkpoint, place: Path) -> tuple[Checkpoint, Path]:
+        made.save(place)
+        return made, place
+
+    def _elsewhere(
+        self, made: Checkpoint, error: NotWritten
+    ) -> tuple[Checkpoint, Path]:
+        for folder in (Path(tempfile.gettempdir()), Path.home()):
+            try:
+                return self._written(made, free_name(folder / self.out.name))
+            except NotWritten:
+                continue
+        raise error
+
+
+def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Return a checkpoint that knows the name of its file."""
+    provenance = {**checkpoint.provenance, "name": path.stem}
+    return checkpoint.replaced(provenance=provenance)
+
+
+def _better(path: Path, made: Checkpoint) -> str:
+    """Why the network in a file is to be preferred; empty where it is not."""
+    from napari_topiary.checkpoint import load_checkpoint
+
+    try:
+        there = load_checkpoint(path).metrics
+    except TopiaryError:
+        return "what is in it cannot be compared."
+    name, mine = str(there.get("quality_name")), made.metrics
+    if None in (there.get("quality"), mine.get("quality")) or name != str(
+        mine.get("quality_name")
+    ):
+        return "how good it is cannot be compared."
+    if float(there["quality"]) < float(mine["quality"]):
+        return ""
+    return f"its {name} is {there['quality']:.3f}, against {mine['quality']:.3f}."

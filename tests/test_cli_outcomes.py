@@ -1,0 +1,205 @@
+"""Failure never looks like success, and interruptions keep what is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_topiary.annotations import Points
+from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.cli import main
+from napari_topiary.cli.driving import Bar
+from napari_topiary.cli.keeping import Keeping
+from napari_topiary.errors import NotWritten
+from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+from napari_topiary.pruning import pruning_problems
+from napari_topiary.training import trainer as trainer_module
+from napari_topiary.types import Task
+
+TASK = Task("detect", ("background", "virion"), {"virion": 12.0})
+SMALL = "--base 4 --levels 1 --patch 48 --batch 4 --working-factor 1".split()
+
+
+def call(*arguments):
+    return main([str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, virions):
+    home = tmp_path_factory.mktemp("made")
+    samples = {}
+    for seed in range(2):
+        drawn = virions(seed, size=72, count=4)
+        points = Points(drawn.centres, ("virion",) * len(drawn.centres))
+        samples[f"m{seed}"] = Sample(drawn.image, (points,), 2.0, f"m{seed}")
+    split = {"train": ("m0",), "val": ("m1",)}
+    write_dataset(home / "data", Dataset("made up", TASK, samples, split))
+    out = home / "net.safetensors"
+    assert call("train", home / "data", "--epochs", 4, *SMALL, "--out", out) == 0
+    return home
+
+
+@pytest.fixture
+def net(made, tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((made / "net.safetensors").read_bytes())
+    return path
+
+
+def judged(checkpoint, quality):
+    metrics = {**checkpoint.metrics, "quality": quality, "quality_name": "F1"}
+    return checkpoint.replaced(metrics=metrics)
+
+
+def test_a_worse_unfinished_network_stays_beside(net):
+    there = load_checkpoint(net)
+    judged(there, 0.6).save(net)
+    before = net.read_bytes()
+    keeping = Keeping(net)
+    assert keeping.growing == net.with_name("net-unfinished.safetensors")
+    _, path, problems = keeping.keep(judged(there, 0.2), whole=False)
+    assert path == keeping.growing and path.is_file()
+    assert "0.600, against 0.200" in problems[0]
+    assert net.read_bytes() == before
+
+
+def test_a_better_or_finished_network_takes_its_place(net):
+    there = load_checkpoint(net)
+    judged(there, 0.6).save(net)
+    for quality, whole in ((0.7, False), (0.2, True)):
+        keeping = Keeping(net)
+        judged(there, 0.1).save(keeping.growing)
+        _, path, problems = keeping.keep(judged(there, quality), whole=whole)
+        assert (path, problems) == (net, [])
+        assert load_checkpoint(net).metrics["quality"] == quality
+        assert list(net.parent.iterdir()) == [net]
+
+
+def test_on_a_full_disk_it_is_written_elsewhere(net, tmp_path, monkeypatch):
+    elsewhere, save = tmp_path / "elsewhere", Checkpoint.save
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(elsewhere))
+
+    def full(self, path):
+        if path.parent != elsewhere:
+            raise NotWritten(f"{path} could not be written.")
+        save(self, path)
+
+    there = load_checkpoint(net)
+    monkeypatch.setattr(Checkpoint, "save", full)
+    _, path, problems = Keeping(net).keep(there, whole=True)
+    assert path == elsewhere / "net.safetensors"
+    assert str(path) in problems[0]
+    assert load_checkpoint(path).parameters == there.parameters
+
+
+def test_a_training_that_diverged_is_no_success(made, tmp_path, monkeypatch, capsys):
+    learn, seen = trainer_module.Trainer._learn, [0]
+
+    def diverging(self, batch):
+        seen[0] += 1
+        return float("nan") if seen[0] > 2 else learn(self, batch)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_learn", diverging)
+    out, report = tmp_path / "a.safetensors", tmp_path / "r.json"
+    arguments = ("train", made / "data", "--epochs", 4, *SMALL, "--out", out)
+    assert call(*arguments, "--json", report) == 1
+    (problem,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert "not a number" in problem
+    assert problem in capsys.readouterr().err
+    assert load_checkpoint(out).provenance["problems"] == [problem]
+
+
+def test_what_pruning_did_not_do_is_said(made):
+    before = judged(load_checkpoint(made / "net.safetensors"), 0.9)
+    assert pruning_problems(before, before, 0.0) == ()
+    (short,) = pruning_problems(before, before, 0.8)
+    assert short == "0.0% of the weights are gone instead of 80.0%."
+    (dead,) = pruning_problems(before, judged(before, 0.1), 0.0)
+    assert "hardly anything any more: F1 0.10 (0.90 before)" in dead
+    assert pruning_problems(before, judged(before, 0.5), 0.0) == ()
+
+
+def test_a_pruned_network_that_finds_nothing_is_no_success(
+    made, net, tmp_path, monkeypatch, capsys
+):
+    judged(load_checkpoint(net), 1.0).save(net)
+    out = tmp_path / "less.safetensors"
+    arguments = ("prune", net, "--remove", 0.1, "--out", out)
+    assert call(*arguments) == 0
+    assert "Nobody has looked" in capsys.readouterr().err
+    report = tmp_path / "r.json"
+    arguments = ("prune", net, "--remove", 0.98, "--data", made / "data", "--out", out)
+    status = call(*arguments, "--json", report)
+    problems = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert (status == 1) == bool(problems)
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    def arrange(step, number):
+        count = 0
+
+        def show(self, progress):
+            nonlocal count
+            count += 1
+            if count == step:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Bar, "show", show)
+
+    return arrange
+
+
+def test_a_request_to_end_is_heard_like_ctrl_c(made, tmp_path, interrupt_at):
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_at(6, signal.SIGTERM)
+    out = tmp_path / "a.safetensors"
+    arguments = ("train", made / "data", "--minutes", 5, *SMALL, "--out", out)
+    assert call(*arguments) == 130
+    assert load_checkpoint(out).provenance["complete"] is False
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupted_prediction_is_marked(made, tmp_path, interrupt_at, capsys):
+    interrupt_at(2, signal.SIGTERM)
+    image = made / "data" / "images" / "m0.tif"
+    arguments = ("predict", made / "net.safetensors", image, "--out", tmp_path)
+    assert call(*arguments, "--tile", 32) == 130
+    assert "the rest of its results is 0" in capsys.readouterr().err
+    with tifffile.TiffFile(tmp_path / "m0_labels.tif") as tif:
+        assert tif.shaped_metadata[0]["complete"] is False
+    interrupt_at(10_000, signal.SIGTERM)
+    assert call(*arguments) == 0  # its own results are replaced
+    with tifffile.TiffFile(tmp_path / "m0_labels.tif") as tif:
+        assert tif.shaped_metadata[0]["complete"] is True
+    assert np.isfinite(tifffile.imread(tmp_path / "m0_probability.tif")).all()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_everything_is_being_imported(made, number):
+    code = (
+        "import sys; print('here', flush=True); "
+        "from napari_topiary.cli import main; sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "info", str(made / "net.safetensors")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    time.sleep(0.6)
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode in (130, 0)  # 0: the machine was faster
+    assert "Traceback" not in said
