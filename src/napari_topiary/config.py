@@ -135,6 +135,13 @@ class TrainConfig:
     augment: Annotated[
         bool, {"tooltip": "Flip, rotate and change the contrast of patches."}
     ] = True
+    self_teaching: Annotated[
+        bool,
+        {
+            "tooltip": "Where few particles are marked, also learn from what looks "
+            "like them in areas and images that nobody has annotated."
+        },
+    ] = True
     seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
 

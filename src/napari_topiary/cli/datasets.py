@@ -30,11 +30,14 @@ class Material:
         Task and name.
     train, validation
         Annotated images; the latter may be none.
+    unannotated
+        The other images of the part to learn from.
     """
 
     dataset: Dataset
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
+    unannotated: tuple[Sample, ...] = ()
 
 
 def learning_material(folder: Path, runner: Runner) -> Material:
@@ -68,10 +71,13 @@ def learning_material(folder: Path, runner: Runner) -> Material:
                 "is held back to judge by instead."
             )
     check_learning(known, held, task=dataset.task)
+    names = {sample.name for sample in known}
+    others = [name for name in dataset.parts["train"] if name not in names]
     return Material(
         dataset,
         _admitted(known, dataset.task, runner),
         _admitted(held, dataset.task, runner),
+        tuple(dataset.samples[name] for name in others),
     )
 
 

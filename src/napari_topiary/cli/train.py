@@ -33,6 +33,7 @@ SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
 SETTINGS = (
     "learning_rate", "batch", "patch", "weight_decay", "training_pixels",
     "dice_weight", "validation_share", "optimizer", "schedule", "balance", "augment",
+    "self_teaching",
 )  # fmt: skip
 
 
@@ -130,6 +131,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="do not flip, rotate or change the contrast of patches",
     )
+    group.add_argument(
+        "--marks-only",
+        dest="self_teaching",
+        action="store_false",
+        default=None,
+        help="where few particles are marked, do not also learn from look-alikes in "
+        "areas and images that are not annotated",
+    )
 
 
 def files(options: argparse.Namespace) -> Files:
@@ -164,7 +173,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     keeping = Keeping(options.out)
     made = runner(
         fit(
-            material.train,
+            (*material.train, *material.unannotated),
             config,
             task=material.dataset.task,
             start=start,

@@ -200,9 +200,18 @@ class Contents:
             split holds back for choosing and judging.
         """
         if names is None:
-            held = {n for part in HELD_OUT for n in self.split.get(part, ())}
-            names = [name for name in self.images if name not in held]
+            names = self._to_learn_from()
         return tuple(self.sample(n) for n in names if self.annotations.get(n))
+
+    def unannotated(self) -> tuple[Sample, ...]:
+        """Return the images to learn from on which nothing is drawn."""
+        return tuple(
+            self.sample(n) for n in self._to_learn_from() if not self.annotations.get(n)
+        )
+
+    def _to_learn_from(self) -> list[str]:
+        held = {n for part in HELD_OUT for n in self.split.get(part, ())}
+        return [name for name in self.images if name not in held]
 
     def hold_out(self) -> tuple[Sample, ...]:
         """Return the annotated images on which training is judged; may be none."""

@@ -31,6 +31,7 @@ from napari_topiary.training.reports import (
     TrainReport,
 )
 from napari_topiary.training.schedule import Judging, Schedule
+from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.training.teaching import taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
@@ -59,7 +60,8 @@ def fit(
     Parameters
     ----------
     samples
-        Annotated images.
+        Annotated images, and others of the same kind: where few particles are marked,
+        what looks like them is learned from there too.
     config
         What to train and for how long.
     task
@@ -125,6 +127,9 @@ def fit(
         seconds = math.inf if config.minutes is None else config.minutes * 60
         device = pick_device(config.device)
         material = yield from taught(material, start, device=device, seconds=seconds)
+    alike = 0
+    if start is None and config.self_teaching:
+        material, alike = self_taught(material, task)
     trainer = Trainer(
         config,
         material,
@@ -135,6 +140,11 @@ def fit(
     )
     record = Record(config, task, material, normalisation, sizes, start)
     record.device = str(trainer.device)
+    if alike:
+        record.notes.append(
+            f"Also learned from {alike:,} look-alikes of the marked particles that it "
+            "found itself where nobody has looked."
+        )
     yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")

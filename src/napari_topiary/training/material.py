@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -19,12 +19,15 @@ from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning
+from napari_topiary.io.quality import image_problem
 from napari_topiary.sampling import Field
 from napari_topiary.training.hold_out import Held, on_working_grid, split_area
 from napari_topiary.training.working_size import asked_factor, propose_working_factor
 from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000
+MOST_UNANNOTATED = 24
+"""More images than that would take memory and teach little."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Material:
     learned
         A few of the areas to learn from, with their truth; none where somebody has
         said which images to judge on: those are enough.
+    areas
+        What `train` was drawn from, in the same order, with the marks.
+    unannotated
+        Images on which nothing is drawn.
+    zones
+        How particles are drawn.
     """
 
     train: tuple[Field, ...]
@@ -63,6 +72,9 @@ class Material:
     summary: dict[str, object]
     line_classes: tuple[str, ...] = ()
     learned: tuple[Held, ...] = ()
+    areas: tuple[Held, ...] = ()
+    unannotated: tuple[Held, ...] = ()
+    zones: TargetConfig = field(default_factory=TargetConfig)
 
 
 def prepare(
@@ -79,7 +91,7 @@ def prepare(
     Parameters
     ----------
     samples
-        Annotated images to learn from.
+        Images to learn from; those without annotations are kept apart.
     validation
         Images to judge on; empty = hold out by image, or by area of a single image.
     config
@@ -96,6 +108,8 @@ def prepare(
     TopiaryError
         With a sentence if the samples cannot be learned from.
     """
+    unannotated = tuple(sample for sample in samples if not sample.annotations)
+    samples = tuple(sample for sample in samples if sample.annotations)
     check_learning(samples, validation, task=task)
     samples, _ = admitted(samples, task=task)
     validation, _ = admitted(validation, task=task)
@@ -139,7 +153,14 @@ def prepare(
         held_names=words,
         summary=summary,
         line_classes=lines,
-        learned=_few(pool) if task.kind == "detect" and not validation else (),
+        learned=few_areas(pool) if task.kind == "detect" and not validation else (),
+        areas=tuple(pool),
+        unannotated=tuple(
+            field_of(sample)
+            for sample in _some(unannotated, samples[0])
+            if task.kind == "detect" and config.self_teaching
+        ),
+        zones=zones,
     )
 
 
@@ -153,7 +174,15 @@ def _zones(samples: tuple[Sample, ...], task: Task) -> TargetConfig:
     return zones_for(marks, task)
 
 
-def _few(areas: Sequence[Held]) -> tuple[Held, ...]:
+def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:
+    """Images without annotations that can be learned from with the others."""
+    channels = like.image.shape[0]
+    alike = [sample for sample in unannotated if sample.image.shape[0] == channels]
+    step = -(-len(alike) // MOST_UNANNOTATED) or 1
+    return [sample for sample in alike[::step] if not image_problem(sample.image)]
+
+
+def few_areas(areas: Sequence[Held]) -> tuple[Held, ...]:
     """As many areas as may be looked at again and again without a delay."""
     pixels = np.cumsum([area.field.target.size for area in areas])
     return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])

@@ -31,18 +31,25 @@ class Lesson:
         Kind of answer and classes.
     n_images
         How many images the project has, annotated or not.
+    unannotated
+        Images to learn from on which nothing is drawn: look-alikes are found there.
     """
 
     samples: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     task: Task
     n_images: int
+    unannotated: tuple[Sample, ...] = ()
 
     @classmethod
     def of(cls, session: Session) -> Lesson:
         """What the session has at this moment."""
         return cls(
-            session.samples(), session.hold_out(), session.task, len(session.images)
+            session.samples(),
+            session.hold_out(),
+            session.task,
+            len(session.images),
+            session.unannotated(),
         )
 
     @property

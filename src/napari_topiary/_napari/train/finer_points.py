@@ -27,6 +27,7 @@ TRAINING = (
     "distance",
     "distance_weight",
     "augment",
+    "self_teaching",
     "seed",
 )
 """Fields of `TrainConfig` that are shown, in this order."""
@@ -48,6 +49,7 @@ _LABELS = {
     "distance": "Distance",
     "distance_weight": "Weight of distance",
     "augment": "Vary the patches",
+    "self_teaching": "Learn from look-alikes",
     "seed": "Random seed",
 }
 

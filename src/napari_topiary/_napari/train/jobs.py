@@ -49,7 +49,7 @@ def training(
     try:
         return (
             yield from fit(
-                lesson.samples,
+                (*lesson.samples, *lesson.unannotated),
                 config,
                 task=lesson.task,
                 start=start,

@@ -1,0 +1,330 @@
+"""Few marks, much that nobody has looked at: particles found there teach as well.
+
+A network that learns from five particles in one corner learns that corner by heart. But
+the mean of these five finds most of the others, in this image and in those without any
+annotation. What matches it clearly is learned as a particle, what clearly does not as
+background, and what lies between stays unknown.
+
+None of this leaves the training: what is held out is neither learned from nor judged by
+what was found here, and nothing is added to the annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.feature import match_template, peak_local_max
+from skimage.filters import threshold_otsu
+
+from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
+from napari_topiary.training.hold_out import Held
+from napari_topiary.training.material import Material, few_areas
+from napari_topiary.types import Detections, Task
+
+FEWEST, MOST = 2, 600
+"""Marked particles of a class from which, and of all up to which, it is done."""
+REACH = 1.3
+"""Half the side of a template, in radii."""
+REFINEMENTS = 2
+"""Times that a template is replaced by the mean of what it matched best."""
+DOUBT = 0.15
+"""Half the width of the unsure band, in distances between particles and the rest."""
+RIM = 0.5
+"""Radii from the border of an image within which nothing is found: particles that are
+cut in two match by half, and hardly anybody marks them."""
+TRUSTED = 0.6
+"""Share of the marked particles that must be found again, and of what is found in
+finished areas that must be marked."""
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """What looks like the marked particles in one area.
+
+    Parameters
+    ----------
+    sure
+        Learned as particles, marked ones left out.
+    doubtful
+        Not learned from; those that count as particles where a threshold has to part
+        them are in `likely`.
+    likely
+        The upper half of the doubtful, and the sure.
+    free
+        `(y, x)` where nothing is known, and nothing is held out.
+    """
+
+    sure: Detections
+    doubtful: Detections
+    likely: Detections
+    free: NDArray[np.bool_]
+
+
+def self_taught(material: Material, task: Task) -> tuple[Material, int]:
+    """Add what looks like the marked particles to what is learned from.
+
+    Only for particles, where few are marked and most of what there is has not been
+    looked at; and only if the marked ones, too, can be told from their surroundings by
+    what they look like.
+
+    Parameters
+    ----------
+    material
+        As annotated, in working pixels.
+    task
+        Kind and classes.
+
+    Returns
+    -------
+    tuple
+        Material, the same where this does not help, and how many look-alikes are in it.
+    """
+    areas = [
+        _apart(area, material.held) for area in (*material.areas, *material.unannotated)
+    ]
+    if not _worth_while(areas, material, task):
+        return material, 0
+    matches = [Detections.empty() for _ in areas]
+    bands = [(0.0, 0.0)]
+    for index in range(1, len(task.classes)):
+        found = _matching(areas, index)
+        band = None if found is None else _unsure_band(areas, found, index)
+        if found is None or band is None:
+            return material, 0
+        bands.append(band)
+        matches = [_joined(*pair) for pair in zip(matches, found, strict=True)]
+    limits = np.array(bands)
+    seen = [
+        _look_alikes(area, found, limits, _free(area, material.held))
+        for area, found in zip(areas, matches, strict=True)
+    ]
+    # How close particles lie is better known from many.
+    every = [_with_marks(*pair) for pair in zip(areas, seen, strict=True)]
+    zones = zones_for([(points, None) for points in every], areas[0].task)
+    taught = [_drawn(*three, zones) for three in zip(areas, seen, every, strict=True)]
+    parted = [_parted(*pair) for pair in zip(areas, seen, strict=True)]
+    count = sum(len(one.sure.score) for one in seen)
+    return replace(
+        material,
+        train=tuple(area.field for area in taught),
+        learned=few_areas(parted),
+        summary={
+            **material.summary,
+            "zones": asdict(zones),
+            "look_alikes": count,
+        },
+    ), count
+
+
+def _apart(area: Held, held: Sequence[Held]) -> Held:
+    """Leave out the marks that are held out."""
+    at = np.clip(
+        np.rint(area.points).astype(int), 0, np.array(area.field.target.shape) - 1
+    )
+    mine = ~_barred(area, held)[tuple(at.T)]
+    return replace(area, points=area.points[mine], point_class=area.point_class[mine])
+
+
+def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
+    if task.kind != "detect" or material.summary["centerlines"]:
+        return False
+    marked = np.concatenate([area.point_class for area in areas])
+    counts = np.bincount(marked, minlength=len(task.classes))[1:]
+    if counts.min(initial=MOST) < FEWEST or counts.sum() > MOST:
+        return False
+    if not all(set(task.classes[1:]) <= set(area.task.radius_px) for area in areas):
+        return False
+    # The rims of marked particles are narrower than a radius: people have been there.
+    unseen = there = 0
+    for area in areas:
+        deep = ndi.distance_transform_edt(_free(area, material.held))
+        unseen += int((deep > max(area.task.radius_px.values())).sum())
+        there += deep.size
+    return unseen > there / 2
+
+
+def _free(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
+    """Where nothing is known, and nothing is held out."""
+    free: NDArray[np.bool_] = (area.field.target < 0) & ~_barred(area, held)
+    return free
+
+
+def _barred(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
+    """What is held out of this image, and as far around as a network could tell."""
+    barred = np.zeros(area.field.target.shape, dtype=bool)
+    for other in held:
+        if other.field.image is area.field.image:
+            barred |= other.field.target >= 0
+    if not barred.any():
+        return barred
+    gap = 2 * max(area.task.radius_px.values())
+    near: NDArray[np.bool_] = ndi.distance_transform_edt(~barred) <= gap
+    return near
+
+
+def _matching(areas: Sequence[Held], index: int) -> list[Detections] | None:
+    """Peaks of the correlation with the mean particle of one class, area by area.
+
+    The mean of a few noisy particles is noisy itself, so that of the best matches takes
+    its place.
+    """
+    name = areas[0].task.classes[index]
+    radius = float(np.median([area.task.radius_px[name] for area in areas]))
+    reach = max(2, round(REACH * radius))
+    if min(min(area.field.target.shape) for area in areas) <= 2 * reach:
+        return None
+    images = [
+        np.pad(area.field.image.mean(axis=0), reach, mode="reflect") for area in areas
+    ]
+    marked = [area.points[area.point_class == index] for area in areas]
+    places = marked
+    for _ in range(REFINEMENTS + 1):
+        template = np.asarray(np.mean(_cuts(images, places, reach), axis=0))
+        if template.std() == 0:
+            return None
+        found = [_peaks(image, template, radius, index) for image in images]
+        score = np.concatenate([one.score for one in found])
+        if len(score) < 2 or np.ptp(score) == 0:
+            return None
+        best = score[score > threshold_otsu(score)].mean()
+        places = [
+            np.concatenate([own, one.coordinates[one.score >= best]])
+            for own, one in zip(marked, found, strict=True)
+        ]
+    return found
+
+
+def _cuts(
+    padded: Sequence[NDArray[np.float32]],
+    places: Sequence[NDArray[np.float64]],
+    reach: int,
+) -> list[NDArray[np.float32]]:
+    return [
+        image[y : y + 2 * reach + 1, x : x + 2 * reach + 1]
+        for image, own in zip(padded, places, strict=True)
+        for y, x in np.clip(
+            np.rint(own).astype(int), 0, np.array(image.shape) - 2 * reach - 1
+        )
+    ]
+
+
+def _peaks(
+    padded: NDArray[np.float32],
+    template: NDArray[np.float64],
+    radius: float,
+    index: int,
+) -> Detections:
+    score = match_template(padded, template)
+    apart = max(1, round(0.75 * radius))
+    peaks = peak_local_max(score, min_distance=apart, exclude_border=False)
+    return Detections(
+        peaks.astype(np.float64),
+        np.full(len(peaks), index, dtype=np.int64),
+        score[tuple(peaks.T)].astype(np.float64),
+    )
+
+
+def _unsure_band(
+    areas: Sequence[Held], found: Sequence[Detections], index: int
+) -> tuple[float, float] | None:
+    """Scores below which nothing is a particle, and from which everything is.
+
+    None if particles cannot be told by their score where people have looked.
+    """
+    name = areas[0].task.classes[index]
+    marked: list[float] = []
+    elsewhere: list[NDArray[np.float64]] = []
+    for area, there in zip(areas, found, strict=True):
+        for point in area.points[area.point_class == index]:
+            distance = np.linalg.norm(there.coordinates - point, axis=1)
+            near = distance <= 0.6 * area.task.radius_px[name]
+            marked.append(float(there.score[near].max(initial=-1.0)))
+        at = np.rint(there.coordinates).astype(int)
+        elsewhere.append(there.score[area.field.target[tuple(at.T)] == 0])
+    score = np.concatenate([one.score for one in found])
+    lower = float(score[score <= threshold_otsu(score)].mean())
+    upper = float(np.median(marked))
+    middle, half = (lower + upper) / 2, DOUBT * (upper - lower)
+    again = int((np.array(marked) >= middle).sum())
+    wrong = int((np.concatenate(elsewhere) >= middle).sum())
+    if upper <= lower or again < TRUSTED * max(len(marked), again + wrong):
+        return None
+    return middle - half, middle + half
+
+
+def _look_alikes(
+    area: Held,
+    found: Detections,
+    limits: NDArray[np.float64],
+    free: NDArray[np.bool_],
+) -> LookAlikes:
+    """Sort what was found where nobody has looked by how sure it is."""
+    radii = np.array([area.task.radius_px[n] for n in area.task.classes[1:]])
+    radius = radii[found.class_index - 1]
+    at = np.rint(found.coordinates).astype(int)
+    inside = np.minimum(at, np.array(free.shape) - 1 - at).min(axis=1, initial=10**9)
+    new = free[tuple(at.T)] & (inside >= RIM * radius)
+    if len(area.points):
+        away = np.linalg.norm(found.coordinates[:, None] - area.points, axis=2)
+        new &= away.min(axis=1) >= radius
+    low, high = limits[found.class_index].T
+    return LookAlikes(
+        sure=_only(found, new & (found.score >= high)),
+        doubtful=_only(found, new & (found.score >= low) & (found.score < high)),
+        likely=_only(found, new & (found.score >= (low + high) / 2)),
+        free=free,
+    )
+
+
+def _with_marks(area: Held, seen: LookAlikes) -> Points:
+    index = np.concatenate([area.point_class, seen.sure.class_index])
+    return Points(
+        np.concatenate([area.points, seen.sure.coordinates]),
+        tuple(area.task.classes[i] for i in index),
+    )
+
+
+def _drawn(area: Held, seen: LookAlikes, every: Points, zones: TargetConfig) -> Held:
+    """Draw what is sure where nobody has looked, and leave out what is not."""
+    shape = (seen.free.shape[0], seen.free.shape[1])
+    drawn = build_target((every,), shape, task=area.task, config=zones).classes
+    names = tuple(area.task.classes[i] for i in seen.doubtful.class_index)
+    unsure = build_target(
+        (Points(seen.doubtful.coordinates, names),),
+        shape,
+        task=area.task,
+        config=zones,
+    ).classes
+    drawn = np.where((drawn == 0) & (unsure != 0), -1, drawn)
+    target = np.where(seen.free, drawn, area.field.target).astype(np.int16)
+    weight = np.where(seen.free, drawn >= 0, area.field.weight).astype(np.float32)
+    return replace(area, field=replace(area.field, target=target, weight=weight))
+
+
+def _parted(area: Held, seen: LookAlikes) -> Held:
+    """What a threshold is chosen on: all that was found is a particle or is not."""
+    target = np.where(seen.free, 0, area.field.target).astype(np.int16)
+    return replace(
+        area,
+        field=replace(area.field, target=target),
+        points=np.concatenate([area.points, seen.likely.coordinates]),
+        point_class=np.concatenate([area.point_class, seen.likely.class_index]),
+    )
+
+
+def _only(found: Detections, which: NDArray[np.bool_]) -> Detections:
+    return Detections(
+        found.coordinates[which], found.class_index[which], found.score[which]
+    )
+
+
+def _joined(first: Detections, second: Detections) -> Detections:
+    return Detections(
+        np.concatenate([first.coordinates, second.coordinates]),
+        np.concatenate([first.class_index, second.class_index]),
+        np.concatenate([first.score, second.score]),
+    )
