@@ -260,7 +260,7 @@ def test_faults_of_the_folder_are_named(tmp_path):
         ("points/a.csv", "axis-0,axis-1,class\n1,2,virus\n", "1 of 1 points are of"),
         ("points/a.csv", "axis-0,axis-1,class\n1,99,a\n", "1 of 1 points lie outside"),
         ("points/a.csv", "axis-0,axis-1\n1,2\n", "points/a.csv: The column 'class'"),
-        ("points/a.csv", "y,x,class\n1,2,a\n", "column 'axis-0' is missing"),
+        ("points/a.csv", "lat,lon,class\n1,2,a\n", "column 'axis-0' is missing"),
         ("centerlines/a.csv", "axis-0,axis-1,class\n1,2,a\n", "column 'index' is"),
         ("labels/a.tif", np.zeros((9, 9), np.uint8), "9 x 9 pixels, but the image is"),
         ("labels/a.tif", np.full((40, 50), 3, np.uint8), "hold the value 3, but"),

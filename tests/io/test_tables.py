@@ -93,6 +93,34 @@ def test_tables_of_spreadsheet_programs(tmp_path):
     assert Points.from_table(read_table(tmp_path / "p.csv")) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ,X,Y\n1,2.25,1.5\n2,4,3\n",
+        "y,x\n1.5,2.25\n3,4\n",
+        "Index,Axis-0,Axis-1\n0,1.5,2.25\n1,3,4\n",
+        "sep=;\nindex;axis-0;axis-1\n0;1,5;2,25\n1;3;4\n",
+        "index,axis-0,axis-1,,\n0,1.5,2.25,,\n1,3,4,,\n",
+        'index,axis-0,axis-1\n0,"1,5","2,25"\n1,"3,0",4\n',
+        "axis-0,axis-1,x,y\n1.5,2.25,9,9\n3,4,9,9\n",
+        "Row\tColumn\n1.5\t2.25\n3\t4\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_tables_of_other_programs(tmp_path, text, encoding):
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    table = read_table(tmp_path / "p.csv") | {"class": ["a", "b"]}
+    assert Points.from_table(table) == Points([[1.5, 2.25], [3, 4]], ("a", "b"))
+
+
+@pytest.mark.parametrize("head", ["y_nm,x_nm", "lat,lon", "x,y,X,Y"])
+def test_what_could_mean_something_else_is_not_guessed(tmp_path, head):
+    rows = ",".join("1" * len(head.split(",")))
+    (tmp_path / "p.csv").write_text(f"{head}\n{rows}\n")
+    with pytest.raises(TopiaryError, match="column 'axis-0' is missing: there are"):
+        Points.from_table(read_table(tmp_path / "p.csv") | {"class": ["a"]})
+
+
 def test_rows_of_shapes_may_be_shuffled_and_numbered_with_gaps(tmp_path):
     (tmp_path / "s.csv").write_text(
         "index,shape-type,vertex-index,axis-0,axis-1,class\n"
@@ -132,7 +160,7 @@ def test_faulty_tables_are_refused_in_a_sentence(tmp_path, text, words):
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(TopiaryError, match="There is no table"):
         read_table(tmp_path / "none.csv")
-    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x9f")
+    (tmp_path / "b.csv").write_bytes(b"\x80\x81\x00\x9f")
     with pytest.raises(TopiaryError, match="not a text table"):
         read_table(tmp_path / "b.csv")
 

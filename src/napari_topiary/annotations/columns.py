@@ -32,8 +32,9 @@ def column(table: Mapping[str, Sequence[Any]], name: str) -> Sequence[Any]:
     if name not in table:
         raise TopiaryError(
             f"The column {name!r} is missing: there are "
-            f"{', '.join(map(repr, table)) or 'no columns'}. Save the table with "
-            "napari's own column names and a column 'class'."
+            f"{', '.join(map(repr, table)) or 'no columns'}. Wanted are 'axis-0' (y, "
+            "downwards) and 'axis-1' (x) in pixels, and 'class' where there are "
+            "several classes."
         )
     return table[name]
 

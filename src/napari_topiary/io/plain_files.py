@@ -6,6 +6,7 @@ the name of a file.
 
 from __future__ import annotations
 
+import codecs
 import json
 import stat
 from pathlib import Path
@@ -57,7 +58,7 @@ def check_plain_file(path: Path, what: str = "file") -> None:
 
 
 def read_text(path: Path, what: str = "file") -> str:
-    """Read a text in UTF-8, with or without a byte order mark.
+    """Read a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ def read_text(path: Path, what: str = "file") -> str:
             f"The {what} {path.name}",
             "cut it into parts, or close other programs",
         )
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
         raise TopiaryError(
             f"{path.name} is not a text {what}: save it in UTF-8."

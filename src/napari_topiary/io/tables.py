@@ -15,6 +15,15 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.plain_files import read_text
 
+_SEPARATOR = "sep="
+_COLUMNS = {
+    "axis-0": ("y", "row", "y_px", "y [px]", "y (px)", "y_coord", "centroid-0"),
+    "axis-1": ("x", "col", "column", "x_px", "x [px]", "x (px)", "x_coord",
+               "centroid-1"),
+}  # fmt: skip
+"""What other programs call the columns of napari, where it cannot mean another."""
+_NUMBERS = ("axis-", "radius", "width")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -41,8 +50,9 @@ class Rows:
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a CSV file as columns of text.
 
-    Semicolons or tabs between the columns (with decimal commas) and a byte order mark
-    are understood too: spreadsheet programs write them in many countries.
+    Semicolons or tabs between the columns, decimal commas, a byte order mark and a
+    first line `sep=;` are understood too: spreadsheet programs write them in many
+    countries. So are `y` and `x` and the table of results of ImageJ.
 
     Parameters
     ----------
@@ -76,16 +86,19 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
             f"{path.name} is empty: a table starts with a line of column names."
         )
     between = max(",;\t", key=lines[0].count)
+    skipped = int(lines[0].lower().startswith(_SEPARATOR))
+    if skipped:
+        between = lines.pop(0)[len(_SEPARATOR) :].strip(" ") or ","
     reader = csv.reader(lines, delimiter=between)
     try:
-        rows = [(reader.line_num, row) for row in reader if any(row)]
-    except csv.Error as error:
+        rows = [(reader.line_num + skipped, row) for row in reader if any(row)]
+    except (csv.Error, TypeError) as error:
         raise TopiaryError(
             f"{path.name} is not a table ({error}): save it as CSV (UTF-8)."
         ) from error
-    names = [name.strip() for name in rows[0][1]] if rows else []
-    table: Table = {name: [] for name in names}
-    if len(table) != len(names):
+    names = _names(rows[0][1]) if rows else []
+    table: Table = {name: [] for name in names if name}
+    if len(table) != len([name for name in names if name]):
         raise TopiaryError(
             f"{path.name} has two columns of the same name: rename one of them."
         )
@@ -100,10 +113,26 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
             continue
         good.append(line)
         for name, value in zip(names, row, strict=True):
-            value = value.strip()
-            decimal = between != "," and name.startswith(("axis-", "radius", "width"))
-            table[name].append(value.replace(",", ".") if decimal else value)
+            if name:
+                decimal = name.startswith(_NUMBERS) and "." not in value
+                value = value.replace(",", ".", 1) if decimal else value
+                table[name].append(value.strip())
     return Rows(table, good, bad, fault)
+
+
+def _names(header: Sequence[str]) -> list[str]:
+    """Names of columns as napari has them; empty for those without a name."""
+    given = [name.strip() for name in header]
+    lower = [name.lower() for name in given]
+    own = {"index", "class", "shape-type", "vertex-index", "radius_nm", "width_nm"}
+    for wanted in (*_COLUMNS, *own):
+        if wanted in given:
+            continue
+        for other in (wanted, *_COLUMNS.get(wanted, ())):
+            if lower.count(other) == 1:
+                given[lower.index(other)] = wanted
+                break
+    return given
 
 
 def write_table(
