@@ -15,7 +15,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from scipy.ndimage import gaussian_filter
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation, load_checkpoint
 from napari_topiary.errors import TopiaryError
@@ -545,7 +547,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 def test_zscore_of_each_image(rng: np.random.Generator) -> None:
     image = rng.normal(500, 30, (3, 40, 50)).astype(np.float32)
     image[1] += 100
-    found = Normalisation().apply(image)
+    found = Normalisation("zscore").apply(image)
     assert found.dtype == np.float32
     assert abs(found.mean()) < 1e-4
     assert found.std() == pytest.approx(1, abs=1e-4)
@@ -575,11 +577,80 @@ def test_percentiles_of_large_images_are_sampled(rng: np.random.Generator) -> No
     assert found.max() == pytest.approx(990 / 980, abs=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["zscore", "percentile"])
+@pytest.mark.parametrize("kind", ["robust", "zscore", "percentile"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64, bool])
 def test_images_of_one_intensity_become_zero(kind: Any, dtype: type) -> None:
     found = Normalisation(kind).apply(np.ones((1, 5, 5), dtype))
     np.testing.assert_array_equal(found, np.zeros((1, 5, 5)))
+
+
+def micrograph(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
+    """Dark spots on a noisy ground."""
+    spots = gaussian_filter(rng.normal(0, 1, shape), 3)
+    return 100 + 60 * (spots > spots.std()) + rng.normal(0, 8, shape)
+
+
+ODD: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "black margin of 25 %": lambda image: np.pad(image, ((0, 0), (0, 64))),
+    "white margin of 50 %": lambda image: np.pad(
+        image, ((0, 0), (0, 192)), constant_values=255
+    ),
+    "frame of three pixels": lambda image: np.pad(image, 3)[3:, 3:],
+    "a hot pixel": lambda image: with_one(image, 65535.0),
+    "an infinite pixel": lambda image: with_one(image, np.inf),
+    "more light": lambda image: 7 * image + 3000,
+    "a step": lambda image: image + 120 * (np.arange(image.shape[1]) >= 96),
+    "a shadow": lambda image: image * np.where(np.arange(192)[:, None] < 70, 0.2, 1),
+}
+
+
+def with_one(image: NDArray[np.float64], value: float) -> NDArray[np.float64]:
+    changed = image.copy()
+    changed[90, 91] = value
+    return changed
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_robust_sees_the_same_in_odd_images(
+    rng: np.random.Generator, name: str
+) -> None:
+    image = micrograph(rng, 192, 192)
+    usual = Normalisation().apply(image[None])[0]
+    odd = Normalisation().apply(ODD[name](image)[None])[0]
+    same = odd[:192, :192]
+    apart = np.abs(same - usual)
+    apart[88:93, 89:94] = 0
+    assert np.percentile(apart, 99) < 0.25
+    assert np.median(apart) < 0.1
+    assert not odd[:, 195:].any()
+
+
+def test_robust_levels_a_slope(rng: np.random.Generator) -> None:
+    image = micrograph(rng, 192, 192)
+    tilted = image + np.linspace(0, 300, 192)
+    apart = np.abs(
+        Normalisation().apply(image[None]) - Normalisation().apply(tilted[None])
+    )
+    assert np.median(apart) < 0.15
+
+
+def test_clean_images_are_not_levelled(rng: np.random.Generator) -> None:
+    image = micrograph(rng, 192, 192)[None]
+    usual = (image - image.mean()) / image.std()
+    np.testing.assert_allclose(Normalisation().apply(image), usual, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "offset"),
+    [("u1", 1, 0), ("u2", 16, 0), ("i2", 100, -9000), ("i4", 1e6, -1e8),
+     ("u4", 10, 3e9), ("f2", 1, 0), ("f8", 1e-6, 1e3)],
+)  # fmt: skip
+def test_number_types_look_alike(
+    rng: np.random.Generator, dtype: str, factor: float, offset: float
+) -> None:
+    image = micrograph(rng, 64, 64)[None].clip(0, 255).round()
+    found = Normalisation().apply((image * factor + offset).astype(dtype))
+    np.testing.assert_allclose(found, Normalisation().apply(image), atol=0.02)
 
 
 def test_pixels_that_are_not_numbers_count_as_the_mean() -> None:

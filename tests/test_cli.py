@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,8 +235,14 @@ def test_predict_takes_folders_and_converts(tmp_path, made, virions):
     write_image(images / "colour.png", colour)
     (images / "notes.txt").write_text("not an image", encoding="utf-8")
     checkpoint, out = made / "trained.safetensors", tmp_path / "out"
-    assert call("predict", checkpoint, images, "--out", out) == 2
-    assert not out.exists()
+    report = tmp_path / "odd.json"
+    arguments = ("predict", checkpoint, images, "--out", out)
+    assert call(*arguments, "--json", report) == 1
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert [Path(e["image"]).name for e in found["images"]] == ["grey.tif"]
+    (failed,) = found["failed"]
+    assert failed["image"].endswith("colour.png") and "--convert" in failed["reason"]
+    shutil.rmtree(out)
     result = result_of(
         tmp_path, "predict", checkpoint, images, "--out", out, "--convert"
     )
@@ -243,6 +251,34 @@ def test_predict_takes_folders_and_converts(tmp_path, made, virions):
         "grey.tif",
     ]
     assert tifffile.imread(out / "colour_probability.tif").shape == (2, 40, 50)
+
+
+def test_one_bad_image_stops_nothing(tmp_path, made, virions, capsys):
+    images, out, report = tmp_path / "images", tmp_path / "out", tmp_path / "r.json"
+    good = virions(5, size=40, count=2).image
+    for name in ("a", "d"):
+        write_image(images / f"{name}.tif", good)
+    torn = (images / "a.tif").read_bytes()
+    (images / "b.tif").write_bytes(torn[: len(torn) * 6 // 10])
+    (images / "c.tif").write_bytes(b"")
+    write_image(images / "white.tif", np.full((3, 40, 40), 255, np.uint8))
+    arguments = ("predict", made / "trained.safetensors", images, "--out", out)
+    assert call(*arguments, "--json", report) == 1
+    errors = capsys.readouterr().err
+    found = json.loads(report.read_text(encoding="utf-8"))
+    names = [Path(entry["image"]).stem for entry in found["images"]]
+    assert names == ["a", "d", "white"]
+    assert "nothing to see" in found["images"][2]["notes"][0]
+    assert not tifffile.imread(out / "white_labels.tif").any()
+    for name, failed in zip(("b.tif", "c.tif"), found["failed"], strict=True):
+        assert failed["image"].endswith(name) and failed["reason"].endswith(".")
+        assert f"{name}: left out" in errors
+
+    (out / "d_labels.tif").unlink()
+    assert call(*arguments, "--skip-existing", "--json", report) == 1
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert [Path(entry["image"]).stem for entry in found["images"]] == ["d"]
+    assert [Path(name).stem for name in found["skipped"]] == ["a", "white"]
 
 
 def test_filaments_are_written_as_lines(tmp_path):
@@ -402,7 +438,7 @@ REFUSED = [
     (("predict", "CKPT", image, "--out", "OUT", "--pixel-size", 0), "pixel size"),
     (("predict", "CKPT", image, "--out", "OUT", "--pixel-size", 900), "coarse"),
     (("predict", "CKPT", colour_image, "--out", "OUT"), "colour.png"),
-    (("predict", "CKPT", image, colour_image, "--out", "OUT"), "--convert"),
+    (("predict", "CKPT", colour_image, "--out", "OUT"), "--convert"),
     (("predict", "CKPT", stack, "--out", "OUT"), "slice"),
     (("predict", "CKPT", damaged_image, "--out", "OUT"), "damaged.tif"),
     (("predict", "CKPT", text_file, "--out", "OUT"), "notes.safetensors"),

@@ -210,8 +210,6 @@ STACK = np.random.default_rng(0).random((40, 16, 16))
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((1, 8, 8)), "constant"),
-        (np.full((1, 8, 8), np.nan), "NaN"),
         (STACK, "slice by slice"),
         (STACK[:3], "convert the image to grey"),
         (STACK[None], "dimensions"),
@@ -222,6 +220,59 @@ STACK = np.random.default_rng(0).random((40, 16, 16))
 def test_refused_images(image, words):
     with pytest.raises(TopiaryError, match=words):
         run(predict(image, GREY))
+
+
+@pytest.mark.parametrize("value", [0, 7, np.nan])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_blank_image_has_an_empty_result_and_a_note(value, channels):
+    made = checkpoint(DETECT, in_channels=channels, pixel_size_nm=2.0)
+    found = run(predict(np.full((1, 24, 30), value), made, scale=2.0, network=Bright()))
+    assert len(found.detections) == 0 and not found.labels.any()
+    assert (found.probability[0] == 1).all() and found.done is None
+    assert found.probability.shape == (2, 24, 30)
+    assert "nothing to see" in found.notes[0]
+
+
+def test_margins_and_pixels_without_a_number_are_empty():
+    made = checkpoint(DETECT, pixel_size_nm=2.0, normalisation=Normalisation())
+    rng = np.random.default_rng(0)
+    image = picture((96, 100), [(30, 30)], 12.0) + rng.normal(0, 0.02, (96, 100))
+    image[:, 60, 5:9] = np.nan
+    alone = run(predict(image, made, scale=2.0, network=Bright()))
+    wide = np.full((1, 96, 150), 9.0)
+    wide[..., :100] = image
+    found = run(predict(wide, made, scale=2.0, network=Bright()))
+    assert len(found.detections) == len(alone.detections) == 1
+    kept = found.probability[..., :98]
+    np.testing.assert_allclose(kept, alone.probability[..., :98], atol=1e-3)
+    assert (found.probability[0, :, 100:] == 1).all()
+    assert (found.probability[0, 60, 5:9] == 1).all()
+    assert any("33% of this image carry no image" in note for note in found.notes)
+
+
+def test_a_window_looks_like_the_whole():
+    made = checkpoint(DETECT, pixel_size_nm=2.0, normalisation=Normalisation())
+    image = picture((128, 160), [(30, 30), (90, 100)], 12.0)
+    image[..., 80:] += 5
+    whole = run(predict(image, made, scale=2.0))
+    part = run(predict(image, made, scale=2.0, window=(20, 100, 60, 140)))
+    inside = np.s_[:, 20:100, 60:140]
+    np.testing.assert_allclose(
+        part.probability[inside], whole.probability[inside], atol=1e-5
+    )
+    assert part.done.sum() == 80 * 80
+
+
+def test_the_negative_of_the_negative_is_the_image():
+    made = checkpoint(DETECT, pixel_size_nm=2.0, normalisation=Normalisation())
+    image = picture((64, 64), [(30, 30)], 12.0) * 200 + 20
+    negative = (255 - image).astype(np.uint8)
+    there = run(predict(image, made, scale=2.0, network=Bright()))
+    back = run(
+        predict(negative, made, PredictConfig(invert=True), scale=2.0, network=Bright())
+    )
+    np.testing.assert_allclose(back.probability, there.probability, atol=1e-4)
+    assert len(back.detections) == 1
 
 
 def test_grey_for_a_colour_network():
@@ -245,7 +296,7 @@ def test_as_channels():
     colour = np.stack([np.full((2, 2), v, np.uint8) for v in (100, 50, 200)])
     grey = as_channels(colour, 1)
     assert grey.dtype == np.uint8 and grey.shape == (1, 2, 2)
-    assert grey[0, 0, 0] == round(29.9 + 0.587 * 50 + 0.114 * 200)
+    assert grey[0, 0, 0] == round(21.25 + 0.7154 * 50 + 0.0721 * 200)
     assert np.array_equal(as_channels(grey, 3), np.repeat(grey, 3, axis=0))
     clear = np.concatenate([colour, colour[:1]])
     assert np.array_equal(as_channels(clear, 3), colour)

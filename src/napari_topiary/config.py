@@ -214,6 +214,10 @@ class PredictConfig:
         int, {"min": 32, "max": 8192, "tooltip": "Tile side in network pixels."}
     ] = 512
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
+    invert: Annotated[
+        bool,
+        {"tooltip": "Look at the negative: bright for dark and dark for bright."},
+    ] = False
     detect: DetectConfig = field(default_factory=DetectConfig)
 
     def problem(self) -> str | None:

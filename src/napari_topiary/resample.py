@@ -22,6 +22,8 @@ from napari_topiary.io.memory import check_fits
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""
 Shape = tuple[int, int]
+Window = tuple[int, int, int, int]
+"""Top, bottom, left and right in pixels, ends not included."""
 
 
 def working_shape(shape: Shape, factor: float) -> Shape:
@@ -89,6 +91,21 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
     return _resized(image, working_shape((height, width), factor))
 
 
+def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
+    """Bring an area to the working grid: a pixel is in it if all that it covers is.
+
+    Parameters
+    ----------
+    area
+        `(y, x)` bool.
+    shape
+        `(h, w)` of the working grid.
+    """
+    if area.all() or area.shape == shape:
+        return np.ones(shape, dtype=bool) if area.all() else area
+    return np.asarray(_resized(area[None], shape)[0] > 1 - 1e-4)
+
+
 def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
     """Bring maps on the working grid back to the image's own pixels.
 
@@ -149,6 +166,28 @@ def original_to_working_coords(
         `(n, 2)` y, x in working pixels.
     """
     return _moved(coordinates, working, shape)
+
+
+def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
+    """Bring a window of an image to the working grid: all pixels that it touches.
+
+    Parameters
+    ----------
+    window
+        In pixels of the image.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
+    """
+    top, bottom, left, right = window
+    rows, columns = working[0] / shape[0], working[1] / shape[1]
+    return (
+        int(np.floor(top * rows)),
+        min(working[0], int(np.ceil(bottom * rows))),
+        int(np.floor(left * columns)),
+        min(working[1], int(np.ceil(right * columns))),
+    )
 
 
 def _moved(coordinates: ArrayLike, target: Shape, source: Shape) -> NDArray[np.float64]:

@@ -71,6 +71,13 @@ class Target:
     classes: NDArray[np.int16]
     weight: NDArray[np.float32]
 
+    def within(self, area: NDArray[np.bool_]) -> Target:
+        """Return the same target, unknown outside an area `(y, x)` of bool."""
+        return Target(
+            np.where(area, self.classes, np.int16(IGNORED)),
+            np.where(area, self.weight, np.float32(0)),
+        )
+
 
 def build_target(
     annotations: Sequence[Any],

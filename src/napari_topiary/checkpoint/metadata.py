@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 import numpy as np
 
-from napari_topiary.checkpoint.normalisation import Normalisation
+from napari_topiary.checkpoint.normalisation import Kind, Normalisation
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Task, TaskKind
 
@@ -208,7 +208,7 @@ def _task(value: Any) -> Task:
 
 def _normalisation(value: Any) -> Normalisation:
     record = _mapping(value)
-    known = record["kind"] in ("zscore", "percentile", "none")
+    known = record["kind"] in get_args(Kind)
     return Normalisation(
         kind=_require(known, record["kind"]),
         per_image=_require(type(record["per_image"]) is bool, record["per_image"]),

@@ -110,7 +110,7 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
             beside.write_text(text + "\n", encoding="utf-8")
     if runner.interrupted:
         return INTERRUPTED
-    return PARTLY if result["problems"] else DONE
+    return PARTLY if result["problems"] or result.get("failed") else DONE
 
 
 def _end(bar: Bar, sentence: str, status: int) -> int:

@@ -12,6 +12,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import LoadedImage, read_image, readable_suffixes
 from napari_topiary.io.targets import (
     Files,
@@ -38,7 +39,8 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="run a checkpoint over images",
         description="Run a checkpoint over images and write, by the stem of each: "
         "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
-        "STEM_lines.csv. Ctrl-C keeps what is done.",
+        "STEM_lines.csv. Images that cannot be predicted are named and left out. "
+        "Ctrl-C keeps what is done.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(
@@ -71,6 +73,17 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="make colour images grey, or grey ones colour, as the checkpoint needs",
     )
+    parser.add_argument(
+        "--invert",
+        action="store_true",
+        help="look at the negative, where images have the opposite contrast of those "
+        "that were learned from",
+    )
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out images whose results are there and complete",
+    )
     parser.set_defaults(run=run, files=files)
 
 
@@ -92,6 +105,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = PredictConfig(
         tile=options.tile,
         device=options.device,
+        invert=options.invert,
         detect=reading_config(
             options, threshold=options.threshold, spacing=options.spacing
         ),
@@ -103,23 +117,44 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import device_label, pick_device
-    from napari_topiary.prediction import predict, reading_of, write_prediction
+    from napari_topiary.prediction import (
+        is_written,
+        predict,
+        reading_of,
+        write_prediction,
+    )
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
-    for path in paths:  # before anything is written
-        suited(path, checkpoint, options)
     network, begun = checkpoint.build(), time.perf_counter()
     filaments = bool(reading_of(checkpoint).line_classes)
-    images = []
+    images: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    skipped: list[str] = []
     for path in paths:
-        loaded = suited(path, checkpoint, options)
-        job = predict(
-            loaded.data, checkpoint, config, scale=loaded.scale, network=network
-        )
-        prediction = runner(job)
+        if options.skip_existing and is_written(
+            options.out, path.stem, task=checkpoint.task, format=options.format
+        ):
+            skipped.append(str(path))
+            continue
+
+        def warn(sentence: object, name: str = path.name) -> None:
+            runner.note(f"{name}: {sentence}")
+
+        try:
+            loaded = suited(path, checkpoint, options)
+            job = predict(
+                loaded.data, checkpoint, config, scale=loaded.scale, network=network
+            )
+            prediction = runner(job, warn)
+        except TopiaryError as error:
+            reason = str(error).removeprefix(f"{path.name}: ")
+            failed.append({"image": str(path), "reason": reason})
+            if len(paths) > 1:
+                warn(f"left out. {reason}")
+            continue
         for note in (*loaded.notes, *prediction.notes):
-            runner.note(f"{path.name}: {note}")
+            warn(note)
         files = write_prediction(
             options.out,
             path.stem,
@@ -131,10 +166,16 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         runner.say(_line(path, images[-1]))
         if runner.interrupted:
             break
+    if failed and not images and not skipped:
+        first = failed[0]
+        others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
+        raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
     return {
         "checkpoint": str(options.checkpoint),
         "images": images,
         "n_images": len(images),
+        "failed": failed,
+        "skipped": skipped,
         "seconds": time.perf_counter() - begun,
         "device": device_label(options.device),
     }
@@ -189,23 +230,16 @@ def suited(
     path: Path, checkpoint: Checkpoint, options: argparse.Namespace
 ) -> LoadedImage:
     """Read an image and bring it to the channels of the checkpoint, or refuse it."""
-    from napari_topiary.prediction import (
-        as_channels,
-        checked_image,
-        working_factor_for,
-    )
+    from napari_topiary.prediction import as_channels, channels_problem
 
     loaded = read_image(path)
     data, scale = loaded.data, options.pixel_size or loaded.scale
-    try:
-        if options.convert:
-            data = as_channels(data, checkpoint.in_channels)
-        checked_image(data, checkpoint)
-        working_factor_for(checkpoint, scale)
-    except TopiaryError as error:
-        kinds = {data.shape[0], checkpoint.in_channels}
-        hint = " Or give --convert." if kinds == {1, 3} else ""
-        raise TopiaryError(f"{path.name}: {error}{hint}") from error
+    wanted = checkpoint.in_channels
+    if options.convert:
+        data = as_channels(data, wanted)
+    elif {data.shape[0], wanted} == {1, 3} and image_area(data).any():
+        sentence = channels_problem(data, wanted)
+        raise TopiaryError(f"{sentence} Or give --convert.")
     return LoadedImage(data, scale, loaded.notes)
 
 

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_topiary.io.image_area import BLANK
 from napari_topiary.types import Image
 
-_TOO_MUCH = 0.99
-"""Share of pixels at one end of the range from which nothing can be learned."""
 
-
-def image_problem(image: Image) -> str | None:
-    """Return what makes an image useless, as a sentence.
-
-    Any number type will do; what counts is that the pixels say something.
+def kind_problem(image: Image) -> str | None:
+    """Return why something is not one image of grey levels or colours, as a sentence.
 
     Parameters
     ----------
     image
         `(c, y, x)`.
-
-    Returns
-    -------
-    str or None
-        One sentence, None if all is well.
     """
     if image.ndim != 3:
         return (
@@ -37,22 +28,43 @@ def image_problem(image: Image) -> str | None:
             f"The image holds {image.dtype} values, which are not grey levels: save it "
             "as 8, 16 or 32 bit."
         )
-    if image.dtype.kind == "f":
-        bad = int((~np.isfinite(image)).sum())
-        if bad:
-            return (
-                f"{bad} of {image.size} pixels are not numbers (NaN or infinite): crop "
-                "or fill them in the program that the image comes from."
-            )
-    low, high = image.min(), image.max()
+    return None
+
+
+def image_problem(image: Image) -> str | None:
+    """Return what makes an image useless, as a sentence.
+
+    Any number type will do; what counts is that the pixels say something. Pixels that
+    are not numbers are left out, like a margin, as long as there are others.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+
+    Returns
+    -------
+    str or None
+        One sentence, None if all is well.
+    """
+    sentence = kind_problem(image)
+    if sentence is not None:
+        return sentence
+    values = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    if values.size == 0:
+        return (
+            "Every pixel is not a number (NaN or infinite): there is nothing to see in "
+            "the image; check the export."
+        )
+    low, high = values.min(), values.max()
     if low == high:
         return (
             f"The image is constant (every pixel is {low:g}): there is nothing to see "
             "in it; check the export."
         )
     for end, words in ((high, "brightest"), (low, "darkest")):
-        share = float(np.mean(image == end))
-        if share > _TOO_MUCH:
+        share = float(np.mean(values == end))
+        if share > BLANK:
             return (
                 f"{100 * share:.1f} % of the pixels have the {words} value ({end:g}): "
                 "the image is saturated; export it with another contrast range."

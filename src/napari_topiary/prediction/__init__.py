@@ -6,18 +6,25 @@ network.
 
 from napari_topiary.prediction.interpret import interpret, reading_of, reinterpret
 from napari_topiary.prediction.predict import predict
-from napari_topiary.prediction.results import ResultFormat, write_prediction
+from napari_topiary.prediction.results import ResultFormat, is_written, write_prediction
 from napari_topiary.prediction.suitability import (
+    Seen,
     as_channels,
+    as_seen,
+    channels_problem,
     checked_image,
     working_factor_for,
 )
 
 __all__ = [
     "ResultFormat",
+    "Seen",
     "as_channels",
+    "as_seen",
+    "channels_problem",
     "checked_image",
     "interpret",
+    "is_written",
     "predict",
     "reading_of",
     "reinterpret",

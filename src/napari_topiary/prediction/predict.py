@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
+from napari_topiary.prediction.contrast import contrast_problem
 from napari_topiary.prediction.interpret import interpret
-from napari_topiary.prediction.suitability import checked_image, working_factor_for
-from napari_topiary.resample import check_working_memory, to_working
-from napari_topiary.tiles import infer
-from napari_topiary.types import Job, Prediction
+from napari_topiary.prediction.suitability import Seen, as_seen
+from napari_topiary.resample import Window, window_to_working
+from napari_topiary.tile_boxes import round_up
+from napari_topiary.tiles import InferResult, infer
+from napari_topiary.types import Job, Prediction, Progress
 
 DEFAULTS = PredictConfig()
 
@@ -26,6 +30,7 @@ def predict(
     *,
     scale: float | None = None,
     network: Network | None = None,
+    window: Window | None = None,
 ) -> Job[Prediction]:
     """Run a network over an image and read its answer.
 
@@ -41,11 +46,15 @@ def predict(
         nm per pixel of the image, None if unknown.
     network
         The checkpoint's network, if it is built already.
+    window
+        Only this part of the image, with the same result as if all were predicted;
+        None = all of it.
 
     Yields
     ------
     Progress
-        After every tile, with the time that is left. `Stop` may be sent in; the rest
+        After every tile, with the time that is left; before, where the contrast is not
+        what was learned, with a sentence as the report. `Stop` may be sent in; the rest
         of the image is then empty and `done` says where the network has run.
 
     Returns
@@ -61,28 +70,33 @@ def predict(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
-    image = checked_image(image, checkpoint)
-    factor, notes = working_factor_for(checkpoint, scale)
-    shape = (image.shape[1], image.shape[2])
-    maps = 2 * (len(image) + len(checkpoint.task.classes))  # copies on the way
-    check_working_memory(shape, factor, maps)
-    working = to_working(checkpoint.normalisation.apply(image), factor)
-    result = yield from infer(
-        network if network is not None else checkpoint.build(),
-        working,
-        tile=config.tile,
-        device=config.device,
-    )
+    seen = as_seen(image, checkpoint, scale=scale, invert=config.invert)
+    if network is None:
+        network = checkpoint.build()
+    notes = seen.notes
+    sentence = contrast_problem(seen, checkpoint, network, device=config.device)
+    if sentence is not None:
+        notes = (*notes, sentence)
+        yield Progress(0, 0, "Predicting", report=sentence)
+    if seen.is_blank:
+        result = _nothing(seen, network, len(checkpoint.task.classes))
+    elif window is None:
+        result = yield from infer(
+            network, seen.image, tile=config.tile, device=config.device
+        )
+    else:
+        result = yield from _infer_window(seen, window, network, config)
+    result = _only_where_known(result, seen)
     labels, detections = interpret(
         result.probability,
-        shape,
+        seen.shape,
         checkpoint=checkpoint,
         config=config.detect,
         regression=result.regression,
     )
     return Prediction(
         probability=result.probability,
-        shape=shape,
+        shape=seen.shape,
         task=checkpoint.task,
         scale=scale,
         labels=labels,
@@ -92,3 +106,62 @@ def predict(
         done=None if result.done.all() else result.done,
         regression=result.regression,
     )
+
+
+def _infer_window(
+    seen: Seen, window: Window, network: Network, config: PredictConfig
+) -> Job[InferResult]:
+    """Run a network over a part of an image, with as much around as it looks at."""
+    grid = (seen.image.shape[1], seen.image.shape[2])
+    top, bottom, left, right = window_to_working(window, seen.shape, grid)
+    stride, halo = network.stride, round_up(network.halo, network.stride)
+    first = [max(0, at // stride * stride - halo) for at in (top, left)]
+    result = yield from infer(
+        network,
+        seen.image[:, first[0] : bottom + halo, first[1] : right + halo],
+        tile=config.tile,
+        device=config.device,
+    )
+    inside = np.s_[
+        top - first[0] : bottom - first[0], left - first[1] : right - first[1]
+    ]
+    place = np.s_[top:bottom, left:right]
+    done = np.zeros(grid, dtype=bool)
+    done[place] = result.done[inside]
+
+    def placed(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = np.zeros((len(maps), *grid), np.float32)
+        whole[:, *place] = maps[:, *inside] * done[place]
+        return whole
+
+    regression = result.regression
+    return replace(
+        result,
+        probability=placed(result.probability),
+        done=done,
+        regression=None if regression is None else placed(regression),
+    )
+
+
+def _nothing(seen: Seen, network: Network, classes: int) -> InferResult:
+    """Answer about an image on which nothing is to be seen."""
+    grid = seen.image.shape[1:]
+    return InferResult(
+        np.zeros((classes, *grid), np.float32),
+        np.ones(grid, dtype=bool),
+        regression=np.zeros((network.regressions, *grid), np.float32)
+        if network.regressions
+        else None,
+    )
+
+
+def _only_where_known(result: InferResult, seen: Seen) -> InferResult:
+    """Say background where the file carries no image; the maps are changed in place."""
+    if seen.area.all():
+        return result
+    empty = ~seen.area & result.done
+    result.probability[:, empty] = 0
+    result.probability[0, empty] = 1
+    if result.regression is not None:
+        result.regression[:, empty] = 0
+    return result

@@ -17,7 +17,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.resample import to_original
-from napari_topiary.types import Prediction
+from napari_topiary.types import Prediction, Task
 
 ResultFormat = Literal["tif", "zarr"]
 CHUNK = 512
@@ -78,6 +78,37 @@ def write_prediction(
             files["lines"] = home / f"{stem}_lines.csv"
             write_table(files["lines"], lines_table(prediction))
     return files
+
+
+def is_written(
+    folder: Path | str, stem: str, *, task: Task, format: ResultFormat = "tif"
+) -> bool:
+    """Say whether all results of an image are there, and complete.
+
+    Parameters
+    ----------
+    folder, stem, format
+        As for `write_prediction`.
+    task
+        Of the checkpoint.
+    """
+    home = Path(folder)
+    maps = [home / f"{stem}_{what}.{format}" for what in ("probability", "labels")]
+    if task.kind == "detect" and not (home / f"{stem}_detections.csv").is_file():
+        return False
+    try:
+        return all(_is_complete(path) for path in maps)
+    except Exception:  # a damaged file is not complete, whatever the library calls it
+        return False
+
+
+def _is_complete(path: Path) -> bool:
+    if not path.exists():
+        return False
+    if path.suffix == ".zarr":
+        return zarr.open_array(path, mode="r").attrs.get("complete") is True
+    with tifffile.TiffFile(path) as file:
+        return any(about.get("complete") for about in file.shaped_metadata or ())
 
 
 def detections_table(prediction: Prediction) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,114 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.quality import image_problem
+from napari_topiary.io.image_area import image_area
+from napari_topiary.io.images import to_grey
+from napari_topiary.io.quality import kind_problem
+from napari_topiary.resample import area_to_working, to_working, working_shape
 
 SAME_PIXEL_SIZE = 0.02
 """Pixel sizes that differ by less than this share count as the same."""
 COARSEST_IMAGE = 10.0
 """An image may be this many times coarser than what the network sees."""
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in the grey of a colour image."""
+BLANK = (
+    "There is nothing to see on this image (every pixel is the same, or is not a "
+    "number): the result is empty."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image as a network sees it.
+
+    Parameters
+    ----------
+    image
+        `(c, h, w)` float32 on the working grid, normalised.
+    area
+        `(h, w)` bool: what carries an image; elsewhere results are empty.
+    shape
+        `(y, x)` of the image in its own pixels.
+    factor
+        Pixels of the image per working pixel.
+    notes
+        Sentences for the user.
+    """
+
+    image: NDArray[np.float32]
+    area: NDArray[np.bool_]
+    shape: tuple[int, int]
+    factor: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is to be seen."""
+        return not self.area.any()
+
+
+def as_seen(
+    image: NDArray[Any],
+    checkpoint: Checkpoint,
+    *,
+    scale: float | None,
+    invert: bool = False,
+) -> Seen:
+    """Bring an image to the range and grid of a network, or raise with a sentence.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)` or, if grey, `(y, x)`: the whole image, even where only a part is
+        wanted, for its statistics decide what a part looks like.
+    checkpoint
+        Whose network looks.
+    scale
+        nm per pixel of the image, None if unknown.
+    invert
+        Whether it looks at the negative.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[None]
+    factor, notes = working_factor_for(checkpoint, scale)
+    is_image = kind_problem(image) is None
+    area = image_area(image) if is_image else np.ones((1, 1), dtype=bool)
+    if not area.any():
+        # A white colour picture is read as grey: that it is blank is what matters.
+        size = working_shape((image.shape[1], image.shape[2]), factor)
+        empty = np.zeros((checkpoint.in_channels, *size), np.float32)
+        nothing = np.zeros(size, dtype=bool)
+        return Seen(empty, nothing, image.shape[1:], factor, (BLANK,))
+    image = checked_image(image, checkpoint)
+    normalised = checkpoint.normalisation.apply(inverted(image) if invert else image)
+    if not area.all():
+        notes = [
+            *notes,
+            f"{1 - area.mean():.0%} of this image carry no image (a margin, a bar or "
+            "pixels that are not numbers): there the result is empty.",
+        ]
+    working = to_working(normalised, factor)
+    return Seen(
+        working,
+        area_to_working(area, (working.shape[1], working.shape[2])),
+        (image.shape[1], image.shape[2]),
+        factor,
+        tuple(notes),
+    )
+
+
+def inverted(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the negative of an image: bright for dark, over the same range.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`; pixels that are not numbers stay so.
+    """
+    values = image.astype(np.float32)
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    ends = (known.min(), known.max()) if known.size else (0.0, 0.0)
+    return np.asarray(np.float32(ends[0] + ends[1]) - values)
 
 
 def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
@@ -32,7 +133,7 @@ def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[None]
-    sentence = _shape_problem(image, checkpoint.in_channels) or image_problem(image)
+    sentence = channels_problem(image, checkpoint.in_channels) or kind_problem(image)
     if sentence is not None:
         raise TopiaryError(sentence)
     return image
@@ -101,17 +202,23 @@ def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
     if n == 3 and channels == 4:
         return image[:3]
     if n == 1 and channels in (3, 4):
-        grey = np.tensordot(np.array(LUMINANCE), image[:3].astype(np.float64), axes=1)
-        if np.issubdtype(image.dtype, np.integer):
-            grey = np.rint(grey)
-        return grey[None].astype(image.dtype)
+        return to_grey(image[:3])
     raise TopiaryError(
         f"An image with {channels} channels cannot be made into one with {n}: choose "
         "one channel, or combine them first."
     )
 
 
-def _shape_problem(image: NDArray[Any], wanted: int) -> str | None:
+def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
+    """Return why an image has not the channels that a network takes, as a sentence.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    wanted
+        Channels: 1 grey, 3 colour.
+    """
     if image.ndim != 3:
         return (
             f"The image has {image.ndim} dimensions: choose one 2-D image, or go "

@@ -16,7 +16,8 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.io.dataset import Sample
-from napari_topiary.resample import to_working
+from napari_topiary.io.image_area import image_area
+from napari_topiary.resample import area_to_working, to_working
 from napari_topiary.sampling import Field
 from napari_topiary.training.working_size import working_task
 from napari_topiary.truth import object_numbers
@@ -64,6 +65,11 @@ def on_working_grid(
         annotations, shape, task=own_task, scale=own_scale, config=zones
     )
     points, classes = _true_points(annotations, task)
+    area = area_to_working(image_area(sample.image), shape)
+    if not area.all():
+        target = target.within(area)
+        y, x = points.round().astype(int).clip(0, np.array(shape) - 1).T
+        points, classes = points[area[y, x]], classes[area[y, x]]
     radii = {
         name: radius
         for name in task.classes[1:]

@@ -15,7 +15,7 @@ from napari_topiary.annotations import (
     TargetConfig,
     zones_for,
 )
-from napari_topiary.checkpoint import Normalisation
+from napari_topiary.checkpoint import Contrast, Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning
@@ -140,6 +140,9 @@ def prepare(
         pool, held = split_area(pool[0], config.validation_share)
         words = "a part of the image" if held else ""
     summary, lines = _summary(samples + validation)
+    contrast = Contrast.of((f.field.image, f.field.target) for f in pool)
+    if contrast is not None:
+        summary["contrast"] = contrast.to_record()
     if task.kind == "instances":
         summary["distance"] = config.distance
     if task.kind == "detect":

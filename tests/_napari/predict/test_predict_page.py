@@ -15,8 +15,7 @@ from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.predict import predicting
 from napari_topiary._napari.predict.counts_table import TOTAL, counts_of
 from napari_topiary._napari.predict.page import NO_IMAGE, NO_NETWORK, PredictPage
-from napari_topiary._napari.predict.part import Wanted
-from napari_topiary._napari.predict.predicting import Answer
+from napari_topiary._napari.predict.predicting import Answer, Wanted
 from napari_topiary._napari.predict.rereading import rereading
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig

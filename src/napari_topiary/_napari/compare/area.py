@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.visible import Window
-from napari_topiary._napari.predict.part import on_grid
+from napari_topiary.resample import window_to_working
 from napari_topiary.truth import Truth
 from napari_topiary.types import Prediction
 
@@ -44,7 +44,7 @@ def said_within(prediction: Prediction, window: Window) -> Prediction:
         In image pixels.
     """
     grid = prediction.probability.shape[1:]
-    inside = _mask(on_grid(window, prediction.shape, grid), grid)
+    inside = _mask(window_to_working(window, prediction.shape, grid), grid)
     done = prediction.done
     return replace(prediction, done=inside if done is None else inside & done)
 

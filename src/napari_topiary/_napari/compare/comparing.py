@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.visible import Window
 from napari_topiary._napari.compare.area import said_within, truth_within
-from napari_topiary._napari.predict.part import Wanted, predict_part
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.comparison import Comparison, compare
-from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.prediction import predict, reading_of
 from napari_topiary.truth import Truth, truth_of, truth_prediction
@@ -210,11 +208,8 @@ def _predicted(side: Side, subject: Subject, task: Task) -> Job[Prediction]:
 
 
 def _run(checkpoint: Checkpoint, subject: Subject) -> Job[Prediction]:
-    if subject.window is None:
-        return (yield from predict(subject.image, checkpoint, scale=subject.scale))
-    wanted = Wanted(subject.name, subject.image, subject.scale, subject.window)
-    config = PredictConfig()
-    return (yield from predict_part(wanted, checkpoint, config, checkpoint.build()))
+    image, scale, window = subject.image, subject.scale, subject.window
+    return (yield from predict(image, checkpoint, scale=scale, window=window))
 
 
 def _truth(subject: Subject, marked: tuple[Any, ...], task: Task) -> Truth:

@@ -9,7 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.predict.part import Wanted
+from napari_topiary._napari.predict.predicting import Wanted
 from napari_topiary._napari.predict.rereading import rereading, rereading_all
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig

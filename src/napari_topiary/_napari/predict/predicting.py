@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary._napari.predict.part import Wanted, predict_part
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 from napari_topiary.prediction import as_channels, predict
+from napari_topiary.resample import Window
 from napari_topiary.types import Job, Prediction, Progress, Stop
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An image to predict.
+
+    Parameters
+    ----------
+    name
+        Of the image.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    window
+        Only this part, in image pixels; None = all of it.
+    """
+
+    name: str
+    image: NDArray[np.generic]
+    scale: float | None
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +133,13 @@ def _predict(
     image = wanted.image
     if convert and can_convert(image, checkpoint):
         image = as_channels(image, checkpoint.in_channels)
-    if wanted.window is None:
-        whole = predict(image, checkpoint, config, scale=wanted.scale, network=network)
-        return (yield from whole)
     return (
-        yield from predict_part(
-            replace(wanted, image=image), checkpoint, config, network
+        yield from predict(
+            image,
+            checkpoint,
+            config,
+            scale=wanted.scale,
+            network=network,
+            window=wanted.window,
         )
     )

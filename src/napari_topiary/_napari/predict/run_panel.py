@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.predict.part import Wanted
+from napari_topiary._napari.predict.predicting import Wanted
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.visible import visible_window
-from napari_topiary._napari.predict.part import Wanted
+from napari_topiary._napari.predict.predicting import Wanted
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:

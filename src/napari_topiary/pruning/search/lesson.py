@@ -19,9 +19,10 @@ from napari_topiary.centre_sampling import CentreSampler
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance, DistanceScale
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.image_area import image_area
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.base import Network
-from napari_topiary.resample import to_working
+from napari_topiary.resample import area_to_working, to_working
 from napari_topiary.sampling import Batch, Field, PatchSampler
 
 CENTRES = 128
@@ -189,6 +190,8 @@ def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
         task=replace(checkpoint.task, radius_px=radii),
         scale=None if sample.scale is None else sample.scale * factor,
     )
+    known = area_to_working(image_area(sample.image), (height, width))
+    target = target.within(known)
     return Field(image, target.classes, target.weight)
 
 

@@ -1,0 +1,124 @@
+"""What the images that a network learned from look like, to notice others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+FINEST = 0.7
+"""Smoothing of the finest of the scales that are looked at, in working pixels."""
+SCALES = 5
+"""Each is twice as coarse as the one before."""
+LARGEST_SIDE = 1024
+"""Of larger images the middle is looked at."""
+SAME = 0.05
+"""Asymmetries that differ by less say nothing."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How bright and dark are spread in the images of a training.
+
+    Parameters
+    ----------
+    asymmetry, spread
+        Mean and deviation over the images of how much further the bright end of the
+        histogram is from its middle than the dark end (−1 to 1), by scale.
+    foreground_share
+        How much of the annotated area is not background, 0..1.
+    foreground
+        How much brighter the foreground is than the background, in deviations.
+    """
+
+    asymmetry: tuple[float, ...]
+    spread: tuple[float, ...]
+    foreground_share: float
+    foreground: float
+
+    @classmethod
+    def of(
+        cls,
+        material: Iterable[tuple[NDArray[np.float32], NDArray[np.integer]]],
+    ) -> Contrast | None:
+        """Measure what is learned from; None where nothing is annotated.
+
+        Parameters
+        ----------
+        material
+            Normalised images `(c, y, x)`, each with its classes `(y, x)`, −1 = unknown.
+        """
+        asymmetries, sums = [], np.zeros((2, 2))
+        for image, classes in material:
+            asymmetries.append(_asymmetry(image))
+            grey = image.mean(axis=0)
+            for row, place in enumerate((classes == 0, classes > 0)):
+                sums[row] += place.sum(), grey[place].sum(dtype=np.float64)
+        if not sums[:, 0].all():
+            return None
+        means = sums[:, 1] / sums[:, 0]
+        return cls(
+            tuple(np.mean(asymmetries, axis=0).round(4).tolist()),
+            tuple(np.std(asymmetries, axis=0).round(4).tolist()),
+            round(float(sums[1, 0] / sums[:, 0].sum()), 6),
+            round(float(means[1] - means[0]), 4),
+        )
+
+    @classmethod
+    def from_record(cls, record: object) -> Contrast | None:
+        """Read what `to_record` wrote; None where it is not there or damaged."""
+        if not isinstance(record, Mapping):
+            return None
+        try:
+            found = cls(
+                tuple(float(value) for value in record["asymmetry"]),
+                tuple(float(value) for value in record["spread"]),
+                float(record["foreground_share"]),
+                float(record["foreground"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+        lengths = {len(found.asymmetry), len(found.spread)}
+        numbers = (*found.asymmetry, *found.spread, found.foreground_share)
+        usable = np.isfinite(numbers).all() and found.foreground_share > 0
+        return found if lengths == {2 * SCALES} and usable else None
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    def likeness(self, image: NDArray[np.float32]) -> float:
+        """Compare an image: about 1 where it is like what was learned, −1 if opposite.
+
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, normalised, on the working grid.
+        """
+        learned, spread = np.array(self.asymmetry), np.array(self.spread)
+        weight = learned / (spread**2 + SAME**2)
+        return float(weight @ _asymmetry(image) / max(1e-6, weight @ learned))
+
+
+def _asymmetry(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Asymmetry of an image at some scales, and of what lies between them."""
+    grey = image.mean(axis=0)
+    cut = [max(0, (n - LARGEST_SIDE) // 2) for n in grey.shape]
+    grey = grey[cut[0] : cut[0] + LARGEST_SIDE, cut[1] : cut[1] + LARGEST_SIDE]
+    smooth = [ndimage.gaussian_filter(grey, FINEST * 2**n) for n in range(SCALES)]
+    between = [a - b for a, b in zip([grey, *smooth], smooth, strict=False)]
+    return np.array(
+        [_skew(maps, 5) for maps in smooth] + [_skew(maps, 2) for maps in between]
+    )
+
+
+def _skew(values: NDArray[np.float32], tail: float) -> float:
+    low, middle, high = np.percentile(values, (tail, 50, 100 - tail))
+    return float((high + low - 2 * middle) / max(high - low, 1e-9))

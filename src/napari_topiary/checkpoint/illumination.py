@@ -1,0 +1,205 @@
+"""How bright an image is from place to place, where that says nothing about content.
+
+Two things are looked for, since they hide everything else from a network that is given
+one mean and one deviation: *seams*, straight lines across which all of the image
+becomes brighter (stitched fields, a field half in shadow), and a *slope*, brightness
+that changes slowly over all of it (tilted light, a vignette). An image without them has
+one part and no slope, and is treated as a whole: content is never levelled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEAM = 0.8
+"""A seam is a step of at least so many deviations of the image between its blocks."""
+AGREEMENT = 0.77
+"""Along a seam at least this share of the lines show the step."""
+SLOPE = 1.2
+"""A slope covers at least so many deviations from its darkest to its brightest part."""
+EXPLAINED = 0.75
+"""A slope is all but this share of the differences between blocks, or it is content."""
+SMALLEST_SIDE = 48
+"""Parts are not cut smaller, in pixels."""
+LINES = 256
+"""Seams are looked for in so many lines of an image."""
+NEAR, FAR = 4, 24
+"""A seam is sharp: the step is there within NEAR pixels, and still FAR away."""
+SHARPNESS = 0.6
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of an image that is lit alike.
+
+    Parameters
+    ----------
+    box
+        Top, bottom, left and right in pixels, ends not included.
+    slope
+        Six factors of 1, y, x, y², xy, x² (y and x run from −1 to 1 within the part)
+        that sum to the local brightness around 0; None where it does not change.
+    """
+
+    box: Box
+    slope: NDArray[np.float64] | None = None
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Where it is, as an index of `(y, x)`."""
+        top, bottom, left, right = self.box
+        return slice(top, bottom), slice(left, right)
+
+    def light(self) -> NDArray[np.float32] | None:
+        """Local brightness `(y, x)` of the part around 0; None if there is no slope."""
+        if self.slope is None:
+            return None
+        top, bottom, left, right = self.box
+        y = np.linspace(-1, 1, bottom - top, dtype=np.float32)[:, None]
+        x = np.linspace(-1, 1, right - left, dtype=np.float32)[None]
+        one, fy, fx, fyy, fxy, fxx = self.slope.astype(np.float32)
+        light: NDArray[np.float32] = (one + (fy + fyy * y) * y) + (fx + fxx * x) * x
+        light += (fxy * y) * x
+        return light
+
+
+def parts_of(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> list[Part]:
+    """Cut an image at its seams and measure the slope of every part.
+
+    Parameters
+    ----------
+    grey
+        `(y, x)` brightness.
+    known
+        `(y, x)` bool: pixels that carry an image.
+    """
+    height, width = grey.shape
+    whole = (0, height, 0, width)
+    deviation = _Blocks.of(grey, known, whole).deviation
+    boxes = list(_cut(grey, known, whole, deviation))
+    return [Part(box, _slope(_Blocks.of(grey, known, box))) for box in boxes]
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Medians and deviations of the blocks of a part, and where they lie (−1 to 1)."""
+
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    median: NDArray[np.float64]
+    deviation: float
+
+    @classmethod
+    def of(
+        cls, grey: NDArray[np.float32], known: NDArray[np.bool_], box: Box
+    ) -> _Blocks:
+        top, bottom, left, right = box
+        rows, columns = _edges(top, bottom), _edges(left, right)
+        found: list[tuple[float, float, float, float]] = []
+        for upper, lower in pairwise(rows):
+            for near, far in pairwise(columns):
+                # 64 x 64 of its pixels say enough about a block.
+                step = max(1, (lower - upper) // 64), max(1, (far - near) // 64)
+                place = np.s_[upper : lower : step[0], near : far : step[1]]
+                use = known[place]
+                if use.mean() < 0.5:
+                    continue
+                low, middle, high = np.percentile(grey[place][use], (16, 50, 84))
+                y = (upper + lower - 1 - 2 * top) / max(1, bottom - top - 1) - 1
+                x = (near + far - 1 - 2 * left) / max(1, right - left - 1) - 1
+                found.append((y, x, float(middle), float(high - low) / 2))
+        values = np.array(found, dtype=np.float64).reshape(-1, 4)
+        deviation = float(np.median(values[:, 3])) if len(values) else 0.0
+        return cls(values[:, 0], values[:, 1], values[:, 2], deviation)
+
+
+def _edges(start: int, end: int) -> list[int]:
+    """Where blocks begin and end: eight along a side, but of 16 pixels or more."""
+    count = max(1, min(8, (end - start) // 16))
+    return [round(float(edge)) for edge in np.linspace(start, end, count + 1)]
+
+
+def _slope(blocks: _Blocks) -> NDArray[np.float64] | None:
+    """Factors of the slope of a part, if it has one."""
+    y, x, median = blocks.y, blocks.x, blocks.median
+    if len(median) < 16 or blocks.deviation <= 0:
+        return None
+    basis = np.stack([np.ones_like(y), y, x, y * y, x * y, x * x], axis=1)
+    factors = np.linalg.lstsq(basis, median, rcond=None)[0]
+    fitted = basis @ factors
+    if np.ptp(fitted) < SLOPE * blocks.deviation:
+        return None
+    explained = 1 - np.var(median - fitted) / np.var(median)
+    if explained < EXPLAINED:
+        return None
+    factors[0] -= fitted.mean()
+    return np.asarray(factors, dtype=np.float64)
+
+
+def _cut(
+    grey: NDArray[np.float32], known: NDArray[np.bool_], box: Box, deviation: float
+) -> Iterator[Box]:
+    """Cut a part at its strongest seam, and what comes of it again."""
+    top, bottom, left, right = box
+    place = np.s_[top:bottom, left:right]
+    down = _seam(grey[place].T, known[place].T, deviation)
+    across = _seam(grey[place], known[place], deviation)
+    if max(down[1], across[1]) == 0 or deviation <= 0:
+        yield box
+        return
+    if down[1] > across[1]:
+        middle = top + down[0]
+        first, second = (top, middle, left, right), (middle, bottom, left, right)
+    else:
+        middle = left + across[0]
+        first, second = (top, bottom, left, middle), (top, bottom, middle, right)
+    yield from _cut(grey, known, first, deviation)
+    yield from _cut(grey, known, second, deviation)
+
+
+def _seam(
+    grey: NDArray[np.float32], known: NDArray[np.bool_], deviation: float
+) -> tuple[int, float]:
+    """Column of the strongest vertical seam, and its step; 0 where there is none."""
+    height, width = grey.shape
+    if width < 2 * SMALLEST_SIDE or height < SMALLEST_SIDE:
+        return 0, 0.0
+    lines = np.linspace(0, height - 1, min(height, LINES)).round().astype(int)
+    values = np.where(known[lines], grey[lines], 0).astype(np.float64)
+    sums = np.pad(values.cumsum(axis=1), ((0, 0), (1, 0)))
+    counts = np.pad(known[lines].cumsum(axis=1), ((0, 0), (1, 0)))
+    columns = np.arange(SMALLEST_SIDE, width - SMALLEST_SIDE + 1)
+
+    def step(reach: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """How much brighter a line is right of each column than left of it."""
+        here, before, after = columns, columns - reach, columns + reach
+        n = counts[:, here] - counts[:, before], counts[:, after] - counts[:, here]
+        seen = (n[0] > 0) & (n[1] > 0)
+        dark = (sums[:, here] - sums[:, before]) / np.maximum(n[0], 1)
+        bright = (sums[:, after] - sums[:, here]) / np.maximum(n[1], 1)
+        return bright - dark, seen
+
+    near, seen = step(NEAR)
+    far, _ = step(FAR)
+    enough = seen.mean(axis=0) > 0.5
+    near_step = np.median(near, axis=0)
+    far_step = np.median(far, axis=0)
+    agreeing = (np.sign(near) == np.sign(near_step)).mean(axis=0)
+    is_seam = (
+        enough
+        & (np.abs(near_step) >= SEAM * deviation)
+        & (agreeing >= AGREEMENT)
+        & (far_step * np.sign(near_step) >= SHARPNESS * np.abs(near_step))
+    )
+    if not is_seam.any():
+        return 0, 0.0
+    strength = np.where(is_seam, np.abs(near_step), 0)
+    best = int(strength.argmax())
+    return int(columns[best]), float(strength[best])

@@ -1,0 +1,211 @@
+"""Where a file carries an image: not in margins, missing tiles, bars or NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+BLOCK = 8
+"""Flat areas are looked for in squares of this side, in pixels, then drawn exactly."""
+BLANK = 0.99
+"""An image of which more than this share has one value shows nothing."""
+SMALLEST_PART = 0.05
+"""Share of an image below which a piece of it is an object, not a part."""
+SMALLEST_REST = 0.15
+"""Beside margins at least this share of an image is left, else they are its ground."""
+SOLID = 0.85
+"""A part of an image fills at least this share of its convex hull; tissue, cells and
+clipped myelin do not."""
+MARGIN = 0.02
+"""A margin that is not straight takes in a corner and this share of an image."""
+GAP = 0.04
+"""A rectangle of one value inside the image is missing from this share of it on."""
+BAR = 0.4
+"""An information bar is at most this share of the height."""
+
+
+def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find the pixels that carry an image.
+
+    Left out are pixels that are not numbers, margins and missing tiles of one value (as
+    stitching, turning and round apertures leave them), and the bar of a microscope. A
+    background of one value around objects is part of the image.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)` bool; all False where nothing is to be seen.
+    """
+    known = np.ones(image.shape[1:], dtype=bool)
+    if image.dtype.kind == "f":
+        known &= np.isfinite(image).all(axis=0)
+        if not known.any():
+            return known
+    rows, columns = _frame(image, known)
+    inside = slice(*rows), slice(*columns)
+    framed = image[:, *inside]
+    if framed.size == 0:
+        return np.zeros_like(known)
+    if framed.size < SMALLEST_REST * image.size:
+        inside, framed = (slice(None), slice(None)), image
+    area = np.zeros_like(known)
+    area[inside] = known[inside]
+    flat = _flat(framed)
+    if flat is not None:
+        area[inside] &= ~flat
+    return area
+
+
+def _frame(
+    image: NDArray[Any], known: NDArray[np.bool_]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns that are left when a straight frame and a bar are cut off."""
+    top, bottom = _without_bar(image)
+    top += _plain_lines(image[:, top:bottom], known[top:bottom])
+    bottom -= _plain_lines(image[:, top:bottom][:, ::-1], known[top:bottom][::-1])
+    across = image[:, top:bottom].transpose(0, 2, 1), known[top:bottom].T
+    left = _plain_lines(*across)
+    right = image.shape[2]
+    if left < right:
+        right -= _plain_lines(across[0][:, ::-1], across[1][::-1])
+    return (top, bottom), (left, right)
+
+
+def _plain_lines(image: NDArray[Any], known: NDArray[np.bool_]) -> int:
+    """How many rows at the top have one value: a frame, not a plain background."""
+    count, value = 0, None
+    while count < len(known):
+        line = image[:, count]
+        if not known[count].all():  # the usual case is without a copy
+            line = line[:, known[count]]
+        if line.size:
+            value = line[:, :1] if value is None else value
+            if not (line == value).all():
+                break
+        count += 1
+    if value is not None and 0 < count < len(known):
+        beside = (image[:, count] == value).all(axis=0).mean()
+        return 0 if beside > 0.5 else count  # the ground goes on beside an object
+    return count
+
+
+def _without_bar(image: NDArray[Any]) -> tuple[int, int]:
+    """First row and one after the last, without a bar of text below or above.
+
+    A bar has the colour of its outermost row in much of every row, begins at once, and
+    that colour is rare in the image beside it.
+    """
+    height = image.shape[1]
+    most = int(BAR * height)
+    for outward in (image, image[:, ::-1]):
+        row = outward[:, -1]
+        ground = np.median(row, axis=1, keepdims=True).astype(image.dtype)
+        if (row == ground).all(axis=0).mean() < 0.6:
+            continue
+        near = outward[:, height - most - BLOCK :]
+        share = (near == ground[..., None]).all(axis=0).mean(axis=1)
+        other = np.flatnonzero(share < 0.3)
+        # Thin lines that part a bar from the image, or its fields, are no image.
+        other = other[[bool((share[i - 2 : i] < 0.3).all()) for i in other]]
+        if len(other) == 0:
+            continue
+        begin = int(other[-1]) + 1
+        bar, beside = share[begin:], share[max(0, begin - most) : begin]
+        if len(bar) < BLOCK or bar.mean() < 0.5 or np.median(beside) > 0.1:
+            continue
+        if (share[begin - BLOCK : begin] > 0.1).any():
+            continue  # it fades in: dark vacuum, not a bar
+        cut = height - len(bar)
+        return (0, cut) if outward is image else (len(bar), height)
+    return 0, height
+
+
+def _flat(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Pixels of margins and gaps of one value; None if there are none."""
+    starts = [np.arange(0, n, BLOCK) for n in image.shape[1:]]
+    lowest = _reduced(np.minimum, image, starts)
+    plain = (lowest == _reduced(np.maximum, image, starts)).all(axis=0)
+    if not plain.any():
+        return None
+    empty = np.zeros_like(plain)
+    found: NDArray[np.bool_] | None = None
+    for value in _commonest(lowest[:, plain].T):
+        same = plain & (lowest == value[:, None, None]).all(axis=0)
+        equal = (image == value[:, None, None]).all(axis=0)
+        if equal.mean() > BLANK:
+            return np.ones(image.shape[1:], dtype=bool)
+        wanted = _margins(same)
+        if not wanted.any():
+            continue
+        empty |= wanted
+        near = ndimage.binary_dilation(wanted, np.ones((3, 3)))
+        near = near.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        equal &= near[: image.shape[1], : image.shape[2]]
+        found = equal if found is None else found | equal
+    if found is None or found.mean() > 1 - SMALLEST_REST or not _is_solid(~empty):
+        return None
+    return found
+
+
+def _reduced(
+    ufunc: np.ufunc, image: NDArray[Any], starts: list[NDArray[np.int64]]
+) -> NDArray[Any]:
+    rows = ufunc.reduceat(image, starts[0], axis=1)
+    return np.asarray(ufunc.reduceat(rows, starts[1], axis=2))
+
+
+def _commonest(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The colours `(n, c)` that most flat squares have, at most four."""
+    colours, counts = np.unique(values, axis=0, return_counts=True)
+    for index in np.argsort(-counts)[:4]:
+        yield colours[index]
+
+
+def _margins(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Squares of one value that are a margin or a missing tile."""
+    numbers, count = ndimage.label(same)
+    wanted = np.zeros(count + 1, dtype=bool)
+    corners = set(numbers[[0, 0, -1, -1], [0, -1, 0, -1]].tolist())
+    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+        part = numbers[box] == number
+        size = float(part.mean() * part.size / same.size)
+        is_gap = size > GAP and part.mean() > 0.9
+        is_margin = number in corners and size > MARGIN
+        along = [(side == number).mean() for side in _sides(numbers)]
+        wanted[number] = is_gap or (is_margin and sum(along) >= 0.25)
+    return np.asarray(wanted[numbers])
+
+
+def _sides(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    return numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]
+
+
+def _is_solid(rest: NDArray[np.bool_]) -> bool:
+    """Whether what is left beside flat areas is parts of an image, not objects."""
+    numbers, count = ndimage.label(rest, np.ones((3, 3)))
+    sizes = ndimage.sum_labels(rest, numbers, np.arange(1, count + 1))
+    solid = 0.0
+    for number in np.flatnonzero(sizes >= SMALLEST_PART * rest.size) + 1:
+        part = numbers == number
+        # One round thing on a plain ground is solid as well, but not straight.
+        whole = part.mean() >= 0.4
+        hull = convex_hull_image(part) if whole else _box(part)
+        if part.sum() >= SOLID * hull.sum():
+            solid += float(part.sum())
+    return solid >= 0.9 * float(rest.sum())
+
+
+def _box(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    box = np.zeros_like(part)
+    box[ndimage.find_objects(part.astype(np.uint8))[0]] = True
+    return box

@@ -1,0 +1,78 @@
+"""Whether an image has the contrast that a network learned, before it is predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint, Contrast
+from napari_topiary.networks.base import Network
+from napari_topiary.prediction.suitability import Seen
+from napari_topiary.tiles import infer
+from napari_topiary.types import run
+
+LOOK = 320
+"""Side of what the network is tried on, in working pixels."""
+UNLIKE = 0.25
+"""Images that are more alike than this to those learned from are not tried."""
+CLEARLY = 2.0
+"""The negative must come so many times closer to what was learned."""
+AT_LEAST = 1e-3
+"""Smaller shares of foreground count as this."""
+
+
+def contrast_problem(
+    seen: Seen, checkpoint: Checkpoint, network: Network, *, device: str = "auto"
+) -> str | None:
+    """Return a sentence if the contrast is the opposite of what was learned.
+
+    The histogram raises the suspicion; the network decides, on a small part of the
+    image and of its negative: it is the opposite if only the negative shows as much
+    foreground as was learned from.
+
+    Parameters
+    ----------
+    seen
+        The image as the network sees it.
+    checkpoint, network
+        What learned.
+    device
+        Where to compute.
+    """
+    learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
+    if learned is None or seen.is_blank or learned.likeness(seen.image) > UNLIKE:
+        return None
+    part = _middle(seen)
+    wanted = learned.foreground_share
+    off = [
+        abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
+        for share in (
+            _foreground(part, network, device),
+            _foreground(-part, network, device),
+        )
+    ]
+    if off[0] < off[1] + np.log(CLEARLY):
+        return None
+    look = "brighter" if learned.foreground > 0 else "darker"
+    found = ", ".join(checkpoint.task.classes[1:])
+    return (
+        "The contrast of this image is the opposite of what the network learned "
+        f"(there, {found} is {look} than the background), so little or nothing of it "
+        "will be found: tick Invert on the Predict page, or give --invert."
+    )
+
+
+def _foreground(part: NDArray[np.float32], network: Network, device: str) -> float:
+    """Share of a part that the network does not call background."""
+    found = run(infer(network, np.ascontiguousarray(part), device=device))
+    return float((found.probability.argmax(axis=0) > 0).mean())
+
+
+def _middle(seen: Seen) -> NDArray[np.float32]:
+    """Cut a part from the middle of what carries an image."""
+    centre = np.argwhere(seen.area).mean(axis=0)
+    first = [
+        int(np.clip(at - LOOK / 2, 0, max(0, n - LOOK)))
+        for at, n in zip(centre, seen.area.shape, strict=True)
+    ]
+    return seen.image[:, first[0] : first[0] + LOOK, first[1] : first[1] + LOOK]
