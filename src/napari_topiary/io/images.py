@@ -201,7 +201,9 @@ def _single(raw: RawImage, path: Path) -> LoadedImage:
         steps = " x ".join(str(n) for n in data.shape[:-3])
         raise TopiaryError(
             f"{path.name} is a stack of {steps} images; networks here look at "
-            "one image at a time: open it slice-wise, as single 2-D images."
+            "one image at a time: open it slice-wise, as single 2-D images. The Data "
+            "page of the window adds each slice as an image of its own; a project "
+            "saved there trains from the command line too."
         )
     return LoadedImage(_without_copies(data), raw.scale, raw.notes)
 
