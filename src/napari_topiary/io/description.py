@@ -172,7 +172,7 @@ def _scale(content: Mapping[str, Any], where: str) -> float | None:
     scale = content.get("pixel_size_nm")
     if scale is None:
         return None
-    if not _is_positive(scale):
+    if not is_positive(scale):
         raise TopiaryError(
             f'{where}: "pixel_size_nm" is {scale!r}, but it must be a number above 0, '
             "or null where it is unknown."
@@ -200,7 +200,7 @@ def _numbers(
     content: Mapping[str, Any], key: str, what: str, where: str
 ) -> dict[str, float]:
     numbers = content.get(key) or {}
-    if not isinstance(numbers, dict) or not all(map(_is_positive, numbers.values())):
+    if not isinstance(numbers, dict) or not all(map(is_positive, numbers.values())):
         raise TopiaryError(
             f'{where}: "{key}" must give a number above 0 for each {what}, for '
             f'instance {{"name of the {what}": 40}}.'
@@ -215,7 +215,8 @@ def _split(content: Mapping[str, Any], where: str) -> Split:
         raise TopiaryError(f"{where}: {error}") from error
 
 
-def _is_positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """Whether a value out of JSON is a number above 0 that can be calculated with."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # Compared before it is converted: JSON knows whole numbers of any length.
     return number and 0 < value <= sys.float_info.max  # type: ignore[operator]

@@ -19,6 +19,7 @@ from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.io.description import (
     DESCRIPTION,
     Description,
+    is_positive,
     parse_description,
 )
 from napari_topiary.io.folder_changes import complete_changes
@@ -73,7 +74,7 @@ def read(folder: Path) -> Read:
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
     # Images that could not be read stay in their part.
     split = resolved_split(about.split, pairing.images)
-    active = state.get("active")
+    active = str(state.get("active"))
     for note in notes:
         _log.warning("%s", note)
     return Read(
@@ -124,7 +125,7 @@ def _description(
         {
             str(name): float(radius)
             for name, radius in _mapping(state.get(key)).items()
-            if isinstance(radius, int | float)
+            if is_positive(radius)
         }
         for key in ("radius_nm", "radius_px")
     ]
@@ -152,8 +153,7 @@ def _image(
     notes += (f"{name}: {note}" for note in said)
     if name in scales:
         own = scales[name]
-        good = isinstance(own, int | float) and own > 0
-        scale = float(own) if good else None
+        scale = float(own) if is_positive(own) else None
     return Sample(loaded.data, (), scale, name, file)
 
 
