@@ -48,13 +48,15 @@ class Saver(QObject):
         folder
             The project's new folder; None = what changed, to where it is kept now.
         then
-            Called once it is written.
+            Called once it is written, or was already.
         """
         if self._writing is not None:
             if folder is not None or self._again is None:
                 self._again = (folder, then)
             return
         if folder is None and not self.session.changed:
+            if then is not None:
+                then()
             return
         copy = self.session.frozen()
 

@@ -160,9 +160,9 @@ def safe_name(name: str) -> str:
     name
         Any text; bytes of a file name that mean nothing become `_` too.
     """
-    safe = _UNSAFE.sub("_", name).strip().strip(".")
-    while len(safe.encode()) > _LONGEST:
-        safe = safe[:-1].strip().strip(".")
+    safe = _UNSAFE.sub("_", name)
+    while safe != (inner := safe.strip().strip(".")) or len(inner.encode()) > _LONGEST:
+        safe = inner if len(inner.encode()) <= _LONGEST else inner[:-1]
     return f"{safe}_" if safe.lower() in _DEVICES else safe or "image"
 
 

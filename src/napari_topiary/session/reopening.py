@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.annotations import annotation_problem
+from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_sound_annotations
 from napari_topiary.io.dataset import Dataset, Sample
@@ -193,18 +193,17 @@ def _with_classes_of(
 
 
 def _problems(samples: Mapping[str, Sample], task: Task) -> list[str]:
-    """Say what stands in the way of learning; it is kept all the same."""
-    found = {
-        name: annotation_problem(
-            sample.annotations,
-            sample.image.shape[1:],
-            task=task,
-            scale=sample.scale,
-            radii=False,
-        )
-        for name, sample in samples.items()
-    }
-    return [f"{name}: {problem}" for name, problem in found.items() if problem]
+    """Say what is not learned from, and why; it is kept all the same."""
+    notes = []
+    for name, sample in samples.items():
+        drawn, shape, scale = sample.annotations, sample.image.shape[1:], sample.scale
+        problem = annotation_problem(drawn, shape, task=task, scale=scale, radii=False)
+        if problem is not None:
+            said: tuple[str, ...] = (problem,)
+        else:
+            _, said = usable_annotations(drawn, shape, task=task, scale=scale)
+        notes += [f"{name}: {sentence}" for sentence in said]
+    return notes
 
 
 def _checkpoints(

@@ -229,10 +229,14 @@ class Session(Contents):
         self._settled()
         return self._recovery
 
+    @property
+    def home(self) -> Path | None:
+        """Where the project is kept: its folder, or one for recovery."""
+        return self.folder or self._recovery
+
     def versions(self) -> tuple[Version, ...]:
         """List what the project was before its last saves, the newest first."""
-        home = self.folder or self._recovery
-        return () if home is None else versions(home)
+        return () if self.home is None else versions(self.home)
 
     def go_back(self, version: Version | None = None) -> None:
         """Undo saves: make the project what it was before one of them.
@@ -245,12 +249,11 @@ class Session(Contents):
             One of `versions`; None = before the last save.
         """
         known = self.versions()
-        home = self.folder or self._recovery
-        if home is None or not known:
+        if self.home is None or not known:
             raise TopiaryError("The project was not saved before: nothing to undo.")
         self.autosave()
-        go_back(home, (version or known[0]).name)
-        self.restore(home)
+        go_back(self.home, (version or known[0]).name)
+        self.restore(self.home)
         self._settled()
 
     def frozen(self) -> Session:

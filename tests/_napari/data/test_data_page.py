@@ -428,6 +428,25 @@ def test_work_that_was_never_saved_is_offered_again_at_once(open_page, session, 
     assert recoverable_projects() == ()
 
 
+def test_a_save_is_undone_from_the_menu_of_earlier_versions(
+    open_page, session, until, tmp_path
+):
+    _, page = open_page(session)
+    page.projects.save_to(tmp_path / "kept")
+    until(lambda: page.session.folder is not None)
+    before = page.session.annotations["grid 0"]
+    page.session.set_annotations("grid 0", ())
+    page.back_menu.aboutToShow.emit()
+    assert [a.text() for a in page.back_menu.actions()] == ["None yet"]
+    page.projects.save_to(tmp_path / "kept")
+    until(lambda: not page.session.changed and bool(page.session.versions()))
+    page.back_menu.aboutToShow.emit()
+    (action,) = page.back_menu.actions()
+    action.trigger()
+    until(lambda: page.session.annotations.get("grid 0") == before)
+    assert "as before the save" in page.message.text()
+
+
 def test_nothing_is_offered_where_nothing_was_left(open_page, qtbot):
     _, page = open_page()
     qtbot.wait(200)

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
 from napari_topiary._napari.data.adding import Adder
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
-from napari_topiary._napari.data.projects import Projects
+from napari_topiary._napari.data.projects import Projects, moment
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
@@ -67,6 +67,7 @@ class DataPage(Page):
             self.session.scale_changed,
         ):
             self.listen(signal, self.refresh)
+        self.listen(self.session.saved, self._show_back)
         self.listen(unwrap(viewer).layers.selection.events.active, self.refresh)
         self.drawing.changed.connect(self.refresh)
         self.refresh()
@@ -108,10 +109,18 @@ class DataPage(Page):
             "is saved there by itself.",
             self.projects.choose_and_save,
         )
+        self.back_button = QPushButton("Earlier versions")
+        self.back_button.setToolTip(
+            "Every save keeps what was there before: go back to it. What you have now "
+            "is kept in the same way."
+        )
+        self.back_menu = QMenu(self.back_button)
+        self.back_menu.aboutToShow.connect(self._list_versions)
+        self.back_button.setMenu(self.back_menu)
         for pair in (
             (self.sample_button, self.add_button),
             (self.open_button, self.save_button),
-            (self.layer_button,),
+            (self.layer_button, self.back_button),
         ):
             line = QHBoxLayout()
             line.setSpacing(6)
@@ -167,6 +176,7 @@ class DataPage(Page):
         self.gallery.refresh(current)
         self.save_button.setEnabled(bool(session.images))
         self.layer_button.setVisible(self._candidate() is not None)
+        self._show_back()
         self.details.setVisible(current is not None)
         if current is None:
             return
@@ -184,6 +194,20 @@ class DataPage(Page):
         """
         self.drawing.show(name)
         self.refresh()
+
+    def _show_back(self) -> None:
+        self.back_button.setVisible(self.session.home is not None)
+
+    def _list_versions(self) -> None:
+        """Offer what the project was before its last saves."""
+        self.back_menu.clear()
+        for version in self.session.versions():
+            action = self.back_menu.addAction(f"Before {moment(version.saved)}")
+            action.triggered.connect(
+                lambda _=False, one=version: self.projects.go_back(one)
+            )
+        if self.back_menu.isEmpty():
+            self.back_menu.addAction("None yet").setEnabled(False)
 
     # -- adding -------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,17 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.samples import sample_dataset, sample_names
 from napari_topiary.session import (
     UNTITLED,
     Recovery,
+    Version,
     forget_recovery,
     recoverable_projects,
     reopening,
+    versions,
 )
 from napari_topiary.session.project import Read
 
@@ -93,9 +97,9 @@ class Projects:
             if not left or self.host.session.images or self.host.offer.buttons:
                 return
             newest = left[0]
-            when = newest.saved.astimezone().strftime("%d %B, %H:%M")
             self.host.offer.show_choice(
-                f"{_title(newest)} of {when} was not saved in a folder. Go on with it?",
+                f"{_title(newest)} of {moment(newest.saved)} was not saved in a "
+                "folder. Go on with it?",
                 {
                     "Go on with it": lambda: self._read_folder(newest.folder),
                     "Delete it": lambda: forget_recovery(newest.folder),
@@ -107,6 +111,34 @@ class Projects:
         in_background(
             recoverable_projects, title="Looking for unsaved work", on_result=found
         )
+
+    def go_back(self, version: Version) -> None:
+        """Make the project what it was before a save; what it is now is kept too.
+
+        Parameters
+        ----------
+        version
+            One of the session's.
+        """
+        session = self.host.session
+
+        def read() -> Read:
+            home = session.home
+            if home is None:
+                raise TopiaryError("The project was not saved before: nothing to undo.")
+            versions.go_back(home, version.name)
+            return reopening.read(home)
+
+        def opened(read: Read) -> None:
+            if read.dataset.root is not None:
+                session.restore(read.dataset.root, read=read)
+            self.host.say(
+                f"The project is as before the save of {moment(version.saved)}. What "
+                "it was until now is the newest of the earlier versions."
+            )
+
+        self.saver.on_problem = self.host.refuse
+        self.saver.save(then=lambda: self._in_background(read, opened, "Going back"))
 
     def choose_and_open(self) -> None:
         """Ask for a project folder and open it."""
@@ -178,6 +210,11 @@ class Projects:
             if marked
             else f"{len(session.images)} images. Next: mark what is to be found."
         )
+
+
+def moment(when: datetime) -> str:
+    """A time as people say it."""
+    return when.astimezone().strftime("%d %B, %H:%M")
 
 
 def _title(left: Recovery) -> str:
