@@ -122,7 +122,9 @@ def test_stop_keeps_what_is_done() -> None:
         atol=1e-5,
     )
     assert (found.probability[:, ~found.done] == 0).all()
-    assert found.notes == ("Stopped early: 33% of the image was predicted.",)
+    assert found.notes == (
+        "Stopped early: 33% of the image was predicted, the rest of its results is 0.",
+    )
 
 
 def test_stop_after_the_last_tile_is_no_loss() -> None:

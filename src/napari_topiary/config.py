@@ -66,7 +66,7 @@ class TrainConfig:
         {
             "min": 0.1,
             "max": 100.0,
-            "tooltip": "As above, as a shrink factor, where the pixel size is unknown.",
+            "tooltip": "Image pixels to one that the network sees, as a length.",
         },
     ] = None
     learning_rate: Annotated[
