@@ -90,6 +90,11 @@ class Contents:
         self.images_changed.emit()
         return entry
 
+    def add_images(self, entries: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
+        """Add several images and announce them once; see `add_image`."""
+        with self.images_changed.paused(lambda _one, _other: ()):
+            return tuple(self.add_image(entry) for entry in entries)
+
     def remove_image(self, name: str) -> None:
         """Take an image and what was drawn on it out of the project."""
         self._entry(name)

@@ -7,6 +7,7 @@ import tifffile
 pytest.importorskip("qtpy")
 
 from napari_topiary import Points, write_image
+from napari_topiary._napari.data import gallery
 from napari_topiary._napari.data.gallery import THUMBNAIL, status_words, thumbnail
 from napari_topiary._napari.data.intake import (
     Incoming,
@@ -74,10 +75,7 @@ def test_a_sample_opens_with_its_marks_as_layers(open_page, until):
 def test_images_are_listed_with_size_and_status(open_page, session):
     _, page = open_page(session)
     assert page.gallery.count() == 2
-    row = page.gallery._rows["grid 0"]
-    assert row.name.text() == "grid 0"
-    assert row.size.text() == "96 × 96 px · 2 nm/px"
-    assert row.status.text() == "8 marked"
+    assert page.gallery.words(0) == ("grid 0", "96 × 96 px · 2 nm/px", "8 marked")
     session.set_split({"train": ("grid 0",), "val": ("grid 1",)})
     assert status_words(session, "grid 1") == "nothing marked yet · kept aside"
 
@@ -451,3 +449,22 @@ def test_nothing_is_offered_where_nothing_was_left(open_page, qtbot):
     _, page = open_page()
     qtbot.wait(200)
     assert not page.offer.buttons
+
+
+def test_many_images_are_announced_once_and_only_new_rows_are_made(
+    open_page, session, rng, monkeypatch
+):
+    _, page = open_page(session)
+    made, announced = [], []
+    real = gallery._item
+    monkeypatch.setattr(gallery, "_item", lambda *a: made.append(a[0]) or real(*a))
+    session.images_changed.connect(lambda: announced.append(None))
+    images = [
+        Incoming(f"slice {n}", rng.integers(0, 255, (1, 20, 20), np.uint8), 2.0)
+        for n in range(30)
+    ]
+    page.adder.take(images)
+    assert made == [f"slice {n}" for n in range(30)]
+    assert len(announced) == 1
+    assert page.gallery.count() == 32
+    assert page.gallery.words(31)[0] == "slice 29"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from napari_topiary._napari.drawing import marks
 from napari_topiary.annotations import Labels, Points
@@ -35,9 +36,7 @@ def open_questions(
     order = np.argsort(np.abs(found.score - 0.5), kind="stable")
     if drawn is None or not len(drawn):
         return order
-    apart = np.linalg.norm(
-        found.coordinates[:, None] - drawn.coordinates[None], axis=-1
-    ).min(axis=1)
+    apart, _ = cKDTree(drawn.coordinates).query(found.coordinates)
     near = apart <= _NEAR * radii[found.class_index]
     return order[~near[order]]
 

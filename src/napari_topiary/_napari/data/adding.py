@@ -149,11 +149,10 @@ class Adder:
             return
         state = state_of(self.host.viewer)
         state.brought = layer  # before the image is announced, so that none is made
-        names = []
-        for one in images:
-            entry = ImageEntry(one.name, one.image, one.scale, one.path)
-            names.append(self.host.session.add_image(entry).name)
-        self.host.open_image(names[0])
+        first, *_ = self.host.session.add_images(
+            [ImageEntry(one.name, one.image, one.scale, one.path) for one in images]
+        )
+        self.host.open_image(first.name)
         state.brought = None
 
     def _tell(self, added: Sequence[Incoming], refused: Sequence[Refused]) -> None:

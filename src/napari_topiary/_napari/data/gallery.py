@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtCore import Property, QModelIndex, QRect, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPalette, QPixmap
 from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
-    QVBoxLayout,
-    QWidget,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
 )
 
 from napari_topiary._napari.canvas.layers import contrast, displayed
-from napari_topiary._napari.widgets import look
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 THUMBNAIL = 46
 _FINE = 8
+_PICTURE, _WORDS, _MARKED = (Qt.ItemDataRole.UserRole + n for n in (1, 2, 3))
 
 
 def thumbnail(image: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -118,15 +117,26 @@ class Gallery(QListWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        self._images: list[tuple[str, NDArray[np.generic]]] = []
+        self._good = QColor()
         self.setProperty("role", "gallery")
         self.setToolTip("Click an image to work on it.")
         self.setMinimumHeight(3 * (THUMBNAIL + 16))
+        self.setMouseTracking(True)
+        self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.setItemDelegate(_Painter(self))
         self.itemClicked.connect(self._on_clicked)
         self.itemActivated.connect(self._on_clicked)
-        self._rows: dict[str, _Row] = {}
+
+    # Set by the style sheet, which knows the theme.
+    good = Property(
+        QColor,
+        lambda self: self._good,
+        lambda self, colour: setattr(self, "_good", QColor(colour)),
+    )
 
     def refresh(self, current: str | None) -> None:
         """Show the images as they are now; thumbnails are made only once.
@@ -136,14 +146,23 @@ class Gallery(QListWidget):
         current
             Name of the image that is being worked on.
         """
-        names = list(self.session.images)
-        if names != list(self._rows) or any(
-            row.image is not self.session.images[name].image
-            for name, row in self._rows.items()
-        ):
-            self._rebuild(names)
-        for number, (name, row) in enumerate(self._rows.items()):
-            row.refresh(self.session, name)
+        images = [(name, entry.image) for name, entry in self.session.images.items()]
+        kept = len(self._images)
+        if not _same(self._images, images[:kept]):
+            self.clear()
+            kept = 0
+        for name, image in images[kept:]:
+            self.addItem(_item(name, image))
+        self._images = images
+        for number, (name, _) in enumerate(images):
+            item = self.item(number)
+            words = (size_words(self.session, name), status_words(self.session, name))
+            if item.data(_WORDS) != words:
+                item.setData(_WORDS, words)
+                item.setData(_MARKED, bool(self.session.annotations.get(name)))
+                item.setData(
+                    Qt.ItemDataRole.AccessibleTextRole, ", ".join((name, *words))
+                )
             if name == current and self.currentRow() != number:
                 self.setCurrentRow(number)
         if current is None:
@@ -156,63 +175,77 @@ class Gallery(QListWidget):
         item = self.currentItem()
         return item.data(Qt.ItemDataRole.UserRole) if item is not None else None
 
-    def _rebuild(self, names: list[str]) -> None:
-        self.clear()
-        self._rows = {}
-        for name in names:
-            item = QListWidgetItem()
-            item.setData(Qt.ItemDataRole.UserRole, name)
-            item.setSizeHint(QSize(200, THUMBNAIL + 14))
-            row = _Row(self.session.images[name].image)
-            self.addItem(item)
-            self.setItemWidget(item, row)
-            self._rows[name] = row
+    def words(self, number: int) -> tuple[str, ...]:
+        """What a row says: name, size and what is marked."""
+        item = self.item(number)
+        return (item.data(Qt.ItemDataRole.UserRole), *item.data(_WORDS))
 
     def _on_clicked(self, item: QListWidgetItem) -> None:
         self.opened.emit(item.data(Qt.ItemDataRole.UserRole))
 
 
-class _Row(QWidget):
-    """One image of the list."""
+def _same(
+    known: Sequence[tuple[str, NDArray[np.generic]]],
+    now: Sequence[tuple[str, NDArray[np.generic]]],
+) -> bool:
+    return len(known) == len(now) and all(
+        old_name == name and old is image
+        for (old_name, old), (name, image) in zip(known, now, strict=True)
+    )
 
-    def __init__(self, image: NDArray[np.generic]) -> None:
-        super().__init__()
-        self.image = image
-        picture = thumbnail(image)
-        height, width = picture.shape[:2]
-        shown = QImage(
-            picture.data, width, height, 3 * width, QImage.Format.Format_RGB888
-        )
-        thumb = QLabel()
-        thumb.setFixedSize(THUMBNAIL, THUMBNAIL)
-        thumb.setPixmap(
-            QPixmap.fromImage(shown).scaled(
-                THUMBNAIL,
-                THUMBNAIL,
-                Qt.AspectRatioMode.KeepAspectRatioByExpanding,
-                Qt.TransformationMode.SmoothTransformation,
+
+def _item(name: str, image: NDArray[np.generic]) -> QListWidgetItem:
+    picture = thumbnail(image)
+    height, width = picture.shape[:2]
+    shown = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+    square = QPixmap.fromImage(shown).scaled(
+        THUMBNAIL,
+        THUMBNAIL,
+        Qt.AspectRatioMode.KeepAspectRatioByExpanding,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+    item = QListWidgetItem()
+    item.setData(Qt.ItemDataRole.UserRole, name)
+    item.setData(_PICTURE, square)
+    item.setSizeHint(QSize(200, THUMBNAIL + 18))
+    return item
+
+
+class _Painter(QStyledItemDelegate):
+    """Draws a row: a widget for each would take seconds for some hundred images."""
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
+        gallery: Any = self.parent()
+        super().paint(painter, option, index)  # what hovering and selecting look like
+        place = option.rect.adjusted(5, 4, -6, -4)
+        thumb = QRect(place.left(), 0, THUMBNAIL, THUMBNAIL)
+        thumb.moveTop(place.top() + (place.height() - THUMBNAIL) // 2)
+        picture = index.data(_PICTURE)
+        middle = picture.rect().center()
+        seen = QRect(0, 0, THUMBNAIL, THUMBNAIL)
+        seen.moveCenter(middle)
+        painter.save()
+        painter.drawPixmap(thumb, picture, seen)
+        text = place.adjusted(THUMBNAIL + 8, 0, 0, 0)
+        plain = gallery.palette().color(QPalette.ColorRole.Text)
+        hint = QColor(plain)
+        hint.setAlphaF(0.72)
+        marked = gallery.good if index.data(_MARKED) else hint
+        name, (size, status) = index.data(Qt.ItemDataRole.UserRole), index.data(_WORDS)
+        font = gallery.font()
+        bold = QFont(font)
+        bold.setWeight(QFont.Weight.DemiBold)
+        for line, (words, style, colour) in enumerate(
+            ((name, bold, plain), (size, font, hint), (status, font, marked))
+        ):
+            painter.setFont(style)
+            painter.setPen(colour)
+            height = text.height() // 3
+            box = QRect(text.left(), text.top() + line * height, text.width(), height)
+            shown = painter.fontMetrics().elidedText(
+                words, Qt.TextElideMode.ElideRight, box.width()
             )
-        )
-        self.name, self.size, self.status = QLabel(), QLabel(), QLabel()
-        for label in (self.name, self.size, self.status):
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        look.set_role(self.name, "title")
-        look.set_role(self.size, "hint")
-        texts = QVBoxLayout()
-        texts.setSpacing(1)
-        texts.setContentsMargins(0, 0, 0, 0)
-        texts.addWidget(self.name)
-        texts.addWidget(self.size)
-        texts.addWidget(self.status)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(5, 4, 5, 4)
-        layout.setSpacing(8)
-        layout.addWidget(thumb)
-        layout.addLayout(texts, 1)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-
-    def refresh(self, session: Session, name: str) -> None:
-        self.name.setText(name)
-        self.size.setText(size_words(session, name))
-        self.status.setText(status_words(session, name))
-        look.set_role(self.status, "good" if session.annotations.get(name) else "hint")
+            painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, shown)
+        painter.restore()

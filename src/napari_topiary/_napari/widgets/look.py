@@ -78,8 +78,8 @@ QLabel[role="empty"] {{ background: {foreground}; border-radius: 6px;
     border-left: 3px solid {ours["accent"]}; padding: 8px; }}
 QFrame[role="card"], QFrame[role="card"] QLabel {{ background: {foreground}; }}
 QFrame[role="card"] {{ border-radius: 6px; }}
-QListWidget[role="gallery"] {{ background: {foreground}; border-radius: 6px; }}
-QListWidget[role="gallery"] QWidget {{ background: transparent; }}
+QListWidget[role="gallery"] {{ background: {foreground}; border-radius: 6px;
+    qproperty-good: {ours["good"]}; }}
 QListWidget[role="gallery"]::item {{ border-radius: 4px; }}
 QListWidget[role="gallery"]::item:hover {{ background: {primary}; }}
 QListWidget[role="gallery"]::item:selected {{ background: {secondary}; }}
