@@ -461,3 +461,14 @@ def test_ome_stacks_of_others(name):
     assert len(slices) == 32
     assert slices[0].data.shape == (1, 192, 192)
     assert slices[0].scale == 10.0
+
+
+def test_printing_inks_become_colours(tmp_path):
+    inks = np.zeros((4, 5, 4), np.uint8)
+    inks[0] = (255, 0, 0, 0)  # cyan
+    inks[1] = (0, 0, 0, 255)  # black
+    tifffile.imwrite(tmp_path / "he.tif", inks, photometric="separated")
+    found = read_image(tmp_path / "he.tif").data
+    assert found.shape == (3, 4, 5) and found.dtype == np.uint8
+    assert found[:, 0, 0].tolist() == [0, 255, 255]
+    assert not found[:, 1].any() and (found[:, 2] == 255).all()

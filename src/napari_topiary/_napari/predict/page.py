@@ -215,7 +215,9 @@ class PredictPage(Page):
         if unlike and not convert:
             self.run.ask_convert(unlike, checkpoint, lambda: self.predict(convert=True))
             return
-        config = PredictConfig(detect=self.form.value())
+        config = PredictConfig(
+            invert=self.run.invert.isChecked(), detect=self.form.value()
+        )
         begun = self.runner.start(
             lambda: predicting.predicting(wanted, checkpoint, config, convert=convert),
             title="Predicting",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QRadioButton,
@@ -53,6 +54,11 @@ class RunPanel(QWidget):
             areas.addWidget(one)
         areas.addStretch(1)
         self.areas["image"].setChecked(True)
+        self.invert = QCheckBox("Invert")
+        self.invert.setToolTip(
+            "Look at the negative: for images with the opposite contrast of those that "
+            "the network learned from."
+        )
         rows = QFormLayout()
         rows.setHorizontalSpacing(10)
         rows.setVerticalSpacing(6)
@@ -65,6 +71,7 @@ class RunPanel(QWidget):
         layout.setSpacing(8)
         layout.addLayout(rows)
         layout.addLayout(areas)
+        layout.addWidget(self.invert)
         layout.addWidget(self.button)
         layout.addWidget(self.offer)
 

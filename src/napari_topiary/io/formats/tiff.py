@@ -48,6 +48,9 @@ class Tiff:
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
             array = _pixels(path, series)
             axes = series.axes.lower()
+            inks = series.keyframe.photometric == tifffile.PHOTOMETRIC.SEPARATED
+        if inks and axes.endswith("s") and array.shape[-1] == 4:
+            array = _without_inks(array)
         if axes.endswith("yx") and len(axes) == 3 and _is_planar_colour(series):
             axes = "syx"
         return RawImage(array, axes, scale, notes)
@@ -110,6 +113,15 @@ def _importance(series: Any) -> tuple[int, int]:
     """Rank images by pixels, then by depth: a thumbnail is not what is meant."""
     samples = series.shape[-1] if series.axes.endswith("S") else 1
     return int(series.size) // max(1, samples), int(series.dtype.itemsize)
+
+
+def _without_inks(array: NDArray[Any]) -> NDArray[Any]:
+    """Cyan, magenta, yellow and black `(..., 4)` as red, green and blue `(..., 3)`."""
+    most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+    light = 1 - array.astype(np.float64) / most
+    colour = light[..., :3] * light[..., 3:] * most
+    rounded = np.rint(colour) if array.dtype.kind == "u" else colour
+    return np.asarray(rounded.astype(array.dtype))
 
 
 def _is_planar_colour(series: Any) -> bool:
