@@ -5,10 +5,12 @@
 
 The clicks are all particles inside one finished rectangle of one image; whatever else
 the data set holds is left unannotated, but for the images that judge. For `all`, the
-part `train` is learned from as it is and the part `val` judges. Prints F1 of every run
-and the mean over the seeds, at a tolerance of half a radius unless another is given.
-The template is the mean of the clicked particles, cross-correlated with the images, its
-threshold between the two heaps of scores.
+part `train` is learned from as it is and the part `val` judges. Of an image that is the
+only one of its kind, one half is clicked in and the other judges.
+
+Prints F1 of every run and the mean over the seeds, at a tolerance of half a radius
+unless another is given. The template is the mean of the clicked particles,
+cross-correlated with the images, its threshold between the two heaps of scores.
 
 `--steps` trains for so many steps instead of a time, for a machine that does other
 things meanwhile: 1000 is about what two quiet cores do in a minute.
@@ -98,7 +100,17 @@ def settings(dataset: Dataset, clicks: str, seed: int, *, judged: int) -> Settin
     if not fit_to_click:
         raise SystemExit(f"No image of {dataset.name} has {clicks} particles.")
     chosen = int(random.choice(fit_to_click))
-    others = [i for i, s in enumerate(every) if i != chosen and len(_places(s))]
+    names = _names(every[chosen])
+    others = [i for i, s in enumerate(every) if i != chosen and _names(s) & names]
+    if not others:
+        # The only image of its kind: one half is clicked in, the other judges.
+        clicked, other = halves(every[chosen], swap=bool(seed % 2))
+        if len(_places(clicked)) < int(clicks):
+            clicked, other = other, clicked
+        if len(_places(clicked)) < int(clicks):
+            raise SystemExit(f"No half of {clicked.name} has {clicks} particles.")
+        clicked = one_rectangle(clicked, int(clicks), random)
+        return Setting((clicked,), (other,), len(_places(clicked)))
     judging = set(random.permutation(others)[:judged].tolist())
     clicked = one_rectangle(every[chosen], int(clicks), random)
     rest = [
@@ -111,6 +123,28 @@ def settings(dataset: Dataset, clicks: str, seed: int, *, judged: int) -> Settin
         tuple(every[i] for i in sorted(judging)),
         len(_places(clicked)),
     )
+
+
+def halves(sample: Sample, *, swap: bool) -> tuple[Sample, Sample]:
+    """Cut an image in two across its longer side."""
+    shape = sample.image.shape[1:]
+    axis = int(shape[1] > shape[0])
+    middle = shape[axis] // 2
+    points = next(a for a in sample.annotations if isinstance(a, Points))
+    parts = []
+    for low, high in ((0, middle), (middle, shape[axis])):
+        at = points.coordinates[:, axis]
+        inside = (at >= low) & (at < high)
+        moved = points.coordinates[inside] - low * (np.arange(2) == axis)
+        names = np.array(points.classes, dtype=object)[inside]
+        parts.append(
+            replace(
+                sample,
+                image=sample.image.take(np.arange(low, high), axis=axis + 1),
+                annotations=(Points(moved, tuple(names)),),
+            )
+        )
+    return (parts[1], parts[0]) if swap else (parts[0], parts[1])
 
 
 def one_rectangle(sample: Sample, clicks: int, random: np.random.Generator) -> Sample:
@@ -197,6 +231,12 @@ def _places(sample: Sample) -> NDArray[np.float64]:
             real = [name != BACKGROUND for name in item.classes]
             places.append(np.asarray(item.coordinates)[np.array(real, dtype=bool)])
     return np.concatenate(places)
+
+
+def _names(sample: Sample) -> set[str]:
+    """Classes of the marked particles."""
+    points = [item for item in sample.annotations if isinstance(item, Points)]
+    return {name for item in points for name in item.classes} - {BACKGROUND}
 
 
 def _grey(sample: Sample) -> NDArray[np.float64]:

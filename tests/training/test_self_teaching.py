@@ -135,6 +135,12 @@ def test_it_is_off_where_it_cannot_help(why, micrographs, rng):
     assert (taught, count) == (material, 0)
 
 
+def test_a_class_that_nobody_has_marked_does_not_stop_it(micrographs):
+    task = dataclasses.replace(TASK, classes=(*TASK.classes, "other"))
+    material = prepared([clicked(micrographs[0])])
+    assert self_taught(material, task)[1] > 0
+
+
 def test_a_training_says_that_it_found_look_alikes(micrographs):
     config = TrainConfig(
         sizes={"base": 4, "levels": 2, "multiplier": 2.0},

@@ -27,6 +27,8 @@ from napari_topiary.types import Detections, Task
 
 FEWEST, MOST = 2, 600
 """Marked particles of a class from which, and of all up to which, it is done."""
+UNSEEN = 0.25
+"""Share of all pixels that nobody has looked at from which it is done."""
 REACH = 1.3
 """Half the side of a template, in radii."""
 REFINEMENTS = 2
@@ -67,7 +69,7 @@ class LookAlikes:
 def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     """Add what looks like the marked particles to what is learned from.
 
-    Only for particles, where few are marked and most of what there is has not been
+    Only for particles, where few are marked and much of what there is has not been
     looked at; and only if the marked ones, too, can be told from their surroundings by
     what they look like.
 
@@ -86,18 +88,18 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     areas = [
         _apart(area, material.held) for area in (*material.areas, *material.unannotated)
     ]
+    marked = np.unique(np.concatenate([area.point_class for area in areas]))
     if not _worth_while(areas, material, task):
         return material, 0
     matches = [Detections.empty() for _ in areas]
-    bands = [(0.0, 0.0)]
-    for index in range(1, len(task.classes)):
+    limits = np.zeros((len(task.classes), 2))
+    for index in marked.tolist():
         found = _matching(areas, index)
         band = None if found is None else _unsure_band(areas, found, index)
         if found is None or band is None:
             return material, 0
-        bands.append(band)
+        limits[index] = band
         matches = [_joined(*pair) for pair in zip(matches, found, strict=True)]
-    limits = np.array(bands)
     seen = [
         _look_alikes(area, found, limits, _free(area, material.held))
         for area, found in zip(areas, matches, strict=True)
@@ -133,10 +135,12 @@ def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
     if task.kind != "detect" or material.summary["centerlines"]:
         return False
     marked = np.concatenate([area.point_class for area in areas])
-    counts = np.bincount(marked, minlength=len(task.classes))[1:]
-    if counts.min(initial=MOST) < FEWEST or counts.sum() > MOST:
+    # A class that nobody has marked cannot be looked for, here as in any training.
+    classes, counts = np.unique(marked, return_counts=True)
+    if not FEWEST <= counts.min(initial=MOST) <= counts.sum() <= MOST:
         return False
-    if not all(set(task.classes[1:]) <= set(area.task.radius_px) for area in areas):
+    names = {task.classes[index] for index in classes}
+    if not all(names <= set(area.task.radius_px) for area in areas):
         return False
     # The rims of marked particles are narrower than a radius: people have been there.
     unseen = there = 0
@@ -144,7 +148,7 @@ def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
         deep = ndi.distance_transform_edt(_free(area, material.held))
         unseen += int((deep > max(area.task.radius_px.values())).sum())
         there += deep.size
-    return unseen > there / 2
+    return unseen >= UNSEEN * there
 
 
 def _free(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
@@ -263,8 +267,8 @@ def _look_alikes(
     free: NDArray[np.bool_],
 ) -> LookAlikes:
     """Sort what was found where nobody has looked by how sure it is."""
-    radii = np.array([area.task.radius_px[n] for n in area.task.classes[1:]])
-    radius = radii[found.class_index - 1]
+    radii = [area.task.radius_px.get(name, 0.0) for name in area.task.classes]
+    radius = np.array(radii)[found.class_index]
     at = np.rint(found.coordinates).astype(int)
     inside = np.minimum(at, np.array(free.shape) - 1 - at).min(axis=1, initial=10**9)
     new = free[tuple(at.T)] & (inside >= RIM * radius)
