@@ -91,7 +91,7 @@ def doors(home):
 
 
 LEARNED = [
-    ("NaN", {"image": np.full((40, 48), np.nan, np.float32)}, "not numbers"),
+    ("NaN", {"image": np.full((40, 48), np.nan, np.float32)}, "not a number"),
     ("constant", {"image": np.full((40, 48), 7, np.uint8)}, "constant"),
     ("colour", {"image": RNG.integers(0, 255, (3, 40, 48), np.uint8)}, "one kind"),
     ("a radius of nothing", {"radius": 1.0}, "radius of 'a' is 0.25 pixels"),

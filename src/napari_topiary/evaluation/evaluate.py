@@ -15,6 +15,7 @@ from napari_topiary.devices import device_label
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.judge import Judge
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.quality import image_problem
 from napari_topiary.prediction import predict, reading_of, reinterpret
 from napari_topiary.scoring import Score
 from napari_topiary.types import Job, Prediction, Progress, Stop
@@ -74,6 +75,10 @@ def evaluate(
             "None of the images is annotated, so there is nothing to judge by: mark "
             "particles or paint labels on at least one."
         )
+    for sample in known:
+        problem = image_problem(sample.image)
+        if problem is not None:
+            raise TopiaryError(f"{sample.name}: {problem}")
     begun = time.perf_counter()
     network = checkpoint.build()
     results: list[tuple[str, Score, Score]] = []
