@@ -18,7 +18,7 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 
 # What may import what: a module imports from its own floor or from one below.
 FLOORS = (
-    ("types", "registry", "config", "config_reading", "errors"),
+    ("types", "registry", "config", "config_reading", "errors", "limits"),
     ("io", "annotations"),
     (
         "networks",
@@ -53,6 +53,7 @@ TORCH_FREE = (
     "config",
     "config_reading",
     "errors",
+    "limits",
     "annotations",
     "io",
 )

@@ -121,9 +121,10 @@ def put(at, number):
     ("change", "words"),
     [
         (lambda content: content[:-40], "is cut short"),
-        (lambda content: content[:500], "cannot be read as an MRC file"),
+        (lambda content: content[:500], "is cut short"),
+        (put(92, 1_700_000_000), "is cut short"),
         (lambda content: b"hello" * 300, "MRC file"),
-        (lambda content: b"", "cannot be read as an MRC file"),
+        (lambda content: b"", "is cut short"),
         (put(0, 100_000), "is cut short"),
         (put(0, -4), "header is damaged"),
         (put(12, 4), "holds complex numbers"),

@@ -232,9 +232,11 @@ def test_the_command_line_imports(raw, tmp_path, capsys):
     assert result["parts"] == {"test": 2, "train": 2, "val": 1}
     assert result["radius_nm"] == {"Ebola": 45.0, "Rotavirus": 37.5}
     assert "check them against your images" in capsys.readouterr().out
+    new = ["--out", str(tmp_path / "new")]
     for bad, words in (
-        (["import", str(tmp_path / "none"), "--out", str(out)], "no folder"),
-        ([*arguments, "--radius", "Ebola=x"], "write CLASS=NM"),
+        (["import", str(tmp_path / "none"), *new], "no folder"),
+        (["import", str(raw), *new, "--radius", "Ebola=x"], "write CLASS=NM"),
+        (arguments, "is there already and was not written by Topiary"),
     ):
         assert main(bad) == 2
         assert words in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
+    MOST_PER_BYTE,
     RawImage,
     check_size,
     image_formats,
@@ -22,7 +25,7 @@ MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
 HEADER_BYTES = 1024
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 """Written by IMOD and SerialEM into spare words of the header, and its first flag."""
-_STAMP_AT, _FLAGS_AT = 152, 156
+_MODE_AT, _EXTENDED_AT, _STAMP_AT, _FLAGS_AT = 12, 92, 152, 156
 DOUBTFUL_NM = 0.1
 DOUBTFUL = (
     "{} gives a pixel size of exactly 1 angstrom, which is what many programs write "
@@ -59,6 +62,7 @@ class Mrc:
             with warnings.catch_warnings():
                 # It doubts every header that is not by the book; most are not.
                 warnings.simplefilter("ignore")
+                _check_extended(path)
                 with mrcfile.open(path, permissive=True, header_only=True) as file:
                     header = file.header.copy()
                 _check(path, header, packed=packed)
@@ -85,6 +89,24 @@ _CUT_SHORT = (
     "{} is cut short: it holds fewer values than it says that it does. Copy it again "
     "from where it came from."
 )
+
+
+def _check_extended(path: Path) -> None:
+    """Refuse an extended header that the file cannot hold; it would be made first."""
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+    packed = path.suffix.lower() in openers
+    with openers.get(path.suffix.lower(), open)(path, "rb") as file:
+        head = file.read(HEADER_BYTES)
+    if len(head) < HEADER_BYTES:
+        raise TopiaryError(_CUT_SHORT.format(path.name))
+    lengths = {
+        order: int.from_bytes(head[_EXTENDED_AT : _EXTENDED_AT + 4], order)
+        for order in ("little", "big")
+        if int.from_bytes(head[_MODE_AT : _MODE_AT + 4], order) in range(102)
+    }
+    most = path.stat().st_size * (MOST_PER_BYTE if packed else 1)
+    if any(length > most for length in lengths.values()):
+        raise TopiaryError(_CUT_SHORT.format(path.name))
 
 
 def _check(path: Path, header: Any, *, packed: bool) -> None:
