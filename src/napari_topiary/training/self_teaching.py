@@ -108,7 +108,12 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     every = [_with_marks(*pair) for pair in zip(areas, seen, strict=True)]
     zones = zones_for([(points, None) for points in every], areas[0].task)
     taught = [_drawn(*three, zones) for three in zip(areas, seen, every, strict=True)]
-    parted = [_parted(*pair) for pair in zip(areas, seen, strict=True)]
+    # An image in which most are doubtful does not say where to part them.
+    parted = [
+        _parted(area, one)
+        for area, one in zip(areas, seen, strict=True)
+        if 2 * len(one.sure.score) >= len(one.likely.score)
+    ]
     count = sum(len(one.sure.score) for one in seen)
     return replace(
         material,
