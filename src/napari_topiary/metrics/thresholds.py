@@ -15,7 +15,7 @@ BINS = 1024
 """Candidate pixel thresholds; a power of two, so that binning rounds exactly."""
 LOGITS = np.linspace(-2.2, 7.0, 185)
 """Candidate detection thresholds, as log odds. None is below 0.1: fainter detections
-are not collected, so that all thresholds there look alike, and as good as the lowest."""
+are not collected, so that all thresholds there look as good as the lowest."""
 SLACK = 0.01
 """Mean F1 that a steadier threshold may cost on the images at hand."""
 
