@@ -9,16 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import DetectConfig
 from napari_topiary.instances import (
     Seeds,
     class_labels,
     find_detections,
     grow_objects,
     label_objects,
+    threshold_of,
 )
 from napari_topiary.resample import to_original, working_to_original_coords
 from napari_topiary.types import Detections, LabelImage, Task
 
+AS_LEARNED = DetectConfig()
+"""Thresholds from the checkpoint, spacing of one radius, nothing dropped."""
 SPECK = 20
 """Objects grown from seeds are at least so large, in pixels of the image: a nucleus of
 5 px across cannot be told from noise."""
@@ -117,6 +122,39 @@ class Reading:
             seeds=self.seeds,
             min_size=smallest or round(SPECK * smaller),
         )
+
+
+def reading_of(checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Reading:
+    """How a checkpoint's probability is read under a form.
+
+    Parameters
+    ----------
+    checkpoint
+        Knows radii, thresholds and which classes are filaments.
+    config
+        Its threshold, where given, wins over the checkpoint's.
+    """
+    task = checkpoint.task
+    given = config.threshold
+    limits = checkpoint.thresholds if given is None else given
+    names = checkpoint.annotations_summary.get("line_classes", ())
+    return Reading(
+        thresholds={name: threshold_of(name, limits) for name in task.classes[1:]},
+        radius_px={
+            name: radius / checkpoint.working_factor
+            for name in task.classes[1:]
+            if (radius := task.radius(name, checkpoint.pixel_size_nm)) is not None
+        },
+        line_classes=frozenset(str(name) for name in names),
+        spacing=config.spacing,
+        min_size_px=config.min_size_px,
+        seeds=Seeds(
+            config.seed_smoothing_px,
+            config.seed_spacing_px,
+            config.seed_height,
+            config.fill_holes,
+        ),
+    )
 
 
 def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:

@@ -56,6 +56,19 @@ class Truth:
     objects: LabelImage | None = None
     area: NDArray[np.bool_] | None = None
 
+    def within(self, box: tuple[int, int, int, int] | None) -> Truth:
+        """Return the truth of `(top, bottom, left, right)` alone; None = all of it."""
+        if box is None:
+            return self
+        inside = np.zeros(self.classes.shape, dtype=bool)
+        inside[box[0] : box[1], box[2] : box[3]] = True
+        return Truth(
+            np.where(inside, self.classes, -1).astype(np.int16),
+            self.particles,
+            None if self.objects is None else np.where(inside, self.objects, -1),
+            inside if self.area is None else inside & self.area,
+        )
+
     @cached_property
     def zones(self) -> Zones:
         """Pixels that certainly belong to one of the particles."""

@@ -41,7 +41,7 @@ def test_it_finds_the_particles_of_a_micrograph_it_has_not_seen(virions):
     made = run(fit(samples, dataclasses.replace(SMALL, epochs=60), task=TASK))
     assert made.metrics["quality_name"] == "F1"
     assert made.metrics["quality"] > 0.9
-    assert made.metrics["held_out"] == "1 image"
+    assert made.metrics["held_out"] == "2 images"
     first, last = made.metrics["loss_curve"][0][1], made.metrics["loss_curve"][-1][1]
     assert last < 0.5 * first
     assert 0.0 < made.thresholds["virion"] < 1.0

@@ -112,9 +112,22 @@ def quality_in_words(metrics: Any) -> str:
     if metrics.get("quality") is None:
         return ""
     held = metrics.get("held_out") or "what was held back"
-    return (
-        f"{metrics.get('quality_name', 'quality')} {metrics['quality']:.3f} on {held}"
-    )
+    figure = f"{metrics.get('quality_name', 'quality')} {metrics['quality']:.3f}"
+    return f"{figure} on {held}{_certainty(metrics)}"
+
+
+def _certainty(metrics: Any) -> str:
+    """On how much a figure rests, how sure it is, and whether it was chosen by."""
+    if not metrics.get("interval"):
+        return ""
+    n, (low, high) = metrics["n_objects"], metrics["interval"]
+    what = str(metrics["counted"])
+    if n == 1:
+        what = what.removesuffix("es" if what == "patches" else "s")
+    text = f" ({n} {what}: {low:.2g}-{high:.2g}"
+    if metrics.get("used_for_choosing"):
+        text += "; the weights were chosen by them too"
+    return f"{text})"
 
 
 def table(rows: list[list[str]]) -> str:

@@ -208,6 +208,8 @@ def report(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
 def in_words(checkpoint: Checkpoint, path: Path) -> str:
     """What was made, as a line for people."""
     quality = quality_in_words(checkpoint.metrics)
+    if not quality and "steps" in checkpoint.provenance:
+        quality = "nothing to judge on"
     return (
         f"{path}: {checkpoint.parameters_nonzero:,} weights, "
         f"{size_in_words(checkpoint.file_bytes())}{', ' if quality else ''}{quality}"

@@ -13,11 +13,10 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.devices import device_label
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.judge import Judge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.quality import image_problem
 from napari_topiary.prediction import predict, reading_of, reinterpret
-from napari_topiary.scoring import Score
+from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
 COMMON_THRESHOLD = 0.5

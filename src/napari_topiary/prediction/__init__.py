@@ -4,7 +4,7 @@ The two are separate steps: thresholds, spacing and sizes are moved live, withou
 network.
 """
 
-from napari_topiary.prediction.interpret import interpret, reading_of, reinterpret
+from napari_topiary.prediction.interpret import interpret, reinterpret
 from napari_topiary.prediction.predict import predict
 from napari_topiary.prediction.results import ResultFormat, is_written, write_prediction
 from napari_topiary.prediction.suitability import (
@@ -15,6 +15,7 @@ from napari_topiary.prediction.suitability import (
     checked_image,
     working_factor_for,
 )
+from napari_topiary.reading import reading_of
 
 __all__ = [
     "ResultFormat",

@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.instances import Seeds, threshold_of
-from napari_topiary.reading import Reading
+from napari_topiary.reading import AS_LEARNED, reading_of
 from napari_topiary.types import Detections, LabelImage, Prediction
-
-AS_LEARNED = DetectConfig()
-"""Thresholds from the checkpoint, spacing of one radius, nothing dropped."""
 
 
 def interpret(
@@ -74,36 +70,3 @@ def reinterpret(
         regression=prediction.regression,
     )
     return replace(prediction, labels=labels, detections=detections)
-
-
-def reading_of(checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Reading:
-    """How a checkpoint's probability is read under a form.
-
-    Parameters
-    ----------
-    checkpoint
-        Knows radii, thresholds and which classes are filaments.
-    config
-        Its threshold, where given, wins over the checkpoint's.
-    """
-    task = checkpoint.task
-    given = config.threshold
-    limits = checkpoint.thresholds if given is None else given
-    names = checkpoint.annotations_summary.get("line_classes", ())
-    return Reading(
-        thresholds={name: threshold_of(name, limits) for name in task.classes[1:]},
-        radius_px={
-            name: radius / checkpoint.working_factor
-            for name in task.classes[1:]
-            if (radius := task.radius(name, checkpoint.pixel_size_nm)) is not None
-        },
-        line_classes=frozenset(str(name) for name in names),
-        spacing=config.spacing,
-        min_size_px=config.min_size_px,
-        seeds=Seeds(
-            config.seed_smoothing_px,
-            config.seed_spacing_px,
-            config.seed_height,
-            config.fill_holes,
-        ),
-    )

@@ -2,7 +2,7 @@
 
 from napari_topiary.shaping import KeepShape, Shape, Shaper
 from napari_topiary.training.loop import fit
-from napari_topiary.training.rejudging import rejudge
+from napari_topiary.training.rejudging import judging_material, rejudge
 from napari_topiary.training.reports import (
     Preview,
     PreviewRequest,
@@ -20,6 +20,7 @@ __all__ = [
     "Shaper",
     "TrainReport",
     "fit",
+    "judging_material",
     "propose_working_factor",
     "rejudge",
 ]

@@ -1,9 +1,17 @@
-"""An image on the working grid with its truth, and holding a part of one out."""
+"""An image on the working grid with its truth, and what of the images is held out.
+
+What is held out is written into the checkpoint, image by image with the area, and so is
+what was learned from: a later training or judging keeps to both, whatever its seed and
+however many images there are by then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +31,17 @@ from napari_topiary.training.working_size import working_task
 from napari_topiary.truth import object_numbers
 from napari_topiary.types import Task
 
+Box = tuple[int, int, int, int]
+"""`(top, bottom, left, right)` in pixels of the image, the last ones left out."""
+ENOUGH = 10
+"""Fewer things than that tell neither which weights are better nor which threshold."""
+FEWEST = 4
+"""Of fewer things in all, none is held back: they are needed to learn from."""
+TWICE = 40
+"""With so many things held back, some choose weights and thresholds, others judge."""
+PATCH = 16
+"""Side of a patch of a painted area, in working pixels."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -38,12 +57,69 @@ class Held:
         `(n,)` int class index of each.
     task
         Task with radii in working pixels.
+    sample
+        The image that it comes from.
+    box
+        `(top, bottom, left, right)` in pixels of the image: what is meant of it; None =
+        all.
     """
 
     field: Field
     points: NDArray[np.float64]
     point_class: NDArray[np.int64]
     task: Task
+    sample: Sample
+    box: Box | None = None
+
+    @cached_property
+    def pixels(self) -> str:
+        """Fingerprint of the image: the same under another name, or in another set."""
+        image = np.ascontiguousarray(self.sample.image)
+        return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+
+    @cached_property
+    def things(self) -> int:
+        """How much there is to judge by: particles, objects, or patches of an area."""
+        if len(self.points):
+            return len(self.points)
+        known = self.field.target >= 0
+        if self.field.objects is not None:
+            objects = self.field.objects[known]
+            return len(np.unique(objects[objects > 0]))
+        return _patches(self.field.target > 0)
+
+    def entry(self) -> dict[str, Any]:
+        """Which area it is, for the checkpoint."""
+        box = None if self.box is None else list(self.box)
+        return {"image": self.sample.name, "pixels": self.pixels, "box": box}
+
+    def divided(self, box: Box) -> tuple[Held, Held]:
+        """What lies outside a box, and what lies inside; a gap belongs to neither."""
+        shape = self.field.target.shape
+        original = self.sample.image.shape[1:]
+        gap = max([*self.task.radius_px.values(), 2.0]) * 2
+        inside, near = np.ones(shape, dtype=bool), np.ones(shape, dtype=bool)
+        among = np.ones(len(self.points), dtype=bool)
+        for axis, (first, last) in enumerate((box[:2], box[2:])):
+            low, high = (
+                end * shape[axis] / original[axis] - 0.5 for end in (first, last)
+            )
+            at = np.arange(shape[axis])
+            at = at[:, None] if axis == 0 else at[None]
+            inside &= (at >= low) & (at < high)
+            near &= (at >= low - gap) & (at < high + gap)
+            places = self.points[:, axis]
+            among &= (places >= low) & (places < high)
+        return self._where(~near, ~among), replace(self._where(inside, among), box=box)
+
+    def _where(self, area: NDArray[np.bool_], points: NDArray[np.bool_]) -> Held:
+        target = np.where(area, self.field.target, -1).astype(np.int16)
+        return replace(
+            self,
+            field=replace(self.field, target=target),
+            points=self.points[points],
+            point_class=self.point_class[points],
+        )
 
 
 def on_working_grid(
@@ -87,6 +163,7 @@ def on_working_grid(
         points=points,
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),
+        sample=sample,
     )
 
 
@@ -103,34 +180,132 @@ def _true_points(
     return np.concatenate(coordinates), np.concatenate(classes).astype(np.int64)
 
 
-def split_area(whole: Held, share: float) -> tuple[list[Held], list[Held]]:
-    """Hold out one end of a single image, across its longer side, with a gap.
+def _patches(foreground: NDArray[np.bool_]) -> int:
+    """How many patches of a grid hold any of an area."""
+    grow = [(0, -side % PATCH) for side in foreground.shape]
+    high, wide = (-(-side // PATCH) for side in foreground.shape)
+    blocks = np.pad(foreground, grow).reshape(high, PATCH, wide, PATCH)
+    return int(blocks.any(axis=(1, 3)).sum())
 
-    The cut is put where the wanted share of the *known foreground* lies beyond it, so
-    that both sides have something to learn from and to be judged by.
+
+def hold_out(
+    pool: Sequence[Held], share: float, seed: int, before: Mapping[str, Any]
+) -> tuple[list[Held], list[Held]]:
+    """Choose what is learned from and what is held back.
+
+    Parameters
+    ----------
+    pool
+        All annotated images.
+    share
+        Of the images, or of what is marked on the only one, that is held back.
+    seed
+        Which images are taken.
+    before
+        What the checkpoint that is gone on with says of its own images (`held_out`,
+        `learned`); empty = there is none. What was held back stays held back, and what
+        was learned from is never judged on.
+
+    Returns
+    -------
+    tuple
+        What to learn from, and what to judge on; the latter may be empty.
     """
+    boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
+    learned = {one["pixels"] for one in before.get("learned", ())}
+    taught: list[Held] = []
+    judged: list[Held] = []
+    for one in pool:
+        box = boxes.get(one.pixels)
+        if box is not None:
+            rest, part = one.divided((box[0], box[1], box[2], box[3]))
+            taught.append(rest)
+            judged.append(part)
+        else:
+            (judged if one.pixels in boxes else taught).append(one)
+    if judged:
+        return taught, judged
+    fresh = [one for one in pool if one.pixels not in learned and one.things]
+    known = [one for one in pool if one.pixels in learned]
+    if not known and len(fresh) < 2:
+        return _part_of(pool, fresh, share)
+    order = [fresh[i] for i in np.random.default_rng(seed).permutation(len(fresh))]
+    wanted = max(1, round(share * len(pool)))
+    limit = len(fresh) // 2
+    most = max(min(wanted, limit), 0)
+    while most < limit and sum(one.things for one in order[:most]) < ENOUGH:
+        most += 1
+    judged = order[:most]
+    return [one for one in pool if not any(one is other for other in judged)], judged
+
+
+def _part_of(
+    pool: Sequence[Held], marked: Sequence[Held], share: float
+) -> tuple[list[Held], list[Held]]:
+    """Hold out one end of the only image on which anything is marked."""
+    taught = list(pool)
+    if not marked or marked[0].things < FEWEST:
+        return taught, []
+    whole = marked[0]
+    share = min(0.5, max(share, ENOUGH / whole.things))
     target = whole.field.target
-    axis = int(target.shape[1] >= target.shape[0])
-    foreground = (target > 0).sum(axis=1 - axis).cumsum()
-    if foreground[-1] == 0:
-        return [whole], []
-    cut = int(np.searchsorted(foreground, (1 - share) * foreground[-1]))
-    gap = round(max([*whole.task.radius_px.values(), 2.0]) * 2)
-    if cut - gap < 8 or target.shape[axis] - cut < 8:
-        return [whole], []
-    position = np.arange(target.shape[axis])
-    position = position if axis == 1 else position[:, None]
-    train = np.where(position < cut - gap, target, -1).astype(np.int16)
-    judged = np.where(position >= cut, target, -1).astype(np.int16)
-    inside = whole.points[:, axis] >= cut
-    return (
-        [replace(whole, field=replace(whole.field, target=train))],
-        [
-            replace(
-                whole,
-                field=replace(whole.field, target=judged),
-                points=whole.points[inside],
-                point_class=whole.point_class[inside],
-            )
-        ],
-    )
+    best: tuple[Held, Held] | None = None
+    longer = int(target.shape[1] >= target.shape[0])
+    for axis in (longer, 1 - longer):
+        for last in (True, False):
+            rest, part = whole.divided(_end(whole, share, axis, last=last))
+            if not rest.things or not (rest.field.target == 0).any():
+                continue
+            if best is None or min(part.things, ENOUGH) > min(best[1].things, ENOUGH):
+                best = rest, part
+    if best is None or not best[1].things:
+        return taught, []
+    return [best[0] if one is whole else one for one in pool], [best[1]]
+
+
+def _end(whole: Held, share: float, axis: int, *, last: bool) -> Box:
+    """The end of an image with a share of all that is marked on it."""
+    target, original = whole.field.target, whole.sample.image.shape[1:]
+    marked = (target > 0).sum(axis=1 - axis)
+    along = (marked if last else marked[::-1]).cumsum()
+    cut = int(np.searchsorted(along, (1 - share) * along[-1]))
+    side = original[axis]
+    cut = round(cut * side / target.shape[axis])
+    ends = [[0, original[0]], [0, original[1]]]
+    ends[axis] = [cut, side] if last else [0, side - cut]
+    (top, bottom), (left, right) = ends
+    return top, bottom, left, right
+
+
+def choosing_and_judging(held: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+    """Choose weights and thresholds on some, give the figure on others.
+
+    Where there is not enough for two, both are done on all of it.
+    """
+    ordered = sorted(held, key=lambda one: (-one.things, one.pixels))
+    if sum(one.things for one in ordered) < TWICE:
+        return list(held), list(held)
+    if len(ordered) > 1:
+        # The largest and every other one: both sides have about as much.
+        choosing, judging = ordered[1::2], ordered[::2]
+    else:
+        longer = int(np.argmax(ordered[0].field.target.shape))
+        choosing, judging = _halves(ordered[0], longer)
+    if min(sum(one.things for one in part) for part in (choosing, judging)) < ENOUGH:
+        return list(held), list(held)
+    return choosing, judging
+
+
+def _halves(area: Held, axis: int) -> tuple[list[Held], list[Held]]:
+    """Two parts of one area, with as much marked on each."""
+    half = _end(area, 0.5, axis, last=True)
+    if area.box is not None:
+        own = area.box
+        half = (
+            max(half[0], own[0]),
+            min(half[1], own[1]),
+            max(half[2], own[2]),
+            min(half[3], own[3]),
+        )
+    rest, part = area.divided(half)
+    return [rest], [part]

@@ -41,7 +41,7 @@ class Judge:
     Parameters
     ----------
     held
-        The areas; may be empty (then the quality is minus the loss, on nothing).
+        The areas; may be empty (then there is no quality).
     task
         Kind and classes.
     line_classes
@@ -67,6 +67,8 @@ class Judge:
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
         """Judge a network; yields after every area so that the caller can breathe."""
+        if not self.held:
+            return Quality(0.0, "none", float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
             return (yield from self._pixel_judge(network.patch).judge(network))
         answers: list[InferResult] = []

@@ -21,6 +21,7 @@ from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.shaping import KeepShape, Shape, Shaper
+from napari_topiary.training.figures import with_figures
 from napari_topiary.training.material import prepare
 from napari_topiary.training.preview import preview
 from napari_topiary.training.record import Record
@@ -114,6 +115,7 @@ def fit(
         task=task,
         normalisation=normalisation,
         factor=factor,
+        before=None if start is None else start.annotations_summary,
     )
     if start is None:
         sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
@@ -148,7 +150,7 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
-    made = record.checkpoint()
+    made = yield from with_figures(record.checkpoint(), material, device=config.device)
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,18 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Contrast, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning
 from napari_topiary.io.quality import image_problem
 from napari_topiary.sampling import Field
-from napari_topiary.training.hold_out import Held, on_working_grid, split_area
+from napari_topiary.training.hold_out import (
+    ENOUGH,
+    Held,
+    choosing_and_judging,
+    hold_out,
+    on_working_grid,
+)
 from napari_topiary.training.working_size import asked_factor, propose_working_factor
 from napari_topiary.types import Task
 
@@ -39,7 +47,11 @@ class Material:
     train
         Fields to learn from.
     held
-        Areas to judge on.
+        Areas to choose weights and thresholds by.
+    judging
+        Areas that the figure is measured on: others, where there is enough for that.
+    few
+        Whether there is too little in `held` to choose by.
     factor
         Original pixels per working pixel, >= 1.
     pixel_size_nm
@@ -65,6 +77,8 @@ class Material:
 
     train: tuple[Field, ...]
     held: tuple[Held, ...]
+    judging: tuple[Held, ...]
+    few: bool
     factor: float
     pixel_size_nm: float | None
     in_channels: int
@@ -76,6 +90,11 @@ class Material:
     unannotated: tuple[Held, ...] = ()
     zones: TargetConfig = field(default_factory=TargetConfig)
 
+    @property
+    def held_back(self) -> tuple[Held, ...]:
+        """Everything that must not be learned from."""
+        return (*self.held, *self.judging)
+
 
 def prepare(
     samples: Sequence[Sample],
@@ -85,6 +104,8 @@ def prepare(
     task: Task,
     normalisation: Normalisation,
     factor: float | None = None,
+    before: Mapping[str, Any] | None = None,
+    learning: bool = True,
 ) -> Material:
     """Resample, draw targets and hold something out.
 
@@ -102,6 +123,10 @@ def prepare(
         How intensities are brought to the network's range.
     factor
         Shrink factor that must be used (fine-tuning); None = from the form or proposed.
+    before
+        What the checkpoint that is gone on with says of its own images; see `hold_out`.
+    learning
+        Whether there is to be something to learn from, or only to judge on.
 
     Raises
     ------
@@ -110,10 +135,14 @@ def prepare(
     """
     unannotated = tuple(sample for sample in samples if not sample.annotations)
     samples = tuple(sample for sample in samples if sample.annotations)
-    check_learning(samples, validation, task=task)
+    if learning:
+        check_learning(samples, validation, task=task)
     samples, _ = admitted(samples, task=task)
     validation, _ = admitted(validation, task=task)
-    scale = samples[0].scale
+    every = samples + validation
+    if not every:
+        raise TopiaryError("There is no annotated image to judge on.")
+    scale = every[0].scale
     if factor is None:
         factor = asked_factor(config, scale)
     if factor is None:
@@ -129,16 +158,30 @@ def prepare(
         return on_working_grid(sample, own, task, normalisation, zones)
 
     pool = [field_of(sample) for sample in samples]
+    history = dict(before or {})
     if validation:
-        held, words = [field_of(s) for s in validation], _count(len(validation))
-    elif len(pool) > 1:
-        order = np.random.default_rng(config.seed).permutation(len(pool))
-        n = min(len(pool) - 1, max(1, round(config.validation_share * len(pool))))
-        held, words = [pool[i] for i in order[:n]], _count(n)
-        pool = [pool[i] for i in sorted(order[n:])]
+        taken = {one["pixels"] for one in history.get("learned", ())}
+        taken |= {one.pixels for one in pool} if learning else set()
+        held = [one for s in validation if (one := field_of(s)).pixels not in taken]
+        words = _count(len(held))
+    elif not learning and history.get("learned"):
+        seen = {one["pixels"] for one in history["learned"]}
+        _, held = hold_out(pool, 0.0, config.seed, history)
+        held = held or [one for one in pool if one.pixels not in seen]
+        words = _in_words(held)
     else:
-        pool, held = split_area(pool[0], config.validation_share)
-        words = "a part of the image" if held else ""
+        pool, held = hold_out(pool, config.validation_share, config.seed, history)
+        if learning and not any(one.things for one in pool):
+            pool, held = pool + held, []
+        words = _in_words(held)
+    held = [one for one in held if one.things and (one.field.target >= 0).any()]
+    choosing, judging = choosing_and_judging(held)
+    few = sum(one.things for one in choosing) < ENOUGH
+    apart = tuple(
+        field_of(sample)
+        for sample in _some(unannotated, every[0])
+        if learning and task.kind == "detect" and config.self_teaching
+    )
     summary, lines = _summary(samples + validation)
     contrast = Contrast.of((f.field.image, f.field.target) for f in pool)
     if contrast is not None:
@@ -147,22 +190,27 @@ def prepare(
         summary["distance"] = config.distance
     if task.kind == "detect":
         summary["zones"] = asdict(zones)
+    if learning:
+        own = {one.pixels for one in (*pool, *apart)}
+        old = [e for e in history.get("learned", ()) if e["pixels"] not in own]
+        summary["learned"] = [*old, *(one.entry() for one in (*pool, *apart))]
+        summary["held_out"] = [one.entry() for one in held]
     return Material(
         train=tuple(item.field for item in pool),
-        held=tuple(item for item in held if (item.field.target >= 0).any()),
+        held=tuple(choosing),
+        judging=tuple(judging),
+        few=few,
         factor=factor,
         pixel_size_nm=scale,
-        in_channels=samples[0].image.shape[0],
+        in_channels=every[0].image.shape[0],
         held_names=words,
         summary=summary,
         line_classes=lines,
-        learned=few_areas(pool) if task.kind == "detect" and not validation else (),
+        learned=few_areas(pool)
+        if task.kind == "detect" and (few or not validation)
+        else (),
         areas=tuple(pool),
-        unannotated=tuple(
-            field_of(sample)
-            for sample in _some(unannotated, samples[0])
-            if task.kind == "detect" and config.self_teaching
-        ),
+        unannotated=apart,
         zones=zones,
     )
 
@@ -189,6 +237,14 @@ def few_areas(areas: Sequence[Held]) -> tuple[Held, ...]:
     """As many areas as may be looked at again and again without a delay."""
     pixels = np.cumsum([area.field.target.size for area in areas])
     return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
+
+
+def _in_words(held: Sequence[Held]) -> str:
+    if not held:
+        return ""
+    if all(one.box is not None for one in held):
+        return "a part of the image"
+    return _count(len(held))
 
 
 def _count(n: int) -> str:

@@ -80,14 +80,15 @@ class Record:
 
         A small hold-out cannot tell qualities closer than `NOISE` apart, and of two
         equally good networks the later one, at the lower learning rate, is the better
-        on other images. With nothing held out the newest weights count as the best.
+        on other images. With nothing held out, or only a handful of things, the newest
+        weights count as the best.
         """
         if quality.name == "not a number":
             return False
         self._judged_at, self._running = self.seconds, None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
-        if quality.value >= self._highest - NOISE or quality.name == "none":
+        if self.material.few or quality.value >= self._highest - NOISE:
             self.best = quality
             self.keep(network, shape)
             return True
@@ -156,7 +157,7 @@ class Record:
             working_factor=material.factor,
             unpruned_parameters=0,
             pruning=shape.pruning,
-            thresholds=dict(best.thresholds) if best is not None else {},
+            thresholds=self._thresholds(),
             metrics=metrics,
             annotations_summary=dict(material.summary),
             provenance=self._provenance(),
@@ -167,6 +168,15 @@ class Record:
             else count_parameters(made.build())
         )
         return replace(made, unpruned_parameters=whole)
+
+    def _thresholds(self) -> dict[str, float]:
+        """The best ones; the usual ones where a handful of things would choose them.
+
+        Those of particles look at what is learned from as well.
+        """
+        if self.best is None or (self.material.few and self.task.kind != "detect"):
+            return {}
+        return dict(self.best.thresholds)
 
     def _provenance(self) -> dict[str, Any]:
         start = self.start

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
+from napari_topiary.training.figures import with_figures
 from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import prepare
+from napari_topiary.training.material import Material, prepare
 from napari_topiary.training.reports import Quality
 from napari_topiary.types import Job, Progress, Stop
 
@@ -45,18 +47,7 @@ def rejudge(
     Progress
         After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
-    scale = next((s.scale for s in (*samples, *validation)), None)
-    factor = checkpoint.working_factor
-    if scale is not None and checkpoint.pixel_size_nm is not None:
-        factor *= checkpoint.pixel_size_nm / scale
-    material = prepare(
-        samples or validation[:1],
-        validation,
-        TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
-        task=checkpoint.task,
-        normalisation=checkpoint.normalisation,
-        factor=factor,
-    )
+    material = judging_material(checkpoint, samples, validation)
     where = pick_device(device)
     lines = checkpoint.annotations_summary.get("line_classes", ())
     judge = Judge(
@@ -70,18 +61,50 @@ def rejudge(
     quality = yield from _heard(judge.judge(checkpoint.build().to(where)), total)
     if quality is None or quality.name == "none":
         return checkpoint
-    return replace(
-        checkpoint,
-        thresholds=dict(quality.thresholds),
-        metrics={
-            "quality": quality.value,
-            "quality_name": quality.name,
-            "per_class": dict(quality.per_class),
-            "validation_loss": quality.loss,
-            "beside": dict(quality.beside),
-            "held_out": material.held_names,
-        },
+    known = dict(quality.thresholds)
+    if material.few and checkpoint.task.kind != "detect":
+        known = dict(checkpoint.thresholds)
+    judged = replace(checkpoint, thresholds=known, metrics=_metrics(quality, material))
+    return (yield from with_figures(judged, material, device=device))
+
+
+def judging_material(
+    checkpoint: Checkpoint, samples: Sequence[Sample], validation: Sequence[Sample]
+) -> Material:
+    """Return the areas on which a checkpoint may be judged: none that it learned from.
+
+    Parameters
+    ----------
+    checkpoint
+        Knows what it, and those that it comes from, learned from.
+    samples, validation
+        Annotated images; the latter, where there are any, are those to judge on.
+    """
+    scale = next((s.scale for s in (*samples, *validation)), None)
+    factor = checkpoint.working_factor
+    if scale is not None and checkpoint.pixel_size_nm is not None:
+        factor *= checkpoint.pixel_size_nm / scale
+    return prepare(
+        () if validation else samples,
+        validation,
+        TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
+        task=checkpoint.task,
+        normalisation=checkpoint.normalisation,
+        factor=factor,
+        before=checkpoint.annotations_summary,
+        learning=False,
     )
+
+
+def _metrics(quality: Quality, material: Material) -> dict[str, Any]:
+    return {
+        "quality": quality.value,
+        "quality_name": quality.name,
+        "per_class": dict(quality.per_class),
+        "validation_loss": quality.loss,
+        "beside": dict(quality.beside),
+        "held_out": material.held_names,
+    }
 
 
 def _heard(judging: Generator[None, None, Quality], total: int) -> Job[Quality | None]:

@@ -85,8 +85,11 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     tuple
         Material, the same where this does not help, and how many look-alikes are in it.
     """
+    if task.kind != "detect":
+        return material, 0  # without radii nothing can be kept apart
     areas = [
-        _apart(area, material.held) for area in (*material.areas, *material.unannotated)
+        _apart(area, material.held_back)
+        for area in (*material.areas, *material.unannotated)
     ]
     marked = np.unique(np.concatenate([area.point_class for area in areas]))
     if not _worth_while(areas, material, task):
@@ -101,7 +104,7 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
         limits[index] = band
         matches = [_joined(*pair) for pair in zip(matches, found, strict=True)]
     seen = [
-        _look_alikes(area, found, limits, _free(area, material.held))
+        _look_alikes(area, found, limits, _free(area, material.held_back))
         for area, found in zip(areas, matches, strict=True)
     ]
     # How close particles lie is better known from many.
@@ -137,7 +140,7 @@ def _apart(area: Held, held: Sequence[Held]) -> Held:
 
 
 def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
-    if task.kind != "detect" or material.summary["centerlines"]:
+    if material.summary["centerlines"]:
         return False
     marked = np.concatenate([area.point_class for area in areas])
     # A class that nobody has marked cannot be looked for, here as in any training.
@@ -150,7 +153,7 @@ def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
     # The rims of marked particles are narrower than a radius: people have been there.
     unseen = there = 0
     for area in areas:
-        deep = ndi.distance_transform_edt(_free(area, material.held))
+        deep = ndi.distance_transform_edt(_free(area, material.held_back))
         unseen += int((deep > max(area.task.radius_px.values())).sum())
         there += deep.size
     return unseen >= UNSEEN * there

@@ -93,7 +93,7 @@ def test_the_same_part_is_held_back_as_in_training(virions):
     ]
     hold_out = HoldOut(samples, ())
     made = checkpoint(DETECT, provenance={"seed": 3})
-    assert run(hold_out.judge(made, Dark())).held_out == "1 image"
+    assert run(hold_out.judge(made, Dark())).held_out == "2 images"
     one = HoldOut(samples[:1], ())
     assert run(one.judge(made, Dark())).held_out == "a part of the image"
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import TrainConfig
 from napari_topiary.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.prediction import reading_of, working_factor_for
-from napari_topiary.training import Quality
+from napari_topiary.training import Quality, judging_material
 from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import Material, prepare
+from napari_topiary.training.material import Material
 from napari_topiary.types import Job, Progress, Stop
 
 
@@ -105,14 +104,11 @@ class HoldOut:
         if not every:
             return None
         factor, _ = working_factor_for(checkpoint, every[0].scale)
-        key = repr((round(factor, 6), checkpoint.normalisation, checkpoint.task))
+        about = checkpoint.annotations_summary
+        own = (about.get("learned"), about.get("held_out"))
+        key = repr((round(factor, 6), checkpoint.normalisation, checkpoint.task, own))
         if key not in self._grids:
-            self._grids[key] = prepare(
-                self.validation[:1] or self.samples,
-                self.validation,
-                TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
-                task=checkpoint.task,
-                normalisation=checkpoint.normalisation,
-                factor=factor,
+            self._grids[key] = judging_material(
+                checkpoint, self.samples, self.validation
             )
         return self._grids[key]

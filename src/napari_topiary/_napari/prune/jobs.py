@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.learning.readiness import Lesson
@@ -18,7 +18,7 @@ from napari_topiary.pruning import (
     plan_job,
     recalibrate,
 )
-from napari_topiary.training import fit
+from napari_topiary.training import fit, rejudge
 from napari_topiary.types import Job, Progress
 
 
@@ -78,19 +78,9 @@ def keeping(
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
     made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
-    judged = yield from hold_out.judge(made)
-    if judged.quality is not None:
-        quality = judged.quality
-        made = replace(
-            made,
-            thresholds=dict(quality.thresholds),
-            metrics={
-                "quality": quality.value,
-                "quality_name": quality.name,
-                "per_class": dict(quality.per_class),
-                "validation_loss": quality.loss,
-                "held_out": judged.held_out,
-            },
+    if hold_out.samples or hold_out.validation:
+        made = yield from rejudge(
+            made, hold_out.samples, validation=hold_out.validation
         )
     return made.replaced(provenance={**made.provenance, "name": name})
 

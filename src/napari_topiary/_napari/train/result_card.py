@@ -57,8 +57,16 @@ def headline(checkpoint: Checkpoint) -> str:
     metrics = checkpoint.metrics
     value = metrics.get("quality")
     if value is None:
-        return "Trained; nothing was held back, so its quality is not known."
+        return "Trained; there is nothing to judge on, so its quality is not known."
     figure = f"{metrics.get('quality_name', 'quality')} {words.quality(float(value))}"
+    if metrics.get("interval"):
+        n, (low, high) = int(metrics["n_objects"]), metrics["interval"]
+        many = str(metrics["counted"])
+        one = many.removesuffix("es" if many == "patches" else "s")
+        figure += (
+            f" on {words.plural(n, one, many)} "
+            f"({words.quality(low)} to {words.quality(high)}),"
+        )
     held = str(metrics.get("held_out") or "")
     if held == "a part of the image":
         return f"{figure} on a part of the image that it has not seen"

@@ -1,0 +1,146 @@
+"""What is held back, that it stays held back, and the figure measured on it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from napari_topiary.annotations import Labels, Points, Regions
+from napari_topiary.config import PredictConfig, TrainConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import evaluate
+from napari_topiary.io.dataset import Sample
+from napari_topiary.training import fit, rejudge
+from napari_topiary.training.figures import interval
+from napari_topiary.types import Task, run
+
+DETECT = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
+OBJECTS = Task("instances", ("background", "cell"))
+AREAS = Task("segment", ("background", "cell"))
+SMALL = TrainConfig(
+    sizes={"base": 4, "levels": 1},
+    minutes=None,
+    epochs=8,
+    patch=32,
+    batch=4,
+    device="cpu",
+)
+CPU = PredictConfig(device="cpu")
+
+
+def cells(dtype=np.int32, seed=0, number=True, name="cells") -> Sample:
+    """Twenty bright squares on noise."""
+    labels = np.zeros((80, 100), dtype)
+    for n, (row, column) in enumerate(np.ndindex(4, 5), start=1):
+        y, x = 20 * row + 5, 20 * column + 5
+        labels[y : y + 9, x : x + 9] = n if number else 1
+    noise = np.random.default_rng(seed).normal(100, 10, labels.shape)
+    return Sample((noise + 80 * (labels > 0))[None], (Labels(labels),), None, name)
+
+
+def clicks(virions, seed, n=8) -> Sample:
+    made = virions(seed)
+    points = Points(made.centres[:n], ("virion",) * n)
+    return Sample(made.image, (points,), made.scale, f"image {seed}")
+
+
+def marked(sample: Sample, box) -> Sample:
+    """The sample with nothing finished but a box."""
+    top, bottom, left, right = np.array(box) - np.array([0, 1, 0, 1])
+    corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
+    region = Regions((np.array(corners, float),), ("rectangle",))
+    return dataclasses.replace(sample, annotations=(*sample.annotations, region))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint64, np.int32])
+def test_training_and_evaluate_say_the_same_about_objects(dtype):
+    sample = cells(dtype)
+    made = run(fit([sample], SMALL, task=OBJECTS))
+    (area,) = made.annotations_summary["held_out"]
+    again = run(evaluate(made, [marked(sample, area["box"])], config=CPU))
+    assert made.metrics["quality_name"] == "PQ"
+    assert made.metrics["quality"] == pytest.approx(again["pq"], abs=1e-6)
+    assert made.metrics["beside"]["AJI"] == pytest.approx(again["aji"], abs=1e-6)
+    assert made.metrics["n_objects"] >= 10
+
+
+def test_training_and_evaluate_say_the_same_about_areas_and_particles(virions):
+    sample = cells(np.uint8, number=False)
+    made = run(fit([sample], SMALL, task=AREAS))
+    (area,) = made.annotations_summary["held_out"]
+    again = run(evaluate(made, [marked(sample, area["box"])], config=CPU))
+    dice = again["per_class"]["cell"]["dice"]
+    assert made.metrics["quality"] == pytest.approx(dice, abs=1e-6)
+    samples = [clicks(virions, seed) for seed in range(3)]
+    found = run(fit(samples, SMALL, task=DETECT))
+    held = {area["image"] for area in found.annotations_summary["held_out"]}
+    judged = [one for one in samples if one.name in held]
+    again = run(evaluate(found, judged, config=CPU))
+    assert found.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
+    low, high = found.metrics["interval"]
+    assert 0 <= low <= found.metrics["quality"] <= high <= 1
+
+
+def test_what_was_learned_from_is_never_judged_on(virions):
+    """Another seed, share and number of images, and other names, change nothing."""
+    samples = [clicks(virions, seed) for seed in range(4)]
+    config = dataclasses.replace(SMALL, epochs=1)
+    made = run(fit(samples[:3], config, task=DETECT))
+    held = {area["image"] for area in made.annotations_summary["held_out"]}
+    learned = {area["image"] for area in made.annotations_summary["learned"]}
+    assert held and learned and not held & learned
+    other = dataclasses.replace(config, seed=7, validation_share=0.5)
+    tuned = run(fit(samples[::-1], other, task=DETECT, start=made))
+    assert {a["image"] for a in tuned.annotations_summary["held_out"]} == held
+    names = {area["image"] for area in tuned.annotations_summary["learned"]}
+    assert learned < names and not names & held
+    # Asked to judge on an image that it learned from, it has nothing to judge on.
+    seen = [one for one in samples if one.name in learned]
+    renamed = [dataclasses.replace(one, name=f"{one.name} b") for one in seen]
+    blank = dataclasses.replace(tuned, metrics={})
+    assert "quality" not in run(rejudge(blank, (), validation=renamed)).metrics
+    assert "quality" in run(rejudge(blank, samples)).metrics
+
+
+@pytest.mark.parametrize("places", [[(30, 4)], [(10, 5), (30, 8), (50, 6)]])
+def test_with_a_few_clicks_there_is_nothing_to_judge_on(virions, places):
+    image = virions(0).image
+    points = Points(np.array(places, float), ("virion",) * len(places))
+    sample = Sample(image, (points,), 2.0, "few")
+    made = run(fit([sample], dataclasses.replace(SMALL, epochs=1), task=DETECT))
+    assert "quality" not in made.metrics
+    assert made.annotations_summary["held_out"] == []
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (1, 300), (128, 16), (33, 205), (64, 64)])
+def test_every_size_of_image_trains(shape):
+    labels = np.zeros(shape, np.uint8)
+    labels[:, -6:] = 1
+    image = np.random.default_rng(1).normal(100, 15, shape) + 80 * labels
+    sample = Sample(image[None], (Labels(labels),), None, "strip")
+    made = run(fit([sample], dataclasses.replace(SMALL, epochs=1), task=AREAS))
+    assert made.parameters > 0
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        (Points(np.zeros((0, 2)), ()), "Only background"),
+        (Points(np.array([[9.0, 9.0]]), ("background",)), "Only background"),
+        (Labels(np.zeros((64, 64), np.uint8)), "Only background"),
+        (Labels(np.ones((64, 64), np.uint8)), "Everything is marked"),
+    ],
+)
+def test_what_teaches_nothing_is_refused_before_the_clock_starts(drawn, words):
+    image = np.random.default_rng(0).normal(size=(1, 64, 64))
+    task = DETECT if isinstance(drawn, Points) else AREAS
+    with pytest.raises(TopiaryError, match=words):
+        run(fit([Sample(image, (drawn,), 2.0, "one")], SMALL, task=task))
+
+
+def test_three_of_three_may_be_four_in_ten():
+    low, high = interval(1.0, 3)
+    assert low == pytest.approx(0.438, abs=1e-3) and high == 1.0
+    assert interval(0.5, 0) == (0.0, 1.0)
