@@ -44,7 +44,7 @@ def config(name: str, **changes: object) -> TrainConfig:
 @pytest.mark.parametrize("name", PRESETS)
 def test_learns_and_is_kept(name: str, samples: list[Sample], tmp_path) -> None:
     # So few pixels that an epoch is a few steps; the virions are plain to see.
-    epochs = 12 if name == "dccn" else 20
+    epochs = 16 if name == "dccn" else 20
     asked = config(name, epochs=epochs, training_pixels=240, learning_rate=5e-3)
     made = run(fit(samples[:2], asked, task=TASK, validation=samples[2:]))
     assert made.provenance["steps"] == 5 * epochs
@@ -96,6 +96,7 @@ def test_judged_on_pixels_as_on_areas(
             area.points,
             area.point_class,
             area.task,
+            area.sample,
         )
         for area in held(samples)
     ]

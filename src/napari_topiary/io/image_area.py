@@ -63,7 +63,18 @@ def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
     flat = _flat(framed)
     if flat is not None:
         area[inside] &= ~flat
-    return area
+    # One plain thing on a plain ground: what lies round it is no margin.
+    return known if _is_plain(image, area) and not _is_plain(image, known) else area
+
+
+def _is_plain(image: NDArray[Any], area: NDArray[np.bool_]) -> bool:
+    """Whether there is one value only."""
+    if not area.any():
+        return True
+    first = image[:, *np.unravel_index(int(area.argmax()), area.shape), None, None]
+    same = (image == first).all(axis=0) | ~area
+    # A few hot pixels on a blank image show nothing either.
+    return bool(same.mean() > BLANK)
 
 
 def _frame(
