@@ -191,7 +191,8 @@ def test_dense_equals_patch_by_patch(
     image = torch.randn(1, 1, *size)
     with torch.inference_mode():
         found, expected = network(image), patch_by_patch(network, image)
-    assert (found - expected).abs().max() <= 1e-5
+    # Of the largest answer: how float32 rounds differs between processors.
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
     assert expected.std() > 1e-2
 
 

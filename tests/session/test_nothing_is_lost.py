@@ -53,7 +53,7 @@ TABLES = {
         "axis-0,axis-1,class,radius_nm\n5,6,virus,4\n7,8,virus,-1\n",
         1,
     ),
-    "other columns": ("points", "Y,X\n3,4\n", 0),
+    "other columns": ("points", "left,up\n3,4\n", 0),
     "no table at all": ("points", b"\x89PNG\x00\x01\xff", 0),
     "nothing": ("points", b"", 0),
     "another alphabet": (

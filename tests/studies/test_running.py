@@ -74,6 +74,7 @@ def test_every_cell_is_done_once_and_a_second_run_skips_it(tiny, tmp_path):
     assert [row["square"] for row in rows_of(tmp_path)] == ["0.5", "1.5"]
     assert "| 1 | 1.5 |" in (tmp_path / "table.md").read_text(encoding="utf-8")
     saved = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    assert saved.pop("software") == "napari-topiary"
     assert saved == json.loads(json.dumps(about))
     again = run(run_study("counting", data, out=tmp_path, budget=quick))
     assert len(CALLS) == 4
@@ -172,10 +173,10 @@ def test_seeds_are_summed_up():
         ),
         (("counting", "--data", "{out}", "--out", "{out}"), "no dataset folder"),
         (("counting", "--data", "{data}", "--out", "{out}", "--only", "a"), "--only a"),
-        (("counting", "--data", "{data}", "--out", "{out}", "--seeds", "0"), "--seeds"),
+        (("counting", "--data", "{data}", "--out", "{out}", "--seeds", "0"), "Seeds 0"),
         (
             ("counting", "--data", "{data}", "--out", "{out}", "--minutes-per-cell=0"),
-            "more than 0",
+            "Minutes 0",
         ),
         (("counting", "--data", "{other}", "--out", "{out}"), "another dataset"),
     ],
@@ -219,5 +220,6 @@ def test_the_command_line_lists_and_runs(tiny_folder, tmp_path, capsys):
     assert main(["study", *arguments, "--only", "a=1,2", "--json", str(file)]) == 0
     about = json.loads(file.read_text(encoding="utf-8"))
     assert (about["done"], about["cells"]) == (2, 2)
-    assert about == json.loads((out / "study.json").read_text(encoding="utf-8"))
+    study = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    assert about == study | {"notes": [], "problems": []}
     assert "2 of 2 cells are done" in capsys.readouterr().out

@@ -51,11 +51,11 @@ def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
         known &= np.isfinite(image).all(axis=0)
         if not known.any():
             return known
+    if _is_plain(image, known):
+        return np.zeros_like(known)
     rows, columns = _frame(image, known)
     inside = slice(*rows), slice(*columns)
     framed = image[:, *inside]
-    if framed.size == 0:
-        return np.zeros_like(known)
     if framed.size < SMALLEST_REST * image.size:
         inside, framed = (slice(None), slice(None)), image
     area = np.zeros_like(known)
@@ -64,7 +64,7 @@ def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
     if flat is not None:
         area[inside] &= ~flat
     # One plain thing on a plain ground: what lies round it is no margin.
-    return known if _is_plain(image, area) and not _is_plain(image, known) else area
+    return known if _is_plain(image, area) else area
 
 
 def _is_plain(image: NDArray[Any], area: NDArray[np.bool_]) -> bool:

@@ -77,7 +77,7 @@ def with_figures(
     total: Score | None = None
     stopped, n_things = False, 0
     reading = reading_of(checkpoint)
-    for done, area in enumerate(areas):
+    for area in areas:
         judge = Judge.of(checkpoint, area.sample, None, area.box)
         image = area.sample.image
         shape = (image.shape[1], image.shape[2])
@@ -89,7 +89,7 @@ def with_figures(
             except StopIteration as end:
                 answer = end.value
             else:
-                said = yield Progress(done, len(areas), "Judging what was held back")
+                said = yield Progress(1.0, 1.0, "Judging what was held back")
                 stopped = stopped or said is Stop
         prediction = Prediction(
             probability=answer.probability,

@@ -43,7 +43,7 @@ PATCH = 16
 """Side of a patch of a painted area, in working pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Held:
     """One area that training does not learn from, with its truth on the working grid.
 

@@ -116,7 +116,7 @@ def test_files_are_added_and_their_pixel_size_is_read(open_page, grey, tmp_path,
     ("pixels", "words"),
     [
         (np.full((40, 40), 7, np.uint8), "constant"),
-        (np.where(np.eye(40) > 0, np.nan, 1).astype(np.float32), "not numbers"),
+        (np.where(np.eye(40) > 0, np.nan, 1).astype(np.float32), "nothing to see"),
         (np.r_[np.zeros(10), np.full(1590, 255)].reshape(40, 40).astype(np.uint8),
          "saturated"),
     ],
