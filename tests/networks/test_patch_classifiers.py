@@ -191,16 +191,16 @@ def test_dense_equals_patch_by_patch(
     image = torch.randn(1, 1, *size)
     with torch.inference_mode():
         found, expected = network(image), patch_by_patch(network, image)
-    # Of the largest answer: how float32 rounds differs between processors.
-    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
+    assert (found - expected).abs().max() <= 1e-5
     assert expected.std() > 1e-2
 
 
 @pytest.mark.parametrize("name", ["dcnn", "membrane_cnn"])
 def test_full_size_networks_equal_their_patches(name: str) -> None:
     torch.manual_seed(0)
-    network = build_network(name, {}, 3, 2).eval()
-    image = torch.randn(1, 3, 9, 11)
+    # How float32 rounds sums of thousands of products differs between processors.
+    network = build_network(name, {}, 3, 2).eval().double()
+    image = torch.randn(1, 3, 9, 11).double()
     with torch.inference_mode():
         found, expected = network(image), patch_by_patch(network, image)
     assert (found - expected).abs().max() <= 1e-5
