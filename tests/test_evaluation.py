@@ -1,6 +1,7 @@
 """Evaluation of a network whose answer is known, against truth that is known."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -237,3 +238,15 @@ def test_side_by_side_stops_and_refuses():
     assert table.n_images == 1 and table.rows[1]["own"]["f1"] == 1.0
     with pytest.raises(TopiaryError, match="at least one"):
         run(compare_checkpoints({}, images))
+
+
+def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(monkeypatch):
+    # The word comes before any part is done: there is no time left to estimate from.
+    monkeypatch.setattr(
+        import_module("napari_topiary.prediction.predict"),
+        "contrast_problem",
+        lambda *arguments, **options: "The contrast is the opposite.",
+    )
+    steps = list(evaluate(known(), [sample(THREE, THREE)]))
+    assert steps[0].eta_s is None
+    assert steps[-1].fraction == 1

@@ -144,12 +144,13 @@ def predicted(
             break
         except TopiaryError as error:
             raise TopiaryError(f"{name}: {error}") from error
-        spent = time.perf_counter() - begun
+        spent, part = time.perf_counter() - begun, progress.fraction
         message = yield Progress(
-            done + progress.fraction,
+            done + part,
             total,
             f"Evaluating {name}",
-            eta_s=spent * (total - done - progress.fraction) / progress.fraction,
+            # A prediction begins with a word about the image before any part is done.
+            eta_s=spent * (total - done - part) / part if part > 0 else None,
         )
         stopped = stopped or message is Stop
     return (None if stopped and prediction.done is not None else prediction), stopped
