@@ -248,5 +248,6 @@ def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(monke
         lambda *arguments, **options: "The contrast is the opposite.",
     )
     steps = list(evaluate(known(), [sample(THREE, THREE)]))
+    assert steps[0].report == "one: The contrast is the opposite."
     assert steps[0].eta_s is None
     assert steps[-1].fraction == 1

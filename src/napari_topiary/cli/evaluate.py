@@ -96,7 +96,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     check_suits(dataset, checkpoint)
     split, samples = judged_samples(dataset, options.split, runner)
     result = runner(
-        evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance)
+        evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance),
+        heed=lambda said: runner.note(str(said)),
     )
     runner.say(_text(result))
     return {**result, "split": split, "dataset": str(options.dataset)}

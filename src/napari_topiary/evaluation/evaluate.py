@@ -151,6 +151,7 @@ def predicted(
             f"Evaluating {name}",
             # A prediction begins with a word about the image before any part is done.
             eta_s=spent * (total - done - part) / part if part > 0 else None,
+            report=progress.report and f"{name}: {progress.report}",
         )
         stopped = stopped or message is Stop
     return (None if stopped and prediction.done is not None else prediction), stopped
