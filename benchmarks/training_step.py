@@ -1,23 +1,30 @@
 """How long a step of training takes: with fast and with usual batch normalisation.
 
     python benchmarks/training_step.py [--data DATASET] [--rounds 5] [--steps 20]
+    python benchmarks/training_step.py --busy 2
 
 Both kinds take turns in one run; the median of the rounds is printed. Where neither
 differs (a GPU, networks with many maps) the ratio is 1.
+
+With `--busy N` it is compared with how many threads a step is fast, while N other
+processes keep cores busy: with all, with one, and as training chooses by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import time
 from unittest.mock import patch
 
+import torch
 from torch import nn
 
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.devices import TRIALS, Threads
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.networks import resolve_sizes
@@ -37,7 +44,10 @@ def main() -> int:
     parser.add_argument("--presets", nargs="+", default=["tiny", "2m"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--busy", type=int, metavar="N", help="processes beside it")
     options = parser.parse_args()
+    if options.busy is not None:
+        return _compare_threads(options)
 
     print("preset | usual, ms a step | fast, ms a step | ratio")
     for preset in options.presets:
@@ -52,8 +62,40 @@ def main() -> int:
     return 0
 
 
+def _compare_threads(options: argparse.Namespace) -> int:
+    """Time all threads, one thread and the chosen number in turns."""
+    others = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(options.busy)
+    ]
+    usual = torch.get_num_threads()
+    print(f"preset | {usual} threads, ms a step | 1 thread | chosen | ratio")
+    try:
+        for preset in options.presets:
+            trainer = _trainer(options.data, preset, NarrowNorm)
+            plain = trainer.threads
+            times: dict[str, list[float]] = {"all": [], "one": [], "chosen": []}
+            for _ in range(options.rounds):
+                for name, measured in times.items():
+                    torch.set_num_threads(1 if name == "one" else usual)
+                    trainer.threads = plain
+                    if name == "chosen":
+                        trainer.threads = Threads()
+                        _milliseconds(trainer, 1 + 2 * TRIALS)
+                    measured.append(_milliseconds(trainer, options.steps))
+            every, one, chosen = map(statistics.median, times.values())
+            figures = f"{every:.0f} | {one:.0f} | {chosen:.0f} | {every / chosen:.2f}"
+            print(f"{preset} | {figures}", flush=True)
+    finally:
+        torch.set_num_threads(usual)
+        for other in others:
+            other.kill()
+            other.wait()
+    return 0
+
+
 def _trainer(data: str, preset: str, norm: type[nn.BatchNorm2d]) -> Trainer:
-    config = TrainConfig(preset=preset, batch=8)
+    config = TrainConfig(preset=preset, batch=8, minutes=None, epochs=1)
     dataset = read_dataset(data)
     material = prepare(
         dataset.part("train"),

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from napari_topiary.devices import (
+    SECONDS_BETWEEN_TRIALS,
+    TRIALS,
+    Threads,
     autocast_dtype,
     device_label,
     is_out_of_memory,
@@ -132,3 +135,70 @@ def test_real_gpu() -> None:
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2**45, device=device)
     assert is_out_of_memory(caught.value)
+
+
+class Machine:
+    """A clock that goes on by what a step takes with the threads that are set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, usual: int = 4) -> None:
+        self.now, self.threads = 0.0, usual
+        self.takes = {1: 0.1, usual: 0.05}
+        monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
+        monkeypatch.setattr(torch, "set_num_threads", self.set_threads)
+
+    def set_threads(self, number: int) -> None:
+        self.threads = number
+
+    def clock(self) -> float:
+        return self.now
+
+    def steps(self, threads: Threads, count: int) -> list[int]:
+        numbers = []
+        for _ in range(count):
+            with threads.step():
+                numbers.append(self.threads)
+                self.now += self.takes[self.threads]
+        return numbers
+
+
+def test_the_faster_number_of_threads_is_chosen_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch)
+    with Threads(clock=machine.clock) as threads:
+        trials = [4] + [4, 1] * TRIALS
+        assert machine.steps(threads, len(trials)) == trials
+        assert machine.steps(threads, 5) == [4] * 5
+        machine.takes = {1: 0.1, 4: 0.2}  # other programs have begun
+        machine.now += SECONDS_BETWEEN_TRIALS
+        assert machine.steps(threads, 2 * TRIALS) == [4, 1] * TRIALS
+        assert machine.steps(threads, 5) == [1] * 5
+        machine.takes = {1: 0.1, 4: 0.05}  # and have ended
+        machine.now += SECONDS_BETWEEN_TRIALS
+        machine.steps(threads, 2 * TRIALS)
+        assert machine.steps(threads, 5) == [4] * 5
+        machine.takes = {1: 0.1, 4: 0.1}
+        machine.now += SECONDS_BETWEEN_TRIALS
+        machine.steps(threads, 2 * TRIALS)
+        assert machine.steps(threads, 5) == [1] * 5
+    assert machine.threads == 4
+
+
+def test_threads_come_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    with pytest.raises(ZeroDivisionError), Threads(clock=machine.clock) as threads:
+        machine.steps(threads, 2)
+        with threads.step():
+            assert machine.threads == 1
+            raise ZeroDivisionError
+    assert machine.threads == 4
+
+
+@pytest.mark.parametrize(("usual", "choose"), [(1, True), (4, False)])
+def test_nothing_is_chosen_where_there_is_no_choice(
+    monkeypatch: pytest.MonkeyPatch, usual: int, choose: bool
+) -> None:
+    machine = Machine(monkeypatch, usual)
+    with Threads(choose=choose, clock=machine.clock) as threads:
+        assert machine.steps(threads, 20) == [usual] * 20
+    assert machine.threads == usual

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
 import torch
 
 from napari_topiary.errors import TopiaryError
@@ -13,6 +19,10 @@ _OUT_OF_MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
+
+TRIALS = 3
+"""Steps that are timed with every number of threads before one is chosen."""
+SECONDS_BETWEEN_TRIALS = 20.0
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -102,6 +112,69 @@ def is_out_of_memory(error: BaseException) -> bool:
         return False
     words = str(error).lower()
     return any(phrase in words for phrase in _OUT_OF_MEMORY)
+
+
+class Threads:
+    """How many threads of the CPU steps of work are computed with, by the clock.
+
+    Threads wait for one another many times in every step. Where other programs keep the
+    cores busy this costs more than it brings, and one thread is faster than several. So
+    both are timed on the first steps, and now and then again; the number from before
+    comes back at the end.
+
+    Parameters
+    ----------
+    choose
+        Whether to choose; otherwise the number stays as it is.
+    clock
+        Tells the time in seconds.
+    """
+
+    def __init__(
+        self, *, choose: bool = True, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._usual = torch.get_num_threads()
+        self._choose = choose and self._usual > 1
+        self._clock = clock
+        # The very first step also sets the work up: it says nothing about the rest.
+        self._waiting = [self._usual]
+        self._took: dict[int, list[float]] = {}
+        self._due = -float("inf")
+
+    def __enter__(self) -> Self:
+        """Work begins."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Work ends: as many threads as before."""
+        if self._choose:
+            torch.set_num_threads(self._usual)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Do one step of the work inside; all steps are about equally long."""
+        if not self._choose:
+            yield
+            return
+        begun = self._clock()
+        if not self._waiting and begun >= self._due:
+            self._waiting = [self._usual, 1] * TRIALS
+            self._took = {self._usual: [], 1: []}
+        if not self._waiting:
+            yield
+            return
+        number = self._waiting.pop(0)
+        torch.set_num_threads(number)
+        yield
+        now = self._clock()
+        if not self._took:
+            return
+        self._took[number].append(now - begun)
+        if not self._waiting:
+            known = {n: took for n, took in self._took.items() if took}
+            middle = {n: statistics.median(took) for n, took in known.items()}
+            torch.set_num_threads(min(middle, key=lambda n: (middle[n], n)))
+            self._due = now + SECONDS_BETWEEN_TRIALS
 
 
 def _available() -> list[str]:

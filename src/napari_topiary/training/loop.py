@@ -193,7 +193,8 @@ def _kept_whatever_comes(
 ) -> Generator[Progress, object, None]:
     """Learn; whatever a library raises on the way, what was learned stays."""
     try:
-        yield from _loop(trainer, record, config, path)
+        with trainer.threads:
+            yield from _loop(trainer, record, config, path)
     except Exception as error:
         try:
             if not record.has_weights and record.step > 1:

@@ -13,7 +13,12 @@ import torch
 from napari_topiary.augmentation import Augmentation
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
-from napari_topiary.devices import autocast_dtype, is_out_of_memory, pick_device
+from napari_topiary.devices import (
+    Threads,
+    autocast_dtype,
+    is_out_of_memory,
+    pick_device,
+)
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.sampling import Batch
@@ -65,6 +70,10 @@ class Trainer:
     ) -> None:
         torch.manual_seed(config.seed)
         self.device = pick_device(config.device)
+        # Runs counted in epochs are to be the same each time, and rounding depends on
+        # the number of threads.
+        timed = config.minutes is not None and config.epochs is None
+        self.threads = Threads(choose=timed and self.device.type == "cpu")
         self.notes: list[str] = []
         self.loss = float("nan")
         self._config, self._shaper = config, shaper
@@ -164,7 +173,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         try:
-            loss = self._learn(self._next_batch())
+            with self.threads.step():
+                loss = self._learn(self._next_batch())
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or self._batch == 1:
                 raise
