@@ -13,6 +13,7 @@ from napari_topiary.annotations.base import (
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.crowding import zones_for
 from napari_topiary.annotations.distances import distance_map
+from napari_topiary.annotations.finished import marks_outside, teaching
 from napari_topiary.annotations.labels import Labels
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
@@ -33,7 +34,9 @@ __all__ = [
     "annotation_problem",
     "build_target",
     "distance_map",
+    "marks_outside",
     "rescaled",
+    "teaching",
     "usable_annotations",
     "zones_for",
 ]

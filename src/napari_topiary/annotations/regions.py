@@ -101,6 +101,21 @@ class Regions:
                 _fill_polygon(mask, polygon)
         return mask
 
+    def contains(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which places lie on pixels of the areas: `(n,)` bool.
+
+        Parameters
+        ----------
+        places
+            `(n, 2)` y, x in pixels.
+        """
+        pixels = np.rint(np.asarray(places, dtype=np.float64)).reshape(-1, 2)
+        inside = np.zeros(len(pixels), dtype=bool)
+        for polygon, name in zip(self.polygons, self.shape_types, strict=True):
+            within = _in_ellipse if name == "ellipse" else _in_polygon
+            inside |= within(pixels, polygon)
+        return inside
+
     def draw(self, canvas: Canvas) -> None:
         """Mark the areas as finished."""
         if len(self):
@@ -185,6 +200,34 @@ def _fill_polygon(mask: NDArray[np.bool_], polygon: Path) -> None:
             for left, right in zip(x[::2], x[1::2], strict=False):
                 begin = max(0, int(np.ceil(left - _TOUCHES)))
                 mask[row, begin : max(0, int(np.floor(right + _TOUCHES)) + 1)] = True
+
+
+def _in_polygon(places: NDArray[np.float64], polygon: Path) -> NDArray[np.bool_]:
+    """Which places a closed polygon contains (even-odd); as `_fill_polygon`."""
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    low = np.minimum(start[:, 0], end[:, 0])
+    high = np.maximum(start[:, 0], end[:, 0])
+    rise = end[:, 0] - start[:, 0]
+    slope = (end[:, 1] - start[:, 1]) / np.where(rise == 0, 1.0, rise)
+    y, x = places[:, :1], places[:, 1:]
+    crossing = start[:, 1] + (y - start[:, 0]) * slope  # (n, v)
+    inside = np.zeros(len(places), dtype=bool)
+    for cut in ((low <= y) & (y < high), (low < y) & (y <= high)):
+        left = (cut & (crossing < x - _TOUCHES)).sum(axis=1)
+        inside |= left % 2 == 1
+        inside |= (cut & (np.abs(crossing - x) <= _TOUCHES)).any(axis=1)
+    return inside
+
+
+def _in_ellipse(places: NDArray[np.float64], corners: Path) -> NDArray[np.bool_]:
+    """Which places the ellipse contains that touches the sides of a turned box."""
+    centre = corners.mean(axis=0)
+    axes = np.stack([corners[1] - corners[0], corners[3] - corners[0]], axis=1) / 2
+    if abs(np.linalg.det(axes)) < _TOUCHES:
+        return np.zeros(len(places), dtype=bool)
+    round_one = (places - centre) @ np.linalg.inv(axes).T
+    within: NDArray[np.bool_] = (round_one**2).sum(axis=1) <= 1 + _TOUCHES
+    return within
 
 
 def _fill_ellipse(mask: NDArray[np.bool_], corners: Path) -> None:

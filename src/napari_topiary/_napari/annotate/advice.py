@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.annotations import annotation_problem, usable_annotations
+from napari_topiary._napari.widgets.words import plural
+from napari_topiary.annotations import (
+    annotation_problem,
+    marks_outside,
+    usable_annotations,
+)
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -34,6 +39,14 @@ def advice(session: Session, name: str) -> str:
 
 def _area(drawn: Sequence[Any]) -> str:
     """Which part of the image counts as finished."""
+    outside, every = marks_outside(drawn)
+    if outside:
+        return (
+            f"<b>{outside} of {plural(every, 'mark')}</b> "
+            f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
+            f"{'does' if outside == 1 else 'do'} not teach: finish the whole image, or "
+            "draw a finished area around each."
+        )
     if any(one.kind == "regions" for one in drawn):
         return "Networks learn only inside the finished areas of this image."
     return (

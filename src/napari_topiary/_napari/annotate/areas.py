@@ -83,6 +83,11 @@ class Areas(QObject):
         self.give_up()
         drawing.replace_kind("regions", regions)
 
+    def finish_all(self) -> None:
+        """Take the whole image as finished: without areas all of it is."""
+        self.drawing.gather()
+        self.drawing.replace_kind("regions", None)
+
     def give_up(self) -> None:
         """Take the frame away."""
         self.area = None

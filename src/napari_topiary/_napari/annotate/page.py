@@ -22,10 +22,14 @@ from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.words import plural
+from napari_topiary.annotations import marks_outside
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari.viewer
+    from napari.layers import Layer
 
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
@@ -63,6 +67,13 @@ class AnnotatePage(Page):
         self.body.addWidget(self.review)
         self.summary = look.paragraph("", role="hint")
         self.body.addWidget(self.summary)
+        self.whole_button = button(
+            "Finish the whole image",
+            "Everything on this image is marked: no areas are needed, and all marks "
+            "teach.",
+            self.areas.finish_all,
+        )
+        self.body.addWidget(self.whole_button)
         self.body.addStretch(1)
         self.keys = Keys(viewer, self._key_actions())
         self._connect()
@@ -83,7 +94,7 @@ class AnnotatePage(Page):
             "Undo", "Take the last step back (Ctrl+Z).", self.drawing.undo
         )
         self.redo_button = button(
-            "Redo", "Do it again (Ctrl+Shift+Z).", self.drawing.redo
+            "Redo", "Do it again (Ctrl+Y or Ctrl+Shift+Z).", self.drawing.redo
         )
         self.suggest_button = button(
             "Suggest next area",
@@ -115,6 +126,7 @@ class AnnotatePage(Page):
         self.tools.picked.connect(self.pick_tool)
         self.areas.changed.connect(self._on_area)
         self.review.said.connect(self.say)
+        self.review.replacing.connect(self._ask_take_labels)
         self.drawing.changed.connect(self._on_drawing)
         self.drawing.problem.connect(self.refuse)
         self.drawing.lost.connect(self._ask_lost)
@@ -135,6 +147,9 @@ class AnnotatePage(Page):
             "G": self.areas.suggest,
             ACCEPT_KEY: self.review.accept,
             REJECT_KEY: self.review.reject,
+            "Control-Z": self.drawing.undo,
+            "Control-Shift-Z": self.drawing.redo,
+            "Control-Y": self.drawing.redo,  # napari's own: change to 3-D
         }
 
     # -- showing ------------------------------------------------------------------
@@ -167,6 +182,7 @@ class AnnotatePage(Page):
         self._refresh_tools()
         self.review.refresh()
         self.summary.setText("" if name is None else advice(session, name))
+        self.whole_button.setVisible(marks_outside(self.drawing.drawn)[0] > 0)
 
     def _refresh_tools(self) -> None:
         drawing = self.drawing
@@ -237,10 +253,30 @@ class AnnotatePage(Page):
         if layer is None:
             return
         self.drawing.gather()
+        if layer._type_string == "labels" and self.drawing.of_kind("labels"):
+            self._ask_replace(
+                f"the labels of {layer.name}", lambda: self._use_layer(layer)
+            )
+        else:
+            self._use_layer(layer)
+
+    def _use_layer(self, layer: Layer) -> None:
         try:
             self.say(use_layer(self.drawing, layer, self.classes.current))
         except TopiaryError as reason:
             self.refuse(str(reason))
+
+    def _ask_take_labels(self) -> None:
+        self._ask_replace(
+            "what the network painted", lambda: self.review.take_labels(replace=True)
+        )
+
+    def _ask_replace(self, what: str, replace: Callable[[], object]) -> None:
+        """Ask before all that is painted gives way to something else."""
+        self.offer.show_choice(
+            f"This image is painted already; {what} would take the place of all of it.",
+            {"Keep what is painted": lambda: None, "Replace it": replace},
+        )
 
     def _on_drawing(self) -> None:
         if self.drawing.name != self._image:

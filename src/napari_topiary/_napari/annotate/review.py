@@ -49,9 +49,13 @@ class Review(QFrame):
     -------
     said(str)
         What an answer did.
+    replacing()
+        What the network painted is to take the place of what is painted already: ask,
+        and call `take_labels` with `replace`.
     """
 
     said = Signal(str)
+    replacing = Signal()
 
     def __init__(self, drawing: Drawing) -> None:
         super().__init__()
@@ -227,12 +231,23 @@ class Review(QFrame):
         self._add(sure, accepted=True)
         self.said.emit(f"{len(sure)} marks added; undo takes them back.")
 
-    def take_labels(self) -> None:
-        """Make what the network painted the labels of the image."""
+    def take_labels(self, *, replace: bool = False) -> None:
+        """Make what the network painted the labels of the image.
+
+        Parameters
+        ----------
+        replace
+            Whether what is painted already may go without a question.
+        """
         prediction = self.prediction
-        if prediction is not None:
-            take_labels(self.drawing, prediction)
-            self.said.emit("The network's labels are yours now: correct them by Paint.")
+        if prediction is None:
+            return
+        self.drawing.gather()
+        if self.drawing.of_kind("labels") is not None and not replace:
+            self.replacing.emit()
+            return
+        take_labels(self.drawing, prediction)
+        self.said.emit("The network's labels are yours now: correct them by Paint.")
 
     def _judge(self, *, accepted: bool) -> None:
         current = self.current

@@ -177,7 +177,7 @@ class Drawing(QObject):
             Everything that is drawn on it from now on.
         """
         if self.name is not None:
-            self.refill(self._store(annotations))
+            self.refill(self._store(annotations, replaced=True))
 
     def replace_kind(self, kind: str, annotation: Any | None) -> None:
         """Replace what is drawn of one kind on the shown image; one step of undo.
@@ -189,6 +189,7 @@ class Drawing(QObject):
         annotation
             What is drawn from now on; None = nothing.
         """
+        self.gather()
         rest = tuple(one for one in self.drawn if one.kind != kind)
         self.put(rest if annotation is None else (*rest, annotation))
 
@@ -205,8 +206,11 @@ class Drawing(QObject):
                 remove_layer(self.viewer, (kind, self.name))
             self.replace_kind(kind, None)
 
-    def _store(self, annotations: tuple[Any, ...]) -> list[str]:
-        self._histories.note(self.name or "", self.drawn, annotations)
+    def _store(
+        self, annotations: tuple[Any, ...], *, replaced: bool = False
+    ) -> list[str]:
+        name = self.name or ""
+        self._histories.note(name, self.drawn, annotations, replaced=replaced)
         return self._set(annotations)
 
     def _set(self, annotations: tuple[Any, ...]) -> list[str]:
@@ -276,9 +280,8 @@ class Drawing(QObject):
             self.watch.pending.add("labels")
             self.gather()
         elif name is not None and self._histories.can(direction, name):
-            painted = tuple(one for one in self.drawn if one.kind == "labels")
             state = self._histories.step(direction, name, self.drawn)
-            self.refill(self._set((*state, *painted)))
+            self.refill(self._set(state.over(self.drawn)))
 
 
 def drawing_of(viewer: napari.viewer.Viewer) -> Drawing:

@@ -8,15 +8,36 @@ from typing import Any, Literal
 
 DEEPEST = 200
 
-State = tuple[Any, ...]
-"""The annotations of one image, without painted labels (those napari undoes itself)."""
 Direction = Literal["undo", "redo"]
 
 
-def undoable(annotations: Iterable[Any]) -> State:
-    """Return what of the annotations of an image is undone here."""
-    kept = [one for one in annotations if one.kind != "labels" and len(one)]
-    return tuple(sorted(kept, key=lambda one: one.kind))
+@dataclass(frozen=True)
+class State:
+    """What was drawn on an image.
+
+    Parameters
+    ----------
+    drawn
+        Its annotations, by kind.
+    painted
+        Whether painted labels are among them: only where all of them were replaced at
+        once, for strokes are undone by napari itself.
+    """
+
+    drawn: tuple[Any, ...]
+    painted: bool = False
+
+    @classmethod
+    def of(cls, annotations: Iterable[Any], *, painted: bool = False) -> State:
+        """Return what of the annotations of an image is undone here."""
+        kept = [o for o in annotations if len(o) and (painted or o.kind != "labels")]
+        return cls(tuple(sorted(kept, key=lambda one: one.kind)), painted)
+
+    def over(self, annotations: Iterable[Any]) -> tuple[Any, ...]:
+        """Return all annotations of the image in this state, in place of others."""
+        if self.painted:
+            return self.drawn
+        return (*self.drawn, *(one for one in annotations if one.kind == "labels"))
 
 
 @dataclass
@@ -43,7 +64,14 @@ class Histories:
         """Forget everything."""
         self._of.clear()
 
-    def note(self, image: str, before: Iterable[Any], after: Iterable[Any]) -> None:
+    def note(
+        self,
+        image: str,
+        before: Iterable[Any],
+        after: Iterable[Any],
+        *,
+        replaced: bool = False,
+    ) -> None:
         """Remember that something was drawn; what was undone before is forgotten.
 
         Parameters
@@ -52,9 +80,13 @@ class Histories:
             Name of the image.
         before, after
             All annotations before and after; equal ones are no step.
+        replaced
+            Whether they were replaced at once, painted labels too, and not by hand.
         """
-        first, then = undoable(before), undoable(after)
-        if first == then:
+        before, after = tuple(before), tuple(after)
+        painted = replaced and _labels(before) is not _labels(after)
+        first = State.of(before, painted=painted)
+        if first == State.of(after, painted=painted):
             return
         history = self._history(image)
         history.past.append(first)
@@ -90,8 +122,13 @@ class Histories:
         source, target = history.past, history.future
         if direction == "redo":
             source, target = target, source
-        target.append(undoable(now))
-        return source.pop()
+        state = source.pop()
+        target.append(State.of(now, painted=state.painted))
+        return state
 
     def _history(self, image: str) -> History:
         return self._of.setdefault(image, History())
+
+
+def _labels(annotations: Iterable[Any]) -> Any | None:
+    return next((one for one in annotations if one.kind == "labels"), None)

@@ -94,7 +94,8 @@ class LayerWatch(QObject):
             layer.events.features.connect(self._on_change)
             layer.events.mode.connect(self._on_mode)
         layer.bind_key("Control-Z", self._on_undo_key, overwrite=True)
-        layer.bind_key("Control-Shift-Z", self._on_redo_key, overwrite=True)
+        for key in ("Control-Shift-Z", "Control-Y"):
+            layer.bind_key(key, self._on_redo_key, overwrite=True)
 
     def lost(self, layer: Layer) -> str | None:
         """Forget a layer that was removed; returns its kind, None if not followed."""

@@ -10,6 +10,8 @@ from napari_topiary.annotations import (
     Centerlines,
     Labels,
     Points,
+    marks_outside,
+    teaching,
 )
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import learning_problem
@@ -107,6 +109,7 @@ class Lesson:
             words.plural(n, one, many) for (one, many), n in counts.items() if n
         )
         text = f"Learns from {words.plural(len(self.samples), 'image')}: {drawn}."
+        text += self._outside()
         if self.validation:
             return (
                 f"{text} Judged on {words.plural(len(self.validation), 'image')} that "
@@ -115,6 +118,18 @@ class Lesson:
         if len(self.samples) > 1:
             return f"{text} Some of them are kept back to judge it."
         return f"{text} A part of it is kept back to judge it."
+
+    def _outside(self) -> str:
+        """How many marks do not teach; empty where all do."""
+        counts = [marks_outside(one.annotations) for one in self.samples]
+        outside, every = (sum(column) for column in zip(*counts, strict=True))
+        if not outside:
+            return ""
+        return (
+            f" {outside} of {words.plural(every, 'mark')} "
+            f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
+            f"{'does' if outside == 1 else 'do'} not teach: see the Annotate page."
+        )
 
 
 def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
@@ -126,7 +141,7 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
     }
     particle, counter, line, painted = counts
     for sample in samples:
-        for item in sample.annotations:
+        for item in teaching(sample.annotations):
             if isinstance(item, Points):
                 negative = sum(name == BACKGROUND for name in item.classes)
                 counts[counter] += negative
