@@ -5,12 +5,16 @@ import pytest
 
 pytest.importorskip("qtpy")
 
+from qtpy.QtCore import Qt
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
 from napari_topiary import Labels, Points, Regions, Task
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
 from napari_topiary._napari.annotate.hand import tool_in_hand
 from napari_topiary._napari.annotate.page import AnnotatePage
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
 from napari_topiary._napari.annotate.tools import TOOLS
+from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.state import unwrap
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND, Detections, Prediction
@@ -690,3 +694,82 @@ def test_the_suggestion_follows_the_network_s_doubt(open_page, session):
     session.set_prediction("grid 1", found)
     top, bottom, left, right = page.areas.suggest()
     assert 60 <= (top + bottom) / 2 <= 90 and 5 <= (left + right) / 2 <= 35
+
+
+@pytest.fixture
+def painted(session):
+    """Two objects painted by hand, and a network that found another one."""
+    mine, found = np.zeros((96, 96), np.uint16), np.zeros((96, 96), np.int64)
+    mine[5:9, 5:9], mine[20:30, 20:30], found[60:80, 60:80] = 1, 2, 1
+    session.set_task(Task("instances", (BACKGROUND, "virion")))
+    session.set_annotations("grid 0", (Labels(mine, instances=True),))
+    answer = found_in(session, "grid 0", np.zeros((0, 2)), [])
+    answer.labels[:] = found
+    session.set_prediction("grid 0", answer)
+    return mine, found
+
+
+@pytest.mark.parametrize("way", ["of the network", "of a layer"])
+def test_painted_objects_are_replaced_after_asking_and_come_back(
+    open_page, session, painted, way, qtbot
+):
+    mine, found = painted
+    viewer, page = open_page(session, show=True)
+    layer(page, "labels").data_setitem((np.array([50]), np.array([50])), 7)  # a stroke, not yet read
+    mine[50, 50] = 7
+
+    def replace():
+        if way == "of a layer":
+            viewer.layers.selection.active = viewer.add_labels(found)
+            page.layer_button.click()
+        else:
+            page.review.labels_button.click()
+
+    replace()
+    assert "painted already" in page.offer.text.text()
+    page.offer.buttons["Keep what is painted"].click()
+    assert np.array_equal(drawn(page, "labels").labels, mine)
+    replace()
+    page.offer.buttons["Replace it"].click()
+    assert np.array_equal(drawn(page, "labels").labels, found)
+    assert np.array_equal(layer(page, "labels").data, found)
+    assert page.undo_button.isEnabled()
+    keyboard = page.window().findChild(QOpenGLWidget)
+    qtbot.keyClick(keyboard, "z", Qt.KeyboardModifier.ControlModifier)
+    assert np.array_equal(drawn(page, "labels").labels, mine)
+    assert np.array_equal(layer(page, "labels").data, mine)
+    qtbot.keyClick(keyboard, "y", Qt.KeyboardModifier.ControlModifier)
+    assert unwrap(viewer).dims.ndisplay == 2
+    assert np.array_equal(drawn(page, "labels").labels, found)
+    page.undo_button.click()
+    assert np.array_equal(layer(page, "labels").data, mine)
+
+
+def test_labels_taken_where_nothing_was_painted_can_be_undone(
+    open_page, session, painted
+):
+    _, page = open_page(session)
+    session.set_annotations("grid 0", ())
+    page.review.labels_button.click()
+    assert page.offer.isHidden()
+    assert np.array_equal(drawn(page, "labels").labels, painted[1])
+    page.undo_button.click()
+    assert drawn(page, "labels") is None
+    assert not layer(page, "labels").data.any()
+
+
+def test_marks_that_do_not_teach_are_said_and_can_be_made_to(open_page, session):
+    box = np.array([[0, 0], [0, 10], [10, 10], [10, 0.0]])
+    few = (Points([[5, 5], [50, 50], [60, 60]], ("virion",) * 3),)
+    session.set_annotations("grid 0", (*few, Regions((box,), ("rectangle",))))
+    _, page = open_page(session, show=True)
+    assert "2 of 3 marks" in page.summary.text() and "not teach" in page.summary.text()
+    summary = Lesson.of(session).summary()
+    assert "1 particle." in summary and "2 of 3 marks lie outside" in summary
+    assert page.whole_button.isVisible()
+    page.whole_button.click()
+    assert not page.whole_button.isVisible() and drawn(page, "regions") is None
+    assert "3 particles." in Lesson.of(session).summary()
+    assert "not teach" not in Lesson.of(session).summary()
+    page.undo_button.click()
+    assert page.whole_button.isVisible() and len(drawn(page, "regions")) == 1
