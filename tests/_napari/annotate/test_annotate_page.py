@@ -225,7 +225,7 @@ def test_a_box_dragged_on_the_canvas_is_a_finished_area(
     box = drawn(page, "regions").polygons[0]
     assert np.allclose(box.min(0), (20, 20), atol=1.5)
     assert np.allclose(box.max(0), (60, 70), atol=1.5)
-    assert "only inside the finished areas" in page.summary.text()
+    assert "<b>5 of 8 marks</b> lie outside the finished areas" in page.summary.text()
 
 
 def test_paths_become_centerlines_as_wide_as_the_class(open_page, session):
@@ -715,7 +715,9 @@ def test_painted_objects_are_replaced_after_asking_and_come_back(
 ):
     mine, found = painted
     viewer, page = open_page(session, show=True)
-    layer(page, "labels").data_setitem((np.array([50]), np.array([50])), 7)  # a stroke, not yet read
+    layer(page, "labels").data_setitem(
+        (np.array([50]), np.array([50])), 7
+    )  # a stroke, not yet read
     mine[50, 50] = 7
 
     def replace():

@@ -66,17 +66,21 @@ def use_layer(drawing: Drawing, layer: Layer, class_name: str) -> str:
             f"{layer.name} has {layer.ndim} dimensions; networks here look at one "
             "image at a time: take a 2-D layer."
         )
-    if layer._type_string == "labels":
+    kind = str(layer._type_string)
+    if kind == "labels":
         added = _use_labels(drawing, layer)
     else:
         if not class_name:
             class_name = class_edits.add_class(
                 drawing.session, str(layer.name), drawing.name
             )
-        added = (_use_points if layer._type_string == "points" else _use_shapes)(
+        added = (_use_points if kind == "points" else _use_shapes)(
             drawing, layer, class_name
         )
     layer.visible = False
+    # Keys (undo!) and strokes go to the active layer: from now on to ours.
+    ours = drawing.layer(kind) or drawing.layer("centerlines")
+    drawing.viewer.layers.selection.active = ours or drawing.layer("regions")
     return f"{added} of the layer {layer.name} are part of the project now."
 
 
