@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
@@ -83,22 +84,55 @@ def test_a_better_or_finished_network_takes_its_place(net):
         assert list(net.parent.iterdir()) == [net]
 
 
-def test_on_a_full_disk_it_is_written_elsewhere(net, tmp_path, monkeypatch):
-    elsewhere, save = tmp_path / "elsewhere", Checkpoint.save
-    elsewhere.mkdir()
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(elsewhere))
+def without_room(monkeypatch, *room):
+    """Let files be written in some folders only."""
+    save = Checkpoint.save
 
     def full(self, path):
-        if path.parent != elsewhere:
+        if path.parent not in room:
             raise NotWritten(f"{path} could not be written.")
         save(self, path)
 
-    there = load_checkpoint(net)
     monkeypatch.setattr(Checkpoint, "save", full)
-    _, path, problems = Keeping(net).keep(there, whole=True)
-    assert path == elsewhere / "net.safetensors"
+
+
+@pytest.mark.parametrize("place", ["here", "home", "temp"])
+def test_on_a_full_disk_it_is_written_elsewhere(net, tmp_path, monkeypatch, place):
+    for name in ("here", "home", "temp"):
+        (tmp_path / name).mkdir()
+    there = load_checkpoint(net)
+    with monkeypatch.context() as full:
+        full.chdir(tmp_path / "here")
+        full.setattr("pathlib.Path.home", lambda: tmp_path / "home")
+        full.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temp"))
+        without_room(full, tmp_path / place)
+        _, path, problems = Keeping(net).keep(there, whole=True)
+    assert path == tmp_path / place / "net.safetensors"
     assert str(path) in problems[0]
     assert load_checkpoint(path).parameters == there.parameters
+
+
+def test_where_there_is_no_room_at_all_a_person_is_waited_for(net, monkeypatch, capsys):
+    there = load_checkpoint(net)
+    with monkeypatch.context() as full:
+        without_room(full)
+        with pytest.raises(NotWritten, match="Nor was there room"):
+            Keeping(net).keep(there, whole=True)
+
+        class Person:
+            def isatty(self):
+                return True
+
+            def readline(self):
+                full.undo()  # room is made
+                return "\n"
+
+        full.setattr("sys.stdin", Person())
+        full.setattr("sys.stderr.isatty", lambda: True)
+        _, path, (problem,) = Keeping(net).keep(there, whole=True)
+    assert "still in memory" in capsys.readouterr().err
+    assert str(path) in problem and path.is_file()
+    path.unlink()
 
 
 def test_a_training_that_diverged_is_no_success(made, tmp_path, monkeypatch, capsys):
@@ -128,19 +162,37 @@ def test_what_pruning_did_not_do_is_said(made):
     assert pruning_problems(before, judged(before, 0.5), 0.0) == ()
 
 
+def flat(checkpoint, *, bias):
+    """The same network after it has died: every pixel gets the same answer."""
+    state = {name: tensor * 0 for name, tensor in checkpoint.state.items()}
+    *_, last = (name for name in state if name.endswith("bias"))
+    state[last] = state[last] + torch.tensor([0.0, bias])
+    return checkpoint.replaced(state=state, metrics={})
+
+
+def test_a_dead_network_is_known_without_images(made):
+    before = load_checkpoint(made / "net.safetensors")
+    assert pruning_problems(before, before.replaced(metrics={}), 0.0) == ()
+    for bias in (-3.0, 3.0):
+        (dead,) = pruning_problems(before, flat(before, bias=bias), 0.0)
+        assert "the same answer to whatever it is shown" in dead
+
+
+@pytest.mark.parametrize("data", [True, False])
 def test_a_pruned_network_that_finds_nothing_is_no_success(
-    made, net, tmp_path, monkeypatch, capsys
+    made, net, tmp_path, capsys, data
 ):
     judged(load_checkpoint(net), 1.0).save(net)
-    out = tmp_path / "less.safetensors"
-    arguments = ("prune", net, "--remove", 0.1, "--out", out)
-    assert call(*arguments) == 0
-    assert "Nobody has looked" in capsys.readouterr().err
-    report = tmp_path / "r.json"
-    arguments = ("prune", net, "--remove", 0.98, "--data", made / "data", "--out", out)
-    status = call(*arguments, "--json", report)
-    problems = json.loads(report.read_text(encoding="utf-8"))["problems"]
-    assert (status == 1) == bool(problems)
+    out, report = tmp_path / "less.safetensors", tmp_path / "r.json"
+    images = ("--data", made / "data") if data else ()
+    assert call("prune", net, "--remove", 0, *images, "--out", out) == 0
+    assert ("Nobody has looked" in capsys.readouterr().err) == (not data)
+    arguments = ("prune", net, "--remove", 0.97, *images, "--out", out)
+    assert call(*arguments, "--kind", "weights", "--json", report) == 1
+    (problem,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert "hardly anything" in problem if data else "The pruned network" in problem
+    assert problem in capsys.readouterr().err
+    assert load_checkpoint(out).provenance["problems"] == [problem]
 
 
 @pytest.fixture

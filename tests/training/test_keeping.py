@@ -14,7 +14,7 @@ from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning import GradualPruning, make_plan
-from napari_topiary.training import fit, loop
+from napari_topiary.training import fit, loop, schedule
 from napari_topiary.training import trainer as trainer_module
 from napari_topiary.types import Stop, Task, run
 
@@ -125,6 +125,23 @@ def test_weights_are_saved_though_nobody_has_judged_them(
         while True:
             job.send(Stop)
     assert end.value.value.metrics["quality_name"] == "F1"
+
+
+def test_before_a_long_judging_weights_are_saved(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 1e9)
+    monkeypatch.setattr(schedule, "LONG_S", 0.0)
+    judge, path = trainer_module.Trainer.judge, tmp_path / "net.safetensors"
+    steps = []
+
+    def slow(self):
+        kept = load_checkpoint(path) if path.exists() else None
+        steps.append(kept and kept.provenance["steps"])
+        return judge(self)
+
+    monkeypatch.setattr(trainer_module.Trainer, "judge", slow)
+    made = run(fit(samples, SMALL, task=TASK, checkpoint_path=path))
+    assert steps[0] is None and steps[1:] == sorted(steps[1:])
+    assert steps[-1] == made.provenance["steps"]
 
 
 def test_gradual_pruning_keeps_its_running_form(samples, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +82,32 @@ class Keeping:
     def _elsewhere(
         self, made: Checkpoint, error: NotWritten
     ) -> tuple[Checkpoint, Path]:
-        for folder in (Path(tempfile.gettempdir()), Path.home()):
-            try:
-                return self._written(made, free_name(folder / self.out.name))
-            except NotWritten:
-                continue
-        raise error
+        """Write it wherever there is room; wait for room while somebody is there."""
+        while True:
+            for folder in _folders():
+                try:
+                    return self._written(made, free_name(folder / self.out.name))
+                except NotWritten:
+                    continue
+            if not self._waits(error):
+                tried = ", ".join(map(str, _folders()))
+                raise NotWritten(
+                    f"{error} Nor was there room in {tried}: the network is lost."
+                ) from error
+
+    def _waits(self, error: NotWritten) -> bool:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        sys.stderr.write(f"\n{error} The network is still in memory.\n")
+        sys.stderr.write("Press Enter to try again, or Ctrl-C to give it up: ")
+        sys.stderr.flush()
+        return bool(sys.stdin.readline())
+
+
+def _folders() -> list[Path]:
+    """Where else a network is kept: often on other disks, the last one in memory."""
+    folders = [Path.cwd(), Path.home(), Path(tempfile.gettempdir()), Path("/dev/shm")]
+    return list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
 
 
 def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:

@@ -137,11 +137,12 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ended_early = made.provenance.get("problems", ()) if tuned else ()
     found = (*ended_early, *pruning_problems(original, made, options.remove))
     whole = not (runner.interrupted or ended_early)
+    made = made.replaced(provenance={**made.provenance, "problems": list(found)})
     made, path, problems = keeping.keep(made, whole=whole)
     if material is None:
         runner.note(
-            "Nobody has looked whether the pruned network still finds anything: with "
-            "--data it is judged, with --finetune-minutes it learns on."
+            "Nobody has looked how good the pruned network still is: with --data it is "
+            "judged, with --finetune-minutes it learns on."
         )
     result = report(made, path) | {
         "problems": [*found, *problems],

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.instances import class_labels
+from napari_topiary.networks.base import in_shares
+from napari_topiary.networks.layers import probe_side
 
 HARDLY = 0.25
 """Below this share of the quality before, a network finds hardly anything."""
 NEAR = 0.02
 """Shares of weights closer than this are what was asked for."""
+GRAINS = (0.0, 1.5, 4.0, 10.0)
+"""Sizes of what is in the test images, in working pixels."""
+SIDE, PATCHES = 160, 48
+LITTLE = 0.05
+"""Below this share of what was marked or told apart before, that is over."""
 
 
 def pruning_problems(
@@ -19,7 +34,8 @@ def pruning_problems(
     ----------
     before, after
         The checkpoint that was pruned, and what became of it, judged if there were
-        images.
+        images. Otherwise both are shown noise: how good a network is that cannot tell,
+        but whether it still tells anything apart.
     share
         Of the unpruned network's weights that was to be removed.
     """
@@ -30,7 +46,7 @@ def pruning_problems(
         )
     quality, name = after.metrics.get("quality"), after.metrics.get("quality_name")
     if quality is None:
-        return tuple(found)
+        return (*found, *_unjudged(before, after))
     whole = float(before.metrics.get("quality") or 0.0)
     known = whole > 0 and before.metrics.get("quality_name") == name
     floor = HARDLY * whole if known else 0.05
@@ -42,3 +58,50 @@ def pruning_problems(
             f"{float(quality):.2f}{was} on {held}. Remove less, or fine-tune it longer."
         )
     return tuple(found)
+
+
+def _unjudged(before: Checkpoint, after: Checkpoint) -> list[str]:
+    (marked, spread), (left, still) = _answers(before), _answers(after)
+    if still < LITTLE * spread:
+        said = "gives the same answer to whatever it is shown"
+    elif 0.01 <= marked < 0.99 and left < LITTLE * marked:
+        said = f"finds nothing any more: in noise it marks {left:.1%}, the network"
+        said += f" before {marked:.0%}"
+    elif 0.01 <= marked < 0.99 and 1 - left < LITTLE * (1 - marked):
+        said = f"finds something everywhere: in noise it marks {left:.1%}, the network"
+        said += f" before {marked:.0%}"
+    else:
+        return []
+    return [
+        f"The pruned network {said}. Remove less, or fine-tune it on annotated images."
+    ]
+
+
+@torch.no_grad()
+def _answers(checkpoint: Checkpoint) -> tuple[float, float]:
+    """Share of noise that is marked, and how much the answers differ."""
+    network = checkpoint.build()
+    side = probe_side(network, SIDE)
+    count = 1 if network.patch is None else PATCHES
+    # Near the border even a dead network may say something else: zeros lie beyond.
+    rim = 0 if network.patch is not None else min(network.halo, side // 3)
+    shown = []
+    for images in _noise(count, checkpoint.in_channels, side):
+        answer = in_shares(network, network.on_patches(torch.from_numpy(images)))
+        inner = answer[..., rim : answer.shape[-2] - rim, rim : answer.shape[-1] - rim]
+        shown += list(inner.numpy())
+    sheet = np.concatenate(shown, axis=1)  # (k, y, x): one below the other
+    task = checkpoint.task
+    labels = class_labels(sheet, task=task, threshold=dict(checkpoint.thresholds))
+    classes = sheet[: len(task.classes)]
+    return float((labels > 0).mean()), float(classes.std(axis=(1, 2)).max())
+
+
+def _noise(count: int, channels: int, side: int) -> Iterator[NDArray[np.float32]]:
+    """Images `(b, c, y, x)` of every grain, normalised as networks see them."""
+    random = np.random.default_rng(0)
+    for grain in GRAINS:
+        images = random.standard_normal((count, channels, side, side))
+        images = ndimage.gaussian_filter(images, (0, 0, grain, grain))
+        images /= images.std()
+        yield (images - images.mean()).astype(np.float32)

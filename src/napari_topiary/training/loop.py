@@ -232,6 +232,16 @@ def _save(made: Checkpoint, path: Path, record: Record) -> None:
             record.notes.append(note)
 
 
+def _save_running(
+    trainer: Trainer, record: Record, schedule: Schedule, path: Path
+) -> float:
+    """Write what a kill would lose; returns when that was."""
+    if schedule.seconds - record.judged_at >= SECONDS_BETWEEN_SAVES / 2:
+        record.keep_running(trainer.settled(), trainer.shape())
+    _save(record.checkpoint(newest=True), path, record)
+    return schedule.seconds
+
+
 def _loop(
     trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
 ) -> Generator[Progress, object, None]:
@@ -256,17 +266,17 @@ def _loop(
         _note(record, trainer, schedule)
         quality: Quality | None = None
         if ending or (settled and judging.due(record.step, record.seconds)):
+            if path is not None and judging.long:
+                saved_at = _save_running(trainer, record, schedule, path)
             begun = time.perf_counter()
             quality, stop = yield from _judged(trainer, record, schedule)
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
+            record.judged_at = schedule.seconds
             judging.took(time.perf_counter() - begun, schedule.seconds)
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
         if path is not None and overdue:
-            saved_at = schedule.seconds
-            if not record.judged_since(saved_at - SECONDS_BETWEEN_SAVES / 2):
-                record.keep_running(trainer.settled(), trainer.shape())
-            _save(record.checkpoint(newest=True), path, record)
+            saved_at = _save_running(trainer, record, schedule, path)
         answer = None
         if isinstance(message, PreviewRequest) and not ending:
             answer = preview(trainer.plain(), record, message, trainer.device)

@@ -66,13 +66,13 @@ class Record:
     seconds: float = 0.0
     device: str = "cpu"
     complete: bool = False
+    judged_at: float = -math.inf
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
     qualities: list[tuple[float, float]] = field(default_factory=list)
     _best: Kept | None = None
     _running: Kept | None = None
-    _judged_at: float = -math.inf
     _highest: float = 0.0
 
     def consider(self, quality: Quality, network: Network, shape: Shape) -> bool:
@@ -85,7 +85,7 @@ class Record:
         """
         if quality.name == "not a number":
             return False
-        self._judged_at, self._running = self.seconds, None
+        self._running = None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
         if self.material.few or quality.value >= self._highest - NOISE:
@@ -101,10 +101,6 @@ class Record:
     def keep_running(self, network: Network, shape: Shape) -> None:
         """Remember the present weights beside the best: nobody has judged them yet."""
         self._running = Kept.of(network, shape)
-
-    def judged_since(self, seconds: float) -> bool:
-        """Whether the hold-out was judged at this time of the run or later."""
-        return self._judged_at >= seconds
 
     def forget(self) -> None:
         """Drop the best: the network has changed its form since."""

@@ -11,6 +11,7 @@ WARM_UP = 0.03
 FINAL_RATE = 0.02
 ROUNDS = 20
 FIRST_JUDGING_S = 1.5
+LONG_S = 2.0
 JUDGING_SHARE = 0.07
 """Judging the hold-out may take this share of the time."""
 
@@ -78,11 +79,17 @@ class Judging:
     ----------
     total_steps
         Steps of the run; None = timed.
+
+    Attributes
+    ----------
+    long
+        Whether it took so long the last time that the weights are saved before.
     """
 
     def __init__(self, total_steps: int | None) -> None:
         self._every = None if total_steps is None else max(1, total_steps // ROUNDS)
         self._due_at = FIRST_JUDGING_S
+        self.long = False
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to judge after this step."""
@@ -92,4 +99,5 @@ class Judging:
 
     def took(self, seconds: float, now: float) -> None:
         """Note how long judging took, to plan the next one."""
+        self.long = seconds >= LONG_S
         self._due_at = now + max(1.0, seconds / JUDGING_SHARE)

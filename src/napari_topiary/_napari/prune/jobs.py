@@ -16,6 +16,7 @@ from napari_topiary.pruning import (
     PlanStatistics,
     PruningPlan,
     plan_job,
+    pruning_problems,
     recalibrate,
 )
 from napari_topiary.training import fit, rejudge
@@ -82,7 +83,9 @@ def keeping(
         made = yield from rejudge(
             made, hold_out.samples, validation=hold_out.validation
         )
-    return made.replaced(provenance={**made.provenance, "name": name})
+    problems = pruning_problems(plan.checkpoint, made, share)
+    about = {**made.provenance, "name": name, "problems": list(problems)}
+    return made.replaced(provenance=about)
 
 
 @dataclass(frozen=True)

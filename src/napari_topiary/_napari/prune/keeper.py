@@ -64,7 +64,8 @@ class Keeper(QObject):
 
     def _on_made(self, checkpoint: Checkpoint) -> None:
         self._add(checkpoint.name, checkpoint)
-        self.kept.emit(f"Kept as “{checkpoint.name}”.")
+        problems = checkpoint.provenance.get("problems", ())
+        self.kept.emit(" ".join((f"Kept as “{checkpoint.name}”.", *problems)))
 
     def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Add what fine-tuning made; returns it with its name.

@@ -86,4 +86,6 @@ class Tuner(QObject):
         name = self.desk.keep_row.name.text()
         made = self.keeper.keep_tuned(checkpoint, name)
         self.live.tuned = made
-        self.made.emit(f"Fine-tuned and kept as “{made.name}”.")
+        problems = made.provenance.get("problems", ())
+        said = (f"Fine-tuned and kept as “{made.name}”.", *problems)
+        self.made.emit(" ".join(said))
