@@ -16,6 +16,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
 from napari_topiary.io.images import (
     holds_image,
+    is_image,
     read_image,
     read_labels,
     read_slices,
@@ -316,7 +317,7 @@ def test_zarr_groups(tmp_path):
     group.create_array("x", data=GREY)
     np.testing.assert_array_equal(read_image(tmp_path / "g.zarr").data[0], GREY)
     group.create_array("y", data=DEEP)
-    with pytest.raises(TopiaryError, match=r"point to the one to open \(x, y\)"):
+    with pytest.raises(TopiaryError, match=r"the one to open \(g.zarr/x, g.zarr/y\)"):
         read_image(tmp_path / "g.zarr")
     np.testing.assert_array_equal(read_image(tmp_path / "g.zarr" / "y").data[0], DEEP)
 
@@ -338,6 +339,119 @@ def test_ome_zarr_is_read_at_full_resolution_with_its_pixel_size(tmp_path):
     loaded = read_image(tmp_path / "o.zarr")
     np.testing.assert_array_equal(loaded.data[0], GREY)
     assert loaded.scale == 4.6
+
+
+def ome_zarr(folder, array, *, image=1.0, levels=(1.0, 2.0), unit=None, form=2):
+    """An OME-Zarr image with scales of the whole and of each level."""
+    group = zarr.open_group(folder, mode="w", zarr_format=form)
+    names = "tczyx"[-array.ndim :]
+    datasets = []
+    for number, factor in enumerate(levels):
+        step = (..., slice(None, None, 2**number), slice(None, None, 2**number))
+        small = group.create_array(
+            str(number), shape=array[step].shape, dtype=array.dtype
+        )
+        small[...] = array[step]
+        scale = {"type": "scale", "scale": [1.0] * (array.ndim - 2) + [factor] * 2}
+        datasets.append({"path": str(number), "coordinateTransformations": [scale]})
+    axes = [{"name": n, **({"unit": unit} if unit else {})} for n in names]
+    whole = {"type": "scale", "scale": [1.0] * (array.ndim - 2) + [image] * 2}
+    about = {
+        "axes": axes,
+        "datasets": datasets,
+        "coordinateTransformations": [whole],
+    }
+    if form == 3:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [about]}
+    else:
+        group.attrs["multiscales"] = [{"version": "0.4", **about}]
+    return group
+
+
+@pytest.mark.parametrize("form", [2, 3], ids=["0.4", "0.5"])
+def test_scales_of_ome_zarr_multiply(tmp_path, form):
+    array = DEEP.astype(">u2")[None, None, None]
+    path = tmp_path / "o.zarr"
+    ome_zarr(path, array, image=0.5, levels=(4.0, 8.0), unit="nanometer", form=form)
+    loaded = read_image(path)
+    assert loaded.scale == 2.0
+    assert loaded.data.dtype == np.uint16
+    assert loaded.data.dtype.isnative
+    np.testing.assert_array_equal(loaded.data[0], DEEP)
+    # One of its levels alone knows its own pixel size.
+    assert read_image(path / "0").scale == 2.0
+    assert read_image(path / "1").scale == 4.0
+    np.testing.assert_array_equal(read_image(path / "1").data[0], DEEP[::2, ::2])
+
+
+def test_a_scale_without_a_unit_is_unknown_and_said(tmp_path):
+    ome_zarr(tmp_path / "o.zarr", GREY, image=0.5, levels=(4.0,))
+    loaded = read_image(tmp_path / "o.zarr")
+    assert loaded.scale is None
+    assert "no unit of length" in loaded.notes[0]
+    ome_zarr(tmp_path / "p.zarr", GREY, levels=(1.0,))
+    assert read_image(tmp_path / "p.zarr").notes == ()
+
+
+@pytest.mark.parametrize("with_list", [True, False])
+def test_bioformats2raw_opens_or_lists_its_series(tmp_path, with_list):
+    for count in (1, 2):
+        root = tmp_path / f"{count}.zarr"
+        zarr.open_group(root, mode="w", zarr_format=2).attrs[
+            "bioformats2raw.layout"
+        ] = 3
+        for number in range(count):
+            ome_zarr(
+                root / str(number),
+                GREY[None, None, None] + np.uint8(number),
+                levels=(0.01,),
+                unit="micrometer",
+            )
+        if with_list:
+            names = [str(number) for number in range(count)]
+            zarr.open_group(root / "OME", mode="w", zarr_format=2).attrs["series"] = (
+                names
+            )
+    loaded = read_image(tmp_path / "1.zarr")
+    np.testing.assert_array_equal(loaded.data[0], GREY)
+    assert loaded.scale == 10.0
+    with pytest.raises(TopiaryError, match=r"2 images .*2\.zarr/0, 2\.zarr/1"):
+        read_image(tmp_path / "2.zarr")
+    assert read_image(tmp_path / "2.zarr" / "1").data[0, 0, 0] == GREY[0, 0] + 1
+    assert is_image(tmp_path / "2.zarr" / "1")
+    assert not is_image(tmp_path)
+
+
+@pytest.mark.parametrize("array", [GREY, DEEP, GREY.astype(np.float32) / 9])
+def test_white_at_0_is_turned_over_in_images_and_not_in_labels(tmp_path, array):
+    path = tmp_path / "w.tif"
+    tifffile.imwrite(path, array, photometric="miniswhite")
+    seen = read_image(path).data[0]
+    assert seen.dtype == array.dtype
+    if array.dtype.kind == "u":
+        np.testing.assert_array_equal(seen, ~array)
+        np.testing.assert_array_equal(read_labels(path), array)
+    else:
+        np.testing.assert_allclose(seen, array.max() + array.min() - array, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.64, 0.9, 0.96])
+@pytest.mark.parametrize("how", ["imagej", "plain", "pages"])
+def test_a_torn_stack_is_not_one_image(tmp_path, how, kept):
+    path, stack = tmp_path / "s.tif", RNG.integers(0, 255, (3, 60, 60), np.uint8)
+    if how == "pages":
+        pages = [Picture.fromarray(one) for one in stack]
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    else:
+        settings = {"metadata": {"axes": "ZYX"}, "imagej": how == "imagej"}
+        tifffile.imwrite(path, stack, photometric="minisblack", **settings)
+    assert len(list(read_slices(path))) == 3
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(TopiaryError, match=r"cut short|cannot be read|damaged"):
+        list(read_slices(path))
+    with pytest.raises(TopiaryError, match=r"cut short|cannot be read|damaged"):
+        read_image(path)
 
 
 def broken(name):

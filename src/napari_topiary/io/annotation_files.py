@@ -17,9 +17,15 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.folder_changes import FolderChange
-from napari_topiary.io.images import holds_image, read_labels, write_image
+from napari_topiary.io.images import (
+    holds_image,
+    read_label_slices,
+    read_labels,
+    write_image,
+)
 from napari_topiary.io.pairing import Pairing
-from napari_topiary.io.tables import joined, read_rows, write_table
+from napari_topiary.io.stacks import rows_by_slice
+from napari_topiary.io.tables import Rows, joined, read_rows, write_table
 from napari_topiary.types import Task
 
 _TYPES = (np.uint8, np.uint16, np.uint32, np.int16, np.int32, np.int64, np.uint64)
@@ -102,6 +108,57 @@ def read_sound_annotations(
     return Drawn(tuple(found), tuple(faults), tuple(whole))
 
 
+def read_stack_annotations(
+    files: Mapping[str, Path], *, task: Task, count: int
+) -> tuple[Drawn, ...]:
+    """Read what is sound of what is drawn on a stack, slice by slice.
+
+    Nothing is known of a slice that no row is in, nor of one that is not painted where
+    others are, unless a finished region is drawn on it.
+
+    Parameters
+    ----------
+    files
+        A file for each kind that there is.
+    task
+        As for `read_annotations`.
+    count
+        Slices of the stack.
+    """
+    each: list[list[Any]] = [[] for _ in range(count)]
+    faults, whole = list[str](), list[Path]()
+    # Regions first: they say which slices a person has looked at.
+    for kind, path in sorted(files.items(), key=lambda file: file[0] != "regions"):
+        is_table = annotation_kinds[kind].storage == "table"
+        reader = _read_stack_table if is_table else _read_stack_labels
+        try:
+            found, fault = reader(path, kind, task, count)
+        except TopiaryError as error:
+            faults.append(f"{kind}/{path.name}: {error}")
+            continue
+        if fault:
+            faults.append(f"{kind}/{path.name}: {fault}")
+        else:
+            whole.append(path)
+        is_bare = not any(map(len, found))  # somebody has looked and found nothing
+        for own, annotation in zip(each, found, strict=True):
+            if len(annotation) or ((is_bare or own) and kind != "regions"):
+                own.append(annotation)
+    return tuple(Drawn(tuple(own), tuple(faults), tuple(whole)) for own in each)
+
+
+def over_stack(own: Sequence[Any], stack: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what is drawn on a slice: by its own files, else by those of the stack.
+
+    Parameters
+    ----------
+    own, stack
+        Annotations, one for each kind.
+    """
+    kinds = {annotation.kind for annotation in own}
+    return (*own, *(other for other in stack if other.kind not in kinds))
+
+
 def write_annotations(
     change: FolderChange, name: str, annotations: Iterable[Any], *, there: Pairing
 ) -> None:
@@ -149,7 +206,21 @@ def _read_table(
     path: Path, kind: str, task: Task, shape: Sequence[int] | None
 ) -> tuple[Any, str]:
     """Read a table; return what is drawn, and what is wrong with the rest of it."""
+    return _drawn_in(read_rows(path), kind, task)
+
+
+def _read_stack_table(
+    path: Path, kind: str, task: Task, count: int
+) -> tuple[list[Any], str]:
+    """Read a table of a stack; return what is drawn on each slice, and a fault."""
     rows = read_rows(path)
+    slices, fault = rows_by_slice(rows, count)
+    drawn = [_drawn_in(own, kind, task) for own in slices]
+    faults = [rows.fault, fault, *(said for _, said in drawn)]
+    return [one for one, _ in drawn], next(filter(None, faults), "")
+
+
+def _drawn_in(rows: Rows, kind: str, task: Task) -> tuple[Any, str]:
     table, lines = rows.table, rows.lines
     if kind != "regions" and "class" not in table and len(task.classes) == 2:
         table["class"] = [task.classes[1]] * len(lines)
@@ -211,6 +282,19 @@ def _read_labels(
     fitted[: part.shape[0], : part.shape[1]] = part
     sentence += " They are used where both overlap, from the upper left corner."
     return Labels(fitted, labels.instances), sentence
+
+
+def _read_stack_labels(
+    path: Path, kind: str, task: Task, count: int
+) -> tuple[list[Any], str]:
+    """Read a stack of label images; return what is painted on each slice."""
+    slices = read_label_slices(path)
+    if len(slices) != count:
+        raise TopiaryError(
+            f"there are {len(slices)} label images for the {count} slices of the "
+            "stack: save one for each slice, empty where nothing is painted."
+        )
+    return [Labels(one, instances=task.kind == "instances") for one in slices], ""
 
 
 _READERS = {"table": _read_table, "image": _read_labels}

@@ -16,7 +16,12 @@ from typing import Any
 
 from napari_topiary.annotations import annotation_problem
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.annotation_files import read_annotations
+from napari_topiary.io.annotation_files import (
+    Drawn,
+    over_stack,
+    read_annotations,
+    read_stack_annotations,
+)
 from napari_topiary.io.dataset_writing import (
     write_dataset,
     write_description,
@@ -28,7 +33,12 @@ from napari_topiary.io.description import (
 )
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.image_files import check_name
-from napari_topiary.io.images import read_image, readable_suffixes
+from napari_topiary.io.images import (
+    LoadedImage,
+    read_image,
+    read_slices,
+    readable_suffixes,
+)
 from napari_topiary.io.pairing import Pairing, pair_files, safe_name
 from napari_topiary.io.split import (
     Split,
@@ -37,6 +47,7 @@ from napari_topiary.io.split import (
     resolved_split,
     split_problem,
 )
+from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task
 
 __all__ = [
@@ -138,12 +149,21 @@ class _Folder(Mapping[str, Sample]):
 
     def __init__(self, about: Description, pairing: Pairing) -> None:
         self._about, self._pairing, self._files = about, pairing, pairing.images
+        self._stack: tuple[str, tuple[Drawn, ...], tuple[LoadedImage, ...]] | None = (
+            None
+        )
 
     def __getitem__(self, name: str) -> Sample:
         path, about = self._files[name], self._about
-        loaded = read_image(path)
-        annotations = read_annotations(self._pairing.of(name), task=about.task)
-        scale, notes = about.scale_of(name, loaded.scale)
+        place = self._pairing.slices.get(name)
+        if place is None:
+            loaded = read_image(path)
+            annotations = read_annotations(self._pairing.of(name), task=about.task)
+        else:
+            loaded, annotations = self._slice(name, place)
+        scale, notes = about.scale_of(
+            name, loaded.scale, stack=None if place is None else place.stack
+        )
         sentence = annotation_problem(
             annotations,
             loaded.data.shape[1:],
@@ -154,7 +174,27 @@ class _Folder(Mapping[str, Sample]):
         if sentence is not None:
             raise TopiaryError(f"{name}: {sentence}")
         notes = (*loaded.notes, *notes)
-        return Sample(loaded.data, annotations, scale, name, path, notes)
+        # A slice is not all that is in its file.
+        source = path if place is None else None
+        return Sample(loaded.data, annotations, scale, name, source, notes)
+
+    def _slice(self, name: str, place: Slice) -> tuple[LoadedImage, tuple[Any, ...]]:
+        """Return a slice; all of the stack that was asked for last stay in memory."""
+        task = self._about.task
+        if self._stack is None or self._stack[0] != place.stack:
+            self._stack = None
+            images, files = (
+                tuple(read_slices(place.path)),
+                self._pairing.of(place.stack),
+            )
+            each = read_stack_annotations(files, task=task, count=place.count)
+            self._stack = place.stack, each, images
+        _, each, images = self._stack
+        drawn = each[place.index]
+        if drawn.faults:
+            raise TopiaryError(drawn.faults[0])
+        own = read_annotations(self._pairing.of(name), task=task)
+        return images[place.index], over_stack(own, drawn.annotations)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -187,7 +227,7 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
             f"{root.name} holds no images: put them into {root.name}/images "
             f"({', '.join(readable_suffixes())})."
         )
-    split = resolved_split(about.split, pairing.images)
+    split = resolved_split(about.split, pairing.images, pairing.stacks)
     problem = split_problem(split, pairing.images)
     if problem:
         raise TopiaryError(f"{root.name}: {problem}")

@@ -44,7 +44,7 @@ class Description:
     scales: dict[str, float] = field(default_factory=dict)
 
     def scale_of(
-        self, name: str, own: float | None
+        self, name: str, own: float | None, *, stack: str | None = None
     ) -> tuple[float | None, tuple[str, ...]]:
         """Return nm per pixel of an image, and a sentence if its file disagrees.
 
@@ -54,8 +54,10 @@ class Description:
             Of the image.
         own
             What its file says, None if nothing.
+        stack
+            The stack that it is a slice of.
         """
-        given = self.scales.get(name, self.scale)
+        given = self.scales.get(name, self.scales.get(stack or name, self.scale))
         if given is None or own is None:
             return own if given is None else given, ()
         if abs(own / given - 1) <= SAME_SCALE:

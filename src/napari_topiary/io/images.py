@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from napari_topiary.io.plain_files import check_plain_file
 from napari_topiary.types import Image, LabelImage
 
 _LOSSY = (".jpg", ".jpeg")
+_ZARR = (".zgroup", ".zarray", "zarr.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,22 @@ def readable_suffixes() -> tuple[str, ...]:
     )
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file, or a folder that is a zarr image, may be an image by its name.
+
+    Parameters
+    ----------
+    path
+        The file or folder; a folder in a zarr folder may be one as well.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in readable_suffixes()
+    homes = {place.suffix.lower() for place in (path, *path.parents)}
+    folders = (image_formats[name] for name in image_formats)
+    known = {s for kind in folders if kind.folders for s in kind.suffixes}
+    return bool(homes & known) and any((path / name).exists() for name in _ZARR)
+
+
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     """Read a 2-D image.
 
@@ -63,7 +81,7 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     TopiaryError
         With a sentence if it is missing, unreadable, empty, or a stack.
     """
-    return _single(_read(Path(path)).looked_up(), Path(path))
+    return _single(_read(Path(path)).as_seen(), Path(path))
 
 
 def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
@@ -74,10 +92,37 @@ def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
     path
         As for `read_image`.
     """
-    raw = _read(Path(path)).looked_up()
+    raw = _read(Path(path)).as_seen()
     data, _ = _channels_first(raw)
     for image in data.reshape(-1, *data.shape[-3:]):
         yield LoadedImage(_without_copies(image), raw.scale, raw.notes)
+
+
+def count_slices(path: str | os.PathLike[str]) -> int:
+    """Return how many 2-D images a file holds, without reading their pixels.
+
+    Parameters
+    ----------
+    path
+        As for `read_image`; 1 too if it cannot be read, which reading it then says.
+    """
+    path = Path(path)
+    try:
+        stamp = path.stat()
+        return _count_slices(path, stamp.st_mtime_ns, stamp.st_size)
+    except Exception:  # a damaged file, whatever the library calls it
+        return 1
+
+
+@lru_cache(maxsize=4096)
+def _count_slices(path: Path, *_: int) -> int:
+    """Count once for as long as the file is the same."""
+    if not path.is_dir():
+        check_plain_file(path)
+    shape, axes = _reader(path).layout(path)
+    channel = "s" if "s" in axes else "c"
+    steps = zip(axes, shape, strict=True)
+    return max(1, math.prod(n for name, n in steps if name not in "yx" + channel))
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelImage:
@@ -93,20 +138,40 @@ def read_labels(path: str | os.PathLike[str]) -> LabelImage:
     LabelImage
         `(y, x)`.
     """
+    return _single_labels(read_label_slices(path), Path(path))
+
+
+def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
+    """Read a stack of label images slice by slice; a 2-D one is one slice.
+
+    Parameters
+    ----------
+    path
+        As for `read_labels`.
+    """
     path = Path(path)
     if path.suffix.lower() in _LOSSY:
         raise TopiaryError(
             f"{path.name} is a JPEG, which changes the numbers of labels along every "
             "edge: save them as PNG or TIFF, from the program that they come from."
         )
-    image = _single(_read(path), path).data
-    if image.shape[0] != 1:
+    data, _ = _channels_first(_read(path))
+    slices = [_without_copies(one) for one in data.reshape(-1, *data.shape[-3:])]
+    if any(one.shape[0] != 1 for one in slices):
         raise TopiaryError(
             f"{path.name} is a colour picture, not a label image: save the numbers of "
             "the labels (0, 1, 2, ...) in one channel."
         )
-    labels: LabelImage = image[0]
-    return labels
+    return tuple(one[0] for one in slices)
+
+
+def _single_labels(slices: Sequence[LabelImage], path: Path) -> LabelImage:
+    if len(slices) > 1:
+        raise TopiaryError(
+            f"{path.name} is a stack of {len(slices)} label images, and the image that "
+            "it is for is a single one: save the one that belongs to it."
+        )
+    return slices[0]
 
 
 def to_grey(image: Image) -> Image:
@@ -200,10 +265,9 @@ def _single(raw: RawImage, path: Path) -> LoadedImage:
     if len(axes) > 3:
         steps = " x ".join(str(n) for n in data.shape[:-3])
         raise TopiaryError(
-            f"{path.name} is a stack of {steps} images; networks here look at "
-            "one image at a time: open it slice-wise, as single 2-D images. The Data "
-            "page of the window adds each slice as an image of its own; a project "
-            "saved there trains from the command line too."
+            f"{path.name} is a stack of {steps} images, and one is wanted here: read "
+            "it slice-wise, as single 2-D images. The Data page of the window and the "
+            "command line do so by themselves."
         )
     return LoadedImage(_without_copies(data), raw.scale, raw.notes)
 
@@ -233,6 +297,9 @@ def _read(path: Path) -> RawImage:
             f"{path.name} holds {raw.array.dtype} values, which are not grey levels: "
             "save it as 8, 16 or 32 bit."
         )
+    if not raw.array.dtype.isnative:  # a file of the other kind of processor
+        native = raw.array.astype(raw.array.dtype.newbyteorder("="))
+        raw = replace(raw, array=native)
     if "y" not in raw.axes or "x" not in raw.axes:
         raise TopiaryError(
             f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "

@@ -1,7 +1,8 @@
 """Which files of a dataset folder belong together, by their names.
 
 The name of an image is that of its file without the ending (`cells.ome.tif` is
-`cells`); what is drawn on it has the same name, in whatever case. Labels may also end
+`cells`), and a stack is its slices; what is drawn has the same name, in whatever case.
+Labels may also end
 in `_masks` and the like, as other programs write them. What an operating system leaves
 behind is passed over; whatever else lies about and is not used is named.
 """
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_topiary.annotations import annotation_kinds
-from napari_topiary.io.images import readable_suffixes
+from napari_topiary.io.images import count_slices, is_image, readable_suffixes
+from napari_topiary.io.stacks import Slice, slices_in
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
 _DEVICES = frozenset(
@@ -30,7 +32,6 @@ _OF_LABELS = re.compile(
     r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
 )
 _OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
-_ZARR = (".zgroup", ".zarray", "zarr.json")
 TABLE = ".csv"
 
 
@@ -41,9 +42,12 @@ class Pairing:
     Parameters
     ----------
     images
-        Image files by the name of the image, in alphabetical order.
+        Image files by the name of the image, in alphabetical order; of a stack, the
+        same file for each slice.
     drawn
-        For each kind of annotation, its files by the name of the image.
+        For each kind of annotation, its files by the name of the image or the stack.
+    slices
+        Those images that are slices of a stack, by name.
     problems
         Sentences about files of which one cannot know which is meant; none of them is
         in `images` or `drawn`.
@@ -59,9 +63,20 @@ class Pairing:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unused: dict[str, tuple[tuple[str, Path], ...]] = field(default_factory=dict)
+    slices: dict[str, Slice] = field(default_factory=dict)
+
+    @property
+    def stacks(self) -> dict[str, tuple[str, ...]]:
+        """Names of the slices of each stack."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, one in self.slices.items():
+            found[one.stack] = (*found.get(one.stack, ()), name)
+        return found
 
     def all_of(self, kind: str, name: str) -> tuple[Path, ...]:
         """Return every file of one kind that has the name of an image, twins too.
+
+        The file of a stack is not that of its slices.
 
         Parameters
         ----------
@@ -71,7 +86,8 @@ class Pairing:
             Of the image, which need not be there.
         """
         files = self.images if kind == "images" else self.drawn.get(kind, {})
-        found = [files[name]] if name in files else []
+        is_own = name in files and not (kind == "images" and name in self.slices)
+        found = [files[name]] if is_own else []
         others = self.unused.get(kind, ())
         return (*found, *(f for n, f in others if n.casefold() == name.casefold()))
 
@@ -97,15 +113,19 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         The dataset folder.
     """
     root = Path(folder)
-    images, problems, notes, twins = _images_in(root / "images")
+    files, problems, notes, twins = _images_in(root / "images")
+    slices = slices_in(files)
+    images = _with_slices(files, slices)
+    # What is drawn may be for a whole stack, or for one slice of it.
+    names = {**files, **images}
     drawn, unused = {}, {"images": twins}
     for kind in annotation_kinds:
         table = annotation_kinds[kind].storage == "table"
         suffixes = (TABLE,) if table else readable_suffixes()
-        files, others = _split(visible_files(root / kind), suffixes)
+        found, others = _split(visible_files(root / kind), suffixes)
         what = "table (.csv)" if table else f"label image ({', '.join(suffixes)})"
         notes += _unused(kind, others, f"no {what}")
-        pairs = [(_owner(path, images, masks=not table), path) for path in files]
+        pairs = [(_owner(path, names, masks=not table), path) for path in found]
         lost = [path for owner, path in pairs if owner is None]
         if lost:
             notes.append(
@@ -117,7 +137,19 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         )
         problems += sentences
         unused[kind] = (*twins, *((image_name(path), path) for path in lost))
-    return Pairing(images, drawn, tuple(problems), tuple(notes), unused)
+    return Pairing(images, drawn, tuple(problems), tuple(notes), unused, slices)
+
+
+def _with_slices(
+    files: Mapping[str, Path], slices: Mapping[str, Slice]
+) -> dict[str, Path]:
+    """Put the slices of stacks where the stacks are."""
+    images = {}
+    for name, path in files.items():
+        if count_slices(path) == 1:
+            images[name] = path
+        images |= {n: path for n, one in slices.items() if one.stack == name}
+    return images
 
 
 def _images_in(
@@ -182,19 +214,6 @@ def visible_files(folder: Path) -> list[Path]:
         path
         for path in folder.iterdir()
         if path.name[0] != "." and path.name.lower() not in _LEFT_BEHIND
-    )
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file, or a folder that is a zarr array, may be an image by its name.
-
-    Parameters
-    ----------
-    path
-        The file or folder.
-    """
-    return path.suffix.lower() in readable_suffixes() and (
-        not path.is_dir() or any((path / name).exists() for name in _ZARR)
     )
 
 

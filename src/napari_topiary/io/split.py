@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.pairing import safe_name
@@ -55,8 +56,14 @@ def parsed_split(content: object) -> Split:
     return split
 
 
-def resolved_split(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> Split:
+def resolved_split(
+    split: Mapping[str, Iterable[str]],
+    images: Iterable[str],
+    stacks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Split:
     """Return the split with names as the images have them: `a` for `a.tif` or `A`.
+
+    The name of a stack means those of its slices that are not named themselves.
 
     Parameters
     ----------
@@ -64,8 +71,10 @@ def resolved_split(split: Mapping[str, Iterable[str]], images: Iterable[str]) ->
         As it was written; names of no image stay as they are.
     images
         Names of the images.
+    stacks
+        Names of the slices of each stack.
     """
-    known = tuple(images)
+    known = (*images, *stacks)
     folded = {name.casefold(): name for name in known}
 
     def resolved(name: str) -> str:
@@ -77,9 +86,21 @@ def resolved_split(split: Mapping[str, Iterable[str]], images: Iterable[str]) ->
                     return folded[spelling]
         return name
 
+    found = {part: [resolved(name) for name in names] for part, names in split.items()}
+    single = {name for names in found.values() for name in names}
+
+    def slices(name: str) -> Iterable[str]:
+        return [one for one in stacks[name] if one not in single]
+
     return {
-        part: tuple(dict.fromkeys(resolved(name) for name in names))
-        for part, names in split.items()
+        part: tuple(
+            dict.fromkeys(
+                one
+                for name in names
+                for one in (slices(name) if name in stacks else (name,))
+            )
+        )
+        for part, names in found.items()
     }
 
 

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.annotation_files import read_sound_annotations
+from napari_topiary.io.annotation_files import (
+    Drawn,
+    over_stack,
+    read_sound_annotations,
+    read_stack_annotations,
+)
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.io.description import (
     DESCRIPTION,
@@ -23,10 +28,11 @@ from napari_topiary.io.description import (
     parse_description,
 )
 from napari_topiary.io.folder_changes import complete_changes
-from napari_topiary.io.images import read_image
-from napari_topiary.io.pairing import pair_files, visible_files
+from napari_topiary.io.images import LoadedImage, read_image, read_slices
+from napari_topiary.io.pairing import Pairing, pair_files, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import resolved_split
+from napari_topiary.io.stacks import Slice
 from napari_topiary.session.project import CHECKPOINTS, Read, Record, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
 from napari_topiary.types import BACKGROUND, Task
@@ -62,18 +68,24 @@ def read(folder: Path) -> Read:
     pairing = pair_files(folder)
     notes += (*pairing.problems, *pairing.notes)
     samples = {}
+    scales = _mapping(state.get("scales"))
+    slices = _slices(pairing, about.task, record, notes)
     for name, file in pairing.images.items():
-        scales = _mapping(state.get("scales"))
-        sample = _image(name, file, about, scales, record, notes)
-        if sample is not None:
+        if name in pairing.slices:
+            loaded, drawn = slices.get(name, (None, Drawn()))
+        else:
+            loaded, drawn = _loaded(file, notes), Drawn()
+        if loaded is not None:
+            place = pairing.slices.get(name)
+            sample = _sample(name, file, loaded, about, scales, record, notes, place)
             samples[name] = _with_annotations(
-                sample, pairing.of(name), about.task, record, notes
+                sample, pairing.of(name), drawn, about.task, record, notes
             )
     task = _with_classes_of(samples, about.task, notes)
     notes += _problems(samples, task)
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
     # Images that could not be read stay in their part.
-    split = resolved_split(about.split, pairing.images)
+    split = resolved_split(about.split, pairing.images, pairing.stacks)
     active = str(state.get("active"))
     for note in notes:
         _log.warning("%s", note)
@@ -133,33 +145,64 @@ def _description(
     return Description(str(state.get("name") or folder.name), task, {}, None)
 
 
-def _image(
+def _loaded(file: Path, notes: list[str]) -> LoadedImage | None:
+    """Read an image, if that is possible."""
+    try:
+        return read_image(file)
+    except TopiaryError as reason:
+        notes.append(str(reason))
+        return None
+
+
+def _slices(
+    pairing: Pairing, task: Task, record: Record, notes: list[str]
+) -> dict[str, tuple[LoadedImage, Drawn]]:
+    """Read every stack: its slices by name, with what the stack's own files say."""
+    found = {}
+    for stack, names in pairing.stacks.items():
+        place, files = pairing.slices[names[0]], pairing.of(stack)
+        try:
+            images = tuple(read_slices(place.path))
+        except TopiaryError as reason:
+            notes.append(str(reason))
+            continue
+        each = read_stack_annotations(files, task=task, count=place.count)
+        notes += [f"{fault} {_KEPT}" for fault in each[0].faults]
+        for file in each[0].whole:
+            record.known.add(file.parent.parent, f"{file.parent.name}/{file.name}")
+        for name in names:
+            index = pairing.slices[name].index
+            found[name] = images[index], each[index]
+    return found
+
+
+def _sample(
     name: str,
     file: Path,
+    loaded: LoadedImage,
     about: Description,
     scales: dict[str, Any],
     record: Record,
     notes: list[str],
-) -> Sample | None:
-    """Read an image, if that is possible."""
-    try:
-        loaded = read_image(file)
-    except TopiaryError as reason:
-        notes.append(str(reason))
-        return None
+    place: Slice | None,
+) -> Sample:
+    """Put an image together with what the project says about it."""
     record.images[name] = loaded.data
     record.known.add(file.parent.parent, f"images/{file.name}")
-    scale, said = about.scale_of(name, loaded.scale)
+    stack = None if place is None else place.stack
+    scale, said = about.scale_of(name, loaded.scale, stack=stack)
     notes += (f"{name}: {note}" for note in said)
     if name in scales:
         own = scales[name]
         scale = float(own) if is_positive(own) else None
-    return Sample(loaded.data, (), scale, name, file)
+    # A slice is not all that is in its file.
+    return Sample(loaded.data, (), scale, name, file if place is None else None)
 
 
 def _with_annotations(
     sample: Sample,
     files: Mapping[str, Path],
+    of_stack: Drawn,
     task: Task,
     record: Record,
     notes: list[str],
@@ -169,9 +212,10 @@ def _with_annotations(
     drawn = read_sound_annotations(files, task=task, shape=shape)
     for file in drawn.whole:
         record.known.add(file.parent.parent, f"{file.parent.name}/{file.name}")
-    record.annotations[sample.name] = drawn.annotations
     notes += [f"{fault} {_KEPT}" for fault in drawn.faults]
-    return replace(sample, annotations=drawn.annotations)
+    annotations = over_stack(drawn.annotations, of_stack.annotations)
+    record.annotations[sample.name] = annotations
+    return replace(sample, annotations=annotations)
 
 
 def _with_classes_of(

@@ -13,6 +13,7 @@ from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import read_slices, to_grey
 from napari_topiary.io.quality import image_problem
+from napari_topiary.io.stacks import slice_names
 from napari_topiary.types import Image
 
 if TYPE_CHECKING:
@@ -85,10 +86,9 @@ def _read_file(path: Path) -> Incoming | Stack | Refused:
     if len(found) == 1:
         one = found[0]
         return checked(Incoming(path.stem, one.data, one.scale, path, one.notes))
-    digits = len(str(len(found) - 1))
     slices = tuple(
-        Incoming(f"{path.stem} {number:0{digits}d}", one.data, one.scale)
-        for number, one in enumerate(found)
+        Incoming(name, one.data, one.scale)
+        for name, one in zip(slice_names(path.stem, len(found)), found, strict=True)
     )
     return Stack(path.name, slices)
 
@@ -171,10 +171,12 @@ class LayerSource:
         """
         if not every:
             return checked(Incoming(self.name, self._image(self.position), self.scale))
-        digits = len(str(self.n_slices - 1))
+        places = np.ndindex(*self._axes_before)
         slices = tuple(
-            Incoming(f"{self.name} {number:0{digits}d}", self._image(at), self.scale)
-            for number, at in enumerate(np.ndindex(*self._axes_before))
+            Incoming(name, self._image(at), self.scale)
+            for name, at in zip(
+                slice_names(self.name, self.n_slices), places, strict=True
+            )
         )
         return Stack(self.name, slices)
 

@@ -44,6 +44,8 @@ class RawImage:
         Sentences for the user.
     palette
         `(256, s)`: the colours that `array` has the numbers of; None = it holds values.
+    is_negative
+        Whether 0 is white by what the file says.
     """
 
     array: NDArray[Any]
@@ -51,13 +53,29 @@ class RawImage:
     scale: float | None = None
     notes: tuple[str, ...] = ()
     palette: NDArray[Any] | None = None
+    is_negative: bool = False
 
-    def looked_up(self) -> RawImage:
-        """Return colours instead of numbers of a palette."""
-        if self.palette is None:
-            return self
-        colours = self.palette[self.array]
-        return RawImage(colours, f"{self.axes}s", self.scale, self.notes)
+    def as_seen(self) -> RawImage:
+        """Return grey levels and colours as they are meant to be looked at.
+
+        That is colours instead of numbers of a palette, and bright for dark where the
+        file says that 0 is white. Labels are read without this.
+        """
+        if self.palette is not None:
+            colours = self.palette[self.array]
+            return RawImage(colours, f"{self.axes}s", self.scale, self.notes)
+        return self.turned_over() if self.is_negative else self
+
+    def turned_over(self) -> RawImage:
+        """Return the negative, over all that the number type can say."""
+        array = self.array
+        if array.dtype == bool or array.dtype.kind in "iu":
+            array = ~array
+        else:
+            known = array[np.isfinite(array)]
+            ends = known.min() + known.max() if known.size else array.dtype.type(0)
+            array = (ends - array).astype(array.dtype)
+        return RawImage(array, self.axes, self.scale, self.notes)
 
 
 class ImageFormat(Protocol):
@@ -74,6 +92,11 @@ class ImageFormat(Protocol):
 
         What the file says about its size is checked with `check_size` first.
         """
+        ...
+
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return the shape of what `read` gives and its axes, without the pixels."""
         ...
 
 

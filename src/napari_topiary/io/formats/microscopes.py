@@ -43,14 +43,7 @@ class Microscopes:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read the largest image of a file, a series of them as `(t, y, x)`."""
-        signals = _open(path)
-        images = [signal for signal in signals if signal["data"].ndim >= 2]
-        if not images:
-            raise TopiaryError(
-                f"{path.name} holds no image, only curves such as spectra: export the "
-                "image that belongs to it."
-            )
-        signal = max(images, key=lambda one: int(one["data"].size))
+        signal = _largest_image(path)
         data = signal["data"]
         check_size(path, data.shape, data.dtype.itemsize, stored=path.stat().st_size)
         axes = signal["axes"]
@@ -58,6 +51,22 @@ class Microscopes:
         array, samples = _samples(np.asarray(data))
         scale, notes = square_pixels(*sizes)
         return RawImage(array, "wtzyx"[-len(axes) :] + samples, scale, notes)
+
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return the shape and the axes of the largest image."""
+        shape = _largest_image(path)["data"].shape
+        return shape, "wtzyx"[-len(shape) :]
+
+
+def _largest_image(path: Path) -> dict[str, Any]:
+    images = [signal for signal in _open(path) if signal["data"].ndim >= 2]
+    if not images:
+        raise TopiaryError(
+            f"{path.name} holds no image, only curves such as spectra: export the "
+            "image that belongs to it."
+        )
+    return max(images, key=lambda one: int(one["data"].size))
 
 
 def _open(path: Path) -> list[dict[str, Any]]:

@@ -84,6 +84,18 @@ class Mrc:
             notes += (DOUBTFUL.format(path.name),)
         return RawImage(array, "wzyx"[-array.ndim :], scale, notes)
 
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return slices, height and width as the header says them."""
+        import mrcfile
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check_extended(path)
+            with mrcfile.open(path, permissive=True, header_only=True) as file:
+                header = file.header
+        return tuple(int(header[name]) for name in ("nz", "ny", "nx")), "zyx"
+
 
 _CUT_SHORT = (
     "{} is cut short: it holds fewer values than it says that it does. Copy it again "

@@ -55,6 +55,11 @@ class Pictures:
         axes = "yx" if array.ndim == 2 else "yxs"
         return RawImage(array, axes, palette=palette)
 
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return the size of one pixel: a picture is never a stack."""
+        return (1, 1), "yx"
+
 
 @contextmanager
 def _any_size() -> Iterator[None]:

@@ -39,21 +39,26 @@ class Tiff:
     def read(path: Path) -> RawImage:
         """Read the largest image of a TIFF file."""
         with tifffile.TiffFile(path) as file:
-            if not file.series:
-                raise TopiaryError(f"{path.name} holds no image.")
-            series = max(file.series, key=_importance)
+            series = _largest(path, file)
             stored = path.stat().st_size
             check_size(path, series.shape, series.dtype.itemsize, stored=stored)
             _check_pieces(path, series, stored)
+            _check_whole(path, file, series)
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
-            array = _pixels(path, series)
-            axes = series.axes.lower()
-            inks = series.keyframe.photometric == tifffile.PHOTOMETRIC.SEPARATED
-        if inks and axes.endswith("s") and array.shape[-1] == 4:
-            array = _without_inks(array)
-        if axes.endswith("yx") and len(axes) == 3 and _is_planar_colour(series):
-            axes = "syx"
-        return RawImage(array, axes, scale, notes)
+            array, axes = _pixels(path, series), _axes(series)
+            photometric = series.keyframe.photometric
+        if photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            if axes.endswith("s") and array.shape[-1] == 4:
+                array = _without_inks(array)
+        is_negative = photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        return RawImage(array, axes, scale, notes, is_negative=is_negative)
+
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return the shape and the axes of the largest image."""
+        with tifffile.TiffFile(path) as file:
+            series = _largest(path, file)
+            return tuple(series.shape), _axes(series)
 
 
 def write_tiff(
@@ -109,6 +114,41 @@ def _check_pieces(path: Path, series: Any, stored: int) -> None:
         )
 
 
+def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
+    """Refuse a file that lacks pages or pixels; tifffile reads what is left of it."""
+    handle, size = file.filehandle, file.filehandle.size
+    pages = [page for page in series.pages if page is not None]
+    ends = (
+        start + length
+        for page in pages
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)
+    )
+    said = int((file.imagej_metadata or {}).get("images", 1))
+    lost = said > len(file.pages) and series.kind != "imagej"
+    # A page that there is no way to is named where the last one ends.
+    handle.seek(file.pages.next_page_offset)
+    following = handle.read(file.tiff.offsetsize)
+    if lost or any(following) or max(ends, default=0) > size:
+        raise TopiaryError(
+            f"{path.name} is cut short: pages or pixels that it names are not in it. "
+            "Copy it again from where it came from."
+        )
+
+
+def _largest(path: Path, file: tifffile.TiffFile) -> Any:
+    if not file.series:
+        raise TopiaryError(f"{path.name} holds no image.")
+    return max(file.series, key=_importance)
+
+
+def _axes(series: Any) -> str:
+    axes = str(series.axes).lower()
+    colour = series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
+    if axes.endswith("yx") and len(axes) == 3 and colour and series.shape[0] in (3, 4):
+        return "syx"
+    return axes
+
+
 def _importance(series: Any) -> tuple[int, int]:
     """Rank images by pixels, then by depth: a thumbnail is not what is meant."""
     samples = series.shape[-1] if series.axes.endswith("S") else 1
@@ -122,11 +162,6 @@ def _without_inks(array: NDArray[Any]) -> NDArray[Any]:
     colour = light[..., :3] * light[..., 3:] * most
     rounded = np.rint(colour) if array.dtype.kind == "u" else colour
     return np.asarray(rounded.astype(array.dtype))
-
-
-def _is_planar_colour(series: Any) -> bool:
-    colour = series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
-    return bool(colour and series.shape[0] in (3, 4))
 
 
 def _pixels(path: Path, series: Any) -> NDArray[Any]:

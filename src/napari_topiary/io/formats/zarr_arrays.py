@@ -24,11 +24,13 @@ from napari_topiary.io.plain_files import check_plain_file
 
 MANY, FEWEST = 100_000, 1000
 """An array in many pieces needs one in so many: blank ones may be left out."""
+FEW = 6
+"""Images that are listed where several are in a folder."""
 
 
 @image_formats.register("zarr")
 class Zarr:
-    """A zarr array, an OME-Zarr image, or a group with a single array."""
+    """A zarr array, an OME-Zarr image, or a group with a single one of these."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
     folders: ClassVar[bool] = True
@@ -36,32 +38,101 @@ class Zarr:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read an array."""
-        # zarr takes a while to load, and most people never need it.
-        import zarr
+        array, axes, scale, notes = _found(path)
+        return RawImage(_pixels(path, array), axes, scale, notes)
 
-        if not path.is_dir():
-            raise TopiaryError(
-                f"{path.name} is not a folder: a zarr image is a folder, unpack or "
-                "copy it whole."
-            )
-        _stored(path)
-        node = zarr.open(str(path), mode="r")
-        if isinstance(node, zarr.Array):
-            return _plain(path, node)
-        attributes: Mapping[str, Any] = dict(node.attrs)
-        attributes = attributes.get("ome", attributes)
-        if attributes.get("multiscales"):
-            return _ome(path, node, attributes["multiscales"][0])
-        arrays = dict(node.arrays())
-        if len(arrays) != 1:
-            raise TopiaryError(
-                f"{path.name} holds {len(arrays)} arrays: point to the one to open "
-                f"({', '.join(sorted(arrays)) or 'there is none'})."
-            )
-        return _plain(path, next(iter(arrays.values())))
+    @staticmethod
+    def layout(path: Path) -> tuple[tuple[int, ...], str]:
+        """Return the shape and the axes of the array."""
+        array, axes, _, _ = _found(path)
+        return tuple(array.shape), axes
 
 
-def _plain(path: Path, array: Any) -> RawImage:
+Found = tuple[Any, str, float | None, tuple[str, ...]]
+"""An array, its axes, nm per pixel and notes."""
+
+
+def _found(path: Path) -> Found:
+    # zarr takes a while to load, and most people never need it.
+    import zarr
+
+    if not path.is_dir():
+        raise TopiaryError(
+            f"{path.name} is not a folder: a zarr image is a folder, unpack or copy it "
+            "whole."
+        )
+    _stored(path)
+    node = zarr.open(str(path), mode="r")
+    if isinstance(node, zarr.Array):
+        return _level_of(path, node) or _plain(node)
+    return _in_group(path, node)
+
+
+def _in_group(path: Path, node: Any) -> Found:
+    attributes = _attributes(node)
+    if attributes.get("multiscales"):
+        return _ome(path, node, attributes["multiscales"][0])
+    if "bioformats2raw.layout" in attributes:
+        return _in_group(path, node[_only_series(path, node)])
+    arrays = dict(node.arrays())
+    if len(arrays) == 1:
+        return _plain(next(iter(arrays.values())))
+    images = [name for name, group in node.groups() if _is_image(group)]
+    if not arrays and len(images) == 1:
+        return _in_group(path, node[images[0]])
+    names, what = (images, "images") if images else (arrays, "arrays")
+    raise TopiaryError(
+        f"{path.name} holds {len(names)} {what}: point to the one "
+        f"to open ({_listed(path, sorted(names)) or 'there is none'})."
+    )
+
+
+def _only_series(path: Path, root: Any) -> str:
+    """The one series of what bioformats2raw has written: its folders 0, 1, 2..."""
+    listed = _attributes(root["OME"]).get("series") if "OME" in root else None
+    names = [str(name) for name in listed or ()]
+    names = [name for name in names if name in root and _is_image(root[name])]
+    if not names:
+        found = (name for name, group in root.groups() if _is_image(group))
+        names = sorted(found, key=lambda name: (len(name), name))
+    if len(names) != 1:
+        raise TopiaryError(
+            f"{path.name} holds {len(names)} images (series): give the one to open "
+            f"({_listed(path, sorted(names)) or 'there is none'})."
+        )
+    return names[0]
+
+
+def _listed(path: Path, names: list[str]) -> str:
+    few = [f"{path.name}/{name}" for name in names[:FEW]]
+    return ", ".join(few) + (", ..." if len(names) > FEW else "")
+
+
+def _attributes(node: Any) -> Mapping[str, Any]:
+    attributes: Mapping[str, Any] = dict(node.attrs)
+    own = attributes.get("ome", attributes)
+    return own if isinstance(own, Mapping) else {}
+
+
+def _is_image(group: Any) -> bool:
+    return bool(_attributes(group).get("multiscales"))
+
+
+def _level_of(path: Path, array: Any) -> Found | None:
+    """What the image says about an array that is one of its resolutions."""
+    import zarr
+
+    try:
+        group = zarr.open_group(str(path.parent), mode="r")
+        image = _attributes(group)["multiscales"][0]
+        levels = [level["path"] for level in image["datasets"]]
+        number = levels.index(path.name)
+    except (KeyError, IndexError, TypeError, ValueError, OSError):
+        return None
+    return _ome(path, group, {**image, "datasets": image["datasets"][number:]})
+
+
+def _plain(array: Any) -> Found:
     names = getattr(array.metadata, "dimension_names", None)
     if names and all(isinstance(name, str) and len(name) == 1 for name in names):
         axes = "".join(names).lower()
@@ -72,25 +143,43 @@ def _plain(path: Path, array: Any) -> RawImage:
     else:
         axes = "tzcyx"[-array.ndim :] if array.ndim < 3 else "q" * (array.ndim - 2)
         axes = axes if array.ndim < 3 else axes + "yx"
-    return RawImage(_pixels(path, array), axes)
+    return array, axes, None, ()
 
 
-def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> RawImage:
+def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> Found:
     level = image["datasets"][0]
     array = group[level["path"]]
     entries = image.get("axes") or ["tczyx"[i] for i in range(5 - array.ndim, 5)]
     names = [e["name"] if isinstance(e, Mapping) else str(e) for e in entries]
     units = [e.get("unit") if isinstance(e, Mapping) else None for e in entries]
-    sizes: dict[str, float] = {}
-    for transform in level.get("coordinateTransformations", ()):
-        if transform.get("type") == "scale":
-            for name, unit, value in zip(names, units, transform["scale"], strict=True):
-                nm = nm_per_unit(unit)
-                if nm is not None:
-                    sizes[name] = float(value) * nm
+    factors = _scales(level, len(names)) * _scales(image, len(names))
+    sizes: dict[str, float | None] = {}
+    for name, unit, factor in zip(names, units, factors, strict=True):
+        nm = nm_per_unit(unit)
+        sizes[name] = None if nm is None else float(factor) * nm
     scale, notes = square_pixels(sizes.get("y"), sizes.get("x"))
+    has_scale = any(
+        one.get("type") == "scale"
+        for about in (level, image)
+        for one in about.get("coordinateTransformations") or ()
+    )
+    if not has_scale:
+        # A unit without a scale: 1 of them for each pixel would be made up.
+        scale, notes = None, ()
+    elif scale is None and any(factor != 1 for factor in factors[-2:]):
+        sentence = "has a scale but no unit of length: the pixel size is unknown."
+        notes = (f"{path.name} {sentence}",)
     axes = "".join(name[0].lower() for name in names)
-    return RawImage(_pixels(path, array), axes, scale, notes)
+    return array, axes, scale, notes
+
+
+def _scales(about: Mapping[str, Any], n: int) -> NDArray[np.float64]:
+    """Multiply the scales of a list of transformations, `(n,)` one for each axis."""
+    product = np.ones(n)
+    for transform in about.get("coordinateTransformations") or ():
+        if transform.get("type") == "scale":
+            product = product * np.asarray(transform["scale"], dtype=np.float64)
+    return product
 
 
 def _pixels(path: Path, array: Any) -> NDArray[Any]:
@@ -104,8 +193,7 @@ def _pixels(path: Path, array: Any) -> NDArray[Any]:
     total = math.prod(
         -(-n // step) for n, step in zip(array.shape, pieces, strict=True)
     )
-    inside = path / array.path
-    count, nbytes = _stored(inside if inside.is_dir() else path)
+    count, nbytes = _stored(Path(str(array.store.root)) / array.path)
     check_size(path, pieces, array.dtype.itemsize, stored=nbytes)
     if (array.nbytes > SMALL or total > MANY) and total > FEWEST * count:
         raise TopiaryError(

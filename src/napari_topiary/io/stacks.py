@@ -1,0 +1,146 @@
+"""A stack is its slices: what they are called, and what a table marks on each.
+
+Networks look at one image at a time, so window, command line and Python take a stack
+slice by slice. Each slice is an image of its own, `NAME 00`, `NAME 01`...; what is
+drawn on the stack lies in files of its name, or in files of the name of a slice, which
+count more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_topiary.annotations import Table
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.images import count_slices
+from napari_topiary.io.tables import Rows
+
+_FROM_0 = ("z", "axis-z", "plane", "section")
+_FROM_1 = ("slice", "frame", "position")
+"""Columns that say the slice where axis-0 does not; ImageJ counts its own from 1."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of a stack in a file.
+
+    Parameters
+    ----------
+    stack
+        Name of the stack.
+    path
+        Its file.
+    index, count
+        Which slice, from 0, and of how many.
+    """
+
+    stack: str
+    path: Path
+    index: int
+    count: int
+
+
+def slice_names(name: str, count: int) -> tuple[str, ...]:
+    """Return what the slices of a stack are called; a single image keeps its name.
+
+    Parameters
+    ----------
+    name
+        Of the stack.
+    count
+        How many slices it has.
+    """
+    digits = len(str(count - 1))
+    return (
+        (name,) if count == 1 else tuple(f"{name} {n:0{digits}d}" for n in range(count))
+    )
+
+
+def slices_in(images: Mapping[str, Path]) -> dict[str, Slice]:
+    """Return the slices of those images that are stacks, by name.
+
+    A slice that there is a file of its own for is not among them.
+
+    Parameters
+    ----------
+    images
+        Files by the name of the image.
+    """
+    found = {}
+    for stack, path in images.items():
+        count = count_slices(path)
+        if count > 1:
+            for index, name in enumerate(slice_names(stack, count)):
+                if name not in images:
+                    found[name] = Slice(stack, path, index, count)
+    return found
+
+
+def rows_by_slice(rows: Rows, count: int) -> tuple[list[Rows], str]:
+    """Divide what a table marks on a stack; return a sentence about rows in no slice.
+
+    Parameters
+    ----------
+    rows
+        `axis-0` is the slice, from 0, `axis-1` is y and `axis-2` x, as napari has them;
+        or y, x and a column `z` (from 0) or `slice` (from 1, as ImageJ counts).
+    count
+        Slices of the stack.
+
+    Raises
+    ------
+    TopiaryError
+        If no column says the slice.
+    """
+    table, numbers = _with_slices(rows.table, count)
+    places: list[list[int]] = [[] for _ in range(count)]
+    lost: list[int] = []
+    for row, number in enumerate(numbers):
+        (places[number] if number is not None else lost).append(row)
+    fault = ""
+    if lost:
+        first = rows.lines[lost[0]]
+        fault = (
+            f"{len(lost)} of {len(numbers)} rows lie in none of the {count} slices "
+            f"(line {first} is the first): slices count from 0 to {count - 1}."
+        )
+    return [
+        Rows(
+            {name: [values[row] for row in own] for name, values in table.items()},
+            [rows.lines[row] for row in own],
+            [],
+            "",
+        )
+        for own in places
+    ], fault
+
+
+def _with_slices(table: Table, count: int) -> tuple[Table, list[int | None]]:
+    """Return the table as that of 2-D images, and the slice of each row."""
+    if {"axis-0", "axis-1", "axis-2"} <= set(table) and "axis-3" not in table:
+        rest = {k: v for k, v in table.items() if not k.startswith("axis-")}
+        flat = {"axis-0": table["axis-1"], "axis-1": table["axis-2"], **rest}
+        return flat, [_slice(value, 0, count) for value in table["axis-0"]]
+    for name, values in table.items():
+        lower = name.lower()
+        if lower in _FROM_0 + _FROM_1:
+            flat = {k: v for k, v in table.items() if k != name}
+            is_from_1 = lower in _FROM_1 and "0" not in values
+            return flat, [_slice(value, int(is_from_1), count) for value in values]
+    if not next(iter(table.values()), []):
+        return table, []
+    raise TopiaryError(
+        f"the image is a stack of {count} slices, and no column says which slice a "
+        "row is in: save it from napari as 3-D (axis-0 is the slice, axis-1 is y, "
+        "axis-2 is x), or add a column z that counts slices from 0."
+    )
+
+
+def _slice(value: object, first: int, count: int) -> int | None:
+    try:
+        number = round(float(str(value))) - first
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number < count else None
