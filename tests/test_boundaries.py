@@ -42,7 +42,7 @@ FLOORS = (
         "scoring",
     ),
     ("training", "pruning", "prediction", "comparison"),
-    ("evaluation", "session", "story", "studies", "cli", "__main__"),
+    ("evaluation", "session", "report", "studies", "cli", "__main__"),
     ("_napari",),
 )
 VERBS = FLOORS[4]

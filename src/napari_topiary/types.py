@@ -95,6 +95,36 @@ def run(
         message = Stop if should_stop is not None and should_stop() else None
 
 
+def relay(
+    job: Job[T],
+    *,
+    told: Callable[[Progress], Progress] | None = None,
+    heard: Callable[[object], None] | None = None,
+) -> Job[T]:
+    """Do a job inside a job: its progress goes up, what is sent in goes down.
+
+    Parameters
+    ----------
+    job
+        The inner job; `yield from relay(job)` is its result.
+    told
+        Makes of each of its `Progress` that of the outer job.
+    heard
+        Told of everything that is sent in, `Stop` for instance; the inner job gets it
+        as well.
+    """
+    message: object = None
+    while True:
+        try:
+            progress = job.send(message)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        message = yield progress if told is None else told(progress)
+        if heard is not None:
+            heard(message)
+
+
 @dataclass(frozen=True)
 class Task:
     """What a network is to find: the kind of answer and its classes.

@@ -10,8 +10,12 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.studies import learning_curve
-from napari_topiary.studies.learning_curve import LearningCurve, _sentence, _told
-from napari_topiary.studies.power_law import fit_power_law
+from napari_topiary.studies.learning_curve import (
+    LearningCurve,
+    _sentence,
+    _told,
+    fit_power_law,
+)
 from napari_topiary.studies.shares import nested_shares
 from napari_topiary.types import Stop, Task, run
 

@@ -77,11 +77,12 @@ def test_the_table_has_a_row_for_each_network():
 
 
 def test_plots_and_sentence(tmp_path):
-    assert STUDY.draw(results(), TASK, tmp_path) == (
-        "accuracy.png",
-        "loss_by_layer.png",
-    )
     (sentence,) = STUDY.sentences(results(), TASK)
     assert "7 of 7 networks" in sentence
     assert "+1.00 points" in sentence
     assert STUDY.sentences(results()[:1], TASK) == ()
+    pytest.importorskip("matplotlib")
+    assert STUDY.draw(results(), TASK, tmp_path) == (
+        "accuracy.png",
+        "loss_by_layer.png",
+    )

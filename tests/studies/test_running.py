@@ -11,17 +11,13 @@ import pytest
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.studies import Budget, run_study, studies
-from napari_topiary.studies.base import Column, Result, Source, Study, Table
-from napari_topiary.studies.choosing import chosen
-from napari_topiary.studies.records import RESULTS, Records
-from napari_topiary.studies.summary import (
-    deviation,
-    grouped,
-    mean,
-    pareto,
-    standard_error,
-)
+from napari_topiary.studies.base import Result, Source, Study, grouped
+from napari_topiary.studies.running import RESULTS, Records, chosen
+from napari_topiary.studies.tables import Column, Table
+from napari_topiary.studies.unet_size import pareto
 from napari_topiary.types import Progress, Stop, run
+
+pytest.importorskip("matplotlib")
 
 CALLS: list[tuple[int, int]] = []
 FAST = Budget(epochs=1)
@@ -38,15 +34,15 @@ class Counting(Study):
     def grid(self, *, quick):
         return tuple({"a": a, "b": 0.5} for a in range(2 if quick else 4))
 
-    def run_cell(self, cell, bench):
-        CALLS.append((cell["a"], bench.seed))
+    def run_cell(self, cell, context):
+        CALLS.append((cell["a"], context.seed))
         yield Progress(1, 2, "halfway")
         if cell["a"] == 3:
             raise TopiaryError("Three is too many.")
-        return {"square": cell["a"] ** 2 + bench.seed}
+        return {"square": cell["a"] ** 2 + context.seed}
 
     def tables(self, results, task):
-        rows = tuple((g.cell["a"], mean(g, "square")) for g in grouped(results))
+        rows = tuple((g.cell["a"], g.mean("square")) for g in grouped(results))
         columns = (Column("a"), Column("square", ".1f"))
         return (Table("table", "Squares", columns, rows),)
 
@@ -154,9 +150,9 @@ def test_time_left_is_told_from_the_cells_that_are_done(tiny, tmp_path):
 def test_seeds_are_summed_up():
     results = [Result({"a": 1}, s, {"q": v}) for s, v in enumerate((1.0, 2.0, 3.0))]
     (group,) = grouped([*results, Result({"a": 1}, 3, {"q": None})])
-    assert (mean(group, "q"), deviation(group, "q")) == (2.0, 1.0)
-    assert standard_error(group, "q") == pytest.approx(1 / 3**0.5)
-    assert mean(group, "absent") is None
+    assert (group.mean("q"), group.deviation("q")) == (2.0, 1.0)
+    assert group.standard_error("q") == pytest.approx(1 / 3**0.5)
+    assert group.mean("absent") is None
     points = [(10, 0.5), (5, 0.6), (20, 0.7), (30, 0.65), (20, 0.4)]
     assert pareto(points) == [(5, 0.6), (20, 0.7)]
 
@@ -195,10 +191,10 @@ def test_an_interrupted_study_says_so_and_keeps_what_is_done(
     tiny_folder, tmp_path, monkeypatch
 ):
     class Interrupted(Counting):
-        def run_cell(self, cell, bench):
+        def run_cell(self, cell, context):
             if cell["a"] == 2:
                 signal.raise_signal(signal.SIGINT)
-            return (yield from super().run_cell(cell, bench))
+            return (yield from super().run_cell(cell, context))
 
     monkeypatch.setitem(studies._things, "counting", Interrupted)
     arguments = ["--data", str(tiny_folder("segment")), "--out", str(tmp_path)]

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from napari_topiary.studies import Budget, run_study, studies
-from napari_topiary.studies.bench import digest
+from napari_topiary.studies.context import digest
 from napari_topiary.types import run
+
+pytest.importorskip("matplotlib")
 
 NAMES = tuple(studies)
 BUDGET = Budget(epochs=1, quick=True)

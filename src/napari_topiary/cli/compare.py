@@ -105,7 +105,7 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
 def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], None]:
     """Return what writes pictures of each image as soon as it was compared."""
     from napari_topiary.evaluation import SideBySide
-    from napari_topiary.story.rows import save_comparison
+    from napari_topiary.report.pictures import save_comparison
 
     def draw(report: object) -> None:
         if not isinstance(report, SideBySide):

@@ -46,7 +46,7 @@ def files(options: argparse.Namespace) -> Files:
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
-    """Tell the story."""
+    """Open the window, or leave the report."""
     if not options.headless:
         raise SystemExit(open_window(SAMPLE))
     # Fine-tuning has half of the time, and the same limits.
@@ -56,13 +56,13 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         raise TopiaryError(problem)
 
     from napari_topiary.devices import pick_device
-    from napari_topiary.story import StoryConfig, tell
+    from napari_topiary.report.demo import DemoConfig, demo_report
 
     pick_device(options.device)
-    config = StoryConfig(
+    config = DemoConfig(
         minutes=options.minutes, seed=options.seed, device=options.device
     )
-    story = runner(tell(options.out, config))
+    story = runner(demo_report(options.out, config))
     runner.say(story["text"])
     runner.say(f"The pictures are in {options.out}.")
     return story

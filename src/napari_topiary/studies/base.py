@@ -7,18 +7,22 @@ writes the tables. Published numbers stand beside ours, from `studies/published/
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
 
 from napari_topiary.limits import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import Job, Task, TaskKind
 
 if TYPE_CHECKING:
-    from napari_topiary.studies.bench import Bench
+    from napari_topiary.studies.context import StudyContext
+    from napari_topiary.studies.tables import Table
 
 Cell = Mapping[str, Any]
 """Settings of one point of a grid: name -> number, text or None. Never changed."""
@@ -86,45 +90,6 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Parameters
-    ----------
-    name
-        Heading.
-    form
-        How its numbers are written (``".3f"``, ``","``).
-    """
-
-    name: str
-    form: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Our numbers beside the published ones.
-
-    Parameters
-    ----------
-    name
-        Of its file; that of the first table of a study is ``"table"``.
-    title
-        A line above it.
-    columns, rows
-        Every row has a value for every column; None = not known.
-    note
-        A sentence below it.
-    """
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Source:
     """Where the published numbers come from.
 
@@ -171,16 +136,16 @@ class Study(ABC):
         """
 
     @abstractmethod
-    def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
+    def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Measure one cell.
 
         Parameters
         ----------
         cell
             One of the grid.
-        bench
+        context
             Images, budget and seed. Everything that takes time goes through
-            `bench.heard`; what is returned after `bench.stopped` does not count.
+            `context.relay`; what is returned after `context.stopped` does not count.
         """
 
     @abstractmethod
@@ -209,7 +174,7 @@ class Study(ABC):
 
 
 @dataclass(frozen=True)
-class Grouped:
+class CellResults:
     """All seeds of one cell.
 
     Parameters
@@ -222,6 +187,36 @@ class Grouped:
 
     cell: Cell
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def mean(self, name: str) -> float | None:
+        """Mean over the seeds, None where nothing is known."""
+        values = self.values.get(name)
+        return float(np.mean(values)) if values else None
+
+    def deviation(self, name: str) -> float | None:
+        """Standard deviation over the seeds; None for fewer than two."""
+        values = self.values.get(name, ())
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def standard_error(self, name: str) -> float | None:
+        """Standard error of the mean over the seeds; None for fewer than two."""
+        spread = self.deviation(name)
+        return None if spread is None else spread / math.sqrt(len(self.values[name]))
+
+
+def grouped(results: Iterable[Result]) -> tuple[CellResults, ...]:
+    """Gather the seeds of every cell, cells in the order of their first result."""
+    found: dict[tuple[Any, ...], tuple[Cell, dict[str, list[float]]]] = {}
+    for result in results:
+        key = tuple(sorted(result.cell.items(), key=lambda item: item[0]))
+        _, values = found.setdefault(key, (result.cell, {}))
+        for name, value in result.measured.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                values.setdefault(name, []).append(float(value))
+    return tuple(
+        CellResults(cell, {name: tuple(own) for name, own in values.items()})
+        for cell, values in found.values()
+    )
 
 
 studies: Registry[type[Study]] = Registry("study")

@@ -1,4 +1,10 @@
-"""Would more annotations help? Trained on nested shares of those that are there."""
+"""Would more annotations help? Trained on nested shares of those that are there.
+
+What is reached follows a power law that levels off, `q(x) = a - b x^-c`: with ever more
+annotations quality nears `a`. Four or so noisy points do not say three numbers, so
+every law on a grid is weighed by how well it agrees with them, and what is told are
+means and spreads over all laws.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.studies.power_law import fit_power_law
-from napari_topiary.studies.shares import Shares, nested_shares
+from napari_topiary.studies.shares import nested_shares
 from napari_topiary.training import fit
-from napari_topiary.types import Job, Progress, Stop, Task
+from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 FRACTIONS = (0.125, 0.25, 0.5, 1.0)
 WORDS = ("an eighth", "a quarter", "half", "all")
@@ -23,6 +29,11 @@ HARDLY = 0.005
 SHORTEST_S = 2.0
 """Seconds that a training takes at least."""
 CURVE_POINTS = 40
+LEAST_NOISE = 0.01
+"""Two trainings on the same annotations differ by about this much."""
+STEPS = 60
+LIKELY = (0.16, 0.84)
+"""Two thirds of what is likely lies between these quantiles."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +107,10 @@ def learning_curve(
         each = max(SHORTEST_S, seconds / len(FRACTIONS)) / 60
         config = replace(config, minutes=each, epochs=None)
     found = LearningCurve()
-    for index, (fraction, words) in enumerate(zip(FRACTIONS, WORDS, strict=True)):
+    for index, fraction in enumerate(FRACTIONS):
         count = max(1, round(fraction * len(shares.units)))
-        checkpoint = yield from _trained(
-            shares, count, config, task, (index, words, found)
-        )
+        job = fit(shares.first(count), config, task=task, validation=shares.held)
+        checkpoint = yield from _trained(job, index, found)
         if checkpoint is None:
             break
         quality, name = _quality(checkpoint)
@@ -113,35 +123,30 @@ def learning_curve(
 
 
 def _trained(
-    shares: Shares,
-    count: int,
-    config: TrainConfig,
-    task: Task,
-    told: tuple[int, str, LearningCurve],
+    job: Job[Checkpoint], index: int, so_far: LearningCurve
 ) -> Job[Checkpoint | None]:
-    """Train on the first units; None if stopped."""
-    index, words, so_far = told
-    job = fit(shares.first(count), config, task=task, validation=shares.held)
-    message: object = None
+    """Do one of the trainings; None if stopped."""
     stopped = False
-    while True:
-        try:
-            progress = job.send(message)
-        except StopIteration as end:
-            checkpoint: Checkpoint = end.value
-            return None if stopped else checkpoint
+
+    def told(progress: Progress) -> Progress:
         left = progress.eta_s
         if left is not None:
             length = left / max(1e-6, 1 - progress.fraction)
             left += length * (len(FRACTIONS) - 1 - index)
-        message = yield Progress(
+        return Progress(
             index + progress.fraction,
             len(FRACTIONS),
-            f"Learning from {words} of the annotations",
+            f"Learning from {WORDS[index]} of the annotations",
             eta_s=left,
             report=so_far,
         )
+
+    def heard(message: object) -> None:
+        nonlocal stopped
         stopped = stopped or message is Stop
+
+    checkpoint = yield from relay(job, told=told, heard=heard)
+    return None if stopped else checkpoint
 
 
 def _quality(checkpoint: Checkpoint) -> tuple[float, str]:
@@ -189,3 +194,66 @@ def _sentence(curve: LearningCurve) -> str:
         f"about twice as many would bring about {curve.gain:.2f} more "
         f"({curve.gain_low:.2f} to {curve.gain_high:.2f})."
     )
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Laws `q(x) = a - b x^-c` and how likely each is.
+
+    Parameters
+    ----------
+    ceiling, drop, power
+        `(n,)` a, b and c of each law.
+    weight
+        `(n,)`, sums to 1.
+    """
+
+    ceiling: NDArray[np.float64]
+    drop: NDArray[np.float64]
+    power: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    def at(self, x: float) -> tuple[float, float, float]:
+        """Expected quality at an amount, and what it likely lies between."""
+        return self._told(self.ceiling - self.drop * x**-self.power)
+
+    def gain(self, factor: float) -> tuple[float, float, float]:
+        """What that many times all annotations would add, and likely limits."""
+        return self._told(self.drop * (1.0 - factor**-self.power))
+
+    def _told(self, values: NDArray[np.float64]) -> tuple[float, float, float]:
+        order = np.argsort(values)
+        total = np.cumsum(self.weight[order])
+        low, high = (
+            float(values[order[min(int(np.searchsorted(total, q)), len(order) - 1)]])
+            for q in LIKELY
+        )
+        return float(values @ self.weight), low, high
+
+
+def fit_power_law(amounts: Sequence[float], qualities: Sequence[float]) -> PowerLaw:
+    """Weigh all laws by their agreement with what was measured.
+
+    Parameters
+    ----------
+    amounts
+        Share of all annotations, 0..1 each; at least two.
+    qualities
+        What was reached with each, 0..1.
+    """
+    x, q = np.asarray(amounts, dtype=float), np.asarray(qualities, dtype=float)
+    # By the quality with all annotations and the ceiling above it, so that no law is
+    # asked about that falls with more annotations.
+    known = np.linspace(max(0.0, q.min() - 0.05), min(1.0, q.max() + 0.1), STEPS)
+    above = np.linspace(0.0, 1.0, STEPS) ** 2
+    powers = np.linspace(0.1, 2.0, STEPS // 2)
+    reached, share, power = (
+        grid.ravel() for grid in np.meshgrid(known, above, powers, indexing="ij")
+    )
+    drop = share * (1.0 - reached)
+    ceiling = reached + drop
+    expected = ceiling[:, None] - drop[:, None] * x[None] ** -power[:, None]
+    squares = ((expected - q) ** 2).sum(axis=1)
+    noise = max(LEAST_NOISE, float(np.sqrt(squares.min() / max(1, len(x) - 2))))
+    weight = np.exp(-0.5 * (squares - squares.min()) / noise**2)
+    return PowerLaw(ceiling, drop, power, weight / weight.sum())

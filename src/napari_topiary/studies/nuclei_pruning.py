@@ -14,32 +14,47 @@ better for few weights removed, network-wide for many.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations.distances import object_distances
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
+from napari_topiary.io.dataset import Sample
+from napari_topiary.metrics import instance_metrics
+from napari_topiary.prediction import predict
 from napari_topiary.pruning import plan_job, shaper_for
+from napari_topiary.report.charts import Chart, Line, save_chart
+from napari_topiary.resample import to_original
 from napari_topiary.studies.base import (
     Cell,
+    CellResults,
     Measured,
     Result,
     Source,
     Study,
-    Table,
+    grouped,
     studies,
 )
-from napari_topiary.studies.bench import Bench
-from napari_topiary.studies.nuclei_pages import draw, sentences, tables
-from napari_topiary.studies.nuclei_quality import nuclei_quality
+from napari_topiary.studies.context import StudyContext
+from napari_topiary.studies.tables import Column, Table
 from napari_topiary.training import fit
-from napari_topiary.types import Job, Task
+from napari_topiary.truth import truth_of
+from napari_topiary.types import Job, Prediction, Task
 
 RATIOS = (5, 16, 20, 2, 4, 8, 10, 32, 64)
 """Compression ratios beside 1, those with published numbers first."""
 FINE_TUNING = 0.5
 """Of the length of the training."""
+LOST = 0.02
+"""Share of the quality that may be lost."""
+COLOURS = {"layer": "#2060c0", "global": "#d06000"}
+SCOPES = {"layer": "layer-wise", "global": "network-wide"}
+THRESHOLD = 0.5
 QUICK_SIZES: Mapping[str, Any] = {"base": 8, "levels": 3}
 
 
@@ -70,14 +85,14 @@ class NucleiPruning(Study):
         ]
         return ({"ratio": 1, "scope": "none"}, *pruned)
 
-    def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
+    def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Prune, fine-tune, judge branches and objects."""
-        made = yield from self._whole(bench)
-        if cell["scope"] != "none" and not bench.stopped:
-            made = yield from self._pruned(made, cell, bench)
-        if bench.stopped:
+        made = yield from self._whole(context)
+        if cell["scope"] != "none" and not context.stopped:
+            made = yield from self._pruned(made, cell, context)
+        if context.stopped:
             return {}
-        found = yield from nuclei_quality(made, bench)
+        found = yield from nuclei_quality(made, context)
         return {
             **found,
             "parameters_nonzero": made.parameters_nonzero,
@@ -86,19 +101,23 @@ class NucleiPruning(Study):
             "steps": made.provenance.get("steps"),
         }
 
-    def _whole(self, bench: Bench) -> Job[Checkpoint]:
+    def _whole(self, context: StudyContext) -> Job[Checkpoint]:
         """Train the network, once per seed."""
-        config = _config(bench)
-        job = fit(bench.train, config, task=bench.task, validation=bench.validation)
-        return (yield from bench.kept("nuclei", {"seed": bench.seed}, job))
+        config = _config(context)
+        job = fit(
+            context.train, config, task=context.task, validation=context.validation
+        )
+        return (yield from context.kept("nuclei", {"seed": context.seed}, job))
 
-    def _pruned(self, whole: Checkpoint, cell: Cell, bench: Bench) -> Job[Checkpoint]:
+    def _pruned(
+        self, whole: Checkpoint, cell: Cell, context: StudyContext
+    ) -> Job[Checkpoint]:
         share = 1.0 - 1.0 / float(cell["ratio"])
         how = PruneConfig(
             kind="weights", criterion="magnitude", scope=cell["scope"], remove=share
         )
-        plan = yield from bench.heard(plan_job(whole, how))
-        config = _config(bench)
+        plan = yield from context.relay(plan_job(whole, how))
+        config = _config(context)
         minutes, epochs = config.minutes, config.epochs
         config = replace(
             config,
@@ -106,32 +125,291 @@ class NucleiPruning(Study):
             epochs=None if epochs is None else max(1, round(FINE_TUNING * epochs)),
         )
         job = fit(
-            bench.train,
+            context.train,
             config,
-            task=bench.task,
+            task=context.task,
             start=whole,
-            validation=bench.validation,
+            validation=context.validation,
             shaper=shaper_for(plan, share),
         )
-        return (yield from bench.heard(job))
+        return (yield from context.relay(job))
 
     def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
-        """Our curves as numbers, and how much may go for less than 2 %."""
-        del task
-        return tables(results)
+        """Return all figures, and the largest ratios with a loss below 2 %."""
+        groups = grouped(results)
+        columns = (
+            Column("CR", ".0f"),
+            Column("scope"),
+            Column("removed %", ".2f"),
+            *(
+                Column(f"{curve.words}{what}", form)
+                for curve in CURVES
+                for what, form in (("", ".4f"), (" sd", ".4f"), (" lost %", ".2f"))
+            ),
+            Column("AJI", ".4f"),
+            Column("DQ", ".4f"),
+            Column("SQ", ".4f"),
+        )
+        rows = []
+        for group in sorted(groups, key=lambda g: (g.cell["ratio"], g.cell["scope"])):
+            sparsity = group.mean("sparsity")
+            figures: list[float | None] = []
+            for curve in CURVES:
+                lost = loss(groups, group, curve)
+                figures += [group.mean(curve.name), group.deviation(curve.name)]
+                figures.append(None if lost is None else 100 * lost)
+            rows.append(
+                (
+                    group.cell["ratio"],
+                    SCOPES.get(group.cell["scope"], "unpruned"),
+                    None if sparsity is None else 100 * sparsity,
+                    *figures,
+                    *(group.mean(name) for name in ("aji", "dq", "sq")),
+                )
+            )
+        title = "Quality of branches and objects, pruned and fine-tuned"
+        return (Table("table", title, columns, tuple(rows)), _limits(groups))
 
     def draw(
         self, results: Sequence[Result], task: Task, folder: Path
     ) -> tuple[str, ...]:
-        """Draw three curves in two scopes."""
-        del task
-        return draw(results, folder)
+        """Draw each curve in both scopes, with the 2 % line and the published ratio."""
+        groups = grouped(results)
+        pictures = []
+        for curve in CURVES:
+            lines, base = [], _unpruned(groups)
+            for scope, words in SCOPES.items():
+                own = _of(groups, scope)
+                points = [
+                    (float(g.cell["ratio"]), value, g.deviation(curve.name) or 0.0)
+                    for g in own
+                    if (value := g.mean(curve.name)) is not None
+                ]
+                places = [(x, y) for x, y, _ in points]
+                spread = [sd for *_, sd in points]
+                lines.append(
+                    Line(
+                        name=words,
+                        points=places,
+                        colour=COLOURS[scope],
+                        marks=True,
+                        spread=spread,
+                    )
+                )
+            before = None if base is None else base.mean(curve.name)
+            levels = []
+            if before is not None:
+                limit = before * (1 - LOST if curve.rising else 1 + LOST)
+                levels = [(limit, "2 % lost")]
+            removed = 100 * (1 - 1 / curve.ratio)
+            chart = Chart(
+                title=curve.title,
+                x="compression ratio",
+                y_limits=(None, None),
+                log_x=True,
+                levels=levels,
+                places=[(curve.ratio, f"published: {removed:g} %")],
+            )
+            pictures.append(f"{curve.name}.png")
+            save_chart(folder / pictures[-1], chart, lines)
+        return tuple(pictures)
 
     def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
-        """Say how much may go, and where the scopes cross."""
-        del task
-        return sentences(results)
+        """Say how much may go for less than 2 %, and where the scopes cross."""
+        groups = grouped(results)
+        said = []
+        for curve in CURVES:
+            largest = {scope: _largest(groups, scope, curve) for scope in SCOPES}
+            if None in largest.values():
+                continue
+            said.append(
+                f"{curve.words}: less than 2 % is lost up to CR {largest['layer']} "
+                f"layer-wise and CR {largest['global']} network-wide (published, "
+                f"layer-wise: {curve.ratio}); {_crossing(groups, curve)}."
+            )
+        return tuple(said)
 
 
-def _config(bench: Bench) -> TrainConfig:
-    return bench.config("nuclei", QUICK_SIZES if bench.budget.quick else {})
+def _config(context: StudyContext) -> TrainConfig:
+    return context.config("nuclei", QUICK_SIZES if context.budget.quick else {})
+
+
+def nuclei_quality(checkpoint: Checkpoint, context: StudyContext) -> Job[Measured]:
+    """Judge a nuclei segmenter image by image, averaged without weights.
+
+    Parameters
+    ----------
+    checkpoint
+        Of a network with a distance branch, or without (then there is no `rmse`).
+    context
+        Images and device.
+
+    Returns
+    -------
+    dict
+        `dice` of the segmentation branch at 0.5, `rmse` of the distance branch (0..1),
+        and of the objects `instance_dice, aji, pq, dq, sq`.
+    """
+    config = PredictConfig(device=context.budget.device)  # type: ignore[arg-type]
+    network = checkpoint.build()
+    found: list[Measured] = []
+    for sample in context.held_out:
+        job = predict(
+            sample.image, checkpoint, config, scale=sample.scale, network=network
+        )
+        prediction = yield from context.relay(job)
+        if context.stopped:
+            return {}
+        found.append(of_image(prediction, sample))
+    return averaged(found)
+
+
+def of_image(prediction: Prediction, sample: Sample) -> Measured:
+    """Hold one prediction against its image's annotations."""
+    shape = prediction.shape
+    truth = truth_of(
+        sample.annotations, shape, task=prediction.task, scale=sample.scale
+    )
+    known = truth.classes >= 0
+    there = truth.classes > 0
+    sure = to_original(prediction.probability, shape)[1] >= THRESHOLD
+    measured: Measured = {
+        "dice": dice(there[known], sure[known]),
+        "instance_dice": dice(there[known], (prediction.labels > 0)[known]),
+    }
+    if truth.objects is not None:
+        scores = instance_metrics(truth.objects, prediction.labels)
+        measured |= {name: scores[name] for name in ("aji", "pq", "dq", "sq")}
+    if prediction.regression is not None:
+        distance = to_original(prediction.regression, shape)[0]
+        true = object_distances(sample.annotations, shape)
+        error = (distance.astype(np.float64) - true)[known]
+        measured["rmse"] = float(np.sqrt(np.mean(error**2)))
+    return measured
+
+
+def dice(there: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+    """Dice of two masks; 1 if both are empty."""
+    total = int(there.sum()) + int(found.sum())
+    return 2 * int((there & found).sum()) / total if total else 1.0
+
+
+def averaged(images: Sequence[Measured]) -> Measured:
+    """Mean over the images, each counting the same."""
+    names = dict.fromkeys(name for image in images for name in image)
+    return {
+        name: float(np.mean([image[name] for image in images if name in image]))
+        for name in names
+    }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One of the three curves.
+
+    Parameters
+    ----------
+    name
+        Of the measured figure.
+    words, title
+        For tables and plots.
+    ratio
+        Largest compression ratio that cost less than 2 %, layer-wise, as published.
+    rising
+        Whether more is better.
+    """
+
+    name: str
+    words: str
+    title: str
+    ratio: int
+    rising: bool = True
+
+
+CURVES = (
+    Curve("dice", "Dice", "Segmentation: Dice", 16),
+    Curve("rmse", "RMSE", "Distance: RMSE (less is better)", 20, rising=False),
+    Curve("pq", "PQ", "Objects: PQ", 5),
+)
+
+
+def loss(
+    groups: Sequence[CellResults], group: CellResults, curve: Curve
+) -> float | None:
+    """Share of the unpruned network's quality that is lost; negative = gained."""
+    base = _unpruned(groups)
+    before = None if base is None else base.mean(curve.name)
+    after = group.mean(curve.name)
+    if before is None or after is None or before == 0:
+        return None
+    change = (before - after) / before
+    return change if curve.rising else -change
+
+
+def _limits(groups: Sequence[CellResults]) -> Table:
+    rows = []
+    for curve in CURVES:
+        layer, whole = (_largest(groups, scope, curve) for scope in SCOPES)
+        rows.append((curve.title, layer, curve.ratio, whole, _crossing(groups, curve)))
+    return Table(
+        "limits",
+        "Largest compression ratio with less than 2 % lost",
+        (
+            Column("curve"),
+            Column("layer-wise"),
+            Column("layer-wise, published"),
+            Column("network-wide"),
+            Column("crossing"),
+        ),
+        tuple(rows),
+        "Published: layer-wise is slightly better for few weights removed, "
+        "network-wide for many.",
+    )
+
+
+def _unpruned(groups: Sequence[CellResults]) -> CellResults | None:
+    return next((g for g in groups if g.cell["ratio"] == 1), None)
+
+
+def _of(groups: Sequence[CellResults], scope: str) -> list[CellResults]:
+    """Cells of a scope by ratio, the unpruned network first."""
+    own = [g for g in groups if g.cell["scope"] in (scope, "none")]
+    return sorted(own, key=lambda g: g.cell["ratio"])
+
+
+def _largest(groups: Sequence[CellResults], scope: str, curve: Curve) -> int | None:
+    """Largest ratio up to which every step loses less than 2 %; None = unknown."""
+    largest = None
+    for group in _of(groups, scope):
+        lost = loss(groups, group, curve)
+        if lost is None:
+            continue
+        if lost >= LOST:
+            break
+        largest = int(group.cell["ratio"])
+    return largest
+
+
+def _crossing(groups: Sequence[CellResults], curve: Curve) -> str:
+    """Say from which ratio on network-wide is better."""
+    sides = []
+    by_ratio = {
+        scope: {g.cell["ratio"]: g for g in _of(groups, scope)} for scope in SCOPES
+    }
+    for ratio in sorted(by_ratio["layer"].keys() & by_ratio["global"].keys() - {1}):
+        layer = by_ratio["layer"][ratio].mean(curve.name)
+        whole = by_ratio["global"][ratio].mean(curve.name)
+        if layer is not None and whole is not None:
+            sides.append((ratio, (whole > layer) == curve.rising and whole != layer))
+    if not sides:
+        return "not known"
+    better = [ratio for ratio, is_better in sides if is_better]
+    if not better:
+        return "layer-wise is better throughout"
+    if len(better) == len(sides):
+        return "network-wide is better throughout"
+    last = max((ratio for ratio, is_better in sides if not is_better), default=0)
+    after = [ratio for ratio in better if ratio > last]
+    if not after:
+        return f"network-wide is better at CR {', '.join(map(str, better))} only"
+    return f"network-wide is better from CR {after[0]} on"

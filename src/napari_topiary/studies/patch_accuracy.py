@@ -21,7 +21,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.sampling import Field
 from napari_topiary.studies.base import Measured
-from napari_topiary.studies.bench import Bench
+from napari_topiary.studies.context import StudyContext
 from napari_topiary.training.hold_out import on_working_grid
 from napari_topiary.types import Job, Progress, Stop
 
@@ -33,7 +33,7 @@ PREDICTIONS = 100
 
 
 def patch_accuracy(
-    checkpoint: Checkpoint, bench: Bench, *, balance: Balance
+    checkpoint: Checkpoint, context: StudyContext, *, balance: Balance
 ) -> Job[Measured]:
     """Judge a checkpoint on a fixed selection of patches.
 
@@ -41,7 +41,7 @@ def patch_accuracy(
     ----------
     checkpoint
         Of a network with a `patch`.
-    bench
+    context
         Images and device.
     balance
         `natural`: patches as they are; `classes`: as many of each class.
@@ -54,12 +54,12 @@ def patch_accuracy(
         `cross_entropy_of_sigmoids` (the only way in which the published values of the
         DCCN come about), and `patches`.
     """
-    device = pick_device(bench.budget.device)
+    device = pick_device(context.budget.device)
     network = checkpoint.build(device)
     around = Surroundings(
-        [_field(checkpoint, sample) for sample in bench.judged], network.patch or 1
+        [_field(checkpoint, sample) for sample in context.held_out], network.patch or 1
     )
-    wanted = FEW if bench.budget.quick else MANY
+    wanted = FEW if context.budget.quick else MANY
     chosen = np.sort(centre_pixels(around.target, wanted, balance=balance))
     answers = []
     for first in range(0, len(chosen), BATCH):

@@ -1,7 +1,11 @@
-"""A study through its grid; finished cells are kept, and a second run goes on."""
+"""A study through its grid; finished cells are kept, and a second run goes on.
+
+`results.jsonl` has one finished cell a line, so that an interruption costs one cell.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,15 +15,19 @@ from typing import Any
 
 from napari_topiary.devices import device_label, is_out_of_memory
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
+from napari_topiary.report.charts import see_to_charts
 from napari_topiary.scoring import without_nan
 from napari_topiary.studies.base import Budget, Cell, Measured, Result, Study, studies
-from napari_topiary.studies.bench import Bench
-from napari_topiary.studies.choosing import EVERYTHING, Only, chosen, in_words
-from napari_topiary.studies.pages import as_json, write_pages
-from napari_topiary.studies.records import Records
-from napari_topiary.types import Job, Progress
+from napari_topiary.studies.context import StudyContext, digest
+from napari_topiary.studies.tables import write_report
+from napari_topiary.types import Job, Progress, relay
 
+RESULTS = "results.jsonl"
+Only = Mapping[str, Sequence[str]]
+"""Name of a setting -> values that are wanted, as text."""
+EVERYTHING: Only = {}
 STANDARD = Budget()
 
 
@@ -81,15 +89,16 @@ def run_study(
     """
     study, cells = planned(name, dataset, budget, only)
     folder = Path(out)
+    see_to_charts()
     begun = time.perf_counter()
     yield Progress(0, 0, "Reading the images")
-    bench = Bench(dataset, budget, folder)
-    records = Records(folder, name, bench.identity)
+    context = StudyContext(dataset, budget, folder)
+    records = Records(folder, name, context.identity)
     seeds = range(budget.seed, budget.seed + budget.seeds)
     # All cells with the first seed, then all with the next: a table stands early.
     asked = [(cell, seed) for seed in seeds for cell in cells]
     waiting = [pair for pair in asked if pair not in records]
-    failures = yield from _through(study, waiting, bench, records)
+    failures = yield from _through(study, waiting, context, records)
     if failures and not records.results:
         raise TopiaryError(failures[0])
     done = sum(pair in records for pair in asked)
@@ -140,31 +149,31 @@ def written(
         {
             **about,
             "sentences": study.sentences(results, dataset.task) if results else (),
-            "tables": [as_json(table) for table in tables],
+            "tables": [table.to_dict() for table in tables],
             "pictures": pictures,
             "results": [asdict(result) for result in results],
         }
     )
-    write_pages(folder, everything, tables, pictures)
+    write_report(folder, everything, tables, pictures)
     return everything
 
 
 def _through(
     study: Study,
     waiting: Sequence[tuple[Cell, int]],
-    bench: Bench,
+    context: StudyContext,
     records: Records,
 ) -> Job[list[str]]:
     """Measure cell after cell; return what went wrong, a sentence each."""
     failures: list[str] = []
     begun, total = time.perf_counter(), len(waiting)
     for index, (cell, seed) in enumerate(waiting):
-        bench.seed = seed
+        context.seed = seed
         started = time.perf_counter()
         words = f"{index + 1}/{total} {in_words(cell)}"
-        job = _staged(study.run_cell(cell, bench), index, total, begun, words)
+        job = _staged(study.run_cell(cell, context), index, total, begun, words)
         try:
-            measured: Measured = yield from bench.heard(job)
+            measured: Measured = yield from context.relay(job)
         except (TopiaryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
@@ -173,7 +182,7 @@ def _through(
             report = StudyReport(index + 1, total, failures[-1])
             yield Progress(index + 1, total, words, report=report)
             continue
-        if bench.stopped:
+        if context.stopped:
             break
         spent = time.perf_counter() - started
         clean: Measured = without_nan(measured)
@@ -185,21 +194,17 @@ def _staged(
     job: Job[Measured], done: int, total: int, begun: float, words: str
 ) -> Job[Measured]:
     """Pass the progress of one cell on as that of the whole study."""
-    message: object = None
     share = 0.0
-    while True:
-        try:
-            progress = job.send(message)
-        except StopIteration as end:
-            result: Measured = end.value
-            return result
+
+    def told(progress: Progress) -> Progress:
+        nonlocal share
         share = max(share, progress.fraction)
         spent, left = time.perf_counter() - begun, progress.eta_s
         if done:
             left = spent / (done + share) * (total - done - share)
         elif left is not None:
             left += (total - 1) * (spent + left)
-        message = yield replace(
+        return replace(
             progress,
             done=done + progress.fraction,
             total=total,
@@ -207,3 +212,134 @@ def _staged(
             eta_s=left,
             report=StudyReport(done, total, str(getattr(progress.report, "note", ""))),
         )
+
+    return relay(job, told=told)
+
+
+def chosen(cells: Sequence[Cell], only: Only) -> tuple[Cell, ...]:
+    """Return the part of a grid that is asked for.
+
+    Parameters
+    ----------
+    cells
+        The grid.
+    only
+        Settings that are not named may have any value.
+    """
+    kept = tuple(cells)
+    for name, wanted in only.items():
+        known = list(dict.fromkeys(_text(c[name]) for c in cells if name in c))
+        if not known:
+            settings = dict.fromkeys(key for cell in cells for key in cell)
+            raise TopiaryError(
+                f"This study has no setting {name!r}: it has {', '.join(settings)}."
+            )
+        for value in wanted:
+            if _text(_number(value)) not in known:
+                raise TopiaryError(
+                    f"{name}={value} is not in the grid: it has {', '.join(known)}."
+                )
+        texts = {_text(_number(value)) for value in wanted}
+        kept = tuple(c for c in kept if name in c and _text(c[name]) in texts)
+    if not kept:
+        raise TopiaryError(
+            "No cell of the grid has all of these settings: leave one of them out."
+        )
+    return kept
+
+
+def in_words(cell: Cell) -> str:
+    """Return the settings of a cell on a line."""
+    return ", ".join(f"{name} {_text(value)}" for name, value in cell.items())
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str) -> object:
+    """Read a number where it is one, so that 0.50 and 0.5 are the same."""
+    try:
+        return float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
+        return text
+
+
+class Records:
+    """Finished cells of one study on one dataset with one budget.
+
+    Lines of other budgets or datasets in the same file stay, and do not count.
+
+    Parameters
+    ----------
+    folder
+        Of the study.
+    study
+        Its name.
+    identity
+        Dataset and budget, as `StudyContext.identity`.
+    """
+
+    def __init__(self, folder: Path, study: str, identity: Mapping[str, Any]) -> None:
+        self._path = folder / RESULTS
+        self._study, self._identity = study, dict(identity)
+        self._own = digest([study, self._identity])
+        self._found: dict[str, Result] = {}
+        for line in self._lines():
+            if line.get("run") == self._own:
+                result = Result(
+                    line["cell"],
+                    int(line["seed"]),
+                    line["measured"],
+                    float(line["seconds"]),
+                )
+                self._found[self._key(result.cell, result.seed)] = result
+
+    def __contains__(self, asked: tuple[Cell, int]) -> bool:
+        """Whether a cell with a seed is finished."""
+        return self._key(*asked) in self._found
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """All finished cells, in the order in which they were finished."""
+        return tuple(self._found.values())
+
+    def add(self, result: Result) -> None:
+        """Keep a finished cell: afterwards the file holds it whole."""
+        line: dict[str, Any] = {
+            "study": self._study,
+            "run": self._own,
+            "key": self._key(result.cell, result.seed),
+            "cell": dict(result.cell),
+            "seed": result.seed,
+            "measured": result.measured,
+            "seconds": result.seconds,
+            "identity": self._identity,
+        }
+        # Read anew: somebody may run another part of the grid into the same folder.
+        lines = [*self._lines(), line]
+        text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines)
+        with writing(self._path) as beside:
+            beside.write_text(text, encoding="utf-8")
+        self._found[line["key"]] = result
+
+    def _lines(self) -> list[dict[str, Any]]:
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in text.splitlines():
+            try:
+                content = json.loads(line)
+            # Half a line, from a copy that was cut off.
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(content, dict) and {
+                "cell", "seed", "measured", "seconds",
+            } <= content.keys():  # fmt: skip
+                found.append(content)
+        return found
+
+    def _key(self, cell: Cell, seed: int) -> str:
+        return digest([self._own, dict(cell), seed])

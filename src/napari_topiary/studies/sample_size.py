@@ -22,22 +22,25 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import networks
 from napari_topiary.pruning import counts_job
+from napari_topiary.report.charts import HeatMap, save_heat_map
 from napari_topiary.studies.base import (
     Cell,
+    CellResults,
     Measured,
     Result,
     Source,
     Study,
-    Table,
+    grouped,
     studies,
 )
-from napari_topiary.studies.bench import Bench
+from napari_topiary.studies.context import StudyContext
 from napari_topiary.studies.patch_accuracy import (
     inference_ms,
     known_pixels,
     patch_accuracy,
 )
-from napari_topiary.studies.sample_size_pages import draw_maps, sentences, tables
+from napari_topiary.studies.published import matching, published
+from napari_topiary.studies.tables import Column, Table
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 
@@ -57,6 +60,15 @@ RETRAINING_RATE = 0.1
 QUICK_PIXELS = 512
 QUICK_BATCH = 32
 NOT_PRUNED = ("fc1", "output")
+FIGURES = ("sensitivity", "specificity", "dice", "accuracy", "cross_entropy")
+SHORT = ("Se", "Sp", "Dice", "accuracy", "CE")
+NOTE = (
+    "CE of the dccn is that of a softmax on top of sigmoids, as the published values "
+    "are. Published Se, Sp and Dice of scenario 1 at δ 0.4 and 0.5 disagree with their "
+    "accuracy. Files are ours (safetensors) and theirs (a saved PyTorch state)."
+)
+LIMITS = (0.8, 0.95)
+"""Accuracies of the first and the last colour; all background is 0.818 there."""
 
 
 @studies.register("sample-size")
@@ -98,13 +110,13 @@ class SampleSize(Study):
             and cell["delta"] in (0.0, 0.5, 0.9)
         )
 
-    def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
+    def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Prune the pre-trained network, train it again, judge patches."""
         name, delta = str(cell["network"]), float(cell["delta"])
-        first, learned, held = image_parts(bench)
+        first, learned, held = image_parts(context)
         wanted = training_patches(cell)
-        whole = yield from self._pretrained(name, first, bench)
-        if bench.stopped:
+        whole = yield from self._pretrained(name, first, context)
+        if context.stopped:
             return {}
         there = known_pixels(whole, learned)
         if wanted > there:
@@ -112,59 +124,118 @@ class SampleSize(Study):
                 f"It asks for {wanted:,} patches, and the images to learn from have "
                 f"{there:,} annotated pixels: leave it out, or give more images."
             )
-        pruned = yield from bench.heard(counts_job(whole, removals(whole, delta)))
+        pruned = yield from context.relay(counts_job(whole, removals(whole, delta)))
         rate = RETRAINING_RATE * float(networks[name].recipe["learning_rate"])
-        config = bench.config(
-            name, {}, training_pixels=wanted, learning_rate=rate, **_smaller(bench)
+        config = context.config(
+            name, {}, training_pixels=wanted, learning_rate=rate, **_smaller(context)
         )
-        made = yield from bench.heard(
-            fit(learned, config, task=bench.task, start=pruned, validation=held)
+        made = yield from context.relay(
+            fit(learned, config, task=context.task, start=pruned, validation=held)
         )
-        if bench.stopped:
+        if context.stopped:
             return {}
-        found = yield from bench.heard(patch_accuracy(made, bench, balance="natural"))
+        found = yield from context.relay(
+            patch_accuracy(made, context, balance="natural")
+        )
         return found | {
             "n_train": wanted,
             "parameters": made.parameters,
             "file_kb": made.file_bytes() / 1024,
-            "inference_ms": inference_ms(made, bench.budget.device),
+            "inference_ms": inference_ms(made, context.budget.device),
             "steps": made.provenance.get("steps"),
         }
 
     def _pretrained(
-        self, name: str, images: Sequence[Sample], bench: Bench
+        self, name: str, images: Sequence[Sample], context: StudyContext
     ) -> Job[Checkpoint]:
         """The network that all cells start from, the same for all seeds."""
-        seed = bench.budget.seed
-        pixels = QUICK_PIXELS if bench.budget.quick else 2 * WHOLE["dcnn"]
-        config = bench.config(
-            name, {}, training_pixels=pixels, seed=seed, **_smaller(bench)
+        seed = context.budget.seed
+        pixels = QUICK_PIXELS if context.budget.quick else 2 * WHOLE["dcnn"]
+        config = context.config(
+            name, {}, training_pixels=pixels, seed=seed, **_smaller(context)
         )
-        job = fit(images, config, task=bench.task)
+        job = fit(images, config, task=context.task)
         settings = {"network": name, "seed": seed, "pixels": pixels}
-        return (yield from bench.kept(f"{name}-pretrained", settings, job))
+        return (yield from context.kept(f"{name}-pretrained", settings, job))
 
     def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
-        """Our figures beside the published ones."""
-        del task
-        return tables(results)
+        """Return figures by cell, accuracy by grid, and the networks."""
+        groups = grouped(results)
+        made = [_by_cell(groups)]
+        for network, scenario in _grids(groups):
+            made.append(_matrix(groups, network, scenario))
+        return (*made, _networks(groups))
 
     def draw(
         self, results: Sequence[Result], task: Task, folder: Path
     ) -> tuple[str, ...]:
-        """Draw accuracy over patches and δ, ours and the published one."""
-        del task
-        return draw_maps(results, folder)
+        """Draw accuracy over (N_tr, δ), ours and the published one."""
+        groups = grouped(results)
+        pictures = []
+        for network, scenario in _grids(groups):
+            rows = matching(
+                published("sample_size"), network=network, scenario=scenario
+            )
+            ours = {
+                _place(g.cell): g.mean("accuracy")
+                for g in _of(groups, network, scenario)
+            }
+            theirs = {_place(row): row["accuracy"] for row in rows}
+            for whose, values in (("ours", ours), ("published", theirs)):
+                ratios = sorted({ratio for ratio, _ in values}, reverse=True)
+                deltas = sorted({delta for _, delta in values})
+                pictures.append(f"{network}_scenario{scenario}_{whose}.png")
+                save_heat_map(
+                    folder / pictures[-1],
+                    HeatMap(
+                        title=f"Accuracy of the {network}, scenario {scenario}, "
+                        f"{whose}",
+                        x="share of the maps removed",
+                        y="patches / weights",
+                        across=[f"{delta:g}" for delta in deltas],
+                        down=[f"r = {ratio:g}" for ratio in ratios],
+                        values=[[values.get((r, d)) for d in deltas] for r in ratios],
+                        limits=LIMITS if whose == "published" else None,
+                    ),
+                )
+        return tuple(pictures)
 
     def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
-        """Say how few patches are enough."""
-        del task
-        return sentences(results)
+        """Say how few patches are enough, and which networks see background only."""
+        groups = grouped(results)
+        said = []
+        for network in dict.fromkeys(str(group.cell["network"]) for group in groups):
+            own = [g for g in groups if g.cell["network"] == network]
+            known = [
+                (value, g) for g in own if (value := g.mean("accuracy")) is not None
+            ]
+            best = max(value for value, _ in known)
+            whole = [
+                (g.mean("n_train") or 0.0, v) for v, g in known if not g.cell["delta"]
+            ]
+            enough = [n for n, value in whole if value >= 0.99 * best]
+            blind = [g for g in own if g.mean("dice") == 0]
+            said.append(
+                f"{network}: the best accuracy is {best:.3f}"
+                + (
+                    f"; unpruned, 99 % of it needs {min(enough):,.0f} patches"
+                    if enough
+                    else ""
+                )
+                + f"; {len(blind)} of {len(own)} cells answer with background only."
+            )
+        if said:
+            said.append(
+                "Published: 99 % of the best accuracy with 9,159 patches for the "
+                "unpruned DCNN, and background only for the smallest sets at δ of 0.8 "
+                "and more."
+            )
+        return tuple(said)
 
 
-def _smaller(bench: Bench) -> dict[str, Any]:
+def _smaller(context: StudyContext) -> dict[str, Any]:
     """Return smaller steps for a quick study, so that it takes more of them."""
-    return {"batch": QUICK_BATCH} if bench.budget.quick else {}
+    return {"batch": QUICK_BATCH} if context.budget.quick else {}
 
 
 def training_patches(cell: Cell) -> int:
@@ -191,15 +262,126 @@ def removals(checkpoint: Checkpoint, delta: float) -> dict[str, int]:
 
 
 def image_parts(
-    bench: Bench,
+    context: StudyContext,
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
     """Return images to pre-train on, to train on again, and to choose weights by."""
-    images: list[Any] = list(bench.train)
-    order = np.random.default_rng(bench.budget.seed).permutation(len(images))
+    images: list[Any] = list(context.train)
+    order = np.random.default_rng(context.budget.seed).permutation(len(images))
     images = [images[i] for i in order]
     n = max(1, round(PRETRAINING_SHARE * len(images))) if len(images) > 2 else 0
     first, rest = images[:n], images[n:]
-    if bench.validation:
-        return tuple(first or rest), tuple(rest), bench.validation
+    if context.validation:
+        return tuple(first or rest), tuple(rest), context.validation
     n = min(len(rest) - 1, max(1, round(VALIDATION_SHARE * len(rest))))
     return tuple(first or rest), tuple(rest[n:]), tuple(rest[:n])
+
+
+def _grids(groups: Sequence[CellResults]) -> list[tuple[str, int]]:
+    found = {(str(g.cell["network"]), int(g.cell["scenario"])) for g in groups}
+    return sorted(found)
+
+
+def _of(
+    groups: Sequence[CellResults], network: str, scenario: int
+) -> list[CellResults]:
+    """Return the cells of a grid; δ = 0 is the same in both scenarios."""
+    return [
+        g
+        for g in groups
+        if g.cell["network"] == network
+        and (g.cell["scenario"] == scenario or g.cell["delta"] == 0)
+    ]
+
+
+def _place(row: Any) -> tuple[float, float]:
+    return float(row["ratio"]), float(row["delta"])
+
+
+def _published(cell: Any) -> dict[str, Any]:
+    names = ("network", "scenario", "ratio", "delta")
+    rows = matching(published("sample_size"), **{name: cell[name] for name in names})
+    return rows[0] if rows else {}
+
+
+def _by_cell(groups: Sequence[CellResults]) -> Table:
+    columns = (
+        *(Column(name) for name in ("network", "scenario", "r", "δ")),
+        Column("N_tr", ",.0f"),
+        *(Column(name, ".3f") for name in SHORT),
+        Column("standard error of accuracy", ".4f"),
+        *(Column(f"{name}, published", ".3f") for name in SHORT),
+    )
+    rows = []
+    for group in groups:
+        cell, theirs = group.cell, _published(group.cell)
+        names = list(FIGURES)
+        if cell["network"] == "dccn":
+            names[-1] = "cross_entropy_of_sigmoids"
+        rows.append(
+            (
+                *(cell[name] for name in ("network", "scenario", "ratio", "delta")),
+                group.mean("n_train"),
+                *(group.mean(name) for name in names),
+                group.standard_error("accuracy"),
+                *(theirs.get(name) for name in FIGURES),
+            )
+        )
+    rows.sort(key=lambda row: (row[0], row[1], -row[2], row[3]))
+    return Table("table", "Patches judged", columns, tuple(rows), NOTE)
+
+
+def _matrix(groups: Sequence[CellResults], network: str, scenario: int) -> Table:
+    """Accuracy of a grid, the published one in brackets."""
+    own = {_place(g.cell): g for g in _of(groups, network, scenario)}
+    ratios = sorted({ratio for ratio, _ in own}, reverse=True)
+    deltas = sorted({delta for _, delta in own})
+
+    def text(ratio: float, delta: float) -> str | None:
+        group = own.get((ratio, delta))
+        ours = None if group is None else group.mean("accuracy")
+        cell = {"network": network, "scenario": scenario}
+        theirs = _published({**cell, "ratio": ratio, "delta": delta}).get("accuracy")
+        if ours is None:
+            return None
+        return f"{ours:.3f} ({theirs:.3f})" if theirs is not None else f"{ours:.3f}"
+
+    return Table(
+        f"{network}_scenario{scenario}",
+        f"Accuracy of the {network}, scenario {scenario} (published)",
+        (Column("r"), *(Column(f"δ={delta:g}") for delta in deltas)),
+        tuple((ratio, *(text(ratio, d) for d in deltas)) for ratio in ratios),
+    )
+
+
+def _networks(groups: Sequence[CellResults]) -> Table:
+    rows = []
+    for row in published("sample_size_networks"):
+        own = [
+            g
+            for g in groups
+            if g.cell["network"] == row["network"] and g.cell["delta"] == row["delta"]
+        ]
+        ours = (
+            [own[0].mean(name) for name in ("parameters", "file_kb", "inference_ms")]
+            if own
+            else [None, None, None]
+        )
+        theirs = (row["parameters"], row["file_kb"], row["inference_ms"])
+        pairs = [value for pair in zip(ours, theirs, strict=True) for value in pair]
+        rows.append((row["network"], row["delta"], row["maps"], *pairs))
+    return Table(
+        "networks",
+        "Networks (published: files in kB, times on a GTX 1070)",
+        (
+            Column("network"),
+            Column("δ"),
+            Column("maps"),
+            Column("weights", ",.0f"),
+            Column("weights, published", ",.0f"),
+            Column("kB", ",.0f"),
+            Column("kB, published", ",.0f"),
+            Column("ms per patch", ".2f"),
+            Column("ms, published", ".1f"),
+        ),
+        tuple(rows),
+    )

@@ -12,22 +12,24 @@ from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PredictConfig
+from napari_topiary.evaluation import evaluate
+from napari_topiary.networks import count_macs_per_pixel
 from napari_topiary.networks.unet_sizes import UNetSizes
-from napari_topiary.story.charts import Axes, Line, close_limits, save_chart
+from napari_topiary.report.charts import BLUE, GREEN, ORANGE, Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
-    Column,
-    Grouped,
+    CellResults,
     Measured,
     Result,
     Source,
     Study,
-    Table,
+    grouped,
     studies,
 )
-from napari_topiary.studies.bench import Bench
-from napari_topiary.studies.judging import HEADLINE, WORDS, accuracy_for, judged
-from napari_topiary.studies.summary import deviation, grouped, mean, pareto
+from napari_topiary.studies.context import StudyContext
+from napari_topiary.studies.tables import Column, Table
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 
@@ -39,7 +41,22 @@ PUBLISHED = (
 """Name, weights, accuracy, remark; the paper's own images and definition."""
 MOST_WEIGHTS = 31_200_000
 """Of the published networks, with room for the maps at the end."""
-BLUE, ORANGE, GREEN = "#2060c0", "#d06000", "#008060"
+QUALITIES = (
+    "accuracy", "accuracy_foreground", "accuracy_particles", "dice", "iou",
+    "sensitivity", "specificity", "cross_entropy", "f1", "aji", "pq", "dq", "sq",
+)  # fmt: skip
+"""Overall figures of an evaluation that are kept with a cell."""
+HEADLINE = {"detect": "f1", "segment": "dice", "instances": "pq"}
+"""The figure that a kind of task is usually judged by."""
+WORDS = {
+    "accuracy": "accuracy, background included",
+    "accuracy_foreground": "accuracy of the classes' own pixels",
+    "accuracy_particles": "accuracy by particle",
+    "dice": "Dice",
+    "f1": "F1",
+    "pq": "PQ",
+    "aji": "AJI",
+}
 SIZES = ("base", "multiplier", "levels", "last")
 
 
@@ -84,19 +101,19 @@ class UNetSize(Study):
             and UNetSizes(base, factor, levels, last).parameters(1, 2) <= MOST_WEIGHTS
         )
 
-    def run_cell(self, cell: Cell, bench: Bench) -> Job[Measured]:
+    def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Train one network and judge it."""
-        checkpoint = yield from bench.heard(
+        checkpoint = yield from context.relay(
             fit(
-                bench.train,
-                bench.config("unet", cell),
-                task=bench.task,
-                validation=bench.validation,
+                context.train,
+                context.config("unet", cell),
+                task=context.task,
+                validation=context.validation,
             )
         )
-        if bench.stopped:
+        if context.stopped:
             return {}
-        return (yield from judged(checkpoint, bench))
+        return (yield from _measured(checkpoint, context))
 
     def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
         """List the networks by weights, and the published ones."""
@@ -113,15 +130,15 @@ class UNetSize(Study):
             Column(f"sd of {WORDS[headline]}", ".4f"),
             Column("best for its size"),
         )
-        groups = sorted(grouped(results), key=lambda g: mean(g, "parameters") or 0)
+        groups = sorted(grouped(results), key=lambda g: g.mean("parameters") or 0)
         rows = [
             (
                 *(group.cell[name] for name in SIZES),
-                mean(group, "parameters"),
-                mean(group, "macs_per_pixel"),
-                *(mean(group, name) for name in names),
-                deviation(group, headline),
-                "yes" if mean(group, "parameters") in front else "",
+                group.mean("parameters"),
+                group.mean("macs_per_pixel"),
+                *(group.mean(name) for name in names),
+                group.deviation(headline),
+                "yes" if group.mean("parameters") in front else "",
             )
             for group in groups
         ]
@@ -147,20 +164,35 @@ class UNetSize(Study):
         pictures = []
         for name in dict.fromkeys((accuracy_for(task), HEADLINE[task.kind])):
             lines = [
-                Line("this data", _points(results, name), BLUE, joined=False),
-                Line("best for their size", _front(results, name), GREEN, marks=True),
+                Line(
+                    name="this data",
+                    points=_points(results, name),
+                    colour=BLUE,
+                    joined=False,
+                ),
+                Line(
+                    name="best for their size",
+                    points=_front(results, name),
+                    colour=GREEN,
+                    marks=True,
+                ),
             ]
             if name.startswith("accuracy"):
                 known = [(weights, value) for _, weights, value, _ in PUBLISHED]
                 words = [label for label, *_ in PUBLISHED]
                 lines.append(
-                    Line("published", known, ORANGE, labels=words, joined=False)
+                    Line(
+                        name="published",
+                        points=known,
+                        colour=ORANGE,
+                        labels=words,
+                        joined=False,
+                    )
                 )
             pictures.append(f"{name}.png")
             heading = f"{WORDS[name][:1].upper()}{WORDS[name][1:]} against size"
-            limits = close_limits([y for line in lines for _, y in line.points])
-            axes = Axes(heading, "weights", limits, log_x=True)
-            save_chart(folder / pictures[-1], lines, axes)
+            chart = Chart(title=heading, x="weights", y_limits=(None, None), log_x=True)
+            save_chart(folder / pictures[-1], chart, lines)
         return tuple(pictures)
 
     def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
@@ -180,12 +212,48 @@ class UNetSize(Study):
 
 def _points(results: Sequence[Result], name: str) -> list[tuple[float, float]]:
     """Weights and mean quality of every size."""
-    groups: Sequence[Grouped] = grouped(results)
+    groups: Sequence[CellResults] = grouped(results)
     pairs: list[tuple[Any, Any]] = [
-        (mean(g, "parameters"), mean(g, name)) for g in groups
+        (g.mean("parameters"), g.mean(name)) for g in groups
     ]
     return [(float(a), float(b)) for a, b in pairs if a is not None and b is not None]
 
 
 def _front(results: Sequence[Result], name: str) -> list[tuple[float, float]]:
     return pareto(_points(results, name))
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points `(size, quality)` that no smaller or equal one surpasses, by size."""
+    front: list[tuple[float, float]] = []
+    for size, quality in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or quality > front[-1][1]:
+            front.append((size, quality))
+    return front
+
+
+def _measured(checkpoint: Checkpoint, context: StudyContext) -> Job[Measured]:
+    """Return the sizes of a network, how long it learned, and its quality."""
+    config = PredictConfig(device=context.budget.device)  # type: ignore[arg-type]
+    report: Measured = yield from context.relay(
+        evaluate(checkpoint, context.held_out, config=config)
+    )
+    qualities = {name: report[name] for name in QUALITIES if name in report}
+    return {
+        "parameters": checkpoint.parameters,
+        "parameters_nonzero": checkpoint.parameters_nonzero,
+        "macs_per_pixel": count_macs_per_pixel(checkpoint.build()),
+        "file_bytes": checkpoint.file_bytes(),
+        "steps": checkpoint.provenance.get("steps"),
+        "train_seconds": checkpoint.provenance.get("seconds"),
+        **{name: value for name, value in qualities.items() if value is not None},
+    }
+
+
+def accuracy_for(task: Task) -> str:
+    """Return which accuracy tells networks apart for a task.
+
+    With several classes that of the classes' own pixels: background is most of a
+    micrograph and easily right.
+    """
+    return "accuracy_foreground" if len(task.classes) > 2 else "accuracy"

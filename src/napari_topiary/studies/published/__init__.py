@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,29 @@ def published(name: str) -> tuple[dict[str, Any], ...]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return tuple({key: _value(text) for key, text in row.items()} for row in rows)
+
+
+def matching(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
+    """Rows whose columns have these values; numbers may differ by rounding.
+
+    Parameters
+    ----------
+    rows
+        Of a published table.
+    **wanted
+        Column -> value.
+    """
+    return [
+        dict(row)
+        for row in rows
+        if all(_same(row.get(name), value) for name, value in wanted.items())
+    ]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(a == b)
 
 
 def _value(text: str) -> int | float | str | None:

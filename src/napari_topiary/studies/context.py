@@ -18,7 +18,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks.recipes import recipe_config
 from napari_topiary.studies.base import Budget
-from napari_topiary.types import Job, Stop, Task
+from napari_topiary.types import Job, Stop, Task, relay
 
 T = TypeVar("T")
 
@@ -27,8 +27,8 @@ FEW_IMAGES = 4
 
 
 @dataclass
-class Bench:
-    """The place where cells are measured.
+class StudyContext:
+    """Images, budget and seed of the cell that is being measured.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Bench:
     seed
         Of the present cell.
     stopped
-        Whether the person wants it to end; set while a job is heard.
+        Whether the person wants it to end; set while a job is relayed.
     """
 
     dataset: Dataset
@@ -60,8 +60,8 @@ class Bench:
     def train(self) -> tuple[Sample, ...]:
         """Annotated images to learn from."""
         part = "train" if self.dataset.parts.get("train") else "all"
-        judged = set(self._judged_names)
-        known = [s for s in self.dataset.part(part) if s.name not in judged]
+        held_out = set(self._held_out_names)
+        known = [s for s in self.dataset.part(part) if s.name not in held_out]
         known = [s for s in known if s.annotations]
         if not known:
             raise TopiaryError(
@@ -83,9 +83,9 @@ class Bench:
         return tuple(s for s in self.dataset.part("val") if s.annotations)
 
     @cached_property
-    def judged(self) -> tuple[Sample, ...]:
+    def held_out(self) -> tuple[Sample, ...]:
         """Annotated images that nothing was learned from or chosen by."""
-        known = [self.dataset.samples[name] for name in self._judged_names]
+        known = [self.dataset.samples[name] for name in self._held_out_names]
         known = [sample for sample in known if sample.annotations]
         if not known:
             raise TopiaryError(
@@ -95,7 +95,7 @@ class Bench:
         return tuple(known[:FEW_IMAGES] if self.budget.quick else known)
 
     @property
-    def _judged_names(self) -> tuple[str, ...]:
+    def _held_out_names(self) -> tuple[str, ...]:
         parts = self.dataset.parts
         return parts.get("test") or parts.get("val") or ()
 
@@ -126,17 +126,13 @@ class Bench:
         }
         return recipe_config(network, settings | changes)
 
-    def heard(self, job: Job[T]) -> Job[T]:
-        """Pass a job on, noticing `Stop` on its way in."""
-        message: object = None
-        while True:
-            try:
-                progress = job.send(message)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            message = yield progress
+    def relay(self, job: Job[T]) -> Job[T]:
+        """Do a job inside the study's, noticing `Stop` on its way in."""
+
+        def heard(message: object) -> None:
             self.stopped = self.stopped or message is Stop
+
+        return relay(job, heard=heard)
 
     def kept(
         self, name: str, settings: Mapping[str, Any], job: Job[Checkpoint]
@@ -160,7 +156,7 @@ class Bench:
             if path.is_file():
                 self._ready[key] = load_checkpoint(path)
             else:
-                made = yield from self.heard(job)
+                made = yield from self.relay(job)
                 if self.stopped:
                     return made
                 made.save(path)

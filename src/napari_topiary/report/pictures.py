@@ -1,4 +1,4 @@
-"""Pictures of images and of what was found in them, without a window."""
+"""Pictures of images, annotations and answers side by side, without a window."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from PIL import ImageDraw, ImageFont
 from PIL.Image import Image, Resampling
 from PIL.PngImagePlugin import PngInfo
 
-from napari_topiary.comparison import Comparison
+from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.comparison import Comparison, compare
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.dataset import Sample
 from napari_topiary.io.targets import WRITER
+from napari_topiary.types import Prediction, Task
 
 COLOURS = {
     "kept": "#00b880",
@@ -26,7 +29,7 @@ COLOURS = {
 }
 """Colours of what became of a particle, also for people who see red as green."""
 MARK = "#ffd700"
-PAPER, INK, FAINT = "#ffffff", "#202020", "#c8c8c8"
+PAPER, INK = "#ffffff", "#202020"
 SIDE = 460
 """Longer side of a panel, in screen pixels."""
 GAP = 10
@@ -176,6 +179,39 @@ def labels_panel(image: NDArray[Any], labels: NDArray[Any], caption: str) -> Pan
     return shown
 
 
+def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
+    """Show what a person drew on an image.
+
+    Parameters
+    ----------
+    sample
+        Image and annotations.
+    task
+        Radii of the classes.
+    caption
+        A short line above it.
+    """
+    shown = panel(sample.image, caption)
+    for drawn in sample.annotations:
+        if isinstance(drawn, Labels):
+            key = shown.key
+            shown = labels_panel(sample.image, np.asarray(drawn.labels), caption)
+            shown.key = key
+    for drawn in sample.annotations:
+        if isinstance(drawn, Points):
+            names = np.array(drawn.classes, dtype=object)
+            for name in dict.fromkeys(drawn.classes):
+                radius = task.radius(name, sample.scale) or UNKNOWN_RADIUS
+                mine = np.asarray(drawn.coordinates)[names == name]
+                shown.circles(mine, radius=radius, colour=MARK)
+        elif isinstance(drawn, Centerlines):
+            shown.paths(drawn.paths, colour=MARK)
+        elif isinstance(drawn, Regions):
+            closed = [np.concatenate([p, p[:1]]) for p in drawn.polygons]
+            shown.paths(closed, colour="#ffffff")
+    return shown
+
+
 def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
     """Write panels side by side into one picture.
 
@@ -194,30 +230,60 @@ def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
     height = top + max(p.picture.height for p in panels) + GAP
     sheet = Pictures.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((GAP, GAP // 2), title, fill=INK, font=font(CAPTION + 2))
+    pen.text((GAP, GAP // 2), title, fill=INK, font=ImageFont.load_default(CAPTION + 2))
     left = GAP
     for one in panels:
-        at, letters = float(left), font(CAPTION - 2)
+        at, letters = float(left), ImageFont.load_default(CAPTION - 2)
         pen.text((at, head), one.caption, fill=INK, font=letters)
         for words, colour in one.key.items():
             pen.text((at, head + CAPTION), words, fill=colour, font=letters)
             at += pen.textlength(words + "   ", font=letters)
         sheet.paste(one.picture, (left, top))
         left += one.picture.width + GAP
-    save(path, sheet)
-
-
-def save(path: Path, picture: Image) -> None:
-    """Write a picture: beside first, then renamed."""
     with writing(path) as beside:
-        words = PngInfo()
-        words.add_text("Software", WRITER)
-        picture.save(beside, format="PNG", optimize=True, pnginfo=words)
+        writer = PngInfo()
+        writer.add_text("Software", WRITER)
+        sheet.save(beside, format="PNG", optimize=True, pnginfo=writer)
 
 
-def font(size: int) -> Any:
-    """Return the font that comes with the drawing library."""
-    return ImageFont.load_default(size)
+def save_comparison(
+    path: Path, sample: Sample, predictions: tuple[Prediction, Prediction]
+) -> dict[str, Any]:
+    """Write a row: annotated image, both probabilities, what changed, the difference.
+
+    Parameters
+    ----------
+    path
+        A `.png` file.
+    sample
+        The image and its annotations.
+    predictions
+        What was, and what is.
+
+    Returns
+    -------
+    dict
+        Agreement, and how many were kept, lost and gained; ready for JSON.
+    """
+    a, b = predictions
+    found = compare(a, b)
+    save_row(
+        path,
+        [
+            annotated_panel(sample, a.task, f"{sample.name}, as annotated"),
+            probability_panel(a.probability, f"Probability, {a.checkpoint}"),
+            probability_panel(b.probability, f"Probability, {b.checkpoint}"),
+            changes_panel(sample.image, found),
+            difference_panel(found.difference, "Difference: blue more, red less"),
+        ],
+    )
+    return {
+        "picture": str(path),
+        "agreement": found.agreement,
+        "disagreement_share": found.disagreement_share,
+        **found.things.counts(),
+        "lines": found.lines.counts(),
+    }
 
 
 def _panel(rgb: NDArray[np.floating], caption: str) -> Panel:

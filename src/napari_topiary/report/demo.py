@@ -1,11 +1,13 @@
 """Annotated images → trained → pruned → fine-tuned → compared, with pictures of each.
 
-What the workbench does by clicking, as one job without a screen.
+What the workbench does by clicking, as one job without a screen, and a report of it.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,20 +16,33 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.devices import pick_device
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
+from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset
+from napari_topiary.io.targets import signed
 from napari_topiary.pruning import (
     PruningPlan,
     make_plan,
     measure_speed,
     shaper_for,
 )
-from napari_topiary.story.curves import tradeoff_chart, training_chart
-from napari_topiary.story.page import write_page
-from napari_topiary.story.pictures import panel, save_row
-from napari_topiary.story.rows import annotated_panel, save_comparison
+from napari_topiary.report.charts import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    Chart,
+    Line,
+    save_chart,
+    see_to_charts,
+)
+from napari_topiary.report.pictures import (
+    annotated_panel,
+    panel,
+    save_comparison,
+    save_row,
+)
 from napari_topiary.training import fit, rejudge
-from napari_topiary.types import Job, Progress, Stop, Task
+from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 T = TypeVar("T")
 
@@ -35,9 +50,9 @@ STAGES = 4
 TRAINED, PRUNED = "trained", "pruned"
 
 
-@dataclass(frozen=True)
-class StoryConfig:
-    """What the story is about.
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What the demo does.
 
     Parameters
     ----------
@@ -64,8 +79,10 @@ class StoryConfig:
     device: str = "auto"
 
 
-def tell(out: Path | str, config: StoryConfig | None = None) -> Job[dict[str, Any]]:
-    """Do the whole story and leave pictures, checkpoints and a text.
+def demo_report(
+    out: Path | str, config: DemoConfig | None = None
+) -> Job[dict[str, Any]]:
+    """Train, prune and compare on sample data; leave pictures, checkpoints, a text.
 
     Parameters
     ----------
@@ -85,25 +102,26 @@ def tell(out: Path | str, config: StoryConfig | None = None) -> Job[dict[str, An
     dict
         What is in `story.json`: `text`, `pictures`, sizes and qualities.
     """
-    teller = _Teller(Path(out), config or StoryConfig())
+    see_to_charts()
+    demo = _Demo(Path(out), config or DemoConfig())
     yield Progress(0, 0, "Reading the sample images")
-    trained = yield from teller.train()
-    if not teller.stopped:
-        plan = make_plan(trained, PruneConfig(remove=teller.config.share))
-        yield from teller.try_positions(plan)
-    if not teller.stopped:
-        pruned = yield from teller.prune(plan)
-    if not teller.stopped:
-        yield from teller.compare({TRAINED: trained, PRUNED: pruned})
-    return teller.finish()
+    trained = yield from demo.train()
+    if not demo.stopped:
+        plan = make_plan(trained, PruneConfig(remove=demo.config.share))
+        yield from demo.try_positions(plan)
+    if not demo.stopped:
+        pruned = yield from demo.prune(plan)
+    if not demo.stopped:
+        yield from demo.compare({TRAINED: trained, PRUNED: pruned})
+    return demo.write()
 
 
 @dataclass
-class _Teller:
+class _Demo:
     """Does one stage after the other and remembers what came of it."""
 
     out: Path
-    config: StoryConfig
+    config: DemoConfig
     stopped: bool = False
     sentences: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
@@ -131,14 +149,14 @@ class _Teller:
             task=self.task,
             validation=self.held,
         )
-        trained = yield from self._heard(1, job)
+        trained = yield from self._relayed(1, job)
         trained = self._kept(TRAINED, trained)
         self.sentences.append(
             f"A network with {trained.parameters:,} weights learned from "
             f"{len(self.train_samples)} annotated images for "
             f"{trained.provenance['seconds']:.0f} s{_quality(trained)}."
         )
-        training_chart(self._picture("2_training.png"), trained)
+        _draw_training(self._picture("2_training.png"), trained)
         return trained
 
     def try_positions(self, plan: PruningPlan) -> Job[None]:
@@ -151,7 +169,7 @@ class _Teller:
                 validation=self.held,
                 device=self.config.device,
             )
-            judged = yield from self._heard(2, job)
+            judged = yield from self._relayed(2, job)
             if self.stopped:
                 return
             quality = float(judged.metrics.get("quality", 0.0))
@@ -170,7 +188,7 @@ class _Teller:
             validation=self.held,
             shaper=shaper_for(plan, self.config.share),
         )
-        pruned = yield from self._heard(3, job)
+        pruned = yield from self._relayed(3, job)
         pruned = self._kept(PRUNED, pruned)
         ratio = pruned.unpruned_parameters / max(1, pruned.parameters_nonzero)
         self.sentences.append(
@@ -179,28 +197,18 @@ class _Teller:
             f"{_quality(pruned)}."
         )
         once = [(e["share"], e["quality"]) for e in self.results["one_shot"]]
-        tradeoff_chart(self._picture("3_tradeoff.png"), once, pruned)
+        _draw_trade_off(self._picture("3_tradeoff.png"), once, pruned)
         return pruned
 
     def compare(self, checkpoints: dict[str, Checkpoint]) -> Job[None]:
         """Hold pruned against unpruned on the images that were held out."""
         job = compare_checkpoints(checkpoints, self.held)
-        message: object = None
-        while True:
-            try:
-                progress = job.send(message)
-            except StopIteration as end:
-                table = end.value
-                break
-            if isinstance(progress.report, SideBySide):
-                self._draw(progress.report)
-            message = yield _staged(4, progress)
-            self.stopped = self.stopped or message is Stop
+        table = yield from self._relayed(4, job)
         self.results["comparison"] = table.to_dict()
         before, after = table.rows
         if "kept" not in after:
             return
-        speeds = yield from self._heard(4, self._measuring(checkpoints))
+        speeds = yield from self._relayed(4, self._measuring(checkpoints))
         if len(speeds) < len(checkpoints):
             return
         faster = speeds[TRAINED] / speeds[PRUNED]
@@ -212,8 +220,8 @@ class _Teller:
             f"{before['file_bytes'] / after['file_bytes']:.1f} times smaller."
         )
 
-    def finish(self) -> dict[str, Any]:
-        """Write the text and the numbers."""
+    def write(self) -> dict[str, Any]:
+        """Write text and numbers, for people and for programs."""
         if self.stopped:
             self.sentences.append("The story was stopped here.")
         story = {
@@ -225,7 +233,13 @@ class _Teller:
             "minutes": self.config.minutes,
             **self.results,
         }
-        write_page(self.out, story, self.sentences)
+        with writing(self.out / "story.json") as beside:
+            text = json.dumps(signed(story), indent=1, ensure_ascii=False)
+            beside.write_text(text + "\n", encoding="utf-8")
+        shown = [f"![{name}]({name})" for name in self.pictures]
+        parts = ["# Training and pruning on sample data", *self.sentences, *shown]
+        with writing(self.out / "README.md") as beside:
+            beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         return story
 
     def _measuring(self, checkpoints: dict[str, Checkpoint]) -> Job[dict[str, float]]:
@@ -266,21 +280,18 @@ class _Teller:
         self.pictures.append(name)
         return self.out / name
 
-    def _heard(self, stage: int, job: Job[T]) -> Job[T]:
-        """Pass a job on, noticing Stop on its way in."""
-        message: object = None
-        while True:
-            try:
-                progress = job.send(message)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            message = yield _staged(stage, progress)
+    def _relayed(self, stage: int, job: Job[T]) -> Job[T]:
+        """Do a job of a stage; draw what it compares, notice Stop on its way in."""
+
+        def told(progress: Progress) -> Progress:
+            if isinstance(progress.report, SideBySide):
+                self._draw(progress.report)
+            return replace(progress, message=f"{stage}/{STAGES} {progress.message}")
+
+        def heard(message: object) -> None:
             self.stopped = self.stopped or message is Stop
 
-
-def _staged(stage: int, progress: Progress) -> Progress:
-    return replace(progress, message=f"{stage}/{STAGES} {progress.message}")
+        return relay(job, told=told, heard=heard)
 
 
 def _quality(checkpoint: Checkpoint) -> str:
@@ -291,3 +302,35 @@ def _quality(checkpoint: Checkpoint) -> str:
         f": {metrics['quality_name']} {metrics['quality']:.3f} on "
         f"{metrics['held_out']} that it has not learned from"
     )
+
+
+def _draw_training(path: Path, checkpoint: Checkpoint) -> None:
+    """Draw the loss of a training and the quality on what it held out."""
+    metrics = checkpoint.metrics
+    name = str(metrics.get("quality_name", "quality"))
+    loss, seen = metrics.get("loss_curve", ()), metrics.get("quality_curve", ())
+    held = f"{name} on images it does not learn from"
+    lines = (
+        Line(name="loss", points=loss, colour=ORANGE),
+        Line(name=held, points=seen, colour=BLUE, marks=True),
+    )
+    save_chart(path, Chart(title="Training", x="seconds"), lines)
+
+
+def _draw_trade_off(
+    path: Path, once: Sequence[tuple[float, float]], pruned: Checkpoint
+) -> None:
+    """Draw quality against the share of the weights removed, `once` not fine-tuned."""
+    tuned = (100 * pruned.sparsity, float(pruned.metrics.get("quality", 0.0)))
+    name = str(pruned.metrics.get("quality_name", "Quality"))
+    points = [(100 * share, quality) for share, quality in once]
+    chart = Chart(
+        title=f"{name} against size",
+        x="% of the weights removed",
+        y_limits=(0.0, 1.0),
+    )
+    lines = (
+        Line(name="pruned only", points=points, colour=ORANGE, marks=True),
+        Line(name="pruned and fine-tuned", points=[tuned], colour=GREEN, marks=True),
+    )
+    save_chart(path, chart, lines)

@@ -1,4 +1,4 @@
-"""Tables as Markdown and CSV, and everything about a study as JSON."""
+"""Our numbers beside the published ones: as Markdown, as CSV, and all as JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,61 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.targets import signed
-from napari_topiary.studies.base import Column, Table
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name
+        Heading.
+    form
+        How its numbers are written (``".3f"``, ``","``).
+    """
+
+    name: str
+    form: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Our numbers beside the published ones.
+
+    Parameters
+    ----------
+    name
+        Of its file; that of the first table of a study is ``"table"``.
+    title
+        A line above it.
+    columns, rows
+        Every row has a value for every column; None = not known.
+    note
+        A sentence below it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "columns": [column.name for column in self.columns],
+            "rows": [list(row) for row in self.rows],
+            "note": self.note,
+        }
 
 
 def markdown(table: Table) -> str:
@@ -39,7 +88,7 @@ def write_csv(path: Path, table: Table) -> None:
         beside.write_text(text.getvalue(), encoding="utf-8")
 
 
-def write_pages(
+def write_report(
     folder: Path,
     about: Mapping[str, Any],
     tables: Sequence[Table],
@@ -73,17 +122,6 @@ def write_pages(
     with writing(folder / "study.json") as beside:
         text = json.dumps(signed(about), indent=1, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")
-
-
-def as_json(table: Table) -> dict[str, Any]:
-    """Return a table ready for JSON."""
-    return {
-        "name": table.name,
-        "title": table.title,
-        "columns": [column.name for column in table.columns],
-        "rows": [list(row) for row in table.rows],
-        "note": table.note,
-    }
 
 
 def _row(cells: Sequence[str]) -> str:

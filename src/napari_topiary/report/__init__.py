@@ -1,0 +1,1 @@
+"""What is left to be read: charts, rows of pictures, and the report of the demo."""

@@ -1,0 +1,68 @@
+"""The demo without a window: what it leaves behind, and that it can be stopped."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from napari_topiary.checkpoint import load_checkpoint
+from napari_topiary.cli import main
+from napari_topiary.report.demo import DemoConfig, demo_report
+from napari_topiary.types import Progress, Stop, run
+
+pytest.importorskip("matplotlib")
+
+FAST = DemoConfig(minutes=0.05, shares=(0.5,))
+
+
+def test_the_story_leaves_pictures_checkpoints_and_a_text(tmp_path, capsys):
+    out, report = tmp_path / "demo", tmp_path / "result.json"
+    arguments = ["demo", "--headless", "--minutes", "0.05", "--out", str(out)]
+    assert main([*arguments, "--json", str(report)]) == 0
+    story = json.loads((out / "story.json").read_text(encoding="utf-8"))
+    told = {"notes": [], "problems": []}
+    assert json.loads(report.read_text(encoding="utf-8")) == story | told
+    assert story["complete"] is True
+    names = [name.split("_")[0] for name in story["pictures"]]
+    assert names == ["1", "2", "3", "4", "4"]
+    for name in story["pictures"]:
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 200
+    trained, pruned = (
+        load_checkpoint(out / f"{name}.safetensors") for name in ("trained", "pruned")
+    )
+    assert trained.sparsity == 0
+    assert pruned.sparsity >= 0.8
+    assert pruned.provenance["parent"] is not None
+    assert story["comparison"]["checkpoints"][1]["name"] == "pruned"
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert all(f"({name})" in page for name in story["pictures"])
+    assert "kept" in story["text"]
+    assert story["text"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("last", ["1/4", "2/4", "3/4"])
+def test_a_stopped_story_keeps_what_it_has(tmp_path, last):
+    reached = False
+
+    def watch(progress: Progress) -> None:
+        nonlocal reached
+        reached = reached or progress.message.startswith(last)
+
+    story = run(demo_report(tmp_path, FAST), watch, lambda: reached)
+    assert story["complete"] is False
+    assert (tmp_path / "trained.safetensors").is_file()
+    assert (tmp_path / "pruned.safetensors").is_file() == (last == "3/4")
+    assert "stopped" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert all((tmp_path / name).is_file() for name in story["pictures"])
+
+
+def test_stop_may_come_first(tmp_path):
+    job = demo_report(tmp_path, FAST)
+    next(job)
+    with pytest.raises(StopIteration) as end:
+        for _ in range(10_000):
+            job.send(Stop)
+    assert end.value.value["complete"] is False
