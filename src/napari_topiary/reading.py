@@ -92,9 +92,8 @@ class Reading:
         distance, where the network has one.
         """
         if task.kind == "instances":
-            return _stretched(
-                self._objects(probability, shape, task, regression), shape
-            )
+            objects = self._objects(probability, shape, task, regression)
+            return _stretched(objects, shape)
         labels = class_labels(
             to_original(probability, shape), task=task, threshold=self.thresholds
         )
@@ -158,7 +157,10 @@ def reading_of(checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Rea
 
 
 def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:
-    """Labels `(h, w)` on a grid of `shape`, every pixel from the one it lies in."""
+    """Labels `(h, w)` on a grid of `shape`, every pixel from the one it lies in.
+
+    On a coarser grid small objects may vanish; the others are numbered 1..n again.
+    """
     if labels.shape == shape:
         return labels
     rows, columns = (
@@ -166,7 +168,13 @@ def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:
         for n, own in zip(shape, labels.shape, strict=True)
     )
     stretched: LabelImage = labels[rows[:, None], columns]
-    return stretched
+    there = np.bincount(stretched.ravel()) > 0
+    there[0] = False
+    if there[1:].all() and len(there) == int(labels.max(initial=0)) + 1:
+        return stretched
+    numbers: LabelImage = np.where(there, there.cumsum(), 0).astype(labels.dtype)
+    renumbered: LabelImage = numbers[stretched]
+    return renumbered
 
 
 def _without_specks(labels: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8]:

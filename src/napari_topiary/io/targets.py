@@ -28,6 +28,8 @@ OWN_CHECKPOINT = b'"napari_topiary"'
 OWN_HEADERS = (
     {"axis-0", "axis-1", "class", "score"},
     {"index", "shape-type", "vertex-index", "score", "length_px"},
+    {"object", "kind", "class", "score", "area_px", "mean_intensity"},
+    {"image", "class", "count", "density_per_um2", "covered_share"},
     {"name", "parameters_nonzero", "compression_ratio", "file_bytes"},
 )
 """Columns by which tables of results are known: no other program names them so."""

@@ -5,6 +5,7 @@ network.
 """
 
 from napari_topiary.prediction.interpret import interpret, reinterpret
+from napari_topiary.prediction.measures import objects_table, summary_table
 from napari_topiary.prediction.predict import predict
 from napari_topiary.prediction.results import ResultFormat, is_written, write_prediction
 from napari_topiary.prediction.suitability import (
@@ -26,9 +27,11 @@ __all__ = [
     "checked_image",
     "interpret",
     "is_written",
+    "objects_table",
     "predict",
     "reading_of",
     "reinterpret",
+    "summary_table",
     "working_factor_for",
     "write_prediction",
 ]

@@ -23,6 +23,8 @@ ResultFormat = Literal["tif", "zarr"]
 CHUNK = 512
 """Side of the pieces that zarr arrays are stored in, in pixels."""
 NM_PER_CM = 1e7
+STORED = {"tif": np.float32, "zarr": np.float16}
+"""Type of the probability: neither Fiji nor Pillow opens a TIFF of half floats."""
 
 
 def write_prediction(
@@ -52,8 +54,9 @@ def write_prediction(
     Returns
     -------
     dict
-        What -> file: `probability` (float16 `(k, y, x)`), `labels` `(y, x)`, and for
-        detection tasks `detections` and, where there are filaments, `lines`.
+        What -> file: `probability` `(k, y, x)`, `labels` `(y, x)` in the smallest type
+        that holds them, and for detection tasks `detections` and, where there are
+        filaments, `lines`.
     """
     home, task = Path(folder), prediction.task
     files = {
@@ -69,7 +72,7 @@ def write_prediction(
             "complete": prediction.done is None,
         }
     )
-    _write_array(files["probability"], probability.astype(np.float16), about)
+    _write_array(files["probability"], probability.astype(STORED[format]), about)
     _write_array(files["labels"], _compact(prediction.labels), about)
     if task.kind == "detect":
         files["detections"] = home / f"{stem}_detections.csv"

@@ -1,0 +1,281 @@
+"""What was found, measured: a row for each thing, and for each image and class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from napari_topiary.annotations import Table
+from napari_topiary.instances import line_lengths
+from napari_topiary.resample import to_original
+from napari_topiary.types import Image, LabelImage, Prediction
+
+OBJECT_COLUMNS = (
+    "object", "kind", "class", "score", "axis-0", "axis-1", "y_nm", "x_nm",
+    "area_px", "area_nm2", "diameter_px", "diameter_nm", "length_px", "length_nm",
+    "mean_intensity",
+)  # fmt: skip
+SUMMARY_COLUMNS = (
+    "image", "class", "count", "density_per_um2", "lines", "lines_length_nm",
+    "covered_share", "area_px", "area_um2", "pixel_size_nm", "complete",
+)  # fmt: skip
+NM2_PER_UM2 = 1e6
+_EIGHT = np.ones((3, 3), dtype=int)
+
+
+def objects_table(prediction: Prediction, image: Image | None = None) -> Table:
+    """Measure everything that was found in one image.
+
+    Particles have a place and a score: how large each is was not measured but learned,
+    so area and diameter are empty. Areas and objects have their area, the diameter of
+    a disc of that area, and the long axis of the ellipse that is spread as they are;
+    filaments have their length. What is in nm is empty where the pixel size is unknown.
+
+    Parameters
+    ----------
+    prediction
+        Of the image.
+    image
+        `(c, y, x)`, for the mean intensity (of all channels); None = left empty.
+
+    Returns
+    -------
+    Table
+        `OBJECT_COLUMNS`, one row for each particle, filament, object or connected area
+        of a class; `object` is the number in the labels of a task of objects.
+    """
+    grey = None if image is None else np.asarray(image, dtype=np.float64).mean(axis=0)
+    rows = (
+        _found_rows(prediction, grey)
+        if prediction.task.kind == "detect"
+        else _area_rows(prediction, grey)
+    )
+    scale = prediction.scale
+    for row in rows:
+        if scale is not None:
+            row["y_nm"], row["x_nm"] = row["axis-0"] * scale, row["axis-1"] * scale
+            for name, unit, power in (
+                ("area", "nm2", 2), ("diameter", "nm", 1), ("length", "nm", 1)
+            ):  # fmt: skip
+                if row.get(f"{name}_px") is not None:
+                    row[f"{name}_{unit}"] = row[f"{name}_px"] * scale**power
+    return {name: [_short(row.get(name)) for row in rows] for name in OBJECT_COLUMNS}
+
+
+def summary_table(predictions: Mapping[str, Prediction]) -> Table:
+    """Count what was found, a row for each image and class.
+
+    Parameters
+    ----------
+    predictions
+        By the name of the image.
+
+    Returns
+    -------
+    Table
+        `SUMMARY_COLUMNS`. Densities are per µm² of what the network has looked at, and
+        empty where the pixel size is unknown.
+    """
+    rows = [
+        row for name, found in predictions.items() for row in summary_rows(name, found)
+    ]
+    return {name: [_short(row.get(name)) for row in rows] for name in SUMMARY_COLUMNS}
+
+
+def summary_rows(name: str, prediction: Prediction) -> list[dict[str, Any]]:
+    """Count what was found in one image, a row for each class.
+
+    Parameters
+    ----------
+    name
+        Of the image.
+    prediction
+        Of it.
+    """
+    found, task, scale = prediction.detections, prediction.task, prediction.scale
+    lengths = line_lengths(found.lines)
+    looked_at = 1.0 if prediction.done is None else float(prediction.done.mean())
+    area = looked_at * prediction.shape[0] * prediction.shape[1]
+    um2 = None if scale is None else area * scale**2 / NM2_PER_UM2
+    rows = []
+    for index, class_name in enumerate(task.classes):
+        if index == 0:
+            continue
+        lines = found.line_class == index
+        own = prediction.labels > 0 if task.kind == "instances" else (
+            prediction.labels == index
+        )  # fmt: skip
+        if task.kind == "detect":
+            count = int((found.class_index == index).sum())
+        elif task.kind == "instances":
+            count = int(np.count_nonzero(np.bincount(prediction.labels.ravel())[1:]))
+        else:
+            count = int(ndi.label(own, structure=_EIGHT)[1])
+        length = float(lengths[lines].sum()) if lines.any() else None
+        rows.append(
+            {
+                "image": name,
+                "class": class_name,
+                "count": count,
+                "density_per_um2": count / um2 if um2 else None,
+                "lines": int(lines.sum()) if task.kind == "detect" else None,
+                "lines_length_nm": length * scale if length and scale else None,
+                "covered_share": float(own.sum() / area) if area else None,
+                "area_px": round(area),
+                "area_um2": um2,
+                "pixel_size_nm": scale,
+                "complete": prediction.done is None,
+            }
+        )
+    return rows
+
+
+def numbered_areas(prediction: Prediction) -> tuple[LabelImage, list[int]]:
+    """Return areas or objects as numbers 1..n, and the class index of each.
+
+    Parameters
+    ----------
+    prediction
+        Of a task that paints; connected pixels of one class are one area.
+    """
+    labels = prediction.labels
+    if prediction.task.kind == "instances":
+        return labels, [1] * int(labels.max(initial=0))
+    numbers, classes = np.zeros(labels.shape, dtype=np.int32), list[int]()
+    for index in range(1, len(prediction.task.classes)):
+        areas, count = ndi.label(labels == index, structure=_EIGHT)
+        np.copyto(numbers, areas + len(classes), where=areas > 0)
+        classes += [index] * count
+    return numbers, classes
+
+
+def _found_rows(
+    prediction: Prediction, grey: NDArray[np.float64] | None
+) -> list[dict[str, Any]]:
+    """Rows of particles and filaments."""
+    found, task = prediction.detections, prediction.task
+    rows = []
+    for place, index, score in zip(
+        found.coordinates, found.class_index, found.score, strict=True
+    ):
+        name = task.classes[index]
+        radius = task.radius(name, prediction.scale)
+        rows.append(
+            {
+                "kind": "particle", "class": name, "score": score,
+                "axis-0": place[0], "axis-1": place[1],
+                "mean_intensity": _disc_mean(grey, place, radius),
+            }
+        )  # fmt: skip
+    for line, index, score, length in zip(
+        found.lines,
+        found.line_class,
+        found.line_score,
+        line_lengths(found.lines),
+        strict=True,
+    ):
+        middle = line[len(line) // 2]
+        rows.append(
+            {
+                "kind": "filament", "class": task.classes[index], "score": score,
+                "axis-0": middle[0], "axis-1": middle[1], "length_px": length,
+                "mean_intensity": _at_places(grey, line),
+            }
+        )  # fmt: skip
+    for number, row in enumerate(rows, start=1):
+        row["object"] = number
+    return rows
+
+
+def _area_rows(
+    prediction: Prediction, grey: NDArray[np.float64] | None
+) -> list[dict[str, Any]]:
+    """Rows of areas or objects, all measured in one pass over their pixels."""
+    numbers, classes = numbered_areas(prediction)
+    y, x = np.nonzero(numbers)
+    index = numbers[y, x] - 1
+    count = len(classes)
+
+    def total(values: NDArray[Any]) -> NDArray[np.float64]:
+        sums = np.bincount(index, weights=values, minlength=count)
+        return sums.astype(np.float64)
+
+    size = np.bincount(index, minlength=count).astype(np.float64)
+    safe = np.maximum(size, 1)
+    middle_y, middle_x = total(y) / safe, total(x) / safe
+    off_y, off_x = y - middle_y[index], x - middle_x[index]
+    # Each pixel is a square, and not a point: 1/12 is how far one is spread.
+    yy, xx = total(off_y**2) / safe + 1 / 12, total(off_x**2) / safe + 1 / 12
+    xy = total(off_y * off_x) / safe
+    long = 4 * np.sqrt((yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2))
+    probability = to_original(prediction.probability, prediction.shape)
+    of_pixel = np.asarray(classes, dtype=np.intp)[index]
+    score = total(probability[of_pixel, y, x]) / safe
+    bright = None
+    if grey is not None:
+        values = grey[y, x]
+        known = np.isfinite(values)
+        number_known = total(known)
+        bright = np.divide(
+            total(np.where(known, values, 0)),
+            number_known,
+            out=np.full(count, np.nan),
+            where=number_known > 0,
+        )
+    return [
+        {
+            "object": i + 1,
+            "kind": "object" if prediction.task.kind == "instances" else "area",
+            "class": prediction.task.classes[classes[i]],
+            "score": score[i],
+            "axis-0": middle_y[i],
+            "axis-1": middle_x[i],
+            "area_px": size[i],
+            "diameter_px": 2 * np.sqrt(size[i] / np.pi),
+            "length_px": long[i],
+            "mean_intensity": None if bright is None else bright[i],
+        }
+        for i in range(count)
+        if size[i]
+    ]
+
+
+def _disc_mean(
+    grey: NDArray[np.float64] | None,
+    place: NDArray[np.float64],
+    radius: float | None,
+) -> float | None:
+    """Mean of an image in a disc, as far as it lies in the image."""
+    if grey is None:
+        return None
+    reach = max(radius or 0.0, 0.5)
+    low = np.clip(np.ceil(place - reach), 0, np.array(grey.shape) - 1).astype(int)
+    high = np.clip(np.floor(place + reach), low, np.array(grey.shape) - 1).astype(int)
+    y, x = np.mgrid[low[0] : high[0] + 1, low[1] : high[1] + 1]
+    inside = np.hypot(y - place[0], x - place[1]) <= reach
+    return _mean(grey[y, x][inside] if inside.any() else grey[y, x].ravel())
+
+
+def _at_places(
+    grey: NDArray[np.float64] | None, places: NDArray[np.float64]
+) -> float | None:
+    if grey is None:
+        return None
+    y, x = np.clip(np.rint(places).astype(int), 0, np.array(grey.shape) - 1).T
+    return _mean(grey[y, x])
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.mean(known)) if len(known) else None
+
+
+def _short(value: Any) -> Any:
+    """Numbers in so many digits as mean something, nothing for what is not known."""
+    if isinstance(value, float | np.floating):
+        return float(f"{float(value):.7g}") if np.isfinite(value) else None
+    return value
