@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from napari_topiary.config import Balance
 from napari_topiary.errors import TopiaryError
-from napari_topiary.networks.mirroring import mirrored
 from napari_topiary.sampling import Batch, Field
 
 TURNS = 8
@@ -126,9 +125,8 @@ class Surroundings:
 
 def _enlarged(image: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
     """Mirror an image `(c, y, x)` so that every pixel has a whole patch."""
-    before, after = patch // 2, patch - 1 - patch // 2
-    rows, columns = (mirrored(side, before, after) for side in image.shape[1:])
-    return np.ascontiguousarray(image[:, rows][:, :, columns])
+    beyond = (patch // 2, patch - 1 - patch // 2)
+    return np.pad(image, ((0, 0), beyond, beyond), mode="reflect")
 
 
 class CentreSampler:

@@ -7,12 +7,28 @@ decorator; other packages add theirs through the entry point group
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import entry_points
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def find_members(package: str, folders: Iterable[str]) -> None:
+    """Import every file of a package, so that each registers what it has.
+
+    Parameters
+    ----------
+    package
+        Its full name.
+    folders
+        Its `__path__`.
+    """
+    for module in iter_modules(folders):
+        import_module(f"{package}.{module.name}")
 
 
 class Registry(Generic[T]):

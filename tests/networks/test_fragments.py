@@ -1,14 +1,11 @@
-"""Pooling at every offset, and putting the pieces back; mirrored borders."""
+"""Pooling at every offset, and putting the pieces back."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_topiary.networks.fragments import assembled, fragments
-from napari_topiary.networks.mirroring import mirrored
+from napari_topiary.networks.patch_classifier import assembled, fragments
 
 
 def test_one_pooling_is_pooling_with_stride_one() -> None:
@@ -32,10 +29,3 @@ def test_rows_that_no_pooling_reaches_are_left_out() -> None:
     """Nine rows pool to four: that is what a patch's floor does."""
     maps = torch.randn(1, 1, 10, 9)
     assert fragments(maps).shape == (4, 1, 4, 4)
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 10, 40])
-@pytest.mark.parametrize(("before", "after"), [(27, 27), (16, 15), (0, 0), (2, 90)])
-def test_mirrored_as_numpy_does(length: int, before: int, after: int) -> None:
-    expected = np.pad(np.arange(length), (before, after), mode="reflect")
-    np.testing.assert_array_equal(mirrored(length, before, after), expected)

@@ -7,8 +7,7 @@ import torch
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
-from napari_topiary.networks.nuclei import NucleiNet
-from napari_topiary.networks.nuclei_sizes import NucleiSizes
+from napari_topiary.networks.nuclei import NucleiNet, NucleiSizes
 
 
 def weights(module: torch.nn.Module) -> int:

@@ -186,7 +186,7 @@ def test_dense_equals_patch_by_patch(
     name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every pixel, borders and seams between blocks included."""
-    monkeypatch.setattr("napari_topiary.networks.pooled_classifier.BLOCK", 16)
+    monkeypatch.setattr("napari_topiary.networks.patch_classifier.BLOCK", 16)
     network = small(name, channels=1)
     image = torch.randn(1, 1, *size)
     with torch.inference_mode():

@@ -150,7 +150,9 @@ def test_coupling_that_is_not_understood_is_left_whole(
             logits: torch.Tensor = self.output(self.three(maps).relu())
             return logits
 
-    kind = NetworkKind(lambda sizes, c, k: Joined(), {"only": {}}, "only")
+    kind = NetworkKind(
+        build=lambda sizes, c, k: Joined(), presets={"only": {}}, default_preset="only"
+    )
     monkeypatch.setitem(networks._things, "joined", kind)
     network = Joined()
     checkpoint = Checkpoint(

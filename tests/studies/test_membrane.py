@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_topiary.networks import build_network, networks
-from napari_topiary.networks.activations import activation_bytes
+from napari_topiary.networks import activation_bytes, build_network, networks
 from napari_topiary.studies import studies
 from napari_topiary.studies.base import Result
 from napari_topiary.studies.membrane import lost_maps, widths

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import torch
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.networks.activations import activation_bytes
-from napari_topiary.networks.base import Network, NetworkKind, networks
+from napari_topiary.networks.base import (
+    Network,
+    NetworkKind,
+    kind_of,
+    networks,
+    recipe_config,
+    suited,
+    tuning_config,
+)
 from napari_topiary.networks.layers import (
+    activation_bytes,
     count_macs_per_pixel,
     count_parameters,
     resize_layers,
 )
-from napari_topiary.networks.recipes import recipe_config, tuning_config
+from napari_topiary.registry import find_members
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+find_members(__name__, __path__)
 
 __all__ = [
     "Network",
@@ -34,6 +39,7 @@ __all__ = [
     "recipe_config",
     "resize_layers",
     "resolve_sizes",
+    "suited",
     "tuning_config",
 ]
 
@@ -66,7 +72,7 @@ def build_network(
     TopiaryError
         With a sentence for an unknown network or impossible sizes.
     """
-    kind = _kind(name)
+    kind = kind_of(name)
     for words, value, most in (
         ("image channels", in_channels, 64),
         ("classes", n_classes, 1024),
@@ -102,7 +108,7 @@ def resolve_sizes(
     TopiaryError
         With a sentence for an unknown network or preset, or impossible sizes.
     """
-    kind = _kind(name)
+    kind = kind_of(name)
     preset = preset or kind.default_preset
     if preset not in kind.presets:
         close = get_close_matches(preset, kind.presets, n=1)
@@ -115,10 +121,3 @@ def resolve_sizes(
     with torch.device("meta"):  # shapes only: says what is impossible, costs nothing
         kind.build(sizes, 1, 2)
     return sizes
-
-
-def _kind(name: str) -> NetworkKind:
-    try:
-        return networks[name]
-    except ValueError as error:
-        raise TopiaryError(str(error)) from None

@@ -9,12 +9,14 @@ image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol, Self, get_type_hints
 
 import torch
 from torch import nn
 
+from napari_topiary.config import PruneKind, TrainConfig
+from napari_topiary.errors import TopiaryError
 from napari_topiary.registry import Registry
 from napari_topiary.types import TaskKind
 
@@ -101,6 +103,60 @@ def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     return torch.cat([logits.softmax(dim=-3), values], dim=-3)
 
 
+class Sizes:
+    """Base of frozen dataclasses whose fields are whole numbers or switches.
+
+    The limits of a number are those that its form row shows (`min`, `max` of its
+    annotation); `network` is the name for sentences.
+    """
+
+    network: ClassVar[str]
+
+    @classmethod
+    def from_mapping(cls, sizes: Mapping[str, Any]) -> Self:
+        """Check sizes that came from a form, a command line or a file.
+
+        Parameters
+        ----------
+        sizes
+            Field name -> value; absent fields have their defaults.
+
+        Raises
+        ------
+        TopiaryError
+            With a sentence for an unknown name or an impossible value.
+        """
+        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        for name in sizes:
+            if name not in known:
+                raise TopiaryError(
+                    f"A {cls.network} has no size called {name!r}: it has "
+                    f"{', '.join(known)}."
+                )
+        made = cls(**sizes)
+        problem = made.problem()
+        if problem is not None:
+            raise TopiaryError(problem)
+        return made
+
+    def problem(self) -> str | None:
+        """Return what is impossible about these sizes, as a sentence."""
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            look = getattr(hint, "__metadata__", (None,))[0]
+            if look is None:
+                continue
+            value, words = getattr(self, name), look["label"].lower()
+            if hint.__origin__ is bool:
+                if type(value) is not bool:
+                    return f"{look['label']} is on or off, not {value!r}."
+            elif type(value) is not int or not look["min"] <= value <= look["max"]:
+                return (
+                    f"A {self.network} with {value!r} {words} is not possible: give a "
+                    f"whole number from {look['min']} to {look['max']}."
+                )
+        return None
+
+
 class Builder(Protocol):
     """Builds a network from its sizes."""
 
@@ -111,9 +167,9 @@ class Builder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkKind:
-    """An entry of the registry.
+    """An entry of the registry: all that is said of a network anywhere.
 
     Parameters
     ----------
@@ -134,6 +190,11 @@ class NetworkKind:
         fine-tuned.
     tasks
         Kinds of task it can answer.
+    title, tip
+        What it is called where one is chosen, and what it is good for, in the words of
+        somebody who has an image to understand.
+    place
+        Where it stands among the others: the one to begin with is first.
     """
 
     build: Builder
@@ -143,6 +204,89 @@ class NetworkKind:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tasks: tuple[TaskKind, ...] = ("detect", "segment", "instances")
+    title: str = ""
+    tip: str = "A network of another plugin."
+    place: int = 100
 
 
 networks: Registry[NetworkKind] = Registry("network")
+
+
+def kind_of(network: str) -> NetworkKind:
+    """Return a network's entry; a miss is a sentence for people.
+
+    Parameters
+    ----------
+    network
+        The name it is registered under.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that says which there are.
+    """
+    try:
+        return networks[network]
+    except ValueError as error:
+        raise TopiaryError(str(error)) from None
+
+
+def suited(task_kind: TaskKind) -> list[str]:
+    """Names of the networks that can answer a kind of task, the best known first.
+
+    Parameters
+    ----------
+    task_kind
+        Of the project.
+    """
+    known = [name for name in networks if task_kind in networks[name].tasks]
+    return sorted(known, key=lambda name: networks[name].place)
+
+
+def recipe_config(network: str, given: Mapping[str, Any]) -> TrainConfig:
+    """Fill a training form: with what is given, else by recipe, else with defaults.
+
+    Parameters
+    ----------
+    network
+        Of a registered network.
+    given
+        Fields of `TrainConfig` that somebody has chosen.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for an unknown network.
+
+    Examples
+    --------
+    >>> config = recipe_config("membrane_cnn", {"batch": 32})
+    >>> config.preset, config.optimizer, config.learning_rate, config.batch
+    ('N', 'sgd', 0.01, 32)
+    """
+    kind = kind_of(network)
+    own: dict[str, Any] = {"preset": kind.default_preset, **kind.recipe}
+    return TrainConfig(**{**own, **given, "network": network})
+
+
+def tuning_config(
+    network: str, removed: PruneKind, given: Mapping[str, Any]
+) -> TrainConfig:
+    """Fill the form that a pruned network is fine-tuned by.
+
+    Parameters
+    ----------
+    network
+        Of a registered network.
+    removed
+        What was pruned. Without whole filters a network goes on from where it was;
+        with most of its single weights gone it has to learn much anew.
+    given
+        Fields of `TrainConfig` that somebody has chosen.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for an unknown network.
+    """
+    return recipe_config(network, {**kind_of(network).tuning.get(removed, {}), **given})

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from napari_topiary.networks.base import Network, NetworkKind, networks
-from napari_topiary.networks.pooled_classifier import PooledClassifier
-from napari_topiary.networks.sizes import Sizes
+from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.patch_classifier import PooledClassifier, pooled_parameters
 
 PATCH = 55
 KERNELS = (4, 5, 6, 3)
@@ -86,20 +85,6 @@ class DcnnSizes(Sizes):
         )
 
 
-def pooled_parameters(maps: tuple[int, ...], kernels: tuple[int, ...]) -> int:
-    """Count the weights and biases of layers that follow one another.
-
-    Parameters
-    ----------
-    maps
-        Channels of the image, then of every layer's output.
-    kernels
-        Sides of the layers' kernels; the output's is 1.
-    """
-    layers = zip(maps, maps[1:], (*kernels, 1), strict=False)
-    return sum((into * side**2 + 1) * out for into, out, side in layers)
-
-
 def build_dcnn(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
     """Build a DCNN.
 
@@ -142,6 +127,10 @@ networks.register("dcnn")(
         },
         default_preset="published",
         sizes=DcnnSizes,
+        title="By patch: cells in H&E",
+        tip="Looks at 55 × 55 pixels around each pixel and says what the middle one "
+        "is. Made for\ncells in H&E stains (published as DCNN).",
+        place=3,
         recipe=RECIPE,
     )
 )

@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from napari_topiary.networks.base import Network, NetworkKind, networks
-from napari_topiary.networks.dcnn import pooled_parameters
-from napari_topiary.networks.pooled_classifier import PooledClassifier
-from napari_topiary.networks.sizes import Sizes
+from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.patch_classifier import PooledClassifier, pooled_parameters
 
 PATCH = 32
 KERNELS = (7, 5, 3, 1)
@@ -145,6 +143,11 @@ networks.register("membrane_cnn")(
         },
         default_preset="N",
         sizes=MembraneSizes,
+        title="By patch: membranes in SEM",
+        tip="Looks at 32 × 32 pixels around each pixel and says what the middle one "
+        "is. Made for\nmembranes in electron microscopy; slower than a U-Net, and it "
+        "sees less far.",
+        place=2,
         recipe=RECIPE,
     )
 )

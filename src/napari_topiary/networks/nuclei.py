@@ -5,20 +5,28 @@ foreground, and the distance of a pixel from the edge of its nucleus. Touching n
 have one foreground but each its own summit of distance, from which the objects are
 grown. Both branches together, or two decoders on one encoder, have exactly the
 published numbers of weights.
+
+The annotations of the sizes are read at run time (they make a form), so their
+evaluation is not deferred.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
-from napari_topiary.networks.base import Network, NetworkKind, networks
-from napari_topiary.networks.nuclei_sizes import NucleiSizes
-from napari_topiary.networks.unet import receptive_radius
-from napari_topiary.networks.unet_parts import Pair, Up, decoded, encoded, initialise
+from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.unet import (
+    Pair,
+    UNetSizes,
+    Up,
+    decoded,
+    encoded,
+    initialise,
+    receptive_radius,
+)
 
 BRANCHES = ("segmentation", "distance")
 DROPOUT = {
@@ -26,6 +34,112 @@ DROPOUT = {
     "distance": ((0.1, 0.1, 0.2, 0.2, 0.3), (0.1, 0.1, 0.2, 0.2)),
 }
 """Published shares on the way down and up, the finest level first."""
+
+
+@dataclass(frozen=True)
+class NucleiSizes(Sizes):
+    """What a nuclei segmenter is made of.
+
+    Parameters
+    ----------
+    base
+        Maps at full resolution, of each branch.
+    multiplier
+        Factor in maps from one level to the next; may be fractional.
+    levels
+        How often the image is halved.
+    shared_encoder
+        One encoder for both branches, with twice as many maps at its end.
+    dropout
+        Leave some values out while training, as published.
+    """
+
+    network: ClassVar[str] = "nuclei network"
+    base: Annotated[
+        int,
+        {
+            "label": "Maps at full size",
+            "min": 1,
+            "max": 512,
+            "tooltip": "How many different patterns the finest level of each branch "
+            "looks for.",
+        },
+    ] = 16
+    multiplier: Annotated[
+        float,
+        {
+            "label": "Growth by level",
+            "min": 1.0,
+            "max": 4.0,
+            "step": 0.1,
+            "tooltip": "Factor in maps from one level to the next coarser one.",
+        },
+    ] = 2.0
+    levels: Annotated[
+        int,
+        {
+            "label": "Levels",
+            "min": 0,
+            "max": 8,
+            "tooltip": "How often the image is halved: each level sees twice as far.",
+        },
+    ] = 4
+    shared_encoder: Annotated[
+        bool,
+        {
+            "label": "One encoder for both",
+            "tooltip": "Both branches read the same maps: one network with two ends.",
+        },
+    ] = False
+    dropout: Annotated[
+        bool,
+        {
+            "label": "Dropout",
+            "tooltip": "Leave a tenth to a third of the values out while training, as "
+            "published. Short trainings are better without.",
+        },
+    ] = False
+
+    def problem(self) -> str | None:
+        """Return what is impossible about these sizes, as a sentence."""
+        for words, value in (
+            ("One encoder for both branches", self.shared_encoder),
+            ("Dropout", self.dropout),
+        ):
+            if type(value) is not bool:
+                return f"{words} is on or off, not {value!r}."
+        problem = self.branch.problem()
+        return None if problem is None else problem.replace("unet", "nuclei network")
+
+    @property
+    def branch(self) -> UNetSizes:
+        """Sizes of one branch as a U-Net of its own."""
+        return UNetSizes(base=self.base, multiplier=self.multiplier, levels=self.levels)
+
+    def parameters(self, in_channels: int, n_classes: int) -> int:
+        """Count the weights without building anything.
+
+        Parameters
+        ----------
+        in_channels
+            Channels of the image.
+        n_classes
+            Classes, background included.
+        """
+        branch = self.branch
+        whole = branch.parameters(in_channels, n_classes - 1)
+        both = whole + branch.parameters(in_channels, 1)
+        if not self.shared_encoder:
+            return both
+        maps, c = (in_channels, *branch.maps), branch.maps
+        encoder = sum(
+            (9 * into + 1) * out + (9 * out + 1) * out
+            for into, out in zip(maps, c, strict=False)
+        )
+        # The last convolution has twice as many maps, which both decoders read.
+        wider = (9 * c[-1] + 1) * c[-1]
+        wider += 2 * (4 * c[-1] * c[-2] if self.levels else n_classes * c[-1] // 2)
+        return both - encoder + wider
 
 
 class NucleiNet(Network):
@@ -143,6 +257,10 @@ networks.register("nuclei")(
         },
         default_preset="published",
         sizes=NucleiSizes,
+        title="Two-branch: parts what touches",
+        tip="One branch says where objects are, the other how far each pixel is from "
+        "the edge of\nits object; together they part nuclei and cells that touch.",
+        place=1,
         recipe={"optimizer": "adamw", "learning_rate": 3e-3},
         tasks=("instances",),
     )

@@ -4,26 +4,299 @@ Base maps, the factor between levels, the number of levels, and the maps of the 
 two convolutions span everything from the 2015 original (31.0 M weights) to networks
 that learn within a minute on a laptop. Convolutions keep the size ("same" padding), so
 that logits and image have the same shape.
+
+Networks that share its parts also share their names: `down0` .. , `bottom`, .. `up0`
+and `output`; the number is the level, 0 at full resolution.
+
+The annotations of the sizes are read at run time (they make a form), so their
+evaluation is not deferred.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.networks.base import Network, NetworkKind, networks
-from napari_topiary.networks.unet_parts import Pair, Up, decoded, encoded, initialise
-from napari_topiary.networks.unet_sizes import UNetSizes
+from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+
+MOST_WEIGHTS = 1_000_000_000
+"""More than this is a mistake (or a hostile file), not a network for a microscope."""
+
+
+@dataclass(frozen=True)
+class UNetSizes(Sizes):
+    """What a U-Net is made of.
+
+    Parameters
+    ----------
+    base
+        Maps at full resolution.
+    multiplier
+        Factor in maps from one level to the next; may be fractional.
+    levels
+        How often the image is halved.
+    last
+        Maps of the last two convolutions; None = as many as `base`.
+    batch_norm
+        Normalise between convolution and ReLU.
+    """
+
+    network: ClassVar[str] = "unet"
+    base: Annotated[
+        int,
+        {
+            "label": "Maps at full size",
+            "min": 1,
+            "max": 512,
+            "tooltip": "How many different patterns the finest level looks for.",
+        },
+    ] = 64
+    multiplier: Annotated[
+        float,
+        {
+            "label": "Growth by level",
+            "min": 1.0,
+            "max": 4.0,
+            "step": 0.1,
+            "tooltip": "Factor in maps from one level to the next coarser one.",
+        },
+    ] = 2.0
+    levels: Annotated[
+        int,
+        {
+            "label": "Levels",
+            "min": 0,
+            "max": 8,
+            "tooltip": "How often the image is halved: each level sees twice as far.",
+        },
+    ] = 4
+    last: Annotated[
+        int | None,
+        {
+            "label": "Maps at the end",
+            "min": 1,
+            "max": 1024,
+            "tooltip": "Maps of the last two convolutions; automatic: as at full size.",
+        },
+    ] = None
+    batch_norm: Annotated[
+        bool,
+        {
+            "label": "Batch normalisation",
+            "tooltip": "Keep normalisation layers in the finished network. Training "
+            "lends them in any case.",
+        },
+    ] = False
+
+    def problem(self) -> str | None:
+        """Return what is impossible about these sizes, as a sentence."""
+        last = 1 if self.last is None else self.last
+        for words, value, low, high in (
+            ("base maps", self.base, 1, 512),
+            ("levels", self.levels, 0, 8),
+            ("maps in the last two convolutions", last, 1, 1024),
+        ):
+            if type(value) is not int or not low <= value <= high:
+                return (
+                    f"A unet with {value!r} {words} is not possible: give a whole "
+                    f"number from {low} to {high}."
+                )
+        factor = self.multiplier
+        if type(factor) not in (int, float) or not 1 <= factor <= 4:
+            return (
+                f"A unet whose maps grow by {factor!r} from level to level is not "
+                "possible: give a multiplier from 1 to 4."
+            )
+        if type(self.batch_norm) is not bool:
+            return f"Batch normalisation is on or off, not {self.batch_norm!r}."
+        weights = self.parameters(1, 2)
+        if weights > MOST_WEIGHTS:
+            return (
+                f"This unet would have {weights / 1e9:.1f} billion weights: give fewer "
+                "base maps, fewer levels or a smaller multiplier."
+            )
+        return None
+
+    @property
+    def maps(self) -> tuple[int, ...]:
+        """Maps of each level, the finest first."""
+        return tuple(
+            round(self.base * self.multiplier**i) for i in range(self.levels + 1)
+        )
+
+    @property
+    def decoder_maps(self) -> tuple[int, ...]:
+        """Maps that leave each level on the way up, the finest first."""
+        if self.last is None or self.levels == 0:
+            return self.maps
+        return (self.last, *self.maps[1:])
+
+    def parameters(self, in_channels: int, n_classes: int) -> int:
+        """Count the weights without building anything.
+
+        Parameters
+        ----------
+        in_channels
+            Channels of the image.
+        n_classes
+            Maps of the output.
+        """
+        c, o = self.maps, self.decoder_maps
+        norm = 2 if self.batch_norm else 0
+
+        def pair(into: int, out: int) -> int:
+            return (9 * into + 1 + norm) * out + (9 * out + 1 + norm) * out
+
+        total = sum(pair(i, n) for i, n in zip((in_channels, *c), c, strict=False))
+        for i in range(self.levels):
+            total += (4 * o[i + 1] + 1) * c[i] + pair(2 * c[i], o[i])
+        return total + (o[0] + 1) * n_classes
+
+
+class Pair(nn.Module):
+    """Two 3×3 convolutions, each with ReLU.
+
+    Parameters
+    ----------
+    into, out
+        Maps before and after.
+    middle
+        Maps between the two; None = as many as after.
+    batch_norm
+        Normalise between convolution and ReLU.
+    dropout
+        Share of the values between the two that training leaves out.
+    """
+
+    def __init__(
+        self,
+        into: int,
+        out: int,
+        *,
+        middle: int | None = None,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        between = out if middle is None else middle
+        self.conv1 = nn.Conv2d(into, between, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(between) if batch_norm else nn.Identity()
+        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.conv2 = nn.Conv2d(between, out, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(out) if batch_norm else nn.Identity()
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """`(b, into, y, x)` -> `(b, out, y, x)`."""
+        maps = self.drop(F.relu_(self.norm1(self.conv1(maps))))
+        return F.relu_(self.norm2(self.conv2(maps)))
+
+
+class Up(Pair):
+    """Double the size, join the skip connection, convolve twice.
+
+    Parameters
+    ----------
+    below, skip, out
+        Maps of the coarser level, of the skip connection, and after.
+    batch_norm, dropout
+        As for `Pair`.
+    """
+
+    def __init__(
+        self,
+        below: int,
+        skip: int,
+        out: int,
+        *,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(2 * skip, out, batch_norm=batch_norm, dropout=dropout)
+        self.transpose = nn.ConvTranspose2d(below, skip, 2, stride=2)
+
+    def join(self, below: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """`(b, below, y/2, x/2)` and `(b, skip, y, x)` -> `(b, out, y, x)`."""
+        return self.forward(torch.cat([skip, self.transpose(below)], dim=1))
+
+
+def encoded(owner: nn.Module, levels: int, image: torch.Tensor) -> list[torch.Tensor]:
+    """Run `down0` .. and `bottom` of a module.
+
+    Parameters
+    ----------
+    owner
+        Has these parts.
+    levels
+        How often the image is halved.
+    image
+        `(b, c, y, x)`.
+
+    Returns
+    -------
+    list
+        Maps of every level before halving, the finest first, and of the bottom.
+    """
+    levels_maps, maps = [], image
+    for i in range(levels):
+        maps = owner.get_submodule(f"down{i}")(maps)
+        levels_maps.append(maps)
+        maps = F.max_pool2d(maps, 2)
+    return [*levels_maps, owner.get_submodule("bottom")(maps)]
+
+
+def decoded(owner: nn.Module, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Run .. `up0` and `output` of a module.
+
+    Parameters
+    ----------
+    owner
+        Has these parts.
+    maps
+        From `encoded`.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, y, x)`.
+    """
+    joined = maps[-1]
+    for i in reversed(range(len(maps) - 1)):
+        up = owner.get_submodule(f"up{i}")
+        if not isinstance(up, Up):
+            raise TypeError(f"The part up{i} is a {type(up).__name__}.")
+        joined = up.join(joined, maps[i])
+    answer: torch.Tensor = owner.get_submodule("output")(joined)
+    return answer
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation: keeps the variance through ReLUs, so that depth can learn.
+
+    Parameters
+    ----------
+    module
+        A layer; what is no convolution is left alone.
+    """
+    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return
+    if module.weight.is_meta:  # only shapes are wanted
+        return
+    # Each output of a doubling reads a single kernel position per map.
+    doubling = isinstance(module, nn.ConvTranspose2d)
+    fan = module.in_channels * (1 if doubling else math.prod(module.kernel_size))
+    # A ReLU halves the mean square of what it gets; doublings and output have none.
+    gain = 2 if module.kernel_size == (3, 3) else 1
+    nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 class UNet(Network):
     """U-Net of any size; pruned copies differ only in the widths of their layers.
-
-    Submodules are `down0` .. , `bottom`, .. `up0` and `output`; the number is the
-    level, 0 at full resolution.
 
     Parameters
     ----------
@@ -110,6 +383,10 @@ networks.register("unet")(
         },
         default_preset="tiny",
         sizes=UNetSizes,
+        title="U-Net: for nearly everything",
+        tip="Answers for every pixel at once, and sees far around each of them. Fast, "
+        "also on\nlarge images: start with this one.",
+        place=0,
         tuning={
             "weights": {"learning_rate": 4e-3, "batch": 4, "patch": 96},
         },

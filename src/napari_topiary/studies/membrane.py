@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
-from napari_topiary.networks.activations import activation_bytes
+from napari_topiary.networks import activation_bytes
 from napari_topiary.networks.base import networks
 from napari_topiary.networks.membrane_cnn import PRESETS
 from napari_topiary.prediction import predict

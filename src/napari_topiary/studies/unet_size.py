@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.evaluation import evaluate
 from napari_topiary.networks import count_macs_per_pixel
-from napari_topiary.networks.unet_sizes import UNetSizes
+from napari_topiary.networks.unet import UNetSizes
 from napari_topiary.report.charts import BLUE, GREEN, ORANGE, Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,

@@ -10,10 +10,9 @@ from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_topiary._napari.train.finer_points import FinerPoints
 from napari_topiary._napari.train.network_cost import NetworkCost
-from napari_topiary._napari.train.network_words import suited, tip_of, title_of
 from napari_topiary._napari.widgets.checkpoint_choice import combo
 from napari_topiary.config import TrainConfig
-from napari_topiary.networks import networks, resolve_sizes
+from napari_topiary.networks import networks, resolve_sizes, suited
 from napari_topiary.types import TaskKind
 
 if TYPE_CHECKING:
@@ -155,9 +154,9 @@ class NetworkForm(QWidget):
         with QSignalBlocker(self.network):
             self.network.clear()
             for index, name in enumerate(names):
-                self.network.addItem(title_of(name), name)
+                self.network.addItem(networks[name].title or name, name)
                 tip = Qt.ItemDataRole.ToolTipRole
-                self.network.setItemData(index, tip_of(name), tip)
+                self.network.setItemData(index, networks[name].tip, tip)
             self.network.setCurrentIndex(self.network.findData(chosen))
 
     def _fill_presets(self, wanted: str = "") -> None:
@@ -170,7 +169,7 @@ class NetworkForm(QWidget):
                 self.preset.addItems([*kind.presets, *([OWN] if kind.sizes else [])])
             known = wanted if wanted in kind.presets else kind.default_preset
             self.preset.setCurrentText(known)
-        self.network.setToolTip(f"{TIP}\n{tip_of(self.name)}")
+        self.network.setToolTip(f"{TIP}\n{kind.tip}")
         self.finer.show_recipe(self.name)
         self._show_sizes()
 
