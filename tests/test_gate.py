@@ -213,6 +213,27 @@ def test_each_piece_of_a_mask_is_an_object_in_training_and_in_judging():
     )
 
 
+@pytest.mark.parametrize("look_alikes", [False, True])
+def test_images_that_are_not_annotated_are_named_with_their_use(tmp_path, look_alikes):
+    home = folder(tmp_path / "x", points=table(MARKS), val=1)
+    about = json.loads((home / "dataset.json").read_text())
+    about["split"] = {"train": ["a"], "unlabelled": ["b"]}
+    write_image(home / "images" / "c.tif", GREY, scale=4.0)  # in no part
+    (home / "points" / "b.csv").unlink()
+    (home / "dataset.json").write_text(json.dumps(about))
+    runner = Runner(Bar())
+    found = learning_material(home, runner, look_alikes=look_alikes)
+    assert [sample.name for sample in found.train] == ["a"]
+    use = "only look-alikes of what is marked are learned there"
+    assert list(runner.notes) == [
+        "1 image is in no part of the split: taken as 'train' (c).",
+        "1 of 2 images of the part 'train' are not annotated: "
+        f"{use if look_alikes else 'left out'} (c).",
+    ]
+    names = [sample.name for sample in found.unannotated]
+    assert names == (["b", "c"] if look_alikes else [])
+
+
 def test_only_background_or_only_one_class_is_told_before_anything_runs():
     task = Task("segment", ("background", "a"))
     empty = Sample(GREY[None], (Labels(BLOCKS * 0),), None, "x")

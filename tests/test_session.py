@@ -112,8 +112,13 @@ def test_only_annotated_images_are_learned_from_and_held_out_ones_are_not():
     session.set_split({"train": ["one"], "val": ["two", "three"], "test": []})
     assert [s.name for s in session.samples()] == ["one"]
     assert [s.name for s in session.hold_out()] == ["two"]
+    assert session.unannotated() == ()
+    session.add_image(ImageEntry("new", picture()))  # it is in no part of the split
+    assert [s.name for s in session.unannotated()] == ["new"]
+    session.set_annotations("new", [some_points(2)])
+    assert [s.name for s in session.samples()] == ["one", "new"]
     session.set_annotations("one", [Points(np.zeros((0, 2)), ())])
-    assert session.samples() == ()
+    assert [s.name for s in session.samples()] == ["new"]
     sample = session.sample("two")
     assert sample.scale is None
     assert sample.annotations[0] == some_points(2)

@@ -25,8 +25,8 @@ def write(folder, split):
 @pytest.mark.parametrize(
     ("split", "parts"),
     [
-        ({"Train": ["a", "b"], "Validation": ["c"]}, {"train": "ab", "val": "c"}),
-        ({"training": ["a.tif"], "TEST": ["B"]}, {"train": "a", "test": "b"}),
+        ({"Train": ["a", "b"], "Validation": ["c"]}, {"train": "abd", "val": "c"}),
+        ({"training": ["a.tif"], "TEST": ["B"]}, {"train": "acd", "test": "b"}),
         ({"val": ["c"], "test": ["d"]}, {"train": "ab", "val": "c", "test": "d"}),
         ({"val": ["c", "c"]}, {"train": "abd", "val": "c"}),
         ({}, {"train": "abcd"}),
@@ -62,7 +62,9 @@ def test_faults_are_named(tmp_path, split, words):
         read_dataset(write(tmp_path, split))
 
 
-def test_images_in_no_part_are_named(tmp_path):
-    (note,) = read_dataset(write(tmp_path, {"train": ["a"], "val": ["c"]})).notes
-    assert note == "2 images are in no part of the split: left out (b, d)."
+def test_images_in_no_part_are_learned_from_and_named(tmp_path):
+    dataset = read_dataset(write(tmp_path, {"train": ["a"], "val": ["c"]}))
+    (note,) = dataset.notes
+    assert note == "2 images are in no part of the split: taken as 'train' (b, d)."
+    assert dataset.parts == {"train": ("a", "b", "d"), "val": ("c",)}
     assert read_dataset(write(tmp_path, {"val": ["c"]})).notes == ()

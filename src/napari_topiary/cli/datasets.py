@@ -10,7 +10,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.gate import admitted, check_learning, judging_problem
-from napari_topiary.io.split import listed
+from napari_topiary.io.split import listed, may_be_seen
 from napari_topiary.types import Task
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Material:
     train, validation
         Annotated images; the latter may be none.
     unannotated
-        The other images of the part to learn from.
+        Images of which only look-alikes of what is marked can be learned.
     """
 
     dataset: Dataset
@@ -40,7 +40,9 @@ class Material:
     unannotated: tuple[Sample, ...] = ()
 
 
-def learning_material(folder: Path, runner: Runner) -> Material:
+def learning_material(
+    folder: Path, runner: Runner, *, look_alikes: bool = False
+) -> Material:
     """Read the images to learn from and those to choose the best weights by.
 
     Parameters
@@ -49,6 +51,9 @@ def learning_material(folder: Path, runner: Runner) -> Material:
         Of the dataset.
     runner
         Tells the user what is left out.
+    look_alikes
+        Whether what looks like the marked particles is learned from images without
+        annotations, too.
     """
     dataset = read_dataset(folder)
     if not dataset.parts.get("train"):
@@ -56,7 +61,8 @@ def learning_material(folder: Path, runner: Runner) -> Material:
             f"{dataset.name} has no images in the part 'train' to learn from: all of "
             f"them are in {' and '.join(map(repr, dataset.parts))}."
         )
-    known = _annotated(dataset, "train", runner)
+    detects = dataset.task.kind == "detect"
+    known = _annotated(dataset, "train", runner, look_alikes=look_alikes and detects)
     if not known:
         raise TopiaryError(
             f"{dataset.name} has no annotated image to learn from: mark particles, "
@@ -72,12 +78,13 @@ def learning_material(folder: Path, runner: Runner) -> Material:
             )
     check_learning(known, held, task=dataset.task)
     names = {sample.name for sample in known}
-    others = [name for name in dataset.parts["train"] if name not in names]
+    others = may_be_seen(dataset.split, dataset.samples) if look_alikes else ()
+    seen = [dataset.samples[name] for name in others if name not in names]
     return Material(
         dataset,
         _admitted(known, dataset.task, runner),
         _admitted(held, dataset.task, runner),
-        tuple(dataset.samples[name] for name in others),
+        tuple(sample for sample in seen if not sample.annotations),
     )
 
 
@@ -119,16 +126,19 @@ def judged_samples(
     return split, _admitted(samples, dataset.task, runner)
 
 
-def _annotated(dataset: Dataset, part: str, runner: Runner) -> tuple[Sample, ...]:
+def _annotated(
+    dataset: Dataset, part: str, runner: Runner, *, look_alikes: bool = False
+) -> tuple[Sample, ...]:
     """Annotated images of a part; tells which are not, and what else is not used."""
     for note in dataset.notes:
         runner.note(note)
     samples = dataset.part(part)
     bare = [sample.name for sample in samples if not sample.annotations]
     if 0 < len(bare) < len(samples):
+        use = "only look-alikes of what is marked are learned there"
         runner.note(
             f"{len(bare)} of {len(samples)} images of the part {part!r} are not "
-            f"annotated: left out ({listed(bare)})."
+            f"annotated: {use if look_alikes else 'left out'} ({listed(bare)})."
         )
     return tuple(sample for sample in samples if sample.annotations)
 

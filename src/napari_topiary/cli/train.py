@@ -169,7 +169,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         resolve_sizes(config.network, config.preset, config.sizes)
     else:
         config = recipe_config(_continued(options, given, start), given)
-    material = learning_material(options.dataset, runner)
+    material = learning_material(
+        options.dataset,
+        runner,
+        look_alikes=config.self_teaching and start is None,
+    )
     keeping = Keeping(options.out)
     made = runner(
         fit(

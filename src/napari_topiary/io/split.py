@@ -14,6 +14,7 @@ Split = dict[str, tuple[str, ...]]
 
 _FEW = 5
 KNOWN = ("train", "val", "test")
+HELD_OUT = ("val", "test")
 _SPELLINGS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
@@ -135,7 +136,7 @@ def split_problem(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> 
 
 
 def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Split:
-    """Return the split with a part `train` where it does not name one: all the rest.
+    """Return the split with what it does not name in the part `train`.
 
     Parameters
     ----------
@@ -146,7 +147,27 @@ def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Spl
     """
     used = {name for names in split.values() for name in names}
     rest = tuple(name for name in images if name not in used)
-    return dict(split) if split.get("train") or not rest else {"train": rest, **split}
+    if not rest:
+        return dict(split)
+    if "train" not in split:
+        return {"train": rest, **split}
+    return {**split, "train": (*split["train"], *rest)}
+
+
+def may_be_seen(
+    split: Mapping[str, tuple[str, ...]], images: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the names of the images that no part holds back to judge by.
+
+    Parameters
+    ----------
+    split
+        Resolved.
+    images
+        Names of the images.
+    """
+    held = {name for part in HELD_OUT for name in split.get(part, ())}
+    return tuple(name for name in images if name not in held)
 
 
 def listed(names: Sequence[str]) -> str:

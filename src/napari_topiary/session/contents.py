@@ -14,6 +14,7 @@ from psygnal import Signal
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample, safe_name
 from napari_topiary.io.pixel_size import pixel_size_problem
+from napari_topiary.io.split import may_be_seen, parts_of
 from napari_topiary.types import BACKGROUND, Image, Task
 
 PALETTE = (
@@ -22,7 +23,6 @@ PALETTE = (
 )  # fmt: skip
 """Class colours that colour-blind people can tell apart on a grey image."""
 BACKGROUND_COLOUR = "#808080"
-HELD_OUT = ("val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,22 +201,17 @@ class Contents:
         Parameters
         ----------
         names
-            Only of these images. None: all to learn from, which leaves out what the
-            split holds back for choosing and judging.
+            Only of these images. None: all to learn from, the part "train" of the
+            split and what is in none.
         """
         if names is None:
-            names = self._to_learn_from()
+            names = parts_of(self.split, self.images).get("train", ())
         return tuple(self.sample(n) for n in names if self.annotations.get(n))
 
     def unannotated(self) -> tuple[Sample, ...]:
-        """Return the images to learn from on which nothing is drawn."""
-        return tuple(
-            self.sample(n) for n in self._to_learn_from() if not self.annotations.get(n)
-        )
-
-    def _to_learn_from(self) -> list[str]:
-        held = {n for part in HELD_OUT for n in self.split.get(part, ())}
-        return [name for name in self.images if name not in held]
+        """Return the images on which nothing is drawn and that judge nothing."""
+        names = may_be_seen(self.split, self.images)
+        return tuple(self.sample(n) for n in names if not self.annotations.get(n))
 
     def hold_out(self) -> tuple[Sample, ...]:
         """Return the annotated images on which training is judged; may be none."""

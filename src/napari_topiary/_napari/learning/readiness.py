@@ -14,7 +14,7 @@ from napari_topiary.annotations import (
     teaching,
 )
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import learning_problem
+from napari_topiary.io.gate import admitted, learning_problem
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND, Task
 
@@ -34,7 +34,7 @@ class Lesson:
     n_images
         How many images the project has, annotated or not.
     unannotated
-        Images to learn from on which nothing is drawn: look-alikes are found there.
+        Images on which nothing is drawn: look-alikes are found there.
     """
 
     samples: tuple[Sample, ...]
@@ -99,6 +99,14 @@ class Lesson:
         if missing:
             return missing
         return learning_problem(self.samples, self.validation, task=self.task)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of what is marked, or taken otherwise than it says.
+
+        Looks at all pixels of labels: not for the main thread.
+        """
+        sets = (self.samples, self.validation)
+        return tuple(note for one in sets for note in admitted(one, task=self.task)[1])
 
     def summary(self) -> str:
         """What is learned from, in a line or two."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,18 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import Preferences
-from napari_topiary._napari.train import how_long, network_form, start_choice
+from napari_topiary._napari.train import (
+    how_long,
+    network_form,
+    start_choice,
+    working_pixel,
+)
 from napari_topiary._napari.train.how_long import HowLong
 from napari_topiary._napari.train.network_figures import Blueprint
 from napari_topiary._napari.train.network_form import NetworkForm
 from napari_topiary._napari.train.reach import USUAL_BATCH, Circumstances
 from napari_topiary._napari.train.start_choice import StartChoice
-from napari_topiary._napari.train.working_pixel import TIP, WorkingPixel
+from napari_topiary._napari.train.working_pixel import WorkingPixel
 from napari_topiary._napari.widgets import look
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
@@ -27,9 +32,14 @@ from napari_topiary.training import propose_working_factor
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
+_MOST_NOTES = 4
+
 
 class TrainForm(QWidget):
     """Everything that is chosen before training.
+
+    What comes and goes is in `below`, to be placed under the button that starts: so the
+    button never moves.
 
     Signals
     -------
@@ -53,6 +63,8 @@ class TrainForm(QWidget):
         self.material = look.paragraph("")
         self.material_problem = look.paragraph("", role="problem")
         self.material_problem.hide()
+        self.material_notes = look.paragraph("", role="hint")
+        self.material_notes.hide()
         self.network = NetworkForm(self._config)
         self.pixel = WorkingPixel()
         self.start = StartChoice()
@@ -72,7 +84,7 @@ class TrainForm(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for text, tip, field in (
             ("Network", network_form.TIP, self.network),
-            ("Pixel size", TIP, self.pixel),
+            (working_pixel.NAME, working_pixel.TIP, self.pixel),
             ("Start", start_choice.TIP, self.start),
             ("Train for", how_long.TIP, self.time),
         ):
@@ -81,14 +93,23 @@ class TrainForm(QWidget):
             rows.addRow(label, field)
             if field is self.network:
                 rows.addRow(self.network.cost)
-                rows.addRow(self.network.finer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(self.material)
-        layout.addWidget(self.material_problem)
         layout.addLayout(rows)
-        layout.addWidget(self.problem_label)
+        self.below = QWidget()
+        layout = QVBoxLayout(self.below)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        for widget in (
+            self.problem_label,
+            self.material_problem,
+            self.network.cost.warning,
+            self.material_notes,
+            self.network.finer,
+        ):
+            layout.addWidget(widget)
 
     # -- what is chosen -----------------------------------------------------------
 
@@ -126,16 +147,32 @@ class TrainForm(QWidget):
         self.material.setVisible(bool(summary))
         self.refresh(measure=measure)
 
-    def set_material_problem(self, sentence: str) -> None:
+    def set_material_problem(self, sentence: str, notes: Sequence[str] = ()) -> None:
         """Show what stops the annotations from being learned from; empty hides it.
 
         Parameters
         ----------
         sentence
             From `Lesson.problem`.
+        notes
+            From `Lesson.notes`.
         """
         self.material_problem.setText(sentence)
         self.material_problem.setVisible(bool(sentence))
+        self.material_notes.setText("\n".join(notes[:_MOST_NOTES]))
+        self.material_notes.setToolTip("\n".join(notes))
+        self.material_notes.setVisible(bool(notes))
+
+    def freeze(self, frozen: bool) -> None:
+        """Let nothing be chosen while a training runs.
+
+        Parameters
+        ----------
+        frozen
+            Whether it runs.
+        """
+        self.setEnabled(not frozen)
+        self.network.finer.setEnabled(not frozen)
 
     def set_checkpoints(
         self, checkpoints: Mapping[str, Checkpoint], choose: str | None = None

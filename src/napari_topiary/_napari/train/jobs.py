@@ -19,8 +19,8 @@ SHORTEST_MINUTES = 0.5
 """A learning curve takes at least this long, however short the trainings are."""
 
 
-def checking(lesson: Lesson) -> Job[str]:
-    """Look at all that is marked; returns what stops it from being learned from.
+def checking(lesson: Lesson) -> Job[tuple[str, tuple[str, ...]]]:
+    """Look at all that is marked: what stops it from being learned from, or notes.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def checking(lesson: Lesson) -> Job[str]:
         What there is to learn from.
     """
     yield Progress(0, 0, "Looking at what is marked")
-    return lesson.problem()
+    problem = lesson.problem()
+    return problem, () if problem else lesson.notes()
 
 
 def training(

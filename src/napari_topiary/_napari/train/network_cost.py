@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_topiary._napari.jobs.latest import Latest
@@ -17,6 +18,7 @@ TIP = (
     "reads.\nThe time is measured on this computer, for a million pixels of your image "
     "at the pixel size chosen below."
 )
+_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class _Asked:
 
 
 class NetworkCost(QWidget):
-    """Counted at once, measured in the background."""
+    """Counted at once, measured in the background.
+
+    The line is as high before anything is known; the form around places `warning`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,13 +40,13 @@ class NetworkCost(QWidget):
         self._asked: _Asked | None = None
         self.line = look.paragraph("", role="hint")
         self.line.setToolTip(TIP)
+        self.line.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing())
         self.warning = look.paragraph("", role="problem")
         self.warning.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
         layout.addWidget(self.line)
-        layout.addWidget(self.warning)
 
     def show_figures(
         self, blueprint: Blueprint, around: Circumstances, *, measure: bool

@@ -69,6 +69,7 @@ class TrainPage(Page):
             self.offer,
             self.form,
             self.train_button,
+            self.form.below,
             self.preview_switch,
             self.plot,
             self.card,
@@ -166,8 +167,8 @@ class TrainPage(Page):
         self.form.refresh(measure=not self.runner.running)
         self._refresh_button()
 
-    def _on_checked(self, sentence: str) -> None:
-        self.form.set_material_problem(sentence)
+    def _on_checked(self, found: tuple[str, tuple[str, ...]]) -> None:
+        self.form.set_material_problem(*found)
         self._refresh_button()
 
     def _on_busy(self, *_: object) -> None:
@@ -216,7 +217,7 @@ class TrainPage(Page):
 
     def _begin(self) -> None:
         self.say("")
-        self.form.setEnabled(False)
+        self.form.freeze(True)
         self.card.hide()
         self.plot.show()
         self.train_button.setText(STOP)
@@ -233,7 +234,7 @@ class TrainPage(Page):
         self.card.show_result(name, self.session.checkpoints[name])
 
     def _on_end(self) -> None:
-        self.form.setEnabled(True)
+        self.form.freeze(False)
         self.train_button.setText(TRAIN)
         self.train_button.setToolTip("Start learning from what is marked.")
         self._refresh_button()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QPushButton, QWidget
 
+from napari_topiary._napari.widgets.fields import LengthField
+
+NAME = "Works at"
 TIP = (
-    "Images are shrunk before the network reads them. Twice the pixel size is four "
-    "times faster and sees twice as far; too coarse, and particles melt into one "
-    "another.\nProposed: the coarsest that leaves the smallest particle a radius of "
-    "about 6 pixels; painted areas keep the image's own pixels."
+    "The pixel size that the network works at, not that of the image: images are "
+    "shrunk before\nit reads them. Twice the pixel size is four times faster and sees "
+    "twice as far; too coarse,\nand particles melt into one another.\nProposed: the "
+    "coarsest that leaves the smallest particle a radius of about 6 pixels; painted\n"
+    "areas keep the image's own pixels."
 )
 
 
@@ -29,9 +33,9 @@ class WorkingPixel(QWidget):
         self._scale: float | None = None
         self._proposed = 1.0
         self._factor: float | None = None
-        self.number = QDoubleSpinBox()
-        self.number.setKeyboardTracking(False)
-        self.number.setToolTip(TIP)
+        self.number = LengthField("", TIP)
+        self.number.setSpecialValueText("")
+        self.number.setStepType(QDoubleSpinBox.StepType.DefaultStepType)
         self.reset_button = QPushButton("Use proposed")
         self.reset_button.setToolTip("Go back to the proposed pixel size.")
         self.reset_button.clicked.connect(self._reset)
@@ -85,11 +89,10 @@ class WorkingPixel(QWidget):
     def _show(self) -> None:
         unit = 1.0 if self._scale is None else self._scale
         with QSignalBlocker(self.number):
-            self.number.setDecimals(2 if unit < 10 else 1)
             self.number.setRange(unit, 64 * unit)
             self.number.setSingleStep(unit / 4)
             self.number.setSuffix(
-                " nm per pixel" if self._scale is not None else " image pixels"
+                " nm per pixel" if self._scale is not None else " × the image's pixels"
             )
             self.number.setValue(self.factor * unit)
         self.reset_button.setVisible(self._factor is not None)
