@@ -370,12 +370,6 @@ def colour_image(made):
     return path
 
 
-def stack(made):
-    path = made / "stack.tif"
-    tifffile.imwrite(path, np.zeros((5, 40, 40), np.uint8), photometric="minisblack")
-    return path
-
-
 def damaged_image(made):
     path = made / "damaged.tif"
     path.write_bytes(b"II*\x00\x08")
@@ -439,7 +433,6 @@ REFUSED = [
     (("predict", "CKPT", image, "--out", "OUT", "--pixel-size", 900), "coarse"),
     (("predict", "CKPT", colour_image, "--out", "OUT"), "colour.png"),
     (("predict", "CKPT", colour_image, "--out", "OUT"), "--convert"),
-    (("predict", "CKPT", stack, "--out", "OUT"), "slice"),
     (("predict", "CKPT", damaged_image, "--out", "OUT"), "damaged.tif"),
     (("predict", "CKPT", text_file, "--out", "OUT"), "notes.safetensors"),
     (("predict", text_file, image, "--out", "OUT"), "notes.safetensors"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,16 @@ from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area
-from napari_topiary.io.images import LoadedImage, read_image, readable_suffixes
+from napari_topiary.io.image_files import image_files, result_stem
+from napari_topiary.io.images import (
+    LoadedImage,
+    read_slices,
+)
+from napari_topiary.io.split import listed
 from napari_topiary.io.targets import (
     Files,
     Target,
     check_folder_target,
-    written_by_topiary,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = PredictConfig()
 BACKENDS = ("torch",)
-RESULTS = ("_probability", "_labels")
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -39,8 +43,9 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="run a checkpoint over images",
         description="Run a checkpoint over images and write, by the stem of each: "
         "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
-        "STEM_lines.csv. Images that cannot be predicted are named and left out. "
-        "Ctrl-C keeps what is done.",
+        "STEM_lines.csv. Stacks are predicted slice by slice, and their results are "
+        "stacks too; in tables axis-0 is then the slice. Images that cannot be "
+        "predicted are named and left out. Ctrl-C keeps what is done.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(
@@ -84,6 +89,11 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="leave out images whose results are there and complete",
     )
+    parser.add_argument(
+        "--link",
+        action="store_true",
+        help="give objects of a stack that overlap from slice to slice one number",
+    )
     parser.set_defaults(run=run, files=files)
 
 
@@ -93,7 +103,7 @@ def files(options: argparse.Namespace) -> Files:
     paths = image_files(options.images)
     names = (f"probability.{options.format}", f"labels.{options.format}")
     writes = tuple(
-        Target(options.out / f"{path.stem}_{name}")
+        Target(options.out / f"{result_stem(path)}_{name}")
         for path in paths
         for name in (*names, "detections.csv", "lines.csv")
     )
@@ -117,52 +127,36 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import device_label, pick_device
-    from napari_topiary.prediction import (
-        is_written,
-        predict,
-        reading_of,
-        write_prediction,
-    )
+    from napari_topiary.prediction import is_written
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
-    network, begun = checkpoint.build(), time.perf_counter()
-    filaments = bool(reading_of(checkpoint).line_classes)
+    if options.link and checkpoint.task.kind == "segment":
+        raise TopiaryError(
+            "This network gives every pixel a class and finds no single objects: there "
+            "is nothing to link, leave out --link."
+        )
+    predictor, begun = (
+        _Predictor(checkpoint, config, options, runner),
+        time.perf_counter(),
+    )
     images: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     skipped: list[str] = []
     for path in paths:
         if options.skip_existing and is_written(
-            options.out, path.stem, task=checkpoint.task, format=options.format
+            options.out, result_stem(path), task=checkpoint.task, format=options.format
         ):
             skipped.append(str(path))
             continue
-
-        def warn(sentence: object, name: str = path.name) -> None:
-            runner.note(f"{name}: {sentence}")
-
         try:
-            loaded = suited(path, checkpoint, options)
-            job = predict(
-                loaded.data, checkpoint, config, scale=loaded.scale, network=network
-            )
-            prediction = runner(job, warn)
+            images.append(predictor.file(path))
         except TopiaryError as error:
             reason = str(error).removeprefix(f"{path.name}: ")
             failed.append({"image": str(path), "reason": reason})
             if len(paths) > 1:
-                warn(f"left out. {reason}")
+                runner.note(f"{path.name}: left out. {reason}")
             continue
-        for note in (*loaded.notes, *prediction.notes):
-            warn(note)
-        files = write_prediction(
-            options.out,
-            path.stem,
-            prediction=prediction,
-            format=options.format,
-            filaments=filaments,
-        )
-        images.append(_entry(path, prediction, files))
         runner.say(_line(path, images[-1]))
         if runner.interrupted:
             break
@@ -181,58 +175,110 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     }
 
 
-def image_files(given: list[Path]) -> list[Path]:
-    """Return the image files that are meant, those in folders included.
+class _Predictor:
+    """Predicts files, images and stacks alike, and writes the results.
 
     Parameters
     ----------
-    given
-        Files, folders of images, or zarr arrays.
+    checkpoint, config
+        What looks, and how.
+    options
+        What was asked for.
+    runner
+        Runs the predictions and tells what there is to say.
     """
-    suffixes = readable_suffixes()
-    found: list[Path] = []
-    for path in given:
-        if path.is_dir() and path.suffix.lower() not in suffixes:
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in suffixes
-                and not file.name.startswith(".")
-                and not _is_result(file)
-            )
-            if not inside:
-                raise TopiaryError(
-                    f"The folder {path} holds no image that can be read "
-                    f"({', '.join(suffixes)})."
-                )
-            found += inside
-        elif not path.exists():
-            raise TopiaryError(f"There is no image {path}: check the name.")
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: PredictConfig,
+        options: argparse.Namespace,
+        runner: Runner,
+    ) -> None:
+        from napari_topiary.prediction import reading_of
+
+        self.checkpoint, self.config = checkpoint, config
+        self.options, self.runner = options, runner
+        self.network = checkpoint.build()
+        self.form = {
+            "format": options.format,
+            "filaments": bool(reading_of(checkpoint).line_classes),
+        }
+
+    def file(self, path: Path) -> dict[str, Any]:
+        """Predict all that is in a file; return what was found, ready for JSON."""
+        from napari_topiary.instances import Numbering
+        from napari_topiary.prediction import write_prediction, write_stack_prediction
+
+        out, stem = self.options.out, result_stem(path)
+        slices = list(read_slices(path))
+        if len(slices) == 1:
+            prediction = self._image(path, slices[0])
+            files = write_prediction(out, stem, prediction=prediction, **self.form)
+            entry = _entry(prediction)
+            self._tell(path, [entry])
         else:
-            found.append(path)
-    found = list(dict.fromkeys(found))
-    stems = Counter(path.stem for path in found)
-    twin, count = stems.most_common(1)[0]
-    if count > 1:
-        raise TopiaryError(
-            f"{count} images are called {twin!r}, so their results would have the "
-            "same names: predict them one by one into different folders."
+            each: list[dict[str, Any]] = []
+            numbering = Numbering(linked=self.options.link)
+            files = write_stack_prediction(
+                out,
+                stem,
+                predictions=self._slices(path, slices, each),
+                count=len(slices),
+                numbering=numbering,
+                **self.form,
+            )
+            entry = _of_stack(each, len(slices))
+            if self.options.link:
+                entry["n_objects"] = numbering.count
+            self._tell(path, each)
+        names = {what: str(file) for what, file in files.items()}
+        return {"image": str(path), **entry, "files": names}
+
+    def _image(self, path: Path, loaded: LoadedImage) -> Prediction:
+        from napari_topiary.prediction import predict
+
+        image = suited(loaded, self.checkpoint, self.options)
+        job = predict(
+            image.data,
+            self.checkpoint,
+            self.config,
+            scale=image.scale,
+            network=self.network,
         )
-    return found
+        prediction = self.runner(
+            job, lambda said: self.runner.note(f"{path.name}: {said}")
+        )
+        return replace(prediction, notes=(*loaded.notes, *prediction.notes))
 
+    def _slices(
+        self, path: Path, slices: Sequence[LoadedImage], each: list[dict[str, Any]]
+    ) -> Iterator[Prediction]:
+        """Predict a stack; what was found in each slice is added to `each`."""
+        for loaded in slices:
+            prediction = self._image(path, loaded)
+            each.append(_entry(prediction))
+            yield prediction
+            if self.runner.interrupted:
+                return
 
-def _is_result(path: Path) -> bool:
-    """Whether a file was written by an earlier prediction into the same folder."""
-    return path.stem.endswith(RESULTS) and written_by_topiary(path)
+    def _tell(self, path: Path, each: Sequence[Mapping[str, Any]]) -> None:
+        """Say what there is to say, and of which slices if not of all of them."""
+        said: dict[str, list[str]] = {}
+        for index, entry in enumerate(each):
+            for note in entry["notes"]:
+                said.setdefault(note, []).append(str(index))
+        for note, where in said.items():
+            some = f", slice {listed(where)}" if len(where) < len(each) else ""
+            self.runner.note(f"{path.name}{some}: {note}")
 
 
 def suited(
-    path: Path, checkpoint: Checkpoint, options: argparse.Namespace
+    loaded: LoadedImage, checkpoint: Checkpoint, options: argparse.Namespace
 ) -> LoadedImage:
-    """Read an image and bring it to the channels of the checkpoint, or refuse it."""
+    """Bring an image to the channels of the checkpoint, or refuse it."""
     from napari_topiary.prediction import as_channels, channels_problem
 
-    loaded = read_image(path)
     data, scale = loaded.data, options.pixel_size or loaded.scale
     wanted = checkpoint.in_channels
     if options.convert:
@@ -255,17 +301,13 @@ def _problem(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _entry(
-    path: Path, prediction: Prediction, files: dict[str, Path]
-) -> dict[str, Any]:
+def _entry(prediction: Prediction) -> dict[str, Any]:
     """What was found in one image, ready for JSON."""
     found, classes = prediction.detections, prediction.task.classes
     entry: dict[str, Any] = {
-        "image": str(path),
         "shape": list(prediction.shape),
         "pixel_size_nm": prediction.scale,
         "complete": prediction.done is None,
-        "files": {what: str(file) for what, file in files.items()},
         "notes": list(prediction.notes),
     }
     if prediction.task.kind == "detect":
@@ -282,6 +324,25 @@ def _entry(
     elif prediction.task.kind == "instances":
         entry["n_objects"] = int(prediction.labels.max(initial=0))
     return entry
+
+
+def _of_stack(each: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
+    """What was found in a stack, ready for JSON: the sums, and `slices` each alone."""
+    first = each[0]
+    entry = {
+        "shape": [count, *first["shape"]],
+        "pixel_size_nm": first["pixel_size_nm"],
+        "complete": len(each) == count and all(one["complete"] for one in each),
+        "notes": list(dict.fromkeys(note for one in each for note in one["notes"])),
+    }
+    for what in ("n_detections", "n_lines"):
+        if what in first:
+            entry[what] = {
+                name: sum(one[what][name] for one in each) for name in first[what]
+            }
+    if "n_objects" in first:
+        entry["n_objects"] = sum(one["n_objects"] for one in each)
+    return entry | {"slices": list(each)}
 
 
 def _line(path: Path, entry: dict[str, Any]) -> str:

@@ -6,11 +6,13 @@ Nothing here runs a network: thresholds, spacing and sizes can be moved while lo
 from napari_topiary.instances.detections import above, find_detections
 from napari_topiary.instances.labels import class_labels, threshold_of
 from napari_topiary.instances.lines import line_lengths, trace_lines
+from napari_topiary.instances.linking import Numbering
 from napari_topiary.instances.objects import label_objects
 from napari_topiary.instances.particles import find_particles
 from napari_topiary.instances.seeded import Seeds, grow_objects
 
 __all__ = [
+    "Numbering",
     "Seeds",
     "above",
     "class_labels",

@@ -23,6 +23,7 @@ from napari_topiary.io.annotation_files import (
     read_stack_annotations,
 )
 from napari_topiary.io.dataset_writing import (
+    check_name,
     write_dataset,
     write_description,
     write_sample_image,
@@ -32,7 +33,6 @@ from napari_topiary.io.description import (
     parse_description,
 )
 from napari_topiary.io.folder_changes import complete_changes
-from napari_topiary.io.image_files import check_name
 from napari_topiary.io.images import (
     LoadedImage,
     read_image,

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.description import DESCRIPTION, Description
 from napari_topiary.io.folder_changes import FolderChange, changing
-from napari_topiary.io.image_files import check_name, write_image_file
-from napari_topiary.io.pairing import Pairing, pair_files
+from napari_topiary.io.images import holds_image, write_image
+from napari_topiary.io.pairing import Pairing, pair_files, safe_name
+from napari_topiary.types import Image
 
 if TYPE_CHECKING:
     from napari_topiary.io.dataset import Dataset, Sample
@@ -111,3 +113,55 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     except UnicodeEncodeError:  # a file name with bytes that mean nothing
         text = json.dumps(content, indent=1).encode()
     path.write_bytes(text + b"\n")
+
+
+def write_image_file(
+    change: FolderChange,
+    name: str,
+    image: Image,
+    *,
+    scale: float | None,
+    source: Path | None = None,
+    there: Pairing,
+) -> None:
+    """Write an image of a dataset as TIFF, unless it is there already.
+
+    Parameters
+    ----------
+    change
+        To the dataset folder.
+    name
+        Name of the image.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    source
+        Where the image comes from; if that is the dataset's own file, it stays as it
+        is, whatever its format.
+    there
+        What is in the folder now.
+    """
+    path = change.root / "images" / f"{name}.tif"
+    for old in there.all_of("images", name):
+        if change.is_leaving(f"images/{old.name}"):
+            continue
+        if source is not None and source.resolve() == old.resolve():
+            return
+        if old != path:
+            raise TopiaryError(
+                f"{old.name} is in {old.parent} already and would get a twin of "
+                "the same name: save to another folder, or rename the image."
+            )
+        if holds_image(path, image, scale=scale):
+            return
+    write_image(change.new(f"images/{name}.tif"), image, scale=scale)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a file's on every system."""
+    if name != safe_name(name):
+        raise TopiaryError(
+            f"The image name {name!r} cannot be a file name: rename it, for instance "
+            f"to {safe_name(name)!r}."
+        )

@@ -1,63 +1,73 @@
-"""The image files of a dataset folder."""
+"""Which image files are meant, and what the names of their results begin with."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.folder_changes import FolderChange
-from napari_topiary.io.images import holds_image, write_image
-from napari_topiary.io.pairing import Pairing, safe_name
-from napari_topiary.types import Image
+from napari_topiary.io.images import is_image, readable_suffixes
+from napari_topiary.io.targets import written_by_topiary
+
+RESULTS = ("_probability", "_labels")
 
 
-def write_image_file(
-    change: FolderChange,
-    name: str,
-    image: Image,
-    *,
-    scale: float | None,
-    source: Path | None = None,
-    there: Pairing,
-) -> None:
-    """Write an image of a dataset as TIFF, unless it is there already.
+def result_stem(path: Path) -> str:
+    """Return what the names of an image's results begin with.
 
     Parameters
     ----------
-    change
-        To the dataset folder.
-    name
-        Name of the image.
-    image
-        `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
-    source
-        Where the image comes from; if that is the dataset's own file, it stays as it
-        is, whatever its format.
-    there
-        What is in the folder now.
+    path
+        The image; of one that lies in a zarr folder (`x.zarr/0`), `x_0`.
     """
-    path = change.root / "images" / f"{name}.tif"
-    for old in there.all_of("images", name):
-        if change.is_leaving(f"images/{old.name}"):
-            continue
-        if source is not None and source.resolve() == old.resolve():
-            return
-        if old != path:
-            raise TopiaryError(
-                f"{old.name} is in {old.parent} already and would get a twin of "
-                "the same name: save to another folder, or rename the image."
+    outer = [place for place in path.parents if place.suffix.lower() == ".zarr"]
+    if not outer or not path.is_dir():
+        return path.stem
+    inside = path.relative_to(outer[-1]).parts
+    return "_".join((outer[-1].stem, *inside))
+
+
+def image_files(given: Sequence[Path]) -> list[Path]:
+    """Return the image files that are meant, those in folders included.
+
+    Parameters
+    ----------
+    given
+        Files, folders of images, or zarr arrays.
+    """
+    suffixes = readable_suffixes()
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir() and not is_image(path):
+            inside = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in suffixes
+                and not file.name.startswith(".")
+                and not _is_result(file)
             )
-        if holds_image(path, image, scale=scale):
-            return
-    write_image(change.new(f"images/{name}.tif"), image, scale=scale)
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a file's on every system."""
-    if name != safe_name(name):
+            if not inside:
+                raise TopiaryError(
+                    f"The folder {path} holds no image that can be read "
+                    f"({', '.join(suffixes)})."
+                )
+            found += inside
+        elif not path.exists():
+            raise TopiaryError(f"There is no image {path}: check the name.")
+        else:
+            found.append(path)
+    found = list(dict.fromkeys(found))
+    stems = Counter(result_stem(path) for path in found)
+    twin, count = stems.most_common(1)[0]
+    if count > 1:
         raise TopiaryError(
-            f"The image name {name!r} cannot be a file name: rename it, for instance "
-            f"to {safe_name(name)!r}."
+            f"{count} images are called {twin!r}, so their results would have the "
+            "same names: predict them one by one into different folders."
         )
+    return found
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file was written by an earlier prediction into the same folder."""
+    return path.stem.endswith(RESULTS) and written_by_topiary(path)

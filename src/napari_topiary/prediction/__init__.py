@@ -7,7 +7,12 @@ network.
 from napari_topiary.prediction.interpret import interpret, reinterpret
 from napari_topiary.prediction.measures import objects_table, summary_table
 from napari_topiary.prediction.predict import predict
-from napari_topiary.prediction.results import ResultFormat, is_written, write_prediction
+from napari_topiary.prediction.results import (
+    ResultFormat,
+    is_written,
+    write_prediction,
+    write_stack_prediction,
+)
 from napari_topiary.prediction.suitability import (
     Seen,
     as_channels,
@@ -34,4 +39,5 @@ __all__ = [
     "summary_table",
     "working_factor_for",
     "write_prediction",
+    "write_stack_prediction",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +14,12 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import Centerlines, Table
-from napari_topiary.instances import line_lengths
+from napari_topiary.instances import Numbering, line_lengths
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.tables import write_table
+from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.resample import to_original
+from napari_topiary.truth import UNKNOWN_RADIUS
 from napari_topiary.types import Prediction, Task
 
 ResultFormat = Literal["tif", "zarr"]
@@ -58,29 +61,152 @@ def write_prediction(
         that holds them, and for detection tasks `detections` and, where there are
         filaments, `lines`.
     """
-    home, task = Path(folder), prediction.task
-    files = {
-        "probability": home / f"{stem}_probability.{format}",
-        "labels": home / f"{stem}_labels.{format}",
-    }
-    probability = to_original(prediction.probability, prediction.shape)
-    about = signed(
-        {
-            "classes": list(task.classes),
-            "pixel_size_nm": prediction.scale,
-            # Where the network has not run, the maps are 0.
-            "complete": prediction.done is None,
-        }
-    )
-    _write_array(files["probability"], probability.astype(STORED[format]), about)
-    _write_array(files["labels"], _compact(prediction.labels), about)
-    if task.kind == "detect":
-        files["detections"] = home / f"{stem}_detections.csv"
+    files = _files(Path(folder), stem, prediction.task, format)
+    about = _about(prediction, complete=prediction.done is None)
+    _write_array(files["probability"], _probability(prediction, format), "kyx", about)
+    highest = int(prediction.labels.max(initial=0))
+    labels = prediction.labels.astype(_smallest_type(highest))
+    _write_array(files["labels"], labels, "yx", about)
+    if prediction.task.kind == "detect":
         write_table(files["detections"], detections_table(prediction))
         if filaments or len(prediction.detections.lines):
-            files["lines"] = home / f"{stem}_lines.csv"
             write_table(files["lines"], lines_table(prediction))
+        else:
+            del files["lines"]
     return files
+
+
+def write_stack_prediction(
+    folder: Path | str,
+    stem: str,
+    *,
+    predictions: Iterable[Prediction],
+    count: int,
+    numbering: Numbering,
+    format: ResultFormat = "tif",
+    filaments: bool = False,
+) -> dict[str, Path]:
+    """Write what a network says about a stack, slice by slice as it comes.
+
+    The memory is that of one slice. In tables `axis-0` is the slice, counted from 0,
+    `axis-1` is y and `axis-2` x, as napari has them in 3-D.
+
+    Parameters
+    ----------
+    folder, stem, format, filaments
+        As for `write_prediction`.
+    predictions
+        One of each slice, at least one; where they end early, the rest is empty.
+    count
+        Slices of the stack.
+    numbering
+        Gives objects their numbers through the stack; if it links them, particles have
+        theirs in the column `object`.
+
+    Returns
+    -------
+    dict
+        As from `write_prediction`: `probability` `(z, k, y, x)`, `labels` `(z, y, x)`.
+    """
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, list[Table]] = {"detections": [], "lines": []}
+    last, done, highest, lines = None, 0, 0, 0
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=home) as beside:
+        maps: dict[str, Any] = {}
+        for index, prediction in enumerate(predictions):
+            last = prediction
+            done += prediction.done is None
+            labels = prediction.labels
+            if prediction.task.kind == "instances":
+                labels = numbering.objects(labels)
+            highest = max(highest, int(labels.max(initial=0)))
+            pieces = {"probability": _probability(prediction, format), "labels": labels}
+            for what, array in pieces.items():
+                if not index:
+                    dtype = STORED[format] if what == "probability" else np.uint32
+                    maps[what] = zarr.create_array(
+                        str(Path(beside) / what),
+                        shape=(count, *array.shape),
+                        dtype=dtype,
+                        chunks=(1, *array.shape),
+                    )
+                maps[what][index] = array
+            found = detections_table(prediction)
+            if numbering.linked:
+                found |= {"object": _numbers(prediction, numbering)}
+            tables["detections"].append(_in_slice(found, index))
+            tables["lines"].append(_in_slice(lines_table(prediction), index))
+            lines += len(prediction.detections.lines)
+        if last is None:
+            raise ValueError("a stack without a slice")
+        files = _files(home, stem, last.task, format)
+        about = _about(last, complete=done == count)
+        _write_array(files["probability"], maps["probability"], "zkyx", about)
+        dtype = _smallest_type(highest)
+        _write_array(files["labels"], maps["labels"], "zyx", about, dtype)
+    if last.task.kind == "detect":
+        write_table(files["detections"], joined(tables["detections"]))
+        if filaments or lines:
+            write_table(files["lines"], joined(tables["lines"]))
+        else:
+            del files["lines"]
+    return files
+
+
+def _files(home: Path, stem: str, task: Task, format: ResultFormat) -> dict[str, Path]:
+    """Where the results of an image go; tables are those of detection tasks."""
+    maps = {
+        what: home / f"{stem}_{what}.{format}" for what in ("probability", "labels")
+    }
+    tables = ("detections", "lines") if task.kind == "detect" else ()
+    return maps | {what: home / f"{stem}_{what}.csv" for what in tables}
+
+
+def _about(prediction: Prediction, *, complete: bool) -> dict[str, Any]:
+    """What is written into the maps; where the network has not run, they are 0."""
+    return signed(
+        {
+            "classes": list(prediction.task.classes),
+            "pixel_size_nm": prediction.scale,
+            "complete": complete,
+        }
+    )
+
+
+def _probability(prediction: Prediction, format: ResultFormat) -> NDArray[Any]:
+    """`(k, y, x)` on the grid of the image, in the type that the format stores."""
+    maps = to_original(prediction.probability, prediction.shape)
+    return maps.astype(STORED[format])
+
+
+def _in_slice(table: Table, index: int) -> Table:
+    """Put a table of one image into the space of its stack."""
+    places: Table = {
+        "axis-0": [float(index)] * len(table["axis-0"]),
+        "axis-1": table["axis-0"],
+        "axis-2": table["axis-1"],
+    }
+    before = {name: table[name] for name in table if name in _BEFORE_PLACES}
+    rest = {k: v for k, v in table.items() if k not in before and k not in places}
+    return before | places | rest
+
+
+_BEFORE_PLACES = ("index", "shape-type", "vertex-index")
+"""Columns of napari's tables that come before the places."""
+
+
+def _numbers(prediction: Prediction, numbering: Numbering) -> list[int | None]:
+    """Number of each particle through the stack; lines have none."""
+    found, task = prediction.detections, prediction.task
+    radii = [
+        task.radius(task.classes[index], prediction.scale) or UNKNOWN_RADIUS
+        for index in found.class_index
+    ]
+    numbers = numbering.particles(
+        found.coordinates, found.class_index, np.array(radii, dtype=np.float64)
+    )
+    return [*numbers.tolist(), *(None for _ in found.lines)]
 
 
 def is_written(
@@ -159,41 +285,57 @@ def _lengths_nm(prediction: Prediction) -> list[float | None]:
     return [None if scale is None else float(n) * scale for n in lengths]
 
 
-def _compact(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels in the smallest type that other programs read."""
-    highest = int(labels.max(initial=0))
+def _smallest_type(highest: int) -> Any:
+    """Return the smallest type of labels that other programs read."""
     for dtype in (np.uint8, np.uint16):
         if highest <= np.iinfo(dtype).max:
-            return labels.astype(dtype)
-    return labels.astype(np.uint32)
+            return dtype
+    return np.uint32
 
 
-def _write_array(path: Path, array: NDArray[Any], about: dict[str, Any]) -> None:
+def _write_array(
+    path: Path, array: Any, axes: str, about: dict[str, Any], dtype: Any = None
+) -> None:
+    """Write an array, which may be lazy along its first axis; `dtype` changes it."""
+    shape, dtype = tuple(array.shape), np.dtype(dtype or array.dtype)
     with writing(path) as beside:
         if path.suffix == ".zarr":
-            chunks = tuple(min(CHUNK, n) for n in array.shape[-2:])
+            sides = {"z": 1, "y": CHUNK, "x": CHUNK}
             stored = zarr.create_array(
                 str(beside),
-                shape=array.shape,
-                dtype=array.dtype,
-                chunks=(*array.shape[:-2], *chunks),
+                shape=shape,
+                dtype=dtype,
+                chunks=tuple(
+                    min(sides.get(name, n), n)
+                    for name, n in zip(axes, shape, strict=True)
+                ),
                 attributes=about,
-                dimension_names=("k", "y", "x")[-array.ndim :],
+                dimension_names=tuple(axes),
             )
-            stored[...] = array
+            for index in range(shape[0]) if axes[0] == "z" else (...,):
+                stored[index] = array[index]
             return
         scale = about["pixel_size_nm"]
         size = {} if scale is None else _resolution(scale)
-        axes = {"axes": "CYX"[-array.ndim :]}
+        names = {"axes": axes.upper().replace("K", "C")}
         tifffile.imwrite(
             beside,
-            array,
+            _pages(array, dtype),
+            shape=shape,
+            dtype=dtype,
             photometric="minisblack",
             compression="zlib",
             software=WRITER,
-            metadata=axes | about | {"classes": json.dumps(about["classes"])},
+            metadata=names | about | {"classes": json.dumps(about["classes"])},
             **size,
         )
+
+
+def _pages(array: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Every `(y, x)` of an array in turn."""
+    for part in [array] if array.ndim == 2 else array:
+        pages = np.asarray(part, dtype=dtype)
+        yield from pages.reshape(-1, *pages.shape[-2:])
 
 
 def _resolution(scale: float) -> dict[str, Any]:

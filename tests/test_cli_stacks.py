@@ -1,0 +1,166 @@
+"""Stacks on the command line: trained on, predicted and judged slice by slice."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_topiary.cli import main
+
+SMALL = "--base 4 --levels 1 --patch 48 --batch 4 --working-factor 1".split()
+
+
+def call(*arguments):
+    return main([str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def drawn(virions):
+    """Six slices with particles, and where they are."""
+    return [virions(seed, size=64, count=4) for seed in range(6)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, drawn):
+    """A dataset of one stack with marks on five slices, and a network of it."""
+    home = tmp_path_factory.mktemp("stack")
+    for folder in ("images", "points"):
+        (home / "data" / folder).mkdir(parents=True)
+    volume = np.stack([one.image[0] for one in drawn])
+    tifffile.imwrite(
+        home / "data" / "images" / "vol.tif",
+        volume.astype(np.float32),
+        imagej=True,
+        resolution=(0.5, 0.5),
+        metadata={"axes": "ZYX", "unit": "nm"},
+    )
+    rows = [
+        (index, y, x)
+        for index, one in enumerate(drawn)
+        if index != 2
+        for y, x in one.centres
+    ]
+    with (home / "data" / "points" / "vol.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("axis-0", "axis-1", "axis-2"), *rows])
+    about = {
+        "name": "vol",
+        "task": "detect",
+        "classes": ["background", "virion"],
+        "radius_nm": {"virion": 12.0},
+        "split": {"train": ["vol"], "val": ["vol 4"], "test": ["vol 5"]},
+    }
+    (home / "data" / "dataset.json").write_text(json.dumps(about))
+    report, network = home / "train.json", home / "net.safetensors"
+    arguments = (
+        "train",
+        home / "data",
+        "--epochs",
+        20,
+        *SMALL,
+        "--marks-only",
+        "--out",
+        network,
+    )
+    assert call(*arguments, "--json", report) == 0
+    return home
+
+
+def result_of(folder, *arguments):
+    file = folder / "result.json"
+    assert call(*arguments, "--json", file) == 0
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_train_learns_from_the_slices_with_marks(made):
+    result = json.loads((made / "train.json").read_text(encoding="utf-8"))
+    assert result["n_images"] == 3
+    assert result["n_validation"] == 1
+
+
+def test_evaluate_judges_slice_by_slice(tmp_path, made, drawn):
+    result = result_of(tmp_path, "evaluate", made / "net.safetensors", made / "data")
+    assert [one["name"] for one in result["images"]] == ["vol 5"]
+    assert result["n_true"] == len(drawn[5].centres)
+
+
+@pytest.mark.parametrize("form", ["tif", "zarr"])
+def test_the_results_of_a_stack_are_stacks(tmp_path, made, drawn, form, capsys):
+    image = made / "data" / "images" / "vol.tif"
+    arguments = ("predict", made / "net.safetensors", image, "--out", tmp_path)
+    result = result_of(
+        tmp_path, *arguments, "--format", form, "--link", "--threshold", 0.3
+    )
+    (entry,) = result["images"]
+    assert entry["shape"] == [6, 64, 64]
+    assert entry["pixel_size_nm"] == 2.0
+    assert entry["complete"] is True
+    assert len(entry["slices"]) == 6
+    paths = [tmp_path / f"vol_{what}.{form}" for what in ("probability", "labels")]
+    if form == "tif":
+        probability, labels = (tifffile.imread(path) for path in paths)
+        with tifffile.TiffFile(paths[0]) as file:
+            assert file.series[0].axes == "ZCYX"
+    else:
+        probability, labels = (zarr.open_array(path, mode="r")[:] for path in paths)
+    assert probability.shape == (6, 2, 64, 64)
+    assert labels.shape == (6, 64, 64)
+    with (tmp_path / "vol_detections.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "axis-0", "axis-1", "axis-2", "class", "score", "object"
+    ]  # fmt: skip
+    assert entry["n_detections"]["virion"] == len(rows)
+    each = [one["n_detections"]["virion"] for one in entry["slices"]]
+    places = np.array([[float(row[f"axis-{n}"]) for n in range(3)] for row in rows])
+    assert [int((places[:, 0] == n).sum()) for n in range(6)] == each
+    assert entry["n_objects"] == max(int(row["object"]) for row in rows)
+    # Each slice is what it would be alone.
+    alone = tmp_path / "alone.tif"
+    tifffile.imwrite(alone, tifffile.imread(image)[3])
+    out = tmp_path / "one"
+    arguments = ("predict", made / "net.safetensors", alone, "--pixel-size", 2)
+    arguments += ("--threshold", 0.3)
+    assert call(*arguments, "--out", out) == 0
+    np.testing.assert_array_equal(labels[3], tifffile.imread(out / "alone_labels.tif"))
+    again = result_of(
+        tmp_path, "predict", made / "net.safetensors", image, "--out", tmp_path,
+        "--format", form, "--skip-existing",
+    )  # fmt: skip
+    assert len(again["skipped"]) == 1
+
+
+def test_a_blank_slice_is_empty_and_said(tmp_path, made, drawn, capsys):
+    volume = np.stack([one.image[0] for one in drawn[:3]]).astype(np.float32)
+    volume[1] = 7
+    volume[2] = np.nan
+    path = tmp_path / "odd.tif"
+    tifffile.imwrite(path, volume, photometric="minisblack")
+    network = made / "net.safetensors"
+    result = result_of(tmp_path, "predict", network, path, "--out", tmp_path)
+    (entry,) = result["images"]
+    assert "slice 1, 2: There is nothing to see" in capsys.readouterr().err
+    blank = ["nothing to see" in " ".join(one["notes"]) for one in entry["slices"]]
+    assert blank == [False, True, True]
+    assert not tifffile.imread(tmp_path / "odd_labels.tif")[1:].any()
+
+
+def test_images_in_zarr_folders_can_be_given(tmp_path, made, drawn):
+    for name in ("x", "y"):
+        group = zarr.open_group(tmp_path / f"{name}.zarr" / "0", mode="w")
+        group.create_array("0", data=drawn[0].image[0].astype(np.float32))
+        axes = [{"name": n, "unit": "nanometer"} for n in "yx"]
+        scale = {"type": "scale", "scale": [2.0, 2.0]}
+        level = {"path": "0", "coordinateTransformations": [scale]}
+        group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [level]}]}
+    images = [tmp_path / f"{name}.zarr" / "0" for name in ("x", "y")]
+    network, out = made / "net.safetensors", tmp_path / "out"
+    result = result_of(tmp_path, "predict", network, *images, "--out", out)
+    assert result["n_images"] == 2
+    assert {entry["pixel_size_nm"] for entry in result["images"]} == {2.0}
+    assert (out / "x_0_labels.tif").is_file()
+    assert (out / "y_0_labels.tif").is_file()
