@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_topiary.annotations.canvas import Canvas
 
 _AREAS = ("rectangle", "polygon", "ellipse")
+_ELLIPSE_VERTICES = 72
 _TOUCHES = 1e-9  # a pixel centre on the outline is inside, whatever rounding says
 
 
@@ -164,6 +165,59 @@ class Regions:
         """Read napari's shapes columns."""
         polygons, types, _ = paths_from_table(table)
         return cls(tuple(polygons), tuple(types))
+
+
+def outline(vertices: Path, shape_type: str) -> Path:
+    """Return the outline of a shape as a polygon `(v, 2)` y, x.
+
+    Parameters
+    ----------
+    vertices
+        Of a polygon; two opposite corners, or all four, of a rectangle or of the box
+        around an ellipse.
+    shape_type
+        ``"rectangle"``, ``"polygon"`` or ``"ellipse"``.
+    """
+    if shape_type == "polygon":
+        return vertices
+    corners = _corners(vertices)
+    if shape_type != "ellipse":
+        return corners
+    turn = np.linspace(0, 2 * np.pi, _ELLIPSE_VERTICES, endpoint=False)[:, None]
+    half = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    ellipse: Path = (
+        corners.mean(axis=0) + np.cos(turn) * half[0] + np.sin(turn) * half[1]
+    )
+    return ellipse
+
+
+def filled(
+    rings: Sequence[Path], shape: Sequence[int]
+) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    """Return the pixels within outlines, and where in the image they are.
+
+    A pixel belongs to it if its centre lies in an odd number of outlines, so that what
+    is outlined inside of another outline is a hole.
+
+    Parameters
+    ----------
+    rings
+        Outlines, `(v, 2)` y, x.
+    shape
+        `(y, x)` of the image in pixels.
+    """
+    size = np.asarray(shape[:2])
+    every = np.concatenate([np.zeros((0, 2)), *rings])
+    if not len(every):
+        return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), dtype=bool)
+    low = np.clip(np.ceil(every.min(axis=0) - _TOUCHES), 0, size).astype(int)
+    high = np.clip(np.floor(every.max(axis=0) + _TOUCHES) + 1, low, size).astype(int)
+    mask = np.zeros(tuple(high - low), dtype=bool)
+    for ring in rings:
+        one = np.zeros_like(mask)
+        _fill_polygon(one, ring - low)
+        mask ^= one
+    return (slice(low[0], high[0]), slice(low[1], high[1])), mask
 
 
 def _corners(box: Path) -> Path:

@@ -1,0 +1,249 @@
+"""What a file of another program marks on images, and the register of such formats.
+
+A new format is one new file in this folder with `@annotation_formats.register("name")`
+on a class; it is found by itself. One that is written too has a method `write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import check_plain_file
+from napari_topiary.registry import Registry
+
+Places = NDArray[np.float64]
+"""`(n, 2)` y, x."""
+Unit = Literal["pixel", "nm", "fraction"]
+HEAD_BYTES = 4096
+CORNER = 0.5
+"""Where programs count from the corner of the first pixel, its middle is at 0.5."""
+
+
+@dataclass(frozen=True, eq=False)
+class Area:
+    """An outlined or painted area.
+
+    Parameters
+    ----------
+    rings
+        Outlines, `(v, 2)` y, x of each, pixel centres at integers; what lies in an even
+        number of them is a hole.
+    name
+        Class; empty if the file names none.
+    mask
+        `(y, x)` bool instead of outlines.
+    """
+
+    rings: tuple[Places, ...]
+    name: str = ""
+    mask: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What a file marks on one image.
+
+    Parameters
+    ----------
+    places
+        `(n, 2)` y, x of centres, pixel centres at integers.
+    classes
+        Class of each place; empty text if the file names none.
+    scores
+        Of each place, None if there are none.
+    radius
+        Half a side of the box around each place in pixels, None if there is none.
+    lines, line_classes
+        `(v, 2)` y, x of each line, and its class.
+    areas
+        Outlined or painted areas.
+    image
+        Name of the image in the file; empty if the file is about one image and does not
+        name it.
+    unit
+        What places and lines are in: pixels, nm, or fractions of height and width.
+    scale
+        nm per pixel that the file gives for the image, None if it does not.
+    """
+
+    places: Places
+    classes: tuple[str, ...]
+    scores: tuple[float, ...] | None = None
+    radius: tuple[float, ...] | None = None
+    lines: tuple[Places, ...] = ()
+    line_classes: tuple[str, ...] = ()
+    areas: tuple[Area, ...] = ()
+    image: str = ""
+    unit: Unit = "pixel"
+    scale: float | None = None
+
+    def __len__(self) -> int:
+        """Count what is marked."""
+        return len(self.places) + len(self.lines) + len(self.areas)
+
+    @property
+    def image_stem(self) -> str:
+        """Name of the image without folders and the ending of an image file."""
+        name = PurePosixPath(self.image.replace("\\", "/")).name
+        # Slices of a stack are written 000001@name.mrcs.
+        name = name.rpartition("@")[2]
+        stem, dot, ending = name.rpartition(".")
+        known = dot and 1 <= len(ending) <= 5 and not ending.isdigit()
+        return stem if known else name
+
+
+def marks(
+    places: Sequence[Sequence[float]] | Places = (),
+    classes: Sequence[str] | str = "",
+    **others: object,
+) -> Marks:
+    """Return marks, one class for all or one for each.
+
+    Parameters
+    ----------
+    places
+        `(n, 2)` y, x.
+    classes
+        One name, or one for each.
+    **others
+        What `Marks` has besides.
+    """
+    where = np.asarray(places, dtype=np.float64).reshape(-1, 2)
+    names = (classes,) * len(where) if isinstance(classes, str) else tuple(classes)
+    return Marks(where, names, **others)  # type: ignore[arg-type]
+
+
+class AnnotationFormat(Protocol):
+    """Reads one format of annotation files."""
+
+    title: ClassVar[str]
+    """What people call it."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """File name endings in lower case, with the dot."""
+
+    @staticmethod
+    def fits(head: bytes) -> bool:
+        """Whether a file with one of the endings begins like one of this format."""
+        ...
+
+    @staticmethod
+    def read(path: Path) -> list[Marks]:
+        """Read what is marked, for each image that the file is about."""
+        ...
+
+
+class WritingFormat(AnnotationFormat, Protocol):
+    """Writes a format too."""
+
+    ending: ClassVar[str]
+    """What the name of a written file ends in, behind that of the image."""
+    only_places: ClassVar[bool]
+    """Whether outlines of areas cannot be written."""
+
+    @staticmethod
+    def write(path: Path, marked: Marks) -> None:
+        """Write what is marked on one image."""
+        ...
+
+
+annotation_formats: Registry[type[AnnotationFormat]] = Registry("annotation format")
+"""Every format of annotation files by name."""
+
+
+def readable_tables() -> tuple[str, ...]:
+    """Return the endings of files that may hold annotations, with the dot."""
+    formats = (annotation_formats[name] for name in annotation_formats)
+    return tuple(sorted({suffix for one in formats for suffix in one.suffixes}))
+
+
+def writing_formats() -> dict[str, type[WritingFormat]]:
+    """Return the formats that can be written, by name."""
+    found: dict[str, Any] = {n: annotation_formats[n] for n in annotation_formats}
+    return {name: one for name, one in found.items() if hasattr(one, "write")}
+
+
+def format_of(path: Path) -> str:
+    """Return the name of the format that a file has, by its ending and beginning.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is none.
+    """
+    check_plain_file(path, "annotation file")
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    alike = [
+        name
+        for name in annotation_formats
+        if path.suffix.lower() in annotation_formats[name].suffixes
+    ]
+    for name in alike:
+        if annotation_formats[name].fits(head):
+            return name
+    known = ", ".join(annotation_formats[n].title for n in alike or annotation_formats)
+    raise TopiaryError(
+        f"{path.name} is no annotation file that is known here: it could be {known}, "
+        "but does not begin like one."
+    )
+
+
+def head_text(head: bytes) -> str:
+    """Return the beginning of a text file in whatever encoding it has.
+
+    Parameters
+    ----------
+    head
+        Its first bytes.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head[: len(head) // 2 * 2].decode("utf-16", errors="ignore")
+    return head.decode("utf-8-sig", errors="ignore")
+
+
+def number(text: object, where: str) -> float:
+    """Return a finite number, or a sentence about where there is none.
+
+    Parameters
+    ----------
+    text
+        As the file has it.
+    where
+        What the sentence begins with.
+    """
+    try:
+        value = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise TopiaryError(
+            f"{where} has {str(text)[:40]!r} where a number has to be: correct or "
+            "delete it."
+        )
+    return value
+
+
+def by_image(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows of a table for each image that it names, in the file's order.
+
+    Parameters
+    ----------
+    names
+        Of the image, for each row.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return rows

@@ -1,0 +1,138 @@
+"""EMAN BOX, and plain tables of coordinates without names of columns."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats.base import (
+    Marks,
+    Places,
+    annotation_formats,
+    head_text,
+    marks,
+    number,
+)
+from napari_topiary.io.plain_files import read_text
+
+START, END = -1, -2
+"""In a fifth column: where a helix begins, and where it ends."""
+USUAL_RADIUS = 10.0
+
+
+@annotation_formats.register("box")
+class Box:
+    """Corner and size of each box (four columns), or the middle alone (two)."""
+
+    title: ClassVar[str] = "EMAN BOX"
+    suffixes: ClassVar[tuple[str, ...]] = (".box", ".coords", ".coord", ".txt", ".plt")
+    ending: ClassVar[str] = ".box"
+    only_places: ClassVar[bool] = True
+
+    @staticmethod
+    def fits(head: bytes) -> bool:
+        """Whether it is rows of two to five numbers, or empty: nothing was picked."""
+        if b"\0" in head:
+            return False
+        text = head_text(head)
+        lines = [line for line in text.splitlines() if line.strip()]
+        return not lines or (
+            2 <= len(_words(lines[0])) <= 6 and all(map(_is_number, _words(lines[0])))
+        )
+
+    @staticmethod
+    def read(path: Path) -> list[Marks]:
+        """Read the middles of the boxes; pairs of a helix are lines."""
+        places, radius = list[tuple[float, float]](), list[float]()
+        flags = list[int]()
+        text = read_text(path, "BOX file")
+        columns: set[int] = set()
+        for count, line in enumerate(text.splitlines(), start=1):
+            words = _words(line)
+            if not words:
+                continue
+            values = [number(w, f"Line {count} of {path.name}") for w in words]
+            columns.add(min(len(values), 4))
+            if len(values) not in (2, 4, 5, 6) or len(columns) > 1:
+                raise TopiaryError(
+                    f"Line {count} of {path.name} has {len(values)} values: a BOX file "
+                    "has x, y, width and height in every line, or x and y of the "
+                    "middle alone; correct or delete the line."
+                )
+            x, y = values[:2]
+            width, height = values[2:4] if len(values) > 3 else (0.0, 0.0)
+            places.append((y + height / 2, x + width / 2))
+            radius.append((width + height) / 4)
+            flags.append(round(values[4]) if len(values) > 4 else 0)
+        where = np.array(places, dtype=np.float64).reshape(-1, 2)
+        alone, lines = _helices(flags)
+        return [
+            marks(
+                where[alone],
+                radius=tuple(radius[i] for i in alone) if columns == {4} else None,
+                lines=(joined := _joined([where[line] for line in lines])),
+                line_classes=("",) * len(joined),
+            )
+        ]
+
+    @staticmethod
+    def write(path: Path, marked: Marks) -> None:
+        """Write boxes in whole pixels, as EMAN does; a filament as pairs of a helix."""
+        radius = marked.radius or (USUAL_RADIUS,) * len(marked.places)
+        rows = [
+            _row(place, half) for place, half in zip(marked.places, radius, strict=True)
+        ]
+        half = max(radius, default=USUAL_RADIUS)
+        for line in marked.lines:
+            for place, other in pairwise(line):
+                rows += [f"{_row(place, half)}\t{START}", f"{_row(other, half)}\t{END}"]
+        path.write_text("".join(f"{row}\n" for row in rows), encoding="ascii")
+
+
+def _row(place: Places, half: float) -> str:
+    side = max(2, 2 * round(half))
+    y, x = (round(float(value) - side / 2) for value in place)
+    return f"{x}\t{y}\t{side}\t{side}"
+
+
+def _helices(flags: list[int]) -> tuple[list[int], list[list[int]]]:
+    """Single boxes, and the members of each helix."""
+    alone, lines, open_line = list[int](), list[list[int]](), list[int]()
+    for index, flag in enumerate(flags):
+        if flag == START:
+            open_line = [index]
+        elif open_line:
+            open_line.append(index)
+            if flag == END:
+                lines.append(open_line)
+                open_line = []
+        else:
+            alone.append(index)
+    return alone + open_line, lines
+
+
+def _joined(lines: list[Places]) -> tuple[Places, ...]:
+    """Lines, those that begin where the one before ends as one with it."""
+    joined: list[Places] = []
+    for line in lines:
+        if joined and np.array_equal(joined[-1][-1], line[0]):
+            joined[-1] = np.concatenate([joined[-1], line[1:]])
+        else:
+            joined.append(line)
+    return tuple(joined)
+
+
+def _words(line: str) -> list[str]:
+    return line.replace(",", " ").replace(";", " ").split()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

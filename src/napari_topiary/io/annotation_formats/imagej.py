@@ -1,0 +1,187 @@
+"""ImageJ and Fiji: one ROI, or the ROI manager's set of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_topiary.annotations.regions import outline
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats.base import (
+    CORNER,
+    Area,
+    Marks,
+    Places,
+    annotation_formats,
+    marks,
+)
+from napari_topiary.io.memory import check_fits
+from napari_topiary.io.plain_files import check_plain_file
+from napari_topiary.io.targets import WRITER
+
+LARGEST_ROI = 64 << 20
+"""Bytes of one ROI; no person has drawn a larger one."""
+MOST_ROIS = 1_000_000
+_NUMBERED = re.compile(r"(^|[-_ #]+)\d+$")
+_OF_A_PLACE = re.compile(r"\d+(-\d+)*")
+
+
+@annotation_formats.register("roi")
+class ImageJRoi:
+    """Points, lines, and everything that encloses an area."""
+
+    title: ClassVar[str] = "ImageJ ROI"
+    suffixes: ClassVar[tuple[str, ...]] = (".roi", ".zip")
+    ending: ClassVar[str] = "_RoiSet.zip"
+    only_places: ClassVar[bool] = False
+
+    @staticmethod
+    def fits(head: bytes) -> bool:
+        """Whether an ROI or an archive begins."""
+        return head.startswith((b"Iout", b"PK\x03\x04", b"PK\x05\x06"))
+
+    @staticmethod
+    def read(path: Path) -> list[Marks]:
+        """Read what is marked; the name of an ROI without its number is its class."""
+        places, classes = list[Any](), list[str]()
+        lines, line_classes, areas = list[Places](), list[str](), list[Area]()
+        for roi in _rois(path):
+            name, kind = _class_of(roi.name or ""), roi.roitype.name
+            if kind == "NOROI":
+                continue
+            if kind in ("RECT", "OVAL") and not roi.shape_roi_size:
+                top, left, bottom, right = (
+                    (roi.ysubpixel, roi.xsubpixel,
+                     roi.ysubpixel + roi.heightsubpixel,
+                     roi.xsubpixel + roi.widthsubpixel)
+                    if roi.subpixelrect
+                    else (roi.top, roi.left, roi.bottom, roi.right)
+                )  # fmt: skip
+                box = np.array([[top, left], [bottom, right]], dtype=np.float64)
+                shape = "rectangle" if kind == "RECT" else "ellipse"
+                areas.append(Area((outline(box - CORNER, shape),), name))
+                continue
+            parts = _parts(roi)
+            if kind == "POINT":
+                found = [place for part in parts for place in part]
+                places += found
+                classes += [name] * len(found)
+            elif kind in ("LINE", "POLYLINE", "FREELINE", "ANGLE"):
+                lines += parts
+                line_classes += [name] * len(parts)
+            elif parts:
+                areas.append(Area(tuple(part - CORNER for part in parts), name))
+        return [
+            marks(
+                places,
+                classes,
+                lines=tuple(lines),
+                line_classes=tuple(line_classes),
+                areas=tuple(areas),
+            )
+        ]
+
+    @staticmethod
+    def write(path: Path, marked: Marks) -> None:
+        """Write a set for the ROI manager; each ROI has the name of its class."""
+        roifile = _library(path)
+        kinds, count = roifile.ROI_TYPE, 0
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = WRITER.encode()
+
+            def add(kind: Any, places: Places, name: str) -> None:
+                nonlocal count
+                count += 1
+                own = f"{name or 'roi'} #{count}"
+                xy = np.asarray(places)[:, ::-1].astype(np.float32)
+                roi = roifile.ImagejRoi.frompoints(xy, name=own)
+                roi.roitype = kind
+                # A slash would make a folder of it.
+                entry = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", own)
+                archive.writestr(f"{entry}.roi", roi.tobytes())
+
+            for place, name in zip(marked.places, marked.classes, strict=True):
+                add(kinds.POINT, place[None], name)
+            for line, name in zip(marked.lines, marked.line_classes, strict=True):
+                add(kinds.POLYLINE, line, name)
+            for area in marked.areas:
+                # The outlines of holes are ROIs of their own to ImageJ's manager.
+                for ring in area.rings[:1]:
+                    add(kinds.POLYGON, ring + CORNER, area.name)
+
+
+def _rois(path: Path) -> list[Any]:
+    """Every ROI of a file."""
+    check_plain_file(path)
+    roifile = _library(path)
+    try:
+        if path.suffix.lower() == ".roi":
+            return [roifile.ImagejRoi.frombytes(path.read_bytes())]
+        with zipfile.ZipFile(path) as archive:
+            members = [
+                one for one in archive.infolist() if one.filename[-4:].lower() == ".roi"
+            ]
+            if not members and archive.infolist():
+                raise TopiaryError(
+                    f"{path.name} holds no ROI: save the set from ImageJ's ROI manager."
+                )
+            largest = max((one.file_size for one in members), default=0)
+            if largest > LARGEST_ROI or len(members) > MOST_ROIS:
+                raise TopiaryError(
+                    f"{path.name} holds more than any drawing does: it is damaged."
+                )
+            total = sum(one.file_size for one in members)
+            check_fits(8 * total, path.name, "save fewer ROIs in one set")
+            rois = []
+            for one in members:
+                roi = roifile.ImagejRoi.frombytes(archive.read(one))
+                roi.name = roi.name or Path(one.filename).stem
+                rois.append(roi)
+            return rois
+    except TopiaryError:
+        raise
+    except (
+        ValueError, OSError, EOFError, IndexError, KeyError, TypeError, struct.error,
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, OverflowError,
+        MemoryError,
+    ) as error:  # fmt: skip
+        raise TopiaryError(
+            f"{path.name} cannot be read as ROIs of ImageJ ({error}): save the set "
+            "from its ROI manager again."
+        ) from error
+
+
+def _library(path: Path) -> Any:
+    if importlib.util.find_spec("roifile") is None:
+        raise TopiaryError(
+            f"{path.name}: ROIs of ImageJ need roifile, which is not installed: "
+            "pip install 'napari-topiary[formats]'."
+        )
+    # Needed by few.
+    import roifile
+
+    return roifile
+
+
+def _parts(roi: Any) -> list[Places]:
+    """The outlines of an ROI `(v, 2)` y, x."""
+    found = roi.coordinates(multi=True) if roi.shape_roi_size else [roi.coordinates()]
+    parts = [np.asarray(one, dtype=np.float64)[:, ::-1] for one in found if len(one)]
+    closed = [
+        p[:-1] if roi.shape_roi_size and np.array_equal(p[0], p[-1]) else p
+        for p in parts
+    ]
+    if not all(np.isfinite(part).all() for part in closed):
+        raise ValueError("a vertex without a position")
+    return closed
+
+
+def _class_of(name: str) -> str:
+    """Name of an ROI without the number of it; places are what ImageJ names by."""
+    return "" if _OF_A_PLACE.fullmatch(name) else _NUMBERED.sub("", name).strip()

@@ -1,0 +1,257 @@
+"""RELION STAR: coordinates of one micrograph, or of many.
+
+The tables are read here: the usual library for them brings a hundred times as much
+code as this.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_topiary.annotations import Table
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats.base import (
+    Marks,
+    annotation_formats,
+    by_image,
+    head_text,
+    marks,
+    number,
+)
+from napari_topiary.io.plain_files import read_text
+from napari_topiary.io.targets import WRITER
+
+NM_PER_ANGSTROM = 0.1
+_CLASSES = "# classes:"
+_X, _Y = "rlnCoordinateX", "rlnCoordinateY"
+
+
+@dataclass
+class Block:
+    """One table of a STAR file, or single values (a table of one row)."""
+
+    columns: Table = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.lines)
+
+
+def star_blocks(path: Path) -> dict[str, Block]:
+    """Read the tables of a STAR file by name; the name may be empty.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that names the line.
+    """
+    blocks: dict[str, Block] = {}
+    block, in_loop = Block(), False
+    for count, line in enumerate(read_text(path, "STAR file").splitlines(), start=1):
+        words = _words(line)
+        if not words:
+            continue
+        first = words[0]
+        if first.lower().startswith("data_"):
+            block, in_loop = Block(), False
+            blocks[first[5:].lower()] = block
+        elif first.lower() == "loop_":
+            in_loop = True
+        elif first.startswith("_") and not (in_loop and block.lines):
+            value = [words[1]] if not in_loop and len(words) > 1 else []
+            block.columns[first[1:]] = value
+            if not in_loop:
+                block.lines = [count]
+        elif len(words) != len(block.columns) or not in_loop:
+            raise TopiaryError(
+                f"Line {count} of {path.name} has {len(words)} values for "
+                f"{len(block.columns)} columns: correct or delete the line."
+            )
+        else:
+            block.lines.append(count)
+            for column, word in zip(block.columns.values(), words, strict=True):
+                column.append(word)
+    return blocks
+
+
+def star_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Return a table as STAR files have it.
+
+    Parameters
+    ----------
+    columns
+        By name, all of the same length.
+    """
+    head = [f"_{name} #{i}" for i, name in enumerate(columns, start=1)]
+    rows = [" ".join(map(_word, row)) for row in zip(*columns.values(), strict=True)]
+    return "\n".join(["loop_", *head, *rows]) + "\n"
+
+
+@annotation_formats.register("star")
+class Star:
+    """Particles and helical tubes; in pixels of the micrograph."""
+
+    title: ClassVar[str] = "RELION STAR"
+    suffixes: ClassVar[tuple[str, ...]] = (".star",)
+    ending: ClassVar[str] = ".star"
+    only_places: ClassVar[bool] = True
+
+    @staticmethod
+    def fits(head: bytes) -> bool:
+        """Whether a table begins."""
+        return "data_" in head_text(head).lower()
+
+    @staticmethod
+    def read(path: Path) -> list[Marks]:
+        """Read coordinates, those of many micrographs apart."""
+        blocks = star_blocks(path)
+        found = [one for one in blocks.values() if {_X, _Y} <= one.columns.keys()]
+        if not found:
+            raise TopiaryError(
+                f"{path.name} has no columns _{_X} and _{_Y}: give the STAR file of "
+                "the particles or of the picked coordinates."
+            )
+        block, scale = found[0], _scale(blocks, path.name)
+        names = block.columns.get("rlnMicrographName") or block.columns.get(
+            "rlnImageName", [""] * len(block)
+        )
+        known = _class_names(path)
+        rows = by_image(names) or {"": []}
+        return [_marks(path, block, rows[name], name, scale, known) for name in rows]
+
+    @staticmethod
+    def write(path: Path, marked: Marks) -> None:
+        """Write coordinates; a filament is a tube through its vertices."""
+        kinds = sorted({*marked.classes, *marked.line_classes})
+        tubes = [0] * len(marked.places)
+        for tube, line in enumerate(marked.lines, start=1):
+            tubes += [tube] * len(line)
+        places = np.concatenate([marked.places, *marked.lines])
+        classes = [*marked.classes]
+        for line, name in zip(marked.lines, marked.line_classes, strict=True):
+            classes += [name] * len(line)
+        columns: dict[str, Sequence[Any]] = {
+            "rlnMicrographName": [marked.image or path.stem] * len(places),
+            _X: places[:, 1].tolist(),
+            _Y: places[:, 0].tolist(),
+        }
+        if len(kinds) > 1:
+            columns["rlnClassNumber"] = [kinds.index(name) + 1 for name in classes]
+        if marked.lines:
+            columns["rlnHelicalTubeID"] = tubes
+        if marked.scores is not None:
+            more = len(places) - len(marked.scores)
+            columns["rlnAutopickFigureOfMerit"] = [*marked.scores, *[1.0] * more]
+        # Names of classes have no column in RELION; a comment keeps them.
+        named = "".join(f" {i} {_word(n)}" for i, n in enumerate(kinds, start=1) if n)
+        comment = f"# {WRITER}\n" + (f"{_CLASSES}{named}\n" if named else "")
+        text = f"{comment}\ndata_\n\n{star_text(columns)}"
+        path.write_text(text, encoding="utf-8")
+
+
+def _marks(
+    path: Path,
+    block: Block,
+    rows: list[int],
+    image: str,
+    scale: float | None,
+    known: Mapping[int, str],
+) -> Marks:
+    def values(name: str) -> list[float]:
+        column = block.columns[name]
+        return [
+            number(column[r], f"Line {block.lines[r]} of {path.name}") for r in rows
+        ]
+
+    places = np.array([values(_Y), values(_X)]).reshape(2, -1).T
+    kinds = [""] * len(rows)
+    if known:
+        given = block.columns.get("rlnClassNumber", ["1"] * len(block))
+        kinds = [known.get(_whole(given[row]), "") for row in rows]
+    tubes = [0] * len(rows)
+    if "rlnHelicalTubeID" in block.columns:
+        tubes = [_whole(block.columns["rlnHelicalTubeID"][row]) for row in rows]
+    order = range(len(rows))
+    if "rlnHelicalTrackLengthAngst" in block.columns:
+        along = values("rlnHelicalTrackLengthAngst")
+        order = sorted(order, key=along.__getitem__)  # type: ignore[assignment]
+    lines, line_classes, alone = list[Any](), list[str](), list[int]()
+    by_tube = sorted(order, key=tubes.__getitem__)
+    for tube, group in groupby(by_tube, key=tubes.__getitem__):
+        members = list(group)
+        if tube <= 0 or len(members) < 2:
+            alone += members
+            continue
+        lines.append(places[members])
+        line_classes.append(kinds[members[0]])
+    alone.sort()
+    merit = "rlnAutopickFigureOfMerit"
+    scores = values(merit) if merit in block.columns else None
+    return marks(
+        places[alone],
+        [kinds[i] for i in alone],
+        scores=None if scores is None else tuple(scores[i] for i in alone),
+        lines=tuple(lines),
+        line_classes=tuple(line_classes),
+        image=image,
+        scale=scale,
+    )
+
+
+def _scale(blocks: Mapping[str, Block], file: str) -> float | None:
+    """Pixel size of the micrographs in nm, where a table says it and all are alike.
+
+    The size of detector pixels and that of the extracted particles may be another one.
+    """
+    for block in blocks.values():
+        given = {str(size) for size in block.columns.get("rlnMicrographPixelSize", ())}
+        if len(given) == 1:
+            size = number(given.pop(), f"_rlnMicrographPixelSize of {file}")
+            return size * NM_PER_ANGSTROM if size > 0 else None
+    return None
+
+
+def _class_names(path: Path) -> dict[int, str]:
+    """Names of the classes, in files that were written here."""
+    for line in read_text(path, "STAR file").splitlines()[:5]:
+        if line.startswith(_CLASSES):
+            words = _words(line.removeprefix(_CLASSES))
+            pairs = zip(words[::2], words[1::2], strict=False)
+            return {_whole(index): name for index, name in pairs}
+    return {}
+
+
+def _words(line: str) -> list[str]:
+    if line.lstrip().startswith("#"):
+        return []
+    if '"' not in line and "'" not in line:
+        return line.partition(" #")[0].split()
+    try:
+        return shlex.split(line, comments=False)
+    except ValueError:  # a lone quotation mark, in a name
+        return line.split()
+
+
+def _word(value: object) -> str:
+    text = repr(value) if isinstance(value, float) else str(value)
+    return f'"{text}"' if not text or any(c.isspace() for c in text) else text
+
+
+def _whole(text: object) -> int:
+    try:
+        return int(float(str(text)))
+    except (ValueError, OverflowError):
+        return 0

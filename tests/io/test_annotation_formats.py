@@ -1,0 +1,484 @@
+"""What every format of annotations keeps to, and each in its program's own form."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from napari_topiary.annotations.regions import filled
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats import (
+    Area,
+    annotation_formats,
+    format_of,
+    writing_formats,
+)
+from napari_topiary.io.annotation_formats.base import marks
+
+CBOX = """
+data_global
+
+_cbox_format_version 1.0
+
+data_cryolo
+
+loop_
+_CoordinateX #1
+_CoordinateY #2
+_CoordinateZ #3
+_Width #4
+_Height #5
+_Depth #6
+_EstWidth #7
+_EstHeight #8
+_Confidence #9
+_NumBoxes #10
+_Angle #11
+10.0 20.0 <NA> 8.0 8.0 <NA> 7.5 7.5 0.75 <NA> <NA>
+30.5 40.0 <NA> 8.0 8.0 <NA> 7.5 7.5 0.5 <NA> <NA>
+
+
+data_cryolo_include
+
+loop_
+_slice_index #1
+0
+"""
+STAR_31 = """
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMicrographPixelSize #3
+_rlnVoltage #4
+opticsGroup1 1 1.400000 300.0
+
+
+# version 30001
+
+data_particles
+
+loop_
+_rlnCoordinateX #1
+_rlnCoordinateY #2
+_rlnMicrographName #3
+_rlnOpticsGroup #4
+_rlnAutopickFigureOfMerit #5
+  14.0   24.0 MotionCorr/job002/Movies/mic1.mrc 1 0.75
+  34.5   44.0 MotionCorr/job002/Movies/mic2.mrc 1 0.5
+"""
+STAR_30 = """
+data_
+
+loop_
+_rlnCoordinateX #1
+_rlnCoordinateY #2
+_rlnClassNumber #3
+_rlnAnglePsi #4
+   14.000000    24.000000        -999  -999.00000
+   34.500000    44.000000        -999  -999.00000
+
+"""
+TUBES = """
+data_
+
+loop_
+_rlnCoordinateX #1
+_rlnCoordinateY #2
+_rlnHelicalTubeID #3
+_rlnHelicalTrackLengthAngst #4
+3 30 1 20
+2 20 1 10
+1 10 1 0
+50 5 2 0
+60 6 2 10
+"""
+QUPATH = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "id": "7c2a",
+            "geometry": {"type": "Point", "coordinates": [14.5, 24.5]},
+            "properties": {
+                "objectType": "annotation",
+                "classification": {"name": "Virus", "color": [200, 0, 0]},
+            },
+        },
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "MultiPoint",
+                "coordinates": [[1.5, 2.5], [3.5, 4.5]],
+            },
+            "properties": {"classification": {"names": ["Other"]}},
+        },
+        {
+            "type": "Feature",
+            "geometry": {"type": "LineString", "coordinates": [[0.5, 0.5], [9.5, 0.5]]},
+            "properties": {},
+        },
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [
+                    [[2, 1], [8, 1], [8, 6], [2, 6], [2, 1]],
+                    [[4, 3], [5, 3], [5, 4], [4, 4], [4, 3]],
+                ],
+            },
+            "properties": {"objectType": "annotation", "classification": None},
+        },
+    ],
+}
+IMAGESCOPE = """<?xml version="1.0" encoding="UTF-8"?>
+<Annotations MicronsPerPixel="0.252">
+ <Annotation Id="1" Name="Tumor" ReadOnly="0" LineColor="65280" Visible="1" Type="4">
+  <Attributes><Attribute Name="Description" Id="0" Value="" /></Attributes>
+  <Regions>
+   <RegionAttributeHeaders />
+   <Region Id="1" Type="0" Zoom="1" Text="" NegativeROA="0" Analyze="1">
+    <Attributes />
+    <Vertices><Vertex X="2" Y="1" Z="0" /><Vertex X="8" Y="1" Z="0" />
+     <Vertex X="8" Y="6" Z="0" /><Vertex X="2" Y="6" Z="0" /></Vertices>
+   </Region>
+   <Region Id="2" Type="1" Text="" NegativeROA="1">
+    <Vertices><Vertex X="4" Y="3" /><Vertex X="5" Y="4" /></Vertices>
+   </Region>
+   <Region Id="3" Type="2"><Vertices><Vertex X="10" Y="10" /><Vertex X="20" Y="16" />
+    </Vertices></Region>
+   <Region Id="4" Type="4"><Vertices><Vertex X="0.5" Y="0.5" />
+    <Vertex X="9.5" Y="0.5" /></Vertices></Region>
+  </Regions>
+ </Annotation>
+</Annotations>
+"""
+# Columns of a 4 x 5 image: 6 pixels outside, 2 inside, 1 outside, 3 inside, 8 outside.
+RUNS = [6, 2, 1, 3, 8]
+COCO = {
+    "info": {"description": "cells"},
+    "images": [
+        {"id": 1, "file_name": "a.tif", "height": 4, "width": 5},
+        {"id": 2, "file_name": "sub/b.tif", "height": 20, "width": 20},
+    ],
+    "annotations": [
+        {
+            "id": 1, "image_id": 1, "category_id": 3, "iscrowd": 1,
+            "segmentation": {"counts": RUNS, "size": [4, 5]},
+        },
+        {
+            "id": 2, "image_id": 1, "category_id": 3, "iscrowd": 0,
+            "segmentation": {"counts": "62117", "size": [4, 5]},
+        },
+        {
+            "id": 3, "image_id": 2, "category_id": 4, "iscrowd": 0,
+            "segmentation": [[2, 1, 8, 1, 8, 6, 2, 6]], "bbox": [2, 1, 6, 5],
+        },
+        {"id": 4, "image_id": 2, "category_id": 3, "bbox": [10, 12, 4, 6]},
+    ],
+    "categories": [{"id": 3, "name": "cell"}, {"id": 4, "name": "rod"}],
+}  # fmt: skip
+EXAMPLES = {
+    "box": ("m.box", "10\t20\t8\t8\n30\t40\t8\t8\n"),
+    "cbox": ("m.cbox", CBOX),
+    "coco": ("m.json", json.dumps(COCO)),
+    "cryosparc": (
+        "m.csv",
+        "uid,location/micrograph_path,location/center_x_frac,location/center_y_frac\n"
+        "1,J1/motioncorrected/mic1.mrc,0.25,0.5\n2,J1/motioncorrected/mic2.mrc,0.1,1\n",
+    ),
+    "csv": ("m.csv", "index,axis-0,axis-1,class\n0,24,14,a\n1,44,34.5,b\n"),
+    "geojson": ("m.geojson", json.dumps(QUPATH)),
+    "imagescope": ("m.xml", IMAGESCOPE),
+    "star": ("m.star", STAR_31),
+}
+
+
+def read(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return annotation_formats[format_of(path)].read(path)
+
+
+def pixels(area, shape=(20, 20)):
+    if area.mask is not None:
+        return area.mask
+    box, mask = filled(area.rings, shape)
+    whole = np.zeros(shape, bool)
+    whole[box] = mask
+    return whole
+
+
+@pytest.fixture
+def roi_file(tmp_path):
+    roifile = pytest.importorskip("roifile")
+
+    def write(name, places, kind):
+        roi = roifile.ImagejRoi.frompoints(np.array(places, np.float32), name=name)
+        roi.roitype = kind
+        return roi.tobytes()
+
+    kinds, path = roifile.ROI_TYPE, tmp_path / "RoiSet.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0024-0014.roi", write("0024-0014", [[14, 24]], kinds.POINT))
+        many = [[1, 2], [3.5, 4]]
+        archive.writestr("virus-2.roi", write("virus-2", many, kinds.POINT))
+        archive.writestr("l.roi", write("l", [[0, 0], [9, 0]], kinds.POLYLINE))
+        corners = [[2, 1], [8, 1], [8, 6], [2, 6]]
+        archive.writestr("cell.roi", write("cell", corners, kinds.POLYGON))
+    return path
+
+
+# ---- laws
+
+
+@pytest.mark.parametrize("name", [n for n in annotation_formats if n != "roi"])
+def test_a_format_is_known_by_its_beginning(tmp_path, name):
+    file, text = EXAMPLES[name]
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    assert format_of(tmp_path / file) == name
+    assert sum(map(len, annotation_formats[name].read(tmp_path / file)))
+
+
+@pytest.mark.parametrize("name", list(annotation_formats))
+@pytest.mark.parametrize("damage", ["cut", "zeros", "words", "nan"])
+def test_what_is_damaged_is_a_sentence_or_less(tmp_path, roi_file, name, damage):
+    file, text = EXAMPLES.get(name, ("m.zip", None))
+    content = roi_file.read_bytes() if text is None else text.encode()
+    half = len(content) // 2
+    content = {
+        "cut": content[:half],
+        "zeros": content[:half] + bytes(20) + content[half + 20 :],
+        "words": content.replace(b"1", b"what").replace(b"2", b"?"),
+        "nan": content.replace(b"10", b"nan").replace(b"14", b"inf"),
+    }[damage]
+    (tmp_path / file).write_bytes(content)
+    try:
+        found = annotation_formats[name].read(tmp_path / file)
+    except TopiaryError as error:
+        assert file in str(error)
+    else:
+        for one in found:
+            assert np.isfinite(one.places).all()
+
+
+@pytest.mark.parametrize("name", list(writing_formats()))
+@pytest.mark.parametrize("what", ["all", "places", "nothing"])
+def test_what_is_written_is_read(tmp_path, name, what):
+    if name == "roi":
+        pytest.importorskip("roifile")
+    writer = writing_formats()[name]
+    places = [[24, 14], [44, 34]] if what != "nothing" else []
+    lines = (np.array([[1.0, 2], [5, 6], [9, 4]]),) if what == "all" else ()
+    ring = np.array([[0.5, 1.5], [0.5, 7.5], [5.5, 7.5], [5.5, 1.5]])
+    areas = (Area((ring,), "rod"),) if what == "all" and not writer.only_places else ()
+    drawn = marks(
+        places,
+        ["virus", "rod"][: len(places)],
+        scores=(0.75, 0.5)[: len(places)],
+        radius=(4.0, 4.0)[: len(places)],
+        lines=lines,
+        line_classes=("rod",) * len(lines),
+        areas=areas,
+        image="mic1.tif",
+    )
+    path = tmp_path / f"mic1{writer.ending}"
+    writer.write(path, drawn)
+    (again,) = annotation_formats[format_of(path)].read(path)
+    assert np.array_equal(again.places, drawn.places)
+    assert len(again.lines) == len(lines) and len(again.areas) == len(areas)
+    for ours, theirs in zip(lines, again.lines, strict=True):
+        assert np.allclose(ours, theirs)
+    for area in again.areas:
+        assert np.array_equal(pixels(area), pixels(areas[0])) and area.name == "rod"
+    if name in ("star", "geojson", "roi") and what != "nothing":
+        assert again.classes == drawn.classes
+    if name in ("star", "geojson", "cbox") and what != "nothing":
+        assert again.scores == drawn.scores
+    if name in ("box", "cbox") and what != "nothing":
+        assert again.radius == drawn.radius
+
+
+# ---- each in the form of its program
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.box", "10\t20\t8\t8\n30.5\t40\t8\t8\n"),
+        ("m.box", "14 24\n34.5 44\n"),
+        ("m.coords", "14 24\n34.5 44\n"),
+        ("m.cbox", CBOX),
+        ("m.cbox", "10 20 8 8 0.75 7 7\n30.5 40 8 8 0.5 7 7\n"),
+        ("m_autopick.star", STAR_30),
+        ("m.csv", "index,axis-0,axis-1\n0,24,14\n1,44,34.5\n"),
+        ("m.csv", "axis-0,axis-1\n24,14\n44,34.5\n"),
+        ("m.csv", "\ufeffx;y\n14;24\n34,5;44\n"),
+        ("m.csv", " ,Area,Mean,X,Y\n1,5,9,14,24\n2,5,9,34.5,44\n"),
+        ("m.txt", "x_coord\ty_coord\n14\t24\n34.5\t44\n"),
+    ],
+)
+def test_centres(tmp_path, name, text):
+    (found,) = read(tmp_path, name, text)
+    assert np.array_equal(found.places, [[24, 14], [44, 34.5]])
+    assert found.unit == "pixel" and not found.lines and not found.areas
+
+
+def test_sizes_and_scores_of_boxes(tmp_path):
+    (boxes,) = read(tmp_path, "m.box", "10 20 8 8\n30 40 8 8\n")
+    assert boxes.radius == (4, 4)
+    (boxes,) = read(tmp_path, "m.cbox", CBOX)
+    assert boxes.radius == (4, 4) and boxes.scores == (0.75, 0.5)
+    (nothing,) = read(tmp_path, "m.box", "")
+    assert len(nothing) == 0
+
+
+def test_helices_of_eman(tmp_path):
+    text = "0 0 10 10 -1\n20 30 10 10 -2\n20 30 10 10 -1\n50 30 10 10 -2\n7 7 10 10 0\n"
+    (found,) = read(tmp_path, "m.box", text)
+    (line,) = found.lines
+    assert np.array_equal(line, [[5, 5], [35, 25], [35, 55]])
+    assert np.array_equal(found.places, [[12, 12]])
+
+
+def test_many_micrographs_in_one_star_file(tmp_path):
+    one, two = read(tmp_path, "particles.star", STAR_31)
+    assert (one.image_stem, two.image_stem) == ("mic1", "mic2")
+    assert np.array_equal(one.places, [[24, 14]])
+    assert one.scores == (0.75,)
+    assert one.scale == pytest.approx(0.14)
+
+
+def test_tubes_are_lines_along_their_track(tmp_path):
+    (found,) = read(tmp_path, "m.star", TUBES)
+    first, second = found.lines
+    assert np.array_equal(first, [[10, 1], [20, 2], [30, 3]])
+    assert np.array_equal(second, [[5, 50], [6, 60]])
+    assert not len(found.places)
+
+
+def test_topaz_holds_many_images(tmp_path):
+    text = "image_name\tx_coord\ty_coord\tscore\nm.1\t14\t24\t3.5\nm.2\t1\t2\t-1\n"
+    one, two = read(tmp_path, "topaz.txt", text)
+    assert (one.image_stem, two.image_stem) == ("m.1", "m.2")
+    assert np.array_equal(one.places, [[24, 14]]) and one.scores == (3.5,)
+
+
+def test_cryosparc_gives_shares_of_the_image(tmp_path):
+    one, two = read(tmp_path, *EXAMPLES["cryosparc"])
+    assert one.unit == "fraction" and one.image_stem == "mic1"
+    assert np.array_equal(one.places, [[0.5, 0.25]])
+    assert np.array_equal(two.places, [[1, 0.1]])
+    array = np.array(
+        [(1, b"S1/mic1.mrc", 0.25, 0.5)],
+        dtype=[
+            ("uid", "<u8"),
+            ("location/micrograph_path", "S20"),
+            ("location/center_x_frac", "<f4"),
+            ("location/center_y_frac", "<f4"),
+        ],
+    )
+    with (tmp_path / "p.cs").open("wb") as file:
+        np.save(file, array)
+    (own,) = annotation_formats[format_of(tmp_path / "p.cs")].read(tmp_path / "p.cs")
+    assert np.array_equal(own.places, one.places) and own.image_stem == "mic1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y_nm,x_nm\n24,14\n",
+        "X [µm],Y [µm]\n0.014,0.024\n",
+        "X (um);Y (um)\n0,014;0,024\n",
+    ],
+)
+def test_columns_with_a_unit(tmp_path, text):
+    (found,) = read(tmp_path, "m.csv", text)
+    assert found.unit == "nm"
+    assert np.allclose(found.places, [[24, 14]])
+
+
+def test_shapes_of_napari(tmp_path):
+    text = (
+        "index,shape-type,vertex-index,axis-0,axis-1\n0,path,0,1,2\n0,path,1,3,4\n"
+        "1,rectangle,0,0,0\n1,rectangle,1,0,4\n1,rectangle,2,2,4\n1,rectangle,3,2,0\n"
+    )
+    (found,) = read(tmp_path, "m.csv", text)
+    assert np.array_equal(found.lines[0], [[1, 2], [3, 4]])
+    assert pixels(found.areas[0]).sum() == 15
+
+
+def test_qupath(tmp_path):
+    (found,) = read(tmp_path, "m.geojson", json.dumps(QUPATH))
+    assert np.array_equal(found.places, [[24, 14], [2, 1], [4, 3]])
+    assert found.classes == ("Virus", "Other", "Other")
+    assert np.array_equal(found.lines[0], [[0, 0], [0, 9]])
+    (area,) = found.areas
+    expected = np.zeros((20, 20), bool)
+    expected[1:6, 2:8] = True
+    expected[3, 4] = False
+    assert np.array_equal(pixels(area), expected)
+    (bare,) = read(tmp_path, "m.json", json.dumps(QUPATH["features"]))
+    assert len(bare) == len(found)
+
+
+def test_imagej(roi_file):
+    (found,) = annotation_formats["roi"].read(roi_file)
+    assert np.array_equal(found.places, [[24, 14], [2, 1], [4, 3.5]])
+    assert found.classes == ("", "virus", "virus")
+    assert np.array_equal(found.lines[0], [[0, 0], [0, 9]])
+    expected = np.zeros((20, 20), bool)
+    expected[1:6, 2:8] = True
+    assert np.array_equal(pixels(found.areas[0]), expected)
+    assert found.areas[0].name == "cell"
+
+
+def test_without_the_library_for_rois(tmp_path, monkeypatch):
+    import importlib.util
+
+    usual = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == "roifile" else usual(n)
+    )
+    (tmp_path / "m.roi").write_bytes(b"Iout" + bytes(100))
+    with pytest.raises(TopiaryError, match=r"pip install 'napari-topiary\[formats\]'"):
+        annotation_formats["roi"].read(tmp_path / "m.roi")
+
+
+def test_imagescope(tmp_path):
+    (found,) = read(tmp_path, "m.xml", IMAGESCOPE)
+    assert found.scale == pytest.approx(252)
+    tumor, ellipse, cut = found.areas
+    assert (tumor.name, cut.name) == ("Tumor", "background")
+    assert pixels(tumor)[1:6, 2:8].all() and pixels(tumor).sum() == 30
+    assert np.argwhere(pixels(cut)).tolist() == [[3, 4]]
+    assert pixels(ellipse)[12, 14] and not pixels(ellipse)[10, 10]
+    assert np.array_equal(found.lines[0], [[0, 0], [0, 9]])
+    hostile = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + IMAGESCOPE[38:]
+    with pytest.raises(TopiaryError, match="defines entities"):
+        read(tmp_path, "h.xml", hostile)
+
+
+def test_coco(tmp_path):
+    one, two = read(tmp_path, "instances.json", json.dumps(COCO))
+    assert (one.image_stem, two.image_stem) == ("a", "b")
+    flat = np.zeros(20, bool)
+    flat[6:8] = flat[9:12] = True
+    expected = flat.reshape(5, 4).T
+    plain, packed = one.areas
+    assert np.array_equal(plain.mask, expected) and plain.name == "cell"
+    assert np.array_equal(packed.mask, expected)
+    assert pixels(two.areas[0]).sum() == 30 and two.areas[0].name == "rod"
+    assert np.array_equal(two.places, [[15, 12]]) and two.radius == (2.5,)
+
+
+def test_an_archive_that_would_grow_without_end_is_refused(tmp_path):
+    pytest.importorskip("roifile")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.roi", bytes(65 << 20))
+    with pytest.raises(TopiaryError, match="more than any drawing"):
+        annotation_formats["roi"].read(tmp_path / "b.zip")
