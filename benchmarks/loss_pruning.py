@@ -26,10 +26,9 @@ from napari_topiary.devices import device_label
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.networks.base import networks
 from napari_topiary.pruning.coupling import build_coupling
-from napari_topiary.pruning.search.bench import Bench
-from napari_topiary.pruning.search.clock import Clock
-from napari_topiary.pruning.search.greedy import rank_layer, tries
-from napari_topiary.pruning.search.lesson import CENTRES, Lesson
+from napari_topiary.pruning.search.ablation import AblatedNetwork
+from napari_topiary.pruning.search.calibration import CENTRES, CalibrationBatches
+from napari_topiary.pruning.search.greedy import WorkCounter, rank_layer, tries
 
 T = TypeVar("T")
 
@@ -38,32 +37,34 @@ EVERY_S = 4.0
 CHECKS = 4
 
 
-def noise_lesson(patch: int, batches: int) -> Lesson:
+def noise_calibration(patch: int, batches: int) -> CalibrationBatches:
     """Patches of noise, with random classes: values do not change the time."""
     count = batches * CENTRES
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(count, 1, patch, patch, generator=generator)
     classes = torch.randint(0, 2, (count,), generator=generator)
     shares = torch.nn.functional.one_hot(classes, 2)[:, :, None, None] / count
-    return Lesson(image.contiguous(memory_format=torch.channels_last), shares)
+    return CalibrationBatches(
+        image.contiguous(memory_format=torch.channels_last), shares
+    )
 
 
 @torch.no_grad()
-def naive_loss(bench: Bench) -> float:
+def naive_loss(ablated: AblatedNetwork) -> float:
     """Loss of the network as it is masked now, all of it run, batch by batch."""
-    lesson, total = bench.lesson, 0.0
-    for start in range(0, len(lesson), CENTRES):
+    calibration, total = ablated.calibration, 0.0
+    for start in range(0, len(calibration), CENTRES):
         rows = slice(start, start + CENTRES)
-        logits = bench.network.on_patches(lesson.image[rows])
-        total += float(lesson.losses(logits, rows, 1)[0])
+        logits = ablated.network.on_patches(calibration.image[rows])
+        total += float(calibration.losses(logits, rows, 1)[0])
     return total
 
 
 class Stopwatch:
     """Times our search, and a naive run every few seconds of it."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, ablated: AblatedNetwork) -> None:
+        self.ablated = ablated
         self.naive: list[float] = []
 
     def __call__(self, job: Generator[object, object, T]) -> tuple[T, float]:
@@ -77,7 +78,7 @@ class Stopwatch:
                 return end.value, spent + time.perf_counter() - begun
             spent += time.perf_counter() - begun
             if spent >= due:
-                self.naive.append(seconds(lambda: naive_loss(self.bench)))
+                self.naive.append(seconds(lambda: naive_loss(self.ablated)))
                 due = spent + EVERY_S
 
 
@@ -104,30 +105,30 @@ def main() -> int:
     sizes = resolve_sizes(options.network, preset)
     network = build_network(options.network, sizes, 1, 2).eval()
     assert network.patch is not None, "a classifier of centre pixels, please"
-    lesson = noise_lesson(network.patch, options.batches)
-    bench = Bench(network, build_coupling(network, 1), lesson)
+    calibration = noise_calibration(network.patch, options.batches)
+    ablated = AblatedNetwork(network, build_coupling(network, 1), calibration)
     wanted = options.layers.split(",") if options.layers else None
     print(
         f"{options.network}, {count_parameters(network):,} weights, "
         f"{options.batches} mini-batches of {CENTRES}, {device_label('cpu')}"
     )
     print("layer | features | runs | s a naive run | naive order s | ours s | ratio")
-    naive_loss(bench)  # warms up
+    naive_loss(ablated)  # warms up
     sums = [0.0, 0.0]
-    for _, group in bench.groups:
+    for _, group in ablated.groups:
         if wanted and group.name not in wanted:
             continue
-        trial = bench.trial(group)
-        watch = Stopwatch(bench)
-        (layer, _), ours = watch(rank_layer(trial, Clock(1.0), at_once=0.0))
+        ablation = ablated.ablation(group)
+        watch = Stopwatch(ablated)
+        (layer, _), ours = watch(rank_layer(ablation, WorkCounter(1.0), at_once=0.0))
         runs = tries(group.channels, 0.0)
         naive = runs * median(watch.naive)
         for check in range(CHECKS):
             removed = len(layer.order) * check // (CHECKS - 1)
-            trial.set_gone(layer.order[:removed])
-            off = abs(naive_loss(bench) - layer.curve[removed])
+            ablation.set_gone(layer.order[:removed])
+            off = abs(naive_loss(ablated) - layer.curve[removed])
             assert off < 1e-5, f"{group.name}: the loss is off by {off:.1e}"
-        trial.set_gone(())
+        ablation.set_gone(())
         sums = [sums[0] + naive, sums[1] + ours]
         cells = (
             f"{group.name:8}",

@@ -18,7 +18,7 @@ from napari_topiary.networks import build_network, count_parameters, networks
 from napari_topiary.pruning import counts_job, filter_counts, remove_counts
 from napari_topiary.types import Task, run
 
-lesson_module = import_module("napari_topiary.pruning.search.lesson")
+calibration_module = import_module("napari_topiary.pruning.search.calibration")
 
 
 def sample() -> Sample:
@@ -137,7 +137,7 @@ def test_by_loss_it_is_what_hurts_least(
     fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A map that nothing above listens to, and one that is never active, go first."""
-    monkeypatch.setattr(lesson_module, "CENTRES", 32)
+    monkeypatch.setattr(calibration_module, "CENTRES", 32)
     checkpoint = fresh("membrane")
     state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
     state["conv1.bias"][6] = -100.0
@@ -160,7 +160,7 @@ def test_by_loss_it_is_what_hurts_least(
 def test_stopped_nothing_is_removed(
     fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lesson_module, "CENTRES", 32)
+    monkeypatch.setattr(calibration_module, "CENTRES", 32)
     checkpoint = fresh("membrane")
     job = counts_job(checkpoint, {"conv1": 2}, criterion="loss", samples=[sample()])
     assert run(job, None, lambda: True) is checkpoint

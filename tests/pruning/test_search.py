@@ -30,14 +30,17 @@ from napari_topiary.pruning import (
 from napari_topiary.pruning.criteria import Subject
 from napari_topiary.pruning.criteria.loss import layer_counts
 from napari_topiary.pruning.proof import logits_reading_zeros
-from napari_topiary.pruning.search import bench as bench_module
-from napari_topiary.pruning.search.bench import Bench
+from napari_topiary.pruning.search import ablation as ablation_module
+from napari_topiary.pruning.search.ablation import AblatedNetwork
+from napari_topiary.pruning.search.calibration import (
+    CalibrationBatches,
+    draw_calibration,
+)
 from napari_topiary.pruning.search.greedy import AT_ONCE, affordable, going, tries
-from napari_topiary.pruning.search.lesson import Lesson, draw_lesson
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.types import Progress, Stop, run
 
-lesson_module = import_module("napari_topiary.pruning.search.lesson")
+calibration_module = import_module("napari_topiary.pruning.search.calibration")
 loss_module = import_module("napari_topiary.pruning.criteria.loss")
 NETWORKS = (
     "membrane",
@@ -64,29 +67,34 @@ def sample(size: int = 48, seed: int = 0) -> Sample:
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search in double precision, so that rounding decides nothing."""
 
-    def bench(network: Network, coupling: Coupling, lesson: Lesson) -> Bench:
-        return Bench(network.double(), coupling, doubled(lesson))
+    def ablated(
+        network: Network, coupling: Coupling, calibration: CalibrationBatches
+    ) -> AblatedNetwork:
+        return AblatedNetwork(network.double(), coupling, doubled(calibration))
 
-    monkeypatch.setattr(loss_module, "Bench", bench)
+    monkeypatch.setattr(loss_module, "AblatedNetwork", ablated)
 
 
 @pytest.fixture(autouse=True)
 def _small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lesson_module, "SIDE", 16)
-    monkeypatch.setattr(lesson_module, "CENTRES", 32)
+    monkeypatch.setattr(calibration_module, "SIDE", 16)
+    monkeypatch.setattr(calibration_module, "CENTRES", 32)
 
 
-def doubled(lesson: Lesson) -> Lesson:
-    return Lesson(
-        lesson.image.double(),
-        lesson.shares.double(),
-        None if lesson.values is None else lesson.values.double(),
-        lesson.value_weight,
+def doubled(calibration: CalibrationBatches) -> CalibrationBatches:
+    return CalibrationBatches(
+        calibration.image.double(),
+        calibration.shares.double(),
+        None if calibration.values is None else calibration.values.double(),
+        calibration.value_weight,
     )
 
 
 def naive_losses(
-    network: Network, coupling: Coupling, kept: Sequence[np.ndarray], lesson: Lesson
+    network: Network,
+    coupling: Coupling,
+    kept: Sequence[np.ndarray],
+    calibration: CalibrationBatches,
 ) -> Callable[[int, int], float]:
     """Loss of the whole network, run as a whole, without one more channel."""
 
@@ -96,13 +104,13 @@ def naive_losses(
     def loss(group: int, channel: int) -> float:
         without = [mask.copy() for mask in kept]
         without[group][channel] = False
-        logits = logits_reading_zeros(as_trained, coupling, without, lesson.image)
+        logits = logits_reading_zeros(as_trained, coupling, without, calibration.image)
         likely = logits[:, :3].log_softmax(1)
-        loss = -(likely * lesson.shares).sum()
-        if lesson.values is not None:
-            error = (logits[:, 3:] - lesson.values).square()
-            known = lesson.shares.sum(1, keepdim=True)
-            loss += lesson.value_weight * (error * known).sum()
+        loss = -(likely * calibration.shares).sum()
+        if calibration.values is not None:
+            error = (logits[:, 3:] - calibration.values).square()
+            known = calibration.shares.sum(1, keepdim=True)
+            loss += calibration.value_weight * (error * known).sum()
         return float(loss)
 
     return loss
@@ -110,17 +118,17 @@ def naive_losses(
 
 @torch.no_grad()
 def naive_layerwise(
-    plan: FilterPlan, lesson: Lesson, given: dict[str, int]
+    plan: FilterPlan, calibration: CalibrationBatches, given: dict[str, int]
 ) -> dict[str, list[int]]:
     """The procedure as the paper states it."""
     network, coupling = plan.checkpoint.build(), plan.coupling
-    network.to(lesson.image.dtype)
+    network.to(calibration.image.dtype)
     kept = [np.ones(group.channels, bool) for group in coupling.groups]
     orders = {}
     for number, group in enumerate(coupling.groups):
         order: list[int] = []
         while len(order) < group.channels - 1:
-            loss = naive_losses(network, coupling, kept, lesson)
+            loss = naive_losses(network, coupling, kept, calibration)
             left = np.flatnonzero(kept[number])
             best = min(left, key=lambda channel: (loss(number, int(channel)), channel))
             kept[number][best] = False
@@ -132,12 +140,14 @@ def naive_layerwise(
 
 
 @torch.no_grad()
-def naive_global(plan: FilterPlan, lesson: Lesson, steps: int) -> list[tuple[int, int]]:
+def naive_global(
+    plan: FilterPlan, calibration: CalibrationBatches, steps: int
+) -> list[tuple[int, int]]:
     network, coupling = plan.checkpoint.build().double(), plan.coupling
     kept = [np.ones(group.channels, bool) for group in coupling.groups]
     order = []
     for _ in range(steps):
-        loss = naive_losses(network, coupling, kept, lesson)
+        loss = naive_losses(network, coupling, kept, calibration)
         best = min(
             (loss(number, int(channel)), number, int(channel))
             for number, mask in enumerate(kept)
@@ -149,8 +159,8 @@ def naive_global(plan: FilterPlan, lesson: Lesson, steps: int) -> list[tuple[int
     return order
 
 
-def lesson_of(checkpoint: Checkpoint, config: PruneConfig) -> Lesson:
-    return draw_lesson(
+def calibration_of(checkpoint: Checkpoint, config: PruneConfig) -> CalibrationBatches:
+    return draw_calibration(
         checkpoint,
         [sample()],
         batches=config.batches,
@@ -181,9 +191,9 @@ def test_same_order_as_the_naive_procedure(
     assert plan.search is not None
     found = {layer.name: list(layer.order) for layer in plan.search.layers}
     given = dict(plan.search.given)
-    lesson = lesson_of(checkpoint, config)
-    lesson = doubled(lesson) if precise else lesson
-    assert found == naive_layerwise(plan, lesson, given)
+    calibration = calibration_of(checkpoint, config)
+    calibration = doubled(calibration) if precise else calibration
+    assert found == naive_layerwise(plan, calibration, given)
 
 
 @pytest.mark.usefixtures("exact")
@@ -195,8 +205,8 @@ def test_network_wide_it_is_one_order_over_all_layers(
     config = PruneConfig(criterion="loss", batches=1, at_once=0.0)
     plan = make_plan(checkpoint, config, samples=[sample()])
     assert isinstance(plan, FilterPlan)
-    lesson = doubled(lesson_of(checkpoint, config))
-    expected = naive_global(plan, lesson, min(12, len(plan)))
+    calibration = doubled(calibration_of(checkpoint, config))
+    expected = naive_global(plan, calibration, min(12, len(plan)))
     assert list(plan.steps[:12]) == expected
 
 
@@ -212,7 +222,7 @@ def test_losses_are_those_of_the_pruned_network(
     assert isinstance(plan, FilterPlan)
     assert plan.search is not None
     first = plan.search.layers[0]
-    lesson = doubled(lesson_of(checkpoint, config))
+    calibration = doubled(calibration_of(checkpoint, config))
     assert len(first.curve) == first.channels
     for removed, loss in zip(first.removed, first.curve, strict=True):
         steps = [(0, channel) for channel in first.order[:removed]]
@@ -224,8 +234,10 @@ def test_losses_are_those_of_the_pruned_network(
             steps=steps,
         ).network_after(removed)
         with torch.no_grad():
-            logits = cut.double().on_patches(lesson.image)
-        assert float(lesson.losses(logits, slice(None), 1)[0]) == pytest.approx(loss)
+            logits = cut.double().on_patches(calibration.image)
+        assert float(calibration.losses(logits, slice(None), 1)[0]) == pytest.approx(
+            loss
+        )
 
 
 @pytest.mark.usefixtures("exact")
@@ -239,7 +251,7 @@ def test_a_network_that_cannot_be_traced_gives_the_same_order(
     def refuse(*arguments: object) -> None:
         raise ValueError("cannot be traced")
 
-    monkeypatch.setattr(bench_module, "Flow", refuse)
+    monkeypatch.setattr(ablation_module, "OperationGraph", refuse)
     slow = make_plan(checkpoint, config, samples=[sample()])
     assert isinstance(quick, FilterPlan)
     assert isinstance(slow, FilterPlan)
@@ -250,33 +262,35 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_batches(
     fresh: Callable[..., Checkpoint],
 ) -> None:
     checkpoint = fresh("unet-norm")
-    lesson = lesson_of(checkpoint, PruneConfig(batches=3))
-    assert len(lesson) == 6
-    assert float(lesson.shares.sum()) == pytest.approx(1.0)
+    calibration = calibration_of(checkpoint, PruneConfig(batches=3))
+    assert len(calibration) == 6
+    assert float(calibration.shares.sum()) == pytest.approx(1.0)
     with torch.no_grad():
-        logits = checkpoint.build().on_patches(lesson.image)
-    target = lesson.shares.argmax(1)
-    known = lesson.shares.sum(1) > 0
+        logits = checkpoint.build().on_patches(calibration.image)
+    target = calibration.shares.argmax(1)
+    known = calibration.shares.sum(1) > 0
     means = []
     for batch in range(3):
         rows = slice(2 * batch, 2 * batch + 2)
         each = F.cross_entropy(logits[rows], target[rows], reduction="none")
         means.append(float(each[known[rows]].mean()))
-    assert lesson.losses(logits, slice(None), 1)[0] == pytest.approx(np.mean(means))
-    again = lesson_of(checkpoint, PruneConfig(batches=3))
-    other = lesson_of(checkpoint, PruneConfig(batches=3, seed=1))
-    assert torch.equal(lesson.image, again.image)
-    assert not torch.equal(lesson.image, other.image)
+    assert calibration.losses(logits, slice(None), 1)[0] == pytest.approx(
+        np.mean(means)
+    )
+    again = calibration_of(checkpoint, PruneConfig(batches=3))
+    other = calibration_of(checkpoint, PruneConfig(batches=3, seed=1))
+    assert torch.equal(calibration.image, again.image)
+    assert not torch.equal(calibration.image, other.image)
 
 
 def test_centre_pixels_are_drawn_with_their_class(
     fresh: Callable[..., Checkpoint],
 ) -> None:
-    lesson = lesson_of(fresh("membrane"), PruneConfig(batches=1))
-    assert lesson.image.shape == (32, 1, 12, 12)
-    assert lesson.shares.shape == (32, 3, 1, 1)
-    centre = lesson.image[:, 0, 6, 6]
-    classes = lesson.shares.flatten(1).argmax(1)
+    calibration = calibration_of(fresh("membrane"), PruneConfig(batches=1))
+    assert calibration.image.shape == (32, 1, 12, 12)
+    assert calibration.shares.shape == (32, 3, 1, 1)
+    centre = calibration.image[:, 0, 6, 6]
+    classes = calibration.shares.flatten(1).argmax(1)
     means = [float(centre[classes == c].mean()) for c in range(3)]
     assert np.diff(means) == pytest.approx([1.2, 1.2], abs=0.5)
 
@@ -469,8 +483,8 @@ def test_what_upper_layers_are_tried_on_is_cut_below(
 def test_bench_prices_every_group(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
     plan = make_plan(checkpoint)
-    lesson = lesson_of(checkpoint, PruneConfig(batches=1))
-    prices = Bench(checkpoint.build(), plan.coupling, lesson).prices()
+    calibration = calibration_of(checkpoint, PruneConfig(batches=1))
+    prices = AblatedNetwork(checkpoint.build(), plan.coupling, calibration).prices()
     assert list(prices) == ["conv1", "conv2", "hidden"]
     assert prices["conv1"] > prices["conv2"] > prices["hidden"] > 0
 

@@ -16,13 +16,13 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning import filter_counts, remove_counts, sensitivity
 from napari_topiary.types import Progress, run
 
-lesson_module = import_module("napari_topiary.pruning.search.lesson")
+calibration_module = import_module("napari_topiary.pruning.search.calibration")
 
 
 @pytest.fixture(autouse=True)
 def _small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lesson_module, "SIDE", 16)
-    monkeypatch.setattr(lesson_module, "CENTRES", 8)
+    monkeypatch.setattr(calibration_module, "SIDE", 16)
+    monkeypatch.setattr(calibration_module, "CENTRES", 8)
 
 
 def sample() -> Sample:
@@ -44,14 +44,14 @@ def test_it_is_the_loss_of_the_cut_network(
     assert found.layers == tuple(sizes)
     assert found.shares == (0.25, 0.5, 0.75)
     assert found.rise.shape == found.removed.shape == (len(sizes), 3)
-    lesson = lesson_module.draw_lesson(
+    calibration = calibration_module.draw_calibration(
         checkpoint, [sample()], batches=10, seed=0, device=torch.device("cpu")
     )
 
     def loss(network_of: Checkpoint) -> float:
         with torch.no_grad():
-            logits = network_of.build().on_patches(lesson.image)
-        return float(lesson.losses(logits, slice(None), 1)[0])
+            logits = network_of.build().on_patches(calibration.image)
+        return float(calibration.losses(logits, slice(None), 1)[0])
 
     assert found.base == pytest.approx(loss(checkpoint), rel=1e-5)
     for row, (layer, size) in enumerate(sizes.items()):

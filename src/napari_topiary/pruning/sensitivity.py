@@ -19,9 +19,9 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning.criteria import Subject, criteria
 from napari_topiary.pruning.making import structure
-from napari_topiary.pruning.search.bench import Bench
-from napari_topiary.pruning.search.clock import Clock
-from napari_topiary.pruning.search.lesson import draw_lesson
+from napari_topiary.pruning.search.ablation import AblatedNetwork
+from napari_topiary.pruning.search.calibration import draw_calibration
+from napari_topiary.pruning.search.greedy import WorkCounter
 from napari_topiary.types import Job, Progress, Stop
 
 SHARES = (0.25, 0.5, 0.75)
@@ -99,26 +99,26 @@ def sensitivity(
     yield Progress(0, 0, "Drawing patches to measure on")
     network, coupling = structure(checkpoint)
     scores = score(Subject(checkpoint, coupling, (), samples))
-    lesson = draw_lesson(
+    calibration = draw_calibration(
         checkpoint, samples, batches=BATCHES, seed=seed, device=pick_device(device)
     )
-    bench = Bench(network, coupling, lesson)
-    groups = [group for _, group in bench.groups]
+    ablated = AblatedNetwork(network, coupling, calibration)
+    groups = [group for _, group in ablated.groups]
     sizes = np.array([group.channels for group in groups], dtype=np.int64)
     removed = np.floor(np.outer(sizes, shares) + 0.5).astype(np.int64)
     removed = np.clip(removed, 0, sizes[:, None] - 1)
     rise = np.full(removed.shape, np.nan)
     base = float("nan")
-    prices = bench.prices()
-    clock = Clock(sum(prices.values()))
-    for row, trial in enumerate(bench.each(groups)):
+    prices = ablated.prices()
+    counter = WorkCounter(sum(prices.values()))
+    for row, ablation in enumerate(ablated.each(groups)):
         if row == 0:
-            base = trial.loss()
-        order = np.argsort(scores[trial.group.name].numpy(), kind="stable").tolist()
+            base = ablation.loss()
+        order = np.argsort(scores[ablation.group.name].numpy(), kind="stable").tolist()
         for column, count in enumerate(removed[row]):
-            rise[row, column] = trial.loss_without(order[:count]) - base
-        message = yield clock.after(
-            prices[trial.group.name], f"Measuring layers: {trial.group.name}"
+            rise[row, column] = ablation.loss_without(order[:count]) - base
+        message = yield counter.after(
+            prices[ablation.group.name], f"Measuring layers: {ablation.group.name}"
         )
         if message is Stop:
             break

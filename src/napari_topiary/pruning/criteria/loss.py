@@ -12,15 +12,15 @@ from napari_topiary.devices import pick_device
 from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
 from napari_topiary.pruning.filter_order import interleaved
 from napari_topiary.pruning.ledger import Ledger
-from napari_topiary.pruning.search.bench import Bench
-from napari_topiary.pruning.search.clock import Clock
+from napari_topiary.pruning.search.ablation import AblatedNetwork
+from napari_topiary.pruning.search.calibration import draw_calibration
 from napari_topiary.pruning.search.greedy import (
+    WorkCounter,
     affordable,
     rank_all,
     rank_layers,
     tries,
 )
-from napari_topiary.pruning.search.lesson import draw_lesson
 from napari_topiary.pruning.search.record import LayerSearch, Search, Step
 from napari_topiary.types import Job, Progress
 
@@ -41,9 +41,9 @@ def search(subject: Subject, config: PruneConfig) -> Job[Search]:
         In multiplications, with the time left.
     """
     yield Progress(0, 0, "Drawing patches to try filters on")
-    bench = _bench(subject, config)
-    prices = bench.prices()
-    sizes = {group.name: group.channels for _, group in bench.groups}
+    ablated = _ablated(subject, config)
+    prices = ablated.prices()
+    sizes = {group.name: group.channels for _, group in ablated.groups}
 
     def cost(at_once: float) -> float:
         if config.scope == "layer":
@@ -52,17 +52,17 @@ def search(subject: Subject, config: PruneConfig) -> Job[Search]:
         return sum(prices[n] * sizes[n] * share for n in sizes)
 
     at_once = affordable(cost) if config.at_once is None else config.at_once
-    clock = Clock(cost(at_once))
+    counter = WorkCounter(cost(at_once))
     given: dict[str, int] = {}
     steps: Sequence[Step]
     if config.scope == "layer":
         given = layer_counts(subject, config.remove)
         layers, stopped = yield from rank_layers(
-            bench, clock, at_once=at_once, given=given
+            ablated, counter, at_once=at_once, given=given
         )
         steps = _interleaved(subject, layers)
     else:
-        layers, steps, stopped = yield from rank_all(bench, clock, at_once=at_once)
+        layers, steps, stopped = yield from rank_all(ablated, counter, at_once=at_once)
     return Search(
         steps=tuple(steps),
         layers=tuple(layers),
@@ -98,14 +98,14 @@ def orders_by_loss(
     dict
         Group name -> the filters that go, in order; None if given up.
     """
-    bench = _bench(subject, config)
-    prices, at_once = bench.prices(), config.at_once or 0.0
-    sizes = {group.name: group.channels for _, group in bench.groups}
+    ablated = _ablated(subject, config)
+    prices, at_once = ablated.prices(), config.at_once or 0.0
+    sizes = {group.name: group.channels for _, group in ablated.groups}
     total = sum(
         prices[n] * tries(sizes[n], at_once, sizes[n] - counts.get(n, 0)) for n in sizes
     )
     layers, stopped = yield from rank_layers(
-        bench, Clock(total), at_once=at_once, given=counts, no_more=True
+        ablated, WorkCounter(total), at_once=at_once, given=counts, no_more=True
     )
     if stopped:
         return None
@@ -133,15 +133,15 @@ def layer_counts(subject: Subject, share: float) -> dict[str, int]:
     return counts
 
 
-def _bench(subject: Subject, config: PruneConfig) -> Bench:
-    lesson = draw_lesson(
+def _ablated(subject: Subject, config: PruneConfig) -> AblatedNetwork:
+    calibration = draw_calibration(
         subject.checkpoint,
         subject.samples,
         batches=config.batches,
         seed=config.seed,
         device=pick_device(subject.device),
     )
-    return Bench(subject.checkpoint.build(), subject.coupling, lesson)
+    return AblatedNetwork(subject.checkpoint.build(), subject.coupling, calibration)
 
 
 def _interleaved(subject: Subject, layers: Sequence[LayerSearch]) -> list[Step]:

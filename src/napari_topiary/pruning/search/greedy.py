@@ -24,14 +24,14 @@ together have been tried one by one, not together.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.pruning.search.bench import AnyTrial, Bench
-from napari_topiary.pruning.search.clock import Clock
+from napari_topiary.pruning.search.ablation import AblatedNetwork, AnyAblation
 from napari_topiary.pruning.search.record import LayerSearch
 from napari_topiary.types import Progress, Stop
 
@@ -66,8 +66,37 @@ def affordable(cost: Callable[[float], float]) -> float:
     return next((share for share in AT_ONCE if cost(share) <= BUDGET), AT_ONCE[-1])
 
 
+class WorkCounter:
+    """Counts work that is done.
+
+    Parameters
+    ----------
+    total
+        Work in all, in the unit that is counted.
+    """
+
+    def __init__(self, total: float) -> None:
+        self._total, self._done = total, 0.0
+        self._begun = time.monotonic()
+
+    def after(self, work: float, message: str) -> Progress:
+        """Count some more work, and say how far it is.
+
+        Parameters
+        ----------
+        work
+            Done since.
+        message
+            What is being done.
+        """
+        self._done = min(self._total, self._done + work)
+        spent = time.monotonic() - self._begun
+        left = spent * (self._total - self._done) / self._done if self._done else None
+        return Progress(self._done, self._total, message, left)
+
+
 @dataclass
-class Ranked:
+class _Ranked:
     """A layer's order as it grows."""
 
     name: str
@@ -78,10 +107,10 @@ class Ranked:
     curve: list[float]
 
     @classmethod
-    def of(cls, trial: AnyTrial) -> Ranked:
+    def of(cls, ablation: AnyAblation) -> _Ranked:
         """Begin with nothing removed."""
-        group = trial.group
-        return cls(group.name, group.channels, [], [], [0], [trial.loss()])
+        group = ablation.group
+        return cls(group.name, group.channels, [], [], [0], [ablation.loss()])
 
     def add(self, channels: Sequence[int], tried: Sequence[float], loss: float) -> None:
         """Note what has gone, and the loss now."""
@@ -103,15 +132,19 @@ class Ranked:
 
 
 def rank_layer(
-    trial: AnyTrial, clock: Clock, *, at_once: float, most: int | None = None
+    ablation: AnyAblation,
+    counter: WorkCounter,
+    *,
+    at_once: float,
+    most: int | None = None,
 ) -> Generator[Progress, object, tuple[LayerSearch, bool]]:
     """Order the filters of one layer.
 
     Parameters
     ----------
-    trial
+    ablation
         Of the layer; what is ordered is gone there afterwards.
-    clock
+    counter
         Counts the work.
     at_once
         Share of the filters left that goes at each step; 0 = one.
@@ -125,27 +158,27 @@ def rank_layer(
     bool
         Whether somebody stopped it.
     """
-    ranked = Ranked.of(trial)
-    left = list(range(trial.group.channels))
+    ranked = _Ranked.of(ablation)
+    left = list(range(ablation.group.channels))
     end = len(left) - 1 if most is None else most
     while len(ranked.order) < end:
         place = f"{ranked.name}, {len(ranked.order)} of {ranked.channels}"
-        losses = yield from tried(trial, left, clock, place)
+        losses = yield from tried(ablation, left, counter, place)
         if losses is None:
             return ranked.frozen(), True
         count = min(going(len(left), at_once), end - len(ranked.order))
         best = np.argsort(losses, kind="stable")[:count]
         gone = [left[i] for i in best]
-        trial.remove(gone)
-        loss = float(losses[best[0]]) if count == 1 else trial.loss()
+        ablation.remove(gone)
+        loss = float(losses[best[0]]) if count == 1 else ablation.loss()
         ranked.add(gone, [float(losses[i]) for i in best], loss)
         left = [channel for channel in left if channel not in gone]
     return ranked.frozen(), False
 
 
 def rank_layers(
-    bench: Bench,
-    clock: Clock,
+    ablated: AblatedNetwork,
+    counter: WorkCounter,
     *,
     at_once: float,
     given: Mapping[str, int],
@@ -155,9 +188,9 @@ def rank_layers(
 
     Parameters
     ----------
-    bench
+    ablated
         With the network.
-    clock
+    counter
         Counts the work.
     at_once
         Share of the filters left that goes at each step; 0 = one.
@@ -174,31 +207,31 @@ def rank_layers(
         Whether somebody stopped it.
     """
     found: list[LayerSearch] = []
-    for _, group in bench.groups:
+    for _, group in ablated.groups:
         gone = given.get(group.name, 0)
         if no_more and not gone:
             continue
-        trial = bench.trial(group)
+        ablation = ablated.ablation(group)
         layer, stopped = yield from rank_layer(
-            trial, clock, at_once=at_once, most=gone if no_more else None
+            ablation, counter, at_once=at_once, most=gone if no_more else None
         )
         found.append(layer)
         if stopped:
             return found, True
-        trial.set_gone(layer.order[:gone])
+        ablation.set_gone(layer.order[:gone])
     return found, False
 
 
 def rank_all(
-    bench: Bench, clock: Clock, *, at_once: float
+    ablated: AblatedNetwork, counter: WorkCounter, *, at_once: float
 ) -> Generator[Progress, object, tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
     """Order the filters of all layers together.
 
     Parameters
     ----------
-    bench
+    ablated
         With the network.
-    clock
+    counter
         Counts the work.
     at_once
         Share of the filters left that goes at each step; 0 = one.
@@ -213,19 +246,19 @@ def rank_all(
     bool
         Whether somebody stopped it.
     """
-    groups = [group for _, group in bench.groups]
-    trials = bench.trials(groups)
-    ranked = [Ranked.of(trial) for trial in trials]
+    groups = [group for _, group in ablated.groups]
+    ablations = ablated.ablations(groups)
+    ranked = [_Ranked.of(ablation) for ablation in ablations]
     left = [list(range(group.channels)) for group in groups]
     steps: list[tuple[int, int]] = []
     whole = sum(len(channels) for channels in left)
     while any(len(channels) > 1 for channels in left):
         rows: list[tuple[float, int, int]] = []
-        for number, trial in enumerate(trials):
+        for number, ablation in enumerate(ablations):
             if len(left[number]) < 2:
                 continue
-            place = f"{trial.group.name}, {len(steps)} of {whole} gone"
-            losses = yield from tried(trial, left[number], clock, place)
+            place = f"{ablation.group.name}, {len(steps)} of {whole} gone"
+            losses = yield from tried(ablation, left[number], counter, place)
             if losses is None:
                 return [r.frozen() for r in ranked], steps, True
             rows += [
@@ -233,37 +266,39 @@ def rank_all(
                 for loss, channel in zip(losses, left[number], strict=True)
             ]
         gone = _weakest(rows, left, going(sum(map(len, left)), at_once))
-        for number, trial in enumerate(trials):
+        for number, ablation in enumerate(ablations):
             channels = [channel for _, n, channel in gone if n == number]
-            trial.set_gone([*(_gone(left[number], groups[number].channels)), *channels])
+            ablation.set_gone(
+                [*(_gone(left[number], groups[number].channels)), *channels]
+            )
             left[number] = [c for c in left[number] if c not in channels]
-        trials = bench.trials(groups)
-        loss = gone[0][0] if len(gone) == 1 else trials[0].loss()
+        ablations = ablated.ablations(groups)
+        loss = gone[0][0] if len(gone) == 1 else ablations[0].loss()
         for number, one in enumerate(ranked):
             mine = [(tried_, channel) for tried_, n, channel in gone if n == number]
             if mine:
                 one.add([c for _, c in mine], [value for value, _ in mine], loss)
-        steps += [(bench.groups[n][0], channel) for _, n, channel in gone]
+        steps += [(ablated.groups[n][0], channel) for _, n, channel in gone]
     return [r.frozen() for r in ranked], steps, False
 
 
 def tried(
-    trial: AnyTrial, channels: Sequence[int], clock: Clock, place: str
+    ablation: AnyAblation, channels: Sequence[int], counter: WorkCounter, place: str
 ) -> Generator[Progress, object, NDArray[np.float64] | None]:
     """Losses without each channel; None if stopped.
 
     Parameters
     ----------
-    trial
+    ablation
         Of their layer.
     channels
         Tried one by one.
-    clock
+    counter
         Counts the work.
     place
         Where the search is, in words.
     """
-    job = trial.losses([(channel,) for channel in channels])
+    job = ablation.losses([(channel,) for channel in channels])
     stopped: bool | None = None
     while True:
         try:
@@ -271,7 +306,9 @@ def tried(
         except StopIteration as end:
             losses: NDArray[np.float64] | None = end.value
             return losses
-        message = yield clock.after(count * trial.price, f"Trying filters: {place}")
+        message = yield counter.after(
+            count * ablation.price, f"Trying filters: {place}"
+        )
         stopped = message is Stop
 
 

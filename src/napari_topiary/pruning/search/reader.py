@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from napari_topiary.pruning.search.pointwise import is_pointwise
+from napari_topiary.pruning.search.simplify import is_pointwise
 from napari_topiary.pruning.structure import ChannelGroup, Cut
 
 Channels = Sequence[int]

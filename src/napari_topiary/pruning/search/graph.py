@@ -19,10 +19,11 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.search.pointwise import is_pointwise, pointwise
-from napari_topiary.pruning.search.pooling import (
+from napari_topiary.pruning.search.simplify import (
     compare_rows,
+    is_pointwise,
     looked_at,
+    pointwise,
     pool_first,
 )
 
@@ -61,7 +62,7 @@ class Downstream:
     run: Callable[..., torch.Tensor]
 
 
-class Flow:
+class OperationGraph:
     """The operations of a network on training patches, and how to run some of them.
 
     Parameters

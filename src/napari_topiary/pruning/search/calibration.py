@@ -36,7 +36,7 @@ PIECE = 2**21
 
 
 @dataclass(frozen=True)
-class Lesson:
+class CalibrationBatches:
     """Patches and what is right on them.
 
     Parameters
@@ -106,14 +106,14 @@ class Lesson:
         return total.cpu().numpy()  # type: ignore[no-any-return]
 
 
-def draw_lesson(
+def draw_calibration(
     checkpoint: Checkpoint,
     samples: Sequence[Sample],
     *,
     batches: int,
     seed: int,
     device: torch.device,
-) -> Lesson:
+) -> CalibrationBatches:
     """Draw mini-batches as the network is trained on, without augmentation.
 
     Parameters
@@ -143,7 +143,7 @@ def draw_lesson(
     shares = [_shares(batch, classes) / len(drawn) for batch in drawn]
     image = torch.cat([batch.image for batch in drawn]).to(device, dtype)
     values = [batch.regression for batch in drawn if batch.regression is not None]
-    return Lesson(
+    return CalibrationBatches(
         image.contiguous(memory_format=torch.channels_last),
         torch.cat(shares).to(device, dtype),
         torch.cat(values).to(device, dtype) if values else None,
