@@ -14,6 +14,7 @@ from PIL import Image as Picture
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
+from napari_topiary.io.formats.tiff_scale import nm_per_unit
 from napari_topiary.io.images import (
     holds_image,
     is_image,
@@ -586,3 +587,104 @@ def test_printing_inks_become_colours(tmp_path):
     assert found.shape == (3, 4, 5) and found.dtype == np.uint8
     assert found[:, 0, 0].tolist() == [0, 255, 255]
     assert not found[:, 1].any() and (found[:, 2] == 255).all()
+
+
+def tvips_header(size_nm):
+    """A header of EM-MENU with a pixel size."""
+    parts = []
+    for fields, values in (
+        (tifffile.TIFF.TVIPS_HEADER_V1, {"Version": 2}),
+        (
+            tifffile.TIFF.TVIPS_HEADER_V2,
+            {"Magic": 0xAAAAAAAA, "PixelSizeX": size_nm, "PixelSizeY": size_nm},
+        ),
+    ):
+        record = np.zeros(1, np.dtype(fields))
+        for name, value in values.items():
+            record[name] = value
+        parts.append(record.tobytes())
+    return b"".join(parts)
+
+
+PHENOM = (
+    '<?xml version="1.0"?><FeiImage><pixelWidth unit="um">0.004</pixelWidth>'
+    '<pixelHeight unit="um">0.004</pixelHeight></FeiImage>'
+)
+JEOL = (
+    "<TemReporter><Eos><EosMode>eosTEM</EosMode></Eos><ImageFormingSystem>"
+    "<ModeString>{}</ModeString><SelectorValue>5000</SelectorValue>"
+    "</ImageFormingSystem></TemReporter>"
+)
+TAGS = {
+    "FEI": ([(34682, b"[User]\r\nUser=a\r\n[EScan]\r\nPixelWidth=4e-009\r\n"
+              b"PixelHeight=4e-009\r\n")], {}),
+    "FEI ion beam": ([(34682, b"[IScan]\r\nPixelWidth=4e-9\r\nPixelHeight=4e-9\r\n")],
+                     {}),
+    "Phenom": ([], {"description": PHENOM}),
+    "Zeiss width": ([(34118, b"\r\nAP_WIDTH\r\nWidth = 188.0 nm\r\nAP_PIXEL_SIZE\r\n"
+                      b"Pixel Size = 8.0 nm\r\n")], {}),
+    "Zeiss image size": ([(34118, b"\r\nAP_PIXEL_SIZE\r\nPixel Size = 8.0 nm\r\n"
+                           b"AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 4000 pm\r\n")],
+                         {}),
+    "Zeiss micron": ([(34118, b"\r\nAP_PIXEL_SIZE\r\nPixel Size = 0.004 \xb5m\r\n")],
+                     {}),
+    "TVIPS": ([(37706, tvips_header(4.0))], {}),
+    "JEOL": ([(271, b"JEOL Ltd.")],
+             {"description": JEOL.format("MAG"), "resolution": (500, 500),
+              "resolutionunit": "CENTIMETER"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAGS)
+def test_tags_of_makers(tmp_path, name):
+    tags, settings = TAGS[name]
+    extra = [
+        (code, 2 if code != 37706 else 1, len(value) + (code != 37706), value, True)
+        for code, value in tags
+    ]
+    tifffile.imwrite(
+        tmp_path / "a.tif", GREY, extratags=extra, metadata=None, **settings
+    )
+    assert read_image(tmp_path / "a.tif").scale == pytest.approx(4.0, rel=1e-5)
+
+
+def test_diffraction_has_no_pixel_size_in_nm(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        GREY,
+        extratags=[(271, 2, 10, b"JEOL Ltd.", True)],
+        description=JEOL.format("DIFF"),
+        resolution=(100, 100),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+    )
+    assert read_image(tmp_path / "a.tif").scale is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "nm"),
+    [
+        ("micron", 1e3), ("Microns", 1e3), ("µm", 1e3), ("μm", 1e3), ("um", 1e3),
+        ("\\u00B5m", 1e3), ("Âµm", 1e3), ("micrometre", 1e3), ("Micrometers", 1e3),
+        ("mikrometer", 1e3), ("[u_m]", 1e3), ("n_m", 1.0), ("nanometres", 1.0),
+        ("pm", 1e-3), ("picometer", 1e-3), ("A", 0.1), ("\u212b", 0.1),
+        ("A\u030a", 0.1),
+        ("angstrom", 0.1), ("Ångström", 0.1), ("mm", 1e6), ("m", 1e9), ("cm", 1e7),
+        ("pixel", None), ("inch", None), ("", None), ("u", None), (None, None),
+    ],
+)  # fmt: skip
+def test_units_in_all_spellings(unit, nm):
+    assert nm_per_unit(unit) == nm
+
+
+def test_the_two_axes_of_imagej_may_have_two_units(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        GREY,
+        imagej=True,
+        resolution=(250, 0.25),
+        metadata={"unit": "um", "yunit": "nm"},
+    )
+    loaded = read_image(tmp_path / "a.tif")
+    assert loaded.scale == 4.0
+    assert loaded.notes == ()

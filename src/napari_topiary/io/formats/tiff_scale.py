@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,33 +14,28 @@ import tifffile
 Sizes = tuple[float | None, float | None]
 """Pixel size in nm along y and x, None where unknown."""
 
+_SYMBOLS = {"p": 1e-3, "n": 1.0, "u": 1e3, "μ": 1e3, "m": 1e6, "c": 1e7, "": 1e9}
+_PREFIXES = {
+    "pico": 1e-3, "nano": 1.0, "micro": 1e3, "mikro": 1e3, "milli": 1e6, "centi": 1e7,
+    "": 1e9,
+}  # fmt: skip
 NM_PER_UNIT = {
-    "pm": 1e-3,
-    "n_m": 1.0,
-    "u_m": 1e3,
-    "a": 0.1,
-    "å": 0.1,
-    "angstrom": 0.1,
-    "angstroms": 0.1,
-    "ångström": 0.1,
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometers": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "micron": 1e3,
-    "microns": 1e3,
-    "micrometer": 1e3,
-    "micrometers": 1e3,
-    "micrometre": 1e3,
-    "mm": 1e6,
-    "millimeter": 1e6,
-    "cm": 1e7,
-    "centimeter": 1e7,
-    "m": 1e9,
-    "meter": 1e9,
-}
+    **{f"{prefix}m": nm for prefix, nm in _SYMBOLS.items()},
+    **{f"{prefix}_m": nm for prefix, nm in _SYMBOLS.items() if prefix},
+    **{
+        f"{prefix}{name}": nm
+        for prefix, nm in _PREFIXES.items()
+        for name in ("meter", "metre", "meters", "metres")
+    },
+    **dict.fromkeys(("micron", "microns", "mikron", "mikrons", "μ"), 1e3),
+    **{
+        name: 0.1
+        for start in ("a", "å")
+        for name in (start, f"{start}ngstrom", f"{start}ngstroms", f"{start}ngström",
+                     f"{start}ngströms")
+    },
+}  # fmt: skip
+"""As in the compatibility form of Unicode, where there is one micro sign only."""
 _COARSEST_NM = 5000.0
 """Coarser "pixel sizes" are print resolutions (300 dpi = 84,667 nm), not optics."""
 
@@ -47,9 +44,9 @@ def nm_per_unit(unit: str | None) -> float | None:
     """Return nm in one `unit`, None for pixels, inches or anything unknown."""
     if unit is None:
         return None
-    # ImageJ writes the micro sign as an escape; there are two micro signs in Unicode.
-    name = unit.replace("\\u00B5", "µ").replace("μ", "µ").strip().rstrip(".")
-    return NM_PER_UNIT.get(name.lower())
+    # ImageJ writes the micro sign as an escape; "Â" is left of one that was misread.
+    name = unit.replace("\\u00B5", "µ").replace("Â", "").strip(" .[]\0")
+    return NM_PER_UNIT.get(unicodedata.normalize("NFKC", name).lower())
 
 
 def pixel_size(file: tifffile.TiffFile, page: Any) -> Sizes:
@@ -62,7 +59,7 @@ def pixel_size(file: tifffile.TiffFile, page: Any) -> Sizes:
     page
         The page that the image is on.
     """
-    for source in (_ome, _imagej, _makers, _aperio, _resolution):
+    for source in _SOURCES:
         sizes: Sizes = source(file, page)
         if any(size is not None and size > 0 for size in sizes):
             return sizes
@@ -90,37 +87,90 @@ def _ome(file: tifffile.TiffFile, page: Any) -> Sizes:
 def _imagej(file: tifffile.TiffFile, page: Any) -> Sizes:
     if not file.is_imagej or not file.imagej_metadata:
         return None, None
-    unit = nm_per_unit(str(file.imagej_metadata.get("unit", "")))
+    units = file.imagej_metadata.get("yunit"), file.imagej_metadata.get("unit")
+    x_unit = nm_per_unit(str(units[1]))
+    y_unit = x_unit if units[0] is None else nm_per_unit(str(units[0]))
     y, x = _per_unit(page)
-    if unit is None or y is None or x is None:
+    if y_unit is None or x_unit is None or y is None or x is None:
         return None, None
-    return unit / y, unit / x
+    return y_unit / y, x_unit / x
 
 
-def _makers(file: tifffile.TiffFile, page: Any) -> Sizes:
-    """Read what FEI, Zeiss, Olympus and Gatan programs write."""
-    if file.is_fei and file.fei_metadata:
-        scan = file.fei_metadata.get("Scan", {})
-        y, x = _float(scan.get("PixelHeight")), _float(scan.get("PixelWidth"))
-        return _times(y, 1e9), _times(x, 1e9)
-    if file.is_sem and file.sem_metadata:
-        # Not its pixel size, which is that of the scan even where fewer are stored.
-        entry = file.sem_metadata.get("ap_width", ())
+def _fei(file: tifffile.TiffFile, page: Any) -> Sizes:
+    """Read FEI's and Thermo Fisher's, in metres; of the beam that made the image."""
+    for scan in (file.fei_metadata or {}).values():
+        if isinstance(scan, dict) and "PixelWidth" in scan:
+            y, x = _float(scan.get("PixelHeight")), _float(scan["PixelWidth"])
+            return _times(y, 1e9), _times(x, 1e9)
+    sizes = []
+    for name in ("pixelHeight", "pixelWidth"):
+        element = next((e for e in _xml(page) if _name(e) == name), None)
+        unit = None if element is None else nm_per_unit(element.get("unit"))
+        sizes.append(_times(None if element is None else _float(element.text), unit))
+    return sizes[0], sizes[1]
+
+
+def _zeiss(file: tifffile.TiffFile, page: Any) -> Sizes:
+    about = file.sem_metadata or {}
+    # First the width: a pixel size may be that of the scan where fewer are stored.
+    for name, parts in (
+        ("ap_width", page.imagewidth),
+        ("ap_image_pixel_size", 1),
+        ("ap_pixel_size", 1),
+    ):
+        entry = about.get(name, ())
         if len(entry) >= 3:
-            width = _times(_float(entry[1]), nm_per_unit(str(entry[2])))
-            size = _times(width, 1 / page.imagewidth)
-            return size, size
-    sis = page.tags.get(33560)
-    if sis is not None and isinstance(sis.value, dict):
-        y, x = _float(sis.value.get("pixelsizey")), _float(sis.value.get("pixelsizex"))
-        return _times(y, 1e9), _times(x, 1e9)
-    # Gatan's export: size and unit along x, then along y.
+            size = _times(_float(entry[1]), nm_per_unit(str(entry[2])))
+            if size:
+                return size / parts, size / parts
+    return None, None
+
+
+def _tvips(file: tifffile.TiffFile, page: Any) -> Sizes:
+    about = file.tvips_metadata or {}
+    return _float(about.get("PixelSizeY")), _float(about.get("PixelSizeX"))
+
+
+def _olympus(file: tifffile.TiffFile, page: Any) -> Sizes:
+    about = getattr(page.tags.get(33560), "value", None)
+    if not isinstance(about, dict):
+        return None, None
+    y, x = _float(about.get("pixelsizey")), _float(about.get("pixelsizex"))
+    return _times(y, 1e9), _times(x, 1e9)
+
+
+def _jeol(file: tifffile.TiffFile, page: Any) -> Sizes:
+    """Divide pixels on the camera, which the plain tags tell, by the magnification."""
+    maker = getattr(page.tags.get("Make"), "value", "")
+    if not str(maker).startswith("JEOL"):
+        return None, None
+    values = {_name(element): (element.text or "").strip() for element in _xml(page)}
+    zoom = _float(values.get("SelectorValue"))
+    unit, (y, x) = _unit_of_tags(page), _per_unit(page)
+    if values.get("ModeString") != "MAG" or not zoom or unit is None:
+        return None, None
+    return _times(y and 1 / y, unit / zoom), _times(x and 1 / x, unit / zoom)
+
+
+def _gatan(file: tifffile.TiffFile, page: Any) -> Sizes:
+    """Read Gatan's export: size and unit along x, then along y."""
     tags = [page.tags.get(code) for code in (65010, 65004, 65009, 65003)]
     y_size, y_unit, x_size, x_unit = (None if t is None else t.value for t in tags)
     return (
         _times(_float(y_size), nm_per_unit(str(y_unit))),
         _times(_float(x_size), nm_per_unit(str(x_unit))),
     )
+
+
+def _light_microscopes(file: tifffile.TiffFile, page: Any) -> Sizes:
+    """Read Zeiss LSM, in metres, and Micro-Manager, in µm."""
+    if file.is_lsm:
+        about = file.lsm_metadata or {}
+        y, x = _float(about.get("VoxelSizeY")), _float(about.get("VoxelSizeX"))
+        return _times(y, 1e9), _times(x, 1e9)
+    about = file.micromanager_metadata or {} if file.is_micromanager else {}
+    size = _float(about.get("Summary", {}).get("PixelSize_um"))
+    return _times(size, 1e3), _times(size, 1e3)
 
 
 def _aperio(file: tifffile.TiffFile, page: Any) -> Sizes:
@@ -134,13 +184,32 @@ def _aperio(file: tifffile.TiffFile, page: Any) -> Sizes:
 
 def _resolution(file: tifffile.TiffFile, page: Any) -> Sizes:
     """Read the plain resolution tags, if they can mean a microscope's pixels."""
-    unit_tag = page.tags.get("ResolutionUnit")
-    unit = {2: 2.54e7, 3: 1e7}.get(int(unit_tag.value) if unit_tag else 2)
-    y, x = _per_unit(page)
+    unit, (y, x) = _unit_of_tags(page), _per_unit(page)
     if unit is None or y is None or x is None or file.is_imagej:
         return None, None
     sizes = unit / y, unit / x
     return (None, None) if max(sizes) > _COARSEST_NM else sizes
+
+
+def _unit_of_tags(page: Any) -> float | None:
+    """Nm in the unit of the resolution tags."""
+    tag = page.tags.get("ResolutionUnit")
+    return {2: 2.54e7, 3: 1e7}.get(int(tag.value) if tag else 2)
+
+
+def _xml(page: Any) -> Iterator[ElementTree.Element]:
+    """Elements of a description that is XML."""
+    text = str(page.description or "").strip(" \r\n\t\0\x01")
+    if not text.startswith("<"):
+        return
+    try:
+        yield from ElementTree.fromstring(text).iter()
+    except (ElementTree.ParseError, ValueError):
+        return
+
+
+def _name(element: ElementTree.Element) -> str:
+    return str(element.tag).rpartition("}")[2]
 
 
 def _per_unit(page: Any) -> Sizes:
@@ -166,3 +235,10 @@ def _float(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+_SOURCES = (
+    _ome, _imagej, _fei, _zeiss, _tvips, _olympus, _jeol, _gatan, _light_microscopes,
+    _aperio, _resolution,
+)  # fmt: skip
+"""Where a pixel size may be, the most certain first."""
