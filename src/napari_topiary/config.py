@@ -13,7 +13,6 @@ from napari_topiary.limits import form_problem
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
-Criterion = Literal["magnitude", "l1", "loss"]
 Scope = Literal["layer", "global"]
 Optimizer = Literal["muon", "adamw", "adam", "sgd"]
 LearningRateSchedule = Literal["cosine", "linear"]
@@ -154,15 +153,16 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class PruneConfig:
-    """What to remove and how it is chosen."""
+    """What to remove and how it is chosen.
+
+    Which criteria there are, and of which kind, the registry in `pruning` knows.
+    """
 
     kind: Annotated[
         PruneKind,
         {"tooltip": "Filters: smaller and faster. Weights: smaller file only."},
     ] = "filters"
-    criterion: Annotated[
-        Criterion, {"tooltip": "How the least important are chosen."}
-    ] = "l1"
+    criterion: Annotated[str, {"tooltip": "How the least important are chosen."}] = "l1"
     scope: Annotated[
         Scope, {"tooltip": "Rank within each layer, or over the whole network."}
     ] = "global"
@@ -194,15 +194,6 @@ class PruneConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        if self.kind == "weights" and self.criterion != "magnitude":
-            return (
-                "Single weights are chosen by their magnitude: use criterion magnitude."
-            )
-        if self.kind == "filters" and self.criterion == "magnitude":
-            return (
-                "Filters are chosen by their L1 norm or by the loss they save from: "
-                "use criterion l1 or loss."
-            )
         return form_problem(self, open_fields=("criterion",))
 
 

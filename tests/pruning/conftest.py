@@ -15,12 +15,15 @@ from napari_topiary.config import PruneConfig
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.networks.base import Network, NetworkKind, networks
 from napari_topiary.networks.patch_classifier import PatchClassifier
+from napari_topiary.pruning import criteria
 from napari_topiary.types import Task
 
 TASK = Task("segment", ("background", "virus", "membrane"))
 COMBINATIONS = [
-    PruneConfig(kind=kind, criterion=criterion, scope=scope)
-    for kind, criterion in (("filters", "l1"), ("weights", "magnitude"))
+    PruneConfig(kind=criteria[name].removes, criterion=name, scope=scope)
+    for name in criteria
+    # One that measures on images is held to the naive procedure (`test_search`).
+    if not criteria[name].needs_samples
     for scope in ("layer", "global")
 ]
 
@@ -219,7 +222,9 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     return fresh_checkpoint(request.param)
 
 
-@pytest.fixture(params=COMBINATIONS, ids=[f"{c.kind}-{c.scope}" for c in COMBINATIONS])
+@pytest.fixture(
+    params=COMBINATIONS, ids=[f"{c.criterion}-{c.scope}" for c in COMBINATIONS]
+)
 def config(request: pytest.FixtureRequest) -> PruneConfig:
     """One of every kind and scope."""
     found: PruneConfig = request.param

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.cli import main
 from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.pruning import (
-    Criterion,
     FilterPlan,
-    Subject,
     criteria,
+    criteria_for,
     make_plan,
     plan_from_json,
     prune,
 )
+from napari_topiary.registry import find_members
 from napari_topiary.types import run
+
+room = import_module("napari_topiary.pruning.criteria")
 
 
 def test_prune_is_the_plan_at_its_position(fresh: Callable[..., Checkpoint]) -> None:
@@ -51,38 +57,80 @@ def test_asking_too_much_or_too_little(fresh: Callable[..., Checkpoint]) -> None
         make_plan(fresh("unet"), PruneConfig(kind="weights"))
 
 
-def test_a_criterion_is_one_more_entry(
-    fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+FILE = '''
+"""Filters by their place: the last ones go first."""
+
+import torch
+
+from napari_topiary.pruning.criteria.base import Criterion, criteria
+
+
+def score(subject):
+    return {
+        group.name: torch.arange(group.channels, 0, -1)
+        for group in subject.coupling.groups
+    }
+
+
+criteria.register("backwards")(
+    Criterion(
+        removes="filters",
+        title="last first",
+        tip="The filters that come last go first.",
+        by="their place",
+        score=score,
+    )
+)
+'''
+
+
+@pytest.fixture
+def backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a criterion that was put into the folder as a file, and found."""
+    (tmp_path / "backwards.py").write_text(FILE, encoding="utf-8")
+    monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
+    monkeypatch.setattr(criteria, "_things", dict(criteria._things))
+    find_members(room.__name__, room.__path__)
+    monkeypatch.delitem(sys.modules, f"{room.__name__}.backwards")
+    return "backwards"
+
+
+def test_a_criterion_is_one_new_file(
+    fresh: Callable[..., Checkpoint], backwards: str, tmp_path: Path
 ) -> None:
     """An order found by a search, say: each channel's place in it as its score."""
-
-    def backwards(subject: Subject) -> dict[str, torch.Tensor]:
-        return {
-            group.name: torch.arange(group.channels, 0, -1)
-            for group in subject.coupling.groups
-        }
-
-    monkeypatch.setattr(PruneConfig, "problem", lambda self: None)
-    list(criteria)
-    monkeypatch.setitem(criteria._things, "backwards", Criterion("filters", backwards))
-    config = replace(PruneConfig(scope="layer"), criterion="backwards")
+    assert criteria_for("filters") == ["l1", "loss", backwards]
+    config = PruneConfig(scope="layer", criterion=backwards)
     plan = make_plan(fresh("unet"), config)
     assert isinstance(plan, FilterPlan)
     first = [channel for group, channel in plan.steps if group == 0]
     assert first == list(range(7, 0, -1))
     with pytest.raises(TopiaryError, match="ranks filters, not weights"):
         make_plan(fresh("unet"), replace(config, kind="weights"))
+    fresh("unet").save(tmp_path / "whole.safetensors")
+    places = [str(tmp_path / f"{name}.safetensors") for name in ("whole", "cut")]
+    how = ["--criterion", backwards, "--scope", "layer", "--remove", "0.5"]
+    assert main(["prune", places[0], *how, "--out", places[1]]) == 0
+    made = load_checkpoint(places[1])
+    assert made.pruning[-1]["criterion"] == backwards
+    assert made.state.keys() == fresh("unet").state.keys()
+    assert torch.equal(
+        made.state["output.bias"], plan.checkpoint_at(0.5).state["output.bias"]
+    )
 
 
-def test_a_criterion_that_needs_images_says_so(
-    fresh: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+def test_a_criterion_that_does_not_fit_says_which_do(
+    fresh: Callable[..., Checkpoint],
 ) -> None:
-    monkeypatch.setattr(PruneConfig, "problem", lambda self: None)
-    list(criteria)
-    hungry = Criterion("filters", lambda subject: {}, needs_samples=True)
-    monkeypatch.setitem(criteria._things, "hungry", hungry)
-    with pytest.raises(TopiaryError, match="annotate one"):
-        make_plan(fresh("unet"), replace(PruneConfig(), criterion="hungry"))
+    for how, words in (
+        (("weights", "l1"), "chosen by their magnitude: use criterion magnitude"),
+        (("filters", "magnitude"), "L1 norm or by the loss they save from: use crite"),
+        (("filters", "no-such"), "no criterion called 'no-such'"),
+        (("filters", "loss"), "annotate one"),
+    ):
+        config = PruneConfig(kind=how[0], criterion=how[1])  # type: ignore[arg-type]
+        with pytest.raises(TopiaryError, match=words):
+            make_plan(fresh("unet"), config)
 
 
 def _broken(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

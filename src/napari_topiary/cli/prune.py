@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import Material, check_suits, learning_material
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import checkpoint_target
 from napari_topiary.cli.train import in_words, report
-from napari_topiary.config import Criterion, PruneConfig, TrainConfig
+from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
     from napari_topiary.pruning import PruningPlan
-
-CRITERION_OF = {"weights": "magnitude", "filters": "l1"}
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -40,7 +38,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--criterion",
         help="magnitude (weights), l1 or loss (filters; loss tries them out one by one "
-        "on --data); the default by kind",
+        "on --data), or one that was added; the default by kind",
     )
     parser.add_argument("--scope", choices=("layer", "global"), default="global")
     parser.add_argument(
@@ -102,9 +100,11 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Prune, write the checkpoint, and report."""
+    from napari_topiary.pruning.criteria import criteria_for, criterion_of
+
     config = PruneConfig(
         kind=options.kind,
-        criterion=cast("Criterion", options.criterion or CRITERION_OF[options.kind]),
+        criterion=options.criterion or criteria_for(options.kind)[0],
         scope=options.scope,
         remove=options.remove,
         include_output=options.include_output,
@@ -112,9 +112,10 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         at_once=options.at_once,
         seed=options.seed,
     )
-    problem = config.problem() or _loss_problem(options) or _finetuning_problem(options)
+    problem = config.problem() or _finetuning_problem(options)
     if problem is not None:
         raise TopiaryError(problem)
+    criterion_of(config, samples=options.data is not None)
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
@@ -159,12 +160,6 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ratio = result["compression_ratio"]
     runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
-
-
-def _loss_problem(options: argparse.Namespace) -> str | None:
-    if options.criterion == "loss" and options.data is None:
-        return "Criterion loss tries filters out on annotated images: give --data."
-    return None
 
 
 def _finetuning_problem(options: argparse.Namespace) -> str | None:

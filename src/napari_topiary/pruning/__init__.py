@@ -1,7 +1,13 @@
 """Pruning: rank once, then any share of the weights is a cursor in that history."""
 
 from napari_topiary.pruning.counts import counts_job, filter_counts, remove_counts
-from napari_topiary.pruning.criteria import Criterion, Subject, criteria
+from napari_topiary.pruning.criteria import (
+    Criterion,
+    Subject,
+    criteria,
+    criteria_for,
+    criterion_of,
+)
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
 from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job
@@ -32,6 +38,8 @@ __all__ = [
     "agreement",
     "counts_job",
     "criteria",
+    "criteria_for",
+    "criterion_of",
     "filter_counts",
     "make_plan",
     "measure_speed",

@@ -12,7 +12,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.plain_files import parsed_json
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.coupling import build_coupling
-from napari_topiary.pruning.criteria import Subject, criteria
+from napari_topiary.pruning.criteria import Subject, criterion_of
 from napari_topiary.pruning.filter_order import filter_order
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
@@ -78,20 +78,7 @@ def plan_job(
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    try:
-        criterion = criteria[config.criterion]
-    except ValueError as error:
-        raise TopiaryError(str(error)) from None
-    if criterion.removes != config.kind:
-        raise TopiaryError(
-            f"The criterion {config.criterion} ranks {criterion.removes}, not "
-            f"{config.kind}: choose another criterion or kind."
-        )
-    if criterion.needs_samples and not samples:
-        raise TopiaryError(
-            f"The criterion {config.criterion} measures the loss on annotated images "
-            "and there are none: annotate one, or choose another criterion."
-        )
+    criterion = criterion_of(config, samples=bool(samples))
     network, coupling = structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
     subject = Subject(checkpoint, coupling, names, samples, device)

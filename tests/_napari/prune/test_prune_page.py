@@ -14,10 +14,13 @@ from napari_topiary._napari.canvas.layers import layer_for, show_image
 from napari_topiary._napari.learning import live_preview
 from napari_topiary._napari.learning.growing import STOP
 from napari_topiary._napari.prune import live_pruning
+from napari_topiary._napari.prune.form import PruneForm
 from napari_topiary._napari.prune.page import PrunePage
 from napari_topiary._napari.prune.tuning_row import TUNE
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
 from napari_topiary.networks import build_network, count_parameters
+from napari_topiary.pruning import Criterion, criteria
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND
 
@@ -424,3 +427,26 @@ def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
 
 def test_the_page_is_narrow_enough(page):
     assert page.minimumSizeHint().width() <= 420
+
+
+def test_a_new_criterion_is_offered_in_its_own_words(qtbot, monkeypatch):
+    monkeypatch.setattr(criteria, "_things", dict(criteria._things))
+    criteria.register("backwards")(
+        Criterion(
+            removes="filters",
+            title="last first",
+            tip="The last ones go first.",
+            by="their place",
+            score=lambda subject: {
+                group.name: torch.arange(group.channels, 0, -1)
+                for group in subject.coupling.groups
+            },
+        )
+    )
+    form = PruneForm()
+    qtbot.addWidget(form)
+    shown = [form.criterion.itemText(i) for i in range(form.criterion.count())]
+    assert shown == ["L1 norm", "loss", "last first"]
+    assert "The last ones go first." in form.criterion.toolTip()
+    form.criterion.setCurrentIndex(2)
+    assert form.config(0.5) == PruneConfig(criterion="backwards", remove=0.5)

@@ -54,16 +54,25 @@ def test_an_optional_number_shows_automatic_for_none(qtbot):
     assert native.text() != AUTOMATIC
 
 
+@dataclass(frozen=True)
+class Limits:
+    low: Annotated[int, {"min": 0, "max": 9}] = 1
+    high: Annotated[int, {"min": 0, "max": 9}] = 5
+
+    def problem(self) -> str | None:
+        return f"The low {self.low} is above the high." * (self.low > self.high) or None
+
+
 def test_a_refused_value_is_a_sentence_under_its_field(qtbot):
-    form = Form(PruneConfig(), ("kind", "criterion"))
+    form = Form(Limits())
     qtbot.addWidget(form)
     form.show()
     assert form.problem is None
-    form.set_field("kind", "weights")
-    assert form.problem.startswith("Single weights are chosen by their magnitude")
+    form.set_field("low", 6)
+    assert form.problem == "The low 6 is above the high."
     shown = [p.text() for p in form._problems.values() if p.isVisible()]
     assert shown == [form.problem]
-    form.set_field("criterion", "magnitude")
+    form.set_field("high", 7)
     assert form.problem is None
     assert not any(p.isVisible() for p in form._problems.values())
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary.config import PruneConfig
-from napari_topiary.pruning import criteria
+from napari_topiary.pruning import criteria, criteria_for
 
 KINDS = {
     "filters": (
@@ -33,16 +33,6 @@ KINDS = {
         "because zeros are\nnot stored; the network computes as much as before and is "
         "not faster. In exchange it loses\nless quality for the same number of "
         "weights.",
-    ),
-}
-CRITERIA = {
-    "l1": ("L1 norm", "The filters whose weights are smallest in sum go first."),
-    "magnitude": ("magnitude", "The weights that are closest to zero go first."),
-    "loss": (
-        "loss",
-        "Rise of the training loss: each filter is tried out on your annotated images, "
-        "and those\ngo first without which the network is hardly more wrong there. "
-        "Slower, and often better.",
     ),
 }
 SCOPES = {
@@ -147,11 +137,9 @@ class PruneForm(QWidget):
         tips = []
         with QSignalBlocker(self.criterion):
             self.criterion.clear()
-            for name in criteria:
-                if criteria[name].removes == self.kind:
-                    text, tip = CRITERIA.get(name, (name, ""))
-                    self.criterion.addItem(text, name)
-                    tips.append(f"{text}: {tip}")
+            for name in criteria_for(self.kind):
+                self.criterion.addItem(criteria[name].title, name)
+                tips.append(f"{criteria[name].title}: {criteria[name].tip}")
         self.criterion.setToolTip("\n".join(tips))
 
     def _on_kind(self, _button: object, checked: bool) -> None:

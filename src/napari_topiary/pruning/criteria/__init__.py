@@ -1,8 +1,14 @@
-"""What counts as unimportant: one file a criterion, found by name."""
+"""What counts as unimportant: one file a criterion, found by itself."""
 
-from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
-from napari_topiary.pruning.criteria.l1 import l1
-from napari_topiary.pruning.criteria.loss import loss
-from napari_topiary.pruning.criteria.magnitude import magnitude
+from napari_topiary.pruning.criteria.base import (
+    Criterion,
+    Subject,
+    criteria,
+    criteria_for,
+    criterion_of,
+)
+from napari_topiary.registry import find_members
 
-__all__ = ["Criterion", "Subject", "criteria", "l1", "loss", "magnitude"]
+find_members(__name__, __path__)
+
+__all__ = ["Criterion", "Subject", "criteria", "criteria_for", "criterion_of"]

@@ -6,6 +6,8 @@ parameter names and the scores have the parameter's shape. The lowest goes first
 by position. A criterion that finds an *order* (a greedy search, say) returns each
 channel's place in it as its score.
 
+A new criterion is a new file in this folder that registers a `Criterion`.
+
 A criterion that takes its time is a job instead, `search(subject, config) ->
 Job[Search]`, whose result is the order itself; stopped, it returns what it has.
 """
@@ -20,6 +22,7 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, PruneKind
+from napari_topiary.errors import TopiaryError
 from napari_topiary.pruning.search.record import Search
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.registry import Registry
@@ -54,26 +57,79 @@ class Subject:
     device: str = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """An entry of the registry.
+    """An entry of the registry: all that is said of a criterion anywhere.
 
     Parameters
     ----------
     removes
         Which kind of pruning it can rank for.
+    title, tip
+        What it is called where one is chosen, and a sentence on what goes first.
+    by
+        What things are chosen by, to end a sentence with ("their magnitude").
     score
         See the module's text; None for one that searches.
     needs_samples
         Whether it cannot work without annotated images.
     search
         See the module's text; for filters only.
+    place
+        Where it stands among the others of its kind: the first is the usual one.
     """
 
     removes: PruneKind
+    title: str
+    tip: str
+    by: str
     score: Callable[[Subject], Mapping[str, torch.Tensor]] | None = None
     needs_samples: bool = False
     search: Callable[[Subject, PruneConfig], Job[Search]] | None = None
+    place: int = 100
 
 
 criteria: Registry[Criterion] = Registry("criterion")
+
+
+def criteria_for(kind: PruneKind) -> list[str]:
+    """Names of the criteria that rank for a kind of pruning, the usual one first."""
+    known = [name for name in criteria if criteria[name].removes == kind]
+    return sorted(known, key=lambda name: criteria[name].place)
+
+
+def criterion_of(config: PruneConfig, *, samples: bool) -> Criterion:
+    """Return the criterion of a form, or say in a sentence why it cannot be used.
+
+    Parameters
+    ----------
+    config
+        Names it, and the kind of pruning.
+    samples
+        Whether there are annotated images.
+
+    Raises
+    ------
+    TopiaryError
+        If there is none of that name, or it ranks something else, or needs images.
+    """
+    name, kind = config.criterion, config.kind
+    try:
+        criterion = criteria[name]
+    except ValueError as error:
+        raise TopiaryError(str(error)) from None
+    if criterion.removes != kind:
+        fitting = criteria_for(kind)
+        things = "Single weights" if kind == "weights" else "Filters"
+        raise TopiaryError(
+            f"The criterion {name} ranks {criterion.removes}, not {kind}. {things} are "
+            f"chosen by {' or by '.join(criteria[n].by for n in fitting)}: use "
+            f"criterion {' or '.join(fitting)}."
+        )
+    if criterion.needs_samples and not samples:
+        raise TopiaryError(
+            f"The criterion {name} measures the loss on annotated images and there are "
+            "none: annotate one (on the command line, give --data), or choose another "
+            "criterion."
+        )
+    return criterion

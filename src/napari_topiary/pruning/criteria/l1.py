@@ -31,4 +31,13 @@ def _norms(subject: Subject, group: ChannelGroup) -> torch.Tensor:
     return total
 
 
-l1 = criteria.register("l1")(Criterion("filters", score))
+criteria.register("l1")(
+    Criterion(
+        removes="filters",
+        title="L1 norm",
+        tip="The filters whose weights are smallest in sum go first.",
+        by="their L1 norm",
+        score=score,
+        place=0,
+    )
+)

@@ -160,6 +160,16 @@ def _interleaved(subject: Subject, layers: Sequence[LayerSearch]) -> list[Step]:
     ]
 
 
-loss = criteria.register("loss")(
-    Criterion("filters", needs_samples=True, search=search)
+criteria.register("loss")(
+    Criterion(
+        removes="filters",
+        title="loss",
+        tip="Rise of the training loss: each filter is tried out on your annotated "
+        "images, and those\ngo first without which the network is hardly more wrong "
+        "there. Slower, and often better.",
+        by="the loss they save from",
+        needs_samples=True,
+        search=search,
+        place=1,
+    )
 )

@@ -12,4 +12,13 @@ def score(subject: Subject) -> dict[str, torch.Tensor]:
     return {name: subject.checkpoint.state[name].abs() for name in subject.prunable}
 
 
-magnitude = criteria.register("magnitude")(Criterion("weights", score))
+criteria.register("magnitude")(
+    Criterion(
+        removes="weights",
+        title="magnitude",
+        tip="The weights that are closest to zero go first.",
+        by="their magnitude",
+        score=score,
+        place=0,
+    )
+)
