@@ -16,6 +16,9 @@ SAME_PLACE = 0.25
 _UNKNOWN_RADIUS = 1.0
 _FEW = 20
 _NEXT_PIXEL = 1.5
+_STRAYS = 0.05
+"""Share of places that may lie outside in a reading that fits."""
+_BINNINGS = (2, 3, 4, 6, 8)
 
 
 def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
@@ -145,10 +148,24 @@ def misread(
     """
 
     def fits(others: Places) -> bool:
-        return not beyond(others, reach, shape).any()
+        return bool(beyond(others, reach, shape).mean() <= _STRAYS)
 
     if fits(places[:, ::-1]):
         return "Are y and x swapped? axis-0 is y, downwards, and axis-1 is x."
-    if scale is not None and scale > 1 and fits(places / scale):
-        return f"Are these nm? Divide them by {scale:.4g} nm per pixel: pixels count."
+    if fits(places * [-1, 1]):
+        return "Is y mirrored? axis-0 is counted from the top, downwards."
+    for unit, nm in (("nm", 1.0), ("angstrom", 0.1)):
+        pixel = None if scale is None else scale / nm
+        if pixel is not None and pixel > 1 and fits(places / pixel):
+            return (
+                f"Are these {unit}? Divide them by {pixel:.4g} {unit} per pixel: "
+                "pixels count."
+            )
+    for factor in _BINNINGS:
+        smaller = places / factor
+        if fits(smaller) and (smaller.max(axis=0) > np.asarray(shape[:2]) / 2).all():
+            return (
+                f"Are these of an image that was binned {factor} times afterwards? "
+                f"Divide them by {factor}."
+            )
     return ""

@@ -28,10 +28,10 @@ _DEVICES = frozenset(
 _LONGEST = 180
 """Bytes of a name: with what is put before and behind it, a file name takes 255."""
 _LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-_OF_LABELS = re.compile(
+OF_LABELS = re.compile(
     r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
 )
-_OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
+OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
 TABLE = ".csv"
 
 
@@ -232,14 +232,14 @@ def _split(
 def _owner(path: Path, images: Mapping[str, Path], *, masks: bool) -> str | None:
     """The image that a file belongs to."""
     name = image_name(path)
-    for wanted in (name, _OF_LABELS.sub("", name) if masks else name):
+    for wanted in (name, OF_LABELS.sub("", name) if masks else name):
         if wanted in images:
             return wanted
         alike = [
             image
             for image in images
             if wanted.casefold()
-            in (image.casefold(), _OF_IMAGES.sub("", image).casefold())
+            in (image.casefold(), OF_IMAGES.sub("", image).casefold())
         ]
         if len(alike) == 1:
             return alike[0]
@@ -248,7 +248,7 @@ def _owner(path: Path, images: Mapping[str, Path], *, masks: bool) -> str | None
 
 def _base(name: str, names: set[str]) -> str | None:
     """The image of which `name` are the masks by its name."""
-    base = _OF_LABELS.sub("", name)
+    base = OF_LABELS.sub("", name)
     return base if base != name and base in names else None
 
 

@@ -1,0 +1,314 @@
+"""Annotations of other programs -> what is drawn on an image of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations.regions import filled
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats import Area, Marks
+from napari_topiary.io.description import SAME_SCALE
+from napari_topiary.io.importing.meaning import (
+    FINISHED,
+    MOST_CLASSES,
+    NM,
+    ImportConfig,
+    LabelStats,
+    Meaning,
+)
+from napari_topiary.types import BACKGROUND, Image, LabelImage
+
+_EIGHT = np.ones((3, 3), dtype=int)
+_SMOOTHING = 2.0
+_CORNER, _FEW = 0.05, 5
+
+
+def label_stats(labels: LabelImage, file: str) -> LabelStats:
+    """Look at the numbers of a label image, and refuse what is none.
+
+    Parameters
+    ----------
+    labels
+        `(y, x)`.
+    file
+        Its name, for sentences.
+    """
+    whole = Labels(labels).labels
+    if whole.size and int(whole.min()) < 0:
+        raise TopiaryError(
+            f"{file} holds the number {int(whole.min())}: use 0 for background and 1, "
+            "2, ... for the rest."
+        )
+    values, counts = np.unique(whole, return_counts=True)
+    ends = counts[(values == 0) | (values == 255)].sum() / max(1, counts.sum())
+    if len(values) > MOST_CLASSES and values[-1] == 255 and ends > 0.8:
+        raise TopiaryError(
+            f"{file} holds {len(values)} different values up to 255, most of them "
+            "along edges: this is a picture with smooth or lossy edges; save the mask "
+            "as PNG or TIFF, from the program that it comes from."
+        )
+    pieces = int(ndi.label(whole > 0, structure=_EIGHT)[1])
+    return LabelStats(tuple(int(v) for v in values if v), pieces)
+
+
+def marks_on(
+    marks: Marks,
+    shape: tuple[int, int],
+    *,
+    scale: float | None,
+    config: ImportConfig,
+    file: str,
+) -> tuple[Marks, float | None, tuple[str, ...]]:
+    """Bring marks to pixels of their image.
+
+    Parameters
+    ----------
+    marks
+        As a file has them.
+    shape
+        `(y, x)` of the image.
+    scale
+        nm per pixel of the image, None if unknown.
+    config
+        How they are to be read.
+    file
+        Name of the annotation file, for sentences.
+
+    Returns
+    -------
+    tuple
+        Marks in pixels, the pixel size (from the annotations where the image does not
+        say), and sentences.
+    """
+    notes, factor = list[str](), np.ones(2)
+    unit = marks.unit if marks.unit != "pixel" else config.units
+    if unit == "fraction":
+        factor = np.array(shape, dtype=np.float64)
+    elif unit in NM:
+        size = scale or marks.scale
+        if size is None:
+            raise TopiaryError(
+                f"{file} gives coordinates in {unit}, but the pixel size of the image "
+                "is unknown: give it (--pixel-size)."
+            )
+        factor = np.full(2, NM[unit] / size)
+    given = marks.scale
+    if given is not None and scale is None:
+        scale = given
+        notes.append(f"The pixel size of {given:.4g} nm is taken from {file}.")
+    elif given is not None and scale is not None and unit in ("px", "pixel"):
+        ratio = given / scale
+        if abs(ratio - 1) > SAME_SCALE and config.binned == 1:
+            factor = np.full(2, ratio)
+            notes.append(
+                f"{file} is about pixels of {given:.4g} nm, the image has {scale:.4g} "
+                f"nm: its coordinates are multiplied by {ratio:.4g}."
+            )
+    factor = factor / config.binned
+    turned = slice(None, None, -1) if config.swap_axes else slice(None)
+
+    def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:
+        result = places[:, turned]
+        if unit in ("px", "pixel"):
+            # The middle of the first pixel is at 0 on either grid.
+            result = (result + 0.5) * factor - 0.5 if (factor != 1).any() else result
+        else:
+            result = result * factor
+        if config.flip_y:
+            # Counted upwards from the lowest row, or downwards from 0 as negatives.
+            below = len(result) and result[:, 0].max() <= 0
+            first = 0 if below else shape[0] - 1
+            result = np.stack([first - result[:, 0], result[:, 1]], axis=1)
+        return result
+
+    areas = tuple(
+        replace(area, rings=tuple(moved(ring) for ring in area.rings))
+        for area in marks.areas
+    )
+    changed = config.flip_y or config.swap_axes or (factor != 1).any()
+    if changed and any(area.mask is not None for area in areas):
+        raise TopiaryError(
+            f"{file} holds masks of pixels, which cannot be turned or scaled: leave "
+            "out --flip-y, --swap-axes, --bin and --units."
+        )
+    reached = moved(marks.places)
+    if len(reached) >= _FEW and (reached.max(axis=0) < _CORNER * np.array(shape)).all():
+        notes.append(
+            f"All {len(reached)} points of {file} lie in the upper left corner (up to "
+            f"{reached[:, 0].max():.4g}, {reached[:, 1].max():.4g} of {shape[0]} x "
+            f"{shape[1]} pixels): are these nm or µm? If so, give --units."
+        )
+    radius = marks.radius
+    if radius is not None and unit in ("px", "pixel"):
+        radius = tuple(r * float(factor[1]) for r in radius)
+    return (
+        replace(
+            marks,
+            places=reached,
+            lines=tuple(moved(line) for line in marks.lines),
+            areas=areas,
+            radius=radius,
+            unit="pixel",
+        ),
+        scale,
+        tuple(notes),
+    )
+
+
+def annotations_of_labels(
+    labels: LabelImage, meaning: Meaning
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return painted numbers as the task means them, and sentences.
+
+    Parameters
+    ----------
+    labels
+        `(y, x)` as the file holds it.
+    meaning
+        Of the whole folder.
+    """
+    whole = Labels(labels).labels
+    if meaning.task.kind == "instances":
+        if len(np.unique(whole[whole > 0])) == 1 and meaning.number_pieces:
+            pieces, count = ndi.label(whole, structure=_EIGHT)
+            said = f"{count} separate pieces are numbered as objects."
+            return (Labels(pieces, instances=True),), (said,) if count > 1 else ()
+        return (Labels(whole, instances=True),), ()
+    result = np.zeros(whole.shape, dtype=np.uint8)
+    for value, index in meaning.values.items():
+        result[whole == value] = index
+    return (Labels(result),), ()
+
+
+def annotations_of_marks(
+    marks: Marks, shape: tuple[int, int], meaning: Meaning, config: ImportConfig
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return marks as the task means them, and sentences.
+
+    Parameters
+    ----------
+    marks
+        In pixels of the image.
+    shape
+        `(y, x)` of the image.
+    meaning
+        Of the whole folder.
+    config
+        Names those without a class.
+    """
+    kind, task = meaning.task.kind, meaning.task
+    finished = [area for area in marks.areas if area.name.lower() in FINISHED]
+    areas = [area for area in marks.areas if area.name.lower() not in FINISHED]
+    result, notes = list[Any](), list[str]()
+    rings = [ring for area in finished for ring in area.rings[:1]]
+    if rings:
+        result.append(Regions(tuple(rings), ("polygon",) * len(rings)))
+
+    def name_of(given: str) -> str:
+        if given == BACKGROUND:
+            return given
+        return task.classes[1] if kind == "instances" else config.name_of(given, kind)
+
+    if kind == "detect":
+        middles = [_middle(area, shape) for area in areas]
+        places = np.concatenate([marks.places, np.array(middles).reshape(-1, 2)])
+        names = (*marks.classes, *(area.name for area in areas))
+        if len(places) or not marks.lines:
+            result.append(Points(places, tuple(map(name_of, names))))
+        if marks.lines:
+            lines = tuple(map(name_of, marks.line_classes))
+            result.append(Centerlines(marks.lines, lines))
+        return tuple(result), ()
+    lost = len(marks.places) + len(marks.lines)
+    if lost:
+        notes.append(
+            f"{lost} points and lines are left out, since the data set is about areas: "
+            "give --task detect to take points, with areas as their middles."
+        )
+    if lost and not areas:
+        raise TopiaryError(
+            f"The {lost} points and lines are no areas, as the annotations of the "
+            "other images are: import them apart (--only, --task detect)."
+        )
+    painted = np.zeros(shape, dtype=np.int32)
+    for number, area in enumerate(areas, start=1):
+        box, mask = _pixels(area, shape)
+        value = (
+            number if kind == "instances" else task.classes.index(name_of(area.name))
+        )
+        if area.name == BACKGROUND:
+            value = 0
+        painted[box][mask] = value
+    hidden = len(areas) - len(np.unique(painted[painted > 0]))
+    if kind == "instances" and hidden > sum(a.name == BACKGROUND for a in areas):
+        notes.append(f"{hidden} of {len(areas)} areas are hidden under others.")
+    return (*result, Labels(painted, instances=kind == "instances")), tuple(notes)
+
+
+def stands_out(image: Image, places: NDArray[np.float64]) -> dict[str, float]:
+    """Return how far an image differs at places, in standard deviations, summed up.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    places
+        `(n, 2)` y, x.
+
+    Returns
+    -------
+    dict
+        For the places as they are, with y counted from below, and with y and x swapped.
+    """
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32).mean(axis=0))
+    smooth = ndi.gaussian_filter(grey, _SMOOTHING)
+    height, width = smooth.shape
+    spread = float(smooth.std())
+    if not len(places) or not np.isfinite(spread) or spread <= 0:
+        return {}
+    ways = {
+        "as they are": places,
+        "with y counted from below": np.stack(
+            [height - 1 - places[:, 0], places[:, 1]], axis=1
+        ),
+        "with y and x swapped": places[:, ::-1],
+    }
+    result = {}
+    for way, read in ways.items():
+        y, x = np.rint(np.clip(read, -1, 2**31)).astype(np.int64).T
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        if inside.mean() < 0.5:
+            continue
+        values = smooth[y[inside], x[inside]] - smooth.mean()
+        result[way] = float(values.sum() / spread)
+    return result
+
+
+def _pixels(
+    area: Area, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    if area.mask is None:
+        return filled(area.rings, shape)
+    if area.mask.shape != shape:
+        raise TopiaryError(
+            f"A mask of {area.mask.shape[0]} x {area.mask.shape[1]} pixels does not "
+            f"belong to an image of {shape[0]} x {shape[1]} (height x width)."
+        )
+    return (slice(0, shape[0]), slice(0, shape[1])), area.mask
+
+
+def _middle(area: Area, shape: tuple[int, int]) -> NDArray[np.float64]:
+    box, mask = _pixels(area, shape)
+    inside = np.argwhere(mask)
+    if not len(inside):
+        where: NDArray[np.float64] = np.concatenate(area.rings).mean(axis=0)
+        return where
+    corner = np.array([box[0].start, box[1].start])
+    middle: NDArray[np.float64] = inside.mean(axis=0) + corner
+    return middle

@@ -1,0 +1,321 @@
+"""What the annotations of a folder are, taken together: task, classes, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from napari_topiary.io.annotation_formats import Marks
+from napari_topiary.types import BACKGROUND, Task, TaskKind
+
+Unit = Literal["px", "nm", "angstrom", "um"]
+NM = {"nm": 1.0, "angstrom": 0.1, "um": 1000.0}
+USUAL_NAMES: Mapping[str, str] = {
+    "detect": "particle", "segment": "foreground", "instances": "object",
+}  # fmt: skip
+FINISHED = frozenset({"region*", "region", "finished", "finished region"})
+"""Classes of areas in which everything is marked; the first is QuPath's own."""
+MOST_CLASSES = 8
+"""More numbers than this in label images are objects."""
+_OPTIONS = {
+    "Are these nm": "--units nm",
+    "Are these angstrom": "--units angstrom",
+    "swapped": "--swap-axes",
+    "mirrored": "--flip-y",
+    "binned": "--bin N",
+}
+"""What helps, by words of the question about places outside."""
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """How annotations of other programs are read.
+
+    Parameters
+    ----------
+    task
+        Kind of the data set; None = what the annotations suggest.
+    classes
+        Names of the painted numbers 1, 2, ...; of marks that have no class the first.
+    radius_nm, radius_px
+        Class -> radius; an empty name means every class.
+    pixel_size_nm
+        Of all images, where files do not say or are wrong.
+    only
+        Pattern of the names of annotation files that are used; empty = all.
+    number_pieces
+        Whether each separate piece of a mask is an object of its own.
+    units
+        What the coordinates of tables are in.
+    flip_y, swap_axes
+        Whether y is counted from below; whether y and x have each other's place.
+    binned
+        How many pixels of the tables are one of the images, along an axis.
+    """
+
+    task: TaskKind | None = None
+    classes: tuple[str, ...] = ()
+    radius_nm: Mapping[str, float] = field(default_factory=dict)
+    radius_px: Mapping[str, float] = field(default_factory=dict)
+    pixel_size_nm: float | None = None
+    only: str = ""
+    number_pieces: bool = False
+    units: Unit = "px"
+    flip_y: bool = False
+    swap_axes: bool = False
+    binned: float = 1.0
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the settings, as a sentence."""
+        if not 0 < self.binned < float("inf"):
+            return f"A binning of {self.binned:g} is not possible: give more than 0."
+        size = self.pixel_size_nm
+        if size is not None and not 0 < size < float("inf"):
+            return f"A pixel size of {size:g} nm is not possible: give more than 0."
+        if BACKGROUND in self.classes or len(set(self.classes)) < len(self.classes):
+            return (
+                f"The classes are {', '.join(self.classes)}: give each once, without "
+                f"{BACKGROUND}."
+            )
+        if self.number_pieces and self.task not in (None, "instances"):
+            return "Numbered pieces are objects: leave the task out, or give instances."
+        return None
+
+    def hint(self, problem: str) -> str:
+        """Return the option that goes with a question about places outside."""
+        for words, option in _OPTIONS.items():
+            if words in problem:
+                return f" ({option})"
+        return ""
+
+    def name_of(self, given: str, kind: str) -> str:
+        """Return the class of something that may have none."""
+        return given or (self.classes[0] if self.classes else USUAL_NAMES[kind])
+
+
+@dataclass(frozen=True)
+class LabelStats:
+    """Which numbers are painted in a label image.
+
+    Parameters
+    ----------
+    values
+        The numbers, without 0.
+    pieces
+        How many connected areas are painted.
+    """
+
+    values: tuple[int, ...]
+    pieces: int
+
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the annotations of a folder are, taken together.
+
+    Parameters
+    ----------
+    task
+        Kind, classes and radii.
+    values
+        Painted number -> class index, for classes.
+    number_pieces
+        Whether pieces are numbered anew.
+    """
+
+    task: Task
+    values: Mapping[int, int] = field(default_factory=dict)
+    number_pieces: bool = False
+
+
+def meaning_of(
+    found: Sequence[tuple[Marks | None, LabelStats | None, float | None]],
+    config: ImportConfig,
+) -> tuple[Meaning | None, str, tuple[str, ...]]:
+    """Tell the task and its classes from all annotations together.
+
+    Parameters
+    ----------
+    found
+        For each image: marks (in pixels) or what is painted, and nm per pixel.
+    config
+        What is wanted; wins over what the annotations suggest.
+
+    Returns
+    -------
+    tuple
+        The meaning (None if there is nothing), a problem that has to be solved first
+        (empty if none), and sentences.
+    """
+    if not found:
+        return None, "", ()
+    stats = [one for _, one, _ in found if one is not None]
+    marked = [(marks, scale) for marks, _, scale in found if marks is not None]
+    kind, why = _kind(stats, [marks for marks, _ in marked], config)
+    notes = [why] if why else []
+    names = {
+        config.name_of(name, kind)
+        for marks, _ in marked
+        for name in (*marks.classes, *marks.line_classes, *(_names(marks)))
+        if name != BACKGROUND
+    }
+    values, problem = dict[int, int](), ""
+    if stats and kind != "instances":
+        painted = sorted({value for one in stats for value in one.values})
+        if config.classes and len(config.classes) < len(painted):
+            problem = (
+                f"The labels hold {len(painted)} numbers "
+                f"({', '.join(map(str, painted[:9]))}), but there are names for "
+                f"{len(config.classes)}: name each (--classes)."
+            )
+        given = config.classes or _class_names(len(painted), kind)
+        values = {value: index for index, value in enumerate(painted, start=1)}
+        names |= set(given[: len(painted)]) if len(given) >= len(painted) else set()
+        if painted and painted != list(range(1, len(painted) + 1)):
+            meant = ", ".join(
+                f"{v} = {n}" for v, n in zip(painted, given, strict=False)
+            )
+            notes.append(f"The painted numbers are read as classes: {meant}.")
+    if kind == "instances":
+        if len(names) > 1:
+            notes.append(
+                f"Objects are of one class: {', '.join(sorted(names))} all count as "
+                f"{config.name_of('', kind)}."
+            )
+        names = {config.name_of("", kind)} if len(names) != 1 else names
+    ordered = [name for name in config.classes if name in names or stats]
+    ordered += sorted(names - set(ordered))
+    if not ordered:
+        ordered = [config.name_of("", kind)]
+    task = Task(kind, (BACKGROUND, *ordered))
+    if kind == "detect":
+        task, missing, said = _with_radii(task, marked, config)
+        notes += said
+        problem = problem or missing
+    pieces = config.number_pieces or kind == "instances"
+    return Meaning(task, values, pieces), problem, tuple(notes)
+
+
+def _kind(
+    stats: Sequence[LabelStats], marked: Sequence[Marks], config: ImportConfig
+) -> tuple[TaskKind, str]:
+    """The task that annotations suggest, and why if it is not plain."""
+    if config.task is not None:
+        return config.task, ""
+    if config.number_pieces:
+        return "instances", ""
+    if stats:
+        return _kind_of_labels(stats)
+    areas = [area for marks in marked for area in marks.areas]
+    areas = [a for a in areas if a.name.lower() not in FINISHED]
+    if not areas or sum(len(m.places) + len(m.lines) for m in marked) > len(areas):
+        return "detect", ""
+    kinds = {area.name for area in areas} - {BACKGROUND}
+    if len(kinds) == 1 and len(areas) >= max(10, 2 * len(marked)):
+        return "instances", (
+            f"{len(areas)} areas of one class are taken for objects: give --task "
+            "segment if touching ones are to be one."
+        )
+    return "segment", (
+        f"{len(areas)} areas of {len(kinds)} classes are taken for the classes of "
+        "pixels: give --task instances if each is an object."
+    )
+
+
+def _kind_of_labels(stats: Sequence[LabelStats]) -> tuple[TaskKind, str]:
+    values = {value for one in stats for value in one.values}
+    pieces, numbers = sum(one.pieces for one in stats), sum(one.count for one in stats)
+    if len(values) <= 1:
+        more = f", in {pieces} separate pieces" if pieces > numbers else ""
+        return "segment", (
+            f"The masks hold one number{more}: pixels of one class. Give "
+            "--number-pieces to make each piece an object."
+            if more
+            else ""
+        )
+    if len(values) > MOST_CLASSES or pieces <= 1.2 * numbers:
+        return "instances", (
+            f"{len(values)} different numbers are taken for those of objects: give "
+            "--task segment if they are classes."
+        )
+    return "segment", (
+        f"{len(values)} different numbers are taken for classes: give --task instances "
+        "if they are objects."
+    )
+
+
+def _class_names(count: int, kind: str) -> tuple[str, ...]:
+    if count <= 1:
+        return (USUAL_NAMES[kind],)
+    return tuple(f"class {number}" for number in range(1, count + 1))
+
+
+def _names(marks: Marks) -> list[str]:
+    return [a.name for a in marks.areas if a.name.lower() not in FINISHED]
+
+
+def _with_radii(
+    task: Task, marked: Sequence[tuple[Marks, float | None]], config: ImportConfig
+) -> tuple[Task, str, list[str]]:
+    """The task with a radius for each class, a problem if there is none, and notes."""
+    unknown = (set(config.radius_nm) | set(config.radius_px)) - {"", *task.classes}
+    if unknown:
+        problem = (
+            f"There is no class {sorted(unknown)[0]!r} to give a radius to: the "
+            f"classes are {', '.join(task.classes[1:])}."
+        )
+        return task, problem, []
+    scales = [scale for _, scale in marked]
+    in_nm, in_px = dict[str, float](), dict[str, float]()
+    notes, missing = list[str](), list[str]()
+    for name in task.classes[1:]:
+        named = name in config.radius_px or name in config.radius_nm
+        if name in config.radius_px or (not named and "" in config.radius_px):
+            in_px[name] = config.radius_px.get(name, config.radius_px.get("", 0.0))
+            continue
+        own = config.radius_nm.get(name, config.radius_nm.get(""))
+        if own is not None:
+            in_nm[name] = own
+            continue
+        sizes = [
+            (radius, scale)
+            for marks, scale in marked
+            for radius, given in zip(
+                marks.radius or (), marks.classes if marks.radius else (), strict=True
+            )
+            if config.name_of(given, "detect") == name and radius > 0
+        ]
+        if not sizes:
+            missing.append(name)
+        elif None in scales:
+            in_px[name] = float(np.median([radius for radius, _ in sizes]))
+        else:
+            in_nm[name] = float(np.median([r * (s or 1.0) for r, s in sizes]))
+        if sizes:
+            size = f"{in_nm[name]:.4g} nm" if name in in_nm else f"{in_px[name]:.4g} px"
+            notes.append(
+                f"The radius of {name} is half of its boxes, {size}: boxes are often "
+                f"larger than what is in them; if so, give --radius {name}=NM."
+            )
+    problem = ""
+    if missing:
+        problem = (
+            f"The annotations do not say how large {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'}: give the radius, in nm (--radius "
+            f'"{missing[0]}=40") or in pixels (--radius "{missing[0]}=12px").'
+        )
+    elif in_nm and None in scales:
+        problem = (
+            "Radii are given in nm, but the pixel size of some images is unknown: give "
+            f"it (--pixel-size), or the radius in pixels (--radius "
+            f'"{next(iter(in_nm))}=12px").'
+        )
+    return Task("detect", task.classes, in_nm, in_px), problem, notes

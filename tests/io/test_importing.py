@@ -1,0 +1,389 @@
+"""Folders as others leave them: what is paired, what is asked, what is written."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Picture
+
+from napari_topiary.annotations import Centerlines, Labels, Points
+from napari_topiary.cli import main
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.importing import ImportConfig, import_reviewed, review_folder
+from napari_topiary.types import run
+
+RNG = np.random.default_rng(0)
+PLACES = np.array([[12.0, 30], [40, 10], [25, 50], [33, 33]])
+SHAPE = (60, 80)
+
+
+def image(path, *, scale=None, shape=SHAPE, places=()):
+    """A noisy picture, bright where something is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = RNG.normal(50, 10, shape)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for place in places:
+        grey[np.hypot(y - place[0], x - place[1]) < 4] += 100
+    grey = grey.clip(0, 255).astype(np.uint8)
+    if path.suffix == ".tif":
+        more = {} if scale is None else {
+            "resolution": (1e7 / scale, 1e7 / scale), "resolutionunit": "CENTIMETER"
+        }  # fmt: skip
+        tifffile.imwrite(path, grey, **more)
+    else:
+        Picture.fromarray(grey).save(path)
+
+
+def mask(path, labels, **how):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(labels.astype(np.uint8)).save(path, **how)
+
+
+def blobs(value=255, shape=SHAPE):
+    labels = np.zeros(shape, np.uint8)
+    for number, (y, x) in enumerate(((5, 5), (5, 30), (30, 50)), start=1):
+        labels[y : y + 10, x : x + 10] = number if value == "each" else value
+    return labels
+
+
+def box(places, size=8):
+    return "".join(
+        f"{x - size / 2:g}\t{y - size / 2:g}\t{size}\t{size}\n" for y, x in places
+    )
+
+
+def reviewed(folder, **config):
+    return run(review_folder(folder, ImportConfig(**config)))
+
+
+def imported(folder, out, **config):
+    return run(import_reviewed(reviewed(folder, **config), out))
+
+
+def table(review):
+    return {
+        (row["image"], row["annotation"]): row["confidence"] for row in review.table()
+    }
+
+
+# ---- pairs
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "confidence", "reason"),
+    [
+        ("a.tif", "masks/a.png", "high", "same name, in masks"),
+        ("images/a.tif", "labels/a.png", "high", "same name, in labels"),
+        ("a.tif", "a_masks.png", "high", "_masks behind the name"),
+        ("a.png", "a_seg.tif", "high", "_seg behind the name"),
+        ("a_image.tif", "a_labels.tif", "medium", "other case or ending"),
+        ("A.TIF", "annotations/a.PNG", "medium", "but for case"),
+        ("a.ome.tif", "masks/a.png", "high", "same name"),
+    ],
+)
+def test_masks_are_paired_by_name(tmp_path, first, second, confidence, reason):
+    image(tmp_path / first.replace(".TIF", ".tif"))
+    (tmp_path / first.replace(".TIF", ".tif")).rename(tmp_path / first)
+    mask(tmp_path / second, blobs())
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("by hand")
+    review = reviewed(tmp_path)
+    assert table(review) == {(first, second): confidence}
+    assert reason in review.rows[0].pair.reason
+    assert [one.path.name for one in review.unused] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["m1.box", "m1_autopick.box", "picks/M1_picks.box"])
+def test_tables_are_paired_by_name(tmp_path, name):
+    image(tmp_path / "m1.tif")
+    image(tmp_path / "m2.tif")
+    (tmp_path / "picks").mkdir()
+    (tmp_path / name).write_text(box(PLACES))
+    review = reviewed(tmp_path)
+    assert set(table(review)) == {("m1.tif", name)}
+    assert [(one.path.name, one.reason) for one in review.unused] == [
+        ("m2.tif", "no annotation")
+    ]
+
+
+def test_a_table_that_names_its_images(tmp_path):
+    for name in ("m1", "m2", "m3"):
+        image(tmp_path / f"{name}.tif")
+    rows = [f"m{i}\t{x}\t{y}" for i in (1, 2, 9) for y, x in PLACES]
+    text = "image_name\tx_coord\ty_coord\n" + "\n".join(rows) + "\n"
+    (tmp_path / "all.txt").write_text(text)
+    review = reviewed(tmp_path, radius_px={"": 4})
+    assert set(table(review)) == {("m1.tif", "all.txt"), ("m2.tif", "all.txt")}
+    assert "the table names it" in review.rows[0].pair.reason
+    reasons = {one.path.name: one.reason for one in review.unused}
+    assert reasons["m3.tif"] == "no annotation" and "marks m9" in reasons["all.txt"]
+
+
+def test_what_is_ambiguous_is_shown_and_not_used(tmp_path):
+    image(tmp_path / "a.tif")
+    (tmp_path / "a.box").write_text(box(PLACES))
+    (tmp_path / "a.csv").write_text("y,x\n1,2\n")
+    image(tmp_path / "b.tif")
+    (tmp_path / "b.box").write_text(box(PLACES))
+    review = reviewed(tmp_path)
+    assert table(review) == {
+        ("a.tif", "a.box"): "ambiguous",
+        ("a.tif", "a.csv"): "ambiguous",
+        ("b.tif", "b.box"): "high",
+    }
+    dataset = run(import_reviewed(review, tmp_path / "out"))
+    assert list(dataset.samples) == ["b"]
+    assert len(reviewed(tmp_path, only="*.box").used) == 2
+
+
+def test_images_of_one_name_belong_to_what_lies_nearest(tmp_path):
+    for part in ("train", "test"):
+        image(tmp_path / part / "images" / "a.tif")
+        mask(tmp_path / part / "masks" / "a.png", blobs())
+    dataset = imported(tmp_path, tmp_path / "out")
+    assert dataset.split == {"test": ("test_images_a",), "train": ("train_images_a",)}
+
+
+# ---- labels
+
+
+def test_masks_of_one_value_are_one_class_or_numbered_pieces(tmp_path):
+    image(tmp_path / "a.tif", scale=2.0)
+    mask(tmp_path / "masks" / "a.png", blobs())
+    review = reviewed(tmp_path)
+    assert any(
+        "3 separate pieces" in n and "--number-pieces" in n for n in review.notes
+    )
+    dataset = run(import_reviewed(review, tmp_path / "one"))
+    (labels,) = dataset.samples["a"].annotations
+    assert dataset.task.kind == "segment"
+    assert np.array_equal(labels.labels, blobs(1))
+    dataset = imported(tmp_path, tmp_path / "many", number_pieces=True)
+    (labels,) = dataset.samples["a"].annotations
+    assert dataset.task.kind == "instances" and len(labels) == 3
+    assert np.array_equal(labels.labels > 0, blobs(1) > 0)
+    assert dataset.samples["a"].scale == pytest.approx(2.0)
+
+
+def test_numbers_are_objects_or_classes(tmp_path):
+    image(tmp_path / "a.tif")
+    mask(tmp_path / "a_masks.png", blobs("each"))
+    dataset = imported(tmp_path, tmp_path / "out")
+    assert dataset.task.kind == "instances"
+    assert dataset.samples["a"].annotations == (Labels(blobs("each"), instances=True),)
+    classes = imported(
+        tmp_path, tmp_path / "c", task="segment", classes=("x", "y", "z")
+    )
+    assert classes.task.classes == ("background", "x", "y", "z")
+
+
+def test_a_palette_counts_by_its_numbers(tmp_path):
+    image(tmp_path / "a.tif")
+    picture = Picture.frombytes("P", SHAPE[::-1], blobs("each").tobytes())
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255] + [0] * 756)
+    (tmp_path / "masks").mkdir()
+    picture.save(tmp_path / "masks" / "a.png")
+    (labels,) = imported(tmp_path, tmp_path / "out").samples["a"].annotations
+    assert np.array_equal(labels.labels, blobs("each"))
+
+
+@pytest.mark.parametrize("how", ["jpeg", "rgb", "smooth", "size", "float"])
+def test_what_is_no_label_image_is_refused(tmp_path, how):
+    image(tmp_path / "a.tif")
+    path = tmp_path / "masks" / f"a.{'jpg' if how == 'jpeg' else 'png'}"
+    labels = blobs()
+    if how == "rgb":
+        labels = np.stack([labels, labels // 2, labels * 0], axis=-1)
+    elif how == "smooth":
+        small = Picture.fromarray(labels).resize((40, 30), 2)
+        labels = np.asarray(small.resize((80, 60), 2))
+    elif how == "size":
+        labels = labels[:-9]
+    mask(path, labels)
+    if how == "float":
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), np.full(SHAPE, 0.5, np.float32))
+    review = reviewed(tmp_path)
+    assert [row.pair.confidence for row in review.rows] == ["refused"]
+    words = {"jpeg": "JPEG", "rgb": "colour", "smooth": "edges", "size": "same size",
+             "float": "whole numbers"}  # fmt: skip
+    assert words[how] in review.problem and "a.tif" in review.problem
+    with pytest.raises(TopiaryError):
+        run(import_reviewed(review, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+# ---- tables
+
+
+def test_boxes_become_points_with_a_radius(tmp_path):
+    image(tmp_path / "a.tif", scale=2.0)
+    (tmp_path / "a.box").write_text(box(PLACES))
+    dataset = imported(tmp_path, tmp_path / "out")
+    assert dataset.task.radius_nm == {"particle": 8.0}
+    assert dataset.samples["a"].annotations == (Points(PLACES, ("particle",) * 4),)
+
+
+def test_a_radius_that_nobody_gives_is_asked_for(tmp_path):
+    image(tmp_path / "a.tif")
+    (tmp_path / "a.csv").write_text("y,x\n12,30\n40,10\n")
+    review = reviewed(tmp_path)
+    assert '--radius "particle=40"' in review.problem
+    dataset = imported(tmp_path, tmp_path / "out", radius_px={"": 6.0})
+    assert dataset.task.radius_px == {"particle": 6.0}
+
+
+READINGS = {
+    "nm": (PLACES * 2.5, {"units": "nm"}, "--units nm"),
+    "angstrom": (PLACES * 25, {"units": "angstrom"}, "--units angstrom"),
+    "mirrored": (PLACES * [-1, 1], {"flip_y": True}, "--flip-y"),
+    "binned": ((PLACES + 0.5) * 4 - 0.5, {"binned": 4.0}, "--bin N"),
+}
+
+
+@pytest.mark.parametrize("kind", READINGS)
+def test_most_points_outside_ask_what_they_are(tmp_path, kind):
+    places, config, option = READINGS[kind]
+    scale = None if kind == "binned" else 2.5
+    image(tmp_path / "a.tif", scale=scale)
+    rows = "".join(f"{y},{x}\n" for y, x in places)
+    (tmp_path / "a.csv").write_text(f"y,x\n{rows}")
+    review = reviewed(tmp_path, radius_px={"": 3})
+    assert f" of {len(places)} points lie outside the image" in review.problem
+    assert option in review.problem
+    dataset = imported(tmp_path, tmp_path / "out", radius_px={"": 3}, **config)
+    (points,) = dataset.samples["a"].annotations
+    assert np.allclose(points.coordinates, PLACES)
+
+
+def test_swapped_axes_are_asked_about(tmp_path):
+    image(tmp_path / "a.tif", shape=(40, 200))
+    rows = "".join(f"{y},{x}\n" for y, x in ((150, 10), (180, 20), (90, 30)))
+    (tmp_path / "a.csv").write_text(f"y,x\n{rows}")
+    review = reviewed(tmp_path, radius_px={"": 3})
+    assert "swapped" in review.problem and "--swap-axes" in review.problem
+    dataset = imported(tmp_path, tmp_path / "out", radius_px={"": 3}, swap_axes=True)
+    (points,) = dataset.samples["a"].annotations
+    assert points.coordinates[0].tolist() == [10, 150]
+
+
+def test_y_counted_from_below_is_seen_in_the_image_and_asked_about(tmp_path):
+    places = RNG.uniform([5, 5], [30, 75], (14, 2))
+    image(tmp_path / "a.tif", places=places)
+    upside_down = np.stack([SHAPE[0] - 1 - places[:, 0], places[:, 1]], axis=1)
+    (tmp_path / "a.box").write_text(box(upside_down.round()))
+    assert any("--flip-y" in note for note in reviewed(tmp_path).notes)
+    assert not reviewed(tmp_path, flip_y=True).notes[1:]
+    dataset = imported(tmp_path, tmp_path / "out", flip_y=True)
+    (points,) = dataset.samples["a"].annotations
+    assert np.abs(points.coordinates - places).max() <= 0.5
+
+
+def test_coordinates_of_an_unbinned_micrograph_follow_the_pixel_sizes(tmp_path):
+    image(tmp_path / "m.tif", scale=0.56)
+    rows = "".join(f"{x} {y} m.mrc 1\n" for y, x in (PLACES + 0.5) * 4 - 0.5)
+    (tmp_path / "particles.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnMicrographPixelSize #2\n1 1.4\n"
+        "data_particles\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n"
+        f"_rlnMicrographName #3\n_rlnOpticsGroup #4\n{rows}"
+    )
+    review = reviewed(tmp_path, radius_nm={"": 2})
+    assert any("multiplied by 0.25" in note for note in review.rows[0].notes)
+    (points,) = run(import_reviewed(review, tmp_path / "out")).samples["m"].annotations
+    assert np.allclose(points.coordinates, PLACES)
+
+
+def test_shares_of_the_image_are_its_pixels(tmp_path):
+    image(tmp_path / "m.tif")
+    (tmp_path / "p.csv").write_text(
+        "location/micrograph_path,location/center_x_frac,location/center_y_frac\n"
+        "J1/012345678901234567890_m.mrc,0.25,0.5\n"
+    )
+    image(tmp_path / "012345678901234567890_m.tif")
+    (tmp_path / "m.tif").unlink()
+    dataset = imported(tmp_path, tmp_path / "out", radius_px={"": 4})
+    (points,) = dataset.samples["012345678901234567890_m"].annotations
+    assert points.coordinates.tolist() == [[30, 20]]
+
+
+def test_outlines_become_objects_classes_or_middles(tmp_path):
+    image(tmp_path / "a.tif")
+    squares = [
+        [[[x, y], [x + 6, y], [x + 6, y + 6], [x, y + 6], [x, y]]]
+        for y in (4, 24, 44)
+        for x in (4, 24, 44, 64)
+    ]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": square},
+            "properties": {"classification": {"name": "Cell"}},
+        }
+        for square in squares
+    ]
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    (tmp_path / "a.geojson").write_text(text)
+    objects = imported(tmp_path, tmp_path / "o")
+    (labels,) = objects.samples["a"].annotations
+    assert objects.task.classes == ("background", "Cell")
+    assert objects.task.kind == "instances" and len(labels) == 12
+    assert (labels.labels[4:10, 24:30] == 2).all() and (labels.labels > 0).sum() == 432
+    classes = imported(tmp_path, tmp_path / "s", task="segment")
+    assert int(classes.samples["a"].annotations[0].labels.max()) == 1
+    middles = imported(tmp_path, tmp_path / "d", task="detect", radius_px={"": 3})
+    (points,) = middles.samples["a"].annotations
+    assert points.coordinates[1].tolist() == [6.5, 26.5] and points.classes[0] == "Cell"
+
+
+def test_lines_are_centerlines(tmp_path):
+    image(tmp_path / "a.tif")
+    (tmp_path / "a.box").write_text("0 0 10 10 -1\n40 30 10 10 -2\n")
+    config = {"radius_px": {"": 4}, "classes": ("tube",)}
+    (lines,) = imported(tmp_path, tmp_path / "out", **config).samples["a"].annotations
+    assert lines == Centerlines(([[5, 5], [35, 45]],), ("tube",))
+
+
+# ---- command line
+
+
+def test_import_shows_the_table_and_writes_only_when_told(tmp_path, capsys):
+    folder, out = tmp_path / "theirs", tmp_path / "mine"
+    for name in ("a", "b"):
+        image(folder / f"{name}.tif", scale=2.0)
+        mask(folder / f"{name}_masks.png", blobs())
+    image(folder / "c.tif")
+    mask(folder / "c_masks.jpg", blobs())
+    report = tmp_path / "report.json"
+    arguments = ["import", str(folder), "--out", str(out)]
+    assert main([*arguments, "--json", str(report)]) == 0
+    shown = capsys.readouterr().out
+    assert "a_masks.png" in shown and "Nothing is written yet" in shown
+    assert not out.exists()
+    table = json.loads(report.read_text())
+    assert [row["confidence"] for row in table["pairs"]] == ["high", "high", "refused"]
+    assert table["task"] == "segment" and table["dataset"] is None
+    # Two are written; the third is named, and the exit status says so.
+    assert main([*arguments, "--yes", "--json", str(report)]) == 1
+    assert "c_masks.jpg" in capsys.readouterr().err
+    assert list(read_dataset(out).samples) == ["a", "b"]
+    assert json.loads(report.read_text())["n_images"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no image together with annotations"),
+        (["--radius", "x=?"], "write CLASS=NM"),
+        (["--bin", "0"], "not possible"),
+        (["--classes", "a,a"], "each once"),
+    ],
+)
+def test_what_cannot_be_imported_is_a_sentence(tmp_path, capsys, arguments, words):
+    image(tmp_path / "in" / "a.tif")
+    out = tmp_path / "out"
+    given = ["import", str(tmp_path / "in"), "--out", str(out), "--yes", *arguments]
+    assert main(given) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
