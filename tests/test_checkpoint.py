@@ -315,7 +315,7 @@ WRONG_WORDS = {
         {"sizes": {"base": 512, "levels": 8, "multiplier": 4}},
         "billion weights",
     ),
-    "text size": ({"sizes": {"base": "8"}}, "'8' base maps"),
+    "text size": ({"sizes": {"base": "8"}}, "Maps at full size '8'"),
     "channels": ({"in_channels": 1.0}, "its in channels"),
     "negative channels": ({"in_channels": -1}, "its in channels"),
     "many channels": ({"in_channels": 10**9}, "its in channels"),

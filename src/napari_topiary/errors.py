@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_ENDLESS = re.compile(r"\S{1000,}")
+"""What no name or path is: damaged files and mistaken pasting have such words."""
+
 
 class TopiaryError(ValueError):
     """A sentence for a biologist: what was given, what is possible, what to do.
@@ -9,6 +14,9 @@ class TopiaryError(ValueError):
     The workbench shows it beside the field, the command line prints it on stderr and
     exits with 2; neither shows a traceback.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(_ENDLESS.sub(lambda word: f"{word[0][:80]}…", sentence))
 
 
 class NotWritten(TopiaryError, OSError):

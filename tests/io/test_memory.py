@@ -78,6 +78,32 @@ def blank_zarr(folder, *, height, width, chunks=(1000, 1000)):
     return path
 
 
+def test_pages_in_a_circle_come_to_an_end(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(3):
+            file.write(np.eye(8, dtype=np.uint8), contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        pages = [page.offset for page in file.pages]
+        count = len(file.pages[2].tags)
+    content = bytearray(path.read_bytes())
+    end = pages[2] + 2 + 12 * count
+    content[end : end + 4] = pages[1].to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(TopiaryError, match="in a circle"):
+        read_image(path)
+
+
+def test_a_part_of_a_picture_is_not_longer_than_its_file(tmp_path):
+    path = tmp_path / "a.png"
+    Picture.fromarray(np.eye(8, dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    at = content.index(b"IDAT")
+    path.write_bytes(content[: at - 4] + b"\x7f\xff\xff\xff" + content[at:])
+    with pytest.raises(TopiaryError, match=r"a part of it has 2\.1 GB"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("make", [png, tiff, blank_zarr])
 def test_more_pixels_than_the_file_can_hold_are_refused_unread(tmp_path, make):
     path = make(tmp_path, height=60_000, width=60_000)

@@ -82,7 +82,7 @@ def test_dropout_is_as_published_and_only_while_training() -> None:
     ("sizes", "words"),
     [
         ({"bass": 3}, "no size called 'bass'"),
-        ({"levels": 12}, "A nuclei network with 12 levels"),
+        ({"levels": 12}, "Levels 12 "),
         ({"shared_encoder": 1}, "on or off, not 1"),
         ({"dropout": 0.1}, "Dropout is on or off, not 0.1"),
     ],

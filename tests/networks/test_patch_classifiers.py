@@ -270,10 +270,10 @@ def test_recipes() -> None:
             {"conv9": 3},
             "A dcnn has no size called 'conv9': it has conv1, conv2",
         ),
-        ("membrane_cnn", {"conv1": 0}, "with 0 maps of layer 1 is not possible"),
-        ("dcnn", {"fc": 2.5}, "2.5 fully connected units .* from 1 to 8192"),
+        ("membrane_cnn", {"conv1": 0}, "Maps of layer 1 0 is not possible"),
+        ("dcnn", {"fc": 2.5}, "2.5 .* from 1 to 8192"),
         ("dccn", {"published_loss": 1}, "Loss as published is on or off, not 1"),
-        ("dccn", {"layers3": 65}, "65 layers of block 3"),
+        ("dccn", {"layers3": 65}, "Layers of block 3 65 "),
     ],
 )
 def test_impossible_sizes_are_a_sentence(

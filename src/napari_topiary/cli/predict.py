@@ -19,6 +19,7 @@ from napari_topiary.io.images import (
     LoadedImage,
     read_slices,
 )
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.split import listed
 from napari_topiary.io.targets import (
     Files,
@@ -296,9 +297,7 @@ def _problem(options: argparse.Namespace) -> str | None:
             f"{BACKENDS[0]}."
         )
     size = options.pixel_size
-    if size is not None and not 0 < size < float("inf"):
-        return f"A pixel size of {size:g} nm is not possible: give more than 0."
-    return None
+    return None if size is None else pixel_size_problem(size) or None
 
 
 def _entry(prediction: Prediction) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from napari_topiary.config import PredictConfig
 from napari_topiary.devices import device_label
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.quality import image_problem
+from napari_topiary.io.gate import judged_by
 from napari_topiary.prediction import predict, reading_of, reinterpret
 from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction, Progress, Stop
@@ -68,16 +68,7 @@ def evaluate(
     TopiaryError
         With a sentence if an image does not suit, or none is annotated.
     """
-    known = [sample for sample in samples if sample.annotations]
-    if not known:
-        raise TopiaryError(
-            "None of the images is annotated, so there is nothing to judge by: mark "
-            "particles or paint labels on at least one."
-        )
-    for sample in known:
-        problem = image_problem(sample.image)
-        if problem is not None:
-            raise TopiaryError(f"{sample.name}: {problem}")
+    known = judged_by(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
     begun = time.perf_counter()
     network = checkpoint.build()
     results: list[tuple[str, Score, Score]] = []

@@ -14,6 +14,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.entry import Entry
 from napari_topiary.evaluation.evaluate import COMMON_THRESHOLD, DEFAULTS, predicted
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.gate import judged_by
 from napari_topiary.scoring import without_nan
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
@@ -110,12 +111,10 @@ def compare_checkpoints(
     TopiaryError
         With a sentence if an image does not suit, or none is annotated.
     """
-    known = [sample for sample in samples if sample.annotations]
-    if not known or not checkpoints:
-        raise TopiaryError(
-            "To compare checkpoints takes at least one checkpoint and one annotated "
-            "image."
-        )
+    if not checkpoints:
+        raise TopiaryError("To compare takes at least one checkpoint.")
+    first = next(iter(checkpoints.values()))
+    known = judged_by(samples, task=first.task, scale=first.pixel_size_nm)
     begun = time.perf_counter()
     entries = [Entry(name, own, config) for name, own in checkpoints.items()]
     total, done = len(known) * len(entries), 0

@@ -125,6 +125,38 @@ def check_learning(
         raise TopiaryError(problem)
 
 
+def judged_by(
+    samples: Sequence[Sample], *, task: Task, scale: float | None
+) -> tuple[Sample, ...]:
+    """Return what of samples a network can be held against, or refuse them.
+
+    Parameters
+    ----------
+    samples
+        Those without any annotation are left out.
+    task
+        Kind, classes and radii.
+    scale
+        nm per pixel of what the network has learned from: taken to be that of images
+        whose pixel size is unknown.
+    """
+    known = [sample for sample in samples if sample.annotations]
+    if not known:
+        raise TopiaryError(
+            "None of the images is annotated, so there is nothing to judge by: mark "
+            "particles or paint labels on at least one."
+        )
+    sized = [replace(sample, scale=sample.scale or scale) for sample in known]
+    problem = judging_problem(sized, task=task)
+    if problem:
+        raise TopiaryError(problem)
+    kept, _ = admitted(sized, task=task)
+    return tuple(
+        replace(sample, annotations=own.annotations)
+        for sample, own in zip(known, kept, strict=True)
+    )
+
+
 def _channels_problem(samples: Sequence[Sample]) -> str:
     colour = [sample.name for sample in samples if sample.image.shape[0] > 1]
     if len({sample.image.shape[0] for sample in samples}) < 2:

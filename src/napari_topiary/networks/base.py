@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, Self, get_type_hints
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import nn
 
 from napari_topiary.config import PruneKind, TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.limits import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import TaskKind
 
@@ -103,8 +104,12 @@ def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     return torch.cat([logits.softmax(dim=-3), values], dim=-3)
 
 
+MOST_WEIGHTS = 1_000_000_000
+"""More than this is a mistake (or a hostile file), not a network for a microscope."""
+
+
 class Sizes:
-    """Base of frozen dataclasses whose fields are whole numbers or switches.
+    """Base of frozen dataclasses that say what a network is made of.
 
     The limits of a number are those that its form row shows (`min`, `max` of its
     annotation); `network` is the name for sentences.
@@ -141,20 +146,28 @@ class Sizes:
 
     def problem(self) -> str | None:
         """Return what is impossible about these sizes, as a sentence."""
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            look = getattr(hint, "__metadata__", (None,))[0]
-            if look is None:
-                continue
-            value, words = getattr(self, name), look["label"].lower()
-            if hint.__origin__ is bool:
-                if type(value) is not bool:
-                    return f"{look['label']} is on or off, not {value!r}."
-            elif type(value) is not int or not look["min"] <= value <= look["max"]:
-                return (
-                    f"A {self.network} with {value!r} {words} is not possible: give a "
-                    f"whole number from {look['min']} to {look['max']}."
-                )
+        problem = form_problem(self)
+        if problem is not None:
+            return problem
+        weights = self.parameters(1, 2)
+        if weights > MOST_WEIGHTS:
+            return (
+                f"This {self.network} would have {weights / 1e9:.1f} billion weights: "
+                "give smaller sizes."
+            )
         return None
+
+    def parameters(self, in_channels: int, n_classes: int) -> int:
+        """Count the weights without building anything.
+
+        Parameters
+        ----------
+        in_channels
+            Channels of the image.
+        n_classes
+            Classes, background included.
+        """
+        raise NotImplementedError
 
 
 class Builder(Protocol):

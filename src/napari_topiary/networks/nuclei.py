@@ -100,17 +100,6 @@ class NucleiSizes(Sizes):
         },
     ] = False
 
-    def problem(self) -> str | None:
-        """Return what is impossible about these sizes, as a sentence."""
-        for words, value in (
-            ("One encoder for both branches", self.shared_encoder),
-            ("Dropout", self.dropout),
-        ):
-            if type(value) is not bool:
-                return f"{words} is on or off, not {value!r}."
-        problem = self.branch.problem()
-        return None if problem is None else problem.replace("unet", "nuclei network")
-
     @property
     def branch(self) -> UNetSizes:
         """Sizes of one branch as a U-Net of its own."""

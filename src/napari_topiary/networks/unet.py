@@ -23,9 +23,6 @@ from torch import nn
 
 from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
 
-MOST_WEIGHTS = 1_000_000_000
-"""More than this is a mistake (or a hostile file), not a network for a microscope."""
-
 
 @dataclass(frozen=True)
 class UNetSizes(Sizes):
@@ -91,35 +88,6 @@ class UNetSizes(Sizes):
             "lends them in any case.",
         },
     ] = False
-
-    def problem(self) -> str | None:
-        """Return what is impossible about these sizes, as a sentence."""
-        last = 1 if self.last is None else self.last
-        for words, value, low, high in (
-            ("base maps", self.base, 1, 512),
-            ("levels", self.levels, 0, 8),
-            ("maps in the last two convolutions", last, 1, 1024),
-        ):
-            if type(value) is not int or not low <= value <= high:
-                return (
-                    f"A unet with {value!r} {words} is not possible: give a whole "
-                    f"number from {low} to {high}."
-                )
-        factor = self.multiplier
-        if type(factor) not in (int, float) or not 1 <= factor <= 4:
-            return (
-                f"A unet whose maps grow by {factor!r} from level to level is not "
-                "possible: give a multiplier from 1 to 4."
-            )
-        if type(self.batch_norm) is not bool:
-            return f"Batch normalisation is on or off, not {self.batch_norm!r}."
-        weights = self.parameters(1, 2)
-        if weights > MOST_WEIGHTS:
-            return (
-                f"This unet would have {weights / 1e9:.1f} billion weights: give fewer "
-                "base maps, fewer levels or a smaller multiplier."
-            )
-        return None
 
     @property
     def maps(self) -> tuple[int, ...]:

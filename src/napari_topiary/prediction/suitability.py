@@ -12,6 +12,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import to_grey
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.quality import kind_problem
 from napari_topiary.resample import area_to_working, to_working, working_shape
 
@@ -79,6 +80,9 @@ def as_seen(
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[None]
+    problem = "" if scale is None else pixel_size_problem(scale)
+    if problem:
+        raise TopiaryError(problem)
     factor, notes = working_factor_for(checkpoint, scale)
     is_image = kind_problem(image) is None
     area = image_area(image) if is_image else np.ones((1, 1), dtype=bool)

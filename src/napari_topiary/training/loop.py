@@ -286,7 +286,7 @@ def _loop(
 
 def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
     record.seconds = schedule.seconds
-    record.notes += trainer.notes
+    record.notes += [note for note in trainer.notes if note not in record.notes]
     trainer.notes.clear()
     if math.isfinite(trainer.loss):
         record.losses.append((record.seconds, trainer.loss))

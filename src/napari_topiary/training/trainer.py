@@ -39,6 +39,7 @@ DETECTING_BATCH = 4
 """Particles are on every patch and look alike: more steps teach more (measured)."""
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
+FEWER = "The device ran out of memory: training goes on with fewer patches a step."
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
 
@@ -232,12 +233,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        note = (
-            f"The device ran out of memory: training goes on with {self._batch} "
-            "patches a step."
-        )
-        logger.warning(note)
-        self.notes.append(note)
+        logger.warning("out of memory: %d patches a step from now on", self._batch)
+        # The same words however often it happens: the user is told once.
+        self.notes.append(FEWER)
 
     def judge(self) -> Generator[None, None, Quality]:
         """Judge the present weights on the hold-out."""

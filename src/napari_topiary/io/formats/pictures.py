@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import RawImage, check_size, image_formats
+from napari_topiary.io.memory import in_words
 
 # Not every format that Pillow knows: some start other programs.
 INSIDE = ("PNG", "JPEG", "BMP", "DIB", "GIF")
 """What may be in a file with one of these endings."""
+PNG = b"\x89PNG\r\n\x1a\n"
 ROWS = 256
 """Rows that are copied at a time: a copy of all would take the memory twice."""
 _opening = threading.Lock()
@@ -34,6 +37,7 @@ class Pictures:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read a picture."""
+        _check_chunks(path)
         try:
             with _any_size():
                 picture: PIL.Image.Image = PIL.Image.open(path, formats=INSIDE)
@@ -59,6 +63,23 @@ class Pictures:
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return the size of one pixel: a picture is never a stack."""
         return (1, 1), "yx"
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse a PNG with a part longer than its file: Pillow makes room for it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(PNG)) != PNG:
+            return
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4], "big")
+            if file.tell() + length > size:
+                raise TopiaryError(
+                    f"{path.name} cannot be read: a part of it has {in_words(length)}, "
+                    f"but the whole file only {in_words(size)}; it is damaged or "
+                    "incomplete, get it again."
+                )
+            file.seek(length + 4, os.SEEK_CUR)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -102,6 +103,27 @@ def write_tiff(
     tifffile.imwrite(path, image, **settings)
 
 
+def _check_order(path: Path, file: tifffile.TiffFile) -> None:
+    """Refuse pages that follow one another in a circle: nobody would come to an end."""
+    tiff, handle = file.tiff, file.filehandle
+    first = next(iter(file.pages), None)
+    offset, seen = 0 if first is None else first.offset, set[int]()
+    while 0 < offset < handle.size - tiff.tagnosize:
+        if offset in seen:
+            raise TopiaryError(
+                f"{path.name} cannot be read: its pages follow one another in a "
+                "circle; it is damaged, get it again."
+            )
+        seen.add(offset)
+        handle.seek(offset)
+        (tags,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+        handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
+        following = handle.read(tiff.offsetsize)
+        if len(following) < tiff.offsetsize:
+            return
+        (offset,) = struct.unpack(tiff.offsetformat, following)
+
+
 def _check_pieces(path: Path, series: Any, stored: int) -> None:
     """Refuse a file with a piece that is larger than all of it."""
     pages = [page for page in series.pages if page is not None]
@@ -136,6 +158,7 @@ def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
 
 
 def _largest(path: Path, file: tifffile.TiffFile) -> Any:
+    _check_order(path, file)
     if not file.series:
         raise TopiaryError(f"{path.name} holds no image.")
     return max(file.series, key=_importance)
