@@ -271,7 +271,7 @@ def test_recipes() -> None:
             "A dcnn has no size called 'conv9': it has conv1, conv2",
         ),
         ("membrane_cnn", {"conv1": 0}, "Maps of layer 1 0 is not possible"),
-        ("dcnn", {"fc": 2.5}, "2.5 .* from 1 to 8192"),
+        ("dcnn", {"fc": 2.5}, "2.5 .* from 1 to 8,192"),
         ("dccn", {"published_loss": 1}, "Loss as published is on or off, not 1"),
         ("dccn", {"layers3": 65}, "Layers of block 3 65 "),
     ],

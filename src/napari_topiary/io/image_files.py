@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import is_image, readable_suffixes
+from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.targets import written_by_topiary
 
 RESULTS = ("_probability", "_labels")
@@ -40,13 +41,11 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in given:
         if path.is_dir() and not is_image(path):
-            inside = sorted(
+            inside = [
                 file
-                for file in path.iterdir()
-                if file.suffix.lower() in suffixes
-                and not file.name.startswith(".")
-                and not _is_result(file)
-            )
+                for file in visible_files(path)
+                if is_image(file) and not _is_result(file)
+            ]
             if not inside:
                 raise TopiaryError(
                     f"The folder {path} holds no image that can be read "
