@@ -42,7 +42,7 @@ FLOORS = (
         "scoring",
     ),
     ("training", "pruning", "prediction", "comparison"),
-    ("evaluation", "session", "report", "studies", "cli", "__main__"),
+    ("evaluation", "session", "report", "studies", "jobs", "cli", "__main__"),
     ("_napari",),
 )
 VERBS = FLOORS[4]

@@ -14,7 +14,6 @@ from napari_topiary import Task
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.network_traits import Traits, traits_of
-from napari_topiary._napari.predict.live_reading import Result
 from napari_topiary._napari.predict.page import PredictPage
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
@@ -75,7 +74,7 @@ def test_networks_are_told_apart_by_what_they_answer():
 def test_sliders_cut_touching_objects_without_a_new_run(page, until):
     result = page.results["grid 0"]
     seen = touching(result.prediction)
-    page.live.keep(Result(result.wanted, result.checkpoint, seen))
+    page.live.keep(replace(result, prediction=seen))
     cutting = page.form.cutting
     assert cutting.isVisibleTo(page)
     page.form.threshold.setValue(0.5)
@@ -106,7 +105,7 @@ def test_the_distance_is_a_layer_of_its_own(page):
 def test_the_visible_area_gives_the_same_distance(page, until, monkeypatch):
     whole = page.results["grid 0"].prediction.regression
     monkeypatch.setattr(
-        "napari_topiary._napari.predict.wanted.visible_window",
+        "napari_topiary._napari.predict.run_panel.visible_window",
         lambda *_: (20, 60, 30, 96),
     )
     page.run.areas["visible"].setChecked(True)

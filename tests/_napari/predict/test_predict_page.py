@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import time
+import csv
 
 import numpy as np
 import pytest
 
 pytest.importorskip("qtpy")
 
-from napari_topiary import PredictConfig, predict
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.predict import predicting
-from napari_topiary._napari.predict.counts_table import TOTAL, counts_of
+from napari_topiary._napari.predict.found_panel import TOTAL, counts_of
 from napari_topiary._napari.predict.page import NO_IMAGE, NO_NETWORK, PredictPage
-from napari_topiary._napari.predict.predicting import Answer, Wanted
-from napari_topiary._napari.predict.rereading import rereading
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import DetectConfig
+from napari_topiary.jobs import predicting
 from napari_topiary.networks import build_network
 from napari_topiary.session import ImageEntry, Session
-from napari_topiary.types import run
 
 SIZES = {"base": 4, "multiplier": 2.0, "levels": 2}
 
@@ -105,17 +100,6 @@ def test_the_threshold_is_live_and_runs_nothing(predicted, until, monkeypatch):
     assert predicted.form.threshold.value() == pytest.approx(0.4)
 
 
-def test_reading_anew_is_instant(predicted):
-    result = predicted.results["grid 0"]
-    times = []
-    for threshold in (0.3, 0.4, 0.5):
-        begun = time.perf_counter()
-        config = DetectConfig(threshold)
-        run(rereading(result.prediction, result.checkpoint, config))
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 0.05
-
-
 def test_what_is_shown_can_be_chosen(predicted):
     labels = ("result-labels", "grid 0")
     assert layer_for(predicted.viewer, labels) is None
@@ -138,27 +122,9 @@ def test_all_images_are_counted_and_summed(page, until):
     assert layer_for(page.viewer, ("probability", "grid 1")) is not None
 
 
-def test_a_part_is_predicted_as_in_the_whole(session, checkpoint):
-    entry = session.images["grid 0"]
-    whole = run(predict(entry.image, checkpoint, scale=entry.scale))
-    wanted = Wanted("grid 0", entry.image, entry.scale, (20, 71, 33, 90))
-    answers: list[Answer] = []
-    run(
-        predicting.predicting([wanted], checkpoint, PredictConfig()),
-        lambda p: answers.append(p.report) if p.report else None,
-    )
-    part = answers[0].prediction
-    assert part.probability.shape == whole.probability.shape
-    inside = part.done
-    assert inside[20:71, 33:90].all() and inside.sum() == 51 * 57
-    both = part.probability[:, inside], whole.probability[:, inside]
-    assert np.abs(both[0] - both[1]).max() < 1e-5
-    assert not part.probability[:, ~inside].any()
-
-
 def test_the_visible_area_says_that_it_is_a_part(page, until, monkeypatch):
     monkeypatch.setattr(
-        "napari_topiary._napari.predict.wanted.visible_window",
+        "napari_topiary._napari.predict.run_panel.visible_window",
         lambda *_: (0, 48, 0, 48),
     )
     page.run.areas["visible"].setChecked(True)
@@ -166,19 +132,6 @@ def test_the_visible_area_says_that_it_is_a_part(page, until, monkeypatch):
     until(lambda: not page.predicting)
     assert "visible" in page.found.notes.text()
     assert "(a part)" in page.found.table.item(0, 0).text()
-
-
-def test_stop_keeps_what_is_done(session, checkpoint):
-    wanted = [Wanted(e.name, e.image, e.scale) for e in session.images.values()]
-    answers: list[Answer] = []
-    done = run(
-        predicting.predicting(wanted, checkpoint, PredictConfig(tile=32)),
-        lambda p: answers.append(p.report) if p.report else None,
-        should_stop=lambda: True,
-    )
-    assert done == 1 and [a.wanted.name for a in answers] == ["grid 0"]
-    assert answers[0].prediction.done is not None
-    assert "Stopped early" in answers[0].prediction.notes[-1]
 
 
 def test_colour_images_are_offered_conversion(page, session, until, rng):
@@ -258,3 +211,88 @@ def test_a_checkpoint_is_opened_from_a_file(
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     page.choice.open_file(tmp_path / "bad.safetensors")
     until(lambda: bool(page.message.text()))
+
+
+def other(checkpoint, threshold=0.2):
+    """Another network: the same weights, read at another threshold."""
+    return checkpoint.replaced(
+        thresholds={"virion": threshold}, metrics={"held_out": "3 particles"}
+    )
+
+
+def test_the_newest_network_is_taken_until_the_user_chooses(page, session, checkpoint):
+    assert page.choice.name == "green"
+    session.add_checkpoint("newer", other(checkpoint))
+    assert page.choice.name == "newer"
+    assert page.form.threshold.value() == pytest.approx(0.2)
+    page.choice.choose("green")
+    session.add_checkpoint("newest", other(checkpoint, 0.7))
+    assert page.choice.name == "green"
+    session.remove_checkpoint("green")
+    assert page.choice.name == "newest"
+
+
+def test_what_another_network_found_steps_back(predicted, session, checkpoint, until):
+    until(lambda: not predicted.live.busy)
+    viewer, before = predicted.viewer, predicted.results["grid 0"]
+    session.add_checkpoint("newer", other(checkpoint, 0.02))
+    table = predicted.found.table
+    assert table.item(0, 0).text() == "grid 0 (from green)"
+    assert table.item(0, 0).foreground().color().alphaF() < 0.5
+    assert layer_for(viewer, ("probability", "grid 0")) is None
+    assert layer_for(viewer, ("detections", "grid 0")) is None
+    assert "What green found is grey" in predicted.found.notes.text()
+    predicted.form.threshold.setValue(0.9)  # the new network's; reads nothing old
+    until(lambda: not predicted.live.busy)
+    assert predicted.results["grid 0"] is before
+    predicted.choice.choose("green")
+    predicted.activated()
+    until(lambda: not predicted.live.busy)
+    assert table.item(0, 0).text() == "grid 0"
+    assert layer_for(viewer, ("probability", "grid 0")) is not None
+    assert predicted.form.value().threshold is None  # its own best again
+
+
+def test_the_best_threshold_says_where_it_comes_from(page, session, checkpoint):
+    assert page.form.origin.text() == "0.40: best when judged"
+    session.add_checkpoint("newer", other(checkpoint))
+    assert page.form.origin.text() == "0.20: best on what was held back: 3 particles"
+    page.form.threshold.setValue(0.6)
+    assert page.form.origin.text().startswith("set by hand; 0.20: best on")
+
+
+def test_prediction_computes_where_the_preferences_say(page, monkeypatch, until):
+    from napari_topiary._napari.predict import page as home
+    from napari_topiary._napari.preferences import Preferences
+
+    asked = []
+    monkeypatch.setattr(home, "preferences", lambda: Preferences(device="cpu"))
+    real = predicting.predicting
+    monkeypatch.setattr(
+        predicting,
+        "predicting",
+        lambda w, c, config, **k: (
+            asked.append(config.device) or real(w, c, config, **k)
+        ),
+    )
+    page.on_run()
+    until(lambda: not page.predicting)
+    assert asked == ["cpu"]
+
+
+def test_export_writes_a_summary_and_never_replaces_a_persons_file(
+    predicted, until, tmp_path
+):
+    mine = tmp_path / "summary.csv"
+    mine.write_text("my,own\n1,2\n", encoding="utf-8")
+    predicted.found.export_row.export_to(tmp_path)
+    assert "choose another folder" in predicted.message.text()
+    assert mine.read_text(encoding="utf-8") == "my,own\n1,2\n"
+    mine.unlink()
+    predicted.found.export_row.export_to(tmp_path)
+    until(lambda: "written" in predicted.message.text())
+    with mine.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = predicted.results["grid 0"].prediction
+    assert len(rows) == 1 and rows[0]["count"] == str(len(found.detections))
+    assert rows[0]["network"] == "green" and float(rows[0]["threshold"]) == 0.4

@@ -3,29 +3,244 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QBrush, QPalette
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_topiary._napari.predict.counts_table import CountsTable
-from napari_topiary._napari.predict.export_row import ExportRow
+from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_reading import Result
-from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets.offer import Offer
+from napari_topiary._napari.widgets.page import button
+from napari_topiary.errors import TopiaryError
+from napari_topiary.jobs.exporting import Found, already_there, export
+from napari_topiary.prediction.measures import summary_rows
+from napari_topiary.types import Prediction
+
+MOST_ROWS = 7
+"""More rows than this are scrolled."""
+TOTAL = "All images"
+
+
+def counts_of(prediction: Prediction) -> dict[str, str]:
+    """What was found in one image, in words, by class."""
+    return {row["class"]: _in_words(row, prediction) for row in _rows(prediction)}
+
+
+def _rows(prediction: Prediction) -> list[dict[str, Any]]:
+    return summary_rows("", prediction)
+
+
+def _in_words(row: Mapping[str, Any], prediction: Prediction) -> str:
+    if prediction.task.kind == "segment":
+        return words.percent(min(1.0, row["covered_share"] or 0.0))
+    if not row["lines"]:
+        return str(row["count"])
+    nm = row["lines_length_nm"]
+    text = words.plural(row["lines"], "line")
+    if nm is not None:
+        text += f", {nm / 1000:.3g} µm" if nm >= 1000 else f", {nm:.0f} nm"
+    return f"{row['count']} + {text}" if row["count"] else text
+
+
+def totals_of(predictions: Mapping[str, Prediction]) -> dict[str, str]:
+    """Particles or objects of all images together; empty for areas and lines."""
+    sums: dict[str, int] = {}
+    for prediction in predictions.values():
+        for row in _rows(prediction):
+            if prediction.task.kind == "segment" or row["lines"]:
+                return {}
+            sums[row["class"]] = sums.get(row["class"], 0) + row["count"]
+    return {name: str(number) for name, number in sums.items()}
+
+
+class CountsTable(QTableWidget):
+    """One row an image, one column a class."""
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setToolTip(
+            "What was found with the settings above. Click a row to see that image."
+        )
+        self.verticalHeader().hide()
+        self.setShowGrid(False)
+        self.names: list[str] = []
+        self.cellClicked.connect(self._on_cell)
+
+    def show_counts(
+        self, results: Mapping[str, Result], shown: str | None, network: object
+    ) -> None:
+        """Fill the table; what another network than the chosen one found is grey."""
+        predictions = {name: one.prediction for name, one in results.items()}
+        rows = {name: counts_of(one) for name, one in predictions.items()}
+        own = {n: one for n, one in results.items() if one.checkpoint is network}
+        classes = list(dict.fromkeys(key for row in rows.values() for key in row))
+        self.names = list(rows)
+        totals = totals_of({name: one.prediction for name, one in own.items()})
+        if len(own) > 1 and totals:
+            rows[TOTAL] = totals
+        self.clear()
+        self.setColumnCount(1 + len(classes))
+        self.setRowCount(len(rows))
+        self.setHorizontalHeaderLabels(["Image", *classes])
+        for y, (name, row) in enumerate(rows.items()):
+            title, old = name, name in results and name not in own
+            if old:
+                title += f" (from {results[name].network})"
+            elif name in results and results[name].prediction.done is not None:
+                title += " (a part)"
+            items = [
+                _item(title),
+                *(_item(row.get(key, words.NONE)) for key in classes),
+            ]
+            for x, item in enumerate(items):
+                if name == TOTAL:
+                    _embolden(item)
+                if old:
+                    item.setForeground(self._faint())
+                if x:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                self.setItem(y, x, item)
+        self._fit(len(rows))
+        self.clearSelection()
+        if shown in self.names:
+            self.selectRow(self.names.index(shown))
+
+    def _faint(self) -> QBrush:
+        colour = self.palette().color(QPalette.ColorRole.WindowText)
+        colour.setAlphaF(0.45)
+        return QBrush(colour)
+
+    def _fit(self, rows: int) -> None:
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setDefaultAlignment(
+            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        )
+        first = self.horizontalHeaderItem(0)
+        if first is not None:
+            first.setTextAlignment(
+                Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+            )
+        self.resizeRowsToContents()
+        height = sum(self.rowHeight(y) for y in range(min(rows, MOST_ROWS)))
+        self.setFixedHeight(header.sizeHint().height() + height + 6)
+
+    def _on_cell(self, y: int, _x: int) -> None:
+        if y < len(self.names):
+            self.chosen.emit(self.names[y])
+
+
+def _item(text: str) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    item.setToolTip(text)
+    return item
+
+
+def _embolden(item: QTableWidgetItem) -> None:
+    font = item.font()
+    font.setBold(True)
+    item.setFont(font)
+
+
+class ExportRow(QWidget):
+    """A button that writes what was found into a folder."""
+
+    said = Signal(str, bool)
+
+    def __init__(self, results: Callable[[], Mapping[str, Result]]) -> None:
+        super().__init__()
+        self._results = results
+        self.button = button(
+            "Export…",
+            "Write probability, labels and particles of every image above into a "
+            "folder, as the\ncommand line does; and tables: summary.csv (counts, number "
+            "per µm², threshold,\nnetwork), and all particles or objects of each image, "
+            "in nm.",
+            self.ask,
+        )
+        self.offer = Offer()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.offer)
+        layout.addWidget(self.button)
+
+    def ask(self) -> None:
+        """Let the user choose a folder."""
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if folder:
+            self.export_to(Path(folder))
+
+    def export_to(self, folder: Path, *, replace: bool = False) -> None:
+        """Write everything into a folder."""
+        found = {
+            name: Found(
+                prediction=one.prediction,
+                checkpoint=one.checkpoint,
+                network=one.network,
+                config=one.config,
+            )
+            for name, one in self._results().items()
+        }
+        try:
+            there = already_there(folder, found)
+        except TopiaryError as reason:
+            self.said.emit(str(reason), True)
+            return
+        if there and not replace:
+            files = words.plural(len(there), "file")
+            self.offer.show_choice(
+                f"{files} of an earlier export, such as {there[0].name}, would be "
+                "replaced.",
+                {
+                    "Cancel": lambda: None,
+                    "Replace": lambda: self.export_to(folder, replace=True),
+                },
+            )
+            return
+        self.button.setEnabled(False)
+        self.said.emit("Writing…", False)
+        in_background(
+            lambda: export(folder, found),
+            title="Writing the results",
+            on_result=self._on_written,
+            on_error=self._on_failed,
+        )
+
+    def _on_written(self, files: list[Path]) -> None:
+        self.button.setEnabled(True)
+        count = words.plural(len(files), "file")
+        self.said.emit(f"{count} written to {files[0].parent}.", False)
+
+    def _on_failed(self, sentence: str) -> None:
+        self.button.setEnabled(True)
+        self.said.emit(sentence, True)
 
 
 class FoundPanel(QWidget):
-    """Table, notes and Export.
-
-    Parameters
-    ----------
-    results
-        Returns the results of all images.
-
-    Signals
-    -------
-    chosen(str)
-        The user clicked an image in the table.
-    """
+    """Table, notes and Export."""
 
     chosen = Signal(str)
 
@@ -34,9 +249,7 @@ class FoundPanel(QWidget):
         self._results = results
         self.table = CountsTable()
         self.notes = look.paragraph("", role="hint")
-        self.export_row = ExportRow(
-            lambda: {name: one.prediction for name, one in results().items()}
-        )
+        self.export_row = ExportRow(results)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
@@ -44,28 +257,26 @@ class FoundPanel(QWidget):
         layout.addWidget(self.export_row)
         self.table.chosen.connect(self.chosen)
 
-    def show_counts(self, shown: str | None, problems: Sequence[str]) -> None:
-        """Count what was found.
-
-        Parameters
-        ----------
-        shown
-            Name of the image that is shown.
-        problems
-            Sentences about images that could not be predicted.
-        """
+    def show_counts(
+        self, shown: str | None, problems: Sequence[str], network: object
+    ) -> None:
+        """Count what was found; `network` is the checkpoint that is chosen now."""
         results = self._results()
-        found = {name: one.prediction for name, one in results.items()}
-        self.table.setVisible(bool(found))
-        self.table.show_counts(found, shown)
+        self.table.setVisible(bool(results))
+        self.table.show_counts(results, shown, network)
         current = results.get(shown or "")
         sentences = list(problems)
-        if current is not None:
+        if current is not None and current.checkpoint is not network:
+            sentences.append(
+                f"What {current.network} found is grey and not drawn: press Predict to "
+                "see what the chosen network finds."
+            )
+        elif current is not None:
             sentences += current.prediction.notes
             part = current.wanted.window is not None
             if part and current.prediction.done is not None:
                 sentences.append("Only the area that was visible has been looked at.")
-        elif not found:
+        elif not results:
             sentences.append("Nothing was predicted yet.")
         self.notes.setText(" ".join(sentences))
         self.notes.setVisible(bool(sentences))

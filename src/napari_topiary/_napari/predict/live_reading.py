@@ -9,10 +9,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.predict.predicting import Wanted
-from napari_topiary._napari.predict.rereading import rereading, rereading_all
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.jobs.predicting import Wanted, rereading, rereading_all
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
@@ -23,11 +22,13 @@ TITLE = "Reading the probability"
 
 @dataclass(frozen=True)
 class Result:
-    """A prediction with what it came from."""
+    """A prediction with what it came from, and how it was read."""
 
     wanted: Wanted
+    network: str
     checkpoint: Checkpoint
     prediction: Prediction
+    config: DetectConfig
 
 
 class LiveReading(QObject):
@@ -54,9 +55,14 @@ class LiveReading(QObject):
     read = Signal(str, bool)
     problem = Signal(str)
 
-    def __init__(self, session: Session, settings: Callable[[], DetectConfig]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        settings: Callable[[], DetectConfig],
+        network: Callable[[], Checkpoint | None],
+    ) -> None:
         super().__init__()
-        self.session, self._settings = session, settings
+        self.session, self._settings, self._network = session, settings, network
         self.results: dict[str, Result] = {}
         self._shown = Latest(finish_current=True)
         self._all = Latest()
@@ -95,6 +101,11 @@ class LiveReading(QObject):
             del self.results[name]
         return gone
 
+    def is_current(self, name: str | None) -> bool:
+        """Whether an image has a result, and it is the chosen network's."""
+        result = self.results.get(name or "")
+        return result is not None and result.checkpoint is self._network()
+
     def suits(self, wanted: Wanted) -> bool:
         """Whether an image is still what it was when it was predicted.
 
@@ -119,14 +130,16 @@ class LiveReading(QObject):
             Whether its labels are wanted at once too.
         """
         result = self.results.get(shown or "")
-        if result is not None:
+        if result is not None and self.is_current(shown):
             config = self._settings()
             self._shown.ask(
                 lambda: rereading(
                     result.prediction, result.checkpoint, config, labels=labels
                 ),
                 title=TITLE,
-                on_result=lambda one: self._take({result.wanted.name: one}, labels),
+                on_result=lambda one: self._take(
+                    {result.wanted.name: one}, config, labels=labels
+                ),
                 on_error=self.problem.emit,
             )
         self.rest()
@@ -136,29 +149,35 @@ class LiveReading(QObject):
         self._rest.start()
 
     def _read_all(self) -> None:
-        known = {n: (r.prediction, r.checkpoint) for n, r in self.results.items()}
+        known = {
+            name: (one.prediction, one.checkpoint)
+            for name, one in self.results.items()
+            if self.is_current(name)
+        }
         if not known:
             return
         config = self._settings()
         self._all.ask(
             lambda: rereading_all(known, config),
             title=TITLE,
-            on_result=self._take_all,
+            on_result=lambda read: self._take_all(read, config),
             on_error=self.problem.emit,
         )
 
-    def _take_all(self, read: dict[str, Prediction]) -> None:
-        for name in self._take(read, True):
+    def _take_all(self, read: dict[str, Prediction], config: DetectConfig) -> None:
+        for name in self._take(read, config, labels=True):
             self.session.set_prediction(name, self.results[name].prediction)
 
-    def _take(self, read: dict[str, Prediction], labels: bool) -> list[str]:
+    def _take(
+        self, read: dict[str, Prediction], config: DetectConfig, *, labels: bool
+    ) -> list[str]:
         """Keep readings, except of what was predicted anew or is gone."""
         taken = []
         for name, one in read.items():
             known = self.results.get(name)
             if known is None or known.prediction.probability is not one.probability:
                 continue
-            self.results[name] = replace(known, prediction=one)
+            self.results[name] = replace(known, prediction=one, config=config)
             taken.append(name)
             self.read.emit(name, labels)
         return taken

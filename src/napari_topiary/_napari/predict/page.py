@@ -8,17 +8,16 @@ from napari_topiary._napari.canvas import result_layers
 from napari_topiary._napari.canvas.layers import current_image_name
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
-from napari_topiary._napari.predict import predicting
 from napari_topiary._napari.predict.found_panel import FoundPanel
-from napari_topiary._napari.predict.kind_switches import KindSwitches
 from napari_topiary._napari.predict.live_reading import LiveReading, Result
-from napari_topiary._napari.predict.predicting import Answer
-from napari_topiary._napari.predict.reading_form import ReadingForm
-from napari_topiary._napari.predict.run_panel import RunPanel
-from napari_topiary._napari.predict.wanted import wanted_in
+from napari_topiary._napari.predict.reading_form import KindSwitches, ReadingForm
+from napari_topiary._napari.predict.run_panel import RunPanel, wanted_in
+from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.widgets.page import Page
-from napari_topiary.config import PredictConfig
+from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.jobs import predicting
+from napari_topiary.jobs.predicting import Answer
 from napari_topiary.types import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -50,13 +49,15 @@ class PredictPage(Page):
     ) -> None:
         super().__init__(viewer, session, runner)
         self.predicting = False
-        self._used: Checkpoint | None = None
+        self._network: Checkpoint | None = None
         self._problems: list[str] = []
         self._shown: str | None = None
         self.run = RunPanel(self.session)
         self.choice = self.run.choice
         self.form, self.kinds = ReadingForm(), KindSwitches()
-        self.live = LiveReading(self.session, self.form.value)
+        self.live = LiveReading(
+            self.session, self.form.value, lambda: self.choice.checkpoint
+        )
         self.found = FoundPanel(lambda: self.results)
         self._place_widgets()
         self._connect()
@@ -114,9 +115,11 @@ class PredictPage(Page):
     def refresh(self, *_: object) -> None:
         """Follow what the session has now."""
         session = self.session
-        if not self.choice.name and session.active_checkpoint:
-            self.form.use_best()
         self.choice.refresh()
+        another = self.choice.checkpoint is not self._network
+        if another:
+            self._network = self.choice.checkpoint
+            self.form.use_best()
         self.form.show_checkpoint(self.choice.checkpoint)
         self.show_empty(
             "" if session.checkpoints and session.images
@@ -126,8 +129,18 @@ class PredictPage(Page):
         self._drop_outdated()
         self.run.count_images(len(session.images))
         self.kinds.show_checkpoint(self.choice.checkpoint)
+        if another:
+            self._step_back()
         self._show_counts()
         self._refresh_buttons()
+
+    def _step_back(self) -> None:
+        """What another network found is not drawn; what this one found is again."""
+        for name in self.results:
+            if not self.live.is_current(name):
+                result_layers.clear_result(self.viewer, name)
+        if self.isVisible():
+            self._show_current()
 
     def _drop_outdated(self) -> None:
         for name in self.live.forget_outdated():
@@ -146,7 +159,7 @@ class PredictPage(Page):
 
     def _show_counts(self) -> None:
         shown = current_image_name(self.viewer, self.session)
-        self.found.show_counts(shown, self._problems)
+        self.found.show_counts(shown, self._problems, self.choice.checkpoint)
 
     def _on_drawing(self) -> None:
         """Another image may be shown now."""
@@ -156,8 +169,10 @@ class PredictPage(Page):
 
     def _show_current(self) -> None:
         name = self._shown = current_image_name(self.viewer, self.session)
-        if name in self.results:
+        if self.live.is_current(name):
             self._draw(name, self.results[name].prediction)
+        elif name in self.results:
+            result_layers.clear_result(self.viewer, name)
         self._show_counts()
 
     def _draw(
@@ -170,7 +185,7 @@ class PredictPage(Page):
 
     def _on_kind(self, kind: str, on: bool) -> None:
         name = current_image_name(self.viewer, self.session)
-        if name is None or name not in self.results:
+        if not self.live.is_current(name):
             return
         layer = result_layers.set_shown(self.viewer, name, kind, on)
         if layer is None and on:
@@ -215,26 +230,37 @@ class PredictPage(Page):
         if unlike and not convert:
             self.run.ask_convert(unlike, checkpoint, lambda: self.predict(convert=True))
             return
+        network, detect = self.choice.name or "", self.form.value()
         config = PredictConfig(
-            invert=self.run.invert.isChecked(), detect=self.form.value()
+            invert=self.run.invert.isChecked(),
+            detect=detect,
+            device=preferences().device,
         )
         begun = self.runner.start(
             lambda: predicting.predicting(wanted, checkpoint, config, convert=convert),
             title="Predicting",
-            on_progress=self._on_progress,
+            on_progress=lambda progress: self._on_progress(
+                progress, network, checkpoint, detect
+            ),
             on_error=self.refuse,
         )
         if not begun:
             self.refuse(self.runner.busy_sentence)
             return
-        self._used, self._problems = checkpoint, []
+        self._problems = []
         self.predicting = True
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(
+        self,
+        progress: Progress,
+        network: str,
+        checkpoint: Checkpoint,
+        config: DetectConfig,
+    ) -> None:
         answer = progress.report
-        if not isinstance(answer, Answer) or self._used is None:
+        if not isinstance(answer, Answer):
             return
         name = answer.wanted.name
         if answer.prediction is None:
@@ -243,7 +269,9 @@ class PredictPage(Page):
             return
         if not self.live.suits(answer.wanted):
             return  # the image is gone, or has another pixel size by now
-        self.live.keep(Result(answer.wanted, self._used, answer.prediction))
+        self.live.keep(
+            Result(answer.wanted, network, checkpoint, answer.prediction, config)
+        )
         if name == current_image_name(self.viewer, self.session):
             self._show_current()
         self._show_counts()
@@ -258,7 +286,6 @@ class PredictPage(Page):
     # -- reading live -------------------------------------------------------------
 
     def _on_choice(self) -> None:
-        self.form.use_best()
         self.refresh()
 
     def _on_form(self) -> None:

@@ -1,17 +1,110 @@
-"""How a probability is read, live: threshold, spacing, size, and where to cut."""
+"""How a probability is read, live, and which layers of it are shown."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
+from napari_topiary._napari.canvas.result_layers import KINDS, shown_kinds
 from napari_topiary._napari.network_traits import traits_of
-from napari_topiary._napari.predict.cutting_form import CuttingForm
-from napari_topiary._napari.widgets.page import button
+from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.instances import threshold_of
+from napari_topiary.types import Task
+
+HINT = "Touching objects are cut between their middles:"
+_CUTTING_TIPS = {
+    "seed_smoothing_px": "How much the distance map is smoothed before middles are "
+    "looked for, in pixels.\nMore: fewer pieces. Less: objects come apart more easily.",
+    "seed_spacing_px": "Two middles are at least this far apart, in pixels. Raise it "
+    "where one object\nis cut into several.",
+    "seed_height": "How clearly a middle has to stand out from the dip between it and "
+    "its neighbour\n(1 = as much as from the edge to the middle). Lower cuts more.",
+}
+_USUAL = DetectConfig()
+
+
+class CuttingForm(QWidget):
+    """Smoothing, distance of middles, and how clear a middle has to be."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.smoothing = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.smoothing.setRange(0.0, 10.0)
+        self.smoothing.setDecimals(1)
+        self.smoothing.setSingleStep(0.1)
+        self.spacing = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.spacing.setRange(1, 40)
+        self.height_slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.height_slider.setRange(0.0, 1.0)
+        self.height_slider.setDecimals(2)
+        self.height_slider.setSingleStep(0.01)
+        self.sliders = {
+            "seed_smoothing_px": self.smoothing,
+            "seed_spacing_px": self.spacing,
+            "seed_height": self.height_slider,
+        }
+        self.usual_button = button(
+            "As usual", "Back to the settings that suit most images.", self.use_usual
+        )
+        rows = QFormLayout()
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setHorizontalSpacing(10)
+        rows.setVerticalSpacing(4)
+        names = ("Smoothing", "Between middles", "Clearness")
+        for text, (field, slider) in zip(names, self.sliders.items(), strict=True):
+            label = QLabel(text)
+            for one in (label, slider):
+                one.setToolTip(_CUTTING_TIPS[field])
+            slider.setMinimumWidth(90)
+            rows.addRow(label, slider)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(row(look.paragraph(HINT, role="hint"), self.usual_button))
+        layout.addLayout(rows)
+        self._show_usual()
+        for slider in self.sliders.values():
+            slider.valueChanged.connect(self._on_slider)
+
+    def values(self) -> dict[str, Any]:
+        """Fields of a `DetectConfig`."""
+        return {
+            "seed_smoothing_px": float(self.smoothing.value()),
+            "seed_spacing_px": int(self.spacing.value()),
+            "seed_height": float(self.height_slider.value()),
+        }
+
+    def use_usual(self) -> None:
+        """Go back to the usual settings."""
+        self._show_usual()
+        self.changed.emit()
+
+    def _show_usual(self) -> None:
+        for field, slider in self.sliders.items():
+            with QSignalBlocker(slider):
+                slider.setValue(getattr(_USUAL, field))
+        self.usual_button.setEnabled(False)
+
+    def _on_slider(self, _value: float) -> None:
+        usual = {field: getattr(_USUAL, field) for field in self.sliders}
+        self.usual_button.setEnabled(self.values() != usual)
+        self.changed.emit()
+
 
 LARGEST_SIZE = 2000
 _TIPS = {
@@ -24,13 +117,7 @@ _TIPS = {
 
 
 class ReadingForm(QWidget):
-    """Sliders; moving them needs no new run of the network.
-
-    Signals
-    -------
-    changed()
-        The user moved a slider.
-    """
+    """Sliders; moving them needs no new run of the network."""
 
     changed = Signal()
 
@@ -38,6 +125,8 @@ class ReadingForm(QWidget):
         super().__init__()
         self._best: float | None = None
         self._is_best = True
+        self._origin = ""
+        self.origin = look.paragraph("", role="hint")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0.01, 0.99)
         self.threshold.setSingleStep(0.01)
@@ -60,6 +149,7 @@ class ReadingForm(QWidget):
         both.addWidget(self.threshold, 1)
         both.addWidget(self.best_button)
         self._add("Threshold", both, "threshold", self.threshold)
+        self._rows.addRow(self.origin)
         self._add("Spacing", self.spacing, "spacing", self.spacing)
         self._add("Smallest area", self.size, "size", self.size)
         self.cutting = CuttingForm()
@@ -80,26 +170,20 @@ class ReadingForm(QWidget):
         """What the sliders say; the threshold is open while it is the best one."""
         threshold = None if self._is_best else float(self.threshold.value())
         return DetectConfig(
-            threshold,
-            float(self.spacing.value()),
-            self.size.value(),
+            threshold=threshold,
+            spacing=float(self.spacing.value()),
+            min_size_px=self.size.value(),
             **self.cutting.values(),
         )
 
     def show_checkpoint(self, checkpoint: Checkpoint | None) -> None:
-        """Offer what makes sense for a checkpoint, and its own best threshold.
-
-        Parameters
-        ----------
-        checkpoint
-            None disables all.
-        """
+        """Offer what makes sense for a checkpoint, and its own best threshold."""
         self.setEnabled(checkpoint is not None)
         if checkpoint is None:
             return
         detects = checkpoint.task.kind == "detect"
-        self._rows.setRowVisible(1, detects)
-        self._rows.setRowVisible(2, not detects)
+        self._rows.setRowVisible(self.spacing, detects)
+        self._rows.setRowVisible(self.size, not detects)
         cuts = traits_of(checkpoint.network).has_distance and not detects
         self._rows.setRowVisible(self.cutting, cuts)
         limits = [
@@ -107,6 +191,9 @@ class ReadingForm(QWidget):
         ]
         self._best = min(limits, default=0.5)
         known = bool(checkpoint.thresholds)
+        held = checkpoint.metrics.get("held_out")
+        origin = f"best on what was held back: {held}" if held else "best when judged"
+        self._origin = origin if known else "not judged on other areas yet"
         self.best_button.setToolTip(
             f"Back to {self._best:.2f}, the threshold at which this network was best "
             "on areas it had not seen."
@@ -125,6 +212,9 @@ class ReadingForm(QWidget):
         if self._is_best and self._best is not None:
             with QSignalBlocker(self.threshold):
                 self.threshold.setValue(min(max(self._best, 0.01), 0.99))
+            self.origin.setText(f"{self._best:.2f}: {self._origin}")
+        elif self._best is not None:
+            self.origin.setText(f"set by hand; {self._best:.2f}: {self._origin}")
         self.best_button.setEnabled(not self._is_best)
 
     def _on_threshold(self, _value: float) -> None:
@@ -134,3 +224,59 @@ class ReadingForm(QWidget):
 
     def _on_change(self, _value: float) -> None:
         self.changed.emit()
+
+
+_KIND_TIPS = {
+    "probability": "How sure the network is, in the colour of the class.",
+    "detections": "A ring around everything that was found.",
+    "lines": "The filaments that were traced.",
+    "result-labels": "The class, or the number of the object, at every pixel.",
+    "distance": "How far each pixel is from the edge of its object: objects are cut "
+    "apart in its valleys.",
+}
+_AT_FIRST = ("probability", "detections", "lines")
+
+
+class KindSwitches(QWidget):
+    """A row of switches for the layers of a result."""
+
+    toggled = Signal(str, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task_kind = "detect"
+        self.switches: dict[str, QCheckBox] = {}
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(10)
+        for kind, text in KINDS.items():
+            one = self.switches[kind] = QCheckBox(text)
+            one.setToolTip(_KIND_TIPS[kind])
+            one.setChecked(kind in _AT_FIRST)
+            one.toggled.connect(lambda on, kind=kind: self.toggled.emit(kind, on))
+            row.addWidget(one)
+        row.addStretch(1)
+
+    def show_checkpoint(self, checkpoint: Checkpoint | None) -> None:
+        """Offer the layers that a network's answers have."""
+        known = shown_kinds(checkpoint.task) if checkpoint else ()
+        lines = checkpoint is not None and bool(
+            checkpoint.annotations_summary.get("line_classes")
+        )
+        if checkpoint is not None and checkpoint.task.kind != self._task_kind:
+            self._task_kind = checkpoint.task.kind
+            self.switches["result-labels"].setChecked(self._task_kind != "detect")
+        distance = checkpoint is not None and traits_of(checkpoint.network).has_distance
+        here = {"lines": lines, "distance": distance}
+        for kind, one in self.switches.items():
+            one.setVisible(kind in known and here.get(kind, True))
+
+    def is_on(self, kind: str) -> bool:
+        """Whether a kind of layer is wanted."""
+        return self.switches[kind].isChecked()
+
+    def wanted(self, task: Task, *, without: tuple[str, ...] = ()) -> dict[str, bool]:
+        """Kind -> whether it is visible, for the answers to a task."""
+        return {
+            kind: self.is_on(kind) for kind in shown_kinds(task) if kind not in without
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -15,12 +16,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.predict.predicting import Wanted
+from napari_topiary._napari.canvas.layers import current_image_name, image_layer
+from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.errors import TopiaryError
+from napari_topiary.jobs.predicting import Wanted
 from napari_topiary.session import Session
+
+if TYPE_CHECKING:
+    import napari.viewer
+
 
 RUN, STOP, STOPPING = "Predict", "Stop and keep what is done", "Stopping…"
 AREAS = {
@@ -31,13 +39,7 @@ AREAS = {
 
 
 class RunPanel(QWidget):
-    """Network, area, and a button that starts and stops.
-
-    Signals
-    -------
-    pressed()
-        The button was.
-    """
+    """Network, area, and a button that starts and stops."""
 
     pressed = Signal()
 
@@ -81,28 +83,12 @@ class RunPanel(QWidget):
         return next(key for key, one in self.areas.items() if one.isChecked())
 
     def count_images(self, number: int) -> None:
-        """Say how many images there are.
-
-        Parameters
-        ----------
-        number
-            Of images in the project.
-        """
+        """Say how many images there are."""
         text = "All images" if number < 2 else f"All {number} images"
         self.areas["all"].setText(text)
 
     def show_state(self, *, predicting: bool, ready: bool, busy: str = "") -> None:
-        """Let the button say what it does now.
-
-        Parameters
-        ----------
-        predicting
-            Whether it stops what runs.
-        ready
-            Whether there are a network and an image.
-        busy
-            What else runs; empty = nothing.
-        """
+        """Let the button say what it does now."""
         self.button.setText(STOP if predicting else RUN)
         self.button.setEnabled(predicting or (ready and not busy))
         self.button.setToolTip(
@@ -123,17 +109,7 @@ class RunPanel(QWidget):
         checkpoint: Checkpoint,
         convert: Callable[[], object],
     ) -> None:
-        """Offer to make colour images grey, or grey ones colour.
-
-        Parameters
-        ----------
-        unlike
-            Images that have other channels than the network takes.
-        checkpoint
-            The network.
-        convert
-            Called when the user agrees.
-        """
+        """Offer to make colour images grey, or grey ones colour."""
         kinds = {1: "grey", 3: "colour"}
         own = kinds[unlike[0].image.shape[0]]
         other = kinds[checkpoint.in_channels]
@@ -144,3 +120,25 @@ class RunPanel(QWidget):
             "The images of the project stay as they are.",
             {f"Predict as {other}": convert, "Cancel": lambda: None},
         )
+
+
+def wanted_in(
+    viewer: napari.viewer.Viewer, session: Session, *, area: str
+) -> list[Wanted]:
+    """Images, or the part of one, that are to be predicted."""
+    if area == "all":
+        entries = list(session.images.values())
+        return [Wanted(e.name, e.image, e.scale) for e in entries]
+    name = current_image_name(viewer, session)
+    if name is None:
+        raise TopiaryError("No image is shown: choose one on the Data page first.")
+    entry, window = session.images[name], None
+    if area == "visible":
+        layer = image_layer(viewer, name)
+        if layer is None:
+            raise TopiaryError(
+                f"{name} is not shown any more: open it on the Data page, or "
+                "choose This image."
+            )
+        window = visible_window(layer, entry.image.shape[1:])
+    return [Wanted(name, entry.image, entry.scale, window)]

@@ -51,7 +51,8 @@ class CheckpointChoice(QWidget):
         layout.setSpacing(6)
         layout.addWidget(self.combo, 1)
         layout.addWidget(self.file_button)
-        self.combo.activated.connect(lambda _index: self.changed.emit())
+        self._chosen = False
+        self.combo.activated.connect(self._on_activated)
 
     @property
     def name(self) -> str | None:
@@ -64,9 +65,11 @@ class CheckpointChoice(QWidget):
         return self.session.checkpoints.get(self.name or "")
 
     def refresh(self) -> None:
-        """Offer what the session has now; the choice stays if it still exists."""
+        """Offer what the session has now; the active one until the user chose."""
         known = self.session.checkpoints
-        wanted = self.name if self.name in known else self.session.active_checkpoint
+        if self.name not in known:
+            self._chosen = False
+        wanted = self.name if self._chosen else self.session.active_checkpoint
         fill(self.combo, known, wanted)
         self.combo.setEnabled(bool(known))
 
@@ -79,6 +82,10 @@ class CheckpointChoice(QWidget):
             Of the checkpoint.
         """
         fill(self.combo, self.session.checkpoints, name)
+        self._on_activated()
+
+    def _on_activated(self, _index: int = 0) -> None:
+        self._chosen = True
         self.changed.emit()
 
     def ask_file(self) -> None:

@@ -1,20 +1,21 @@
-"""Running a checkpoint over the images of a project; no Qt, for a worker thread."""
+"""Running a checkpoint over several images, and reading what it said anew."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PredictConfig
+from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction import as_channels, predict
+from napari_topiary.prediction import as_channels, predict, reading_of, reinterpret
 from napari_topiary.resample import Window
-from napari_topiary.types import Job, Prediction, Progress, Stop
+from napari_topiary.types import Job, Prediction, Progress, Stop, relay
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,20 @@ def predicting(
         How many images were predicted, wholly or in part.
     """
     network, done = checkpoint.build(), 0
+    heard: list[object] = []
     for number, one in enumerate(wanted):
-        where = f" {number + 1} of {len(wanted)}" if len(wanted) > 1 else ""
         try:
-            prediction, stopped = yield from _shared(
+            prediction = yield from relay(
                 _predict(one, checkpoint, config, network, convert),
-                (number, len(wanted)),
-                f"Predicting {one.name}{where}",
+                told=partial(_as_part, number, len(wanted), one.name),
+                heard=heard.append,
             )
             answer = Answer(one, prediction)
             done += 1
         except TopiaryError as reason:
-            answer, stopped = Answer(one, None, str(reason)), False
+            answer = Answer(one, None, str(reason))
         message = yield Progress(number + 1, len(wanted), report=answer)
-        if stopped or message is Stop:
+        if Stop in (message, *heard):
             break
     return done
 
@@ -106,21 +107,11 @@ def can_convert(image: NDArray[np.generic], checkpoint: Checkpoint) -> bool:
     return channels != needed and {channels, needed} <= {1, 3}
 
 
-def _shared(
-    job: Job[Prediction], place: tuple[int, int], words: str
-) -> Generator[Progress, object, tuple[Prediction, bool]]:
-    """Drive the job of one image; its progress counts as a part of all images."""
-    number, total = place
-    message: object = None
-    stopped = False
-    while True:
-        try:
-            progress = job.send(message)
-        except StopIteration as end:
-            return end.value, stopped
-        eta = progress.eta_s if number == total - 1 else None
-        message = yield Progress(number + progress.fraction, total, words, eta)
-        stopped = stopped or message is Stop
+def _as_part(number: int, total: int, name: str, inner: Progress) -> Progress:
+    """Progress of one image, as a part of all images."""
+    where = f" {number + 1} of {total}" if total > 1 else ""
+    eta = inner.eta_s if number == total - 1 else None
+    return Progress(number + inner.fraction, total, f"Predicting {name}{where}", eta)
 
 
 def _predict(
@@ -143,3 +134,52 @@ def _predict(
             window=wanted.window,
         )
     )
+
+
+def rereading(
+    prediction: Prediction,
+    checkpoint: Checkpoint,
+    config: DetectConfig,
+    *,
+    labels: bool = True,
+) -> Job[Prediction]:
+    """Read a probability anew, with other thresholds; the network does not run.
+
+    Parameters
+    ----------
+    prediction
+        Made by the checkpoint.
+    checkpoint
+        Knows radii and thresholds.
+    config
+        The new settings.
+    labels
+        Whether the labels are wanted too; the detections alone are faster.
+    """
+    yield Progress(0, 0, "Reading")
+    if labels:
+        return reinterpret(prediction, checkpoint, config=config)
+    found = reading_of(checkpoint, config).detections(
+        prediction.probability, prediction.shape, prediction.task
+    )
+    return replace(prediction, detections=found)
+
+
+def rereading_all(
+    predictions: Mapping[str, tuple[Prediction, Checkpoint]], config: DetectConfig
+) -> Job[dict[str, Prediction]]:
+    """Read several probabilities anew; Stop drops what is left.
+
+    Parameters
+    ----------
+    predictions
+        Image name -> its prediction and what made it.
+    config
+        The new settings.
+    """
+    read: dict[str, Prediction] = {}
+    for number, (name, (prediction, checkpoint)) in enumerate(predictions.items()):
+        if (yield Progress(number, len(predictions), "Reading")) is Stop:
+            break
+        read[name] = reinterpret(prediction, checkpoint, config=config)
+    return read

@@ -1,0 +1,79 @@
+"""Counts, densities and places of what was found, in pixels and in nm."""
+
+from __future__ import annotations
+
+import csv
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_topiary import Task
+from napari_topiary.config import DetectConfig
+from napari_topiary.jobs.exporting import Found, already_there, export, summary
+from napari_topiary.types import BACKGROUND, Detections, Prediction
+
+TASKS = {
+    "detect": Task("detect", (BACKGROUND, "virion"), radius_nm={"virion": 12.0}),
+    "instances": Task("instances", (BACKGROUND, "nucleus")),
+}
+
+
+def found(kind, *, scale=2.0, done=None):
+    """Two particles, or two objects of 16 and 25 pixels, in 100 × 50 pixels."""
+    labels = np.zeros((100, 50), np.int32)
+    labels[10:14, 20:24], labels[50:55, 30:35] = 1, 7
+    detections = Detections.empty()
+    if kind == "detect":
+        detections = Detections(
+            np.array([[10.0, 20.0], [40.5, 7.0]]),
+            np.array([1, 1]),
+            np.array([0.9, 0.5]),
+        )
+    prediction = Prediction(
+        probability=np.zeros((2, 100, 50), np.float32),
+        shape=(100, 50),
+        task=TASKS[kind],
+        scale=scale,
+        labels=labels,
+        detections=detections,
+        done=done,
+    )
+    checkpoint = SimpleNamespace(
+        task=TASKS[kind],
+        thresholds=dict.fromkeys(TASKS[kind].classes[1:], 0.4),
+        annotations_summary={},
+        working_factor=1.0,
+        pixel_size_nm=2.0,
+    )
+    return Found(
+        prediction=prediction,
+        checkpoint=checkpoint,
+        network="small",
+        config=DetectConfig(),
+    )
+
+
+def test_the_summary_says_counts_density_threshold_and_network():
+    half = np.zeros((100, 50), bool)
+    half[:50] = True
+    table = summary({"a": found("detect"), "b": found("detect", done=half)})
+    assert table["image"] == ["a", "b"] and table["count"] == [2, 2]
+    # 100 × 50 pixels of 2 nm are 0.02 µm²; of the second image half was looked at
+    assert table["density_per_um2"] == pytest.approx([100.0, 200.0])
+    assert table["threshold"] == [0.4, 0.4] and table["network"] == ["small"] * 2
+    assert table["pixel_size_nm"] == [2.0, 2.0]
+
+
+def test_an_export_has_a_table_of_every_image_and_a_summary(tmp_path):
+    results = {"a": found("detect"), "b": found("instances")}
+    files = {path.name for path in export(tmp_path, results)}
+    assert {"a_objects.csv", "b_objects.csv", "summary.csv"} <= files
+    assert {path.name for path in already_there(tmp_path, results)} == files
+    assert column(tmp_path / "a_objects.csv", "y_nm") == [20.0, 81.0]
+    assert column(tmp_path / "b_objects.csv", "area_nm2") == [64.0, 100.0]
+
+
+def column(path, name):
+    with path.open(encoding="utf-8", newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
