@@ -175,10 +175,10 @@ class ExportRow(QWidget):
         self._results = results
         self.button = button(
             "Export…",
-            "Write probability, labels and particles of every image above into a "
-            "folder, as the\ncommand line does; and tables: summary.csv (counts, number "
-            "per µm², threshold,\nnetwork), and all particles or objects of each image, "
-            "in nm.",
+            "Write probability, labels and particles of every image above into a\n"
+            "folder, as the command line does; and tables: summary.csv (counts,\n"
+            "number per µm², threshold, network), and all particles or objects of\n"
+            "each image, in nm.",
             self.ask,
         )
         self.offer = Offer()
