@@ -670,7 +670,7 @@ def test_diffraction_has_no_pixel_size_in_nm(tmp_path):
         ("pm", 1e-3), ("picometer", 1e-3), ("A", 0.1), ("\u212b", 0.1),
         ("A\u030a", 0.1),
         ("angstrom", 0.1), ("Ångström", 0.1), ("mm", 1e6), ("m", 1e9), ("cm", 1e7),
-        ("pixel", None), ("inch", None), ("", None), ("u", None), (None, None),
+        ("pixel", None), ("inch", None), ("", None), ("µ", None), (None, None),
     ],
 )  # fmt: skip
 def test_units_in_all_spellings(unit, nm):

@@ -25,6 +25,8 @@ MARGIN = 0.02
 """A margin that is not straight takes in a corner and this share of an image."""
 GAP = 0.04
 """A rectangle of one value inside the image is missing from this share of it on."""
+NOTCH = 0.005
+"""Beside a margin, a rectangle at the border is one from this share of an image on."""
 BAR = 0.4
 """An information bar is at most this share of the height."""
 
@@ -148,7 +150,7 @@ def _flat(image: NDArray[Any]) -> NDArray[np.bool_] | None:
     plain = (lowest == _reduced(np.maximum, image, starts)).all(axis=0)
     if not plain.any():
         return None
-    empty = np.zeros_like(plain)
+    empty, ground = np.zeros_like(plain), np.zeros(image.shape[1:], dtype=bool)
     found: NDArray[np.bool_] | None = None
     for value in _commonest(lowest[:, plain].T):
         same = plain & (lowest == value[:, None, None]).all(axis=0)
@@ -159,11 +161,15 @@ def _flat(image: NDArray[Any]) -> NDArray[np.bool_] | None:
         if not wanted.any():
             continue
         empty |= wanted
+        ground |= equal
         near = ndimage.binary_dilation(wanted, np.ones((3, 3)))
         near = near.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
         equal &= near[: image.shape[1], : image.shape[2]]
         found = equal if found is None else found | equal
     if found is None or found.mean() > 1 - SMALLEST_REST or not _is_solid(~empty):
+        return None
+    # Shapes of one value on a ground of another are a drawing without a margin.
+    if _is_plain(image, ~ground):
         return None
     return found
 
@@ -186,14 +192,19 @@ def _margins(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Squares of one value that are a margin or a missing tile."""
     numbers, count = ndimage.label(same)
     wanted = np.zeros(count + 1, dtype=bool)
+    notches = np.zeros(count + 1, dtype=bool)
     corners = set(numbers[[0, 0, -1, -1], [0, -1, 0, -1]].tolist())
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         part = numbers[box] == number
         size = float(part.mean() * part.size / same.size)
         is_gap = size > GAP and part.mean() > 0.9
         is_margin = number in corners and size > MARGIN
-        along = [(side == number).mean() for side in _sides(numbers)]
-        wanted[number] = is_gap or (is_margin and sum(along) >= 0.25)
+        along = sum((side == number).mean() for side in _sides(numbers))
+        wanted[number] = is_gap or (is_margin and along >= 0.25)
+        # Tiles that are shifted leave small ones as well.
+        notches[number] = along > 0 and size > NOTCH and part.mean() > 0.9
+    if wanted.any():
+        wanted |= notches
     return np.asarray(wanted[numbers])
 
 

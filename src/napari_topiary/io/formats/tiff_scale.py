@@ -27,7 +27,7 @@ NM_PER_UNIT = {
         for prefix, nm in _PREFIXES.items()
         for name in ("meter", "metre", "meters", "metres")
     },
-    **dict.fromkeys(("micron", "microns", "mikron", "mikrons", "μ"), 1e3),
+    **dict.fromkeys(("micron", "microns", "mikron", "mikrons"), 1e3),
     **{
         name: 0.1
         for start in ("a", "å")
