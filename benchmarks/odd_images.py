@@ -1,0 +1,218 @@
+"""Images as microscopes and stitching leave them: what each costs one network.
+
+    python benchmarks/odd_images.py [--data DATASET] [--steps 300] [--seeds 1]
+        [--tolerance-nm NM] [--against-zscore]
+
+Trains on the part `train` as it is, then judges the part `val` again and again, each
+time with something done to its images that changes nothing for a person: margins, hot
+pixels, uneven light, other bit depths, the negative. Prints F1 or Dice, the difference
+to the images as they are, and for changes that leave every pixel in its place how far a
+probability moves at most. Margins are judged as well: what is found there is wrong.
+
+`--against-zscore` trains a second network from the same first weights, which sees
+images as earlier versions did (mean and deviation of all pixels), and prints what it
+reaches on the images as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import Labels
+from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.config import PredictConfig, TrainConfig
+from napari_topiary.evaluation import evaluate
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.samples import sample_folder
+from napari_topiary.networks import build_network
+from napari_topiary.prediction import predict
+from napari_topiary.training import fit
+from napari_topiary.types import run
+
+Picture = NDArray[Any]
+Change = Callable[[Picture], Picture]
+MARGINS = (0.10, 0.25, 0.50)
+"""Of the width of the whole picture."""
+
+
+def main() -> int:
+    """Train once, judge every change."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=str(sample_folder() / "membrane_fibsem"))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--tolerance-nm", type=float)
+    parser.add_argument("--against-zscore", action="store_true")
+    options = parser.parse_args()
+
+    dataset = read_dataset(options.data)
+    for seed in range(options.seeds):
+        made = trained(dataset, options.steps, seed)
+        rows(made, dataset.part("val"), options.tolerance_nm)
+        if options.against_zscore:
+            older = trained(dataset, options.steps, seed, like=made)
+            name, value = judged(older, dataset.part("val"), options.tolerance_nm)
+            print(f"`zscore`, as it is | {name} {value:.3f} | | | seed {seed}")
+    return 0
+
+
+def trained(
+    dataset: Dataset, steps: int, seed: int, *, like: Checkpoint | None = None
+) -> Checkpoint:
+    """Train for so many steps; `like`: as that one, but seeing images by `zscore`."""
+    learn = dataset.part("train")
+    once = TrainConfig(minutes=None, epochs=1, seed=seed)
+    if like is None:
+        # How many steps a pass takes is known after one.
+        passes = run(fit(learn, once, task=dataset.task)).provenance["steps"]
+        config = replace(once, epochs=max(1, round(steps / int(passes))))
+        return run(fit(learn, config, task=dataset.task))
+    config = replace(once, epochs=like.provenance["epochs_asked"])
+    torch.manual_seed(seed)
+    first = build_network(
+        like.network, like.sizes, like.in_channels, len(dataset.task.classes)
+    )
+    start = replace(
+        like, state=first.state_dict(), normalisation=Normalisation("zscore")
+    )
+    return run(fit(learn, config, task=dataset.task, start=start))
+
+
+def rows(
+    made: Checkpoint, samples: tuple[Sample, ...], tolerance: float | None
+) -> None:
+    """Print what every change costs."""
+    print("what was done | figure | difference | largest change of a probability")
+    name, clean = judged(made, samples, tolerance)
+    print(f"as it is | {name} {clean:.3f} | | ")
+    network = made.build()
+    for words, change, invert in changes():
+        config = PredictConfig(invert=invert)
+        changed = tuple(altered(sample, change) for sample in samples)
+        _, value = judged(made, changed, tolerance, config)
+        moved = "-"
+        if changed[0].image.shape == samples[0].image.shape:
+            pair = [
+                run(predict(s.image, made, c, scale=s.scale, network=network))
+                for s, c in ((samples[0], PredictConfig()), (changed[0], config))
+            ]
+            moved = f"{np.abs(pair[0].probability - pair[1].probability).max():.3f}"
+        print(f"{words} | {value:.3f} | {value - clean:+.3f} | {moved}", flush=True)
+
+
+def judged(
+    made: Checkpoint,
+    samples: tuple[Sample, ...],
+    tolerance: float | None,
+    config: PredictConfig | None = None,
+) -> tuple[str, float]:
+    """Name and value of the figure."""
+    known = config or PredictConfig()
+    found = run(evaluate(made, samples, config=known, tolerance_nm=tolerance))
+    key = {"detect": "f1", "segment": "dice", "instances": "pq"}[made.task.kind]
+    return key, float(found[key])
+
+
+def changes() -> list[tuple[str, Change, bool]]:
+    """What is done to an image, in words, and whether it is looked at inverted."""
+    found: list[tuple[str, Change, bool]] = [
+        (f"black margin, {share:.0%} of the width", _margin(share), False)
+        for share in MARGINS
+    ]
+    found += [
+        ("one hot pixel of 65,535", _hot(1), False),
+        ("100 hot pixels", _hot(100), False),
+        ("one half brighter by 4 deviations", _step(4.0), False),
+        ("brighter to one side by 4 deviations", _slope(4.0), False),
+    ]
+    for dtype in ("uint16", "int16", "uint32", "int32", "float16", "float64"):
+        found.append((f"as {dtype}", _depth(dtype), False))
+    found += [
+        ("12 bits in 16", lambda image: _whole(image, 4095.0, np.uint16), False),
+        ("negative", _negative, False),
+        ("negative, looked at with --invert", _negative, True),
+    ]
+    return found
+
+
+def altered(sample: Sample, change: Change) -> Sample:
+    """Change the image; labels grow with it, nothing being drawn on what is new."""
+    image = change(sample.image)
+    grown = image.shape[2] - sample.image.shape[2]
+    annotations = tuple(
+        replace(item, labels=np.pad(item.labels, ((0, 0), (0, grown))))
+        if isinstance(item, Labels)
+        else item
+        for item in sample.annotations
+    )
+    return replace(sample, image=image, annotations=annotations)
+
+
+def _margin(share: float) -> Change:
+    def margin(image: Picture) -> Picture:
+        grown = round(image.shape[2] / (1 - share)) - image.shape[2]
+        return np.pad(image, ((0, 0), (0, 0), (0, grown)))
+
+    return margin
+
+
+def _hot(count: int) -> Change:
+    def hot(image: Picture) -> Picture:
+        made = _whole(image, 100.0, np.uint16)
+        pixels = np.random.default_rng(0).permutation(made[0].size)[:count]
+        made.reshape(len(made), -1)[:, pixels] = 65535
+        return made
+
+    return hot
+
+
+def _step(deviations: float) -> Change:
+    def step(image: Picture) -> Picture:
+        made = image.astype(np.float32)
+        made[:, :, made.shape[2] // 2 :] += deviations * made.std()
+        return made
+
+    return step
+
+
+def _slope(deviations: float) -> Change:
+    def slope(image: Picture) -> Picture:
+        made = image.astype(np.float32)
+        return made + np.linspace(0, deviations * made.std(), made.shape[2])
+
+    return slope
+
+
+def _depth(dtype: str) -> Change:
+    kind = np.dtype(dtype)
+
+    def depth(image: Picture) -> Picture:
+        if kind.kind == "f":
+            return (image / np.float64(255)).astype(kind)
+        if kind.kind == "i":  # around 0, as some cameras write
+            return (image.astype(np.int64) * 100 - 12_800).astype(kind)
+        return (image.astype(np.int64) * (np.iinfo(kind).max // 255)).astype(kind)
+
+    return depth
+
+
+def _whole(image: Picture, highest: float, dtype: type) -> Picture:
+    """Scale to whole numbers up to the highest."""
+    values = image.astype(np.float64) - image.min()
+    return np.rint(values * highest / max(values.max(), 1e-9)).astype(dtype)
+
+
+def _negative(image: Picture) -> Picture:
+    return image.max() - image
+
+
+if __name__ == "__main__":
+    sys.exit(main())
