@@ -28,12 +28,12 @@ def micrographs(virions):
     return [virions(seed, size=224, count=60) for seed in range(2)]
 
 
-def clicked(made, *, finished=True, name="clicked") -> Sample:
+def clicked(made, *, finished=True, name="clicked", side=SIDE) -> Sample:
     """Only the particles in one corner are marked."""
-    mine = made.centres[(made.centres < SIDE).all(axis=1)]
+    mine = made.centres[(made.centres < side).all(axis=1)]
     annotations = [Points(mine, ("virion",) * len(mine))]
     if finished:
-        square = np.array([[0.0, 0.0], [SIDE, SIDE]])
+        square = np.array([[0.0, 0.0], [side, side]])
         annotations.append(Regions((square,), ("rectangle",)))
     return Sample(made.image, tuple(annotations), made.scale, name)
 
@@ -93,7 +93,7 @@ def test_what_was_marked_stays_as_it_was(micrographs):
 
 
 def test_nothing_is_learned_in_or_near_what_is_held_out(micrographs):
-    material = prepared([clicked(micrographs[0])])
+    material = prepared([clicked(micrographs[0], side=140.0)])
     taught, count = self_taught(material, TASK)
     assert count
     assert taught.held is material.held
@@ -110,7 +110,7 @@ def test_images_without_annotations_are_not_held_out(micrographs):
         Sample(micrographs[1].image, (), micrographs[1].scale, f"bare {n}")
         for n in range(3)
     ]
-    material = prepared([*bare, clicked(micrographs[0])])
+    material = prepared([*bare, clicked(micrographs[0], side=140.0)])
     assert material.held_names == "a part of the image"
     assert len(material.areas) == len(material.train) == 1
     assert len(material.unannotated) == 3

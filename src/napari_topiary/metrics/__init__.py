@@ -15,15 +15,18 @@ from napari_topiary.metrics.objects import Overlaps, instance_metrics, overlaps
 from napari_topiary.metrics.paths import LineCounts, count_lines, sample_points
 from napari_topiary.metrics.pixels import PixelCounts, count_pixels, pixel_metrics
 from napari_topiary.metrics.thresholds import (
+    BINS,
     best_detection_threshold,
     best_of_histogram,
     best_pixel_threshold,
+    dice_of_histogram,
     probability_histogram,
     steady_detection_threshold,
 )
 from napari_topiary.metrics.votes import Zones, count_votes, particle_zones
 
 __all__ = [
+    "BINS",
     "DetectionCounts",
     "LineCounts",
     "Overlaps",
@@ -37,6 +40,7 @@ __all__ = [
     "count_pixels",
     "count_votes",
     "detection_metrics",
+    "dice_of_histogram",
     "instance_metrics",
     "match_points",
     "overlaps",

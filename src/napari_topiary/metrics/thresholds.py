@@ -73,17 +73,27 @@ def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
     counts
         `(2, 1024)` from `probability_histogram`.
     """
-    there, found = counts[1], counts.sum(axis=0)
-    hits = there[::-1].cumsum()[::-1][1:]
-    taken = found[::-1].cumsum()[::-1][1:]
-    whole = taken + there.sum()
-    dice = np.where(whole > 0, 2 * hits / np.maximum(whole, 1), 1.0)
+    dice = dice_of_histogram(counts)[1:]
     best = dice >= dice.max() - 1e-12
     edges = np.flatnonzero(np.diff(best.astype(np.int8), prepend=0, append=0))
     starts, ends = edges[::2], edges[1::2] - 1
     widest = int(np.argmax(ends - starts))
     middle = (int(starts[widest]) + int(ends[widest])) // 2
     return (middle + 1) / BINS, float(dice[middle])
+
+
+def dice_of_histogram(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Dice `(1024,)` at every threshold, beginning with 0.
+
+    Parameters
+    ----------
+    counts
+        `(2, 1024)` from `probability_histogram`.
+    """
+    there, found = counts[1], counts.sum(axis=0)
+    hits = there[::-1].cumsum()[::-1]
+    whole = found[::-1].cumsum()[::-1] + there.sum()
+    return np.where(whole > 0, 2 * hits / np.maximum(whole, 1), 1.0)
 
 
 def best_detection_threshold(

@@ -59,7 +59,8 @@ def with_figures(
     if not areas:
         return checkpoint
     network = network or checkpoint.build()
-    same = material.judging == material.held and not material.few
+    by_default = material.few and task.kind != "detect"
+    same = material.figure_only and not material.learned and not by_default
     figures: dict[str, Any] = {
         "counted": _counted(material, task),
         "used_for_choosing": same,

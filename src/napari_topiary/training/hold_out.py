@@ -35,8 +35,9 @@ Box = tuple[int, int, int, int]
 """`(top, bottom, left, right)` in pixels of the image, the last ones left out."""
 ENOUGH = 10
 """Fewer things than that tell neither which weights are better nor which threshold."""
-FEWEST = 4
-"""Of fewer things in all, none is held back: they are needed to learn from."""
+FEWEST = ENOUGH
+"""Of fewer things in all, none is held back: they are needed to learn from, and a
+figure on half of them would say nothing."""
 TWICE = 40
 """With so many things held back, some choose weights and thresholds, others judge."""
 PATCH = 16

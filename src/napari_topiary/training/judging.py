@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from napari_topiary.instances import find_detections
 from napari_topiary.losses import masked_cross_entropy
 from napari_topiary.metrics import (
+    BINS,
     best_detection_threshold,
-    best_pixel_threshold,
+    best_of_histogram,
+    dice_of_histogram,
     match_points,
+    probability_histogram,
     steady_detection_threshold,
 )
 from napari_topiary.networks.base import Network
@@ -41,7 +44,8 @@ class Judge:
     Parameters
     ----------
     held
-        The areas; may be empty (then there is no quality).
+        The areas; may be empty (then there is no quality, but thresholds of particles
+        are chosen on what is learned from).
     task
         Kind and classes.
     line_classes
@@ -51,8 +55,11 @@ class Judge:
     amp
         Whether to compute in reduced precision.
     learned
-        Areas that training does learn from. Only the threshold of particles is chosen
-        on them as well: a hold-out of one or two images may be an odd one.
+        Areas that training does learn from. The threshold of particles is chosen on
+        them as well: a hold-out of one or two images may be an odd one.
+    figure_only
+        Whether the areas are needed for the figure: thresholds are then chosen on what
+        is learned from alone, as far as there is any.
     """
 
     held: Sequence[Held]
@@ -61,13 +68,14 @@ class Judge:
     device: torch.device
     amp: bool
     learned: Sequence[Held] = ()
+    figure_only: bool = False
     _by_patch: dict[int, PixelJudge] = field(
         default_factory=dict, repr=False, compare=False
     )
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
         """Judge a network; yields after every area so that the caller can breathe."""
-        if not self.held:
+        if not self.held and (network.patch is not None or not self.learned):
             return Quality(0.0, "none", float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
             return (yield from self._pixel_judge(network.patch).judge(network))
@@ -88,23 +96,32 @@ class Judge:
         losses = [_loss(*pair) for pair in zip(probabilities, self.held, strict=False)]
         loss = float(np.mean(losses)) if losses else float("nan")
         if self.task.kind == "instances":
-            return (yield from judge_objects(answers, self.held, self.task, loss))
-        scores, thresholds, names = {}, {}, set()
+            return (
+                yield from judge_objects(
+                    answers, self.held, self.learned, self.task, loss
+                )
+            )
+        scores: dict[str, float] = {}
+        thresholds, names = {}, set()
         at_common: list[float] = []
         for index, name in enumerate(self.task.classes[1:], start=1):
             by_centre = (
                 self.task.kind == "detect"
                 and name not in self.line_classes
-                and any((a.point_class == index).any() for a in self.held)
+                and any(
+                    (a.point_class == index).any() for a in self.held or self.learned
+                )
             )
             sweep = self._by_centre if by_centre else self._by_pixel
             found = sweep(probabilities, index)
             yield
             if found is not None:
-                thresholds[name], scores[name], common = found
-                at_common.append(common)
-                names.add("F1" if by_centre else "Dice")
-        if scores:
+                thresholds[name], value, common = found
+                if self.held:
+                    scores[name] = value
+                    at_common.append(common)
+                    names.add("F1" if by_centre else "Dice")
+        if thresholds:
             thresholds["common"] = float(np.mean(list(thresholds.values())))
         return Quality(
             value=float(np.mean(list(scores.values()))) if scores else 0.0,
@@ -125,16 +142,17 @@ class Judge:
     def _by_pixel(
         self, probabilities: Sequence[NDArray[np.float32]], index: int
     ) -> tuple[float, float, float] | None:
-        truth = np.concatenate([a.field.target.ravel() for a in self.held])
-        known = truth >= 0
-        if not (truth == index).any():
+        n = len(self.held)
+        held = _histogram(self.held, probabilities[:n], index)
+        if held is None:
             return None
-        mine = probabilities[: len(self.held)]
-        flat = np.concatenate([p[index].ravel() for p in mine])
-        there, flat = truth[known] == index, flat[known]
-        found = flat >= COMMON_THRESHOLD
-        common = 2 * (there & found).sum() / (there.sum() + found.sum())
-        return *best_pixel_threshold(there, flat), float(common)
+        others = None
+        if self.figure_only and self.learned:
+            others = _histogram(self.learned, probabilities[n:], index)
+        threshold, _ = best_of_histogram(held if others is None else others)
+        dice = dice_of_histogram(held)
+        at, common = (round(t * len(dice)) for t in (threshold, COMMON_THRESHOLD))
+        return threshold, float(dice[at]), float(dice[common])
 
     def _by_centre(
         self, probabilities: Sequence[NDArray[np.float32]], index: int
@@ -163,20 +181,38 @@ class Judge:
                     ),
                 )
             )
-        tolerance = 0.5 * self.held[0].task.radius_px[name]
-        held = pairs[: len(self.held)]
+        tolerance = 0.5 * areas[0].task.radius_px[name]
+        held, learned = pairs[: len(self.held)], pairs[len(self.held) :]
+        common = _f1_at(COMMON_THRESHOLD, held, tolerance)
+        if self.figure_only and learned:
+            steady = steady_detection_threshold(learned, tolerance)
+            return steady, _f1_at(steady, held, tolerance), common
         _, best = best_detection_threshold(held, tolerance)
-        steady = steady_detection_threshold(pairs, tolerance)
-        return steady, best, _common_f1(held, tolerance)
+        return steady_detection_threshold(pairs, tolerance), best, common
 
 
-def _common_f1(
-    pairs: Sequence[tuple[NDArray[np.float64], Detections]], tolerance: float
+def _histogram(
+    areas: Sequence[Held], probabilities: Sequence[NDArray[np.float32]], index: int
+) -> NDArray[np.int64] | None:
+    """How probable a class is elsewhere, and where it is; None where it is nowhere."""
+    counts = [np.zeros((2, BINS), dtype=np.int64)]
+    for area, probability in zip(areas, probabilities, strict=True):
+        known = area.field.target >= 0
+        there = area.field.target[known] == index
+        counts.append(probability_histogram(there, probability[index][known]))
+    total: NDArray[np.int64] = np.sum(counts, axis=0)
+    return total if total[1].any() else None
+
+
+def _f1_at(
+    threshold: float,
+    pairs: Sequence[tuple[NDArray[np.float64], Detections]],
+    tolerance: float,
 ) -> float:
-    """F1 over all images with the threshold that is the same for all networks."""
+    """F1 over all images at one threshold."""
     hits = there = 0
     for truth, found in pairs:
-        places = found.coordinates[found.score >= COMMON_THRESHOLD]
+        places = found.coordinates[found.score >= threshold]
         hits += len(match_points(places, truth, tolerance))
         there += len(places) + len(truth)
     return 2 * hits / there if there else 1.0

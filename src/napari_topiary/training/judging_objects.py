@@ -28,16 +28,22 @@ MOST_PIXELS = 4_000_000
 
 
 def judge_objects(
-    answers: Sequence[InferResult], held: Sequence[Held], task: Task, loss: float
+    answers: Sequence[InferResult],
+    held: Sequence[Held],
+    learned: Sequence[Held],
+    task: Task,
+    loss: float,
 ) -> Generator[None, None, Quality]:
     """Judge answers by panoptic quality; yields after every area.
 
     Parameters
     ----------
     answers
-        What the network says about each area.
+        What the network says about each area, the held ones first.
     held
-        The areas, with their objects.
+        The areas to judge by, with their objects.
+    learned
+        Areas to choose the threshold on; empty = the same.
     task
         With one class of objects.
     loss
@@ -48,18 +54,13 @@ def judge_objects(
     Quality
         PQ, at the threshold where its mean over the areas is best, with AJI beside.
     """
-    scores: list[NDArray[np.float64]] = []
-    pixels = 0
-    for answer, area in zip(answers, held, strict=False):
-        truth = _objects(area)
-        if truth is not None and (pixels == 0 or pixels < MOST_PIXELS):
-            scores.append(_swept(answer, truth, task))
-            pixels += truth.size
-        yield
+    scores = yield from _all_swept(answers[: len(held)], held, task)
     if not scores:
         return Quality(0.0, "none", loss)
     pq, aji = np.mean(scores, axis=0).T
-    good = np.flatnonzero(pq >= pq.max() - SLACK)
+    others = yield from _all_swept(answers[len(held) :], learned, task)
+    own = np.mean(others, axis=0)[:, 0] if others else pq
+    good = np.flatnonzero(own >= own.max() - SLACK)
     best = int(good[len(good) // 2])
     name, threshold = task.classes[1], THRESHOLDS[best]
     return Quality(
@@ -71,6 +72,21 @@ def judge_objects(
         at_common=float(pq[COMMON]),
         beside={"AJI": float(aji[best])},
     )
+
+
+def _all_swept(
+    answers: Sequence[InferResult], areas: Sequence[Held], task: Task
+) -> Generator[None, None, list[NDArray[np.float64]]]:
+    """PQ and AJI `(t, 2)` of each area at every threshold."""
+    scores: list[NDArray[np.float64]] = []
+    pixels = 0
+    for answer, area in zip(answers, areas, strict=True):
+        truth = _objects(area)
+        if truth is not None and (pixels == 0 or pixels < MOST_PIXELS):
+            scores.append(_swept(answer, truth, task))
+            pixels += truth.size
+        yield
+    return scores
 
 
 def _objects(area: Held) -> LabelImage | None:

@@ -65,8 +65,9 @@ class Material:
     line_classes
         Classes that were only drawn as centerlines.
     learned
-        A few of the areas to learn from, with their truth; none where somebody has
-        said which images to judge on: those are enough.
+        A few of the areas to learn from, with their truth: where particles are looked
+        for, and wherever all that is held back is needed for the figure. None where
+        somebody has said which images to judge on, and those are enough.
     areas
         What `train` was drawn from, in the same order, with the marks.
     unannotated
@@ -89,6 +90,15 @@ class Material:
     areas: tuple[Held, ...] = ()
     unannotated: tuple[Held, ...] = ()
     zones: TargetConfig = field(default_factory=TargetConfig)
+
+    @property
+    def figure_only(self) -> bool:
+        """Whether all that is held back is needed for the figure.
+
+        Nothing is chosen by it then: the newest weights count, and thresholds are
+        chosen on what was learned from.
+        """
+        return self.held == self.judging
 
     @property
     def held_back(self) -> tuple[Held, ...]:
@@ -166,8 +176,9 @@ def prepare(
         words = _count(len(held))
     elif not learning and history.get("learned"):
         seen = {one["pixels"] for one in history["learned"]}
-        _, held = hold_out(pool, 0.0, config.seed, history)
+        taught, held = hold_out(pool, 0.0, config.seed, history)
         held = held or [one for one in pool if one.pixels not in seen]
+        pool = [one for one in taught if one.pixels in seen and one.things]
         words = _in_words(held)
     else:
         pool, held = hold_out(pool, config.validation_share, config.seed, history)
@@ -177,6 +188,7 @@ def prepare(
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
     choosing, judging = choosing_and_judging(held)
     few = sum(one.things for one in choosing) < ENOUGH
+    only = choosing == judging and not few
     apart = tuple(
         field_of(sample)
         for sample in _some(unannotated, every[0])
@@ -207,7 +219,7 @@ def prepare(
         summary=summary,
         line_classes=lines,
         learned=few_areas(pool)
-        if task.kind == "detect" and (few or not validation)
+        if only or (task.kind == "detect" and (few or not validation))
         else (),
         areas=tuple(pool),
         unannotated=apart,

@@ -80,15 +80,15 @@ class Record:
 
         A small hold-out cannot tell qualities closer than `NOISE` apart, and of two
         equally good networks the later one, at the lower learning rate, is the better
-        on other images. With nothing held out, or only a handful of things, the newest
-        weights count as the best.
+        on other images. With nothing held out, or no more than the figure needs, the
+        newest weights count as the best.
         """
         if quality.name == "not a number":
             return False
         self._running = None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
-        if self.material.few or quality.value >= self._highest - NOISE:
+        if self.material.figure_only or quality.value >= self._highest - NOISE:
             self.best = quality
             self.keep(network, shape)
             return True

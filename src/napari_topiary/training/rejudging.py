@@ -56,8 +56,10 @@ def rejudge(
         frozenset(str(name) for name in lines),
         where,
         autocast_dtype(where) is not None,
+        material.learned,
+        material.figure_only,
     )
-    total = len(material.held) + len(checkpoint.task.classes)
+    total = len(material.held) + len(material.learned) + len(checkpoint.task.classes)
     quality = yield from _heard(judge.judge(checkpoint.build().to(where)), total)
     if quality is None or quality.name == "none":
         return checkpoint

@@ -121,7 +121,7 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     return replace(
         material,
         train=tuple(area.field for area in taught),
-        learned=few_areas(parted),
+        learned=few_areas(parted) or material.learned,
         summary={
             **material.summary,
             "zones": asdict(zones),

@@ -114,6 +114,7 @@ class Trainer:
             self.device,
             self._amp is not None,
             material.learned,
+            material.figure_only,
         )
         examples = 1 if network.patch is not None else self._sampler.patch**2
         patch_pixels = examples * self._batch

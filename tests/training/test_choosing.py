@@ -1,0 +1,142 @@
+"""Where little is held back nothing is chosen by it: the figure is not optimistic."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_topiary.annotations import Labels, Points
+from napari_topiary.checkpoint import Normalisation
+from napari_topiary.config import TrainConfig
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
+from napari_topiary.shaping import Shape
+from napari_topiary.training.hold_out import on_working_grid
+from napari_topiary.training.judging import Judge
+from napari_topiary.training.material import prepare
+from napari_topiary.training.record import Record
+from napari_topiary.training.reports import Quality
+from napari_topiary.types import Task, run
+
+AREAS = Task("segment", ("background", "cell"))
+DETECT = Task("detect", ("background", "virion"), radius_px={"virion": 4.0})
+
+
+class Grey(Network):
+    """Its foreground probability is the grey value itself."""
+
+    stride, halo, output_layers = 1, 0, ("none",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        p = image[:, :1].clamp(1e-4, 1 - 1e-4)
+        return torch.cat([(1 - p).log(), p.log()], dim=1) * self.weight
+
+
+def area(random, *, side: int = 4):
+    """Grey values that say nothing, and a third of the pixels drawn."""
+    labels = (random.random((side, side)) < 1 / 3).astype(np.uint8)
+    labels[0, :2] = 0, 1
+    image = random.random((1, side, side)).astype(np.float32)
+    sample = Sample(image, (Labels(labels),), None, "noise")
+    return on_working_grid(sample, 1.0, AREAS, Normalisation("none"))
+
+
+def judged(held, learned, *, figure_only: bool) -> Quality:
+    judge = Judge(
+        held,
+        AREAS,
+        frozenset(),
+        torch.device("cpu"),
+        amp=False,
+        learned=learned,
+        figure_only=figure_only,
+    )
+    return run(judge.judge(Grey()))
+
+
+def test_a_threshold_chosen_on_a_handful_looks_better_than_it_is():
+    """At every threshold t the truth is known: 2/3 (1 - t) / (1 - t + 1/3)."""
+    random = np.random.default_rng(0)
+    gaps = {False: [], True: []}
+    for _ in range(60):
+        held, learned = [area(random)], [area(random, side=24)]
+        for figure_only, found in gaps.items():
+            quality = judged(held, learned, figure_only=figure_only)
+            taken = 1 - quality.thresholds["cell"]
+            found.append(quality.value - 2 / 3 * taken / (taken + 1 / 3))
+    assert np.mean(gaps[False]) > 0.08
+    assert np.mean(gaps[True]) == pytest.approx(0, abs=0.03)
+
+
+def cells(n: int, seed: int) -> Sample:
+    """Squares on noise, so many of them painted."""
+    labels = np.zeros((96, 96), np.uint8)
+    for row, column in list(np.ndindex(6, 6))[:n]:
+        labels[16 * row + 4 : 16 * row + 12, 16 * column + 4 : 16 * column + 12] = 1
+    noise = np.random.default_rng(seed).normal(100, 20, labels.shape)
+    return Sample((noise + 60 * labels)[None], (Labels(labels),), None, f"cells {seed}")
+
+
+def prepared(samples):
+    return prepare(
+        samples,
+        (),
+        TrainConfig(working_factor=1.0),
+        task=AREAS,
+        normalisation=Normalisation(),
+    )
+
+
+def test_of_little_that_is_held_back_nothing_is_chosen():
+    """Thresholds see what was learned from, and the newest weights count."""
+    little = prepared([cells(24, 0), cells(24, 1)])
+    assert little.figure_only and not little.few
+    assert [one.sample.name for one in little.learned] != [
+        one.sample.name for one in little.held
+    ]
+    record = Record(TrainConfig(), AREAS, little, Normalisation(), {}, None)
+    network = Grey()
+    for value in (0.9, 0.4):
+        assert record.consider(Quality(value, "Dice", 0.1), network, Shape())
+    assert record.best is not None and record.best.value == 0.4
+
+
+def test_of_much_some_choose_and_others_judge():
+    much = prepared([cells(36, seed) for seed in range(20)])
+    assert not much.figure_only and not much.learned
+    record = Record(TrainConfig(), AREAS, much, Normalisation(), {}, None)
+    record.consider(Quality(0.9, "Dice", 0.1), Grey(), Shape())
+    assert not record.consider(Quality(0.4, "Dice", 0.1), Grey(), Shape())
+
+
+def test_particles_held_back_do_not_move_their_threshold():
+    """The same threshold whatever the held-out image looks like."""
+    random = np.random.default_rng(1)
+
+    def marked(probability: float, name: str) -> Sample:
+        image = random.random((1, 64, 64)).astype(np.float32) * 0.2
+        centres = np.array([[16.0, 16.0], [16.0, 48.0], [48.0, 16.0], [48.0, 48.0]])
+        grid = np.stack(np.mgrid[:64, :64])
+        for centre in centres:
+            image[0, np.hypot(*(grid - centre[:, None, None])) < 4] = probability
+        return Sample(image, (Points(centres, ("virion",) * 4),), 1.0, name)
+
+    def on_grid(sample: Sample):
+        return on_working_grid(sample, 1.0, DETECT, Normalisation("none"))
+
+    learned = [on_grid(marked(0.9, "learned"))]
+    judge = Judge([], DETECT, frozenset(), torch.device("cpu"), False, learned, True)
+    found = [
+        run(dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).judge(Grey()))
+        for p in (0.95, 0.3)
+    ]
+    assert found[0].thresholds == found[1].thresholds
+    assert found[0].value == 1.0 > found[1].value
