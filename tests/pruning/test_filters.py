@@ -14,7 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.pruning import FilterPlan, make_plan
-from napari_topiary.pruning.filter_order import block_end
+from napari_topiary.pruning.filter_plan import block_end
 from napari_topiary.types import Task
 
 

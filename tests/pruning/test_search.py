@@ -27,9 +27,9 @@ from napari_topiary.pruning import (
     plan_job,
     prune,
 )
+from napari_topiary.pruning.coupling import logits_reading_zeros
 from napari_topiary.pruning.criteria import Subject
 from napari_topiary.pruning.criteria.loss import layer_counts
-from napari_topiary.pruning.proof import logits_reading_zeros
 from napari_topiary.pruning.search import ablation as ablation_module
 from napari_topiary.pruning.search.ablation import AblatedNetwork
 from napari_topiary.pruning.search.calibration import (

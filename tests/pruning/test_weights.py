@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.pruning import WeightPlan, make_plan
-from napari_topiary.pruning.weight_order import GONE, weight_places
+from napari_topiary.pruning.weight_plan import GONE, weight_places
 
 
 def weight_plan(checkpoint: Checkpoint, scope: str, **more: bool) -> WeightPlan:

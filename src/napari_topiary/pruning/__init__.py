@@ -10,12 +10,10 @@ from napari_topiary.pruning.criteria import (
 )
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
-from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job
+from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, prune
 from napari_topiary.pruning.measure import agreement, measure_speed
-from napari_topiary.pruning.oneshot import prune
 from napari_topiary.pruning.outcome import pruning_problems
-from napari_topiary.pruning.plan import PruningPlan
-from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
+from napari_topiary.pruning.plan import Form, LayerKept, PlanStatistics, PruningPlan
 from napari_topiary.pruning.recalibration import recalibrate
 from napari_topiary.pruning.search.record import LayerSearch, Search
 from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity

@@ -17,24 +17,22 @@ remain, and all rounds are given the same time to learn (Mahbod et al. 2022).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from torch import nn
 
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.filter_plan import FilterPlan
-from napari_topiary.pruning.living import cut_living
-from napari_topiary.pruning.masks import (
-    ignore_removed,
-    largest_weights,
-    removed_weights,
-    zero_removed,
-)
 from napari_topiary.pruning.plan import PruningPlan
+from napari_topiary.pruning.surgery import cut_living
 from napari_topiary.pruning.weight_plan import WeightPlan
 from napari_topiary.shaping import Living, Shape
 
 Schedule = Literal["cubic", "halving"]
+Masks = Mapping[str, torch.Tensor]
+"""Parameter name -> bool tensor, True = kept. Nothing is hooked into modules."""
 
 ABOVE_RATIO = 4.0
 """Compression ratio above which removal is gradual by default."""
@@ -183,3 +181,94 @@ class GradualPruning:
         history = (*self._plan.checkpoint.pruning, entry)
         masks = self._masks if self._anew and self._removed is not None else form.masks
         return Shape(form.widths, masks, history)
+
+
+def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:
+    """Turn masks round and put them beside the parameters they belong to.
+
+    Parameters
+    ----------
+    masks
+        True = kept.
+    network
+        Whose device and memory layout to follow.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor, True = removed.
+    """
+    parameters = dict(network.named_parameters())
+    removed = {}
+    for name, mask in masks.items():
+        # Same strides as the weights (channels_last, mostly): no slow mixed access.
+        twin = torch.empty_like(parameters[name], dtype=torch.bool)
+        removed[name] = twin.copy_(mask.logical_not())
+    return removed
+
+
+@torch.no_grad()
+def largest_weights(
+    masks: Masks, network: nn.Module, *, among: Masks
+) -> dict[str, torch.Tensor]:
+    """Keep as many weights as masks do, but those that are largest at present.
+
+    Parameters
+    ----------
+    masks
+        How many of each parameter are kept.
+    network
+        Whose weights are looked at.
+    among
+        Weights that are still there, True = kept; parameters not named are whole.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor on the CPU, True = kept.
+    """
+    parameters = dict(network.named_parameters())
+    chosen = {}
+    for name, mask in masks.items():
+        size = parameters[name].detach().abs().cpu()
+        if name in among:
+            size = size.masked_fill(~among[name], -1.0)
+        # Sorted stably, so that ties go by position as they do in a plan.
+        first = size.flatten().argsort(descending=True, stable=True)[: int(mask.sum())]
+        kept = torch.zeros(size.numel(), dtype=torch.bool)
+        kept[first] = True
+        chosen[name] = kept.view(size.shape)
+    return chosen
+
+
+def ignore_removed(network: nn.Module, removed: Masks) -> None:
+    """Take removed weights out of the gradient, in place.
+
+    Parameters
+    ----------
+    network
+        The gradients of its parameters are changed, where there are any.
+    removed
+        From `removed_weights`.
+    """
+    parameters = dict(network.named_parameters())
+    for name, gone in removed.items():
+        gradient = parameters[name].grad
+        if gradient is not None:
+            gradient.masked_fill_(gone, 0.0)
+
+
+@torch.no_grad()
+def zero_removed(network: nn.Module, removed: Masks) -> None:
+    """Set removed weights to exactly zero, in place.
+
+    Parameters
+    ----------
+    network
+        Its parameters are changed.
+    removed
+        From `removed_weights`.
+    """
+    parameters = dict(network.named_parameters())
+    for name, gone in removed.items():
+        parameters[name].masked_fill_(gone, 0.0)

@@ -1,4 +1,4 @@
-"""From a checkpoint and a form to a plan."""
+"""From a checkpoint and a form to a plan, and to a pruned checkpoint in one go."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.plain_files import parsed_json
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.coupling import build_coupling
+from napari_topiary.pruning.coupling import build_coupling, proven
 from napari_topiary.pruning.criteria import Subject, criterion_of
-from napari_topiary.pruning.filter_order import filter_order
-from napari_topiary.pruning.filter_plan import FilterPlan
+from napari_topiary.pruning.filter_plan import FilterPlan, filter_order
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
-from napari_topiary.pruning.proof import proven
 from napari_topiary.pruning.search.record import Search, Step
 from napari_topiary.pruning.structure import Coupling
-from napari_topiary.pruning.weight_order import weight_places
-from napari_topiary.pruning.weight_plan import WeightPlan
+from napari_topiary.pruning.weight_plan import WeightPlan, weight_places
 from napari_topiary.types import Job, Progress, run
 
 if TYPE_CHECKING:
     from napari_topiary.io.dataset import Sample
+
+
+from napari_topiary.io.dataset import Sample
+from napari_topiary.pruning.recalibration import recalibrate
 
 
 def make_plan(
@@ -112,6 +113,31 @@ def plan_job(
         places=places,
         count=count,
     )
+
+
+def prune(
+    checkpoint: Checkpoint, config: PruneConfig, samples: Sequence[Sample] = ()
+) -> Job[Checkpoint]:
+    """Remove `config.remove` of a checkpoint's weights; the original is not changed.
+
+    Fine-tuning afterwards, or better instead (`GradualPruning` handed to the training),
+    is the caller's to arrange, and so is judging the result at its own best threshold.
+
+    Parameters
+    ----------
+    checkpoint
+        What to prune.
+    config
+        Kind, criterion, scope and share.
+    samples
+        Images on which batch-normalisation statistics are re-estimated; annotated
+        ones for criteria that measure a loss.
+    """
+    plan = yield from plan_job(checkpoint, config, samples=samples)
+    yield Progress(0, 0, "Removing")
+    pruned = plan.checkpoint_at(config.remove)
+    result = yield from recalibrate(pruned, samples)
+    return result
 
 
 def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:

@@ -16,6 +16,7 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +25,6 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.position import Form, LayerKept, PlanStatistics
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import network_like
 
@@ -32,6 +32,82 @@ FORMAT = 1
 """Version of the JSON form."""
 TOLERANCE = 1e-9
 """Shares closer than this are the same position (0.8 is not exact in binary)."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a checkpoint must record of a network's shape.
+
+    Parameters
+    ----------
+    widths
+        Layer name -> (outputs, inputs) where they differ from what the sizes say.
+    masks
+        Parameter name -> bool tensor, True = kept; only where something is removed.
+    """
+
+    widths: dict[str, tuple[int, int]]
+    masks: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LayerKept:
+    """What one layer keeps, for a bar.
+
+    Parameters
+    ----------
+    name
+        The layer.
+    kept, total
+        Output maps (filter pruning) or weights (weight pruning).
+    """
+
+    name: str
+    kept: int
+    total: int
+
+
+@dataclass(frozen=True)
+class PlanStatistics:
+    """What a position of the slider means.
+
+    Parameters
+    ----------
+    asked
+        Share of the unpruned network's weights that was asked to go.
+    share
+        Share that goes: the first position that removes at least `asked`, or the last
+        one there is.
+    ratio
+        Compression ratio: weights before / weights remaining.
+    parameters, nonzero
+        Parameters in the network's tensors, and those that are not masked.
+    unpruned_parameters
+        Of the original.
+    macs_per_pixel
+        Multiply-accumulates per pixel that the network reads.
+    memory_per_megapixel
+        Bytes of all layers' outputs for one million pixels, in float32: what is held
+        in training, and a measure of the traffic in prediction.
+    file_bytes
+        Size of the checkpoint's file.
+    layers
+        What each layer keeps, in the order the network runs.
+    note
+        A sentence where the position is not what was asked; mostly empty.
+    """
+
+    asked: float
+    share: float
+    ratio: float
+    parameters: int
+    nonzero: int
+    unpruned_parameters: int
+    macs_per_pixel: float
+    memory_per_megapixel: float
+    file_bytes: int
+    layers: tuple[LayerKept, ...]
+    note: str = ""
 
 
 class PruningPlan(ABC):

@@ -1,19 +1,152 @@
-"""Weights: single weights become zero; the file gets smaller, nothing gets faster."""
+"""Weights: single weights become zero; the file gets smaller, nothing gets faster.
+
+In which order: one ranking, or the same share of every layer.
+
+A network with branches has one ranking for each of them, and all branches lose the same
+share: they answer different questions, and their weights need not be of one size
+(Mahbod et al. 2022).
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig
+from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.ledger import Ledger
-from napari_topiary.pruning.plan import PruningPlan
-from napari_topiary.pruning.position import Form, LayerKept
-from napari_topiary.pruning.structure import Coupling
+from napari_topiary.pruning.plan import Form, LayerKept, PruningPlan
+from napari_topiary.pruning.structure import CostCounter, Coupling
+
+GONE = -1
+"""Place of a weight that was removed before the plan began."""
+FLOOR = 0.2
+"""Network-wide, no layer keeps (much) less than this part of the share that the whole
+network keeps: one threshold alone would cut deep layers, whose weights are many and
+small, off entirely, and with them all that the network knows of the surroundings."""
+
+
+def weight_places(
+    scores: Mapping[str, torch.Tensor],
+    masks: Mapping[str, torch.Tensor],
+    scope: Scope,
+    branches: Sequence[str] = (),
+) -> tuple[torch.Tensor, int]:
+    """Give every weight its place in the order of removal.
+
+    Parameters
+    ----------
+    scores
+        Parameter name -> score of each weight; the lowest go first, ties by position.
+    masks
+        Parameter name -> bool, False = gone already.
+    scope
+        `layer`: every parameter has lost the same share of its weights at every point
+        of the order (a parameter that has lost more already waits for the others).
+    branches
+        Prefixes of names that are ranked apart from one another; what has none of
+        them is one more.
+
+    Returns
+    -------
+    places
+        `(n,)` int32 over all parameters in the order of `scores`, flattened: `GONE`,
+        or 0, 1, 2...; the highest of every parameter stays for ever and comes last.
+    count
+        How many weights can go.
+    """
+    runs: list[_Run] = []
+    for name, values in scores.items():
+        flat = values.flatten().float()
+        lost = ~masks[name].flatten() if name in masks else torch.zeros_like(flat) > 0
+        flat = flat.masked_fill(lost, -torch.inf)
+        order = torch.argsort(flat, stable=True).numpy()
+        runs.append(_Run(order, flat.numpy()[order], int(lost.sum())))
+    if scope == "layer":
+        merged = _merged([run.marked(run.share_gone()) for run in runs])
+    else:
+        turns: list[NDArray[np.float64]] = [np.zeros(0)] * len(runs)
+        for members in _branches(tuple(scores), branches):
+            own = _turns([runs[index] for index in members])
+            for index, turn in zip(members, own, strict=True):
+                turns[index] = turn
+        merged = _merged([r.marked(t) for r, t in zip(runs, turns, strict=True)])
+    starts = np.cumsum([0, *(len(run.order) for run in runs)])
+    positions = [run.order + start for run, start in zip(runs, starts, strict=False)]
+    gone = sum(run.lost for run in runs)
+    places = np.empty(len(merged), dtype=np.int32)
+    places[np.concatenate(positions)[merged]] = np.arange(len(merged)) - gone
+    np.maximum(places, GONE, out=places)
+    stay = sum(run.lost < len(run.order) for run in runs)
+    return torch.from_numpy(places), len(merged) - gone - stay
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The weights of one parameter, weakest first.
+
+    `order` `(n,)` their positions, `scores` `(n,)` ascending, `lost` how many of them
+    are gone already.
+    """
+
+    order: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    lost: int
+
+    def share_gone(self) -> NDArray[np.float64]:
+        """Share of the parameter that is gone when each weight has gone."""
+        n = len(self.order)
+        return np.arange(1, n + 1) / n
+
+    def earliest(self) -> NDArray[np.float64]:
+        """Share of the network that has to be gone before each weight may go."""
+        return 1.0 - (1.0 - self.share_gone()) / FLOOR
+
+    def marked(self, keys: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Sort keys with what is gone before everything and the last one after."""
+        marked = np.array(keys, dtype=np.float64)
+        marked[-1] = np.inf
+        marked[: self.lost] = -np.inf
+        return marked
+
+
+def _branches(names: Sequence[str], prefixes: Sequence[str]) -> list[list[int]]:
+    """Indices of the names of each branch; those of none are one more."""
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        mine = [p for p in prefixes if name.startswith(f"{p}.")]
+        found.setdefault(mine[0] if mine else "", []).append(index)
+    return list(found.values())
+
+
+def _turns(runs: Sequence[_Run]) -> list[NDArray[np.float64]]:
+    """Share of all these weights that is gone when each has gone, by one ranking."""
+    ends = np.cumsum([len(run.order) for run in runs])
+    merged = _merged([run.marked(run.scores) for run in runs])
+    turns = np.split(_share_gone(merged), ends[:-1])
+    late = [
+        run.marked(np.maximum(turn, run.earliest()))
+        for run, turn in zip(runs, turns, strict=True)
+    ]
+    return np.split(_share_gone(_merged(late)), ends[:-1])
+
+
+def _share_gone(merged: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Place of each weight in an order, as a share of it."""
+    share = np.empty(len(merged))
+    share[merged] = np.arange(len(merged)) / len(merged)
+    return share
+
+
+def _merged(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
+    """Order of all keys; a stable sort of ascending runs only has to merge them."""
+    return np.argsort(np.concatenate(runs), kind="stable")
 
 
 class WeightPlan(PruningPlan):
@@ -46,9 +179,9 @@ class WeightPlan(PruningPlan):
         self.names = names
         self._count = count
         self._places = {torch.device("cpu"): self._split(places)}
-        ledger = Ledger(coupling, checkpoint.masks)
-        self._start = ledger.nonzero
-        self._fixed = ledger.parameters, ledger.macs, ledger.maps
+        costs = CostCounter(coupling, checkpoint.masks)
+        self._start = costs.nonzero
+        self._fixed = costs.parameters, costs.macs, costs.maps
 
     def __len__(self) -> int:
         """How many weights can go."""

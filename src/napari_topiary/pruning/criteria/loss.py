@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from napari_topiary.config import PruneConfig
 from napari_topiary.devices import pick_device
 from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
-from napari_topiary.pruning.filter_order import interleaved
-from napari_topiary.pruning.ledger import Ledger
+from napari_topiary.pruning.filter_plan import interleaved
 from napari_topiary.pruning.search.ablation import AblatedNetwork
 from napari_topiary.pruning.search.calibration import draw_calibration
 from napari_topiary.pruning.search.greedy import (
@@ -22,6 +21,7 @@ from napari_topiary.pruning.search.greedy import (
     tries,
 )
 from napari_topiary.pruning.search.record import LayerSearch, Search, Step
+from napari_topiary.pruning.structure import CostCounter
 from napari_topiary.types import Job, Progress
 
 
@@ -123,12 +123,12 @@ def layer_counts(subject: Subject, share: float) -> dict[str, int]:
         Of the unpruned network's weights to be gone.
     """
     groups, checkpoint = subject.coupling.groups, subject.checkpoint
-    ledger = Ledger(subject.coupling, checkpoint.masks)
+    costs = CostCounter(subject.coupling, checkpoint.masks)
     counts = dict.fromkeys([group.name for group in groups], 0)
     for number, channel in interleaved([range(g.channels) for g in groups]):
-        if 1.0 - ledger.nonzero / checkpoint.unpruned_parameters >= share:
+        if 1.0 - costs.nonzero / checkpoint.unpruned_parameters >= share:
             break
-        ledger.remove(number, channel)
+        costs.remove(number, channel)
         counts[groups[number].name] += 1
     return counts
 
