@@ -83,6 +83,22 @@ def test_training_and_evaluate_say_the_same_about_areas_and_particles(virions):
     assert 0 <= low <= found.metrics["quality"] <= high <= 1
 
 
+def test_where_nobody_knows_what_was_learned_from_nothing_is_judged_on(virions):
+    """Networks of earlier versions do not say; images of a part `val` are new."""
+    samples = [clicks(virions, seed) for seed in range(3)]
+    config = dataclasses.replace(SMALL, epochs=1)
+    made = run(fit(samples, config, task=DETECT))
+    about = dict(made.annotations_summary)
+    del about["learned"], about["held_out"]
+    old = made.replaced(annotations_summary=about, metrics={})
+    tuned = run(fit(samples, config, task=DETECT, start=old))
+    for one in (run(rejudge(old, samples)), tuned, run(rejudge(tuned, samples))):
+        assert "quality" not in one.metrics
+        assert any("may know these images" in note for note in one.provenance["notes"])
+    judged = run(rejudge(old, samples[:2], validation=samples[2:]))
+    assert judged.metrics["quality_name"] == "F1"
+
+
 def test_what_was_learned_from_is_never_judged_on(virions):
     """Another seed, share and number of images, and other names, change nothing."""
     samples = [clicks(virions, seed) for seed in range(4)]

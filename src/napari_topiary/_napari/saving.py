@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ class Saver(QObject):
         timeout_s
             Longest wait for a write that is under way.
         """
-        self._timer.stop()
+        # Where a script ends with its window open, Qt's half may be gone already.
+        with suppress(RuntimeError):
+            self._timer.stop()
         if self._writing is not None:
             self._writing.close(timeout_s)
         try:

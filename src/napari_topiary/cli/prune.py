@@ -140,6 +140,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     whole = not (runner.interrupted or ended_early)
     made = made.replaced(provenance={**made.provenance, "problems": list(found)})
     made, path, problems = keeping.keep(made, whole=whole)
+    for note in made.provenance.get("notes", ()):
+        if note not in original.provenance.get("notes", ()):
+            runner.note(note)
     if material is None:
         runner.note(
             "Nobody has looked how good the pruned network still is: with --data it is "

@@ -192,7 +192,7 @@ def safe_name(name: str) -> str:
     name
         Any text; bytes of a file name that mean nothing become `_` too.
     """
-    safe = _UNSAFE.sub("_", name)
+    safe = _UNSAFE.sub("_", name).strip()[:_LONGEST]  # a letter is a byte or more
     while safe != (inner := safe.strip().strip(".")) or len(inner.encode()) > _LONGEST:
         safe = inner if len(inner.encode()) <= _LONGEST else inner[:-1]
     return f"{safe}_" if safe.lower() in _DEVICES else safe or "image"

@@ -142,6 +142,7 @@ def fit(
     )
     record = Record(config, task, material, normalisation, sizes, start)
     record.device = str(trainer.device)
+    record.notes += material.notes
     if alike:
         record.notes.append(
             f"Also learned from {alike:,} look-alikes of the marked particles that it "

@@ -37,6 +37,12 @@ FEW_PIXELS = 400_000
 MOST_UNANNOTATED = 24
 """More images than that would take memory and teach little."""
 
+UNKNOWN = (
+    "The network was trained with an earlier version, which did not write down what it "
+    "learned from: nothing here is judged on, for it may know these images. To have a "
+    "figure, put images that it has never seen into the part 'val'."
+)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -74,6 +80,8 @@ class Material:
         Images on which nothing is drawn.
     zones
         How particles are drawn.
+    notes
+        Sentences for the user.
     """
 
     train: tuple[Field, ...]
@@ -90,6 +98,7 @@ class Material:
     areas: tuple[Held, ...] = ()
     unannotated: tuple[Held, ...] = ()
     zones: TargetConfig = field(default_factory=TargetConfig)
+    notes: tuple[str, ...] = ()
 
     @property
     def figure_only(self) -> bool:
@@ -169,11 +178,14 @@ def prepare(
 
     pool = [field_of(sample) for sample in samples]
     history = dict(before or {})
+    notes: tuple[str, ...] = ()
     if validation:
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for s in validation if (one := field_of(s)).pixels not in taken]
         words = _count(len(held))
+    elif history and "learned" not in history:
+        held, words, notes = [], "", (UNKNOWN,)
     elif not learning and history.get("learned"):
         seen = {one["pixels"] for one in history["learned"]}
         taught, held = hold_out(pool, 0.0, config.seed, history)
@@ -202,7 +214,7 @@ def prepare(
         summary["distance"] = config.distance
     if task.kind == "detect":
         summary["zones"] = asdict(zones)
-    if learning:
+    if learning and (not history or "learned" in history):
         own = {one.pixels for one in (*pool, *apart)}
         old = [e for e in history.get("learned", ()) if e["pixels"] not in own]
         summary["learned"] = [*old, *(one.entry() for one in (*pool, *apart))]
@@ -224,6 +236,7 @@ def prepare(
         areas=tuple(pool),
         unannotated=apart,
         zones=zones,
+        notes=notes,
     )
 
 

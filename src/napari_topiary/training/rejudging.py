@@ -61,6 +61,10 @@ def rejudge(
     )
     total = len(material.held) + len(material.learned) + len(checkpoint.task.classes)
     quality = yield from _heard(judge.judge(checkpoint.build().to(where)), total)
+    if material.notes:
+        notes = [*checkpoint.provenance.get("notes", ()), *material.notes]
+        about = {**checkpoint.provenance, "notes": notes}
+        checkpoint = replace(checkpoint, provenance=about)
     if quality is None or quality.name == "none":
         return checkpoint
     known = dict(quality.thresholds)
