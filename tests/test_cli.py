@@ -229,6 +229,30 @@ def test_predict_writes_maps_and_tables(tmp_path, made, virions, form):
     assert (nearest < 6).sum() >= 4
 
 
+def test_predict_writes_for_other_programs(tmp_path, made):
+    image, out = made / "data" / "images" / "m2.tif", tmp_path / "out"
+    arguments = ("predict", made / "trained.safetensors", image, "--out", out)
+    result = result_of(tmp_path, *arguments, "--export", "star,box,cbox,geojson,csv")
+    (entry,) = result["images"]
+    count = entry["n_detections"]["virion"]
+    names = {"m2.star", "m2.box", "m2.cbox", "m2.geojson", "m2_objects.csv"}
+    assert names < {Path(file).name for file in entry["files"].values()}
+    assert len((out / "m2.box").read_text(encoding="utf-8").splitlines()) == count
+    with Path(result["summary"]).open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["image"], row["class"], row["count"]) == (
+        "m2.tif",
+        "virion",
+        str(count),
+    )
+    assert float(row["density_per_um2"]) == pytest.approx(count / 0.144**2, rel=1e-5)
+    # Its own files are replaced without asking, those of others are not.
+    assert call(*arguments, "--export", "star,box") == 0
+    (out / "m2.star").write_text("data_\n", encoding="utf-8")
+    assert call(*arguments, "--export", "star,box") == 2
+    assert call(*arguments, "--export", "docx") == 2
+
+
 def test_predict_takes_folders_and_converts(tmp_path, made, virions):
     images = tmp_path / "images"
     write_image(images / "grey.tif", virions(5, size=40, count=2).image)

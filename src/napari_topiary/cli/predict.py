@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from napari_topiary.io.targets import (
     Files,
     Target,
     check_folder_target,
+    written_by_topiary,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = PredictConfig()
 BACKENDS = ("torch",)
+SUMMARY = "summary.csv"
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -44,9 +47,10 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="run a checkpoint over images",
         description="Run a checkpoint over images and write, by the stem of each: "
         "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
-        "STEM_lines.csv. Stacks are predicted slice by slice, and their results are "
-        "stacks too; in tables axis-0 is then the slice. Images that cannot be "
-        "predicted are named and left out. Ctrl-C keeps what is done.",
+        "STEM_lines.csv; summary.csv counts what is in each. Stacks are predicted "
+        "slice by slice, and their results are stacks too; in tables axis-0 is then "
+        "the slice. Images that cannot be predicted are named and left out. Ctrl-C "
+        "keeps what is done.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(
@@ -95,6 +99,14 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="give objects of a stack that overlap from slice to slice one number",
     )
+    parser.add_argument(
+        "--export",
+        metavar="FORMATS",
+        default="",
+        help="write what is found for other programs too, with commas between: geojson "
+        "(QuPath), roi (ImageJ), star (RELION), box (EMAN), cbox (crYOLO), csv (area, "
+        "diameter, length, mean intensity of each object, in px and nm)",
+    )
     parser.set_defaults(run=run, files=files)
 
 
@@ -108,7 +120,42 @@ def files(options: argparse.Namespace) -> Files:
         for path in paths
         for name in (*names, "detections.csv", "lines.csv")
     )
-    return Files(writes, reads=(options.checkpoint, *paths))
+    return Files(
+        (*writes, Target(options.out / SUMMARY), *_exports(options, paths)),
+        reads=(options.checkpoint, *paths),
+    )
+
+
+def _kinds(options: argparse.Namespace) -> tuple[str, ...]:
+    """What results are exported as."""
+    return tuple(name.strip() for name in options.export.split(",") if name.strip())
+
+
+def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]:
+    """Files that lie where something is going to be exported to."""
+    kinds = _kinds(options)
+    if not kinds:
+        return []
+    from napari_topiary.prediction import export_endings, export_kinds
+
+    endings = export_endings([kind for kind in kinds if kind in export_kinds()])
+    found = list[Target]()
+    for path in paths:
+        stem = result_stem(path)
+        there = {
+            file
+            for ending in endings
+            for start in (stem, f"{stem}_z*")
+            for file in options.out.glob(
+                f"{escape(start.removesuffix('_z*'))}{start[len(stem) :]}{ending}"
+            )
+        }
+        labels = options.out / f"{stem}_labels.{options.format}"
+        if labels.exists() and written_by_topiary(labels):
+            # Boxes are numbers alone and cannot be told: they go with the labels.
+            there = {file for file in there if file.suffix != ".box"}
+        found += map(Target, sorted(there))
+    return found
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -128,7 +175,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import device_label, pick_device
-    from napari_topiary.prediction import is_written
+    from napari_topiary.prediction import export_problem, is_written, write_summary
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
@@ -137,6 +184,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             "This network gives every pixel a class and finds no single objects: there "
             "is nothing to link, leave out --link."
         )
+    problem = export_problem(_kinds(options), checkpoint.task)
+    if problem is not None:
+        raise TopiaryError(problem)
     predictor, begun = (
         _Predictor(checkpoint, config, options, runner),
         time.perf_counter(),
@@ -165,9 +215,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         first = failed[0]
         others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
         raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
+    summary = write_summary(options.out, predictor.rows)
     return {
         "checkpoint": str(options.checkpoint),
         "images": images,
+        "summary": str(summary),
         "n_images": len(images),
         "failed": failed,
         "skipped": skipped,
@@ -200,6 +252,7 @@ class _Predictor:
 
         self.checkpoint, self.config = checkpoint, config
         self.options, self.runner = options, runner
+        self.rows: list[dict[str, Any]] = []
         self.network = checkpoint.build()
         self.form = {
             "format": options.format,
@@ -209,13 +262,19 @@ class _Predictor:
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
         from napari_topiary.instances import Numbering
-        from napari_topiary.prediction import write_prediction, write_stack_prediction
+        from napari_topiary.prediction import (
+            summary_rows,
+            write_prediction,
+            write_stack_prediction,
+        )
 
         out, stem = self.options.out, result_stem(path)
         slices = list(read_slices(path))
         if len(slices) == 1:
             prediction = self._image(path, slices[0])
             files = write_prediction(out, stem, prediction=prediction, **self.form)
+            files |= self._export(path, stem, slices[0], prediction)
+            self.rows += summary_rows(path.name, prediction)
             entry = _entry(prediction)
             self._tell(path, [entry])
         else:
@@ -256,12 +315,35 @@ class _Predictor:
         self, path: Path, slices: Sequence[LoadedImage], each: list[dict[str, Any]]
     ) -> Iterator[Prediction]:
         """Predict a stack; what was found in each slice is added to `each`."""
-        for loaded in slices:
+        from napari_topiary.prediction import summary_rows
+
+        digits, stem = len(str(len(slices) - 1)), result_stem(path)
+        for index, loaded in enumerate(slices):
             prediction = self._image(path, loaded)
-            each.append(_entry(prediction))
+            name = f"z{index:0{digits}d}"
+            files = self._export(path, f"{stem}_{name}", loaded, prediction)
+            self.rows += summary_rows(f"{path.name} {name}", prediction)
+            each.append(
+                _entry(prediction) | {"files": {k: str(v) for k, v in files.items()}}
+            )
             yield prediction
             if self.runner.interrupted:
                 return
+
+    def _export(
+        self, path: Path, stem: str, loaded: LoadedImage, prediction: Prediction
+    ) -> dict[str, Path]:
+        """Write what was found in one image for other programs."""
+        from napari_topiary.prediction import write_exports
+
+        return write_exports(
+            self.options.out,
+            stem,
+            prediction=prediction,
+            kinds=_kinds(self.options),
+            image_name=path.name,
+            image=loaded.data,
+        )
 
     def _tell(self, path: Path, each: Sequence[Mapping[str, Any]]) -> None:
         """Say what there is to say, and of which slices if not of all of them."""

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import stat
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,9 @@ def written_by_topiary(path: Path) -> bool:
         ".csv": _own_table,
         ".png": _own_picture,
         ".zarr": _own_zarr,
+        ".star": _own_star,
+        ".cbox": _own_star,
+        ".zip": _own_archive,
     }
     look = looks.get(path.suffix.lower(), _own_json)
     try:
@@ -268,6 +272,19 @@ def _own_table(path: Path) -> bool:
     with path.open(newline="", encoding="utf-8") as file:
         header = set(next(csv.reader(file), ()))
     return any(own <= header for own in OWN_HEADERS)
+
+
+def _own_star(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().strip() == f"# {WRITER}"
+
+
+def _own_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == WRITER.encode()
+    except zipfile.BadZipFile:
+        return False
 
 
 def _own_picture(path: Path) -> bool:

@@ -4,8 +4,19 @@ The two are separate steps: thresholds, spacing and sizes are moved live, withou
 network.
 """
 
+from napari_topiary.prediction.exporting import (
+    export_endings,
+    export_kinds,
+    export_problem,
+    write_exports,
+    write_summary,
+)
 from napari_topiary.prediction.interpret import interpret, reinterpret
-from napari_topiary.prediction.measures import objects_table, summary_table
+from napari_topiary.prediction.measures import (
+    objects_table,
+    summary_rows,
+    summary_table,
+)
 from napari_topiary.prediction.predict import predict
 from napari_topiary.prediction.results import (
     ResultFormat,
@@ -30,14 +41,20 @@ __all__ = [
     "as_seen",
     "channels_problem",
     "checked_image",
+    "export_endings",
+    "export_kinds",
+    "export_problem",
     "interpret",
     "is_written",
     "objects_table",
     "predict",
     "reading_of",
     "reinterpret",
+    "summary_rows",
     "summary_table",
     "working_factor_for",
+    "write_exports",
     "write_prediction",
     "write_stack_prediction",
+    "write_summary",
 ]

@@ -146,6 +146,8 @@ class WritingFormat(AnnotationFormat, Protocol):
     """What the name of a written file ends in, behind that of the image."""
     only_places: ClassVar[bool]
     """Whether outlines of areas cannot be written."""
+    names_classes: ClassVar[bool]
+    """Whether the class of each mark is kept."""
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:

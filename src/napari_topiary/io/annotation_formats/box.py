@@ -32,6 +32,7 @@ class Box:
     suffixes: ClassVar[tuple[str, ...]] = (".box", ".coords", ".coord", ".txt", ".plt")
     ending: ClassVar[str] = ".box"
     only_places: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = False
 
     @staticmethod
     def fits(head: bytes) -> bool:

@@ -32,6 +32,7 @@ class Cbox:
     suffixes: ClassVar[tuple[str, ...]] = (".cbox",)
     ending: ClassVar[str] = ".cbox"
     only_places: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = False
 
     @staticmethod
     def fits(head: bytes) -> bool:

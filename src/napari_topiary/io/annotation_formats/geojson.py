@@ -42,6 +42,7 @@ class GeoJson:
     suffixes: ClassVar[tuple[str, ...]] = (".geojson", ".json")
     ending: ClassVar[str] = ".geojson"
     only_places: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = True
 
     @staticmethod
     def fits(head: bytes) -> bool:

@@ -40,6 +40,7 @@ class ImageJRoi:
     suffixes: ClassVar[tuple[str, ...]] = (".roi", ".zip")
     ending: ClassVar[str] = "_RoiSet.zip"
     only_places: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = True
 
     @staticmethod
     def fits(head: bytes) -> bool:
@@ -111,9 +112,16 @@ class ImageJRoi:
             for line, name in zip(marked.lines, marked.line_classes, strict=True):
                 add(kinds.POLYLINE, line, name)
             for area in marked.areas:
-                # The outlines of holes are ROIs of their own to ImageJ's manager.
-                for ring in area.rings[:1]:
-                    add(kinds.POLYGON, ring + CORNER, area.name)
+                # A hole is an ROI of its own to the manager, and would be filled.
+                for ring in area.rings:
+                    if _turn(ring) * _turn(area.rings[0]) > 0:
+                        add(kinds.POLYGON, ring + CORNER, area.name)
+
+
+def _turn(ring: Places) -> float:
+    """Twice the area within, negative if its outline runs the other way round."""
+    y, x = ring.T
+    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
 
 
 def _rois(path: Path) -> list[Any]:

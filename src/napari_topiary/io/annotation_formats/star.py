@@ -108,6 +108,7 @@ class Star:
     suffixes: ClassVar[tuple[str, ...]] = (".star",)
     ending: ClassVar[str] = ".star"
     only_places: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = True
 
     @staticmethod
     def fits(head: bytes) -> bool:
