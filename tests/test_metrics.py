@@ -19,6 +19,7 @@ from napari_topiary.metrics import (
     match_points,
     overlaps,
     pixel_metrics,
+    steady_detection_threshold,
 )
 from napari_topiary.truth import truth_of
 from napari_topiary.types import Detections, Task
@@ -363,3 +364,27 @@ def test_many_objects_need_no_table_of_all_pairs():
     labels = np.arange(side * side).reshape(side, side)
     pairs = overlaps(labels, labels)  # all pairs would be 200 GB
     assert len(pairs.first) == side * side - 1 and (pairs.iou == 1).all()
+
+
+def test_a_steady_threshold_is_not_moved_by_one_odd_image():
+    """Two images part at 0.4-0.8; in a third the best threshold would be 0.95."""
+    places = np.array([[10.0 * n, 0.0] for n in range(8)])
+
+    def image(*scores: float, true: int):
+        found = Detections(places, np.ones(8, dtype=np.int64), np.array(scores))
+        return places[:true], found
+
+    usual = image(0.9, 0.85, 0.9, 0.8, 0.3, 0.2, 0.4, 0.2, true=4)
+    odd = image(0.97, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, true=1)
+    threshold = steady_detection_threshold([usual, odd, usual], 1.0)
+    assert 0.4 < threshold <= 0.8
+
+
+def test_a_steady_threshold_parts_the_scores_where_any_would_do():
+    places = np.array([[10.0 * n, 0.0] for n in range(4)])
+    scores = np.array([0.95, 0.9, 0.2, 0.15])
+    found = Detections(places, np.ones(4, dtype=np.int64), scores)
+    assert 0.2 < steady_detection_threshold([(places[:2], found)], 1.0) < 0.9
+    nothing = Detections.empty()
+    assert 0 < steady_detection_threshold([(places[:0], nothing)], 1.0) < 1
+    assert steady_detection_threshold([(places, nothing)], 1.0) == 0.5

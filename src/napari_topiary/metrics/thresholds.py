@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
 from napari_topiary.metrics.matching import near_pairs
 from napari_topiary.types import Detections
@@ -17,7 +18,7 @@ LOGITS = np.linspace(-2.2, 7.0, 185)
 """Candidate detection thresholds, as log odds. None is below 0.1: fainter detections
 are not collected, so that all thresholds there look as good as the lowest."""
 SLACK = 0.01
-"""Mean F1 that a steadier threshold may cost on the images at hand."""
+"""F1 that a steadier threshold may cost on the images at hand."""
 
 
 def best_pixel_threshold(
@@ -149,9 +150,9 @@ def steady_detection_threshold(
     """Score threshold that is good on every image, not perfect on these few.
 
     The exact optimum of a handful of images hangs on single detections and on the
-    oddest image. So the F1 of each image counts alike, and of all thresholds that come
-    within `SLACK` of the best mean the middle one is taken (on the logit scale, where
-    a sure network's scores are not all squeezed against 1).
+    oddest image. So every image has its own F1, the median over the images counts, and
+    of all thresholds around the best that cost less than `SLACK` the one is taken that
+    is nearest to half way between the two heaps of scores.
 
     Parameters
     ----------
@@ -165,27 +166,31 @@ def steady_detection_threshold(
     float
         A threshold in 0..1; 0.5 where nothing was found.
     """
-    mean = np.zeros(len(LOGITS))
     grid = 1 / (1 + np.exp(-LOGITS))
+    every = []
     for truth, found in images:
         order = np.argsort(-found.score, kind="stable")
         gains = _gains(truth, found, tolerance_px)[order]
         hits = np.concatenate([[0], gains.cumsum()])
         taken = np.searchsorted(-found.score[order], -grid, side="right")
         whole = taken + len(truth)
-        mean += np.where(whole > 0, 2 * hits[taken] / np.maximum(whole, 1), 1.0)
-    mean /= max(len(images), 1)
-    if mean.max() == 0.0:
+        every.append(np.where(whole > 0, 2 * hits[taken] / np.maximum(whole, 1), 1.0))
+    f1 = np.median(every, axis=0) if every else np.zeros(len(grid))
+    if f1.max() == 0.0:
         return 0.5
-    good = np.flatnonzero(mean >= mean.max() - SLACK)
-    peak = int(np.argmax(mean))
+    good = f1 >= f1.max() - SLACK
     # Only the range around the peak: another range may be good by accident.
-    left = right = int(np.searchsorted(good, peak))
-    while left > 0 and good[left - 1] == good[left] - 1:
+    left = right = int(np.argmax(f1))
+    while left > 0 and good[left - 1]:
         left -= 1
-    while right < len(good) - 1 and good[right + 1] == good[right] + 1:
+    while right < len(grid) - 1 and good[right + 1]:
         right += 1
-    return float(grid[(good[left] + good[right]) // 2])
+    scores = np.concatenate([np.zeros(0), *(found.score for _, found in images)])
+    parted = 0.5
+    if len(np.unique(scores)) > 1:
+        low = scores <= threshold_otsu(scores)
+        parted = (scores[low].mean() + scores[~low].mean()) / 2
+    return float(np.clip(parted, grid[left], grid[right]))
 
 
 def _gains(
