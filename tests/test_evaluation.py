@@ -1,6 +1,7 @@
 """Evaluation of a network whose answer is known, against truth that is known."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -120,6 +121,29 @@ def test_only_finished_regions_count():
     image = sample([*THREE, (50, 50)], THREE[:2], Regions((left,), ("polygon",)))
     report = run(evaluate(known(), [image]))
     assert (report["f1"], report["n_true"], report["dice"]) == (1.0, 2, 1.0)
+
+
+def test_what_lies_in_a_margin_is_no_truth():
+    image = sample([*THREE, (40, 48)], [*THREE, (40, 48)])
+    lost = image.image.copy()
+    lost[0, 40, 20] = np.nan  # one pixel in the middle of a particle
+    lost[0, :, 40:] = np.nan
+    report = run(evaluate(known(), [replace(image, image=lost)]))
+    assert (report["n_true"], report["f1"], report["dice"]) == (2, 1.0, 1.0)
+    assert report["sensitivity"] == 1.0
+
+
+def test_objects_in_a_margin_are_no_truth():
+    task = Task("instances", ("background", "nucleus"))
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:20, 10:20] = 1
+    labels[10:20, 50:60] = 2
+    image = (labels > 0).astype(np.float32)[None]
+    image[0, :, 40:] = np.nan
+    drawn = Labels(labels, instances=True)
+    report = run(evaluate(known(task), [Sample(image, (drawn,), None, "nuclei")]))
+    for name in ("aji", "pq", "dice"):
+        assert report[name] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_other_pixel_size_and_unknown_pixel_size():

@@ -19,6 +19,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.image_area import image_area
 from napari_topiary.metrics import (
     DetectionCounts,
     LineCounts,
@@ -296,7 +297,7 @@ class Judge:
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
         return cls(
-            truth.within(box),
+            truth.within(box).where_seen(image_area(sample.image)),
             task,
             scale,
             tolerances(task, scale=scale, tolerance_nm=tolerance_nm),

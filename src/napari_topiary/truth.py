@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_topiary.annotations import (
     Centerlines,
@@ -30,6 +31,8 @@ from napari_topiary.types import (
 
 MARGIN_OF_RADIUS = 0.5
 """Without a tolerance of its own a particle is found when this many radii off."""
+SPECK = 5
+"""A place without an image is at least so many pixels wide and high."""
 UNKNOWN_RADIUS = 10.0
 """Radius taken for classes without one, in pixels; only for the tolerance."""
 
@@ -62,11 +65,29 @@ class Truth:
             return self
         inside = np.zeros(self.classes.shape, dtype=bool)
         inside[box[0] : box[1], box[2] : box[3]] = True
+        return self._where(inside, inside)
+
+    def where_seen(self, image: NDArray[np.bool_]) -> Truth:
+        """Return the truth where there is an image; in margins nothing can be found.
+
+        A particle with a lost pixel in its middle still counts.
+
+        Parameters
+        ----------
+        image
+            `(y, x)` True where there is one, as `image_area` says.
+        """
+        if image.all():
+            return self
+        lost = ndimage.binary_opening(~image, np.ones((SPECK, SPECK)))
+        return self._where(image, ~lost)
+
+    def _where(self, pixels: NDArray[np.bool_], things: NDArray[np.bool_]) -> Truth:
         return Truth(
-            np.where(inside, self.classes, -1).astype(np.int16),
+            np.where(pixels, self.classes, -1).astype(np.int16),
             self.particles,
-            None if self.objects is None else np.where(inside, self.objects, -1),
-            inside if self.area is None else inside & self.area,
+            None if self.objects is None else np.where(pixels, self.objects, -1),
+            things if self.area is None else things & self.area,
         )
 
     @cached_property
