@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Picture
 from scipy import ndimage
 
-from napari_topiary.io.image_area import image_area
+from napari_topiary.io.image_area import image_area, rows_without_banner
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 DTYPES = (np.uint8, np.uint16, np.float32)
@@ -151,3 +154,63 @@ def test_a_missing_tile(value):
     image[64:128, 72:136] = value
     inside[64:128, 72:136] = False
     check(image, inside)
+
+
+def with_banner(rng, *, ground, ink, height, above, jpeg=False, line=False):
+    """A micrograph with rows of letters and a scale bar in a banner."""
+    image = texture(rng, (220, 300))
+    banner = np.full((height, 300), ground, np.uint8)
+    for x in range(10, 290, 9):
+        if rng.random() < 0.5:
+            banner[height // 4 : height // 2, x : x + rng.integers(2, 6)] = ink
+    banner[-height // 4 - 3 : -height // 4, 200:280] = ink
+    if line:
+        banner[0 if not above else -1] = ink
+    parts = [banner, image] if above else [image, banner]
+    whole = np.concatenate(parts)
+    if jpeg:
+        file = io.BytesIO()
+        Picture.fromarray(whole).save(file, "JPEG", quality=85)
+        whole = np.asarray(Picture.open(file))
+    rows = (height, height + 220) if above else (0, 220)
+    return whole, rows
+
+
+@FEW
+@given(
+    seed=SEEDS,
+    colours=st.sampled_from([(0, 255), (255, 0), (40, 255), (0, 200)]),
+    height=st.integers(16, 70),
+    above=st.booleans(),
+    line=st.booleans(),
+    jpeg=st.booleans(),
+)
+def test_information_banners(seed, colours, height, above, line, jpeg):
+    ground, ink = colours
+    image, (top, bottom) = with_banner(
+        np.random.default_rng(seed),
+        ground=ground,
+        ink=ink,
+        height=height,
+        above=above,
+        line=line,
+        jpeg=jpeg,
+    )
+    first, last = rows_without_banner(image[None])
+    assert abs(first - top) <= 2
+    assert abs(last - bottom) <= 2
+    area = image_area(image[None])
+    assert area[top + 2 : bottom - 2].mean() > 0.999
+    assert not area[: max(0, top - 2)].any()
+    assert not area[bottom + 2 :].any()
+
+
+@FEW
+@given(seed=SEEDS, depth=st.integers(2, 60))
+def test_dark_ground_is_no_banner(seed, depth):
+    rng = np.random.default_rng(seed)
+    image = texture(rng, (200, 220)).astype(float)
+    y = np.arange(200)[:, None]
+    image *= ((200 - y) / depth).clip(0, 1)  # it fades into vacuum
+    assert rows_without_banner(image.astype(np.uint8)[None]) is None
+    assert rows_without_banner(texture(rng, (200, 220))[None]) is None

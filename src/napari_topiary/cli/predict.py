@@ -14,7 +14,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.image_area import image_area
+from napari_topiary.io.image_area import image_area, rows_without_banner
 from napari_topiary.io.image_files import image_files, result_stem
 from napari_topiary.io.images import (
     LoadedImage,
@@ -93,6 +93,12 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out images whose results are there and complete",
+    )
+    parser.add_argument(
+        "--cut-banner",
+        action="store_true",
+        help="cut off the information banner of microscopes: results are of what is "
+        "left (otherwise they are empty there)",
     )
     parser.add_argument(
         "--link",
@@ -270,6 +276,14 @@ class _Predictor:
 
         out, stem = self.options.out, result_stem(path)
         slices = list(read_slices(path))
+        rows = rows_without_banner(slices[0].data)
+        if rows is not None and self.options.cut_banner:
+            slices = [replace(one, data=one.data[:, slice(*rows)]) for one in slices]
+            said = f"An information banner was cut off: rows {rows[0]} to {rows[1]} are"
+            slices[0] = replace(slices[0], notes=(*slices[0].notes, f"{said} left."))
+        elif rows is not None:
+            said = "There is an information banner: --cut-banner cuts it off."
+            slices[0] = replace(slices[0], notes=(*slices[0].notes, said))
         if len(slices) == 1:
             prediction = self._image(path, slices[0])
             files = write_prediction(out, stem, prediction=prediction, **self.form)

@@ -21,6 +21,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.quality import image_problem
 from napari_topiary.io.split import listed
 from napari_topiary.types import Task
@@ -194,6 +195,16 @@ def _set_notes(samples: Sequence[Sample]) -> list[str]:
         notes.append(
             f"The pixel size of {listed(bare)} is unknown: taken to be that of the "
             "first image."
+        )
+    banners = [
+        sample.name
+        for sample in samples
+        if rows_without_banner(sample.image) is not None
+    ]
+    if banners:
+        notes.append(
+            f"{listed(banners)}: there is an information banner, of which nothing is "
+            "learned and where nothing is judged; the Data page offers to cut it off."
         )
     painted = {
         sample.name: item

@@ -28,7 +28,9 @@ GAP = 0.04
 NOTCH = 0.005
 """Beside a margin, a rectangle at the border is one from this share of an image on."""
 BAR = 0.4
-"""An information bar is at most this share of the height."""
+"""An information banner is at most this share of the height."""
+JPEG_NOISE = 4
+"""Grey levels that JPEG leaves around the colour of a banner."""
 
 
 def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
@@ -112,35 +114,70 @@ def _plain_lines(image: NDArray[Any], known: NDArray[np.bool_]) -> int:
     return count
 
 
-def _without_bar(image: NDArray[Any]) -> tuple[int, int]:
-    """First row and one after the last, without a bar of text below or above.
+def rows_without_banner(image: NDArray[Any]) -> tuple[int, int] | None:
+    """Return the rows that are left without a microscope's information banner.
 
-    A bar has the colour of its outermost row in much of every row, begins at once, and
-    that colour is rare in the image beside it.
+    A banner has the colour of its outermost row in much of every row, begins at once,
+    and that colour is rare in the image beside it.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+
+    Returns
+    -------
+    tuple of int or None
+        The first row and one after the last; None if there is no banner.
     """
     height = image.shape[1]
+    for tolerance in (0, JPEG_NOISE) if image.dtype == np.uint8 else (0,):
+        for outward in (image, image[:, ::-1]):
+            rows = _banner_height(outward, tolerance)
+            if rows:
+                cut = height - rows
+                return (0, cut) if outward is image else (rows, height)
+    return None
+
+
+def _without_bar(image: NDArray[Any]) -> tuple[int, int]:
+    """First row and one after the last, without a banner below or above."""
+    return rows_without_banner(image) or (0, image.shape[1])
+
+
+def _banner_height(outward: NDArray[Any], tolerance: int) -> int:
+    """How many rows at the end are a banner; 0 if there is none."""
+    height = outward.shape[1]
     most = int(BAR * height)
-    for outward in (image, image[:, ::-1]):
-        row = outward[:, -1]
-        ground = np.median(row, axis=1, keepdims=True).astype(image.dtype)
-        if (row == ground).all(axis=0).mean() < 0.6:
-            continue
-        near = outward[:, height - most - BLOCK :]
-        share = (near == ground[..., None]).all(axis=0).mean(axis=1)
-        other = np.flatnonzero(share < 0.3)
-        # Thin lines that part a bar from the image, or its fields, are no image.
-        other = other[[bool((share[i - 2 : i] < 0.3).all()) for i in other]]
-        if len(other) == 0:
-            continue
-        begin = int(other[-1]) + 1
-        bar, beside = share[begin:], share[max(0, begin - most) : begin]
-        if len(bar) < BLOCK or bar.mean() < 0.5 or np.median(beside) > 0.1:
-            continue
-        if (share[begin - BLOCK : begin] > 0.1).any():
-            continue  # it fades in: dark vacuum, not a bar
-        cut = height - len(bar)
-        return (0, cut) if outward is image else (len(bar), height)
-    return 0, height
+    row = outward[:, -1]
+    ground = np.median(row, axis=1, keepdims=True).astype(outward.dtype)
+    if _share_of(row[:, None], ground, tolerance)[0] < 0.6:
+        return 0
+    share = _share_of(outward[:, height - most - BLOCK :], ground, tolerance)
+    other = np.flatnonzero(share < 0.3)
+    # Thin lines that part a banner from the image, or its fields, are no image.
+    other = other[[bool((share[i - 2 : i] < 0.3).all()) for i in other]]
+    if len(other) == 0:
+        return 0
+    begin = int(other[-1]) + 1
+    bar, beside = share[begin:], share[max(0, begin - most) : begin]
+    if len(bar) < BLOCK or bar.mean() < 0.5 or np.median(beside) > 0.1:
+        return 0
+    if (share[begin - BLOCK : begin] > 0.1).any():
+        return 0  # it fades in: dark vacuum, not a banner
+    return len(bar)
+
+
+def _share_of(
+    rows: NDArray[Any], ground: NDArray[Any], tolerance: int
+) -> NDArray[np.float64]:
+    """`(y,)` share of each row that has the colour `(c, 1)`."""
+    if tolerance:
+        off = np.abs(rows.astype(np.int16) - ground[..., None].astype(np.int16))
+        same = (off <= tolerance).all(axis=0)
+    else:
+        same = (rows == ground[..., None]).all(axis=0)
+    return np.asarray(same.mean(axis=1))
 
 
 def _flat(image: NDArray[Any]) -> NDArray[np.bool_] | None:

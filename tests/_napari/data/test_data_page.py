@@ -173,6 +173,25 @@ def test_a_stack_is_offered_slice_by_slice(open_page, rng, tmp_path, until):
     assert not page.offer.buttons
 
 
+@pytest.mark.parametrize(("answer", "rows"), [("Cut it off", 60), ("Keep it", 80)])
+def test_an_information_banner_can_be_cut_off(
+    open_page, rng, tmp_path, until, answer, rows
+):
+    _, page = open_page()
+    image = rng.integers(20, 230, (80, 90), dtype=np.uint8)
+    image[60:] = 0
+    image[66:72, 10:30:3] = 255  # letters
+    tifffile.imwrite(tmp_path / "sem.tif", image)
+    page.adder.add_files([tmp_path / "sem.tif"])
+    until(lambda: bool(page.offer.buttons))
+    assert "sem has an information banner" in page.offer.text.text()
+    page.offer.buttons[answer].click()
+    entry = page.session.images["sem"]
+    np.testing.assert_array_equal(entry.image[0], image[:rows])
+    # The file is not the source of what was cut.
+    assert (entry.path is None) == (rows == 60)
+
+
 def test_colour_among_grey_offers_conversion(
     open_page, session, colour, tmp_path, until
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ from napari_topiary._napari.data.intake import (
     layer_source,
     read_files,
     with_channels,
+    without_banner,
 )
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import state_of
@@ -134,10 +136,14 @@ class Adder:
         session = self.host.session
         channels = _channels(session) or (images[0].image.shape[0] if images else 0)
         fitting = [one for one in images if one.image.shape[0] == channels]
+        banners = [one for one in fitting if one.rows is not None]
+        fitting = [one for one in fitting if one.rows is None]
         others = [one for one in images if one.image.shape[0] != channels]
         for one in results:
             if isinstance(one, Stack):
                 self._questions.append(lambda stack=one: self._ask_slices(stack))
+        if banners:
+            self._questions.append(lambda: self._ask_banner(banners))
         if others:
             self._questions.append(lambda: self._ask_channels(others, channels))
         self._tell(fitting, [one for one in results if isinstance(one, Refused)])
@@ -197,6 +203,20 @@ class Adder:
                 for text, step in steps.items()
             }
             | {"None": self._then(lambda: None)},
+        )
+
+    def _ask_banner(self, images: list[Incoming]) -> None:
+        which = images[0].name if len(images) == 1 else f"{len(images)} of the images"
+        verb = "has" if len(images) == 1 else "have"
+        whole = [replace(one, rows=None) for one in images]
+        cut = [without_banner(one) for one in images]
+        self.host.offer.show_choice(
+            f"{which} {verb} an information banner of the microscope. Networks pass it "
+            "over either way.",
+            {
+                "Cut it off": self._then(lambda: self.take(cut)),
+                "Keep it": self._then(lambda: self.take(whole)),
+            },
         )
 
     def _ask_channels(self, images: list[Incoming], channels: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.images import read_slices, to_grey
 from napari_topiary.io.quality import image_problem
 from napari_topiary.io.stacks import slice_names
@@ -36,6 +37,9 @@ class Incoming:
         File that it came from, None if that holds more than this image.
     notes
         Sentences for the user.
+    rows
+        First row and one after the last without an information banner; None = there
+        is none.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Incoming:
     scale: float | None
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def _read_file(path: Path) -> Incoming | Stack | Refused:
         return Refused(path.name, str(reason))
     if len(found) == 1:
         one = found[0]
-        return checked(Incoming(path.stem, one.data, one.scale, path, one.notes))
+        rows = rows_without_banner(one.data)
+        return checked(Incoming(path.stem, one.data, one.scale, path, one.notes, rows))
     slices = tuple(
         Incoming(name, one.data, one.scale)
         for name, one in zip(slice_names(path.stem, len(found)), found, strict=True)
@@ -99,6 +105,15 @@ def checked(incoming: Incoming) -> Incoming | Refused:
     if sentence is None:
         return incoming
     return Refused(incoming.name, f"{incoming.name}: {sentence}")
+
+
+def without_banner(incoming: Incoming) -> Incoming:
+    """Cut the information banner off an image that has one."""
+    if incoming.rows is None:
+        return incoming
+    image = incoming.image[:, slice(*incoming.rows)]
+    # The file still has it: it is not the source any more.
+    return replace(incoming, image=image, path=None, rows=None)
 
 
 def with_channels(incoming: Incoming, channels: int) -> Incoming | None:

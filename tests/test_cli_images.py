@@ -1,4 +1,4 @@
-"""Stacks on the command line: trained on, predicted and judged slice by slice."""
+"""Images as they come on the command line: stacks, zarr folders, banners."""
 
 from __future__ import annotations
 
@@ -164,3 +164,19 @@ def test_images_in_zarr_folders_can_be_given(tmp_path, made, drawn):
     assert {entry["pixel_size_nm"] for entry in result["images"]} == {2.0}
     assert (out / "x_0_labels.tif").is_file()
     assert (out / "y_0_labels.tif").is_file()
+
+
+def test_an_information_banner_is_said_and_can_be_cut_off(tmp_path, made, drawn):
+    image = drawn[0].image[0].astype(np.float32)
+    banner = np.zeros((20, 64), np.float32)
+    banner[5:10, 8:50:4] = image.max()
+    path = tmp_path / "sem.tif"
+    tifffile.imwrite(path, np.concatenate([image, banner]))
+    arguments = ("predict", made / "net.safetensors", path, "--out", tmp_path)
+    (entry,) = result_of(tmp_path, *arguments)["images"]
+    assert "--cut-banner" in " ".join(entry["notes"])
+    assert entry["shape"] == [84, 64]
+    assert not tifffile.imread(tmp_path / "sem_labels.tif")[64:].any()
+    (entry,) = result_of(tmp_path, *arguments, "--cut-banner")["images"]
+    assert "rows 0 to 64 are left" in " ".join(entry["notes"])
+    assert tifffile.imread(tmp_path / "sem_labels.tif").shape == (64, 64)
