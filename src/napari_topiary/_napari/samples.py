@@ -7,6 +7,8 @@ from typing import Any
 from napari_topiary._napari.canvas.layers import AXES, displayed
 from napari_topiary.io.samples import sample_dataset
 
+SAMPLE = "topiary_sample"
+"""Where the metadata of its layers name the sample: the workbench opens all of it."""
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -21,7 +23,7 @@ def _layers(dataset_name: str) -> list[LayerData]:
         "units": (unit, unit),
         "axis_labels": AXES,
     }
-    origin = {"topiary_sample": dataset_name, "topiary_image": sample.name}
+    origin = {SAMPLE: dataset_name, "topiary_image": sample.name}
     pixels, is_rgb = displayed(sample.image)
     layers: list[LayerData] = [
         (

@@ -13,6 +13,7 @@ from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
+from napari_topiary.session import remember_project
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -27,11 +28,13 @@ class Saver(QObject):
     ----------
     session
         What is saved.
+    shown
+        Tells the name of the image that is worked on.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, shown: Callable[[], str | None]) -> None:
         super().__init__()
-        self.session = session
+        self.session, self.shown = session, shown
         self.on_problem: Callable[[str], object] | None = None
         self._writing: JobRunner | None = None
         self._again: tuple[Path | None, Callable[[], object] | None] | None = None
@@ -74,6 +77,7 @@ class Saver(QObject):
         def written(copy: Session) -> None:
             self._done()
             self.session.settle(copy)
+            self.remember()
             if then is not None:
                 then()
             if self._again is not None:
@@ -95,6 +99,7 @@ class Saver(QObject):
         # Where a script ends with its window open, Qt's half may be gone already.
         with suppress(RuntimeError):
             self._timer.stop()
+        self.remember()
         if self._writing is not None:
             self._writing.close(timeout_s)
         try:
@@ -102,6 +107,11 @@ class Saver(QObject):
         except TopiaryError as reason:
             if self.on_problem is not None:
                 self.on_problem(str(reason))
+
+    def remember(self) -> None:
+        """Note which project is open and what is looked at, for the next start."""
+        if self.session.folder is not None:
+            remember_project(self.session.folder, self.shown() or "")
 
     def _on_timer(self) -> None:
         self.save()
@@ -114,6 +124,6 @@ def saver_of(viewer: napari.viewer.Viewer) -> Saver:
     """The saver of a viewer's session, made when first asked for."""
     state = state_of(viewer)
     if Saver not in state.parts:
-        state.parts[Saver] = Saver(state.session)
+        state.parts[Saver] = Saver(state.session, lambda: state.shown)
     saver: Saver = state.parts[Saver]
     return saver

@@ -151,6 +151,10 @@ class Checkpoint:
         """
         return dataclasses.replace(self, **changes)
 
+    def named(self, name: str) -> Checkpoint:
+        """Return a copy that knows what the person calls it."""
+        return self.replaced(provenance={**self.provenance, "name": name})
+
     def save(self, path: Path | str) -> None:
         """Write the file: beside first, then renamed, never half.
 

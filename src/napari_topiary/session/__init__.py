@@ -1,22 +1,33 @@
 """The state of one project: images, what was drawn on them, and the checkpoints."""
 
 from napari_topiary.session.contents import ImageEntry
+from napari_topiary.session.recent import (
+    Recent,
+    recent_projects,
+    remember_project,
+    shown_last,
+)
 from napari_topiary.session.recovery import (
     Recovery,
     forget_recovery,
     recoverable_projects,
     user_folder,
 )
-from napari_topiary.session.session import UNTITLED, Session
+from napari_topiary.session.session import UNTITLED, Session, parents_of
 from napari_topiary.session.versions import Version
 
 __all__ = [
     "UNTITLED",
     "ImageEntry",
+    "Recent",
     "Recovery",
     "Session",
     "Version",
     "forget_recovery",
+    "parents_of",
+    "recent_projects",
     "recoverable_projects",
+    "remember_project",
+    "shown_last",
     "user_folder",
 ]

@@ -70,7 +70,9 @@ def read(folder: Path) -> Read:
     samples = {}
     scales = _mapping(state.get("scales"))
     slices = _slices(pairing, about.task, record, notes)
-    for name, file in pairing.images.items():
+    # In the order that they were in; those that came by other ways are the last.
+    known = {name: pairing.images[name] for name in scales if name in pairing.images}
+    for name, file in (known | pairing.images).items():
         if name in pairing.slices:
             loaded, drawn = slices.get(name, (None, Drawn()))
         else:

@@ -7,6 +7,7 @@ announced by a signal, so that pages never need to know one another.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from napari_topiary.session.contents import (
 )
 from napari_topiary.session.recovery import forget_recovery, new_recovery_folder
 from napari_topiary.session.versions import Version, go_back, versions
-from napari_topiary.types import Prediction
+from napari_topiary.types import BACKGROUND, Prediction, Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -43,6 +44,8 @@ class Session(Contents):
     checkpoints_changed = Signal()
     active_checkpoint_changed = Signal()
     predictions_changed = Signal(str)
+    opened = Signal()
+    """Another project has taken the place of the one before."""
     saved = Signal()
 
     def __init__(self, name: str = UNTITLED) -> None:
@@ -81,6 +84,32 @@ class Session(Contents):
         if self.active_checkpoint == name:
             self.activate(next(reversed(self.checkpoints), None))
 
+    def rename_checkpoint(self, old: str, new: str) -> None:
+        """Call a checkpoint differently; its place in the order stays."""
+        new = " ".join(new.split())
+        if old not in self.checkpoints:
+            raise TopiaryError(f"There is no checkpoint called {old!r}.")
+        if new == old:
+            return
+        if not new:
+            raise TopiaryError("The network needs a name.")
+        if new in self.checkpoints:
+            raise TopiaryError(
+                f"Another network is called {new!r} already: choose another name."
+            )
+        # What it is called is not written into it: its versions know it by its hash.
+        self.checkpoints = {
+            (new if name == old else name): each
+            for name, each in self.checkpoints.items()
+        }
+        self._changed = True
+        was_active = self.active_checkpoint == old
+        if was_active:
+            self.active_checkpoint = new
+        self.checkpoints_changed.emit()
+        if was_active:
+            self.active_checkpoint_changed.emit()
+
     def activate(self, name: str | None) -> None:
         """Make a checkpoint the one that pages start from."""
         if name is not None and name not in self.checkpoints:
@@ -116,18 +145,41 @@ class Session(Contents):
         super().remove_image(name)
 
     # ----------------------------------------------------------- load and save
-    def load_dataset(self, dataset: Dataset) -> None:
-        """Replace images, task and annotations by those of a dataset.
+    def clear(self, *, keep_checkpoints: bool = False) -> None:
+        """Begin a new project; see `load_dataset`."""
+        self.load_dataset(
+            Dataset(UNTITLED, Task("detect", (BACKGROUND,)), {}, {}, None),
+            keep_checkpoints=keep_checkpoints,
+        )
+
+    def load_dataset(self, dataset: Dataset, *, keep_checkpoints: bool = False) -> None:
+        """Replace everything by the images, task and annotations of a dataset.
 
         The dataset's own folder is not written to: the project has none until it is
-        saved. Checkpoints stay. What was unsaved of another project stays where it
-        can be recovered from.
+        saved. What was unsaved of another project stays where it can be recovered
+        from.
 
         Parameters
         ----------
         dataset
             Its samples are read now.
+        keep_checkpoints
+            Whether the checkpoints of the project before come along.
         """
+        checkpoints = self.checkpoints if keep_checkpoints else {}
+        active = self.active_checkpoint if keep_checkpoints else None
+        self._replace(dataset, checkpoints, active, {})
+        self._changed = bool(checkpoints)
+        self._announce()
+
+    def _replace(
+        self,
+        dataset: Dataset,
+        checkpoints: Mapping[str, Checkpoint],
+        active: str | None,
+        colours: Mapping[str, str],
+    ) -> None:
+        """Take over a project, without a word; nothing of the one before stays."""
         read = tuple(dataset.samples.values())
         self._recovery = None
         self.name, self.folder, self.saved_at = dataset.name, None, None
@@ -139,9 +191,15 @@ class Session(Contents):
         self.predictions = {}
         self.notes = dataset.notes
         self.task = dataset.task
-        self.colours = with_colours(dataset.task.classes, self.colours)
+        self.colours = with_colours(dataset.task.classes, colours)
+        self.checkpoints, self.active_checkpoint = dict(checkpoints), active
         self._record = project.Record()
-        self._changed = False
+
+    def _announce(self) -> None:
+        """Say that everything is another project's."""
+        self.opened.emit()
+        self.checkpoints_changed.emit()
+        self.active_checkpoint_changed.emit()
         self.task_changed.emit()
         self.images_changed.emit()
         for name in self.annotations:
@@ -163,7 +221,7 @@ class Session(Contents):
         if target is None:
             raise TopiaryError("The project has no folder yet: say where to save it.")
         record = self._record if target == self.folder else project.Record()
-        if self.name == UNTITLED:
+        if self.name == UNTITLED or target != self.folder:
             self.name = target.name
         project.write(
             self,
@@ -197,19 +255,17 @@ class Session(Contents):
         """
         read = reopening.read(Path(folder)) if read is None else read
         folder = read.dataset.root or Path(folder)
-        self.load_dataset(read.dataset)
-        self.colours = with_colours(self.task.classes, read.colours)
-        self.checkpoints = dict(read.checkpoints)
-        self.active_checkpoint = read.active
-        self.notes = read.notes
-        self._record = read.record
+        self._replace(read.dataset, read.checkpoints, read.active, read.colours)
+        self.notes, self._record = read.notes, read.record
         if project.is_recovery(folder):
             # Still unsaved: go on keeping it where it was found.
             self._recovery, self._changed = folder, True
         else:
+            # A copied folder is called like itself, not like what it is a copy of.
+            self.name = folder.resolve().name or self.name
             self.folder, self.saved_at = folder, time.time()
-        self.checkpoints_changed.emit()
-        self.active_checkpoint_changed.emit()
+            self._changed = False
+        self._announce()
 
     def autosave(self) -> Path | None:
         """Write what changed, to the project's folder or one for recovery.
@@ -295,3 +351,26 @@ class Session(Contents):
     def _settled(self) -> None:
         self._changed, self.saved_at = False, time.time()
         self.saved.emit()
+
+
+def parents_of(checkpoints: Mapping[str, Checkpoint]) -> dict[str, str]:
+    """Return which checkpoint each comes from, by name, as far as both are here.
+
+    Parameters
+    ----------
+    checkpoints
+        By name.
+    """
+    wanted = {
+        name: str(each.provenance["parent"])
+        for name, each in checkpoints.items()
+        if each.provenance.get("parent")
+    }
+    if not wanted:
+        return {}
+    names = {each.hash: name for name, each in checkpoints.items()}
+    return {
+        name: names[parent]
+        for name, parent in wanted.items()
+        if names.get(parent, name) != name
+    }

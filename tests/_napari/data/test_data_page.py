@@ -434,7 +434,7 @@ def test_work_that_was_never_saved_is_offered_again_at_once(open_page, session, 
     left = kept.rename(kept.with_name(f"20260101-120000-{2**31 - 2}-1"))
     _, page = open_page()
     until(lambda: bool(page.offer.buttons))
-    assert "'grid 0', 2 images, of" in page.offer.text.text()
+    assert "grid 0, 2 images, of" in page.offer.text.text()
     page.offer.buttons["Go on with it"].click()
     until(lambda: names(page) == ["grid 0", "grid 1"])
     assert page.session.annotations["grid 0"] == session.annotations["grid 0"]

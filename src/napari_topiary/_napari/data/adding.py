@@ -63,6 +63,10 @@ class Adder:
         self.host = host
         self._questions: list[Callable[[], None]] = []
 
+    def forget(self) -> None:
+        """Ask nothing more: another project is open."""
+        self._questions.clear()
+
     def add_files(self, paths: Sequence[Path]) -> None:
         """Read image files in the background and add them.
 

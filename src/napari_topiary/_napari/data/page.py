@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Image as ImageLayer
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -17,8 +19,10 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
 from napari_topiary._napari.data.adding import Adder
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
+from napari_topiary._napari.data.networks import NetworkList
 from napari_topiary._napari.data.projects import Projects, moment
 from napari_topiary._napari.drawing.drawing import drawing_of
+from napari_topiary._napari.samples import SAMPLE
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.fields import LengthField
@@ -28,6 +32,7 @@ from napari_topiary.io.images import readable_suffixes
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Layer
 
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
@@ -51,6 +56,7 @@ class DataPage(Page):
     ) -> None:
         super().__init__(viewer, session, runner)
         self.drawing = drawing_of(viewer)
+        self._seen: list[Layer] = []
         self.offer = Offer()
         self.projects = Projects(self)
         self.adder = Adder(self)
@@ -60,6 +66,8 @@ class DataPage(Page):
         self.gallery.opened.connect(self.open_image)
         self.body.addWidget(self.gallery, 1)
         self._make_details()
+        self.networks = NetworkList(self)
+        self.body.addWidget(self.networks)
         self.body.addStretch(0)
         for signal in (
             self.session.images_changed,
@@ -67,12 +75,16 @@ class DataPage(Page):
             self.session.scale_changed,
         ):
             self.listen(signal, self.refresh)
+        self.listen(self.session.checkpoints_changed, self.refresh)
         self.listen(self.session.saved, self._show_back)
         self.listen(unwrap(viewer).layers.selection.events.active, self.refresh)
         self.drawing.changed.connect(self.refresh)
+        layers = unwrap(viewer).layers
+        self.listen(layers.events.inserted, self._on_inserted)
         self.refresh()
         if not self.session.images:
             self.projects.offer_recovery()
+        self._take_samples()
 
     # -- widgets ------------------------------------------------------------------
 
@@ -84,7 +96,8 @@ class DataPage(Page):
         menu = QMenu(self.sample_button)
         self.sample_actions = {}
         for name, title in self.projects.samples():
-            action = menu.addAction(title)
+            # In a menu a single & underlines the letter after it.
+            action = menu.addAction(title.replace("&", "&&"))
             action.triggered.connect(
                 lambda _=False, one=name: self.projects.open_sample(one)
             )
@@ -98,15 +111,21 @@ class DataPage(Page):
             "Add the image layer that is selected in napari's layer list.",
             self.use_selected_layer,
         )
-        self.open_button = button(
-            "Open project…",
-            "Open a project folder that was saved before, or any dataset folder.",
-            self.projects.choose_and_open,
+        self.open_button = QPushButton("Project")
+        self.open_button.setToolTip(
+            "Begin a new project, or open one: a folder that was saved before, or any "
+            "dataset folder."
         )
+        self.open_menu = QMenu(self.open_button)
+        self.open_menu.setToolTipsVisible(True)
+        self.open_menu.aboutToShow.connect(
+            lambda: self.projects.list_projects(self.open_menu)
+        )
+        self.open_button.setMenu(self.open_menu)
         self.save_button = button(
             "Save project…",
-            "Save images, marks and networks in a folder. From then on every change "
-            "is saved there by itself.",
+            "Save images, marks and networks in a folder of a new name. From then on "
+            "every change is saved there by itself.",
             self.projects.choose_and_save,
         )
         self.back_button = QPushButton("Earlier versions")
@@ -170,12 +189,15 @@ class DataPage(Page):
         """Show the images, and what can be done next."""
         session = self.session
         self.show_empty("" if session.images else _EMPTY)
-        look.emphasize(self.sample_button, not session.images)
+        candidate = self._candidate() is not None
+        look.emphasize(self.sample_button, not session.images and not candidate)
         current = current_image_name(self.viewer, session)
         self.gallery.setVisible(bool(session.images))
         self.gallery.refresh(current)
         self.save_button.setEnabled(bool(session.images))
-        self.layer_button.setVisible(self._candidate() is not None)
+        self.layer_button.setVisible(candidate)
+        look.emphasize(self.layer_button, candidate)
+        self.networks.refresh()
         self._show_back()
         self.details.setVisible(current is not None)
         if current is None:
@@ -194,6 +216,32 @@ class DataPage(Page):
         """
         self.drawing.show(name)
         self.refresh()
+
+    def on_other_project(self) -> None:
+        """Another project was opened: what was asked was about the one before."""
+        super().on_other_project()
+        self.offer.close_offer()
+        self.adder.forget()
+
+    def _on_inserted(self, _event: object) -> None:
+        # Later: napari opens the image and what is drawn on it one after the other.
+        QTimer.singleShot(0, self._take_samples)
+
+    def _take_samples(self) -> None:
+        """Open a sample that napari's menu opened as a project with all its images."""
+        if not isalive(self):
+            return
+        found = [
+            layer
+            for layer in unwrap(self.viewer).layers
+            if layer.metadata.get(SAMPLE) and key_of(self.viewer, layer) is None
+        ]
+        new = [layer for layer in found if layer not in self._seen]
+        self._seen = found
+        if new:
+            name = str(new[-1].metadata[SAMPLE])
+            same = [layer for layer in found if layer.metadata[SAMPLE] == name]
+            self.projects.open_sample(name, instead_of=same)
 
     def _show_back(self) -> None:
         self.back_button.setVisible(self.session.home is not None)

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
+from napari_topiary._napari.canvas.layer_keys import take_out
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
+from napari_topiary._napari.state import state_of
+from napari_topiary._napari.widgets.words import plural
+from napari_topiary._napari.workbench import next_page
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import Dataset
+from napari_topiary.io.dataset import Dataset, safe_name
 from napari_topiary.io.samples import sample_dataset, sample_names
 from napari_topiary.session import (
     UNTITLED,
     Recovery,
     Version,
     forget_recovery,
+    recent_projects,
     recoverable_projects,
     reopening,
+    shown_last,
     versions,
 )
 from napari_topiary.session.project import Read
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_topiary._napari.data.adding import Host
+    from napari_topiary.session import Session
 
 _TITLES = {
     "apoferritin": "Apoferritin particles · cryo-EM",
@@ -36,6 +45,9 @@ _TITLES = {
     "myelin_sem": "Myelin and axons · SEM",
     "nuclei": "Nuclei in tissue · H&E",
 }
+
+
+_MOST_LEFT = 5
 
 
 class Projects:
@@ -58,15 +70,27 @@ class Projects:
         ordered += [name for name in names if name not in _TITLES]
         return [(name, _TITLES.get(name, name)) for name in ordered]
 
-    def open_sample(self, name: str) -> None:
+    def new_project(self) -> None:
+        """Begin an empty project in place of what is open."""
+
+        def begin(keep: bool) -> None:
+            self.host.session.clear(keep_checkpoints=keep)
+            self.host.say("A new project. Add images of your own, or open a sample.")
+
+        self._ask_then(begin)
+
+    def open_sample(self, name: str, *, instead_of: Iterable[Layer] = ()) -> None:
         """Open a sample as a new project that has no folder yet.
 
         Parameters
         ----------
         name
             Name of the sample.
+        instead_of
+            Layers of the same sample that napari opened; they give way to it.
         """
-        self._ask_then(lambda: self._read_sample(name))
+        layers = tuple(instead_of)
+        self._ask_then(lambda keep: self._read_sample(name, keep, layers))
 
     def open_folder(self, folder: Path) -> None:
         """Open a project or dataset folder in place of what is open.
@@ -76,19 +100,36 @@ class Projects:
         folder
             The folder that holds `dataset.json`.
         """
-        self._ask_then(lambda: self._read_folder(folder))
+        self._ask_then(lambda _keep: self._read_folder(folder), brings_networks=True)
 
-    def save_to(self, folder: Path) -> None:
+    def save_to(
+        self, folder: Path, *, then: Callable[[], object] | None = None
+    ) -> None:
         """Save the project to a folder; later changes are saved there by themselves.
 
         Parameters
         ----------
         folder
             Made if it is not there.
+        then
+            Called once it is saved.
         """
+        own = self.host.session.folder
+        is_own = own is not None and folder.resolve() == own.resolve()
+        if (folder / "dataset.json").exists() and not is_own:
+            self.host.refuse(
+                f"There is another project in {folder}: give this one another name."
+            )
+            return
+
+        def saved() -> None:
+            self.host.say(f"Saved in {folder}.")
+            if then is not None:
+                then()
+
         self.saver.on_problem = self.host.refuse
         self.host.say(f"Saving to {folder}…")
-        self.saver.save(folder, then=lambda: self.host.say(f"Saved in {folder}."))
+        self.saver.save(folder, then=saved)
 
     def offer_recovery(self) -> None:
         """Offer a project that an earlier window left unsaved, if nothing is open."""
@@ -98,11 +139,11 @@ class Projects:
                 return
             newest = left[0]
             self.host.offer.show_choice(
-                f"{_title(newest)} of {moment(newest.saved)} was not saved in a "
-                "folder. Go on with it?",
+                f"{_title(newest)}, of {moment(newest.saved)}: not saved in a folder "
+                "when the window was closed. Go on with it?",
                 {
                     "Go on with it": lambda: self._read_folder(newest.folder),
-                    "Delete it": lambda: forget_recovery(newest.folder),
+                    "Delete it": lambda: self._forget(newest),
                     "Not now": lambda: None,
                 },
                 problem=False,
@@ -111,6 +152,49 @@ class Projects:
         in_background(
             recoverable_projects, title="Looking for unsaved work", on_result=found
         )
+
+    def _forget(self, left: Recovery) -> None:
+        """Delete an unsaved project, and offer the one before it."""
+        in_background(
+            lambda: forget_recovery(left.folder),
+            title="Deleting the unsaved project",
+            on_result=lambda _: self.offer_recovery(),
+            on_error=self.host.refuse,
+        )
+
+    def list_projects(self, menu: QMenu) -> None:
+        """Fill a menu with what can be opened.
+
+        Parameters
+        ----------
+        menu
+            Emptied first.
+        """
+        menu.clear()
+        menu.addAction("New project").triggered.connect(
+            lambda _=False: self.new_project()
+        )
+        menu.addAction("Open a folder…").triggered.connect(
+            lambda _=False: self.choose_and_open()
+        )
+        own = self.host.session.folder
+        recent = [Path(one.folder) for one in recent_projects()]
+        recent = [one for one in recent if own is None or one != own.resolve()]
+        if recent:
+            menu.addSeparator()
+        for folder in recent:
+            # In a menu a single & underlines the letter after it.
+            action = menu.addAction(folder.name.replace("&", "&&"))
+            action.setToolTip(str(folder))
+            action.triggered.connect(lambda _=False, one=folder: self.open_folder(one))
+        left = recoverable_projects()
+        if left:
+            menu.addSeparator()
+        for one in left[:_MOST_LEFT]:
+            words = f"{_title(one)} · not saved · {moment(one.saved)}"
+            menu.addAction(words.replace("&", "&&")).triggered.connect(
+                lambda _=False, one=one: self.open_folder(one.folder)
+            )
 
     def go_back(self, version: Version) -> None:
         """Make the project what it was before a save; what it is now is kept too.
@@ -146,46 +230,100 @@ class Projects:
         if folder:
             self.open_folder(Path(folder))
 
-    def choose_and_save(self) -> None:
-        """Ask for a folder and save the project there."""
-        folder = QFileDialog.getExistingDirectory(
-            self._widget(), "Save project in this folder"
+    def choose_and_save(self, *, then: Callable[[], object] | None = None) -> None:
+        """Ask for the name and place of the project's folder, and save it there.
+
+        Parameters
+        ----------
+        then
+            Called once it is saved.
+        """
+        session = self.host.session
+        own = session.folder
+        name = "my project" if session.name == UNTITLED else session.name
+        # A dialog for saving: the folder is made, so its name must be new.
+        proposed = own or Path.home() / safe_name(name)
+        path, _ = QFileDialog.getSaveFileName(
+            self._widget(),
+            "Save the project: the name of a new folder",
+            str(proposed),
+            "Project folder (*)",
         )
-        if folder:
-            self.save_to(Path(folder))
+        if path:
+            self.save_to(Path(path), then=then)
 
     def _widget(self) -> QWidget | None:
         return self.host if isinstance(self.host, QWidget) else None
 
-    def _ask_then(self, do: Callable[[], None]) -> None:
-        """Ask before an unsaved project with marks gives way to another."""
-        session = self.host.session
+    def _ask_then(
+        self, do: Callable[[bool], None], *, brings_networks: bool = False
+    ) -> None:
+        """Ask before what is open gives way to another project.
+
+        Parameters
+        ----------
+        do
+            Opens the other one; told whether the networks that are here come along.
+        brings_networks
+            Whether the other project has its own.
+        """
+        session, runner = self.host.session, state_of(self.host.viewer).runner
+        if runner.running:
+            self.host.refuse(
+                f"{runner.title} is still running: press Stop before another project "
+                "is opened."
+            )
+            return
+        number = 0 if brings_networks else len(session.checkpoints)
+        networks = plural(number, "network")
         # Saved without a folder means kept for recovery: it was worked on.
         worked_on = session.changed or session.saved_at is not None
-        if session.folder is None and session.annotations and worked_on:
+        if session.folder is None and worked_on and _has_work(session):
+            answers: dict[str, Callable[[], object]] = {
+                "Save it first…": lambda: self.choose_and_save(then=lambda: do(False)),
+                "Replace it": lambda: do(False),
+            }
+            if number:
+                answers[f"Replace it, keep the {networks}"] = lambda: do(True)
             self.host.offer.show_choice(
                 "The project that is open is not saved in a folder. Replace it?",
-                {"Save it first…": self.choose_and_save, "Replace it": do}
-                | {"Cancel": lambda: None},
+                {**answers, "Cancel": lambda: None},
+            )
+        elif number:
+            self.host.offer.show_choice(
+                f"{session.name} has {networks}. Take "
+                f"{'it' if number == 1 else 'them'} along?",
+                {
+                    "Open without": lambda: do(False),
+                    f"Keep the {networks}": lambda: do(True),
+                    "Cancel": lambda: None,
+                },
+                problem=False,
             )
         else:
-            do()
+            do(False)
 
-    def _read_sample(self, name: str) -> None:
+    def _read_sample(self, name: str, keep: bool, layers: tuple[Layer, ...]) -> None:
         def read() -> Dataset:
             dataset = sample_dataset(name)
             # Read here, in this thread, not when the window asks for them.
             return replace(dataset, samples=dict(dataset.samples))
 
         def opened(dataset: Dataset) -> None:
-            self.host.session.load_dataset(dataset)
+            take_out(self.host.viewer, layers)
+            self.host.session.load_dataset(dataset, keep_checkpoints=keep)
             self._say_what_next()
 
         self._in_background(read, opened, f"Opening the sample {name}")
 
     def _read_folder(self, folder: Path) -> None:
         def opened(read: Read) -> None:
-            self.host.session.restore(folder, read=read)
+            # A folder for recovery may have got another name as it was read.
+            home = read.dataset.root or folder
+            self.host.session.restore(home, read=read)
+            last = shown_last(home)
+            if last in self.host.session.images:
+                self.host.open_image(last)
             if read.notes:
                 self.host.refuse("\n".join(read.notes[:4]))
             else:
@@ -204,12 +342,13 @@ class Projects:
 
     def _say_what_next(self) -> None:
         session = self.host.session
+        images = plural(len(session.images), "image")
         marked = sum(1 for name in session.images if session.annotations.get(name))
-        self.host.say(
-            f"{len(session.images)} images, {marked} of them marked. Next: Train."
-            if marked
-            else f"{len(session.images)} images. Next: mark what is to be found."
-        )
+        if not marked:
+            self.host.say(f"{images}. Next: Annotate, mark what is to be found.")
+            return
+        which = "marked" if marked == len(session.images) == 1 else f"{marked} marked"
+        self.host.say(f"{images}, {which}. Next: {next_page(session, 'Data')}.")
 
 
 def moment(when: datetime) -> str:
@@ -217,10 +356,14 @@ def moment(when: datetime) -> str:
     return when.astimezone().strftime("%d %B, %H:%M")
 
 
+def _has_work(session: Session) -> bool:
+    return bool(session.annotations or session.checkpoints)
+
+
 def _title(left: Recovery) -> str:
     """What a project that was left is called; a name nobody gave says nothing."""
-    count = len(left.images)
     first = left.images[0] if left.images else "no images"
     name = first if left.name == UNTITLED else left.name
-    others = f", {count} image{'s' if count > 1 else ''}," if count else ""
-    return f"The project {name!r}{others}"
+    if not left.images:
+        return name
+    return f"{name}, {plural(len(left.images), 'image')}"

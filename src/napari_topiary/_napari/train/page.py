@@ -120,6 +120,15 @@ class TrainPage(Page):
         at_end_of(self, self._checks.close, self.form.network.cost.lane.close)
         self._on_checkpoints()
 
+    def on_other_project(self) -> None:
+        """Another project was opened: curves and figures were of the one before."""
+        super().on_other_project()
+        self.offer.close_offer()
+        self.plot.reset()
+        self.plot.hide()
+        self.card.hide()
+        self.more_help.card.hide()
+
     # -- what is around -----------------------------------------------------------
 
     def activated(self) -> None:

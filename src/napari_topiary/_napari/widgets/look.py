@@ -78,11 +78,15 @@ QLabel[role="empty"] {{ background: {foreground}; border-radius: 6px;
     border-left: 3px solid {ours["accent"]}; padding: 8px; }}
 QFrame[role="card"], QFrame[role="card"] QLabel {{ background: {foreground}; }}
 QFrame[role="card"] {{ border-radius: 6px; }}
-QListWidget[role="gallery"] {{ background: {foreground}; border-radius: 6px;
-    qproperty-good: {ours["good"]}; }}
-QListWidget[role="gallery"]::item {{ border-radius: 4px; }}
-QListWidget[role="gallery"]::item:hover {{ background: {primary}; }}
-QListWidget[role="gallery"]::item:selected {{ background: {secondary}; }}
+QListWidget[role="gallery"] {{ qproperty-good: {ours["good"]}; }}
+QListWidget[role="gallery"], QListWidget[role="list"] {{ background: {foreground};
+    border-radius: 6px; }}
+QListWidget[role="gallery"]::item, QListWidget[role="list"]::item {{
+    border-radius: 4px; }}
+QListWidget[role="gallery"]::item:hover, QListWidget[role="list"]::item:hover {{
+    background: {primary}; }}
+QListWidget[role="gallery"]::item:selected, QListWidget[role="list"]::item:selected {{
+    background: {secondary}; }}
 QPushButton {{ padding: 5px 8px; }}
 QPushButton[emphasized="true"]:enabled {{ background: {ours["accent"]};
     font-weight: 600; }}

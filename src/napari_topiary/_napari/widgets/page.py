@@ -78,6 +78,7 @@ class Page(QWidget):
         outer.addLayout(self.body, 1)
         outer.addWidget(self.message)
         self._listening = Listening(self)
+        self.listen(self.session.opened, self.on_other_project)
         if runner is None:
             outer.addWidget(StatusLine(self.runner))
             look.dress(self, viewer)
@@ -91,6 +92,10 @@ class Page(QWidget):
         if not event.spontaneous():
             watch_window(self.viewer, self)
             self.activated()
+
+    def on_other_project(self) -> None:
+        """Another project was opened: what was said was about the one before."""
+        self.say("")
 
     def listen(self, signal: Any, callback: Callable[..., Any]) -> None:
         """Connect a psygnal or napari signal for as long as this page lives.

@@ -1,0 +1,223 @@
+"""The networks of the project as a list: rename, delete, save as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets.page import button
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import safe_name
+from napari_topiary.session import parents_of
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.widgets.offer import Offer
+    from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.session import Session
+
+_MOST_ROWS = 3
+_FILES = "Topiary checkpoints (*.safetensors)"
+
+
+class Host(Protocol):
+    """What the list needs of the page that it belongs to."""
+
+    session: Session
+    offer: Offer
+
+    def say(self, sentence: str, *, problem: bool = False) -> None:
+        """Show a sentence."""
+
+    def refuse(self, sentence: str) -> None:
+        """Show why something did not work."""
+
+
+class NetworkList(QWidget):
+    """The networks that the project has, and what can be done with the selected one."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
+        self._parents: dict[str, str] = {}
+        self._known: tuple[str, ...] = ()
+        self._asked: tuple[tuple[str, int], ...] = ()
+        self.rows = QListWidget()
+        self.rows.setProperty("role", "list")
+        self.rows.setToolTip("The networks of this project, with what they come from.")
+        self.rows.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.rows.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.rows.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.rows.currentItemChanged.connect(self._on_selected)
+        self.name = QLineEdit()
+        self.name.setToolTip("Name of the selected network: type another, then Enter.")
+        self.name.editingFinished.connect(self._on_renamed)
+        self.file_button = button(
+            "Save as file…",
+            "Write the selected network to a file of its own, for another project, "
+            "the command line or another person.",
+            self.choose_file,
+        )
+        self.delete_button = button(
+            "Delete", "Take the selected network out of the project.", self._on_delete
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        heading = look.paragraph("Networks", role="title")
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        line.addWidget(self.name, 1)
+        line.addWidget(self.file_button)
+        line.addWidget(self.delete_button)
+        layout.addWidget(heading)
+        layout.addWidget(self.rows)
+        layout.addLayout(line)
+
+    @property
+    def selected(self) -> str | None:
+        """Name of the selected network."""
+        item = self.rows.currentItem()
+        return None if item is None else str(item.data(Qt.ItemDataRole.UserRole))
+
+    def refresh(self) -> None:
+        """Show what the session has; the selection stays where it can."""
+        known = self.host.session.checkpoints
+        self.setVisible(bool(known))
+        new = [name for name in known if name not in self._known]
+        self._known = tuple(known)
+        wanted = new[-1] if new else self.selected
+        if wanted not in known:
+            wanted = self.host.session.active_checkpoint
+        with QSignalBlocker(self.rows):
+            self.rows.clear()
+            for name, checkpoint in known.items():
+                item = QListWidgetItem(self._words(name, checkpoint))
+                item.setData(Qt.ItemDataRole.UserRole, name)
+                item.setToolTip(self._words(name, checkpoint))
+                self.rows.addItem(item)
+                if name == wanted:
+                    self.rows.setCurrentItem(item)
+        height = self.rows.fontMetrics().lineSpacing() * 2 + 8
+        shown = min(_MOST_ROWS, max(1, len(known)))
+        self.rows.setFixedHeight(shown * height + 4)
+        self._on_selected()
+        self._find_parents()
+
+    def _words(self, name: str, checkpoint: Checkpoint) -> str:
+        told = [f"{words.count(checkpoint.parameters_nonzero)} weights"]
+        quality = checkpoint.metrics.get("quality")
+        if isinstance(quality, float):
+            which = checkpoint.metrics.get("quality_name", "quality")
+            told.append(f"{which} {words.quality(quality)}")
+        if name in self._parents:
+            how = "pruned from" if checkpoint.pruning else "trained on from"
+            told.append(f"{how} {self._parents[name]}")
+        return f"{name}\n{' · '.join(told)}"
+
+    def _find_parents(self) -> None:
+        """Look up what comes from what: hashing large networks takes a while."""
+        session = self.host.session
+        now = tuple((name, id(each)) for name, each in session.checkpoints.items())
+        if now == self._asked:
+            return
+        self._asked = now
+        known = dict(session.checkpoints)
+
+        def found(parents: dict[str, str]) -> None:
+            if now == self._asked and parents != self._parents:
+                self._parents = parents
+                self.refresh()
+
+        in_background(
+            lambda: parents_of(known),
+            title="Looking where networks come from",
+            on_result=found,
+        )
+
+    def _on_selected(self, *_: object) -> None:
+        name = self.selected
+        for widget in (self.name, self.file_button, self.delete_button):
+            widget.setEnabled(name is not None)
+        self.name.setText(name or "")
+        self.name.setCursorPosition(0)
+
+    def _on_renamed(self) -> None:
+        old, new = self.selected, self.name.text()
+        if old is None or old == new:
+            return
+        try:
+            self.host.session.rename_checkpoint(old, new)
+        except TopiaryError as reason:
+            self.name.setText(old)
+            self.host.refuse(str(reason))
+            return
+        self._select(" ".join(new.split()))
+
+    def _select(self, name: str) -> None:
+        for number in range(self.rows.count()):
+            item = self.rows.item(number)
+            if item is not None and item.data(Qt.ItemDataRole.UserRole) == name:
+                self.rows.setCurrentItem(item)
+
+    def _on_delete(self) -> None:
+        name, session = self.selected, self.host.session
+        if name is None:
+            return
+
+        def delete() -> None:
+            if name in session.checkpoints:
+                session.remove_checkpoint(name)
+                self.host.say(f"{name} is not in the project any more.")
+
+        self.host.offer.show_choice(
+            f"Delete the network {name}?",
+            {"Keep it": lambda: None, "Delete it": delete},
+        )
+
+    def choose_file(self) -> None:
+        """Ask where to, and write the selected network there."""
+        name = self.selected
+        if name is None:
+            return
+        proposed = Path.home() / f"{safe_name(name)}.safetensors"
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the network as a file", str(proposed), _FILES
+        )
+        if path:
+            self.save_file(Path(path))
+
+    def save_file(self, path: Path) -> None:
+        """Write the selected network to a file.
+
+        Parameters
+        ----------
+        path
+            Its ending is added where it has none.
+        """
+        name = self.selected
+        if name is None:
+            return
+        if path.suffix != ".safetensors":
+            path = path.with_name(f"{path.name}.safetensors")
+        checkpoint = self.host.session.checkpoints[name].named(name)
+        in_background(
+            lambda: checkpoint.save(path),
+            title="Writing the network",
+            on_result=lambda _: self.host.say(f"{name} is in {path}."),
+            on_error=self.host.refuse,
+        )

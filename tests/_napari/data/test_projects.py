@@ -1,0 +1,213 @@
+"""Projects as things one can handle: begun, opened again, saved by name, replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("qtpy")
+
+from qtpy.QtWidgets import QFileDialog
+
+from napari_topiary._napari.data.page import DataPage
+from napari_topiary._napari.samples import virus_phil
+from napari_topiary._napari.state import state_of
+from napari_topiary.networks import build_network, count_parameters, resolve_sizes
+from napari_topiary.session import ImageEntry, Session, recent_projects
+
+
+@pytest.fixture
+def open_page(make_napari_viewer_proxy):
+    """A Data page on its own, docked in a viewer."""
+
+    def make(session=None):
+        viewer = make_napari_viewer_proxy()
+        page = DataPage(viewer, session)
+        viewer.window.add_dock_widget(page, name="Data")
+        return viewer, page
+
+    return make
+
+
+@pytest.fixture
+def checkpoint(task):
+    """An untrained network that finds virions."""
+    from napari_topiary.checkpoint import Checkpoint
+
+    sizes = resolve_sizes("unet", "tiny")
+    network = build_network("unet", sizes, 1, 2)
+    return Checkpoint(
+        network="unet",
+        sizes=sizes,
+        in_channels=1,
+        task=task,
+        state=network.state_dict(),
+        unpruned_parameters=count_parameters(network),
+    )
+
+
+def entries(page):
+    page.open_menu.aboutToShow.emit()
+    return {one.text(): one for one in page.open_menu.actions() if one.text()}
+
+
+def test_a_project_is_saved_under_a_name_that_is_new(
+    open_page, session, tmp_path, until, monkeypatch
+):
+    _, page = open_page(session)
+    asked = []
+
+    def answer(_parent, _title, proposed, _filter):
+        asked.append(Path(proposed))
+        return str(tmp_path / "my viruses"), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    page.save_button.click()
+    until(lambda: session.folder == tmp_path / "my viruses")
+    assert asked[0].name == "my project" and session.name == "my viruses"
+    # The folder of another project is left alone.
+    other = Session()
+    other.add_image(ImageEntry("x", session.images["grid 0"].image))
+    other.save(tmp_path / "other")
+    page.projects.save_to(tmp_path / "other")
+    assert "another name" in page.message.text()
+    assert session.folder == tmp_path / "my viruses"
+    # What was open is in the menu of another window, which shows the last image again.
+    page.open_image("grid 1")
+    page.projects.saver.remember()
+    viewer, again = open_page()
+    entries(again)["my viruses"].trigger()
+    until(lambda: list(again.session.images) == ["grid 0", "grid 1"])
+    assert state_of(viewer).shown == "grid 1"
+
+
+def test_a_new_project_leaves_nothing_of_the_one_before(
+    open_page, session, checkpoint, tmp_path, until
+):
+    _, page = open_page(session)
+    session.add_checkpoint("one", checkpoint)
+    session.add_checkpoint("two", checkpoint)
+    page.say("Something about this project.")
+    entries(page)["New project"].trigger()
+    assert list(page.offer.buttons) == [
+        "Save it first…",
+        "Replace it",
+        "Replace it, keep the 2 networks",
+        "Cancel",
+    ]
+    page.offer.buttons["Replace it, keep the 2 networks"].click()
+    assert session.images == {} and list(session.checkpoints) == ["one", "two"]
+    entries(page)["New project"].trigger()
+    page.offer.buttons["Replace it"].click()
+    assert session.checkpoints == {} and session.active_checkpoint is None
+    assert session.name == "Untitled" and session.folder is None
+    assert session.annotations == {} and not session.changed
+    assert "A new project" in page.message.text()
+    assert not page.networks.isVisibleTo(page)
+
+
+def test_nothing_is_replaced_while_a_job_runs(open_page, session, monkeypatch):
+    from napari_topiary._napari.jobs.runner import JobRunner
+
+    _, page = open_page(session)
+    monkeypatch.setattr(JobRunner, "running", property(lambda _: True))
+    page.runner.title = "Training"
+    page.projects.new_project()
+    assert "Training is still running" in page.message.text() and session.images
+
+
+def test_a_copied_folder_is_called_like_itself(session, tmp_path):
+    session.save(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "copy of it")
+    assert Session.open(tmp_path / "copy of it").name == "copy of it"
+
+
+def test_images_come_back_in_the_order_they_were_in(session, tmp_path):
+    session.add_image(ImageEntry("a first", session.images["grid 0"].image))
+    session.save(tmp_path / "p")
+    again = Session.open(tmp_path / "p")
+    assert list(again.images) == ["grid 0", "grid 1", "a first"]
+
+
+def test_what_was_open_last_is_remembered(tmp_path, session):
+    from napari_topiary.session import remember_project, shown_last
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        remember_project(tmp_path / name, f"image of {name}")
+    remember_project(tmp_path / "a", "another")
+    assert [Path(one.folder).name for one in recent_projects()] == ["a", "b"]
+    assert shown_last(tmp_path / "a") == "another"
+    (tmp_path / "b").rmdir()
+    assert [Path(one.folder).name for one in recent_projects()] == ["a"]
+
+
+def test_recovery_is_offered_by_name_and_goes_with_another_project(
+    open_page, session, until
+):
+    session.name = "nuclei"
+    session._changed = True
+    kept = session.autosave()
+    kept.rename(kept.with_name(f"20260101-120000-{2**31 - 2}-1"))
+    _, page = open_page()
+    until(lambda: bool(page.offer.buttons))
+    assert page.offer.text.text().startswith("nuclei, 2 images, of ")
+    assert any(
+        words.startswith("nuclei, 2 images · not saved") for words in entries(page)
+    )
+    page.session.clear()
+    assert not page.offer.buttons
+
+
+def test_a_sample_from_naparis_menu_is_opened_as_a_whole_project(open_page, until):
+    viewer, page = open_page()
+    for data, meta, kind in virus_phil():
+        getattr(viewer, f"add_{kind}")(data, **meta)
+    until(lambda: len(page.session.images) == 3, 30)
+    assert page.session.name == "virus_phil"
+    shown = next(iter(page.session.images))
+    assert viewer.layers[0].name == shown
+    assert all(one.name.startswith(shown) for one in viewer.layers)
+    assert "3 images" in page.message.text() and "Next: Train" in page.message.text()
+
+
+# -- networks -------------------------------------------------------------------------
+
+
+def test_networks_are_renamed_deleted_and_saved_as_files(
+    open_page, session, checkpoint, tmp_path, until
+):
+    from napari_topiary.checkpoint import load_checkpoint
+
+    _, page = open_page(session)
+    assert page.networks.isHidden()
+    session.add_checkpoint("viruses · 121 k", checkpoint)
+    provenance = {"parent": checkpoint.hash}
+    session.add_checkpoint("small", replace(checkpoint, provenance=provenance))
+    rows = page.networks.rows
+    until(lambda: "from viruses · 121 k" in rows.item(1).text())
+    assert page.networks.selected == "small"
+    assert "k weights" in rows.item(0).text().replace("\N{NO-BREAK SPACE}", " ")
+    page.networks.name.setText("  tiny  one ")
+    page.networks.name.editingFinished.emit()
+    assert list(session.checkpoints) == ["viruses · 121 k", "tiny one"]
+    assert session.active_checkpoint == page.networks.selected == "tiny one"
+    page.networks.name.setText("viruses · 121 k")
+    page.networks.name.editingFinished.emit()
+    assert "already" in page.message.text()
+    assert page.networks.name.text() == "tiny one"
+    page.networks.save_file(tmp_path / "shared")
+    until(lambda: "is in" in page.message.text())
+    assert load_checkpoint(tmp_path / "shared.safetensors").name == "tiny one"
+    page.networks.delete_button.click()
+    page.offer.buttons["Keep it"].click()
+    assert "tiny one" in session.checkpoints
+    page.networks.delete_button.click()
+    page.offer.buttons["Delete it"].click()
+    assert list(session.checkpoints) == ["viruses · 121 k"]
+    assert session.active_checkpoint == "viruses · 121 k"
+    # The names and what comes from what outlive the window.
+    session.save(tmp_path / "p")
+    assert list(Session.open(tmp_path / "p").checkpoints) == ["viruses · 121 k"]
