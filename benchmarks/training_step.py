@@ -28,7 +28,7 @@ from napari_topiary.devices import TRIALS, Threads
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.networks import resolve_sizes
-from napari_topiary.shaping import KeepShape, Shape
+from napari_topiary.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training import normalising
 from napari_topiary.training.material import prepare
 from napari_topiary.training.narrow_norm import NarrowNorm
@@ -111,7 +111,7 @@ def _trainer(data: str, preset: str, norm: type[nn.BatchNorm2d]) -> Trainer:
             task=dataset.task,
             sizes=dict(resolve_sizes("unet", preset)),
             start=None,
-            shaper=KeepShape(Shape()),
+            shaper=FixedShape(PrunedShape()),
         )
     _milliseconds(trainer, WARM_UP_STEPS)
     return trainer

@@ -26,7 +26,7 @@ FLOORS = (
         "sampling",
         "centre_sampling",
         "augmentation",
-        "shaping",
+        "pruning_schedule",
         "devices",
         "resample",
     ),

@@ -20,17 +20,17 @@ from napari_topiary.pruning import (
     make_plan,
     shaper_for,
 )
-from napari_topiary.shaping import KeepShape, Living, Shape
+from napari_topiary.pruning_schedule import FixedShape, NetworkInTraining, PrunedShape
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run
 
 
-def living(network: Network) -> Living:
+def trained(network: Network) -> NetworkInTraining:
     """A network with an optimizer that has momentum and decay."""
-    return Living(network, torch.optim.AdamW(network.parameters(), lr=1e-2))
+    return NetworkInTraining(network, torch.optim.AdamW(network.parameters(), lr=1e-2))
 
 
-def learn(one: Living, seed: int) -> None:
+def learn(one: NetworkInTraining, seed: int) -> None:
     """One step, on noise."""
     torch.manual_seed(seed)
     one.network.train()
@@ -42,7 +42,7 @@ def learn(one: Living, seed: int) -> None:
 
 
 def fine_tune(shaper: GradualPruning, network: Network, steps: int = 12) -> Network:
-    one = living(network)
+    one = trained(network)
     for index in range(steps):
         fraction = index / steps
         if shaper.due(fraction):
@@ -93,7 +93,7 @@ def test_weights_are_carried_over(fresh: Callable[..., Checkpoint]) -> None:
         plan = make_plan(checkpoint, config)
         shaper = GradualPruning(plan, 0.9, until=0.5, stages=5)
         network = checkpoint.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        positions, one = [], living(network)
+        positions, one = [], trained(network)
         for step in range(20):
             if shaper.due(step / 20):
                 shaper.update(step / 20, one)
@@ -146,7 +146,7 @@ def test_ended_early_is_still_the_position(fresh: Callable[..., Checkpoint]) -> 
     plan = make_plan(checkpoint, PruneConfig())
     shaper = GradualPruning(plan, 0.9)
     network = checkpoint.build()
-    one = living(network)
+    one = trained(network)
     shaper.update(0.0, one)
     assert not shaper.settled
     assert shaper.due(1.0)
@@ -165,7 +165,7 @@ def test_one_stage_removes_all_before_the_first_step(
     plan = make_plan(checkpoint, PruneConfig())
     shaper = GradualPruning(plan, 0.9, stages=1)
     network = checkpoint.build()
-    shaper.update(0.0, living(network))
+    shaper.update(0.0, trained(network))
     assert shaper.settled
     goal = plan.checkpoint_at(0.9).state
     assert all(torch.equal(t, goal[n]) for n, t in network.state_dict().items())
@@ -192,8 +192,8 @@ def test_plain_fine_tuning_keeps_zeros(fresh: Callable[..., Checkpoint]) -> None
     weights = PruneConfig(kind="weights", criterion="magnitude", scope="layer")
     pruned = make_plan(fresh("unet"), weights).checkpoint_at(0.9)
     network = pruned.build()
-    one = living(network)
-    shaper = KeepShape(Shape(pruned.widths, pruned.masks, pruned.pruning))
+    one = trained(network)
+    shaper = FixedShape(PrunedShape(pruned.widths, pruned.masks, pruned.pruning))
     for step in range(3):
         learn(one, step)
         shaper.after_step(network)
@@ -211,8 +211,8 @@ def test_removed_weights_have_no_say_in_a_step(
     plan = make_plan(fresh("unet"), weights)
     pruned = plan.checkpoint_at(0.9)
     network = (plan.checkpoint if gradual else pruned).build()
-    shaper: GradualPruning | KeepShape = KeepShape(
-        Shape(pruned.widths, pruned.masks, pruned.pruning)
+    shaper: GradualPruning | FixedShape = FixedShape(
+        PrunedShape(pruned.widths, pruned.masks, pruned.pruning)
     )
     if gradual:
         shaper = GradualPruning(plan, 0.9, stages=1)
@@ -239,7 +239,9 @@ def test_memory_of_the_optimizer_is_cut_along(fresh: Callable[..., Checkpoint]) 
         lambda layer, inputs, output: norm(output)
     )
     parameters = [*network.parameters(), *norm.parameters()]
-    one = Living(network, torch.optim.AdamW(parameters, lr=1e-3), {"down0.conv1": norm})
+    one = NetworkInTraining(
+        network, torch.optim.AdamW(parameters, lr=1e-3), {"down0.conv1": norm}
+    )
     learn(one, 0)
     weight = network.get_parameter("down0.conv2.weight")
     memory = one.optimizer.state[weight]

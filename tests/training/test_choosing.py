@@ -14,7 +14,7 @@ from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.shaping import Shape
+from napari_topiary.pruning_schedule import PrunedShape
 from napari_topiary.training.hold_out import on_working_grid
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import prepare
@@ -105,7 +105,7 @@ def test_of_little_that_is_held_back_nothing_is_chosen():
     record = Record(TrainConfig(), AREAS, little, Normalisation(), {}, None)
     network = Grey()
     for value in (0.9, 0.4):
-        assert record.consider(Quality(value, "Dice", 0.1), network, Shape())
+        assert record.consider(Quality(value, "Dice", 0.1), network, PrunedShape())
     assert record.best is not None and record.best.value == 0.4
 
 
@@ -113,8 +113,8 @@ def test_of_much_some_choose_and_others_judge():
     much = prepared([cells(36, seed) for seed in range(20)])
     assert not much.figure_only and not much.learned
     record = Record(TrainConfig(), AREAS, much, Normalisation(), {}, None)
-    record.consider(Quality(0.9, "Dice", 0.1), Grey(), Shape())
-    assert not record.consider(Quality(0.4, "Dice", 0.1), Grey(), Shape())
+    record.consider(Quality(0.9, "Dice", 0.1), Grey(), PrunedShape())
+    assert not record.consider(Quality(0.4, "Dice", 0.1), Grey(), PrunedShape())
 
 
 def test_particles_held_back_do_not_move_their_threshold():

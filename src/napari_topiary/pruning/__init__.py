@@ -13,7 +13,7 @@ from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_f
 from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, prune
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.outcome import pruning_problems
-from napari_topiary.pruning.plan import Form, LayerKept, PlanStatistics, PruningPlan
+from napari_topiary.pruning.plan import LayerKept, PlanStatistics, PruningPlan
 from napari_topiary.pruning.recalibration import recalibrate
 from napari_topiary.pruning.search.record import LayerSearch, Search
 from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity
@@ -23,7 +23,6 @@ __all__ = [
     "ABOVE_RATIO",
     "Criterion",
     "FilterPlan",
-    "Form",
     "GradualPruning",
     "LayerKept",
     "LayerSearch",

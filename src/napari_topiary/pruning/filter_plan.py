@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.plan import Form, LayerKept, PruningPlan
+from napari_topiary.pruning.plan import LayerKept, PruningPlan
 from napari_topiary.pruning.search.record import Search, Step
 from napari_topiary.pruning.structure import CostCounter, Coupling, Cut, LayerFacts
 from napari_topiary.pruning.surgery import (
@@ -36,6 +36,7 @@ from napari_topiary.pruning.surgery import (
     layer_widths,
     slice_tensors,
 )
+from napari_topiary.pruning_schedule import PrunedShape
 
 HARM = 4.0
 """Harm of a layer that keeps the share f of its score: f ** -HARM."""
@@ -285,11 +286,11 @@ class FilterPlan(PruningPlan):
                     rows[name] = LayerKept(name, int(kept.sum()), group.channels)
         return tuple(rows[name] for name in self.coupling.layers if name in rows)
 
-    def form(self, cursor: int) -> Form:
+    def shape(self, cursor: int) -> PrunedShape:
         """Return widths and masks after `cursor` filters have gone."""
         indices = kept_indices(self.coupling, self.kept(cursor))
         masks = slice_tensors(self.checkpoint.masks, self.coupling, indices)
-        return Form(
+        return PrunedShape(
             widths={**self.checkpoint.widths, **layer_widths(self.coupling, indices)},
             masks={name: mask for name, mask in masks.items() if not mask.all()},
         )

@@ -26,9 +26,9 @@ from torch import nn
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.plan import PruningPlan
-from napari_topiary.pruning.surgery import cut_living
+from napari_topiary.pruning.surgery import cut_in_training
 from napari_topiary.pruning.weight_plan import WeightPlan
-from napari_topiary.shaping import Living, Shape
+from napari_topiary.pruning_schedule import NetworkInTraining, PrunedShape
 
 Schedule = Literal["cubic", "halving"]
 Masks = Mapping[str, torch.Tensor]
@@ -59,7 +59,7 @@ def shaper_for(plan: PruningPlan, share: float) -> GradualPruning:
 
 
 class GradualPruning:
-    """A `Shaper` that walks a plan to a position.
+    """A `PruningSchedule` that walks a plan to a position.
 
     Parameters
     ----------
@@ -144,14 +144,14 @@ class GradualPruning:
         self._move(cursor)
         return False
 
-    def update(self, fraction: float, living: Living) -> None:
+    def update(self, fraction: float, trained: NetworkInTraining) -> None:
         """Cut the filters that are due, in place."""
         cursor = max(self._cursor, self.cursor_at(fraction))
         if isinstance(self._plan, FilterPlan):
             before, after = self._plan.kept(self._cursor), self._plan.kept(cursor)
-            cut_living(living, self._plan.coupling, before=before, after=after)
+            cut_in_training(trained, self._plan.coupling, before=before, after=after)
         self._move(cursor)
-        self.after_step(living.network)
+        self.after_step(trained.network)
 
     def before_step(self, network: Network) -> None:
         """Take removed weights out of the gradient."""
@@ -161,7 +161,7 @@ class GradualPruning:
     def after_step(self, network: Network) -> None:
         """Set removed weights back to exactly zero."""
         if self._removed is None:
-            masks = self._plan.form(self._cursor).masks
+            masks = self._plan.shape(self._cursor).masks
             if self._anew:
                 masks = largest_weights(masks, network, among=self._masks)
             self._masks = masks
@@ -171,16 +171,16 @@ class GradualPruning:
     def _move(self, cursor: int) -> None:
         self._cursor, self._removed = cursor, None
 
-    def shape(self) -> Shape:
+    def shape(self) -> PrunedShape:
         """Return the present form, with its entry in the pruning history."""
-        form = self._plan.form(self._cursor)
+        stand = self._plan.shape(self._cursor)
         share = self._share if self.settled else self._plan.share(self._cursor)
         entry = self._plan.entry(share) | {"stages": self._stages}
         if self._schedule != "cubic":
             entry["schedule"] = self._schedule
         history = (*self._plan.checkpoint.pruning, entry)
-        masks = self._masks if self._anew and self._removed is not None else form.masks
-        return Shape(form.widths, masks, history)
+        masks = self._masks if self._anew and self._removed is not None else stand.masks
+        return PrunedShape(stand.widths, masks, history)
 
 
 def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:

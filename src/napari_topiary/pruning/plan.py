@@ -27,27 +27,12 @@ from napari_topiary.config import PruneConfig
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import network_like
+from napari_topiary.pruning_schedule import PrunedShape
 
 FORMAT = 1
 """Version of the JSON form."""
 TOLERANCE = 1e-9
 """Shares closer than this are the same position (0.8 is not exact in binary)."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a checkpoint must record of a network's shape.
-
-    Parameters
-    ----------
-    widths
-        Layer name -> (outputs, inputs) where they differ from what the sizes say.
-    masks
-        Parameter name -> bool tensor, True = kept; only where something is removed.
-    """
-
-    widths: dict[str, tuple[int, int]]
-    masks: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -152,7 +137,7 @@ class PruningPlan(ABC):
         """Return the network after `cursor` removals, in evaluation mode."""
 
     @abstractmethod
-    def form(self, cursor: int) -> Form:
+    def shape(self, cursor: int) -> PrunedShape:
         """Return widths and masks after `cursor` removals."""
 
     @abstractmethod
@@ -221,12 +206,12 @@ class PruningPlan(ABC):
         has annotated images evaluates it and picks new ones.
         """
         cursor = self.cursor(share)
-        form = self.form(cursor)
+        shape = self.shape(cursor)
         return dataclasses.replace(
             self.checkpoint,
             state=self._state(cursor),
-            widths=form.widths,
-            masks=form.masks,
+            widths=shape.widths,
+            masks=shape.masks,
             pruning=(*self.checkpoint.pruning, self.entry(share)),
             metrics={},
             provenance={**self.checkpoint.provenance, "parent": self.parent_hash},

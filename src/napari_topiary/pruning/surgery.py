@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.structure import Coupling, LayerFacts
-from napari_topiary.shaping import Living
+from napari_topiary.pruning_schedule import NetworkInTraining
 
 Kept = Sequence[NDArray[np.bool_]]
 """One `(channels,)` bool array per group of a coupling, True = stays."""
@@ -186,14 +186,14 @@ def set_widths(network: Network, widths: Mapping[str, tuple[int, int]]) -> None:
 
 
 @torch.no_grad()
-def cut_living(
-    living: Living, coupling: Coupling, *, before: Kept, after: Kept
+def cut_in_training(
+    trained: NetworkInTraining, coupling: Coupling, *, before: Kept, after: Kept
 ) -> None:
     """Cut a network, its lent norms and its optimizer's memory, in place.
 
     Parameters
     ----------
-    living
+    trained
         The network in the form `before`.
     coupling
         Of the uncut network.
@@ -204,12 +204,12 @@ def cut_living(
     for name, index in goal.items():
         old = stood.get(name, Indices())
         step = Indices(_within(old.out, index.out), _within(old.into, index.into))
-        layer = living.network.get_submodule(name)
-        _cut_module(layer, coupling.layers[name], step, living.optimizer)
-        norm = living.norms.get(name)
+        layer = trained.network.get_submodule(name)
+        _cut_module(layer, coupling.layers[name], step, trained.optimizer)
+        norm = trained.norms.get(name)
         if norm is not None:
-            _cut_module(norm, NORM, Indices(step.out), living.optimizer)
-    set_widths(living.network, layer_widths(coupling, goal))
+            _cut_module(norm, NORM, Indices(step.out), trained.optimizer)
+    set_widths(trained.network, layer_widths(coupling, goal))
 
 
 def _cut_module(

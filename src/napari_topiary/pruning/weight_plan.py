@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning.plan import Form, LayerKept, PruningPlan
+from napari_topiary.pruning.plan import LayerKept, PruningPlan
 from napari_topiary.pruning.structure import CostCounter, Coupling
+from napari_topiary.pruning_schedule import PrunedShape
 
 GONE = -1
 """Place of a weight that was removed before the plan began."""
@@ -225,10 +226,10 @@ class WeightPlan(PruningPlan):
             tensors[name] = tensors[name].masked_fill(places < cursor, 0.0)
         return tensors
 
-    def form(self, cursor: int) -> Form:
+    def shape(self, cursor: int) -> PrunedShape:
         """Return widths and masks after `cursor` weights have gone."""
         masks = {**self.checkpoint.masks, **self.masks(cursor)}
-        return Form(
+        return PrunedShape(
             widths=dict(self.checkpoint.widths),
             masks={name: mask for name, mask in masks.items() if not mask.all()},
         )

@@ -1,6 +1,6 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
-from napari_topiary.shaping import KeepShape, Shape, Shaper
+from napari_topiary.pruning_schedule import FixedShape, PrunedShape, PruningSchedule
 from napari_topiary.training.loop import fit
 from napari_topiary.training.rejudging import judging_material, rejudge
 from napari_topiary.training.reports import (
@@ -12,12 +12,12 @@ from napari_topiary.training.reports import (
 from napari_topiary.training.working_size import propose_working_factor
 
 __all__ = [
-    "KeepShape",
+    "FixedShape",
     "Preview",
     "PreviewRequest",
+    "PrunedShape",
+    "PruningSchedule",
     "Quality",
-    "Shape",
-    "Shaper",
     "TrainReport",
     "fit",
     "judging_material",

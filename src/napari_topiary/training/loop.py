@@ -20,7 +20,7 @@ from napari_topiary.devices import is_out_of_memory, pick_device
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
-from napari_topiary.shaping import KeepShape, Shape, Shaper
+from napari_topiary.pruning_schedule import FixedShape, PrunedShape, PruningSchedule
 from napari_topiary.training.figures import with_figures
 from napari_topiary.training.material import prepare
 from napari_topiary.training.preview import preview
@@ -53,7 +53,7 @@ def fit(
     task: Task,
     start: Checkpoint | None = None,
     validation: Sequence[Sample] = (),
-    shaper: Shaper | None = None,
+    shaper: PruningSchedule | None = None,
     checkpoint_path: Path | None = None,
 ) -> Job[Checkpoint]:
     """Train a network, or fine-tune one.
@@ -74,7 +74,7 @@ def fit(
         Images to judge on. Empty: some images are held out of `samples`, or an area
         of the only one.
     shaper
-        Changes the network's form while training (gradual pruning); the start
+        Changes the network's shape while training (gradual pruning); the start
         checkpoint is then also imitated.
     checkpoint_path
         Written here every 10 s and at the end: the best so far, or on the way the
@@ -119,12 +119,12 @@ def fit(
     )
     if start is None:
         sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
-        kept = Shape()
+        kept = PrunedShape()
     else:
         if start.in_channels != material.in_channels:
             raise TopiaryError(_channels_sentence(start, material.in_channels))
         sizes = dict(start.sizes)
-        kept = Shape(start.widths, start.masks, start.pruning)
+        kept = PrunedShape(start.widths, start.masks, start.pruning)
     if start is not None and shaper is not None:
         seconds = math.inf if config.minutes is None else config.minutes * 60
         device = pick_device(config.device)
@@ -138,7 +138,7 @@ def fit(
         task=task,
         sizes=sizes,
         start=start,
-        shaper=shaper or KeepShape(kept),
+        shaper=shaper or FixedShape(kept),
     )
     record = Record(config, task, material, normalisation, sizes, start)
     record.device = str(trainer.device)

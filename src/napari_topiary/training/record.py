@@ -15,7 +15,7 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
-from napari_topiary.shaping import Shape
+from napari_topiary.pruning_schedule import PrunedShape
 from napari_topiary.training.material import Material
 from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task
@@ -29,10 +29,10 @@ class Kept:
     """Weights of one moment of a run, on the CPU, and the form they have."""
 
     state: dict[str, torch.Tensor]
-    shape: Shape
+    shape: PrunedShape
 
     @classmethod
-    def of(cls, network: Network, shape: Shape) -> Kept:
+    def of(cls, network: Network, shape: PrunedShape) -> Kept:
         """Copy the weights of a network."""
         state = {
             name: tensor.detach().to("cpu", copy=True).contiguous()
@@ -75,7 +75,7 @@ class Record:
     _running: Kept | None = None
     _highest: float = 0.0
 
-    def consider(self, quality: Quality, network: Network, shape: Shape) -> bool:
+    def consider(self, quality: Quality, network: Network, shape: PrunedShape) -> bool:
         """Keep the weights if they are the best so far; say whether they are.
 
         A small hold-out cannot tell qualities closer than `NOISE` apart, and of two
@@ -94,11 +94,11 @@ class Record:
             return True
         return False
 
-    def keep(self, network: Network, shape: Shape) -> None:
+    def keep(self, network: Network, shape: PrunedShape) -> None:
         """Remember the present weights as the best."""
         self._best = Kept.of(network, shape)
 
-    def keep_running(self, network: Network, shape: Shape) -> None:
+    def keep_running(self, network: Network, shape: PrunedShape) -> None:
         """Remember the present weights beside the best: nobody has judged them yet."""
         self._running = Kept.of(network, shape)
 

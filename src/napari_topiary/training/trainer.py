@@ -21,8 +21,13 @@ from napari_topiary.devices import (
 )
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.pruning_schedule import (
+    FixedShape,
+    NetworkInTraining,
+    PrunedShape,
+    PruningSchedule,
+)
 from napari_topiary.sampling import Batch
-from napari_topiary.shaping import KeepShape, Living, Shape, Shaper
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
@@ -56,7 +61,7 @@ class Trainer:
     start
         Checkpoint to continue from, if any.
     shaper
-        Changes the network's form as the run goes on.
+        Changes the network's shape as the run goes on.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class Trainer:
         task: Task,
         sizes: dict[str, Any],
         start: Checkpoint | None,
-        shaper: Shaper,
+        shaper: PruningSchedule,
     ) -> None:
         torch.manual_seed(config.seed)
         self.device = pick_device(config.device)
@@ -103,7 +108,7 @@ class Trainer:
             else None
         )
         self._teacher = None
-        if start is not None and not isinstance(shaper, KeepShape):
+        if start is not None and not isinstance(shaper, FixedShape):
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
@@ -152,10 +157,12 @@ class Trainer:
         return weight.clamp(max=MAX_CLASS_WEIGHT)
 
     def reshape(self, fraction: float) -> bool:
-        """Let the shaper change the network; return whether its form is final."""
+        """Let the schedule change the network; return whether its shape is final."""
         if self._shaper.due(fraction):
-            living = Living(self.network, self.optimizer, self._norms.by_layer())
-            self._shaper.update(fraction, living)
+            trained = NetworkInTraining(
+                self.network, self.optimizer, self._norms.by_layer()
+            )
+            self._shaper.update(fraction, trained)
             self._settle(1)
         return self._shaper.settled
 
@@ -166,8 +173,8 @@ class Trainer:
         ):
             self._norms.settle(self._examples[:batches])
 
-    def shape(self) -> Shape:
-        """Form of the present network, for the checkpoint."""
+    def shape(self) -> PrunedShape:
+        """Shape of the present network, for the checkpoint."""
         return self._shaper.shape()
 
     def step(self, learning_rate: float) -> bool:

@@ -1,6 +1,6 @@
 """How pruning takes part in training without training knowing about pruning.
 
-A shaper may change the network while it is being fine-tuned: cut filters, grow masks.
+A schedule may change the network while it is being fine-tuned: cut filters, grow masks.
 Training calls it at three places and otherwise does not care what it does.
 """
 
@@ -17,8 +17,8 @@ from napari_topiary.networks.base import Network
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a checkpoint must record of the network's present form.
+class PrunedShape:
+    """What a checkpoint must record of the network's present shape.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Living:
-    """A network in training, with all that has to follow its form.
+class NetworkInTraining:
+    """A network in training, with all that has to follow its shape.
 
     Parameters
     ----------
@@ -54,21 +54,21 @@ class Living:
     norms: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
-class Shaper(Protocol):
+class PruningSchedule(Protocol):
     """Changes the network in the course of a fine-tuning."""
 
     @property
     def settled(self) -> bool:
-        """Whether the final form is reached: only then can weights be "the best"."""
+        """Whether the final shape is reached: only then can weights be "the best"."""
 
     def due(self, fraction: float) -> bool:
-        """Whether the network must change its form at `fraction` (0..1) of the run.
+        """Whether the network must change its shape at `fraction` (0..1) of the run.
 
         Asked before every step, and with 1.0 when the run ends early.
         """
 
-    def update(self, fraction: float, living: Living) -> None:
-        """Bring the network to the form due at `fraction`, in place.
+    def update(self, fraction: float, trained: NetworkInTraining) -> None:
+        """Bring the network to the shape due at `fraction`, in place.
 
         Called when `due`. What the optimizer remembers of the weights that stay is
         carried over; normalisations keep what they scale to, and training re-estimates
@@ -85,29 +85,29 @@ class Shaper(Protocol):
     def after_step(self, network: Network) -> None:
         """Undo what the optimizer did to removed weights: zeros stay zero."""
 
-    def shape(self) -> Shape:
-        """Describe the present form for the checkpoint."""
+    def shape(self) -> PrunedShape:
+        """Describe the present shape for the checkpoint."""
 
 
-class KeepShape:
-    """The shaper of an ordinary (fine-)training: the form stays as it is.
+class FixedShape:
+    """The schedule of an ordinary (fine-)training: the shape stays as it is.
 
     Parameters
     ----------
     shape
-        Form of the checkpoint that training starts from; its masks are kept exactly.
+        Shape of the checkpoint that training starts from; its masks are kept exactly.
     """
 
     settled = True
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: PrunedShape) -> None:
         self._shape = shape
 
     def due(self, fraction: float) -> bool:
         """Nothing is ever due."""
         return False
 
-    def update(self, fraction: float, living: Living) -> None:
+    def update(self, fraction: float, trained: NetworkInTraining) -> None:
         """Change nothing."""
 
     def before_step(self, network: Network) -> None:
@@ -126,6 +126,6 @@ class KeepShape:
             for name, mask in self._shape.masks.items():
                 parameters[name].mul_(mask.to(parameters[name].device))
 
-    def shape(self) -> Shape:
-        """Return the form given at the start."""
+    def shape(self) -> PrunedShape:
+        """Return the shape given at the start."""
         return self._shape
