@@ -336,13 +336,16 @@ def test_evaluate_has_the_promised_keys(tmp_path, made, capsys):
     result = result_of(tmp_path, *arguments)
     assert result.keys() >= PIXEL_KEYS | ALWAYS | {"recall", "f1", "tolerance_nm"}
     assert result["split"] == "val"
-    assert "no part 'test': 'val' is used" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "no part 'test': 'val' is used" in errors
+    assert "1 of the 1 images judged on was held back in training" in errors
     assert result["n_images"] == 1
     assert result["tolerance_nm"] == 6.0
     assert result["per_class"]["virion"]["f1"] == result["f1"]
     assert result["f1"] > 0.5
     strict = result_of(tmp_path, *arguments, "--tolerance", 0.01, "--split", "all")
     assert strict["n_images"] == 3
+    assert any("2 of the 3 images judged on were learned" in n for n in strict["notes"])
     assert strict["f1"] < result["f1"]
 
 

@@ -88,13 +88,14 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
-    from napari_topiary.evaluation import evaluate
+    from napari_topiary.evaluation import evaluate, known_from_training
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
     dataset = read_dataset(options.dataset)
     check_suits(dataset, checkpoint)
     split, samples = judged_samples(dataset, options.split, runner)
+    runner.note(known_from_training(checkpoint, samples))
     result = runner(
         evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance),
         heed=lambda said: runner.note(str(said)),

@@ -1,6 +1,10 @@
 """Checkpoints judged on annotated images: one, or several side by side."""
 
-from napari_topiary.evaluation.evaluate import COMMON_THRESHOLD, evaluate
+from napari_topiary.evaluation.evaluate import (
+    COMMON_THRESHOLD,
+    evaluate,
+    known_from_training,
+)
 from napari_topiary.evaluation.table import (
     ComparisonTable,
     SideBySide,
@@ -13,4 +17,5 @@ __all__ = [
     "SideBySide",
     "compare_checkpoints",
     "evaluate",
+    "known_from_training",
 ]

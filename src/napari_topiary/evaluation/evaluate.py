@@ -106,6 +106,40 @@ def evaluate(
     }
 
 
+def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> str:
+    """Say which of some images training has seen; empty where it has seen none.
+
+    Parameters
+    ----------
+    checkpoint
+        Remembers the images that were learned from and those that were held back.
+    samples
+        What it is judged on.
+    """
+    about = checkpoint.annotations_summary
+    learned, held = (
+        {area["pixels"] for area in about.get(key, ())}
+        for key in ("learned", "held_out")
+    )
+    here = [sample.fingerprint for sample in samples]
+    taught = sum(pixels in learned for pixels in here)
+    chosen = sum(pixels in held - learned for pixels in here)
+    said = []
+    if taught:
+        said.append(
+            f"{taught} of the {len(here)} images judged on "
+            f"{'was' if taught == 1 else 'were'} learned from, in whole or in part: a "
+            "figure on them says little about other images."
+        )
+    if chosen:
+        said.append(
+            f"{chosen} of the {len(here)} images judged on "
+            f"{'was' if chosen == 1 else 'were'} held back in training, where weights "
+            "and thresholds are chosen: expect a little less on other images."
+        )
+    return " ".join(said)
+
+
 def at_common_threshold(
     prediction: Prediction, checkpoint: Checkpoint, config: PredictConfig
 ) -> Prediction:

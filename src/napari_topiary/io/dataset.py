@@ -8,11 +8,15 @@ trains from the command line unchanged.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from napari_topiary.annotations import annotation_problem
 from napari_topiary.errors import TopiaryError
@@ -88,6 +92,12 @@ class Sample:
     name: str = "image"
     path: Path | None = None
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the pixels: the same under another name, or in another data set."""
+        image = np.ascontiguousarray(self.image)
+        return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
