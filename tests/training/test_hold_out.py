@@ -6,14 +6,19 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from napari_topiary.annotations import Labels, Points, Regions
+from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import build_network
 from napari_topiary.training import fit, rejudge
 from napari_topiary.training.figures import interval
+from napari_topiary.training.hold_out import Held, on_working_grid
+from napari_topiary.training.judging import Judge
 from napari_topiary.types import Task, run
 
 DETECT = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
@@ -160,3 +165,66 @@ def test_three_of_three_may_be_four_in_ten():
     low, high = interval(1.0, 3)
     assert low == pytest.approx(0.438, abs=1e-3) and high == 1.0
     assert interval(0.5, 0) == (0.0, 1.0)
+
+
+def large(box) -> Held:
+    """Squares on a large image of which only a box is judged."""
+    labels = np.zeros((256, 320), np.uint8)
+    for y, x in np.ndindex(8, 10):
+        labels[32 * y + 8 : 32 * y + 24, 32 * x + 8 : 32 * x + 24] = 1
+    noise = np.random.default_rng(0).normal(100, 10, labels.shape)
+    sample = Sample((noise + 40 * labels)[None], (Labels(labels),), None, "large")
+    return on_working_grid(sample, 1.0, AREAS, Normalisation()).divided(box)[1]
+
+
+def test_what_is_not_judged_is_not_computed_and_the_figure_is_the_same():
+    torch.manual_seed(0)
+    network = build_network("unet", {"base": 4, "levels": 2}, 1, 2).eval()
+    area = large((100, 180, 130, 250))
+    margin, step = network.halo, network.stride
+    cut = area.cropped(most=10**6, margin=margin, step=step)
+    assert cut.field.image.shape[1] <= 80 + 2 * margin + step
+    assert (cut.field.target >= 0).sum() == (area.field.target >= 0).sum()
+    said = [
+        judged(Judge([one], AREAS, frozenset(), torch.device("cpu"), False), network)
+        for one in (area, cut)
+    ]
+    assert said[0].value == pytest.approx(said[1].value, abs=1e-6)
+
+
+def judged(judge, network):
+    """Judge to the end."""
+    job = judge.judge(network)
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
+def test_of_a_large_area_the_fullest_part_is_judged():
+    area = large((0, 256, 0, 320))
+    few = area.field.target.copy()
+    few[:, :160] = np.minimum(few[:, :160], 0)  # nothing in the left half
+    area = dataclasses.replace(area, field=dataclasses.replace(area.field, target=few))
+    cut = area.cropped(most=100 * 100, margin=8, step=4)
+    known = cut.field.target >= 0
+    assert known.sum() <= 100 * 100
+    assert (cut.field.target > 0).sum() >= 0.2 * known.sum()
+    assert area.cropped(most=10**6, margin=8, step=4) is area
+
+
+def test_the_time_that_is_left_counts_judging_and_never_lies(virions, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(
+        "time.perf_counter", lambda: now.__setitem__(0, now[0] + 0.05) or now[0]
+    )
+    config = dataclasses.replace(SMALL, epochs=None, minutes=0.1)
+    steps = []
+    job = fit([clicks(virions, 0)], config, task=DETECT)
+    for progress in job:
+        steps.append(progress)
+    over = [one for one in steps if one.fraction == 1.0]
+    assert over and all(one.eta_s is None for one in over)
+    assert over[-1].message == "Judging what was held back"
+    assert any(one.eta_s and one.eta_s > 0 for one in steps)

@@ -39,6 +39,8 @@ FEWEST = ENOUGH
 figure on half of them would say nothing."""
 TWICE = 40
 """With so many things held back, some choose weights and thresholds, others judge."""
+_WORTH_CUTTING = 0.8
+"""Share of an area above which cutting it saves nothing worth speaking of."""
 PATCH = 16
 """Side of a patch of a painted area, in working pixels."""
 
@@ -110,6 +112,73 @@ class Held:
             places = self.points[:, axis]
             among &= (places >= low) & (places < high)
         return self._where(~near, ~among), replace(self._where(inside, among), box=box)
+
+    def cropped(self, *, most: int, margin: int, step: int) -> Held:
+        """Cut to what is judged, and where that is much to its fullest part.
+
+        Parameters
+        ----------
+        most
+            As many pixels as are judged at most.
+        margin
+            Pixels around them that a network needs to see.
+        step
+            The cut begins at a multiple of it, so that the network sees the same.
+
+        Returns
+        -------
+        Held
+            The same one where that saves little.
+        """
+        field = self.field
+        known = field.target >= 0
+        if not known.any():
+            return self
+        box = [_span(known.any(axis=1 - axis)) for axis in (0, 1)]
+        side = int(most**0.5)
+        full = known & (field.target > 0)
+        for axis, (first, last) in enumerate(box):
+            if (last - first) * (box[1 - axis][1] - box[1 - axis][0]) > most:
+                profile = full.sum(axis=1 - axis)[first:last].cumsum()
+                longest = max(side, most // max(1, box[1 - axis][1] - box[1 - axis][0]))
+                length = min(last - first, longest if axis else side)
+                inside = np.r_[
+                    profile[length - 1], profile[length:] - profile[:-length]
+                ]
+                first += int(inside.argmax())
+                box[axis] = (first, first + length)
+                full = full & _within(axis, first, first + length, full.shape)
+        cut = tuple(
+            slice(max(0, (first - margin) // step * step), last + margin)
+            for first, last in box
+        )
+        shape = field.target[cut].shape
+        if shape[0] * shape[1] > _WORTH_CUTTING * known.size:
+            return self
+        target = np.full_like(field.target, -1)
+        inner = tuple(slice(first, last) for first, last in box)
+        target[inner] = field.target[inner]
+        start = np.array([one.start for one in cut])
+        low, high = np.array(box).T
+        kept = ((self.points >= low - 0.5) & (self.points < high - 0.5)).all(axis=1)
+
+        def part(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[(..., *cut)]
+
+        return replace(
+            self,
+            field=replace(
+                field,
+                image=part(field.image),
+                target=part(target),
+                weight=part(field.weight),
+                teacher=part(field.teacher),
+                regression=part(field.regression),
+                objects=part(field.objects),
+            ),
+            points=self.points[kept] - start,
+            point_class=self.point_class[kept],
+        )
 
     def _where(self, area: NDArray[np.bool_], points: NDArray[np.bool_]) -> Held:
         target = np.where(area, self.field.target, -1).astype(np.int16)
@@ -308,3 +377,18 @@ def _halves(area: Held, axis: int) -> tuple[list[Held], list[Held]]:
         )
     rest, part = area.divided(half)
     return [rest], [part]
+
+
+def _span(there: NDArray[np.bool_]) -> tuple[int, int]:
+    """First and (left out) last place where something is."""
+    places = np.flatnonzero(there)
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _within(
+    axis: int, first: int, last: int, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Where a place along an axis lies between two."""
+    at = np.arange(shape[axis])
+    inside = (at >= first) & (at < last)
+    return inside[:, None] if axis == 0 else inside[None]

@@ -270,7 +270,7 @@ def _loop(
             if path is not None and judging.long:
                 saved_at = _save_running(trainer, record, schedule, path)
             begun = time.perf_counter()
-            quality, stop = yield from _judged(trainer, record, schedule)
+            quality, stop = yield from _judged(trainer, record, schedule, judging)
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
             record.judged_at = schedule.seconds
@@ -282,7 +282,7 @@ def _loop(
         if isinstance(message, PreviewRequest) and not ending:
             answer = preview(trainer.plain(), record, message, trainer.device)
         report = _report(trainer, record, quality, answer)
-        message = yield _progress(schedule, record, report)
+        message = yield _progress(schedule, record, report, judging)
 
 
 def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
@@ -294,19 +294,19 @@ def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
 
 
 def _judged(
-    trainer: Trainer, record: Record, schedule: Schedule
+    trainer: Trainer, record: Record, schedule: Schedule, rounds: Judging
 ) -> Generator[Progress, object, tuple[Quality, bool]]:
     """Judge the hold-out, still listening for Stop."""
     judging = trainer.judge()
     stop = False
     while True:
+        report = _report(trainer, record, None, None)
+        message = yield _progress(schedule, record, report, rounds, judges=True)
+        stop = stop or message is Stop
         try:
             next(judging)
         except StopIteration as end:
             return end.value, stop
-        report = _report(trainer, record, None, None)
-        message = yield _progress(schedule, record, report)
-        stop = stop or message is Stop
 
 
 def _report(
@@ -326,14 +326,28 @@ def _report(
     )
 
 
-def _progress(schedule: Schedule, record: Record, report: TrainReport) -> Progress:
+def _progress(
+    schedule: Schedule,
+    record: Record,
+    report: TrainReport,
+    judging: Judging,
+    *,
+    judges: bool = False,
+) -> Progress:
     message = f"Training, loss {report.loss:.3f}"
-    if record.best is not None and record.best.name != "none":
+    if judges:
+        message = "Judging what was held back"
+    elif record.best is not None and record.best.name != "none":
         message += f", best {record.best.name} {record.best.value:.2f}"
+    left = schedule.seconds_left(record.step)
+    if left is not None:
+        # At the end it is judged twice more; how long is left then nobody knows.
+        over = schedule.fraction(record.step) >= 1.0
+        left = None if over else left + 2 * judging.lasts
     return Progress(
         done=schedule.fraction(record.step),
         total=1.0,
         message=message,
-        eta_s=schedule.seconds_left(record.step),
+        eta_s=left,
         report=report,
     )

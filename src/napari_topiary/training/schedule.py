@@ -82,6 +82,8 @@ class Judging:
 
     Attributes
     ----------
+    lasts
+        Seconds that it took the last time; 0 before the first.
     long
         Whether it took so long the last time that the weights are saved before.
     """
@@ -89,7 +91,7 @@ class Judging:
     def __init__(self, total_steps: int | None) -> None:
         self._every = None if total_steps is None else max(1, total_steps // ROUNDS)
         self._due_at = FIRST_JUDGING_S
-        self.long = False
+        self.lasts, self.long = 0.0, False
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to judge after this step."""
@@ -99,5 +101,5 @@ class Judging:
 
     def took(self, seconds: float, now: float) -> None:
         """Note how long judging took, to plan the next one."""
-        self.long = seconds >= LONG_S
+        self.lasts, self.long = seconds, seconds >= LONG_S
         self._due_at = now + max(1.0, seconds / JUDGING_SHARE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from napari_topiary.pruning_schedule import (
     PruningSchedule,
 )
 from napari_topiary.sampling import Batch
+from napari_topiary.training.hold_out import Held
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
@@ -45,6 +46,8 @@ DETECTING_BATCH = 4
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 FEWER = "The device ran out of memory: training goes on with fewer patches a step."
+MOST_JUDGED, LEAST_JUDGED = 4_000_000, 256**2
+"""Pixels that are judged while training: of all areas together, and of each."""
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
 
@@ -113,18 +116,28 @@ class Trainer:
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
         self._judge = Judge(
-            material.held,
+            self._cut(material.held, network),
             task,
             frozenset(material.line_classes),
             self.device,
             self._amp is not None,
-            material.learned,
+            self._cut(material.learned, network),
             material.figure_only,
         )
         examples = 1 if network.patch is not None else self._sampler.patch**2
         patch_pixels = examples * self._batch
         self.steps_per_epoch = max(
             1, math.ceil(self._sampler.known_pixels / patch_pixels)
+        )
+
+    def _cut(self, areas: Sequence[Held], network: Network) -> tuple[Held, ...]:
+        """Areas without what is not judged, and no more than can be judged often."""
+        if network.patch is not None:
+            return tuple(areas)  # single pixels are looked at
+        most = max(LEAST_JUDGED, MOST_JUDGED // max(1, len(areas)))
+        return tuple(
+            one.cropped(most=most, margin=network.halo, step=network.stride)
+            for one in areas
         )
 
     def _adopt(self, network: Network) -> None:
