@@ -153,7 +153,7 @@ class Contents:
             raise TopiaryError(f"The name {new!r} is empty or taken: choose another.")
         named = {old: new}
         for image, drawn in self.annotations.items():
-            self.annotations[image] = tuple(_renamed(a, named) for a in drawn)
+            self.annotations[image] = tuple(renamed(a, named) for a in drawn)
         self.colours = {named.get(k, k): v for k, v in self.colours.items()}
         task = self.task
         self.set_task(
@@ -162,6 +162,23 @@ class Contents:
                 tuple(named.get(name, name) for name in task.classes),
                 {named.get(k, k): v for k, v in task.radius_nm.items()},
                 {named.get(k, k): v for k, v in task.radius_px.items()},
+            )
+        )
+
+    def remove_class(self, name: str) -> None:
+        """Take a class out of the task, and out of everything that was drawn."""
+        if name not in self.task.classes or name == BACKGROUND:
+            raise TopiaryError(f"There is no class {name!r} that could be removed.")
+        task, index = self.task, self.task.classes.index(name)
+        for image, drawn in list(self.annotations.items()):
+            kept = [without_class(one, name, index) for one in drawn]
+            self.set_annotations(image, kept)
+        self.set_task(
+            Task(
+                task.kind,
+                tuple(one for one in task.classes if one != name),
+                {k: v for k, v in task.radius_nm.items() if k != name},
+                {k: v for k, v in task.radius_px.items() if k != name},
             )
         )
 
@@ -246,8 +263,47 @@ def with_colours(classes: Sequence[str], known: Mapping[str, str]) -> dict[str, 
     return colours
 
 
-def _renamed(annotation: Any, named: Mapping[str, str]) -> Any:
-    """Return an annotation with its class names replaced."""
+def without_class(annotation: Any, name: str, index: int) -> Any:
+    """Return an annotation without one class; later class numbers move up.
+
+    Parameters
+    ----------
+    annotation
+        Of any kind.
+    name, index
+        Of the class.
+    """
+    if annotation.kind == "labels" and not annotation.instances:
+        labels = annotation.labels.astype(np.int64)
+        labels[labels == index] = 0
+        labels[labels > index] -= 1
+        return replace(annotation, labels=labels.astype(annotation.labels.dtype))
+    if annotation.kind not in ("points", "centerlines"):
+        return annotation
+    kept = [i for i, one in enumerate(annotation.classes) if one != name]
+    changes: dict[str, Any] = {"classes": tuple(annotation.classes[i] for i in kept)}
+    if annotation.kind == "points":
+        changes["coordinates"] = annotation.coordinates[kept]
+        own = "radius_nm"
+    else:
+        changes["paths"] = tuple(annotation.paths[i] for i in kept)
+        own = "width_nm"
+    values = getattr(annotation, own)
+    if values is not None:
+        changes[own] = tuple(values[i] for i in kept)
+    return replace(annotation, **changes)
+
+
+def renamed(annotation: Any, named: Mapping[str, str]) -> Any:
+    """Return an annotation with its class names replaced.
+
+    Parameters
+    ----------
+    annotation
+        Of any kind.
+    named
+        Old name -> new name; others stay.
+    """
     classes = getattr(annotation, "classes", None)
     if classes is None:
         return annotation

@@ -14,6 +14,8 @@ from napari_topiary._napari.annotate.hand import tool_in_hand
 from napari_topiary._napari.annotate.page import AnnotatePage
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
 from napari_topiary._napari.annotate.tools import TOOLS
+from napari_topiary._napari.canvas.layers import layer_for
+from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.state import unwrap
 from napari_topiary.session import Session
@@ -301,6 +303,110 @@ def test_each_painted_object_gets_a_number_of_its_own(open_page, session):
     assert set(np.unique(drawn(page, "labels").labels)) == {0, 1, 2}
 
 
+def test_a_stroke_apart_from_the_object_in_the_hand_begins_another(
+    open_page, session, canvas_of, qtbot
+):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
+    viewer, page = open_page(session, show=True)
+    page.tools.buttons["paint"].click()
+    assert "begins the next" in page.hint.text() and KEYS[0] in page.hint.text()
+    labels, canvas = layer(page, "labels"), canvas_of(viewer)
+    labels.brush_size = 6
+    qtbot.wait(200)
+    canvas.drag((40, 40), (40, 60))  # nm, at 2 nm per pixel
+    canvas.drag((44, 60), (60, 60))  # touches it: the same object
+    canvas.drag((140, 140), (140, 160))
+    canvas.click((40, 40))  # back on the first: its number is in the hand again
+    settle(page)
+    painted = drawn(page, "labels").labels
+    assert painted[20, 25] == painted[30, 30] == 1 and painted[70, 75] == 2
+    assert labels.selected_label == 1 and set(np.unique(painted)) == {0, 1, 2}
+    qtbot.keyClick(canvas.widget, KEYS[0])  # the next, even where it touches
+    canvas.click((40, 40))
+    settle(page)
+    assert drawn(page, "labels").labels[20, 20] == 3
+
+
+def test_what_is_typed_goes_to_the_canvas_once_a_class_has_its_name(
+    open_page, session, canvas_of, qtbot
+):
+    viewer, page = open_page(session, show=True)
+    name, canvas = page.classes.new_name, canvas_of(viewer).widget
+    name.setFocus()
+    qtbot.keyClicks(name, "phage")
+    qtbot.keyClick(name, Qt.Key.Key_Return)
+    assert session.task.classes[-1] == page.classes.current == "phage"
+    assert page.window().focusWidget() is canvas
+    qtbot.keyClick(page.window().focusWidget(), KEYS[0])
+    assert page.classes.current == "virion" and name.text() == ""
+    title = page.classes.rows["virion"].title
+    title.setFocus()
+    title.selectAll()
+    qtbot.keyClicks(title, "capsid")
+    qtbot.keyClick(title, Qt.Key.Key_Return)
+    assert session.task.classes == (BACKGROUND, "capsid", "phage")
+    assert page.window().focusWidget() is canvas
+
+
+def test_tools_have_keys_that_their_tooltips_name(open_page, session, canvas_of, qtbot):
+    viewer, page = open_page(session, show=True)
+    canvas, shift = canvas_of(viewer).widget, Qt.KeyboardModifier.ShiftModifier
+    for letter, tool in (("C", "centerline"), ("F", "region"), ("D", "point")):
+        qtbot.keyClick(canvas, letter, shift)
+        assert tool_in_hand(page.drawing) == tool
+        assert f"Key Shift+{letter}." in page.tools.buttons[tool].toolTip()
+    qtbot.keyClick(canvas, "B", shift)  # nothing is painted here
+    assert tool_in_hand(page.drawing) == "point"
+
+
+def test_in_3d_one_sentence_and_the_way_back(open_page, session, canvas_of, qtbot):
+    viewer, page = open_page(session, show=True)
+    dims, canvas = unwrap(viewer).dims, canvas_of(viewer).widget
+    control = Qt.KeyboardModifier.ControlModifier
+    page.tools.buttons["point"].click()
+    layer(page, "points").add([5, 5])
+    qtbot.keyClick(canvas, "z", control)
+    assert len(drawn(page, "points")) == 8
+    viewer.layers.selection.active = unwrap(viewer.layers[0])  # the image
+    qtbot.keyClick(canvas, "y", control)
+    assert len(drawn(page, "points")) == 9 and dims.ndisplay == 2
+    dims.ndisplay = 3
+    assert "3-D" in page.hint.text() and page.flat_button.isVisible()
+    assert not any(one.isEnabled() for one in page.tools.buttons.values())
+    page.flat_button.click()
+    assert dims.ndisplay == 2 and not page.flat_button.isVisible()
+    assert page.tools.buttons["point"].isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("kind", "then", "example"),
+    [
+        ("detect", "click the particles", "adenovirus"),
+        ("segment", "paint it", "membrane"),
+        ("instances", "paint each", "nucleus"),
+    ],
+)
+def test_the_words_are_those_of_the_task(open_page, session, kind, then, example):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task(kind, (BACKGROUND,)))
+    _, page = open_page(session)
+    assert then in page.empty_label.text()
+    assert example in page.classes.new_name.placeholderText()
+    page.classes.add_button.click()
+    assert example in page.message.text()
+
+
+def test_marks_of_what_is_none_are_counted(open_page, session):
+    _, page = open_page(session, show=True)
+    assert not page.classes.unlike.isVisible()
+    page.tools.buttons["negative"].click()
+    layer(page, "points").add([5, 5])
+    assert page.classes.unlike.isVisible()
+    assert page.classes.unlike_count.text() == "1"
+    assert page.classes.rows["virion"].count.text() == "8"
+
+
 def test_a_tool_stays_in_the_hand_on_the_next_image(open_page, session):
     viewer, page = open_page(session)
     page.tools.buttons["point"].click()
@@ -429,6 +535,27 @@ def test_images_have_undo_of_their_own(open_page, session):
     page.drawing.show("grid 0")
     page.undo_button.click()
     assert len(drawn(page, "points")) == 8
+
+
+def test_classes_may_be_added_renamed_and_removed_between_steps(open_page, session):
+    _, page = open_page(session)
+    page.tools.buttons["point"].click()
+    points = layer(page, "points")
+    points.add([5, 5])
+    page.classes.new_name.setText("phage")
+    page.classes.add_button.click()
+    points.add([9, 9])
+    session.rename_class("virion", "capsid")
+    assert page.undo_button.isEnabled()
+    page.undo_button.click()
+    assert drawn(page, "points").classes == ("capsid",) * 9
+    page.redo_button.click()
+    assert drawn(page, "points").classes == (*("capsid",) * 9, "phage")
+    session.remove_class("phage")
+    page.undo_button.click()
+    page.undo_button.click()
+    assert drawn(page, "points").classes == ("capsid",) * 8
+    assert session.task.classes == (BACKGROUND, "capsid")
 
 
 # -- layers that change under our hands ----------------------------------------------
@@ -592,6 +719,7 @@ def test_a_suggested_area_is_framed_and_taken_as_finished(open_page, session):
     page.suggest_button.click()
     area = page.areas.area
     assert area is not None and "next" in viewer.layers[-1].name
+    assert tool_in_hand(page.drawing) == "point"
     page.area_offer.buttons["Another one"].click()
     assert page.areas.area != area
     area = page.areas.area
@@ -661,6 +789,35 @@ def test_detections_are_reviewed_the_most_doubtful_first(open_page, session):
     assert review.current is None and not review.accept_button.isEnabled()
     page.undo_button.click()
     assert len(drawn(page, "points", "grid 1")) == 2
+
+
+def test_the_first_question_is_ringed_zoomed_and_bare(open_page, session):
+    viewer, page = open_page(session, show=True)
+    page.drawing.show("grid 1")
+    found = found_in(session, "grid 1", [[10, 10], [30, 60]], [0.95, 0.52])
+    session.set_prediction("grid 1", found)
+    kinds = {"detections": True}
+    show_result(viewer, "grid 1", found, colours=session.colours, kinds=kinds)
+    shown = [layer_for(viewer, (kind, "grid 1")) for kind in kinds]
+    assert all(one.visible for one in shown)
+    page.activated()  # as when it comes to the front
+    ring = layer_for(viewer, ("review", "grid 1"))
+    assert np.allclose(ring.data, [[30, 60]])
+    assert np.allclose(np.array(viewer.scene.camera.center)[-2:], (60, 120))  # nm
+    radius = 2.0 * page.session.task.radius("virion", 2.0)
+    across = min(viewer.canvas.size) / viewer.scene.camera.zoom
+    assert 16 * radius <= across <= 22 * radius
+    assert not any(one.visible for one in shown)
+    page.review.accept_button.click()
+    zoom = viewer.scene.camera.zoom
+    assert np.allclose(layer_for(viewer, ("review", "grid 1")).data, [[10, 10]])
+    page.undo_button.click()
+    assert np.allclose(layer_for(viewer, ("review", "grid 1")).data, [[30, 60]])
+    assert np.allclose(np.array(viewer.scene.camera.center)[-2:], (60, 120))
+    assert viewer.scene.camera.zoom == zoom
+    page.review.leave()  # as when another page does
+    assert all(one.visible for one in shown)
+    assert layer_for(viewer, ("review", "grid 1")) is None
 
 
 def test_what_is_marked_already_is_not_asked_about(open_page, session):

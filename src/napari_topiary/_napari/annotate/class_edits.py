@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task, TaskKind
@@ -14,6 +11,8 @@ from napari_topiary.types import BACKGROUND, Task, TaskKind
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
+EXAMPLES = {"detect": "adenovirus", "segment": "membrane", "instances": "nucleus"}
+"""Kind of task -> something that one may look for."""
 _GUESS = 40
 """A new class starts with a radius of this part of the image's shorter side."""
 
@@ -37,7 +36,8 @@ def add_class(session: Session, name: str, image: str | None) -> str:
     """
     name = " ".join(name.split())
     if not name:
-        raise TopiaryError("Type what you are looking for first, e.g. adenovirus.")
+        example = EXAMPLES[session.task.kind]
+        raise TopiaryError(f"Type what you are looking for first, e.g. {example}.")
     if name in session.task.classes:
         raise TopiaryError(f"There is a class {name!r} already.")
     task = session.task
@@ -116,55 +116,3 @@ def _painted(task: Task, annotation: Any, name: str) -> bool:
     if annotation.instances:
         return len(annotation) > 0 and name != BACKGROUND
     return bool((annotation.labels == task.classes.index(name)).any())
-
-
-def remove_class(session: Session, name: str) -> None:
-    """Remove a class and everything that is drawn of it.
-
-    Parameters
-    ----------
-    session
-        The project.
-    name
-        Name of the class.
-    """
-    task = session.task
-    index = task.classes.index(name)
-    for image, drawn in list(session.annotations.items()):
-        kept = [_without(annotation, name, index) for annotation in drawn]
-        session.set_annotations(image, kept)
-    session.set_task(
-        Task(
-            task.kind,
-            tuple(one for one in task.classes if one != name),
-            _but(task.radius_nm, name),
-            _but(task.radius_px, name),
-        )
-    )
-
-
-def _but(radii: Mapping[str, float], name: str) -> dict[str, float]:
-    return {one: radius for one, radius in radii.items() if one != name}
-
-
-def _without(annotation: Any, name: str, index: int) -> Any:
-    """Return an annotation without one class; later class numbers move up."""
-    if annotation.kind == "labels" and not annotation.instances:
-        labels = annotation.labels.astype(np.int64)
-        labels[labels == index] = 0
-        labels[labels > index] -= 1
-        return replace(annotation, labels=labels.astype(annotation.labels.dtype))
-    if annotation.kind not in ("points", "centerlines"):
-        return annotation
-    kept = [i for i, one in enumerate(annotation.classes) if one != name]
-    changes: dict[str, Any] = {"classes": tuple(annotation.classes[i] for i in kept)}
-    if annotation.kind == "points":
-        changes["coordinates"] = annotation.coordinates[kept]
-        own = "radius_nm"
-    else:
-        changes["paths"] = tuple(annotation.paths[i] for i in kept)
-        own = "width_nm"
-    values = getattr(annotation, own)
-    if values is not None:
-        changes[own] = tuple(values[i] for i in kept)
-    return replace(annotation, **changes)

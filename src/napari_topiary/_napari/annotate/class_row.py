@@ -55,12 +55,14 @@ class ClassRow:
         self.title.setMinimumWidth(60)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.title.editingFinished.connect(self._on_rename)
+        self.title.returnPressed.connect(table.named)
         self.radius = LengthField(
             "",
             f"Radius of {name}: the circles show it. For filaments half their width.",
         )
         self.radius.setFixedWidth(88)
         self.radius.valueChanged.connect(self._on_radius)
+        self.radius.lineEdit().returnPressed.connect(table.named)
         self.count = QLabel()
         self.count.setAlignment(
             Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -144,4 +146,4 @@ class ClassRow:
         if class_edits.marks_of(self.table.session, self.name):
             self.table.removing.emit(self.name)
         else:
-            class_edits.remove_class(self.table.session, self.name)
+            self.table.session.remove_class(self.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -21,6 +21,7 @@ from napari_topiary._napari.annotate.class_row import ClassRow
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
+from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -54,12 +55,18 @@ class ClassTable(QWidget):
         The user wants to remove a class that has marks.
     kind_changed()
         Something else is to be found: particles, areas or objects.
+    changing()
+        The classes are about to change: what is drawn is to be read before.
+    named()
+        A name was typed and taken: the keyboard is wanted elsewhere.
     """
 
     picked = Signal(str)
     refused = Signal(str)
     removing = Signal(str)
     kind_changed = Signal()
+    changing = Signal()
+    named = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -85,9 +92,18 @@ class ClassTable(QWidget):
             look.set_role(heading, "hint")
             self._grid.addWidget(heading, 0, column)
         self.new_name = QLineEdit()
-        self.new_name.setPlaceholderText("What to look for, e.g. adenovirus")
         self.new_name.setToolTip("Name of something that is to be found in the images.")
         self.new_name.returnPressed.connect(self._on_add)
+        self.unlike = QLabel("Not this")
+        self.unlike.setToolTip(
+            "Marks of what only looks like one: a network learns not to find it."
+        )
+        self.unlike_count = QLabel()
+        self.unlike_count.setAlignment(
+            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        )
+        for label in (self.unlike, self.unlike_count):
+            look.set_role(label, "hint")
         self.add_button = button(
             "Add class", "Add it to what is to be found.", self._on_add
         )
@@ -129,9 +145,24 @@ class ClassTable(QWidget):
             heading.setVisible(bool(names) and (column != 3 or detects))
         for row in self.rows.values():
             row.refresh(image, scale)
+        self._refresh_unlike(image, detects=detects)
+        self._headings[4].setText("Marks" if detects else "Painted")
+        example = class_edits.EXAMPLES[self.session.task.kind]
+        self.new_name.setPlaceholderText(f"What to look for, e.g. {example}")
         look.emphasize(self.add_button, not names)
         self.kind.setCurrentIndex(self.kind.findData(self.session.task.kind))
         self.kind.setEnabled(not _is_painted(self.session))
+
+    def _refresh_unlike(self, image: str | None, *, detects: bool) -> None:
+        """Count the marks of what is none, where there are any."""
+        every = class_edits.marks_of(self.session, BACKGROUND) if detects else 0
+        here = 0
+        if every and image is not None:
+            here = class_edits.count(self.session, image, BACKGROUND)
+        self.unlike_count.setText(str(here))
+        self.unlike_count.setToolTip(f"{here} on this image, {every} in the project")
+        for label in (self.unlike, self.unlike_count):
+            label.setVisible(every > 0)
 
     def pick(self, name: str) -> None:
         """Draw a class from now on.
@@ -153,12 +184,16 @@ class ClassTable(QWidget):
             row = ClassRow(self, name, KEYS[number : number + 1])
             row.put(self._grid, number + 1, self._group)
             self.rows[name] = row
+        line = len(names) + 1
+        self._grid.addWidget(self.unlike, line, 2)
+        self._grid.addWidget(self.unlike_count, line, 4)
         if names:
             chosen = before if before in names else names[0]
             self.rows[chosen].radio.setChecked(True)
 
     def attempt(self, change: object, *arguments: object) -> bool:
         """Make a change to the session; say why when it is refused."""
+        self.changing.emit()
         try:
             change(*arguments)  # type: ignore[operator]
         except TopiaryError as reason:
@@ -177,6 +212,7 @@ class ClassTable(QWidget):
         if self.attempt(class_edits.add_class, self.session, name, self.image):
             self.new_name.clear()
             self.pick(self.session.task.classes[-1])
+            self.named.emit()
 
 
 def _is_painted(session: Session) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_topiary._napari.annotate import class_edits
 from napari_topiary._napari.annotate.advice import advice
 from napari_topiary._napari.annotate.areas import Areas
-from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY, ClassTable
+from napari_topiary._napari.annotate.classes import KEYS, ClassTable
 from napari_topiary._napari.annotate.hand import give_selected, take_tool, tool_in_hand
 from napari_topiary._napari.annotate.own_layers import usable_layer, use_layer
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY, Review
-from napari_topiary._napari.annotate.tools import TOOLS, ToolBox
+from napari_topiary._napari.annotate.tools import FIRST, TOOLS, ToolBox
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
@@ -22,7 +23,6 @@ from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.words import plural
-from napari_topiary.annotations import marks_outside
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
+    from napari_topiary._napari.drawing.history import Direction
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
 _EMPTY = "Open an image on the <b>Data</b> page first; then mark here what it shows."
-_NO_CLASS = (
-    "<b>What are you looking for?</b> Type its name below and add it; then click the "
-    "particles in the image."
-)
+_NO_CLASS = "<b>What are you looking for?</b> Type its name below and add it; then "
+_THEN = {
+    "detect": "click the particles in the image.",
+    "segment": "paint it in the image.",
+    "instances": "paint each of them in the image.",
+}
+_VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 
 
 class AnnotatePage(Page):
@@ -91,16 +95,19 @@ class AnnotatePage(Page):
         self.tools = ToolBox()
         self.hint = look.paragraph("", role="hint")
         self.undo_button = button(
-            "Undo", "Take the last step back (Ctrl+Z).", self.drawing.undo
+            "Undo", "Take the last step back (Ctrl+Z).", self._undo
         )
         self.redo_button = button(
-            "Redo", "Do it again (Ctrl+Y or Ctrl+Shift+Z).", self.drawing.redo
+            "Redo", "Do it again (Ctrl+Y or Ctrl+Shift+Z).", self._redo
+        )
+        self.flat_button = button(
+            "Back to 2-D", "Show one image again, to draw on it.", self._flatten
         )
         self.suggest_button = button(
             "Suggest next area",
             "Frame the part of this image from which a network would learn the most "
             "(key G).",
-            self.areas.suggest,
+            self._suggest,
         )
         steps = QHBoxLayout()
         steps.setSpacing(6)
@@ -115,6 +122,7 @@ class AnnotatePage(Page):
         )
         layout.addWidget(self.tools)
         layout.addWidget(self.hint)
+        layout.addWidget(self.flat_button)
         layout.addLayout(steps)
         layout.addWidget(self.layer_button)
 
@@ -123,6 +131,8 @@ class AnnotatePage(Page):
         self.classes.kind_changed.connect(self._on_kind)
         self.classes.refused.connect(self.refuse)
         self.classes.removing.connect(self._ask_remove)
+        self.classes.changing.connect(self.drawing.gather)
+        self.classes.named.connect(self._give_keys_to_canvas)
         self.tools.picked.connect(self.pick_tool)
         self.areas.changed.connect(self._on_area)
         self.review.said.connect(self.say)
@@ -131,25 +141,33 @@ class AnnotatePage(Page):
         self.drawing.problem.connect(self.refuse)
         self.drawing.lost.connect(self._ask_lost)
         session = self.session
-        for signal in (session.task_changed, session.images_changed):
+        viewer = unwrap(self.viewer)
+        for signal in (
+            session.task_changed,
+            session.images_changed,
+            session.scale_changed,
+            session.predictions_changed,
+            viewer.layers.selection.events.active,
+            viewer.dims.events.ndisplay,
+        ):
             self.listen(signal, self.refresh)
-        self.listen(session.scale_changed, self.refresh)
-        self.listen(session.predictions_changed, self.refresh)
-        self.listen(unwrap(self.viewer).layers.selection.events.active, self.refresh)
 
     def _key_actions(self) -> dict[str, object]:
         actions: dict[str, object] = {
             key: lambda number=number: self._on_class_key(number)
             for number, key in enumerate(KEYS)
         }
+        actions |= {
+            tool.key: lambda name=name: self._on_tool_key(name)
+            for name, tool in TOOLS.items()
+        }
         return actions | {
-            NEGATIVE_KEY: lambda: self.pick_tool("negative"),
-            "G": self.areas.suggest,
+            "G": self._suggest,
             ACCEPT_KEY: self.review.accept,
             REJECT_KEY: self.review.reject,
-            "Control-Z": self.drawing.undo,
-            "Control-Shift-Z": self.drawing.redo,
-            "Control-Y": self.drawing.redo,  # napari's own: change to 3-D
+            "Control-Z": self._undo,
+            "Control-Shift-Z": self._redo,
+            "Control-Y": self._redo,  # napari's own: change to 3-D
         }
 
     # -- showing ------------------------------------------------------------------
@@ -157,6 +175,7 @@ class AnnotatePage(Page):
     def activated(self) -> None:
         """Show the project as it is now."""
         self.refresh()
+        self.review.arrive()
 
     def showEvent(self, event: Any) -> None:
         """Keys act while the page is in front."""
@@ -167,6 +186,8 @@ class AnnotatePage(Page):
         """Other pages may want the same keys."""
         super().hideEvent(event)
         self.keys.free()
+        if not event.spontaneous():
+            self.review.leave()
 
     def refresh(self, *_: object) -> None:
         """Show classes, tools and counts as they are now."""
@@ -175,27 +196,35 @@ class AnnotatePage(Page):
         if not session.images:
             self.show_empty(_EMPTY)
         else:
-            self.show_empty("" if has_class else _NO_CLASS)
+            self.show_empty("" if has_class else _NO_CLASS + _THEN[session.task.kind])
         self.classes.refresh(name)
         if self.drawing.class_name not in session.task.classes and has_class:
             self.drawing.aim(self.classes.current)
         self._refresh_tools()
         self.review.refresh()
         self.summary.setText("" if name is None else advice(session, name))
-        self.whole_button.setVisible(marks_outside(self.drawing.drawn)[0] > 0)
+        self.whole_button.setVisible(self.drawing.of_kind("regions") is not None)
 
     def _refresh_tools(self) -> None:
-        drawing = self.drawing
-        ready = drawing.name is not None and len(self.session.task.classes) > 1
+        drawing, kind = self.drawing, self.session.task.kind
+        flat = unwrap(self.viewer).dims.ndisplay == 2
+        there = drawing.name is not None and len(self.session.task.classes) > 1
+        ready = there and flat
         in_hand = tool_in_hand(drawing) if ready else ""
-        self.tools.refresh(self.session.task.kind, in_hand, enabled=ready)
+        self.tools.refresh(kind, in_hand, enabled=ready)
         nothing = ready and not self.session.annotations.get(drawing.name or "")
-        first = "point" if self.session.task.kind == "detect" else "paint"
         for name, made in self.tools.buttons.items():
-            look.emphasize(made, nothing and not in_hand and name == first)
-        hint = TOOLS[in_hand].hint if in_hand else "Choose a tool, then click."
-        self.hint.setText(hint if ready else "")
-        self.hint.setVisible(ready)
+            look.emphasize(made, nothing and not in_hand and name == FIRST[kind])
+        then = "click" if kind == "detect" else "paint"
+        hint = f"Choose a tool, then {then} in the image."
+        if not flat:
+            hint = _VOLUME
+        elif in_hand:
+            hint = TOOLS[in_hand].hint_for(kind)
+        self.hint.setText(hint if there else "")
+        self.hint.setVisible(there)
+        look.set_role(self.hint, "hint" if flat else "problem")
+        self.flat_button.setVisible(there and not flat)
         self.undo_button.setEnabled(drawing.can("undo"))
         self.redo_button.setEnabled(drawing.can("redo"))
         self.suggest_button.setEnabled(ready)
@@ -213,8 +242,7 @@ class AnnotatePage(Page):
         self.drawing.aim(name)
         tool = tool_in_hand(self.drawing)
         if tool in ("", "negative") and self.drawing.name is not None:
-            first = "point" if self.session.task.kind == "detect" else "paint"
-            self.pick_tool(first)
+            self.pick_tool(FIRST[self.session.task.kind])
         self.refresh()
 
     def _on_class_key(self, number: int) -> None:
@@ -229,11 +257,41 @@ class AnnotatePage(Page):
             "would go with it.",
             {
                 "Keep it": lambda: None,
-                f"Remove {name}": lambda: class_edits.remove_class(self.session, name),
+                f"Remove {name}": lambda: self._remove_class(name),
             },
         )
 
+    def _remove_class(self, name: str) -> None:
+        self.drawing.gather()
+        self.session.remove_class(name)
+
+    def _give_keys_to_canvas(self) -> None:
+        """Let keys act on the image again, after something was typed."""
+        canvas = self.window().findChild(QOpenGLWidget)
+        if canvas is not None:
+            canvas.setFocus()
+
     # -- tools --------------------------------------------------------------------
+
+    def _on_tool_key(self, name: str) -> None:
+        if self.tools.buttons[name].isVisibleTo(self):
+            self.pick_tool(name)
+
+    def _flatten(self) -> None:
+        unwrap(self.viewer).dims.ndisplay = 2
+
+    def _undo(self) -> None:
+        self._step("undo")
+
+    def _redo(self) -> None:
+        self._step("redo")
+
+    def _step(self, direction: Direction) -> None:
+        """Take a step, and look at the question that it opens again."""
+        before = self.review.ringed
+        self.drawing.step(direction)
+        if self.review.ringed != before:
+            self.review.look_at_current()
 
     def pick_tool(self, name: str) -> None:
         """Put a tool into the hand.
@@ -285,6 +343,8 @@ class AnnotatePage(Page):
             fits = self.tool and self.session.task.kind in TOOLS[self.tool].tasks
             # Go on with the same tool on the next image.
             self.pick_tool(self.tool if fits else "")
+            self.refresh()
+            self.review.arrive()
         self.refresh()
 
     def _ask_lost(self, kind: str) -> None:
@@ -302,6 +362,11 @@ class AnnotatePage(Page):
 
     # -- areas --------------------------------------------------------------------
 
+    def _suggest(self) -> None:
+        """Frame the next area, with what marks it in the hand."""
+        if self.areas.suggest() is not None and len(self.session.task.classes) > 1:
+            self.pick_tool(FIRST[self.session.task.kind])
+
     def _on_area(self) -> None:
         if self.areas.area is None:
             self.area_offer.close_offer()
@@ -310,7 +375,7 @@ class AnnotatePage(Page):
                 "Mark everything inside the frame, then take it as finished.",
                 {
                     "It is finished": self.areas.finish,
-                    "Another one": self.areas.suggest,
+                    "Another one": self._suggest,
                     "Cancel": self.areas.give_up,
                 },
                 problem=False,

@@ -15,8 +15,15 @@ from napari_topiary._napari.annotate.judging import (
     radii_of,
     take_labels,
 )
-from napari_topiary._napari.canvas.camera import move_to
-from napari_topiary._napari.canvas.layers import image_layer, put_layer, remove_layer
+from napari_topiary._napari.canvas.aside import Aside
+from napari_topiary._napari.canvas.camera import look_at, move_to
+from napari_topiary._napari.canvas.layers import (
+    image_layer,
+    layer_for,
+    put_layer,
+    remove_layer,
+)
+from napari_topiary._napari.canvas.result_layers import KINDS
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 
 ACCEPT_KEY, REJECT_KEY = "Y", "N"
 _SURE = 0.9
+_REACH = 8.0
+"""Radii around a particle that are shown when it is asked about."""
 
 
 def _says_something(prediction: Prediction | None) -> bool:
@@ -63,6 +72,10 @@ class Review(QFrame):
         self.setProperty("role", "card")
         self._skipped: set[int] = set()
         self._of: Prediction | None = None
+        self._zoomed: Prediction | None = None
+        self._bared = Aside()
+        self.ringed: int | None = None
+        self._ringing = False
         self.heading = QLabel()
         look.set_role(self.heading, "title")
         self.question = look.paragraph("")
@@ -129,16 +142,18 @@ class Review(QFrame):
             one.setVisible(detects)
         self.labels_button.setVisible(prediction is not None and not detects)
         if prediction is None:
-            self._point_at(None)
+            self._ring(None)
             return
         if not detects:
             self.heading.setText("Found by the network")
             self.question.setText("Start from what it painted, and correct it.")
             return
-        self._ask(prediction)
-
-    def _ask(self, prediction: Prediction) -> None:
         left = self._left()
+        self._ask(prediction, left)
+        if self.isVisible():
+            self._ring(self._first(left))
+
+    def _ask(self, prediction: Prediction, left: NDArray[np.int64]) -> None:
         total = len(prediction.detections)
         self.heading.setText(f"Review · {total - len(left)} of {total} judged")
         for one in (self.accept_button, self.reject_button, self.skip_button):
@@ -146,7 +161,7 @@ class Review(QFrame):
         sure = prediction.detections.score[left] >= _SURE if len(left) else np.zeros(0)
         self.sure_button.setEnabled(bool(sure.any()))
         self.sure_button.setText(f"Accept the {int(sure.sum())} sure ones")
-        current = self.current
+        current = self._first(left)
         if current is None:
             self.question.setText("Everything that it found is judged. Train again.")
         else:
@@ -167,24 +182,70 @@ class Review(QFrame):
     @property
     def current(self) -> int | None:
         """Index of the detection that is asked about; None when all are judged."""
-        left = self._left()
+        return self._first(self._left())
+
+    def _first(self, left: NDArray[np.int64]) -> int | None:
         waiting = [index for index in left if int(index) not in self._skipped]
         if len(left) and not waiting:
             self._skipped.clear()
             waiting = list(left)
         return int(waiting[0]) if waiting else None
 
-    def look_at_current(self) -> None:
-        """Bring the open question into the middle of the canvas, and ring it."""
-        self._point_at(self.current)
+    def arrive(self) -> None:
+        """The page came to the front: ring the open question, and look at it once."""
+        if not self.isVisible():
+            return
+        if self.prediction is not self._zoomed:
+            self.look_at_current()
+        elif self.ringed is not None:
+            self._bare()
 
-    def _point_at(self, index: int | None) -> None:
+    def leave(self) -> None:
+        """Another page comes to the front: show what is found again."""
+        self._ring(None)
+
+    def look_at_current(self) -> None:
+        """Bring the open question into the middle of the canvas, bare and ringed."""
+        viewer, name = self.drawing.viewer, self.drawing.name
+        prediction, index = self.prediction, self.current
+        self._ring(index)
+        image = None if name is None else image_layer(viewer, name)
+        if index is None or image is None or prediction is None:
+            return
+        y, x = (float(one) for one in prediction.detections.coordinates[index])
+        if prediction is self._zoomed:
+            move_to(viewer, image, (y, x))  # the zoom is the user's from now on
+            return
+        self._zoomed = prediction
+        radii = radii_of(self.drawing, prediction)
+        reach = _REACH * radii[prediction.detections.class_index[index]]
+        look_at(viewer, image, (y - reach, y + reach, x - reach, x + reach))
+        self._bare()
+
+    def _bare(self) -> None:
+        """Hide what was found: it covers what is to be judged."""
+        key = self.drawing.name
+        found = (layer_for(self.drawing.viewer, (kind, key)) for kind in KINDS)
+        self._bared.hide(layer for layer in found if layer is not None)
+
+    def _ring(self, index: int | None) -> None:
+        """Ring a particle, or take the ring away; pages hear of new layers, too."""
+        if self._ringing:
+            return
+        self.ringed, self._ringing = index, True
+        try:
+            self._put_ring(index)
+        finally:
+            self._ringing = False
+
+    def _put_ring(self, index: int | None) -> None:
         viewer, name = self.drawing.viewer, self.drawing.name
         if viewer is None or name is None:
             return
         image, prediction = image_layer(viewer, name), self.prediction
         if index is None or image is None or prediction is None:
             remove_layer(viewer, ("review", name))
+            self._bared.restore()
             return
         place = prediction.detections.coordinates[index]
         class_name = prediction.task.classes[prediction.detections.class_index[index]]
@@ -202,7 +263,6 @@ class Review(QFrame):
             border_color="#ffffff",
             border_width=0.06,
         )
-        move_to(viewer, image, (float(place[0]), float(place[1])))
 
     # -- answers ------------------------------------------------------------------
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
 
-from napari_topiary._napari.annotate.classes import NEGATIVE_KEY
-
-if TYPE_CHECKING:
-    pass
+from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,10 @@ class Tool:
         How to use it, while it is in the hand.
     tasks
         Kinds of task that it makes sense for.
+    key
+        That puts it into the hand: free in napari, as those of `KEYS`.
+    object_hint
+        The hint where each thing is painted with a number of its own.
     """
 
     text: str
@@ -40,8 +40,22 @@ class Tool:
     tip: str
     hint: str
     tasks: tuple[str, ...]
+    key: str
+    object_hint: str = ""
+
+    def hint_for(self, task_kind: str) -> str:
+        """How to use it for a kind of task."""
+        of_objects = task_kind == "instances" and self.object_hint
+        return self.object_hint if of_objects else self.hint
+
+    @property
+    def tip_with_key(self) -> str:
+        """The tooltip, with the key as it is written on keyboards."""
+        return f"{self.tip}\nKey {self.key.replace('-', '+')}."
 
 
+FIRST = {"detect": "point", "segment": "paint", "instances": "paint"}
+"""Kind of task -> the tool to begin with."""
 TOOLS = {
     "point": Tool(
         "Point",
@@ -50,6 +64,7 @@ TOOLS = {
         "Mark round particles by their centres.",
         "Click the centre of every particle. The circle shows its radius.",
         ("detect",),
+        "Shift-D",
     ),
     "centerline": Tool(
         "Centerline",
@@ -58,6 +73,7 @@ TOOLS = {
         "Trace filaments along their middle.",
         "Click along the middle of a filament; double-click where it ends.",
         ("detect",),
+        "Shift-C",
     ),
     "paint": Tool(
         "Paint",
@@ -66,6 +82,9 @@ TOOLS = {
         "Paint what belongs to the class, pixel by pixel.",
         "Paint over it; [ and ] change the brush, E erases, 2 paints again.",
         ("segment", "instances"),
+        "Shift-B",
+        f"Paint one object. A stroke apart from it begins the next one, and so does "
+        f"{KEYS[0]}. [ and ] change the brush, E erases, 2 paints again.",
     ),
     "region": Tool(
         "Finished area",
@@ -74,15 +93,16 @@ TOOLS = {
         "Say where everything is marked: only there do networks learn.",
         "Drag a box around a part in which everything is marked.",
         ("detect", "segment", "instances"),
+        "Shift-F",
     ),
     "negative": Tool(
         "Not this",
         "points",
         "add",
-        "Mark what looks like a particle but is none, so that it is not found again "
-        f"(key {NEGATIVE_KEY}).",
+        "Mark what looks like a particle but is none, so that it is not found again.",
         "Click what only looks like one: ice, dirt, edges.",
         ("detect",),
+        NEGATIVE_KEY,
     ),
     "select": Tool(
         "Move · delete",
@@ -91,6 +111,7 @@ TOOLS = {
         "Select marks to move or delete them.",
         "Click a mark, or drag around several; drag to move, Delete removes.",
         ("detect", "segment", "instances"),
+        "Shift-S",
     ),
 }
 
@@ -115,7 +136,7 @@ class ToolBox(QWidget):
         for name, tool in TOOLS.items():
             made = QPushButton(tool.text)
             made.setCheckable(True)
-            made.setToolTip(tool.tip)
+            made.setToolTip(tool.tip_with_key)
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             made.clicked.connect(lambda _=False, one=name: self.picked.emit(one))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -19,6 +19,7 @@ from napari_topiary._napari.drawing.history import Direction, Histories
 from napari_topiary._napari.drawing.layer_watch import LayerWatch
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
+from napari_topiary.session.contents import renamed, without_class
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -134,7 +135,11 @@ class Drawing(QObject):
         self.gather(patient=True)
 
     def gather(
-        self, *, patient: bool = False, removed: Mapping[str, Layer] | None = None
+        self,
+        *,
+        patient: bool = False,
+        removed: Mapping[str, Layer] | None = None,
+        changed: Callable[[Any], Any] | None = None,
     ) -> None:
         """Read the layers that changed into the session.
 
@@ -145,6 +150,8 @@ class Drawing(QObject):
             vertex) and nothing is said about it yet.
         removed
             Layers by kind that have just left the viewer.
+        changed
+            What the layers show -> what it is called by now.
         """
         name, pending = self.name, self.watch.take()
         if name is None or not pending:
@@ -157,6 +164,8 @@ class Drawing(QObject):
                 continue
             try:
                 read[kind] = marks.read_layer(layer, kind, instances=instances)
+                if changed is not None:
+                    read[kind] = changed(read[kind])
             except TopiaryError as reason:
                 self.watch.pending |= pending
                 if patient:
@@ -225,6 +234,36 @@ class Drawing(QObject):
             for kind in marks.LAYER_TYPES
             if before.get(kind) is not after.get(kind)
         ]
+
+    def follow_classes(self, before: tuple[str, ...]) -> None:
+        """Let what is drawn, and was, speak of the classes as they are now.
+
+        Parameters
+        ----------
+        before
+            The classes that layers and steps speak of.
+        """
+        now = self.session.task.classes
+        gone = [name for name in before if name not in now]
+        kept = tuple(name for name in before if name in now)
+        named = dict(zip(before, now, strict=False))
+
+        def changed(annotation: Any) -> Any:
+            if len(now) < len(before):
+                index = before.index(gone[0])
+                return without_class(annotation, gone[0], index)
+            return renamed(annotation, {old: named[old] for old in gone})
+
+        removed_one = len(gone) == 1 and now == kept
+        same_places = len(now) >= len(before) and all(
+            old == named[old] or old in gone for old in before
+        )
+        if removed_one or same_places:
+            self._histories.change(changed)
+            self.gather(changed=changed)
+        else:
+            self.forget_steps()
+            self.gather()
 
     def forget_steps(self) -> None:
         """Forget what could be undone; what was drawn then does not fit any more."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_topiary._napari.canvas.layers import (
     current_image_name,
     image_layer,
@@ -19,7 +21,7 @@ from napari_topiary._napari.state import unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
     from napari_topiary.session import Session
 
@@ -43,6 +45,7 @@ class DrawnLayers:
         self._known_viewer = weakref.ref(unwrap(viewer))
         self.session = session
         self.watch = watch
+        self._painted = 0
 
     @property
     def viewer(self) -> Any:
@@ -86,6 +89,9 @@ class DrawnLayers:
             )
             if kind == "labels":
                 marks.colour_labels(layer, self.session)
+                if self._on_press not in layer.mouse_drag_callbacks:
+                    # Before napari's own, which paints.
+                    layer.mouse_drag_callbacks.insert(0, self._on_press)
         self.watch.follow(kind, layer)
         return layer
 
@@ -105,6 +111,15 @@ class DrawnLayers:
                 layer = self.layer(kind)
                 if layer is not None:
                     aim(layer, self.session, name, class_name)
+
+    def _on_press(self, layer: Labels, event: Any) -> None:
+        """Give a stroke apart from the object in the hand to a new object."""
+        if self.session.task.kind != "instances" or str(layer.mode) != "paint":
+            return
+        if layer.selected_label == self._painted:  # nobody has chosen another since
+            place = np.asarray(layer.world_to_data(event.position))[-2:]
+            layer.selected_label = marks.object_at(layer, place)
+        self._painted = int(layer.selected_label)
 
     def has_painted_step(self, direction: Direction) -> bool:
         """Whether the painted layer is the one worked on, and napari has a step."""

@@ -65,9 +65,8 @@ class Following:
     def _on_task(self) -> None:
         drawing = self.drawing
         if self._classes != drawing.session.task.classes:
-            # Earlier states speak of classes that are called differently now.
-            self._classes = drawing.session.task.classes
-            drawing.forget_steps()
+            before, self._classes = self._classes, drawing.session.task.classes
+            drawing.follow_classes(before)
         if drawing.name is not None and not drawing.watch.is_quiet:
             drawing.gather()
             drawing.refill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,6 +59,21 @@ class Histories:
 
     def __init__(self) -> None:
         self._of: dict[str, History] = {}
+
+    def change(self, changed: Callable[[Any], Any]) -> None:
+        """Change all states, so that they go on fitting what they are steps of.
+
+        Parameters
+        ----------
+        changed
+            An annotation -> what it is from now on.
+        """
+        for history in self._of.values():
+            for states in (history.past, history.future):
+                states[:] = [
+                    State.of(map(changed, one.drawn), painted=one.painted)
+                    for one in states
+                ]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
+from numpy.typing import NDArray
 
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.types import BACKGROUND
@@ -52,6 +53,8 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
     else:
         data, meta = _nothing(session, kind, entry.image.shape[1:])
     if kind == "labels":
+        if session.task.kind == "instances" and np.dtype(data.dtype).itemsize < 4:
+            data = data.astype(np.int32)  # room for all the objects yet to come
         return data, meta
     if kind == "regions":
         return data, meta | _region_style()
@@ -229,6 +232,37 @@ def aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
     radius = session.task.radius(name, entry.scale)
     shorter = min(entry.image.shape[1:])
     layer.brush_size = max(2, round(radius if radius else shorter / 60))
+
+
+def object_at(layer: Labels, place: NDArray[np.floating]) -> int:
+    """Number of the object that a stroke beginning at a place goes on with.
+
+    Parameters
+    ----------
+    layer
+        A painted layer of objects; the number in the hand is its selected label.
+    place
+        `(y, x)` in pixels.
+
+    Returns
+    -------
+    int
+        That of the object there, else the one in the hand if the brush touches it or
+        nothing was painted with it yet, else a new one.
+    """
+    labels, in_hand = np.asarray(layer.data), int(layer.selected_label)
+    y, x = (round(float(one)) for one in place)
+    height, width = labels.shape
+    if 0 <= y < height and 0 <= x < width and labels[y, x]:
+        return int(labels[y, x])
+    reach = float(layer.brush_size) / 2 + 1
+    rows = slice(max(0, int(y - reach)), max(0, int(y + reach) + 1))
+    columns = slice(max(0, int(x - reach)), max(0, int(x + reach) + 1))
+    near = np.argwhere(labels[rows, columns] == in_hand)
+    apart = near + np.array([rows.start - y, columns.start - x])
+    if (np.hypot(*apart.T) <= reach).any():
+        return in_hand
+    return max(in_hand, int(labels.max()) + 1)
 
 
 AIMS = {"points": aim_points, "centerlines": aim_shapes, "labels": aim_labels}
