@@ -134,7 +134,7 @@ class Held:
         known = field.target >= 0
         if not known.any():
             return self
-        box = [_span(known.any(axis=1 - axis)) for axis in (0, 1)]
+        box = [_span(np.asarray(known.any(axis=1 - axis))) for axis in (0, 1)]
         side = int(most**0.5)
         full = known & (field.target > 0)
         for axis, (first, last) in enumerate(box):
@@ -163,7 +163,7 @@ class Held:
         kept = ((self.points >= low - 0.5) & (self.points < high - 0.5)).all(axis=1)
 
         def part(array: NDArray[Any] | None) -> Any:
-            return None if array is None else array[(..., *cut)]
+            return None if array is None else array[..., cut[0], cut[1]]
 
         return replace(
             self,
