@@ -15,7 +15,10 @@ from npe2 import PluginManifest
 
 import napari_topiary
 from napari_topiary._napari.reader import get_reader
+from napari_topiary._napari.workbench import Workbench
+from napari_topiary.io.annotation_formats import readable_tables
 from napari_topiary.io.formats import image_formats
+from napari_topiary.io.images import write_image
 
 PACKAGED = Path(napari_topiary.__file__).with_name("napari.yaml")
 ROOT = Path(__file__).parents[1] / "napari.yaml"
@@ -170,6 +173,52 @@ def test_napari_opens_every_ending_of_the_microscopes_formats():
         plain = set(image_formats[name].suffixes) - {".gz", ".bz2"}
         assert {f"*{suffix}" for suffix in plain} <= patterns
     assert {"*.mrc.gz", "*.mrc.bz2"} <= patterns
+
+
+def test_napari_opens_annotation_files_that_it_does_not_know_itself():
+    (reader,) = MANIFEST.contributions.readers
+    own = {f"*{suffix}" for suffix in readable_tables()} - {"*.csv", "*.tsv"}
+    assert own <= set(reader.filename_patterns)
+    assert "*.csv" not in reader.filename_patterns  # napari reads its own
+    assert reader.accepts_directories
+
+
+def test_a_dropped_annotation_file_lies_on_its_image(
+    make_napari_viewer, npe2pm, tmp_path
+):
+    npe2pm.register(MANIFEST)
+    viewer = make_napari_viewer(show=False)
+    shared = {"scale": (2.0, 2.0), "units": ("nm", "nm")}
+    viewer.add_image(np.zeros((40, 50)), name="mic_1", **shared)
+    viewer.add_image(np.zeros((40, 50)), name="other")
+    (tmp_path / "mic_1.box").write_text("10\t20\t8\t8\n30\t5\t8\t8\n")
+    viewer.open(str(tmp_path / "mic_1.box"), plugin="napari-topiary")
+    layer = viewer.layers[-1]
+    assert layer.name == "mic_1 points"
+    np.testing.assert_allclose(layer.scale, 2.0)
+    np.testing.assert_allclose(sorted(layer.data.tolist()), [[9, 34], [24, 14]])
+    (tmp_path / "notes.txt").write_text("nothing of the kind")
+    assert get_reader(str(tmp_path / "notes.txt")) is None
+
+
+def test_a_dropped_folder_opens_as_project_or_images(
+    make_napari_viewer, npe2pm, tmp_path
+):
+    npe2pm.register(MANIFEST)
+    assert get_reader(str(tmp_path)) is None
+    for name in "ab":
+        write_image(tmp_path / f"{name}.tif", np.eye(9, dtype=np.uint8)[None], scale=3)
+    viewer = make_napari_viewer(show=False)
+    viewer.open(str(tmp_path), plugin="napari-topiary")
+    assert [layer.name for layer in viewer.layers] == ["a", "b"]
+    np.testing.assert_allclose(viewer.layers[0].scale, 3.0)
+    folder = napari_topiary.sample_folder() / "apoferritin"
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workbench, "open_folder", lambda _, path: asked.append(path))
+        viewer.open(str(folder), plugin="napari-topiary")
+    assert asked == [folder]
+    assert len(viewer.layers) == 2
 
 
 def test_a_dropped_mrc_stack_becomes_a_layer_with_its_pixel_size(tmp_path):

@@ -31,6 +31,13 @@ def open_workbench(
     return workbench
 
 
+def workbench_of(viewer: napari.viewer.Viewer) -> Workbench:
+    """Return the workbench of a viewer; it is docked if there is none yet."""
+    docked = viewer.window.dock_widgets.values()
+    there = (one for one in docked if isinstance(one, Workbench))
+    return next(there, None) or open_workbench(viewer)
+
+
 def launch(sample: str | None = None) -> int:
     """Open napari with the workbench and stay until the window is closed.
 

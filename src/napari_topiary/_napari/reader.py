@@ -1,28 +1,98 @@
-"""File › Open and drag-and-drop of microscopes' formats that napari does not know."""
+"""File › Open and drag-and-drop: microscopes' images, projects, annotation files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 
 from napari_topiary._napari.canvas.layers import AXES, displayed
-from napari_topiary.io.images import read_slices
+from napari_topiary._napari.data.intake import nm_per_pixel
+from napari_topiary._napari.launch import workbench_of
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats import (
+    Marks,
+    annotation_formats,
+    format_of,
+    readable_tables,
+)
+from napari_topiary.io.description import DESCRIPTION
+from napari_topiary.io.image_files import image_files
+from napari_topiary.io.images import is_image, read_slices
 
 LayerData = tuple[Any, dict[str, Any], str]
+NO_LAYER: Any = [(None,)]
+"""What napari takes for "opened, but there is nothing to add"."""
+PROJECT = (DESCRIPTION, "session.json")
+MOST = 50
+"""A folder with more images than this is not opened as layers."""
 
 
-def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]]:
-    """Return the reader; the manifest's patterns have chosen the files already."""
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return the reader for what is opened, None if it is for another plugin."""
+    first = Path(path if isinstance(path, str) else path[0])
+    if first.is_dir() and any((first / name).is_file() for name in PROJECT):
+        return open_project
+    if first.is_dir() and not is_image(first):
+        return read_folder if _images_in(first) else None
+    if first.suffix.lower() in readable_tables():
+        try:
+            format_of(first)
+        except TopiaryError:
+            return None
+        return read_marks
     return read_layers
+
+
+def open_project(path: str | list[str]) -> list[LayerData]:
+    """Open a project or dataset folder in the workbench, which makes its layers."""
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise TopiaryError("A project is opened in a window of napari: open one first.")
+    folder = Path(path if isinstance(path, str) else path[0])
+    workbench_of(viewer).open_folder(folder)
+    return list(NO_LAYER)
+
+
+def read_folder(path: str | list[str]) -> list[LayerData]:
+    """Read the images of a folder, each as a layer."""
+    folder = Path(path if isinstance(path, str) else path[0])
+    images = _images_in(folder)
+    if len(images) > MOST:
+        raise TopiaryError(
+            f"{folder.name} holds {len(images)} images, which are too many layers: add "
+            "them to a project on the Data page of Topiary, or open some of them."
+        )
+    return [_layer(one) for one in images]
 
 
 def read_layers(path: str | list[str]) -> list[LayerData]:
     """Read each file as an image layer with its pixel size."""
     paths = [path] if isinstance(path, str) else path
     return [_layer(Path(one)) for one in paths]
+
+
+def read_marks(path: str | list[str]) -> list[LayerData]:
+    """Read annotation files as layers on the image that is open and that they name."""
+    paths = [path] if isinstance(path, str) else path
+    return [
+        layer
+        for one in map(Path, paths)
+        for marked in annotation_formats[format_of(one)].read(one)
+        for layer in _drawn(marked, one)
+    ]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    try:
+        return image_files([folder])
+    except TopiaryError:
+        return []
 
 
 def _layer(path: Path) -> LayerData:
@@ -42,3 +112,74 @@ def _layer(path: Path) -> LayerData:
         "metadata": {"notes": slices[0].notes},
     }
     return data, meta, "image"
+
+
+def _drawn(marked: Marks, path: Path) -> list[LayerData]:
+    """Points, lines and outlines of one image, on its layer."""
+    name = marked.image_stem or path.stem
+    image = _image_layer(name)
+    shared: dict[str, Any] = {}
+    if image is not None:
+        shared = {
+            key: tuple(getattr(image, key))[-2:]
+            for key in ("scale", "translate", "units", "axis_labels")
+        }
+    pixels = _pixels_per_unit(marked, image)
+    layers: list[LayerData] = []
+    if len(marked.places):
+        features = {"class": np.array(marked.classes, dtype=object)}
+        if marked.scores is not None:
+            features["score"] = np.array(marked.scores)
+        radius = np.array(marked.radius or (5.0,)).mean()
+        meta = {"name": f"{name} points", "features": features, "size": 2 * radius}
+        layers.append((marked.places * pixels, {**meta, **shared}, "points"))
+    outlines = [(line, "path", n) for line, n in _named_lines(marked)]
+    outlines += [
+        (ring, "polygon", area.name) for area in marked.areas for ring in area.rings
+    ]
+    if outlines:
+        meta = {
+            "name": f"{name} shapes",
+            "shape_type": [kind for _, kind, _ in outlines],
+            "features": {"class": np.array([n for _, _, n in outlines], dtype=object)},
+            "face_color": "transparent",
+        }
+        shapes = [vertices * pixels for vertices, _, _ in outlines]
+        layers.append((shapes, {**meta, **shared}, "shapes"))
+    return layers
+
+
+def _named_lines(marked: Marks) -> Sequence[tuple[Any, str]]:
+    return list(zip(marked.lines, marked.line_classes, strict=True))
+
+
+def _image_layer(name: str) -> Any:
+    """Return the open image of this name, else the one that is selected or on top."""
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return None
+    images = [one for one in viewer.layers if isinstance(one, napari.layers.Image)]
+    same = [one for one in images if one.name.casefold() == name.casefold()]
+    selected = [one for one in images if one is viewer.layers.selection.active]
+    return next(iter((*same, *selected, *reversed(images))), None)
+
+
+def _pixels_per_unit(marked: Marks, image: Any) -> Any:
+    """`(y, x)` pixels in one unit of the file."""
+    if marked.unit == "pixel":
+        return 1.0
+    if image is None:
+        raise TopiaryError(
+            f"The marks are in {marked.unit} of an image: open the image first, then "
+            "the file."
+        )
+    if marked.unit == "nm":
+        nm = nm_per_pixel(image)
+        if nm is None:
+            raise TopiaryError(
+                f"The marks are in nm, and the pixel size of {image.name} is unknown: "
+                "give it first."
+            )
+        return 1 / nm
+    height, width = image.data.shape[:2] if image.rgb else image.data.shape[-2:]
+    return np.array([height, width], dtype=float)

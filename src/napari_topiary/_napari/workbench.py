@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -160,6 +161,16 @@ class Workbench(QWidget):
             Name of the sample.
         """
         self.show_page("Data").projects.open_sample(name)
+
+    def open_folder(self, folder: Path) -> None:
+        """Open a project or dataset folder.
+
+        Parameters
+        ----------
+        folder
+            The folder.
+        """
+        self.show_page("Data").projects.open_folder(folder)
 
     def _follow_session(self) -> None:
         self._listening = Listening(self)

@@ -225,10 +225,10 @@ def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource
         int(np.clip(step[offset + axis], 0, data.shape[axis] - 1))
         for axis in range(before)
     )
-    return LayerSource(layer.name, data, bool(layer.rgb), _nm(layer), position)
+    return LayerSource(layer.name, data, bool(layer.rgb), nm_per_pixel(layer), position)
 
 
-def _nm(layer: Any) -> float | None:
+def nm_per_pixel(layer: Any) -> float | None:
     """Return the pixel size of a layer in nm, None if it says nothing about it."""
     sizes = []
     for size, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
