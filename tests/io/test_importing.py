@@ -269,6 +269,21 @@ def test_swapped_axes_are_asked_about(tmp_path):
     assert points.coordinates[0].tolist() == [10, 150]
 
 
+@pytest.mark.parametrize(("scale", "unit"), [(0.3, "nm"), (0.03, "angstrom")])
+def test_coordinates_that_fit_but_only_a_corner_are_asked_about(tmp_path, scale, unit):
+    places = RNG.uniform([0, 0], SHAPE, (20, 2))
+    image(tmp_path / "a.tif", scale=scale)
+    rows = "".join(f"{y},{x}\n" for y, x in places * 0.3)
+    (tmp_path / "a.csv").write_text(f"y,x\n{rows}")
+    review = reviewed(tmp_path, radius_px={"": 3})
+    asked = [note for note in review.rows[0].notes if "--units" in note]
+    assert f"are these {unit}?" in asked[0]
+    review = reviewed(tmp_path, radius_px={"": 3}, units=unit)
+    assert not review.rows[0].notes
+    (points,) = run(import_reviewed(review, tmp_path / "out")).samples["a"].annotations
+    assert np.allclose(points.coordinates, places)
+
+
 def test_y_counted_from_below_is_seen_in_the_image_and_asked_about(tmp_path):
     places = RNG.uniform([5, 5], [30, 75], (14, 2))
     image(tmp_path / "a.tif", places=places)

@@ -19,6 +19,8 @@ _NEXT_PIXEL = 1.5
 _STRAYS = 0.05
 """Share of places that may lie outside in a reading that fits."""
 _BINNINGS = (2, 3, 4, 6, 8)
+_ENOUGH, _CORNER, _SPREAD, _SLACK = 10, 0.05, 0.8, 1.02
+"""So many places spread over most of an image; in another unit, over as much less."""
 
 
 def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
@@ -168,4 +170,40 @@ def misread(
                 f"Are these of an image that was binned {factor} times afterwards? "
                 f"Divide them by {factor}."
             )
+    if scale is None and (places >= -reach[:, None]).all():
+        return (
+            "Are these nm, or pixels of a larger image? Pixels of this one count; its "
+            "pixel size is unknown, so enter that first."
+        )
     return ""
+
+
+def cornered(places: Places, shape: Sequence[int], *, scale: float | None) -> str:
+    """Return a question if all places lie in the upper left corner, as in another unit.
+
+    Such places fit the image, so that nobody would notice.
+
+    Parameters
+    ----------
+    places, shape, scale
+        As for `misfit_problem`.
+    """
+    if len(places) < _ENOUGH:
+        return ""
+    share = places.max(axis=0) / np.asarray(shape[:2])
+    likely = [
+        unit
+        for unit, nm in (("nm", 1.0), ("angstrom", 0.1), ("µm", 1000.0))
+        if scale is not None
+        and scale / nm < _SPREAD
+        and (share > _SPREAD * scale / nm).all()
+        and (share < _SLACK * scale / nm).all()
+    ]
+    if not likely and not (share < _CORNER).all():
+        return ""
+    high, wide = (f"{100 * part:.3g} %" for part in share)
+    unit = likely[0] if likely else "nm or µm"
+    return (
+        f"All {len(places)} points lie in the upper left of the image, within {high} "
+        f"of its height and {wide} of its width: are these {unit}?"
+    )

@@ -22,6 +22,7 @@ from napari_topiary.annotations.columns import (
 )
 from napari_topiary.annotations.places import (
     beyond,
+    cornered,
     fill_areas,
     misfit_problem,
     misread,
@@ -164,6 +165,9 @@ class Points:
                 f"{again.sum()} of {len(self)} points mark the same place as another "
                 "one: each place counts once."
             )
+        asked = cornered(self.coordinates, shape, scale=scale)
+        if asked:
+            notes.append(asked)
         if not notes:
             return self, ()
         keep = np.flatnonzero(~far & ~again)

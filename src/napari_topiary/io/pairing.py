@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_topiary.annotations import annotation_kinds
+from napari_topiary.io.annotation_formats import readable_tables
 from napari_topiary.io.images import count_slices, is_image, readable_suffixes
 from napari_topiary.io.stacks import Slice, slices_in
 
@@ -124,7 +125,9 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         suffixes = (TABLE,) if table else readable_suffixes()
         found, others = _split(visible_files(root / kind), suffixes)
         what = "table (.csv)" if table else f"label image ({', '.join(suffixes)})"
-        notes += _unused(kind, others, f"no {what}")
+        foreign = any(path.suffix.lower() in readable_tables() for path in others)
+        hint = " (napari-topiary import takes over those of other programs)"
+        notes += _unused(kind, others, f"no {what}{hint if foreign else ''}")
         pairs = [(_owner(path, names, masks=not table), path) for path in found]
         lost = [path for owner, path in pairs if owner is None]
         if lost:

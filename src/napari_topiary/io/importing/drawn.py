@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations.places import cornered
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import Area, Marks
@@ -26,7 +27,6 @@ from napari_topiary.types import BACKGROUND, Image, LabelImage
 
 _EIGHT = np.ones((3, 3), dtype=int)
 _SMOOTHING = 2.0
-_CORNER, _FEW = 0.05, 5
 
 
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
@@ -138,12 +138,9 @@ def marks_on(
             "out --flip-y, --swap-axes, --bin and --units."
         )
     reached = moved(marks.places)
-    if len(reached) >= _FEW and (reached.max(axis=0) < _CORNER * np.array(shape)).all():
-        notes.append(
-            f"All {len(reached)} points of {file} lie in the upper left corner (up to "
-            f"{reached[:, 0].max():.4g}, {reached[:, 1].max():.4g} of {shape[0]} x "
-            f"{shape[1]} pixels): are these nm or µm? If so, give --units."
-        )
+    asked = cornered(reached, shape, scale=scale)
+    if asked and config.units == "px" and marks.unit == "pixel":
+        notes.append(f"{asked} If so, give --units.")
     radius = marks.radius
     if radius is not None and unit in ("px", "pixel"):
         radius = tuple(r * float(factor[1]) for r in radius)

@@ -214,7 +214,7 @@ def review_folder(
     if meaning is not None:
         rows = [_held_against(row, meaning, config) for row in rows]
     if not any(row.pair.is_used for row in rows):
-        problem = problem or _nothing(root, rows, unused)
+        problem = _nothing(root, rows, unused)
     return Review(
         root,
         tuple(rows),
