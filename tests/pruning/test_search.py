@@ -28,7 +28,7 @@ from napari_topiary.pruning import (
     prune,
 )
 from napari_topiary.pruning.coupling import logits_reading_zeros
-from napari_topiary.pruning.criteria import Subject
+from napari_topiary.pruning.criteria import CriterionInput
 from napari_topiary.pruning.criteria.loss import layer_counts
 from napari_topiary.pruning.search import ablation as ablation_module
 from napari_topiary.pruning.search.ablation import AblatedNetwork
@@ -336,7 +336,7 @@ def test_every_layer_loses_the_same_share(fresh: Callable[..., Checkpoint]) -> N
 def test_given_counts_follow_the_share(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
     plan = make_plan(checkpoint, PruneConfig(scope="layer"))
-    subject = Subject(checkpoint, plan.coupling, ())
+    subject = CriterionInput(checkpoint, plan.coupling, ())
     assert set(layer_counts(subject, 0.0).values()) == {0}
     half = layer_counts(subject, 0.5)
     kept = {row.name: row.total - row.kept for row in plan.statistics(0.5).layers}

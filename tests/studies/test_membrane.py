@@ -6,7 +6,7 @@ import pytest
 
 from napari_topiary.networks import activation_bytes, build_network, networks
 from napari_topiary.studies import studies
-from napari_topiary.studies.base import Result
+from napari_topiary.studies.base import CellResult
 from napari_topiary.studies.membrane import lost_maps, widths
 from napari_topiary.studies.published import published
 from napari_topiary.types import Task
@@ -54,7 +54,7 @@ def results():
         }
         if cell["net"] == "N":
             measured["curves"] = {"conv1": [[0, 0.2], [50, 0.3], [90, 0.7]]}
-        found.append(Result(cell, 0, measured))
+        found.append(CellResult(cell, 0, measured))
     return found
 
 

@@ -9,7 +9,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.annotations.distances import object_distances
 from napari_topiary.io.dataset import Sample
 from napari_topiary.studies import studies
-from napari_topiary.studies.base import Result
+from napari_topiary.studies.base import CellResult
 from napari_topiary.studies.nuclei_pruning import averaged, dice, of_image
 from napari_topiary.types import Detections, Prediction, Task
 
@@ -56,7 +56,7 @@ def results(lost_layer, lost_global):
                 "pq": 0.5 * (1 - share),
                 "sparsity": 1 - 1 / cell["ratio"],
             }
-            found.append(Result(cell, seed, measured))
+            found.append(CellResult(cell, seed, measured))
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.studies import Budget, run_study, studies
-from napari_topiary.studies.base import Result, Source, Study, grouped
+from napari_topiary.studies.base import CellResult, Source, Study, grouped
 from napari_topiary.studies.running import RESULTS, Records, chosen
 from napari_topiary.studies.tables import Column, Table
 from napari_topiary.studies.unet_size import pareto
@@ -111,12 +111,12 @@ def test_other_data_or_another_budget_is_another_run(tiny, tmp_path):
 
 def test_half_a_line_is_no_result(tmp_path):
     records = Records(tmp_path, "counting", {"data": "x"})
-    records.add(Result({"a": 1}, 0, {"square": 1}, 2.0))
+    records.add(CellResult({"a": 1}, 0, {"square": 1}, 2.0))
     file = tmp_path / RESULTS
     whole = file.read_text(encoding="utf-8")
     file.write_text(whole + whole[:40] + "\n[1]\n", encoding="utf-8")
     again = Records(tmp_path, "counting", {"data": "x"})
-    assert again.results == (Result({"a": 1}, 0, {"square": 1}, 2.0),)
+    assert again.results == (CellResult({"a": 1}, 0, {"square": 1}, 2.0),)
     assert ({"a": 1}, 0) in again
     assert ({"a": 1}, 1) not in again
     assert Records(tmp_path, "counting", {"data": "y"}).results == ()
@@ -148,8 +148,8 @@ def test_time_left_is_told_from_the_cells_that_are_done(tiny, tmp_path):
 
 
 def test_seeds_are_summed_up():
-    results = [Result({"a": 1}, s, {"q": v}) for s, v in enumerate((1.0, 2.0, 3.0))]
-    (group,) = grouped([*results, Result({"a": 1}, 3, {"q": None})])
+    results = [CellResult({"a": 1}, s, {"q": v}) for s, v in enumerate((1.0, 2.0, 3.0))]
+    (group,) = grouped([*results, CellResult({"a": 1}, 3, {"q": None})])
     assert (group.mean("q"), group.deviation("q")) == (2.0, 1.0)
     assert group.standard_error("q") == pytest.approx(1 / 3**0.5)
     assert group.mean("absent") is None

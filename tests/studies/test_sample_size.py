@@ -12,7 +12,7 @@ from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks import build_network, networks
 from napari_topiary.pruning import counts_job
 from napari_topiary.studies import Budget, studies
-from napari_topiary.studies.base import Result
+from napari_topiary.studies.base import CellResult
 from napari_topiary.studies.context import StudyContext
 from napari_topiary.studies.patch_accuracy import counted, inference_ms
 from napari_topiary.studies.published import matching, published
@@ -157,7 +157,7 @@ def results():
                 "cross_entropy": 0.2,
                 "cross_entropy_of_sigmoids": 0.4,
             }
-            found.append(Result(cell, seed, measured))
+            found.append(CellResult(cell, seed, measured))
     return found
 
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
 from napari_topiary.networks.unet import (
-    Pair,
+    ConvPair,
     UNetSizes,
     Up,
     decoded,
@@ -195,10 +195,10 @@ def _add_encoder(
     """Add `down0` .. and `bottom`; the last of `maps` is that of its second layer."""
     *levels, middle, out = maps
     for i, own in enumerate(levels):
-        owner.add_module(f"down{i}", Pair(into, own, dropout=dropout[i]))
+        owner.add_module(f"down{i}", ConvPair(into, own, dropout=dropout[i]))
         into = own
     rate = dropout[len(levels)]
-    owner.add_module("bottom", Pair(into, out, middle=middle, dropout=rate))
+    owner.add_module("bottom", ConvPair(into, out, middle=middle, dropout=rate))
 
 
 def _add_decoder(

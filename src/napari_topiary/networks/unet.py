@@ -125,7 +125,7 @@ class UNetSizes(Sizes):
         return total + (o[0] + 1) * n_classes
 
 
-class Pair(nn.Module):
+class ConvPair(nn.Module):
     """Two 3×3 convolutions, each with ReLU.
 
     Parameters
@@ -163,7 +163,7 @@ class Pair(nn.Module):
         return F.relu_(self.norm2(self.conv2(maps)))
 
 
-class Up(Pair):
+class Up(ConvPair):
     """Double the size, join the skip connection, convolve twice.
 
     Parameters
@@ -171,7 +171,7 @@ class Up(Pair):
     below, skip, out
         Maps of the coarser level, of the skip connection, and after.
     batch_norm, dropout
-        As for `Pair`.
+        As for `ConvPair`.
     """
 
     def __init__(
@@ -287,9 +287,9 @@ class UNet(Network):
         maps, decoder = sizes.maps, sizes.decoder_maps
         for i in range(sizes.levels):
             into = maps[i - 1] if i else in_channels
-            self.add_module(f"down{i}", Pair(into, maps[i], batch_norm=norm))
+            self.add_module(f"down{i}", ConvPair(into, maps[i], batch_norm=norm))
         into = maps[-2] if sizes.levels else in_channels
-        self.bottom = Pair(into, maps[-1], batch_norm=norm)
+        self.bottom = ConvPair(into, maps[-1], batch_norm=norm)
         for i in reversed(range(sizes.levels)):
             up = Up(decoder[i + 1], maps[i], decoder[i], batch_norm=norm)
             self.add_module(f"up{i}", up)

@@ -3,7 +3,7 @@
 from napari_topiary.pruning.counts import counts_job, filter_counts, remove_counts
 from napari_topiary.pruning.criteria import (
     Criterion,
-    Subject,
+    CriterionInput,
     criteria,
     criteria_for,
     criterion_of,
@@ -22,6 +22,7 @@ from napari_topiary.pruning.weight_plan import WeightPlan
 __all__ = [
     "ABOVE_RATIO",
     "Criterion",
+    "CriterionInput",
     "FilterPlan",
     "GradualPruning",
     "LayerKept",
@@ -30,7 +31,6 @@ __all__ = [
     "PruningPlan",
     "Search",
     "Sensitivity",
-    "Subject",
     "WeightPlan",
     "agreement",
     "counts_job",

@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning.criteria import Subject
+from napari_topiary.pruning.criteria import CriterionInput
 from napari_topiary.pruning.criteria.l1 import score as l1_norms
 from napari_topiary.pruning.criteria.loss import orders_by_loss
 from napari_topiary.pruning.filter_plan import FilterPlan
@@ -92,7 +92,7 @@ def counts_job(
     yield Progress(0, 0, "Choosing what to remove")
     network, coupling = structure(checkpoint)
     wanted = _checked(counts, coupling.groups)
-    subject = Subject(checkpoint, coupling, (), samples)
+    subject = CriterionInput(checkpoint, coupling, (), samples)
     config = PruneConfig(criterion=criterion, scope="layer", at_once=0.0)
     found = order
     if found is None and criterion == "loss":
@@ -157,7 +157,7 @@ def _first(orders: Orders, group: ChannelGroup, count: int) -> Sequence[int]:
     return order[:count]
 
 
-def _mean_magnitudes(subject: Subject) -> dict[str, torch.Tensor]:
+def _mean_magnitudes(subject: CriterionInput) -> dict[str, torch.Tensor]:
     """Mean absolute value `(channels,)` of the weights and biases of every channel."""
     state = subject.checkpoint.state
     found = {}

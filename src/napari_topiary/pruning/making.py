@@ -12,7 +12,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.plain_files import parsed_json
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.coupling import build_coupling, proven
-from napari_topiary.pruning.criteria import Subject, criterion_of
+from napari_topiary.pruning.criteria import CriterionInput, criterion_of
 from napari_topiary.pruning.filter_plan import FilterPlan, filter_order
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
 from napari_topiary.pruning.search.record import Search, Step
@@ -82,7 +82,7 @@ def plan_job(
     criterion = criterion_of(config, samples=bool(samples))
     network, coupling = structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
-    subject = Subject(checkpoint, coupling, names, samples, device)
+    subject = CriterionInput(checkpoint, coupling, names, samples, device)
     if criterion.search is not None:
         found = yield from criterion.search(subject, config)
         return FilterPlan(

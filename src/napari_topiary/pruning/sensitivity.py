@@ -17,7 +17,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.devices import pick_device
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning.criteria import Subject, criteria
+from napari_topiary.pruning.criteria import CriterionInput, criteria
 from napari_topiary.pruning.making import structure
 from napari_topiary.pruning.search.ablation import AblatedNetwork
 from napari_topiary.pruning.search.calibration import draw_calibration
@@ -98,7 +98,7 @@ def sensitivity(
         )
     yield Progress(0, 0, "Drawing patches to measure on")
     network, coupling = structure(checkpoint)
-    scores = score(Subject(checkpoint, coupling, (), samples))
+    scores = score(CriterionInput(checkpoint, coupling, (), samples))
     calibration = draw_calibration(
         checkpoint, samples, batches=BATCHES, seed=seed, device=pick_device(device)
     )

@@ -68,7 +68,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Result:
+class CellResult:
     """One finished cell.
 
     Parameters
@@ -149,16 +149,16 @@ class Study(ABC):
         """
 
     @abstractmethod
-    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+    def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """Return the tables, the main one first, published numbers included."""
 
     @abstractmethod
     def draw(
-        self, results: Sequence[Result], task: Task, folder: Path
+        self, results: Sequence[CellResult], task: Task, folder: Path
     ) -> tuple[str, ...]:
         """Draw the plots into a folder and return their file names."""
 
-    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+    def sentences(self, results: Sequence[CellResult], task: Task) -> tuple[str, ...]:
         """Say what came out, a sentence each."""
         del results, task
         return ()
@@ -174,7 +174,7 @@ class Study(ABC):
 
 
 @dataclass(frozen=True)
-class CellResults:
+class SeedResults:
     """All seeds of one cell.
 
     Parameters
@@ -204,7 +204,7 @@ class CellResults:
         return None if spread is None else spread / math.sqrt(len(self.values[name]))
 
 
-def grouped(results: Iterable[Result]) -> tuple[CellResults, ...]:
+def grouped(results: Iterable[CellResult]) -> tuple[SeedResults, ...]:
     """Gather the seeds of every cell, cells in the order of their first result."""
     found: dict[tuple[Any, ...], tuple[Cell, dict[str, list[float]]]] = {}
     for result in results:
@@ -214,7 +214,7 @@ def grouped(results: Iterable[Result]) -> tuple[CellResults, ...]:
             if isinstance(value, int | float) and math.isfinite(value):
                 values.setdefault(name, []).append(float(value))
     return tuple(
-        CellResults(cell, {name: tuple(own) for name, own in values.items()})
+        SeedResults(cell, {name: tuple(own) for name, own in values.items()})
         for cell, values in found.values()
     )
 

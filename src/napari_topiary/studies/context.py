@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks import recipe_config
+from napari_topiary.pruning_schedule import PruningSchedule
 from napari_topiary.studies.base import Budget
+from napari_topiary.training import fit
 from napari_topiary.types import Job, Stop, Task, relay
 
 T = TypeVar("T")
@@ -134,6 +136,24 @@ class StudyContext:
 
         return relay(job, heard=heard)
 
+    def fit(
+        self,
+        config: TrainConfig,
+        *,
+        start: Checkpoint | None = None,
+        shaper: PruningSchedule | None = None,
+    ) -> Job[Checkpoint]:
+        """Train on the images to learn from; see `training.fit`."""
+        job = fit(
+            self.train,
+            config,
+            task=self.task,
+            start=start,
+            validation=self.validation,
+            shaper=shaper,
+        )
+        return self.relay(job)
+
     def kept(
         self, name: str, settings: Mapping[str, Any], job: Job[Checkpoint]
     ) -> Job[Checkpoint]:
@@ -176,6 +196,16 @@ class StudyContext:
             "quick": budget.quick,
             "data": fingerprint(self.dataset),
         }
+
+
+def shortened(config: TrainConfig, share: float) -> TrainConfig:
+    """Return how to train for only a share (0..1) of the time or of the epochs."""
+    minutes, epochs = config.minutes, config.epochs
+    return replace(
+        config,
+        minutes=None if minutes is None else share * minutes,
+        epochs=None if epochs is None else max(1, round(share * epochs)),
+    )
 
 
 def fingerprint(dataset: Dataset) -> str:

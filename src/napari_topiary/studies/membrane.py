@@ -25,19 +25,18 @@ from napari_topiary.pruning import FilterPlan, Search, counts_job, plan_job
 from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
-    CellResults,
+    CellResult,
     Measured,
-    Result,
+    SeedResults,
     Source,
     Study,
     grouped,
     studies,
 )
-from napari_topiary.studies.context import StudyContext
+from napari_topiary.studies.context import StudyContext, shortened
 from napari_topiary.studies.patch_accuracy import patch_accuracy
 from napari_topiary.studies.published import published
 from napari_topiary.studies.tables import Column, Table
-from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
@@ -52,7 +51,7 @@ QUICK_SEARCH = PruneConfig(criterion="loss", scope="layer", batches=2, at_once=0
 SEARCH = PruneConfig(criterion="loss", scope="layer", batches=10)
 COLOURS = ("#2060c0", "#d06000", "#008060", "#a040a0", "#806000", "#c03050")
 GREYS = ("#b0b0b0", "#808080")
-Networks = Mapping[tuple[str, str], CellResults]
+Networks = Mapping[tuple[str, str], SeedResults]
 """Name and criterion -> what came of it."""
 
 
@@ -111,10 +110,7 @@ class Membrane(Study):
 
     def _whole(self, context: StudyContext) -> Job[Checkpoint]:
         """Train N, once per seed."""
-        config = _config(context)
-        job = fit(
-            context.train, config, task=context.task, validation=context.validation
-        )
+        job = context.fit(_config(context))
         return (yield from context.kept("N", {"seed": context.seed}, job))
 
     def _pruned(
@@ -136,22 +132,9 @@ class Membrane(Study):
         )
         if context.stopped:
             return whole
-        config = _config(context)
-        minutes, epochs = config.minutes, config.epochs
-        config = replace(
-            config,
-            learning_rate=RETRAINING_RATE * config.learning_rate,
-            minutes=None if minutes is None else minutes * RETRAINING,
-            epochs=None if epochs is None else max(1, round(epochs * RETRAINING)),
-        )
-        job = fit(
-            context.train,
-            config,
-            task=context.task,
-            start=pruned,
-            validation=context.validation,
-        )
-        return (yield from context.relay(job))
+        config = shortened(_config(context), RETRAINING)
+        config = replace(config, learning_rate=RETRAINING_RATE * config.learning_rate)
+        return (yield from context.fit(config, start=pruned))
 
     def _curves(self, whole: Checkpoint, context: StudyContext) -> Job[dict[str, Any]]:
         """Return the loss after so many maps of each layer are gone."""
@@ -177,7 +160,7 @@ class Membrane(Study):
         )
         return plan.search if isinstance(plan, FilterPlan) else None
 
-    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+    def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """Return a row for each network, published figures beside ours."""
         groups = _groups(results)
         columns = (
@@ -197,7 +180,7 @@ class Membrane(Study):
             loss, magnitude = _pair(groups, net)
             either = loss or magnitude
 
-            def own(name: str, group: CellResults | None = either) -> float | None:
+            def own(name: str, group: SeedResults | None = either) -> float | None:
                 return None if group is None else group.mean(name)
 
             rows.append(
@@ -231,7 +214,7 @@ class Membrane(Study):
         )
 
     def draw(
-        self, results: Sequence[Result], task: Task, folder: Path
+        self, results: Sequence[CellResult], task: Task, folder: Path
     ) -> tuple[str, ...]:
         """Draw accuracy against pruning, and loss against removed maps by layer."""
         groups, rows = _groups(results), published("membrane")
@@ -271,7 +254,7 @@ class Membrane(Study):
         save_chart(folder / "loss_by_layer.png", chart, drawn)
         return ("accuracy.png", "loss_by_layer.png")
 
-    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+    def sentences(self, results: Sequence[CellResult], task: Task) -> tuple[str, ...]:
         """Say which way of pruning keeps more, and what the extreme costs."""
         groups = _groups(results)
         pairs = [
@@ -331,17 +314,17 @@ def _pair_of_columns(name: str, form: str) -> tuple[Column, Column]:
     return Column(name, form), Column(f"{name}, published", form)
 
 
-def _groups(results: Sequence[Result]) -> Networks:
+def _groups(results: Sequence[CellResult]) -> Networks:
     return {(str(g.cell["net"]), str(g.cell["criterion"])): g for g in grouped(results)}
 
 
-def _pair(groups: Networks, net: str) -> tuple[CellResults | None, CellResults | None]:
+def _pair(groups: Networks, net: str) -> tuple[SeedResults | None, SeedResults | None]:
     """By loss and by magnitude; the unpruned network is both."""
     whole = groups.get((net, "none"))
     return groups.get((net, "loss"), whole), groups.get((net, "magnitude"), whole)
 
 
-def _curves(results: Sequence[Result]) -> dict[str, list[tuple[float, float]]]:
+def _curves(results: Sequence[CellResult]) -> dict[str, list[tuple[float, float]]]:
     """Loss curves of the first seed that has them."""
     for result in results:
         curves = result.measured.get("curves")

@@ -14,7 +14,7 @@ better for few weights removed, network-wide for many.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,17 +32,16 @@ from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.resample import to_original
 from napari_topiary.studies.base import (
     Cell,
-    CellResults,
+    CellResult,
     Measured,
-    Result,
+    SeedResults,
     Source,
     Study,
     grouped,
     studies,
 )
-from napari_topiary.studies.context import StudyContext
+from napari_topiary.studies.context import StudyContext, shortened
 from napari_topiary.studies.tables import Column, Table
-from napari_topiary.training import fit
 from napari_topiary.truth import truth_of
 from napari_topiary.types import Job, Prediction, Task
 
@@ -103,10 +102,7 @@ class NucleiPruning(Study):
 
     def _whole(self, context: StudyContext) -> Job[Checkpoint]:
         """Train the network, once per seed."""
-        config = _config(context)
-        job = fit(
-            context.train, config, task=context.task, validation=context.validation
-        )
+        job = context.fit(_config(context))
         return (yield from context.kept("nuclei", {"seed": context.seed}, job))
 
     def _pruned(
@@ -117,24 +113,11 @@ class NucleiPruning(Study):
             kind="weights", criterion="magnitude", scope=cell["scope"], remove=share
         )
         plan = yield from context.relay(plan_job(whole, how))
-        config = _config(context)
-        minutes, epochs = config.minutes, config.epochs
-        config = replace(
-            config,
-            minutes=None if minutes is None else FINE_TUNING * minutes,
-            epochs=None if epochs is None else max(1, round(FINE_TUNING * epochs)),
-        )
-        job = fit(
-            context.train,
-            config,
-            task=context.task,
-            start=whole,
-            validation=context.validation,
-            shaper=shaper_for(plan, share),
-        )
-        return (yield from context.relay(job))
+        config = shortened(_config(context), FINE_TUNING)
+        shaper = shaper_for(plan, share)
+        return (yield from context.fit(config, start=whole, shaper=shaper))
 
-    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+    def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """Return all figures, and the largest ratios with a loss below 2 %."""
         groups = grouped(results)
         columns = (
@@ -171,7 +154,7 @@ class NucleiPruning(Study):
         return (Table("table", title, columns, tuple(rows)), _limits(groups))
 
     def draw(
-        self, results: Sequence[Result], task: Task, folder: Path
+        self, results: Sequence[CellResult], task: Task, folder: Path
     ) -> tuple[str, ...]:
         """Draw each curve in both scopes, with the 2 % line and the published ratio."""
         groups = grouped(results)
@@ -214,7 +197,7 @@ class NucleiPruning(Study):
             save_chart(folder / pictures[-1], chart, lines)
         return tuple(pictures)
 
-    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+    def sentences(self, results: Sequence[CellResult], task: Task) -> tuple[str, ...]:
         """Say how much may go for less than 2 %, and where the scopes cross."""
         groups = grouped(results)
         said = []
@@ -334,7 +317,7 @@ CURVES = (
 
 
 def loss(
-    groups: Sequence[CellResults], group: CellResults, curve: Curve
+    groups: Sequence[SeedResults], group: SeedResults, curve: Curve
 ) -> float | None:
     """Share of the unpruned network's quality that is lost; negative = gained."""
     base = _unpruned(groups)
@@ -346,7 +329,7 @@ def loss(
     return change if curve.rising else -change
 
 
-def _limits(groups: Sequence[CellResults]) -> Table:
+def _limits(groups: Sequence[SeedResults]) -> Table:
     rows = []
     for curve in CURVES:
         layer, whole = (_largest(groups, scope, curve) for scope in SCOPES)
@@ -367,17 +350,17 @@ def _limits(groups: Sequence[CellResults]) -> Table:
     )
 
 
-def _unpruned(groups: Sequence[CellResults]) -> CellResults | None:
+def _unpruned(groups: Sequence[SeedResults]) -> SeedResults | None:
     return next((g for g in groups if g.cell["ratio"] == 1), None)
 
 
-def _of(groups: Sequence[CellResults], scope: str) -> list[CellResults]:
+def _of(groups: Sequence[SeedResults], scope: str) -> list[SeedResults]:
     """Cells of a scope by ratio, the unpruned network first."""
     own = [g for g in groups if g.cell["scope"] in (scope, "none")]
     return sorted(own, key=lambda g: g.cell["ratio"])
 
 
-def _largest(groups: Sequence[CellResults], scope: str, curve: Curve) -> int | None:
+def _largest(groups: Sequence[SeedResults], scope: str, curve: Curve) -> int | None:
     """Largest ratio up to which every step loses less than 2 %; None = unknown."""
     largest = None
     for group in _of(groups, scope):
@@ -390,7 +373,7 @@ def _largest(groups: Sequence[CellResults], scope: str, curve: Curve) -> int | N
     return largest
 
 
-def _crossing(groups: Sequence[CellResults], curve: Curve) -> str:
+def _crossing(groups: Sequence[SeedResults], curve: Curve) -> str:
     """Say from which ratio on network-wide is better."""
     sides = []
     by_ratio = {

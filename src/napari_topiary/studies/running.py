@@ -19,7 +19,14 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.report.charts import see_to_charts
 from napari_topiary.scoring import without_nan
-from napari_topiary.studies.base import Budget, Cell, Measured, Result, Study, studies
+from napari_topiary.studies.base import (
+    Budget,
+    Cell,
+    CellResult,
+    Measured,
+    Study,
+    studies,
+)
 from napari_topiary.studies.context import StudyContext, digest
 from napari_topiary.studies.tables import write_report
 from napari_topiary.types import Job, Progress, relay
@@ -137,7 +144,7 @@ def planned(
 def written(
     study: Study,
     about: Mapping[str, Any],
-    results: Sequence[Result],
+    results: Sequence[CellResult],
     dataset: Dataset,
     folder: Path,
 ) -> dict[str, Any]:
@@ -186,7 +193,7 @@ def _through(
             break
         spent = time.perf_counter() - started
         clean: Measured = without_nan(measured)
-        records.add(Result(dict(cell), seed, clean, spent))
+        records.add(CellResult(dict(cell), seed, clean, spent))
     return failures
 
 
@@ -284,10 +291,10 @@ class Records:
         self._path = folder / RESULTS
         self._study, self._identity = study, dict(identity)
         self._own = digest([study, self._identity])
-        self._found: dict[str, Result] = {}
+        self._found: dict[str, CellResult] = {}
         for line in self._lines():
             if line.get("run") == self._own:
-                result = Result(
+                result = CellResult(
                     line["cell"],
                     int(line["seed"]),
                     line["measured"],
@@ -300,11 +307,11 @@ class Records:
         return self._key(*asked) in self._found
 
     @property
-    def results(self) -> tuple[Result, ...]:
+    def results(self) -> tuple[CellResult, ...]:
         """All finished cells, in the order in which they were finished."""
         return tuple(self._found.values())
 
-    def add(self, result: Result) -> None:
+    def add(self, result: CellResult) -> None:
         """Keep a finished cell: afterwards the file holds it whole."""
         line: dict[str, Any] = {
             "study": self._study,

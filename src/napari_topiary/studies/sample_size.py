@@ -25,9 +25,9 @@ from napari_topiary.pruning import counts_job
 from napari_topiary.report.charts import HeatMap, save_heat_map
 from napari_topiary.studies.base import (
     Cell,
-    CellResults,
+    CellResult,
     Measured,
-    Result,
+    SeedResults,
     Source,
     Study,
     grouped,
@@ -158,7 +158,7 @@ class SampleSize(Study):
         settings = {"network": name, "seed": seed, "pixels": pixels}
         return (yield from context.kept(f"{name}-pretrained", settings, job))
 
-    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+    def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """Return figures by cell, accuracy by grid, and the networks."""
         groups = grouped(results)
         made = [_by_cell(groups)]
@@ -167,7 +167,7 @@ class SampleSize(Study):
         return (*made, _networks(groups))
 
     def draw(
-        self, results: Sequence[Result], task: Task, folder: Path
+        self, results: Sequence[CellResult], task: Task, folder: Path
     ) -> tuple[str, ...]:
         """Draw accuracy over (N_tr, δ), ours and the published one."""
         groups = grouped(results)
@@ -200,7 +200,7 @@ class SampleSize(Study):
                 )
         return tuple(pictures)
 
-    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+    def sentences(self, results: Sequence[CellResult], task: Task) -> tuple[str, ...]:
         """Say how few patches are enough, and which networks see background only."""
         groups = grouped(results)
         said = []
@@ -276,14 +276,14 @@ def image_parts(
     return tuple(first or rest), tuple(rest[n:]), tuple(rest[:n])
 
 
-def _grids(groups: Sequence[CellResults]) -> list[tuple[str, int]]:
+def _grids(groups: Sequence[SeedResults]) -> list[tuple[str, int]]:
     found = {(str(g.cell["network"]), int(g.cell["scenario"])) for g in groups}
     return sorted(found)
 
 
 def _of(
-    groups: Sequence[CellResults], network: str, scenario: int
-) -> list[CellResults]:
+    groups: Sequence[SeedResults], network: str, scenario: int
+) -> list[SeedResults]:
     """Return the cells of a grid; δ = 0 is the same in both scenarios."""
     return [
         g
@@ -303,7 +303,7 @@ def _published(cell: Any) -> dict[str, Any]:
     return rows[0] if rows else {}
 
 
-def _by_cell(groups: Sequence[CellResults]) -> Table:
+def _by_cell(groups: Sequence[SeedResults]) -> Table:
     columns = (
         *(Column(name) for name in ("network", "scenario", "r", "δ")),
         Column("N_tr", ",.0f"),
@@ -330,7 +330,7 @@ def _by_cell(groups: Sequence[CellResults]) -> Table:
     return Table("table", "Patches judged", columns, tuple(rows), NOTE)
 
 
-def _matrix(groups: Sequence[CellResults], network: str, scenario: int) -> Table:
+def _matrix(groups: Sequence[SeedResults], network: str, scenario: int) -> Table:
     """Accuracy of a grid, the published one in brackets."""
     own = {_place(g.cell): g for g in _of(groups, network, scenario)}
     ratios = sorted({ratio for ratio, _ in own}, reverse=True)
@@ -353,7 +353,7 @@ def _matrix(groups: Sequence[CellResults], network: str, scenario: int) -> Table
     )
 
 
-def _networks(groups: Sequence[CellResults]) -> Table:
+def _networks(groups: Sequence[SeedResults]) -> Table:
     rows = []
     for row in published("sample_size_networks"):
         own = [

@@ -20,9 +20,9 @@ from napari_topiary.networks.unet import UNetSizes
 from napari_topiary.report.charts import BLUE, GREEN, ORANGE, Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
-    CellResults,
+    CellResult,
     Measured,
-    Result,
+    SeedResults,
     Source,
     Study,
     grouped,
@@ -30,7 +30,6 @@ from napari_topiary.studies.base import (
 )
 from napari_topiary.studies.context import StudyContext
 from napari_topiary.studies.tables import Column, Table
-from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 
 PUBLISHED = (
@@ -103,19 +102,12 @@ class UNetSize(Study):
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Train one network and judge it."""
-        checkpoint = yield from context.relay(
-            fit(
-                context.train,
-                context.config("unet", cell),
-                task=context.task,
-                validation=context.validation,
-            )
-        )
+        checkpoint = yield from context.fit(context.config("unet", cell))
         if context.stopped:
             return {}
         return (yield from _measured(checkpoint, context))
 
-    def tables(self, results: Sequence[Result], task: Task) -> tuple[Table, ...]:
+    def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """List the networks by weights, and the published ones."""
         accuracy, headline = accuracy_for(task), HEADLINE[task.kind]
         front = {size for size, _ in _front(results, headline)}
@@ -158,7 +150,7 @@ class UNetSize(Study):
         )
 
     def draw(
-        self, results: Sequence[Result], task: Task, folder: Path
+        self, results: Sequence[CellResult], task: Task, folder: Path
     ) -> tuple[str, ...]:
         """Draw accuracy, and the usual figure of the task, against weights."""
         pictures = []
@@ -195,7 +187,7 @@ class UNetSize(Study):
             save_chart(folder / pictures[-1], chart, lines)
         return tuple(pictures)
 
-    def sentences(self, results: Sequence[Result], task: Task) -> tuple[str, ...]:
+    def sentences(self, results: Sequence[CellResult], task: Task) -> tuple[str, ...]:
         """Name the smallest network within one point of the best."""
         name = HEADLINE[task.kind]
         points = _points(results, name)
@@ -210,16 +202,16 @@ class UNetSize(Study):
         )
 
 
-def _points(results: Sequence[Result], name: str) -> list[tuple[float, float]]:
+def _points(results: Sequence[CellResult], name: str) -> list[tuple[float, float]]:
     """Weights and mean quality of every size."""
-    groups: Sequence[CellResults] = grouped(results)
+    groups: Sequence[SeedResults] = grouped(results)
     pairs: list[tuple[Any, Any]] = [
         (g.mean("parameters"), g.mean(name)) for g in groups
     ]
     return [(float(a), float(b)) for a, b in pairs if a is not None and b is not None]
 
 
-def _front(results: Sequence[Result], name: str) -> list[tuple[float, float]]:
+def _front(results: Sequence[CellResult], name: str) -> list[tuple[float, float]]:
     return pareto(_points(results, name))
 
 

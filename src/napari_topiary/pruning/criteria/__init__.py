@@ -2,7 +2,7 @@
 
 from napari_topiary.pruning.criteria.base import (
     Criterion,
-    Subject,
+    CriterionInput,
     criteria,
     criteria_for,
     criterion_of,
@@ -11,4 +11,4 @@ from napari_topiary.registry import find_members
 
 find_members(__name__, __path__)
 
-__all__ = ["Criterion", "Subject", "criteria", "criteria_for", "criterion_of"]
+__all__ = ["Criterion", "CriterionInput", "criteria", "criteria_for", "criterion_of"]

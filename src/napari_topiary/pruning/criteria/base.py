@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CriterionInput:
     """What a criterion may look at.
 
     Parameters
@@ -83,9 +83,9 @@ class Criterion:
     title: str
     tip: str
     by: str
-    score: Callable[[Subject], Mapping[str, torch.Tensor]] | None = None
+    score: Callable[[CriterionInput], Mapping[str, torch.Tensor]] | None = None
     needs_samples: bool = False
-    search: Callable[[Subject, PruneConfig], Job[Search]] | None = None
+    search: Callable[[CriterionInput, PruneConfig], Job[Search]] | None = None
     place: int = 100
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import torch
 
-from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
+from napari_topiary.pruning.criteria.base import Criterion, CriterionInput, criteria
 from napari_topiary.pruning.structure import ChannelGroup
 
 
-def score(subject: Subject) -> dict[str, torch.Tensor]:
+def score(subject: CriterionInput) -> dict[str, torch.Tensor]:
     """L1 norm `(channels,)` of every channel of every group."""
     return {group.name: _norms(subject, group) for group in subject.coupling.groups}
 
 
-def _norms(subject: Subject, group: ChannelGroup) -> torch.Tensor:
+def _norms(subject: CriterionInput, group: ChannelGroup) -> torch.Tensor:
     total = torch.zeros(group.channels)
     for cut in group.cuts:
         facts = subject.coupling.layers[cut.layer]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from napari_topiary.config import PruneConfig
 from napari_topiary.devices import pick_device
-from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
+from napari_topiary.pruning.criteria.base import Criterion, CriterionInput, criteria
 from napari_topiary.pruning.filter_plan import interleaved
 from napari_topiary.pruning.search.ablation import AblatedNetwork
 from napari_topiary.pruning.search.calibration import draw_calibration
@@ -25,7 +25,7 @@ from napari_topiary.pruning.structure import CostCounter
 from napari_topiary.types import Job, Progress
 
 
-def search(subject: Subject, config: PruneConfig) -> Job[Search]:
+def search(subject: CriterionInput, config: PruneConfig) -> Job[Search]:
     """Find an order by trying filters out; a `Stop` sent in keeps what is ordered.
 
     Parameters
@@ -75,7 +75,7 @@ def search(subject: Subject, config: PruneConfig) -> Job[Search]:
 
 
 def orders_by_loss(
-    subject: Subject, config: PruneConfig, counts: Mapping[str, int]
+    subject: CriterionInput, config: PruneConfig, counts: Mapping[str, int]
 ) -> Job[dict[str, list[int]] | None]:
     """Find the filters that go when every layer is to lose so many.
 
@@ -112,7 +112,7 @@ def orders_by_loss(
     return {layer.name: list(layer.order) for layer in layers}
 
 
-def layer_counts(subject: Subject, share: float) -> dict[str, int]:
+def layer_counts(subject: CriterionInput, share: float) -> dict[str, int]:
     """How many filters every layer loses when all lose alike, by group name.
 
     Parameters
@@ -133,7 +133,7 @@ def layer_counts(subject: Subject, share: float) -> dict[str, int]:
     return counts
 
 
-def _ablated(subject: Subject, config: PruneConfig) -> AblatedNetwork:
+def _ablated(subject: CriterionInput, config: PruneConfig) -> AblatedNetwork:
     calibration = draw_calibration(
         subject.checkpoint,
         subject.samples,
@@ -144,7 +144,7 @@ def _ablated(subject: Subject, config: PruneConfig) -> AblatedNetwork:
     return AblatedNetwork(subject.checkpoint.build(), subject.coupling, calibration)
 
 
-def _interleaved(subject: Subject, layers: Sequence[LayerSearch]) -> list[Step]:
+def _interleaved(subject: CriterionInput, layers: Sequence[LayerSearch]) -> list[Step]:
     """Let every layer lose the same share of its filters, as far as it is ordered."""
     groups = subject.coupling.groups
     orders: dict[str, list[int]] = {}

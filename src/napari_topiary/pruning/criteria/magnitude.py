@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from napari_topiary.pruning.criteria.base import Criterion, Subject, criteria
+from napari_topiary.pruning.criteria.base import Criterion, CriterionInput, criteria
 
 
-def score(subject: Subject) -> dict[str, torch.Tensor]:
+def score(subject: CriterionInput) -> dict[str, torch.Tensor]:
     """Absolute value of every prunable weight, in the parameters' shapes."""
     return {name: subject.checkpoint.state[name].abs() for name in subject.prunable}
 
