@@ -255,3 +255,25 @@ def test_while_everything_is_being_imported(made, number):
     said = process.communicate()[1]
     assert process.returncode in (130, 0)  # 0: the machine was faster
     assert "Traceback" not in said
+
+
+EARLY = r"""
+import sys, types
+from napari_topiary.cli import main
+stub = types.ModuleType("napari_topiary.cli.dispatch")
+def dispatch(argv):
+    # As when a dataclass is being imported: its methods are made by exec.
+    exec("import os, signal\nos.kill(os.getpid(), signal.{0})\nwhile True: pass")
+stub.main = dispatch
+sys.modules[stub.__name__] = stub
+sys.exit(main([]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Signals are sent in another way.")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted_while_code_is_imported_it_ends_like_later(name):
+    script = EARLY.replace("{0}", name)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")

@@ -12,9 +12,13 @@ import pytest
 from napari_topiary.annotations.targets import TargetConfig
 from napari_topiary.cli import main
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
+from napari_topiary.report.demo import DemoConfig
 from napari_topiary.studies.base import Budget
 
-FORMS = (TrainConfig, PruneConfig, PredictConfig, DetectConfig, TargetConfig, Budget)
+FORMS = (
+    TrainConfig, PruneConfig, PredictConfig, DetectConfig, TargetConfig, Budget,
+    DemoConfig,
+)  # fmt: skip
 
 
 def kinds_and_look(hint):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # without typing: whoever presses Ctrl-C now is not heard yet
 
 # Read when torch is loaded. Threads that spin for long while they wait take the core
 # that somebody else needs: on a busy laptop training was measured three times slower

@@ -105,7 +105,8 @@ def _value_problem(
         return f"{words} is on or off, not {value!r}."
     if get_origin(kind) is Literal and value not in get_args(kind):
         return f"{words} {value!r} is not known: give {_either(get_args(kind))}."
-    home = Mapping if get_origin(kind) is dict else kind
+    origin = get_origin(kind)
+    home = Mapping if origin is dict else origin or kind
     if isinstance(home, type) and not isinstance(value, home):
         return f"{words} {value!r} is not possible here."
     return None

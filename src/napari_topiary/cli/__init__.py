@@ -15,6 +15,14 @@ from types import FrameType
 INTERRUPTED = 130
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, heard by the command line.
+
+    Where Python's own breaks off code that is made on the way (a dataclass being
+    imported), the process ends by the signal afterwards, caught or not.
+    """
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -48,7 +56,7 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
-        raise KeyboardInterrupt
+        raise Interrupted
 
     before = {}
     try:
@@ -66,4 +74,4 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-__all__ = ["main"]
+__all__ = ["Interrupted", "main"]

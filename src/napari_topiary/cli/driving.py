@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, TextIO, TypeVar
 
+from napari_topiary.cli import Interrupted
 from napari_topiary.types import Job, Progress, run
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ class Runner:
         # After a job there is something to keep: it is written before all ends.
         if self.interrupted or not (self._driving or self._worked):
             self.interrupted = True
-            raise KeyboardInterrupt
+            raise Interrupted
         self.interrupted = True
         self.bar.note("Stopping and keeping what there is (Ctrl-C again gives up).")
 

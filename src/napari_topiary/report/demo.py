@@ -10,16 +10,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.devices import pick_device
+from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset
 from napari_topiary.io.targets import signed
+from napari_topiary.limits import form_problem
 from napari_topiary.pruning import (
     PruningPlan,
     make_plan,
@@ -70,13 +72,17 @@ class DemoConfig:
         As for training.
     """
 
-    minutes: float = 1.0
+    minutes: Annotated[float, {"min": 0.02, "max": 10000.0}] = 1.0
     preset: str = "tiny"
-    share: float = 0.8
+    share: Annotated[float, {"min": 0.0, "max": 0.99}] = 0.8
     shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
     sample: str = "apoferritin"
-    seed: int = 0
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1}] = 0
     device: str = "auto"
+
+    def problem(self) -> str | None:
+        """Return what stops the demo from running, as a sentence."""
+        return form_problem(self, open_fields=("device", "preset", "sample"))
 
 
 def demo_report(
@@ -103,7 +109,11 @@ def demo_report(
         What is in `story.json`: `text`, `pictures`, sizes and qualities.
     """
     see_to_charts()
-    demo = _Demo(Path(out), config or DemoConfig())
+    config = config or DemoConfig()
+    problem = config.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
+    demo = _Demo(Path(out), config)
     yield Progress(0, 0, "Reading the sample images")
     trained = yield from demo.train()
     if not demo.stopped:
