@@ -197,8 +197,8 @@ def test_a_dropped_annotation_file_lies_on_its_image(
     assert layer.name == "mic_1 points"
     np.testing.assert_allclose(layer.scale, 2.0)
     np.testing.assert_allclose(sorted(layer.data.tolist()), [[9, 34], [24, 14]])
-    (tmp_path / "notes.txt").write_text("nothing of the kind")
-    assert get_reader(str(tmp_path / "notes.txt")) is None
+    (tmp_path / "notes.xml").write_bytes(b"nothing of the kind")
+    assert get_reader(str(tmp_path / "notes.xml")) is None
 
 
 def test_a_dropped_folder_opens_as_project_or_images(
