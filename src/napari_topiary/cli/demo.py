@@ -38,7 +38,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 
 def files(options: argparse.Namespace) -> Files:
-    """What is in the folder, if it is not that of a story."""
+    """What is in the folder, if it is not that of a demo."""
     if not options.headless:
         return Files()
     patterns = ("*.md", "*.json", "*.png", "*.safetensors")
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = DemoConfig(
         minutes=options.minutes, seed=options.seed, device=options.device
     )
-    story = runner(demo_report(options.out, config))
-    runner.say(story["text"])
+    report = runner(demo_report(options.out, config))
+    runner.say(report["text"])
     runner.say(f"The pictures are in {options.out}.")
-    return story
+    return report

@@ -233,8 +233,8 @@ class _Demo:
     def write(self) -> dict[str, Any]:
         """Write text and numbers, for people and for programs."""
         if self.stopped:
-            self.sentences.append("The story was stopped here.")
-        story = {
+            self.sentences.append("The demo was stopped here.")
+        report = {
             "text": " ".join(self.sentences),
             "complete": not self.stopped,
             "pictures": self.pictures,
@@ -244,13 +244,13 @@ class _Demo:
             **self.results,
         }
         with writing(self.out / "story.json") as beside:
-            text = json.dumps(signed(story), indent=1, ensure_ascii=False)
+            text = json.dumps(signed(report), indent=1, ensure_ascii=False)
             beside.write_text(text + "\n", encoding="utf-8")
         shown = [f"![{name}]({name})" for name in self.pictures]
         parts = ["# Training and pruning on sample data", *self.sentences, *shown]
         with writing(self.out / "README.md") as beside:
             beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return story
+        return report
 
     def _measuring(self, checkpoints: dict[str, Checkpoint]) -> Job[dict[str, float]]:
         """Measure the networks alone, by turns, on the pixels that they see."""
