@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
 from napari_topiary._napari.data.adding import Adder
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
+from napari_topiary._napari.data.importing import FolderImport
 from napari_topiary._napari.data.networks import NetworkList
 from napari_topiary._napari.data.projects import Projects, moment
 from napari_topiary._napari.drawing.drawing import drawing_of
@@ -60,6 +61,7 @@ class DataPage(Page):
         self.offer = Offer()
         self.projects = Projects(self)
         self.adder = Adder(self)
+        self.importing = FolderImport(self)
         self._make_buttons()
         self.body.addWidget(self.offer)
         self.gallery = Gallery(self.session)
@@ -122,6 +124,12 @@ class DataPage(Page):
             lambda: self.projects.list_projects(self.open_menu)
         )
         self.open_button.setMenu(self.open_menu)
+        self.import_button = button(
+            "Import folder…",
+            "Pair the images of any folder with annotations of other programs (masks,\n"
+            "CSV, STAR, BOX, QuPath, ImageJ ...); the table is shown first.",
+            self.importing.choose,
+        )
         self.save_button = button(
             "Save project…",
             "Save images, marks and networks in a folder of a new name. From then on "
@@ -139,7 +147,8 @@ class DataPage(Page):
         for pair in (
             (self.sample_button, self.add_button),
             (self.open_button, self.save_button),
-            (self.layer_button, self.back_button),
+            (self.import_button, self.back_button),
+            (self.layer_button,),
         ):
             line = QHBoxLayout()
             line.setSpacing(6)
