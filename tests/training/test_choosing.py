@@ -96,13 +96,13 @@ def prepared(samples):
 
 
 def test_of_little_that_is_held_back_nothing_is_chosen():
-    """Thresholds see what was learned from, and the newest weights count."""
+    """Thresholds see what was learned from; of particles the newest weights count."""
     little = prepared([cells(24, 0), cells(24, 1)])
     assert little.figure_only and not little.few
     assert [one.sample.name for one in little.learned] != [
         one.sample.name for one in little.held
     ]
-    record = Record(TrainConfig(), AREAS, little, Normalisation(), {}, None)
+    record = Record(TrainConfig(), DETECT, little, Normalisation(), {}, None)
     network = Grey()
     for value in (0.9, 0.4):
         assert record.consider(Quality(value, "Dice", 0.1), network, PrunedShape())

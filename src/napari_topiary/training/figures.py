@@ -60,7 +60,8 @@ def with_figures(
         return checkpoint
     network = network or checkpoint.build()
     by_default = material.few and task.kind != "detect"
-    same = material.figure_only and not material.learned and not by_default
+    apart = by_default or (material.learned and task.kind == "detect")
+    same = material.figure_only and not apart
     figures: dict[str, Any] = {
         "counted": _counted(material, task),
         "used_for_choosing": same,
