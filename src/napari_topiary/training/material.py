@@ -104,8 +104,8 @@ class Material:
     def figure_only(self) -> bool:
         """Whether all that is held back is needed for the figure.
 
-        Nothing is chosen by it then: the newest weights count, and thresholds are
-        chosen on what was learned from.
+        No threshold is chosen by it then, but on what was learned from; and for
+        particles no weights either: the newest count.
         """
         return self.held == self.judging
 
