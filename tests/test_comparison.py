@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.comparison import agreement, compare
 from napari_topiary.errors import TopiaryError
-from napari_topiary.reading import Reading
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.truth import truth_of, truth_prediction
 from napari_topiary.types import Detections, Prediction, Task
 
@@ -36,7 +36,9 @@ def prediction(*maps, task=TASK, scale=2.0, shape=None, name="net", **changes):
     shape = maps.shape[1:] if shape is None else shape
     shrunk = maps.shape[1] / shape[0]
     radii = {n: (task.radius(n, scale) or 6.0) * shrunk for n in task.classes[1:]}
-    reading = Reading(radius_px=radii, line_classes=changes.pop("lines", frozenset()))
+    reading = PostProcessing(
+        radius_px=radii, line_classes=changes.pop("lines", frozenset())
+    )
     return Prediction(
         probability=probability.astype(np.float32),
         shape=shape,

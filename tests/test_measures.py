@@ -7,12 +7,12 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.prediction import (
     objects_table,
     summary_table,
     write_prediction,
 )
-from napari_topiary.reading import Reading
 from napari_topiary.types import Detections, Prediction, Task
 
 CELLS = Task("instances", ("background", "cell"))
@@ -123,6 +123,6 @@ def test_what_the_smallest_size_leaves_is_numbered_from_one(shape):
         for x in range(12, 400, 40):
             probability[1, y - 5 : y + 5, x - 5 : x + 5] = 1
     smallest = round(50 * shape[0] * shape[1] / 400**2)
-    reading = Reading({"cell": 0.5}, min_size_px=smallest)
+    reading = PostProcessing({"cell": 0.5}, min_size_px=smallest)
     labels = reading.labels(probability, shape, CELLS)
     assert np.array_equal(np.unique(labels), np.arange(101))

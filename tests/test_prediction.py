@@ -12,14 +12,12 @@ from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction import (
-    as_channels,
+from napari_topiary.postprocessing.interpret import (
+    PostProcessing,
     interpret,
-    predict,
-    reading_of,
     reinterpret,
-    working_factor_for,
 )
+from napari_topiary.prediction import as_channels, predict, working_factor_for
 from napari_topiary.types import Progress, Stop, Task, run
 
 
@@ -139,8 +137,8 @@ def test_threshold_and_spacing_live():
     assert count() == (2, 1)
     assert count(threshold=0.8) == (0, 0)
     assert count(spacing=2.0) == (1, 1)
-    assert reading_of(made).thresholds == {"virus": 0.6}
-    assert reading_of(made).radius_px == {"virus": 12.0}
+    assert PostProcessing.of(made).thresholds == {"virus": 0.6}
+    assert PostProcessing.of(made).radius_px == {"virus": 12.0}
 
 
 def test_reinterpreting_equals_predicting_with_the_setting():

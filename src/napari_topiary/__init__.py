@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from napari_topiary.io.samples import sample_dataset, sample_folder
     from napari_topiary.io.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
-    from napari_topiary.prediction import interpret, predict, write_prediction
+    from napari_topiary.postprocessing.interpret import interpret
+    from napari_topiary.prediction import predict, write_prediction
     from napari_topiary.pruning import (
         PruningPlan,
         make_plan,
@@ -90,7 +91,8 @@ _HOMES = {
     "io.virus_folder": ("import_virus_folder",),
     "io.samples": ("sample_dataset", "sample_folder"),
     "networks": ("build_network",),
-    "prediction": ("interpret", "predict", "write_prediction"),
+    "postprocessing.interpret": ("interpret",),
+    "prediction": ("predict", "write_prediction"),
     "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "shaper_for"),
     "session": ("Session",),
     "studies": ("LearningCurve", "learning_curve", "run_study"),

@@ -18,7 +18,7 @@ from napari_topiary.metrics import (
     points_inside,
     probability_histogram,
 )
-from napari_topiary.reading import Reading
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.resample import to_original
 from napari_topiary.truth import Truth
 from napari_topiary.types import Detections, Prediction, Task
@@ -84,7 +84,7 @@ def sweep(
     prediction: Prediction,
     truth: Truth,
     *,
-    reading: Reading,
+    reading: PostProcessing,
     tolerance_px: NDArray[np.float64],
 ) -> Sweep:
     """Gather what one image says about thresholds.
@@ -125,7 +125,7 @@ def sweep(
     return Sweep(particles, pixels)
 
 
-def by_particle(task: Task, name: str, reading: Reading) -> bool:
+def by_particle(task: Task, name: str, reading: PostProcessing) -> bool:
     """Whether a class is judged by its particles (F1) rather than by pixels (Dice)."""
     return task.kind == "detect" and name not in reading.line_classes
 

@@ -31,7 +31,7 @@ from napari_topiary.metrics import (
     instance_metrics,
 )
 from napari_topiary.metrics.branches import branch_metrics
-from napari_topiary.reading import reading_of
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.resample import to_original
 from napari_topiary.truth import Truth, tolerances, truth_of
 from napari_topiary.types import Prediction, Task
@@ -301,7 +301,7 @@ class Judge:
             task,
             scale,
             tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
-            reading_of(checkpoint).line_classes,
+            PostProcessing.of(checkpoint).line_classes,
             "image"
             if checkpoint.annotations_summary.get("distance") == "image"
             else "object",

@@ -17,7 +17,8 @@ from napari_topiary.evaluation import evaluate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.losses import masked_square_error
 from napari_topiary.networks.base import in_shares
-from napari_topiary.prediction import predict, reinterpret
+from napari_topiary.postprocessing.interpret import reinterpret
+from napari_topiary.prediction import predict
 from napari_topiary.pruning import make_plan, shaper_for
 from napari_topiary.sampling import Batch, Field, PatchSampler
 from napari_topiary.training import fit

@@ -254,7 +254,7 @@ class _Predictor:
         options: argparse.Namespace,
         runner: Runner,
     ) -> None:
-        from napari_topiary.prediction import reading_of
+        from napari_topiary.postprocessing.interpret import PostProcessing
 
         self.checkpoint, self.config = checkpoint, config
         self.options, self.runner = options, runner
@@ -262,12 +262,12 @@ class _Predictor:
         self.network = checkpoint.build()
         self.form = {
             "format": options.format,
-            "filaments": bool(reading_of(checkpoint).line_classes),
+            "filaments": bool(PostProcessing.of(checkpoint).line_classes),
         }
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
-        from napari_topiary.instances import Numbering
+        from napari_topiary.postprocessing import Numbering
         from napari_topiary.prediction import (
             summary_rows,
             write_prediction,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.calibration import sweep
-from napari_topiary.reading import Reading
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.scoring import score
 from napari_topiary.truth import Truth, truth_of
 from napari_topiary.types import Prediction
@@ -65,7 +65,7 @@ def _judge(
         for name in task.classes[1:]
         if (radius := task.radius(name, prediction.scale)) is not None
     }
-    reading = Reading(radius_px=radii, line_classes=filaments)
+    reading = PostProcessing(radius_px=radii, line_classes=filaments)
     best = sweep(prediction, truth, reading=reading, tolerance_px=tolerance_px).best()
 
     def at(thresholds: dict[str, float]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _judge(
     }
 
 
-def _read(prediction: Prediction, how: Reading) -> Prediction:
+def _read(prediction: Prediction, how: PostProcessing) -> Prediction:
     task, shape, maps = prediction.task, prediction.shape, prediction.probability
     return replace(
         prediction,

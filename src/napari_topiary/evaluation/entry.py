@@ -14,7 +14,8 @@ from napari_topiary.comparison import compare
 from napari_topiary.config import PredictConfig
 from napari_topiary.evaluation.evaluate import at_common_threshold
 from napari_topiary.io.dataset import Sample
-from napari_topiary.prediction import predict, reading_of
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.prediction import predict
 from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction
 
@@ -88,7 +89,7 @@ class Entry:
         self.sweep += sweep(
             mine,
             judge.truth,
-            reading=reading_of(self.checkpoint, self.config.detect),
+            reading=PostProcessing.of(self.checkpoint, self.config.detect),
             tolerance_px=judge.tolerance_px,
         )
         self.megapixels.append(mine.shape[0] * mine.shape[1] / 1e6)
@@ -117,7 +118,7 @@ class Entry:
         best = self.sweep.best()
         return {
             **row,
-            "thresholds": dict(reading_of(made, self.config.detect).thresholds),
+            "thresholds": dict(PostProcessing.of(made, self.config.detect).thresholds),
             "own": sum(self.own[1:], self.own[0]).report(),
             "at_common_threshold": sum(self.common[1:], self.common[0]).report(),
             "own_best": {

@@ -15,7 +15,8 @@ from napari_topiary.devices import device_label
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
-from napari_topiary.prediction import predict, reading_of, reinterpret
+from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
+from napari_topiary.prediction import predict
 from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
@@ -95,7 +96,7 @@ def evaluate(
         "n_images": len(results),
         "seconds": time.perf_counter() - begun,
         "device": device_label(config.device),
-        "thresholds": dict(reading_of(checkpoint, config.detect).thresholds),
+        "thresholds": dict(PostProcessing.of(checkpoint, config.detect).thresholds),
         **tolerance,
         **_pooled([own for _, own, _ in results]),
         "at_common_threshold": {

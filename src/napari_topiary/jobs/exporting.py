@@ -12,12 +12,8 @@ from napari_topiary.config import DetectConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import written_by_topiary
-from napari_topiary.prediction import (
-    objects_table,
-    reading_of,
-    summary_table,
-    write_prediction,
-)
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.prediction import objects_table, summary_table, write_prediction
 from napari_topiary.types import Prediction
 
 SUMMARY, OBJECTS = "summary.csv", "_objects.csv"
@@ -65,7 +61,7 @@ def summary(found: Mapping[str, Found]) -> Table:
     table = dict(summary_table({name: one.prediction for name, one in found.items()}))
     rows = [found[str(name)] for name in table["image"]]
     table["threshold"] = [
-        round(reading_of(one.checkpoint, one.config).thresholds[str(name)], 4)
+        round(PostProcessing.of(one.checkpoint, one.config).thresholds[str(name)], 4)
         for one, name in zip(rows, table["class"], strict=True)
     ]
     table["network"] = [one.network for one in rows]

@@ -13,7 +13,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction import as_channels, predict, reading_of, reinterpret
+from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
+from napari_topiary.prediction import as_channels, predict
 from napari_topiary.resample import Window
 from napari_topiary.types import Job, Prediction, Progress, Stop, relay
 
@@ -159,7 +160,7 @@ def rereading(
     yield Progress(0, 0, "Reading")
     if labels:
         return reinterpret(prediction, checkpoint, config=config)
-    found = reading_of(checkpoint, config).detections(
+    found = PostProcessing.of(checkpoint, config).detections(
         prediction.probability, prediction.shape, prediction.task
     )
     return replace(prediction, detections=found)

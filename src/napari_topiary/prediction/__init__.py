@@ -11,7 +11,6 @@ from napari_topiary.prediction.exporting import (
     write_exports,
     write_summary,
 )
-from napari_topiary.prediction.interpret import interpret, reinterpret
 from napari_topiary.prediction.measures import (
     objects_table,
     summary_rows,
@@ -32,7 +31,6 @@ from napari_topiary.prediction.suitability import (
     checked_image,
     working_factor_for,
 )
-from napari_topiary.reading import reading_of
 
 __all__ = [
     "ResultFormat",
@@ -44,12 +42,9 @@ __all__ = [
     "export_endings",
     "export_kinds",
     "export_problem",
-    "interpret",
     "is_written",
     "objects_table",
     "predict",
-    "reading_of",
-    "reinterpret",
     "summary_rows",
     "summary_table",
     "working_factor_for",

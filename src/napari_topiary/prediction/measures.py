@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Table
-from napari_topiary.instances import line_lengths
+from napari_topiary.postprocessing import line_lengths
 from napari_topiary.resample import to_original
 from napari_topiary.types import Image, LabelImage, Prediction
 

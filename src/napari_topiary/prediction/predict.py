@@ -12,8 +12,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing.interpret import interpret
 from napari_topiary.prediction.contrast import contrast_problem
-from napari_topiary.prediction.interpret import interpret
 from napari_topiary.prediction.suitability import Seen, as_seen
 from napari_topiary.resample import Window, window_to_working
 from napari_topiary.tile_boxes import round_up

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.instances import class_labels
 from napari_topiary.networks.base import in_shares
 from napari_topiary.networks.layers import probe_side
+from napari_topiary.postprocessing import class_labels
 
 HARDLY = 0.25
 """Below this share of the quality before, a network finds hardly anything."""

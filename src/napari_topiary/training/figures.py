@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks.base import Network
-from napari_topiary.reading import reading_of
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.scoring import Judge, Score
 from napari_topiary.tiles import infer
 from napari_topiary.training.judging_pixels import suits_pixels
@@ -78,7 +78,7 @@ def with_figures(
         return checkpoint
     total: Score | None = None
     stopped, n_things = False, 0
-    reading = reading_of(checkpoint)
+    reading = PostProcessing.of(checkpoint)
     for area in areas:
         judge = Judge.of(checkpoint, area.sample, None, area.box)
         image = area.sample.image

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_topiary.instances import find_detections
 from napari_topiary.losses import masked_cross_entropy
 from napari_topiary.metrics import (
     BINS,
@@ -21,6 +20,7 @@ from napari_topiary.metrics import (
     steady_detection_threshold,
 )
 from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing import find_detections
 from napari_topiary.tiles import InferResult, infer
 from napari_topiary.training.hold_out import Held
 from napari_topiary.training.judging_objects import judge_objects

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.metrics import instance_metrics
-from napari_topiary.reading import Reading
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.tiles import InferResult
 from napari_topiary.training.hold_out import Held
 from napari_topiary.training.reports import Quality
@@ -103,7 +103,7 @@ def _swept(answer: InferResult, truth: LabelImage, task: Task) -> NDArray[np.flo
     shape = (truth.shape[0], truth.shape[1])
     rows = []
     for threshold in THRESHOLDS:
-        reading = Reading(thresholds={task.classes[1]: threshold})
+        reading = PostProcessing(thresholds={task.classes[1]: threshold})
         found = reading.labels(answer.probability, shape, task, answer.regression)
         scores = instance_metrics(truth, found)
         rows.append((scores["pq"], scores["aji"]))

@@ -14,7 +14,8 @@ from napari_topiary._napari.compare.area import said_within, truth_within
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.comparison import Comparison, compare
 from napari_topiary.errors import TopiaryError
-from napari_topiary.prediction import predict, reading_of
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.prediction import predict
 from napari_topiary.truth import Truth, truth_of, truth_prediction
 from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
 
@@ -164,7 +165,7 @@ def _limits(
 def _read(
     prediction: Prediction, checkpoint: Checkpoint, limits: dict[str, float] | None
 ) -> Prediction:
-    reading = reading_of(checkpoint)
+    reading = PostProcessing.of(checkpoint)
     if limits is not None:
         reading = replace(reading, thresholds=limits)
     given = prediction.probability, prediction.shape, prediction.task

@@ -13,7 +13,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction import reading_of, working_factor_for
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.prediction import working_factor_for
 from napari_topiary.training import Quality, judging_material
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material
@@ -79,7 +80,7 @@ class HoldOut:
         judge = Judge(
             material.held,
             checkpoint.task,
-            reading_of(checkpoint).line_classes,
+            PostProcessing.of(checkpoint).line_classes,
             device,
             autocast_dtype(device) is not None,
         )

@@ -21,7 +21,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.instances import threshold_of
+from napari_topiary.postprocessing import threshold_of
 from napari_topiary.types import Task
 
 HINT = "Touching objects are cut between their middles:"

@@ -18,7 +18,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.devices import pick_device
 from napari_topiary.metrics import match_points
 from napari_topiary.networks.base import Network
-from napari_topiary.prediction import checked_image, reading_of, working_factor_for
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.prediction import checked_image, working_factor_for
 from napari_topiary.pruning import PlanStatistics, PruningPlan
 from napari_topiary.resample import to_working
 from napari_topiary.tiles import infer
@@ -213,7 +214,7 @@ class PruningView:
             infer(network, crop, tile=LARGEST_SIDE, device=self.device, amp=True)
         )
         probability = result.probability
-        task, reading = self.checkpoint.task, reading_of(self.checkpoint)
+        task, reading = self.checkpoint.task, PostProcessing.of(self.checkpoint)
         known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
         reading = replace(reading, thresholds=known)
         grid = (probability.shape[1], probability.shape[2])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import distance_map
-from napari_topiary.instances import Seeds, grow_objects
 from napari_topiary.metrics import instance_metrics
+from napari_topiary.postprocessing import Seeds, grow_objects
 
 
 def discs(shape: tuple[int, int], *circles: tuple[float, float, float]) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_topiary.instances import above, find_detections
-from napari_topiary.instances.particles import disc_means, thin_out
+from napari_topiary.postprocessing import above, find_detections
+from napari_topiary.postprocessing.detections import disc_means, thin_out
 from napari_topiary.types import Task
 
 TASK = Task("detect", ("background", "virus"))

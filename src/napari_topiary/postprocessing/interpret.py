@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.instances import (
+from napari_topiary.postprocessing import (
     Seeds,
     class_labels,
     find_detections,
@@ -20,7 +21,7 @@ from napari_topiary.instances import (
     threshold_of,
 )
 from napari_topiary.resample import to_original, working_to_original_coords
-from napari_topiary.types import Detections, LabelImage, Task
+from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 AS_LEARNED = DetectConfig()
 """Thresholds from the checkpoint, spacing of one radius, nothing dropped."""
@@ -30,8 +31,8 @@ SPECK = 20
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a probability is read.
+class PostProcessing:
+    """How a probability becomes labels and detections.
 
     Parameters
     ----------
@@ -55,6 +56,39 @@ class Reading:
     spacing: float = 1.0
     min_size_px: int = 0
     seeds: Seeds = field(default_factory=Seeds)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Self:
+        """Return how a checkpoint's probability is meant, under a form.
+
+        Parameters
+        ----------
+        checkpoint
+            Knows radii, thresholds and which classes are filaments.
+        config
+            Its threshold, where given, wins over the checkpoint's.
+        """
+        task = checkpoint.task
+        given = config.threshold
+        limits = checkpoint.thresholds if given is None else given
+        names = checkpoint.annotations_summary.get("line_classes", ())
+        return cls(
+            thresholds={name: threshold_of(name, limits) for name in task.classes[1:]},
+            radius_px={
+                name: radius / checkpoint.working_factor
+                for name in task.classes[1:]
+                if (radius := task.radius(name, checkpoint.pixel_size_nm)) is not None
+            },
+            line_classes=frozenset(str(name) for name in names),
+            spacing=config.spacing,
+            min_size_px=config.min_size_px,
+            seeds=Seeds(
+                smoothing_px=config.seed_smoothing_px,
+                spacing_px=config.seed_spacing_px,
+                height=config.seed_height,
+                fill_holes=config.fill_holes,
+            ),
+        )
 
     def detections(
         self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
@@ -123,37 +157,63 @@ class Reading:
         )
 
 
-def reading_of(checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Reading:
-    """How a checkpoint's probability is read under a form.
+def interpret(
+    probability: NDArray[np.floating],
+    shape: tuple[int, int],
+    *,
+    checkpoint: Checkpoint,
+    config: DetectConfig = AS_LEARNED,
+    regression: NDArray[np.floating] | None = None,
+) -> tuple[LabelImage, Detections]:
+    """Read labels and detections from a probability; no network runs.
 
     Parameters
     ----------
+    probability
+        `(k, y, x)` on the working grid.
+    shape
+        `(y, x)` of the image in pixels.
     checkpoint
-        Knows radii, thresholds and which classes are filaments.
+        Task, radii, and thresholds where the form leaves them open.
     config
-        Its threshold, where given, wins over the checkpoint's.
+        Threshold, spacing and smallest size (in pixels of the image; for labels).
+    regression
+        `(r, y, x)` on the working grid, where the network has such maps.
+
+    Returns
+    -------
+    tuple
+        Labels `(y, x)` and detections, both in pixels of the image.
     """
-    task = checkpoint.task
-    given = config.threshold
-    limits = checkpoint.thresholds if given is None else given
-    names = checkpoint.annotations_summary.get("line_classes", ())
-    return Reading(
-        thresholds={name: threshold_of(name, limits) for name in task.classes[1:]},
-        radius_px={
-            name: radius / checkpoint.working_factor
-            for name in task.classes[1:]
-            if (radius := task.radius(name, checkpoint.pixel_size_nm)) is not None
-        },
-        line_classes=frozenset(str(name) for name in names),
-        spacing=config.spacing,
-        min_size_px=config.min_size_px,
-        seeds=Seeds(
-            config.seed_smoothing_px,
-            config.seed_spacing_px,
-            config.seed_height,
-            config.fill_holes,
-        ),
+    how, task = PostProcessing.of(checkpoint, config), checkpoint.task
+    return (
+        how.labels(probability, shape, task, regression),
+        how.detections(probability, shape, task),
     )
+
+
+def reinterpret(
+    prediction: Prediction, checkpoint: Checkpoint, *, config: DetectConfig
+) -> Prediction:
+    """Return a prediction read anew with other settings.
+
+    Parameters
+    ----------
+    prediction
+        Made by the checkpoint.
+    checkpoint
+        As for `interpret`.
+    config
+        The new settings.
+    """
+    labels, detections = interpret(
+        prediction.probability,
+        prediction.shape,
+        checkpoint=checkpoint,
+        config=config,
+        regression=prediction.regression,
+    )
+    return replace(prediction, labels=labels, detections=detections)
 
 
 def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_topiary.instances import Numbering
+from napari_topiary.postprocessing import Numbering
 
 
 def square(labels, number, y, x, side=6):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_topiary.instances import class_labels, label_objects, threshold_of
+from napari_topiary.postprocessing import class_labels, label_objects, threshold_of
 from napari_topiary.types import Task
 
 
