@@ -20,18 +20,9 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 FLOORS = (
     ("types", "registry", "config", "config_reading", "errors", "limits"),
     ("io", "annotations"),
+    ("networks", "data", "pruning_schedule", "devices"),
+    ("checkpoint",),
     (
-        "networks",
-        "losses",
-        "sampling",
-        "centre_sampling",
-        "augmentation",
-        "pruning_schedule",
-        "devices",
-        "resample",
-    ),
-    (
-        "checkpoint",
         "tiles",
         "tile_boxes",
         "postprocessing",
@@ -44,7 +35,7 @@ FLOORS = (
     ("evaluation", "session", "report", "studies", "jobs", "cli", "__main__"),
     ("_napari",),
 )
-VERBS = FLOORS[4]
+VERBS = FLOORS[5]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "types",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.data.working_grid import to_original
 from napari_topiary.metrics import (
     best_detection_threshold,
     best_of_histogram,
@@ -19,7 +20,6 @@ from napari_topiary.metrics import (
     probability_histogram,
 )
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.resample import to_original
 from napari_topiary.truth import Truth
 from napari_topiary.types import Detections, Prediction, Task
 

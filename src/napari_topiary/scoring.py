@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_topiary.annotations import TargetConfig
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DistanceScale
+from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.image_area import image_area
@@ -32,7 +33,6 @@ from napari_topiary.metrics import (
 )
 from napari_topiary.metrics.branches import branch_metrics
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.resample import to_original
 from napari_topiary.truth import Truth, tolerances, truth_of
 from napari_topiary.types import Prediction, Task
 

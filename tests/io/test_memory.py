@@ -13,12 +13,12 @@ import tifffile
 from PIL import Image as Picture
 
 from napari_topiary.checkpoint import load_checkpoint
+from napari_topiary.data.working_grid import to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import memory
 from napari_topiary.io.images import read_image
 from napari_topiary.io.memory import check_fits, free_memory, in_words
 from napari_topiary.io.tables import read_table
-from napari_topiary.resample import to_working
 
 GREY = np.random.default_rng(0).integers(0, 255, (33, 47), dtype=np.uint8)
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from napari_topiary.annotations import Labels, distance_map
-from napari_topiary.augmentation import Augmentation
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import DetectConfig, PruneConfig, TrainConfig
+from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.losses import masked_square_error
+from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.io.dataset import Sample
-from napari_topiary.losses import masked_square_error
 from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import reinterpret
 from napari_topiary.prediction import predict
 from napari_topiary.pruning import make_plan, shaper_for
-from napari_topiary.sampling import Batch, Field, PatchSampler
 from napari_topiary.training import fit
 from napari_topiary.training.objective import IMITATION, objective
 from napari_topiary.types import Task, run
@@ -225,7 +225,7 @@ def test_augmentation_moves_the_distance_with_the_image() -> None:
 
 def test_other_stains_keep_greys_grey() -> None:
     torch.manual_seed(0)
-    from napari_topiary.augmentation import _restained
+    from napari_topiary.data.augmentation import _restained
 
     grey = torch.rand(4, 1, 5, 5).expand(4, 3, 5, 5)
     torch.testing.assert_close(_restained(grey), grey)

@@ -19,8 +19,8 @@ from napari_topiary.comparison.judged import judged
 from napari_topiary.comparison.lines import LineChanges, line_changes
 from napari_topiary.comparison.objects import object_changes
 from napari_topiary.comparison.places import worst_places
+from napari_topiary.data.working_grid import to_original
 from napari_topiary.metrics import count_pixels
-from napari_topiary.resample import to_original
 from napari_topiary.truth import Truth, tolerances
 from napari_topiary.types import LabelImage, Prediction, Task
 

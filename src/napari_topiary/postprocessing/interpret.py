@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.data.working_grid import to_original, working_to_original_coords
 from napari_topiary.postprocessing import (
     Seeds,
     class_labels,
@@ -20,7 +21,6 @@ from napari_topiary.postprocessing import (
     label_objects,
     threshold_of,
 )
-from napari_topiary.resample import to_original, working_to_original_coords
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 AS_LEARNED = DetectConfig()

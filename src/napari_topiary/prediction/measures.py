@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Table
+from napari_topiary.data.working_grid import to_original
 from napari_topiary.postprocessing import line_lengths
-from napari_topiary.resample import to_original
 from napari_topiary.types import Image, LabelImage, Prediction
 
 OBJECT_COLUMNS = (

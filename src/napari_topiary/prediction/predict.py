@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
+from napari_topiary.data.working_grid import Window, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
 from napari_topiary.prediction.contrast import contrast_problem
 from napari_topiary.prediction.suitability import Seen, as_seen
-from napari_topiary.resample import Window, window_to_working
 from napari_topiary.tile_boxes import round_up
 from napari_topiary.tiles import InferResult, infer
 from napari_topiary.types import Job, Prediction, Progress

@@ -14,11 +14,11 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import Centerlines, Table
+from napari_topiary.data.working_grid import to_original
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.postprocessing import Numbering, line_lengths
-from napari_topiary.resample import to_original
 from napari_topiary.truth import UNKNOWN_RADIUS
 from napari_topiary.types import Prediction, Task
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.data.working_grid import area_to_working, to_working, working_shape
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import to_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.quality import kind_problem
-from napari_topiary.resample import area_to_working, to_working, working_shape
 
 SAME_PIXEL_SIZE = 0.02
 """Pixel sizes that differ by less than this share count as the same."""

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_topiary.centre_sampling import Surroundings
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.data.sampling import Field, Surroundings
+from napari_topiary.data.working_grid import to_working
 from napari_topiary.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.resample import to_working
-from napari_topiary.sampling import Field
 from napari_topiary.types import Job, Progress, Stop
 
 PASSES = 2

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_topiary.losses import masked_cross_entropy
+from napari_topiary.data.losses import masked_cross_entropy
 from napari_topiary.metrics import (
     BINS,
     best_detection_threshold,

@@ -18,11 +18,11 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Contrast, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.sampling import Field
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning
 from napari_topiary.io.quality import image_problem
-from napari_topiary.sampling import Field
 from napari_topiary.training.hold_out import (
     ENOUGH,
     Held,

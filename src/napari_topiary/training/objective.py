@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 
 from napari_topiary.config import TrainConfig
-from napari_topiary.losses import imitation_loss, masked_square_error, training_loss
-from napari_topiary.sampling import Batch
+from napari_topiary.data.losses import (
+    imitation_loss,
+    masked_square_error,
+    training_loss,
+)
+from napari_topiary.data.sampling import Batch
 
 IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from napari_topiary.augmentation import Augmentation
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.sampling import Batch
 from napari_topiary.devices import (
     Threads,
     autocast_dtype,
@@ -27,7 +28,6 @@ from napari_topiary.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.sampling import Batch
 from napari_topiary.training.hold_out import Held
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import Material

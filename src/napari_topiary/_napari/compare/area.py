@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.visible import Window
-from napari_topiary.resample import window_to_working
+from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.truth import Truth
 from napari_topiary.types import Prediction
 

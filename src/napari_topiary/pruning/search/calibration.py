@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations import build_target, rescaled
 from napari_topiary.annotations.distances import object_distances
-from napari_topiary.centre_sampling import CentreSampler
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance, DistanceScale
+from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
+from napari_topiary.data.working_grid import area_to_working, to_working
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.image_area import image_area
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.base import Network
-from napari_topiary.resample import area_to_working, to_working
-from napari_topiary.sampling import Batch, Field, PatchSampler
 
 CENTRES = 128
 """Patches of a mini-batch of a network that classifies centre pixels."""

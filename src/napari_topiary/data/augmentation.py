@@ -7,7 +7,7 @@ from dataclasses import replace
 import kornia.augmentation as K
 import torch
 
-from napari_topiary.sampling import Batch
+from napari_topiary.data.sampling import Batch
 
 MIXING = 0.25
 """Largest share of one channel's difference from grey that comes into another's."""

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_topiary.augmentation import Augmentation
+from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
-from napari_topiary.sampling import Batch, Field, PatchSampler
 
 
 def coded_field(height, width):

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_topiary.centre_sampling import (
+from napari_topiary.data.sampling import (
     CentreSampler,
+    Field,
     Surroundings,
     centre_pixels,
 )
 from napari_topiary.errors import TopiaryError
-from napari_topiary.sampling import Field
 
 
 def field(

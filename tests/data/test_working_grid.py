@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_topiary.errors import TopiaryError
-from napari_topiary.resample import (
+from napari_topiary.data.working_grid import (
     original_to_working_coords,
     to_original,
     to_working,
     working_shape,
     working_to_original_coords,
 )
+from napari_topiary.errors import TopiaryError
 
 factors = st.floats(0.3, 8.0)
 sides = st.integers(1, 300)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_topiary.losses import (
+from napari_topiary.data.losses import (
     masked_cross_entropy,
     masked_dice_loss,
     training_loss,

@@ -1,13 +1,18 @@
-"""Patches around single pixels, for networks that classify a patch by its centre.
+"""Which patches the network sees: every class and every annotated area alike.
 
-Every annotated pixel is an example. They are drawn as they are (natural), or every
-class equally often; all of them, or a fixed selection of which the larger ones contain
-the smaller.
+A micrograph is mostly background; patches drawn evenly over it would teach little.
+So a patch is drawn in three even draws: an image, a class that occurs in it, and one
+known pixel of that class, which then lies somewhere in the inner half of the patch.
+
+For networks that classify a patch by its centre every annotated pixel is an example.
+They are drawn as they are (natural), or every class equally often; all of them, or a
+fixed selection of which the larger ones contain the smaller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,154 @@ from numpy.typing import NDArray
 
 from napari_topiary.config import Balance
 from napari_topiary.errors import TopiaryError
-from napari_topiary.sampling import Batch, Field
+from napari_topiary.types import LabelImage
+
+
+@dataclass(frozen=True)
+class Field:
+    """One training image on the working grid.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)` float32, normalised.
+    target
+        `(y, x)` int16 class index, −1 = unknown.
+    weight
+        `(y, x)` float32, how much each pixel counts.
+    teacher
+        `(k + r, y, x)` probability, and values where it has any, of the network that
+        is imitated; None = nobody is.
+    regression
+        `(r, y, x)` float32, values to be learned beside the classes; None = none.
+    objects
+        `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
+        drawn: what is learned from them is in the other fields.
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.int16]
+    weight: NDArray[np.float32]
+    teacher: NDArray[np.floating] | None = None
+    regression: NDArray[np.float32] | None = None
+    objects: LabelImage | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches ready for a step.
+
+    `image` `(b, c, y, x)` · `target` `(b, y, x)` int64 · `weight` `(b, y, x)` ·
+    `teacher` `(b, k + r, y, x)` probability and values, the probability all zero where
+    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    teacher: torch.Tensor | None = None
+    regression: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same patches elsewhere, the image left where it is."""
+        return replace(
+            self,
+            target=self.target.to(device),
+            weight=self.weight.to(device),
+            teacher=None if self.teacher is None else self.teacher.to(device),
+            regression=None if self.regression is None else self.regression.to(device),
+        )
+
+
+class PatchSampler:
+    """Draws balanced random patches from training images.
+
+    Parameters
+    ----------
+    fields
+        Training images on the working grid.
+    patch
+        Side of the square patches, in working pixels.
+    seed
+        Same seed, same patches.
+
+    Raises
+    ------
+    TopiaryError
+        If no pixel is annotated at all.
+    """
+
+    def __init__(self, fields: Sequence[Field], *, patch: int, seed: int) -> None:
+        self.patch = patch
+        self._random = np.random.default_rng(seed)
+        self._fields = [_padded(field, patch) for field in fields]
+        self._pixels: list[list[NDArray[np.int64]]] = []
+        for field in self._fields:
+            flat = field.target.ravel()
+            classes = np.unique(flat[flat >= 0])
+            self._pixels.append([np.flatnonzero(flat == c) for c in classes])
+        self._usable = [i for i, pixels in enumerate(self._pixels) if pixels]
+        if not self._usable:
+            raise TopiaryError(
+                "There is nothing to learn from: no pixel is annotated. Mark some "
+                "particles, draw centerlines or paint labels first."
+            )
+
+    @property
+    def known_pixels(self) -> int:
+        """How many pixels have a known class."""
+        return sum(len(p) for pixels in self._pixels for p in pixels)
+
+    def draw(self, n: int) -> Batch:
+        """Draw `n` patches."""
+        patches = [self._draw_one() for _ in range(n)]
+        teachers = [p.teacher for p in patches if p.teacher is not None]
+        values = [p.regression for p in patches if p.regression is not None]
+        return Batch(
+            torch.from_numpy(np.stack([patch.image for patch in patches])),
+            torch.from_numpy(np.stack([p.target for p in patches]).astype(np.int64)),
+            torch.from_numpy(np.stack([patch.weight for patch in patches])),
+            torch.from_numpy(np.stack(teachers).astype(np.float32))
+            if teachers
+            else None,
+            torch.from_numpy(np.stack(values)) if values else None,
+        )
+
+    def _draw_one(self) -> Field:
+        index = self._usable[self._random.integers(len(self._usable))]
+        field, pixels = self._fields[index], self._pixels[index]
+        candidates = pixels[self._random.integers(len(pixels))]
+        flat = int(candidates[self._random.integers(len(candidates))])
+        height, width = field.target.shape
+        y, x = divmod(flat, width)
+        half, quarter = self.patch // 2, max(self.patch // 4, 1)
+        jitter = self._random.integers(-quarter, quarter + 1, size=2)
+        top = int(np.clip(y - half + jitter[0], 0, height - self.patch))
+        left = int(np.clip(x - half + jitter[1], 0, width - self.patch))
+        rows, columns = slice(top, top + self.patch), slice(left, left + self.patch)
+        return Field(
+            field.image[:, rows, columns],
+            field.target[rows, columns],
+            field.weight[rows, columns],
+            None if field.teacher is None else field.teacher[:, rows, columns],
+            None if field.regression is None else field.regression[:, rows, columns],
+        )
+
+
+def _padded(field: Field, patch: int) -> Field:
+    """Make an image at least one patch large: reflected, the extra part unknown."""
+    height, width = field.target.shape
+    grow = ((0, max(0, patch - height)), (0, max(0, patch - width)))
+    if grow == ((0, 0), (0, 0)):
+        return field
+    return Field(
+        np.pad(field.image, ((0, 0), *grow), mode="symmetric"),
+        np.pad(field.target, grow, constant_values=-1),
+        np.pad(field.weight, grow),
+        None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
+        None if field.regression is None else np.pad(field.regression, ((0, 0), *grow)),
+    )
+
 
 TURNS = 8
 """A square can be turned and flipped in so many ways."""

@@ -1,0 +1,1 @@
+"""What training learns from: images on the working grid, patches, losses."""
