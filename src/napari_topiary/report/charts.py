@@ -184,7 +184,7 @@ def save_heat_map(path: Path, heat_map: HeatMap) -> None:
     axes.spines[:].set_visible(False)
     for row, column in np.argwhere(np.isfinite(values)):
         value = values[row, column]
-        ink = "white" if shown.norm(value) < DARK_BELOW else "black"
+        ink = "white" if np.asarray(shown.norm(value)) < DARK_BELOW else "black"
         at: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small"}
         axes.text(column, row, f"{value:.3f}", color=ink, **at)
     _save(path, figure)
