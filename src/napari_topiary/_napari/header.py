@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
-from napari_topiary._napari.status import duration
+from napari_topiary._napari.status import ElidedLabel, duration
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.listening import Listening
+from napari_topiary.session import UNTITLED
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -35,19 +38,18 @@ class Header(QWidget):
         super().__init__()
         self.session = session
         self.saver = saver_of(viewer)
-        self.name = QLabel("")
+        self.name = ElidedLabel()
         look.set_role(self.name, "title")
         self.saved = QLabel("")
         look.set_role(self.saved, "hint")
-        self.saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.device = QLabel("…")
         look.set_role(self.device, "chip")
         self.device.setToolTip("Where the networks are computed on this machine.")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2, 0, 2, 0)
         layout.setSpacing(8)
-        layout.addWidget(self.name)
-        layout.addWidget(self.saved, 1)
+        layout.addWidget(self.name, 1)
+        layout.addWidget(self.saved)
         layout.addWidget(self.device)
         self._listening = Listening(self)
         self._listening.to(session.saved, self.refresh)
@@ -61,9 +63,8 @@ class Header(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Write the project's name and when it was saved."""
-        self.name.setText(
-            "New project" if self.session.name == "Untitled" else self.session.name
-        )
+        named = self.session.name
+        self.name.write("New project" if named == UNTITLED else named)
         folder = self.session.folder
         self.name.setToolTip(
             f"Saved in {folder}"
@@ -71,13 +72,24 @@ class Header(QWidget):
             else "Not in a folder of its own yet: Save project… on the Data page. "
             "What you draw is kept for recovery all the same."
         )
-        if self.session.saved_at is None:
-            self.saved.setText("")
-            return
-        ago = time.time() - self.session.saved_at
-        self.saved.setText(
-            "saved just now" if ago < 2 else f"saved {duration(ago)} ago"
-        )
+        words = ""
+        if self.session.saved_at is not None:
+            ago = time.time() - self.session.saved_at
+            words = "saved just now" if ago < 2 else f"saved {duration(ago)} ago"
+        self.saved.setText(words)
+        self._make_room()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave the room to the name where it is scarce."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The name of the project is read whole before anything else."""
+        name = self.name.fontMetrics().horizontalAdvance(self.name.words) + 12
+        wanted = name + self.saved.sizeHint().width() + self.device.sizeHint().width()
+        self.saved.setVisible(bool(self.saved.text()) and wanted + 20 <= self.width())
+        self.saved.setToolTip(self.name.toolTip())
 
     def save_now(self) -> None:
         """Save what changed since the last time; without changes nothing happens."""
@@ -90,9 +102,17 @@ class Header(QWidget):
 
     def _show_device(self, words: str) -> None:
         self.device.setText(words)
+        self._make_room()
+        # The first visit of a page would wait for these otherwise.
+        in_background(_import_core, title="Getting ready")
 
 
 def _device_label() -> str:
     from napari_topiary.devices import device_label
 
     return device_label()
+
+
+def _import_core() -> None:
+    for name in ("training", "pruning", "prediction", "evaluation", "studies"):
+        import_module(f"napari_topiary.{name}")

@@ -130,7 +130,7 @@ class StatusLine(QWidget):
         self.bar.hide()
         self.eta.hide()
         self.stop_button.hide()
-        self.text.write("Ready")
+        self.text.write("")  # napari's own line says "Ready"
 
     def _on_stop(self) -> None:
         self.stop_button.setEnabled(False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 AXES = ("y", "x")
+_SEEN_THROUGH = ("additive", "minimum", "multiplicative")
 
 
 def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
@@ -51,6 +52,7 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     layer.visible = True
     _show_scale_bar(viewer, session.images[name].scale is not None)
     if is_new:
+        hide_foreign(viewer)
         viewer.layers.selection.active = layer
         viewer.reset_view()
     return layer
@@ -133,7 +135,7 @@ def place_layers(
     if image is None:
         return
     _show_scale_bar(viewer, units == "nm")
-    ratio = scale / np.asarray(image.scale)[-2:]
+    ratio = scale / np.abs(np.asarray(image.scale)[-2:])  # what is flipped stays so
     for key, known in list(state_of(viewer).layers.items()):
         layer = known()
         if layer is None or not (isinstance(key, tuple) and key[1:] == (name,)):
@@ -141,6 +143,34 @@ def place_layers(
         layer.scale = np.asarray(layer.scale)[-2:] * ratio
         layer.translate = np.asarray(layer.translate)[-2:] * ratio
         layer.units = (units, units)
+
+
+def hide_foreign(viewer: napari.viewer.Viewer) -> list[str]:
+    """Hide the user's own images that cover the one worked on; returns their names.
+
+    They stay in the list: their eye shows them again.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    """
+    state = state_of(viewer)
+    shown = None if state.shown is None else image_layer(viewer, state.shown)
+    if shown is None:
+        return []
+    ours = {id(known()) for known in state.layers.values()}
+    ours |= {id(known()) for known in state.spare.values()}
+    layers = [unwrap(one) for one in unwrap(viewer).layers]
+    covering = [
+        one
+        for one in layers[layers.index(unwrap(shown)) + 1 :]
+        if one._type_string == "image" and one.visible and id(one) not in ours
+        if str(one.blending) not in _SEEN_THROUGH
+    ]
+    for one in covering:
+        one.visible = False
+    return [one.name for one in covering]
 
 
 def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:

@@ -11,7 +11,6 @@ from napari_topiary._napari.data.intake import (
     Incoming,
     Refused,
     Stack,
-    checked,
     layer_source,
     read_files,
     with_channels,
@@ -19,6 +18,7 @@ from napari_topiary._napari.data.intake import (
 )
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import state_of
+from napari_topiary._napari.widgets.words import plural
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import ImageEntry
 
@@ -75,7 +75,7 @@ class Adder:
         paths
             Image files.
         """
-        self.host.say(f"Reading {_counted(len(paths), 'file')}…")
+        self.host.say(f"Reading {plural(len(paths), 'file')}…")
         in_background(
             lambda: read_files(paths),
             title="Reading the images",
@@ -131,26 +131,25 @@ class Adder:
         Parameters
         ----------
         found
-            What was read.
+            What was read, and `checked` in the thread that read it.
         layer
             The user's layer that shows the one image in `found`, if there is one.
         """
-        results = [checked(o) if isinstance(o, Incoming) else o for o in found]
-        images = [one for one in results if isinstance(one, Incoming)]
+        images = [one for one in found if isinstance(one, Incoming)]
         session = self.host.session
         channels = _channels(session) or (images[0].image.shape[0] if images else 0)
         fitting = [one for one in images if one.image.shape[0] == channels]
         banners = [one for one in fitting if one.rows is not None]
         fitting = [one for one in fitting if one.rows is None]
         others = [one for one in images if one.image.shape[0] != channels]
-        for one in results:
+        for one in found:
             if isinstance(one, Stack):
                 self._questions.append(lambda stack=one: self._ask_slices(stack))
         if banners:
             self._questions.append(lambda: self._ask_banner(banners))
         if others:
             self._questions.append(lambda: self._ask_channels(others, channels))
-        self._tell(fitting, [one for one in results if isinstance(one, Refused)])
+        self._tell(fitting, [one for one in found if isinstance(one, Refused)])
         self._add(fitting, layer)
         self._next_question()
 
@@ -173,7 +172,7 @@ class Adder:
                 sentences.append(f"And {len(refused) - 3} more were refused.")
             self.host.refuse("\n".join(sentences))
         elif added:
-            words = f"Added {_counted(len(added), 'image')}."
+            words = f"Added {plural(len(added), 'image')}."
             self.host.say(" ".join([words, *notes]))
         else:
             self.host.say("")
@@ -256,7 +255,3 @@ def _channels(session: Session) -> int | None:
 
 def _colour_words(channels: int) -> str:
     return {1: "grey", 3: "in colour"}.get(channels, f"of {channels} channels")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -152,7 +152,10 @@ class Gallery(QListWidget):
             self.clear()
             kept = 0
         for name, image in images[kept:]:
-            self.addItem(_item(name, image))
+            item = _item(name, image)
+            height = max(THUMBNAIL, 3 * (self.fontMetrics().height() + 2))
+            item.setSizeHint(QSize(200, height + 10))
+            self.addItem(item)
         self._images = images
         for number, (name, _) in enumerate(images):
             item = self.item(number)
@@ -207,7 +210,6 @@ def _item(name: str, image: NDArray[np.generic]) -> QListWidgetItem:
     item = QListWidgetItem()
     item.setData(Qt.ItemDataRole.UserRole, name)
     item.setData(_PICTURE, square)
-    item.setSizeHint(QSize(200, THUMBNAIL + 18))
     return item
 
 

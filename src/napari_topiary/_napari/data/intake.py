@@ -51,25 +51,25 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Several images from one file or layer."""
-
-    name: str
-    slices: tuple[Incoming, ...]
-
-    def picked(self, step: int) -> tuple[Incoming, ...]:
-        """Every `step`-th slice; 0 = the middle one alone."""
-        if step == 0:
-            return (self.slices[len(self.slices) // 2],)
-        return self.slices[::step]
-
-
-@dataclass(frozen=True)
 class Refused:
     """Something that cannot be used, and why."""
 
     name: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Several images from one file or layer."""
+
+    name: str
+    slices: tuple[Incoming | Refused, ...]
+
+    def picked(self, step: int) -> tuple[Incoming | Refused, ...]:
+        """Every `step`-th slice; 0 = the middle one alone."""
+        if step == 0:
+            return (self.slices[len(self.slices) // 2],)
+        return self.slices[::step]
 
 
 def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
@@ -230,14 +230,20 @@ def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource
 
 def nm_per_pixel(layer: Any) -> float | None:
     """Return the pixel size of a layer in nm, None if it says nothing about it."""
-    sizes = []
-    for size, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
-        if not unit.dimensionality == {"[length]": 1}:
-            return None
-        sizes.append(float((size * unit).to("nm").magnitude))
-    if not np.isclose(sizes[0], sizes[1], rtol=1e-3):
-        raise TopiaryError(
-            f"The pixels of {layer.name} are {sizes[0]:g} x {sizes[1]:g} nm; they have "
-            "to be square: resample the image first."
+    pixels = np.abs(np.asarray(layer.scale, dtype=float)[-2:])  # negative: flipped
+    units = layer.units[-2:]
+    known = all(unit.dimensionality == {"[length]": 1} for unit in units)
+    if known:
+        pixels = np.array(
+            [
+                float((size * unit).to("nm").magnitude)
+                for size, unit in zip(pixels, units, strict=True)
+            ]
         )
-    return sizes[1]
+    if not np.isclose(pixels[0], pixels[1], rtol=1e-3):
+        raise TopiaryError(
+            f"The pixels of {layer.name} are {pixels[0]:g} x {pixels[1]:g}"
+            f"{' nm' if known else ''}; they have to be square: resample the image "
+            "first."
+        )
+    return float(pixels[1]) if known else None

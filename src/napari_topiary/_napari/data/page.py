@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
+from napari_topiary._napari.canvas.shown_image import hide_foreign
 from napari_topiary._napari.data.adding import Adder
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
 from napari_topiary._napari.data.importing import FolderImport
@@ -234,12 +235,23 @@ class DataPage(Page):
 
     def _on_inserted(self, _event: object) -> None:
         # Later: napari opens the image and what is drawn on it one after the other.
-        QTimer.singleShot(0, self._take_samples)
+        QTimer.singleShot(0, self._on_foreign)
+
+    def _on_foreign(self) -> None:
+        """Layers that are not ours: a sample is opened, an image does not cover."""
+        if not isalive(self):
+            return
+        self._take_samples()
+        hidden = hide_foreign(self.viewer)
+        if hidden:
+            self.say(
+                f"{hidden[-1]} is hidden, so that it does not cover the image that is "
+                "worked on. Use the selected layer makes it one of the project's; its "
+                "eye in the layer list shows it."
+            )
 
     def _take_samples(self) -> None:
         """Open a sample that napari's menu opened as a project with all its images."""
-        if not isalive(self):
-            return
         found = [
             layer
             for layer in unwrap(self.viewer).layers

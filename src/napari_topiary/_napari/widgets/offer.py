@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QSizePolicy, QVBoxLayout
 
 from napari_topiary._napari.widgets import look
 
@@ -20,8 +21,8 @@ class Offer(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.addWidget(self.text)
-        self._row = QHBoxLayout()
-        self._row.addStretch(1)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._row.setSpacing(6)
         layout.addLayout(self._row)
         self.hide()
 
@@ -47,12 +48,15 @@ class Offer(QFrame):
         look.set_role(self.text, "problem" if problem else "info")
         self.text.setText(sentence)
         for number, (text, action) in enumerate(actions.items()):
-            button = QPushButton(text)
+            button = QPushButton(text.replace("&", "&&"))
+            # It may give way: a narrow page puts the answers under one another.
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.setToolTip(sentence)
             look.emphasize(button, number == 0)
             button.clicked.connect(lambda _=False, do=action: self._answer(do))
             self._row.addWidget(button)
             self.buttons[text] = button
+        self._arrange()
         self.show()
 
     def close_offer(self) -> None:
@@ -63,6 +67,20 @@ class Offer(QFrame):
             button.hide()
             button.deleteLater()
         self.buttons = {}
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the answers under one another where they do not fit side by side."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        wanted = sum(one.sizeHint().width() + 6 for one in self.buttons.values())
+        fits = wanted <= max(self.width(), self.minimumWidth()) - 20
+        across, down = (
+            QBoxLayout.Direction.LeftToRight,
+            QBoxLayout.Direction.TopToBottom,
+        )
+        self._row.setDirection(across if fits else down)
 
     def _answer(self, action: Callable[[], object]) -> None:
         self.close_offer()
