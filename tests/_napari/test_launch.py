@@ -8,6 +8,7 @@ pytest.importorskip("qtpy")
 from napari_topiary._napari import launch as launching
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.workbench import Workbench
+from napari_topiary.errors import TopiaryError
 
 
 def test_the_workbench_is_docked_and_a_sample_opened(make_napari_viewer_proxy, until):
@@ -26,3 +27,17 @@ def test_launch_opens_napari_and_waits(make_napari_viewer_proxy, monkeypatch):
     assert launching.launch() == 0
     assert waited == [True]
     assert isinstance(unwrap(viewer.window.dock_widgets["Topiary"]), Workbench)
+
+
+def test_libraries_that_qt_lacks_are_named_before_it_ends_the_process(monkeypatch):
+    from napari_topiary.cli import window
+
+    monkeypatch.setattr(window.sys, "platform", "linux")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    monkeypatch.setattr(window, "_xcb_plugin", lambda: "libqxcb.so")
+    lacking = ("libqxcb.so", "libxcb-icccm.so.4", "libxcb-keysyms.so.1")
+    monkeypatch.setattr(window, "_loads", lambda name: name not in lacking)
+    with pytest.raises(TopiaryError, match=r"install libxcb-icccm4 libxcb-keysyms1$"):
+        window.open_window(None)
+    monkeypatch.setattr(window, "_loads", lambda name: True)
+    assert window._missing_libraries() == []

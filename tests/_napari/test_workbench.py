@@ -94,10 +94,10 @@ def test_the_header_says_what_is_open_and_when_it_was_saved(
 ):
     _, workbench = open_workbench(session)
     header = workbench.header
-    assert header.name.text() == "New project"
+    assert header.name.words == "New project"
     workbench.page("Data").projects.save_to(tmp_path / "viruses")
     until(lambda: header.saved.text().startswith("saved"))
-    assert header.name.text() == "viruses"
+    assert header.name.words == "viruses"
     assert (tmp_path / "viruses" / "dataset.json").exists()
     session.saved_at -= 50
     header.refresh()
@@ -121,7 +121,7 @@ def test_what_is_drawn_is_saved_without_being_asked(open_workbench, session, unt
 def test_the_status_line_shows_progress_and_stops(open_workbench, until):
     _, workbench = open_workbench(show=True)
     status, results = workbench.status, []
-    assert not status.stop_button.isVisible() and status.text.words == "Ready"
+    assert not status.stop_button.isVisible() and status.text.words == ""
     workbench.runner.start(counting, title="Training", on_result=results.append)
     until(lambda: status.eta.text() == "30 s left" and status.eta.isVisible())
     assert status.text.words == "Counting"
@@ -129,7 +129,7 @@ def test_the_status_line_shows_progress_and_stops(open_workbench, until):
     status.stop_button.click()
     assert not status.stop_button.isEnabled()
     until(lambda: bool(results))
-    assert not status.stop_button.isVisible() and status.text.words == "Ready"
+    assert not status.stop_button.isVisible() and status.text.words == ""
 
 
 def test_closing_the_window_in_mid_job_keeps_what_the_job_has(open_workbench, until):
@@ -271,3 +271,32 @@ def test_the_window_stays_alive_while_something_heavy_runs(
     until(lambda: not workbench.runner.running)
     assert len(gaps) > 50
     assert np.percentile(gaps, 95) < 0.05
+
+
+def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench):
+    _, workbench = open_workbench(show=True)
+    for number, title in enumerate(PAGES, start=1):
+        assert workbench.tabs[title].toolTip().endswith(f"(Ctrl+{number})")
+        assert workbench.keys[title].key().toString() == f"Ctrl+{number}"
+    workbench.keys["Annotate"].activated.emit()
+    assert workbench.current == "Annotate"
+    workbench.show_page("Data")
+    stops = workbench._tab_stops()
+    assert workbench.page("Data").add_button in stops
+    stops[-1].setFocus()
+    workbench.focusNextPrevChild(True)
+    assert workbench.window().focusWidget() is stops[0]
+    workbench.focusNextPrevChild(False)
+    assert workbench.window().focusWidget() is stops[-1]
+    assert workbench.minimumWidth() == 320 < workbench.sizeHint().width()
+
+
+def test_the_name_of_the_project_is_read_before_anything_else(open_workbench, session):
+    _, workbench = open_workbench(session, show=True)
+    header = workbench.header
+    session.name, session.saved_at = "membrane_fibsem", time.time()
+    header.refresh()
+    assert header.saved.isVisible()
+    session.name = "membranes of the second week, with all that was done since " * 2
+    header.refresh()
+    assert not header.saved.isVisible()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari
+from napari.settings import get_settings
 
+from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ def launch(sample: str | None = None) -> int:
         Exit status, 0.
     """
     viewer = napari.Viewer(title="Topiary", show_welcome_screen=sample is None)
+    first = get_settings().application.window_size is None
     open_workbench(viewer, sample)
+    if first:  # napari remembers from then on how a person wants it
+        unwrap(viewer).window._qt_window.showMaximized()
     napari.run()
     return 0

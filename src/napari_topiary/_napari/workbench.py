@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -64,9 +66,10 @@ class Workbench(QWidget):
         state = state_of(viewer, session)
         self.viewer, self.session, self.runner = viewer, state.session, state.runner
         self.pages: dict[str, Page] = {}
-        self.setMinimumWidth(392)
+        self.setMinimumWidth(320)
         self.header = Header(viewer, self.session)
         self.tabs: dict[str, QPushButton] = {}
+        self.keys: dict[str, QShortcut] = {}
         self.stack = QStackedWidget()
         self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self._places: dict[str, QWidget] = {}
@@ -90,10 +93,15 @@ class Workbench(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         group = QButtonGroup(self)
-        for title, (_, _, tip) in PAGES.items():
+        for number, (title, (_, _, tip)) in enumerate(PAGES.items(), start=1):
             tab = QPushButton(title)
             tab.setCheckable(True)
-            tab.setToolTip(tip)
+            tab.setToolTip(f"{tip} (Ctrl+{number})")
+            tab.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            # From anywhere in the window, the canvas as well.
+            key = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
+            key.activated.connect(partial(self.show_page, title))
+            self.keys[title] = key
             tab.setProperty("role", "tab")
             tab.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             tab.clicked.connect(self._on_tab)
@@ -186,6 +194,35 @@ class Workbench(QWidget):
         wanted = next_page(self.session, self.current)
         for title, tab in self.tabs.items():
             look.emphasize(tab, title == wanted and not tab.isChecked())
+
+    def sizeHint(self) -> QSize:
+        """Open as wide as all texts need; a person may make it narrower."""
+        return QSize(392, super().sizeHint().height())
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Let Tab go round in the workbench, not out into napari's dock buttons."""
+        stops = self._tab_stops()
+        here = self.window().focusWidget()
+        if here not in stops:
+            return bool(super().focusNextPrevChild(forward))
+        step = 1 if forward else -1
+        reason = Qt.FocusReason
+        stops[(stops.index(here) + step) % len(stops)].setFocus(
+            reason.TabFocusReason if forward else reason.BacktabFocusReason
+        )
+        return True
+
+    def _tab_stops(self) -> list[QWidget]:
+        """What Tab stops at, in the order of the page."""
+        stops: list[QWidget] = []
+        each = self.nextInFocusChain()
+        while each is not None and each is not self:
+            takes = each.focusPolicy() & Qt.FocusPolicy.TabFocus
+            usable = each.isVisible() and each.isEnabled() and takes
+            if usable and self.isAncestorOf(each) and each.focusProxy() is None:
+                stops.append(each)
+            each = each.nextInFocusChain()
+        return stops
 
     def showEvent(self, event: Any) -> None:
         """Close down in good order when the window closes."""

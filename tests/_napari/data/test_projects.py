@@ -189,7 +189,7 @@ def test_networks_are_renamed_deleted_and_saved_as_files(
     rows = page.networks.rows
     until(lambda: "from viruses · 121 k" in rows.item(1).text())
     assert page.networks.selected == "small"
-    assert "k weights" in rows.item(0).text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "121 k weights" in rows.item(1).text().replace("\N{NO-BREAK SPACE}", " ")
     page.networks.name.setText("  tiny  one ")
     page.networks.name.editingFinished.emit()
     assert list(session.checkpoints) == ["viruses · 121 k", "tiny one"]
@@ -211,3 +211,55 @@ def test_networks_are_renamed_deleted_and_saved_as_files(
     # The names and what comes from what outlive the window.
     session.save(tmp_path / "p")
     assert list(Session.open(tmp_path / "p").checkpoints) == ["viruses · 121 k"]
+
+
+# -- layers of the user ---------------------------------------------------------------
+
+
+def test_layers_of_the_user_do_not_cover_the_image(open_page, session, until):
+    viewer, page = open_page(session)
+    page.open_image("grid 0")
+    dropped = viewer.add_image(session.images["grid 1"].image[0], name="dropped")
+    seen_through = viewer.add_image(
+        session.images["grid 1"].image[0], name="glow", blending="additive"
+    )
+    until(lambda: not dropped.visible)
+    assert seen_through.visible and "dropped is hidden" in page.message.text()
+    viewer.layers.selection.active = dropped
+    assert page.layer_button.property("emphasized")
+    dropped.visible = True  # by its eye: until another image is worked on
+    page.open_image("grid 1")
+    assert not dropped.visible
+    viewer.layers.selection.active = dropped
+    page.layer_button.click()
+    until(lambda: "dropped" in session.images)
+    page.open_image("dropped")
+    assert dropped.visible
+
+
+def test_a_flipped_layer_has_a_pixel_size(open_page, session, until):
+    viewer, page = open_page()
+    viewer.add_image(
+        session.images["grid 0"].image[0], name="mine", scale=(-2, 2), units=("nm",) * 2
+    )
+    page.layer_button.click()
+    until(lambda: "mine" in page.session.images)
+    assert page.session.images["mine"].scale == 2
+    page.session.set_task(session.task)
+    page.session.set_annotations("mine", session.annotations["grid 0"])
+    page.scale_field.setValue(4)
+    assert tuple(viewer.layers[0].scale) == (-4, 4)
+
+
+def test_answers_that_do_not_fit_stand_under_one_another(open_page, qtbot):
+    from qtpy.QtWidgets import QBoxLayout
+
+    from napari_topiary._napari.widgets.offer import Offer
+
+    offer = Offer()
+    qtbot.addWidget(offer)
+    offer.resize(300, 100)
+    offer.show_choice("?", {f"A rather long answer {n}": print for n in range(4)})
+    assert offer._row.direction() == QBoxLayout.Direction.TopToBottom
+    offer.resize(900, 100)
+    assert offer._row.direction() == QBoxLayout.Direction.LeftToRight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -103,30 +103,35 @@ class NetworkList(QWidget):
         wanted = new[-1] if new else self.selected
         if wanted not in known:
             wanted = self.host.session.active_checkpoint
+        height = self.rows.fontMetrics().lineSpacing() * 2 + 10
         with QSignalBlocker(self.rows):
             self.rows.clear()
             for name, checkpoint in known.items():
                 item = QListWidgetItem(self._words(name, checkpoint))
                 item.setData(Qt.ItemDataRole.UserRole, name)
                 item.setToolTip(self._words(name, checkpoint))
+                item.setSizeHint(QSize(200, height))
                 self.rows.addItem(item)
                 if name == wanted:
                     self.rows.setCurrentItem(item)
-        height = self.rows.fontMetrics().lineSpacing() * 2 + 8
         shown = min(_MOST_ROWS, max(1, len(known)))
         self.rows.setFixedHeight(shown * height + 4)
         self._on_selected()
         self._find_parents()
 
     def _words(self, name: str, checkpoint: Checkpoint) -> str:
-        told = [f"{words.count(checkpoint.parameters_nonzero)} weights"]
+        weights = words.count(checkpoint.parameters_nonzero)
+        told = []
         quality = checkpoint.metrics.get("quality")
         if isinstance(quality, float):
             which = checkpoint.metrics.get("quality_name", "quality")
             told.append(f"{which} {words.quality(quality)}")
+        if weights not in name:
+            told.append(f"{weights} weights")
         if name in self._parents:
-            how = "pruned from" if checkpoint.pruning else "trained on from"
-            told.append(f"{how} {self._parents[name]}")
+            told.append(f"from {self._parents[name]}")
+        elif not told:
+            told.append("not judged yet")
         return f"{name}\n{' · '.join(told)}"
 
     def _find_parents(self) -> None:

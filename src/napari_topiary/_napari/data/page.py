@@ -166,11 +166,11 @@ class DataPage(Page):
         )
         self.scale_field.valueChanged.connect(self._on_scale)
         self.all_scales_button = button(
-            "For all images",
+            "For all",
             "Give every image of the project this pixel size.",
             self._on_all_scales,
         )
-        self.hold_out = QCheckBox("Keep aside to judge quality")
+        self.hold_out = QCheckBox("Keep aside to judge on")
         self.hold_out.setToolTip(
             "Networks never learn from this image; it shows how well they do on "
             "something new. It needs complete marks too."

@@ -87,7 +87,10 @@ QListWidget[role="gallery"]::item:hover, QListWidget[role="list"]::item:hover {{
     background: {primary}; }}
 QListWidget[role="gallery"]::item:selected, QListWidget[role="list"]::item:selected {{
     background: {secondary}; }}
-QPushButton {{ padding: 5px 8px; }}
+QPushButton {{ padding: 4px 7px; border: 1px solid transparent; }}
+QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus,
+QListWidget:focus, QTableWidget:focus {{ border: 1px solid {ours["b"]}; }}
+QCheckBox:focus, QRadioButton:focus {{ color: {ours["b"]}; }}
 QPushButton[emphasized="true"]:enabled {{ background: {ours["accent"]};
     font-weight: 600; }}
 QPushButton[emphasized="true"]:enabled:hover {{

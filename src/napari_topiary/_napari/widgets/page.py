@@ -64,7 +64,7 @@ class Page(QWidget):
         self.viewer = viewer
         self.session = state.session
         self.runner = runner if runner is not None else state.runner
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(300)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 6, 8, 6)
         outer.setSpacing(6)
@@ -74,8 +74,20 @@ class Page(QWidget):
         self.message.hide()
         self.body = QVBoxLayout()
         self.body.setSpacing(8)
-        outer.addWidget(self.empty_label)
-        outer.addLayout(self.body, 1)
+        if runner is None:  # alone in a dock: what does not fit is scrolled to
+            inside, inner = QWidget(), QVBoxLayout()
+            inner.setContentsMargins(0, 0, 0, 0)
+            inside.setLayout(inner)
+            scroll = QScrollArea()
+            scroll.setWidgetResizable(True)
+            scroll.setFrameShape(QFrame.Shape.NoFrame)
+            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            scroll.setWidget(inside)
+            outer.addWidget(scroll, 1)
+        else:
+            inner = outer
+        inner.addWidget(self.empty_label)
+        inner.addLayout(self.body, 1)
         outer.addWidget(self.message)
         self._listening = Listening(self)
         self.listen(self.session.opened, self.on_other_project)
