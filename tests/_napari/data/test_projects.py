@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("qtpy")
 
 from qtpy.QtWidgets import QFileDialog
 
+from napari_topiary._napari.data.intake import Incoming, Refused, read_files
 from napari_topiary._napari.data.page import DataPage
 from napari_topiary._napari.samples import virus_phil
 from napari_topiary._napari.state import state_of
@@ -263,3 +266,12 @@ def test_answers_that_do_not_fit_stand_under_one_another(open_page, qtbot):
     assert offer._row.direction() == QBoxLayout.Direction.TopToBottom
     offer.resize(900, 100)
     assert offer._row.direction() == QBoxLayout.Direction.LeftToRight
+
+
+def test_slices_are_checked_where_they_are_read(tmp_path, rng):
+    volume = (rng.random((3, 20, 30)) * 255).astype(np.uint8)
+    volume[1] = 7
+    tifffile.imwrite(tmp_path / "v.tif", volume, metadata={"axes": "ZYX"})
+    (stack,) = read_files([tmp_path / "v.tif"])
+    assert [type(one) for one in stack.slices] == [Incoming, Refused, Incoming]
+    assert "constant" in stack.slices[1].sentence

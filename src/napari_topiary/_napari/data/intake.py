@@ -93,7 +93,7 @@ def _read_file(path: Path) -> Incoming | Stack | Refused:
         rows = rows_without_banner(one.data)
         return checked(Incoming(path.stem, one.data, one.scale, path, one.notes, rows))
     slices = tuple(
-        Incoming(name, one.data, one.scale)
+        checked(Incoming(name, one.data, one.scale))
         for name, one in zip(slice_names(path.stem, len(found)), found, strict=True)
     )
     return Stack(path.name, slices)
@@ -188,7 +188,7 @@ class LayerSource:
             return checked(Incoming(self.name, self._image(self.position), self.scale))
         places = np.ndindex(*self._axes_before)
         slices = tuple(
-            Incoming(name, self._image(at), self.scale)
+            checked(Incoming(name, self._image(at), self.scale))
             for name, at in zip(
                 slice_names(self.name, self.n_slices), places, strict=True
             )
