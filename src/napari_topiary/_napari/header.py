@@ -114,5 +114,5 @@ def _device_label() -> str:
 
 
 def _import_core() -> None:
-    for name in ("training", "pruning", "prediction", "evaluation", "studies"):
+    for name in ("training", "pruning", "evaluation", "studies"):
         import_module(f"napari_topiary.{name}")
