@@ -74,8 +74,7 @@ def made(tmp_path_factory, virions):
     trained, pruned = home / "trained.safetensors", home / "pruned.safetensors"
     status = call("train", data, "--epochs", 30, *SMALL, "--out", trained)
     assert status == 0
-    # So small a network is dead after that, which is said, and kept all the same.
-    assert call("prune", trained, "--remove", 0.5, "--out", pruned) in (0, 1)
+    assert call("prune", trained, "--remove", 0.5, "--out", pruned) == 0
     return home
 
 

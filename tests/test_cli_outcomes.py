@@ -21,7 +21,7 @@ from napari_topiary.cli.driving import Bar
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
-from napari_topiary.pruning import pruning_problems
+from napari_topiary.pruning import pruning_doubt, pruning_problems
 from napari_topiary.training import trainer as trainer_module
 from napari_topiary.types import Task
 
@@ -172,14 +172,14 @@ def flat(checkpoint, *, bias):
 
 def test_a_dead_network_is_known_without_images(made):
     before = load_checkpoint(made / "net.safetensors")
-    assert pruning_problems(before, before.replaced(metrics={}), 0.0) == ()
+    assert pruning_doubt(before, before.replaced(metrics={})) is None
     for bias in (-3.0, 3.0):
-        (dead,) = pruning_problems(before, flat(before, bias=bias), 0.0)
+        dead = pruning_doubt(before, flat(before, bias=bias))
         assert "the same answer to whatever it is shown" in dead
 
 
 @pytest.mark.parametrize("data", [True, False])
-def test_a_pruned_network_that_finds_nothing_is_no_success(
+def test_a_pruned_network_that_finds_nothing_is_never_silent(
     made, net, tmp_path, capsys, data
 ):
     judged(load_checkpoint(net), 1.0).save(net)
@@ -188,11 +188,14 @@ def test_a_pruned_network_that_finds_nothing_is_no_success(
     assert call("prune", net, "--remove", 0, *images, "--out", out) == 0
     assert ("Nobody has looked" in capsys.readouterr().err) == (not data)
     arguments = ("prune", net, "--remove", 0.97, *images, "--out", out)
-    assert call(*arguments, "--kind", "weights", "--json", report) == 1
-    (problem,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
-    assert "hardly anything" in problem if data else "The pruned network" in problem
-    assert problem in capsys.readouterr().err
-    assert load_checkpoint(out).provenance["problems"] == [problem]
+    # Judged on images it failed; without any there is only a doubt.
+    status, key = (1, "problems") if data else (0, "notes")
+    assert call(*arguments, "--kind", "weights", "--json", report) == status
+    words = "hardly anything" if data else "The pruned network"
+    said = json.loads(report.read_text(encoding="utf-8"))[key]
+    (sentence,) = (one for one in said if words in one)
+    assert sentence in capsys.readouterr().err
+    assert sentence in load_checkpoint(out).provenance[key]
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.devices import pick_device
-    from napari_topiary.pruning import plan_job, pruning_problems
+    from napari_topiary.pruning import plan_job, pruning_doubt, pruning_problems
 
     pick_device(options.device)
     original = load_checkpoint(options.checkpoint)
@@ -138,7 +138,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ended_early = made.provenance.get("problems", ()) if tuned else ()
     found = (*ended_early, *pruning_problems(original, made, options.remove))
     whole = not (runner.interrupted or ended_early)
-    made = made.replaced(provenance={**made.provenance, "problems": list(found)})
+    about = {**made.provenance, "problems": list(found)}
+    doubt = pruning_doubt(original, made)
+    if doubt is not None:
+        about["notes"] = [*about.get("notes", ()), doubt]
+    made = made.replaced(provenance=about)
     made, path, problems = keeping.keep(made, whole=whole)
     for note in made.provenance.get("notes", ()):
         if note not in original.provenance.get("notes", ()):

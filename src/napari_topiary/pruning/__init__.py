@@ -12,7 +12,7 @@ from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
 from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, prune
 from napari_topiary.pruning.measure import agreement, measure_speed
-from napari_topiary.pruning.outcome import pruning_problems
+from napari_topiary.pruning.outcome import pruning_doubt, pruning_problems
 from napari_topiary.pruning.plan import LayerKept, PlanStatistics, PruningPlan
 from napari_topiary.pruning.recalibration import recalibrate
 from napari_topiary.pruning.search.record import LayerSearch, Search
@@ -43,6 +43,7 @@ __all__ = [
     "plan_from_json",
     "plan_job",
     "prune",
+    "pruning_doubt",
     "pruning_problems",
     "recalibrate",
     "remove_counts",

@@ -28,14 +28,12 @@ LITTLE = 0.05
 def pruning_problems(
     before: Checkpoint, after: Checkpoint, share: float
 ) -> tuple[str, ...]:
-    """Return what a person should know about a pruned network; mostly nothing.
+    """Return what was asked of a pruning and did not come; mostly nothing.
 
     Parameters
     ----------
     before, after
-        The checkpoint that was pruned, and what became of it, judged if there were
-        images. Otherwise both are shown noise: how good a network is that cannot tell,
-        but whether it still tells anything apart.
+        The checkpoint that was pruned, and what became of it.
     share
         Of the unpruned network's weights that was to be removed.
     """
@@ -46,7 +44,7 @@ def pruning_problems(
         )
     quality, name = after.metrics.get("quality"), after.metrics.get("quality_name")
     if quality is None:
-        return (*found, *_unjudged(before, after))
+        return tuple(found)
     whole = float(before.metrics.get("quality") or 0.0)
     known = whole > 0 and before.metrics.get("quality_name") == name
     floor = HARDLY * whole if known else 0.05
@@ -60,7 +58,19 @@ def pruning_problems(
     return tuple(found)
 
 
-def _unjudged(before: Checkpoint, after: Checkpoint) -> list[str]:
+def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
+    """Return a sentence if a pruned network that was not judged seems to be dead.
+
+    Both networks are shown noise. How good a network is that cannot tell, but whether
+    it still tells anything apart; so this is a doubt to be looked into, no verdict.
+
+    Parameters
+    ----------
+    before, after
+        The checkpoint that was pruned, and what became of it.
+    """
+    if after.metrics.get("quality") is not None:
+        return None
     (marked, spread), (left, still) = _answers(before), _answers(after)
     if still < LITTLE * spread:
         said = "gives the same answer to whatever it is shown"
@@ -71,10 +81,9 @@ def _unjudged(before: Checkpoint, after: Checkpoint) -> list[str]:
         said = f"finds something everywhere: in noise it marks {left:.1%}, the network"
         said += f" before {marked:.0%}"
     else:
-        return []
-    return [
-        f"The pruned network {said}. Remove less, or fine-tune it on annotated images."
-    ]
+        return None
+    way_out = "Remove less, or fine-tune it on annotated images."
+    return f"The pruned network {said}. {way_out}"
 
 
 @torch.no_grad()

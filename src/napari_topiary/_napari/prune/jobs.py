@@ -16,6 +16,7 @@ from napari_topiary.pruning import (
     PlanStatistics,
     PruningPlan,
     plan_job,
+    pruning_doubt,
     pruning_problems,
     recalibrate,
 )
@@ -83,8 +84,10 @@ def keeping(
         made = yield from rejudge(
             made, hold_out.samples, validation=hold_out.validation
         )
-    problems = pruning_problems(plan.checkpoint, made, share)
-    about = {**made.provenance, "name": name, "problems": list(problems)}
+    doubt = pruning_doubt(plan.checkpoint, made)
+    problems = [*pruning_problems(plan.checkpoint, made, share)]
+    problems += [] if doubt is None else [doubt]
+    about = {**made.provenance, "name": name, "problems": problems}
     return made.replaced(provenance=about)
 
 
