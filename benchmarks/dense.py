@@ -21,7 +21,7 @@ from statistics import median
 
 import torch
 
-from napari_topiary.devices import autocast_dtype, device_label, pick_device
+from napari_topiary.inference.devices import autocast_dtype, device_label, pick_device
 from napari_topiary.networks import build_network
 from napari_topiary.networks.patch_classifier import PatchClassifier
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import torch
 
-from napari_topiary.devices import device_label
+from napari_topiary.inference.devices import device_label
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.networks.base import networks
 from napari_topiary.pruning.coupling import build_coupling

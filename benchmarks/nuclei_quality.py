@@ -17,8 +17,8 @@ import time
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, Scope
-from napari_topiary.devices import device_label
 from napari_topiary.evaluation import evaluate
+from napari_topiary.inference.devices import device_label
 from napari_topiary.io.dataset import Dataset, read_dataset
 from napari_topiary.networks import recipe_config, tuning_config
 from napari_topiary.pruning import GradualPruning, make_plan

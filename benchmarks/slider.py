@@ -20,10 +20,10 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
-from napari_topiary.devices import device_label
+from napari_topiary.inference.devices import device_label
+from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.pruning import PruningPlan, make_plan
-from napari_topiary.tiles import infer
 from napari_topiary.types import Task, run
 
 SHARES = (0.0, 0.5, 0.75, 0.8, 0.9, 0.9375, 0.95, 0.99)

@@ -24,7 +24,7 @@ from torch import nn
 
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.devices import TRIALS, Threads
+from napari_topiary.inference.devices import TRIALS, Threads
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.networks import resolve_sizes

@@ -20,18 +20,17 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 FLOORS = (
     ("types", "registry", "config", "config_reading", "errors", "limits"),
     ("io", "annotations"),
-    ("networks", "data", "pruning_schedule", "devices"),
+    ("networks", "data", "pruning_schedule"),
     ("checkpoint",),
     (
-        "tiles",
-        "tile_boxes",
+        "inference",
         "postprocessing",
         "metrics",
         "truth",
         "calibration",
         "scoring",
     ),
-    ("training", "pruning", "prediction", "comparison"),
+    ("training", "pruning", "comparison"),
     ("evaluation", "session", "report", "studies", "jobs", "cli", "__main__"),
     ("_napari",),
 )

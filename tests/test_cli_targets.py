@@ -104,7 +104,7 @@ def test_the_parent_is_replaced_only_if_said_so(home, capsys):
 
 
 def test_own_results_are_known_by_what_is_in_them(tmp_path, virions):
-    from napari_topiary.prediction import write_prediction
+    from napari_topiary.inference.results import write_prediction
     from napari_topiary.types import Detections, Prediction, Task
 
     task = Task("detect", ("background", "virion"))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
     from napari_topiary.errors import TopiaryError
     from napari_topiary.evaluation import evaluate
+    from napari_topiary.inference.predict import predict
+    from napari_topiary.inference.results import write_prediction
     from napari_topiary.io.dataset import (
         Dataset,
         Sample,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from napari_topiary.io.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
     from napari_topiary.postprocessing.interpret import interpret
-    from napari_topiary.prediction import predict, write_prediction
     from napari_topiary.pruning import (
         PruningPlan,
         make_plan,
@@ -92,7 +93,8 @@ _HOMES = {
     "io.samples": ("sample_dataset", "sample_folder"),
     "networks": ("build_network",),
     "postprocessing.interpret": ("interpret",),
-    "prediction": ("predict", "write_prediction"),
+    "inference.predict": ("predict",),
+    "inference.results": ("write_prediction",),
     "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "shaper_for"),
     "session": ("Session",),
     "studies": ("LearningCurve", "learning_curve", "run_study"),

@@ -11,9 +11,9 @@ import pytest
 from napari_topiary import networks as room
 from napari_topiary.annotations import Labels
 from napari_topiary.config import TrainConfig
+from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import networks, recipe_config, suited
-from napari_topiary.prediction import predict
 from napari_topiary.registry import find_members
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run

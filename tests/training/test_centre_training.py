@@ -9,12 +9,12 @@ import torch
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.predict import predict
+from napari_topiary.inference.tiles import PIXEL_BY_PIXEL, infer
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network, recipe_config, resolve_sizes
-from napari_topiary.prediction import predict
 from napari_topiary.pruning import GradualPruning, make_plan, recalibrate
-from napari_topiary.tiles import PIXEL_BY_PIXEL, infer
 from napari_topiary.training import PreviewRequest, fit, rejudge
 from napari_topiary.training.hold_out import on_working_grid
 from napari_topiary.training.judging import Judge

@@ -16,10 +16,10 @@ from napari_topiary.data.losses import masked_square_error
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
+from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import reinterpret
-from napari_topiary.prediction import predict
 from napari_topiary.pruning import make_plan, shaper_for
 from napari_topiary.training import fit
 from napari_topiary.training.objective import IMITATION, objective

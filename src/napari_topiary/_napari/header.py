@@ -108,7 +108,7 @@ class Header(QWidget):
 
 
 def _device_label() -> str:
-    from napari_topiary.devices import device_label
+    from napari_topiary.inference.devices import device_label
 
     return device_label()
 

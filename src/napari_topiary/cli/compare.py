@@ -59,8 +59,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if len(options.checkpoints) < 2:
         raise TopiaryError("Give at least two checkpoints to compare.")
 
-    from napari_topiary.devices import pick_device
     from napari_topiary.evaluation import compare_checkpoints
+    from napari_topiary.inference.devices import pick_device
 
     pick_device(options.device)
     checkpoints = _loaded(options.checkpoints)

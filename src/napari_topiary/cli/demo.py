@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if problem is not None:
         raise TopiaryError(problem)
 
-    from napari_topiary.devices import pick_device
+    from napari_topiary.inference.devices import pick_device
     from napari_topiary.report.demo import DemoConfig, demo_report
 
     pick_device(options.device)

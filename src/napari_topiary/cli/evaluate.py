@@ -87,8 +87,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = judging_config(options, options.threshold)
 
     from napari_topiary.checkpoint import load_checkpoint
-    from napari_topiary.devices import pick_device
     from napari_topiary.evaluation import evaluate, known_from_training
+    from napari_topiary.inference.devices import pick_device
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)

@@ -142,7 +142,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]
     kinds = _kinds(options)
     if not kinds:
         return []
-    from napari_topiary.prediction import export_endings, export_kinds
+    from napari_topiary.inference.exporting import export_endings, export_kinds
 
     endings = export_endings([kind for kind in kinds if kind in export_kinds()])
     found = list[Target]()
@@ -180,8 +180,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     paths = image_files(options.images)
 
     from napari_topiary.checkpoint import load_checkpoint
-    from napari_topiary.devices import device_label, pick_device
-    from napari_topiary.prediction import export_problem, is_written, write_summary
+    from napari_topiary.inference.devices import device_label, pick_device
+    from napari_topiary.inference.exporting import export_problem, write_summary
+    from napari_topiary.inference.results import is_written
 
     pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
@@ -267,12 +268,12 @@ class _Predictor:
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
-        from napari_topiary.postprocessing import Numbering
-        from napari_topiary.prediction import (
-            summary_rows,
+        from napari_topiary.inference.measures import summary_rows
+        from napari_topiary.inference.results import (
             write_prediction,
             write_stack_prediction,
         )
+        from napari_topiary.postprocessing import Numbering
 
         out, stem = self.options.out, result_stem(path)
         slices = list(read_slices(path))
@@ -310,7 +311,7 @@ class _Predictor:
         return {"image": str(path), **entry, "files": names}
 
     def _image(self, path: Path, loaded: LoadedImage) -> Prediction:
-        from napari_topiary.prediction import predict
+        from napari_topiary.inference.predict import predict
 
         image = suited(loaded, self.checkpoint, self.options)
         job = predict(
@@ -329,7 +330,7 @@ class _Predictor:
         self, path: Path, slices: Sequence[LoadedImage], each: list[dict[str, Any]]
     ) -> Iterator[Prediction]:
         """Predict a stack; what was found in each slice is added to `each`."""
-        from napari_topiary.prediction import summary_rows
+        from napari_topiary.inference.measures import summary_rows
 
         digits, stem = len(str(len(slices) - 1)), result_stem(path)
         for index, loaded in enumerate(slices):
@@ -348,7 +349,7 @@ class _Predictor:
         self, path: Path, stem: str, loaded: LoadedImage, prediction: Prediction
     ) -> dict[str, Path]:
         """Write what was found in one image for other programs."""
-        from napari_topiary.prediction import write_exports
+        from napari_topiary.inference.exporting import write_exports
 
         return write_exports(
             self.options.out,
@@ -374,7 +375,7 @@ def suited(
     loaded: LoadedImage, checkpoint: Checkpoint, options: argparse.Namespace
 ) -> LoadedImage:
     """Bring an image to the channels of the checkpoint, or refuse it."""
-    from napari_topiary.prediction import as_channels, channels_problem
+    from napari_topiary.inference.suitability import as_channels, channels_problem
 
     data, scale = loaded.data, options.pixel_size or loaded.scale
     wanted = checkpoint.in_channels

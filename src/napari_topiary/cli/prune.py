@@ -118,7 +118,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     criterion_of(config, samples=options.data is not None)
 
     from napari_topiary.checkpoint import load_checkpoint
-    from napari_topiary.devices import pick_device
+    from napari_topiary.inference.devices import pick_device
     from napari_topiary.pruning import plan_job, pruning_doubt, pruning_problems
 
     pick_device(options.device)

@@ -99,7 +99,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             raise TopiaryError(f"Say {words}.")
     only = dict(_wanted(text) for text in options.only)
 
-    from napari_topiary.devices import pick_device
+    from napari_topiary.inference.devices import pick_device
     from napari_topiary.studies import Budget, run_study
 
     pick_device(options.device)

@@ -158,7 +158,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         raise TopiaryError(problem)
 
     from napari_topiary.checkpoint import load_checkpoint
-    from napari_topiary.devices import pick_device
+    from napari_topiary.inference.devices import pick_device
     from napari_topiary.networks import recipe_config, resolve_sizes
     from napari_topiary.training import fit
 

@@ -10,10 +10,11 @@ from napari_topiary.annotations import Table
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.measures import objects_table, summary_table
+from napari_topiary.inference.results import write_prediction
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.prediction import objects_table, summary_table, write_prediction
 from napari_topiary.types import Prediction
 
 SUMMARY, OBJECTS = "summary.csv", "_objects.csv"

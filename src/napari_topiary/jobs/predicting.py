@@ -13,9 +13,10 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.data.working_grid import Window
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.predict import predict
+from napari_topiary.inference.suitability import as_channels
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
-from napari_topiary.prediction import as_channels, predict
 from napari_topiary.types import Job, Prediction, Progress, Stop, relay
 
 

@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 import torch
 
+from napari_topiary.inference.tiles import precision
 from napari_topiary.networks.base import Network
-from napari_topiary.tiles import precision
 from napari_topiary.types import Job, Probability, Progress, Stop
 
 

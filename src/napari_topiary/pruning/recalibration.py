@@ -16,7 +16,7 @@ from torch import nn
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.sampling import Field, Surroundings
 from napari_topiary.data.working_grid import to_working
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop

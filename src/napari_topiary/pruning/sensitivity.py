@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.devices import pick_device
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning.criteria import CriterionInput, criteria
 from napari_topiary.pruning.making import structure

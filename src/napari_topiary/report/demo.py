@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
-from napari_topiary.devices import pick_device
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset

@@ -17,10 +17,10 @@ import numpy as np
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.inference.predict import predict
 from napari_topiary.networks import activation_bytes
 from napari_topiary.networks.base import networks
 from napari_topiary.networks.membrane_cnn import PRESETS
-from napari_topiary.prediction import predict
 from napari_topiary.pruning import FilterPlan, Search, counts_job, plan_job
 from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (

@@ -25,9 +25,9 @@ from napari_topiary.annotations.distances import object_distances
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.data.working_grid import to_original
+from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.metrics import instance_metrics
-from napari_topiary.prediction import predict
 from napari_topiary.pruning import plan_job, shaper_for
 from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance
 from napari_topiary.data.sampling import Field, Surroundings, centre_pixels
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.studies.base import Measured

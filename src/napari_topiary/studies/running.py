@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.devices import device_label, is_out_of_memory
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.devices import device_label, is_out_of_memory
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.report.charts import see_to_charts

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.data.losses import masked_cross_entropy
+from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.metrics import (
     BINS,
     best_detection_threshold,
@@ -21,7 +22,6 @@ from napari_topiary.metrics import (
 )
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing import find_detections
-from napari_topiary.tiles import InferResult, infer
 from napari_topiary.training.hold_out import Held
 from napari_topiary.training.judging_objects import judge_objects
 from napari_topiary.training.judging_pixels import (

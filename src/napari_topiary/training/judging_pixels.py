@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_topiary.data.sampling import Surroundings, centre_pixels
-from napari_topiary.devices import autocast_dtype
+from napari_topiary.inference.devices import autocast_dtype
 from napari_topiary.metrics import best_pixel_threshold
 from napari_topiary.networks.base import Network
 from napari_topiary.training.hold_out import Held

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.devices import is_out_of_memory, pick_device
 from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.inference.devices import is_out_of_memory, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.pruning_schedule import FixedShape, PrunedShape, PruningSchedule

@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
-from napari_topiary.devices import autocast_dtype, pick_device
+from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.training.figures import with_figures
 from napari_topiary.training.judging import Judge

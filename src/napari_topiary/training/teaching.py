@@ -16,7 +16,7 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.sampling import Field
-from napari_topiary.tiles import infer
+from napari_topiary.inference.tiles import infer
 from napari_topiary.training.material import Material
 from napari_topiary.types import Progress, run
 

@@ -14,7 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.augmentation import Augmentation
 from napari_topiary.data.sampling import Batch
-from napari_topiary.devices import (
+from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
     is_out_of_memory,

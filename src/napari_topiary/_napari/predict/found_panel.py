@@ -24,8 +24,8 @@ from napari_topiary._napari.widgets import look, words
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.measures import summary_rows
 from napari_topiary.jobs.exporting import Found, already_there, export
-from napari_topiary.prediction.measures import summary_rows
 from napari_topiary.types import Prediction
 
 MOST_ROWS = 7

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
-from napari_topiary.prediction import working_factor_for
+from napari_topiary.inference.suitability import working_factor_for
 
 
 def comparable(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning import PruningPlan, measure_speed
 from napari_topiary.training import Quality

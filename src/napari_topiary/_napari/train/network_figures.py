@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.networks import (
     Network,
     build_network,

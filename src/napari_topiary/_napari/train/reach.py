@@ -9,7 +9,7 @@ import torch
 
 from napari_topiary._napari.train.network_figures import Figures
 from napari_topiary._napari.widgets import words
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 
 PATCH_SIDE, USUAL_BATCH = 128, 8
 """Of the patches that networks learn from unless something else is asked for."""

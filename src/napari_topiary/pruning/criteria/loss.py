@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from napari_topiary.config import PruneConfig
-from napari_topiary.devices import pick_device
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.pruning.criteria.base import Criterion, CriterionInput, criteria
 from napari_topiary.pruning.filter_plan import interleaved
 from napari_topiary.pruning.search.ablation import AblatedNetwork

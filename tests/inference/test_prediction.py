@@ -10,6 +10,8 @@ from torch import nn
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.predict import predict
+from napari_topiary.inference.suitability import as_channels, working_factor_for
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import (
@@ -17,7 +19,6 @@ from napari_topiary.postprocessing.interpret import (
     interpret,
     reinterpret,
 )
-from napari_topiary.prediction import as_channels, predict, working_factor_for
 from napari_topiary.types import Progress, Stop, Task, run
 
 

@@ -12,16 +12,16 @@ from scipy import ndimage as ndi
 from skimage.measure import find_contours
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.measures import (
+    SUMMARY_COLUMNS,
+    numbered_areas,
+    objects_table,
+)
 from napari_topiary.io.annotation_formats import Area, Marks, writing_formats
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.tables import read_table, write_table
 from napari_topiary.io.targets import written_by_topiary
-from napari_topiary.prediction.measures import (
-    SUMMARY_COLUMNS,
-    numbered_areas,
-    objects_table,
-)
 from napari_topiary.types import Image, Prediction, Task
 
 SUMMARY = "summary.csv"

@@ -7,16 +7,16 @@ import pytest
 
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.annotation_formats import annotation_formats, format_of
-from napari_topiary.io.tables import read_table
-from napari_topiary.io.targets import written_by_topiary
-from napari_topiary.prediction import (
+from napari_topiary.inference.exporting import (
     export_kinds,
     export_problem,
-    summary_rows,
     write_exports,
     write_summary,
 )
+from napari_topiary.inference.measures import summary_rows
+from napari_topiary.io.annotation_formats import annotation_formats, format_of
+from napari_topiary.io.tables import read_table
+from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import Detections, Prediction, Task
 
 VIRUS = Task("detect", ("background", "virus"), radius_nm={"virus": 8.0})

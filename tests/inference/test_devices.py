@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_topiary.devices import (
+from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.devices import (
     SECONDS_BETWEEN_TRIALS,
     TRIALS,
     Threads,
@@ -14,7 +15,6 @@ from napari_topiary.devices import (
     is_out_of_memory,
     pick_device,
 )
-from napari_topiary.errors import TopiaryError
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

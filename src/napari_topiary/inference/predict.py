@@ -12,12 +12,10 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.data.working_grid import Window, window_to_working
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.suitability import Seen, as_seen, contrast_problem
+from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
-from napari_topiary.prediction.contrast import contrast_problem
-from napari_topiary.prediction.suitability import Seen, as_seen
-from napari_topiary.tile_boxes import round_up
-from napari_topiary.tiles import InferResult, infer
 from napari_topiary.types import Job, Prediction, Progress
 
 DEFAULTS = PredictConfig()

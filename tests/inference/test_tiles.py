@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_topiary.devices import autocast_dtype
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.devices import autocast_dtype
+from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks import Network, build_network
-from napari_topiary.tiles import InferResult, infer
 from napari_topiary.types import Progress, Stop, run
 
 

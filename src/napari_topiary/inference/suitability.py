@@ -1,4 +1,8 @@
-"""Whether an image suits a network, and what has to be done to make it suit."""
+"""Whether an image suits a network, and what has to be done to make it suit.
+
+Its channels, pixel size and contrast are compared with what was learned from, and it is
+brought to the range and grid of the network.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint import Checkpoint, Contrast
 from napari_topiary.data.working_grid import area_to_working, to_working, working_shape
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.tiles import infer
 from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import to_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.quality import kind_problem
+from napari_topiary.networks.base import Network
+from napari_topiary.types import run
 
 SAME_PIXEL_SIZE = 0.02
 """Pixel sizes that differ by less than this share count as the same."""
@@ -246,3 +253,70 @@ def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
         f"The image is a stack of {channels} slices, or has as many channels, and the "
         f"network takes {wanted}: predict it slice by slice."
     )
+
+
+LOOK = 320
+"""Side of what the network is tried on, in working pixels."""
+UNLIKE = 0.25
+"""Images that are more alike than this to those learned from are not tried."""
+CLEARLY = 2.0
+"""The negative must come so many times closer to what was learned."""
+AT_LEAST = 1e-3
+"""Smaller shares of foreground count as this."""
+
+
+def contrast_problem(
+    seen: Seen, checkpoint: Checkpoint, network: Network, *, device: str = "auto"
+) -> str | None:
+    """Return a sentence if the contrast is the opposite of what was learned.
+
+    The histogram raises the suspicion; the network decides, on a small part of the
+    image and of its negative: it is the opposite if only the negative shows as much
+    foreground as was learned from.
+
+    Parameters
+    ----------
+    seen
+        The image as the network sees it.
+    checkpoint, network
+        What learned.
+    device
+        Where to compute.
+    """
+    learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
+    if learned is None or seen.is_blank or learned.likeness(seen.image) > UNLIKE:
+        return None
+    part = _middle(seen)
+    wanted = learned.foreground_share
+    off = [
+        abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
+        for share in (
+            _foreground(part, network, device),
+            _foreground(-part, network, device),
+        )
+    ]
+    if off[0] < off[1] + np.log(CLEARLY):
+        return None
+    look = "brighter" if learned.foreground > 0 else "darker"
+    found = ", ".join(checkpoint.task.classes[1:])
+    return (
+        "The contrast of this image is the opposite of what the network learned "
+        f"(there, {found} is {look} than the background), so little or nothing of it "
+        "will be found: tick Invert on the Predict page, or give --invert."
+    )
+
+
+def _foreground(part: NDArray[np.float32], network: Network, device: str) -> float:
+    """Share of a part that the network does not call background."""
+    found = run(infer(network, np.ascontiguousarray(part), device=device))
+    return float((found.probability.argmax(axis=0) > 0).mean())
+
+
+def _middle(seen: Seen) -> NDArray[np.float32]:
+    """Cut a part from the middle of what carries an image."""
+    centre = np.argwhere(seen.area).mean(axis=0)
+    first = [
+        int(np.clip(at - LOOK / 2, 0, max(0, n - LOOK)))
+        for at, n in zip(centre, seen.area.shape, strict=True)
+    ]
+    return seen.image[:, first[0] : first[0] + LOOK, first[1] : first[1] + LOOK]

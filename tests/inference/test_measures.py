@@ -7,12 +7,9 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
+from napari_topiary.inference.measures import objects_table, summary_table
+from napari_topiary.inference.results import write_prediction
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.prediction import (
-    objects_table,
-    summary_table,
-    write_prediction,
-)
 from napari_topiary.types import Detections, Prediction, Task
 
 CELLS = Task("instances", ("background", "cell"))

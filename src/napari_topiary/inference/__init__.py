@@ -1,0 +1,1 @@
+"""Everything that runs a network over images, and what becomes of its answer."""
