@@ -18,9 +18,9 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 
 # What may import what: a module imports from its own floor or from one below.
 FLOORS = (
-    ("types", "registry", "config", "config_reading", "errors", "limits"),
+    ("types", "registry", "config", "errors"),
     ("io", "annotations"),
-    ("networks", "data", "pruning_schedule"),
+    ("networks", "data"),
     ("checkpoint",),
     (
         "inference",
@@ -40,9 +40,7 @@ TORCH_FREE = (
     "types",
     "registry",
     "config",
-    "config_reading",
     "errors",
-    "limits",
     "annotations",
     "io",
 )

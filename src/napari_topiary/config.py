@@ -5,11 +5,12 @@ held to; `problem()` returns a sentence for the user, or None when the form can 
 Annotations must stay importable at run time, so this module does not defer them.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-
-from napari_topiary.config_reading import DetectConfig as DetectConfig
-from napari_topiary.limits import form_problem
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
@@ -198,6 +199,71 @@ class PruneConfig:
 
 
 @dataclass(frozen=True)
+class DetectConfig:
+    """How probability becomes particles, lines and objects (no re-run needed)."""
+
+    threshold: Annotated[
+        float | None,
+        {
+            "min": 0.0,
+            "max": 1.0,
+            "tooltip": "Lowest probability that counts. Empty: the best on hold-out.",
+        },
+    ] = None
+    spacing: Annotated[
+        float,
+        {
+            "min": 0.1,
+            "max": 4.0,
+            "tooltip": "Smallest distance of two particles, in particle radii.",
+        },
+    ] = 1.0
+    min_size_px: Annotated[
+        int,
+        {
+            "min": 0,
+            "max": 100000,
+            "tooltip": "Smaller objects are dropped (px). 0: with a distance branch, "
+            "specks below 20 px are dropped all the same.",
+        },
+    ] = 0
+    seed_smoothing_px: Annotated[
+        float,
+        {
+            "min": 0.0,
+            "max": 20.0,
+            "tooltip": "Touching objects, networks with a distance branch: how much "
+            "the distance is smoothed first (px). More gives fewer pieces.",
+        },
+    ] = 2.0
+    seed_spacing_px: Annotated[
+        int,
+        {
+            "min": 1,
+            "max": 100,
+            "tooltip": "Touching objects: smallest distance of two middles (px).",
+        },
+    ] = 3
+    seed_height: Annotated[
+        float,
+        {
+            "min": 0.0,
+            "max": 1.0,
+            "tooltip": "Touching objects: how far a middle stands out from the way to "
+            "the next; 1 is the depth of a whole object.",
+        },
+    ] = 0.1
+    fill_holes: Annotated[
+        bool,
+        {"tooltip": "Objects of networks with a distance branch have no holes."},
+    ] = True
+
+    def problem(self) -> str | None:
+        """Return what stops this form from running, as a sentence."""
+        return form_problem(self)
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """How to run a network over images."""
 
@@ -214,3 +280,106 @@ class PredictConfig:
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
         return form_problem(self, open_fields=("device",))
+
+
+def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:
+    """Return the first thing that is impossible about a form, as a sentence.
+
+    Parameters
+    ----------
+    form
+        A dataclass whose annotations carry limits; forms in it are asked themselves.
+    open_fields
+        Names whose choices are not in the annotation: a registry or the machine has
+        them, and whoever looks there refuses what it does not know.
+    """
+    hints = get_type_hints(type(form), include_extras=True)
+    for row in fields(form):
+        kinds, look = _parts(hints[row.name])
+        value = getattr(form, row.name)
+        if value is None and NoneType in kinds:
+            continue
+        words = str(look.get("label", row.name.replace("_", " "))).capitalize()
+        if hasattr(value, "problem"):
+            problem = value.problem()
+        elif row.name in open_fields and isinstance(value, str):
+            problem = None
+        else:
+            problem = _value_problem(words, value, kinds, look)
+        if problem is not None:
+            return str(problem)
+    return None
+
+
+def number_problem(
+    words: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    whole: bool = False,
+    meaning: str = "",
+) -> str | None:
+    """Return why a number is impossible, as a sentence.
+
+    Parameters
+    ----------
+    words
+        What the number is, as a sentence begins.
+    value
+        What was given.
+    low, high
+        Smallest and largest that is possible.
+    whole
+        Whether it must have no fraction.
+    meaning
+        What it stands for, where `words` do not say enough.
+    """
+    is_number = isinstance(value, Integral if whole else Real)
+    if is_number and not isinstance(value, bool) and low <= value <= high:
+        return None
+    given = f"{value:g}" if isinstance(value, float) else repr(value)
+    kind = "a whole number" if whole else "a number"
+    span = f" from {low:,.10g} to {high:,.10g}" if math.isfinite(high) else ""
+    about = f" ({meaning})" if meaning else ""
+    return f"{words} {given} is not possible: give {kind}{span}{about}."
+
+
+def _parts(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The kinds of value that a field may have, and what its row shows."""
+    look: dict[str, Any] = {}
+    if get_origin(hint) is Annotated:
+        look, hint = hint.__metadata__[0], hint.__origin__
+    is_union = get_origin(hint) in (Union, UnionType)
+    return (get_args(hint) if is_union else (hint,)), look
+
+
+def _value_problem(
+    words: str, value: Any, kinds: tuple[Any, ...], look: dict[str, Any]
+) -> str | None:
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    if kind in (int, float):
+        meaning = str(look.get("tooltip", "")).split(". ")[0].rstrip(".")
+        return number_problem(
+            words,
+            value,
+            low=look.get("min", -math.inf),
+            # Numbers that are not finite are never meant.
+            high=look.get("max", 1e300),
+            whole=kind is int,
+            meaning=meaning[:1].lower() + meaning[1:],
+        )
+    if kind is bool and type(value) is not bool:
+        return f"{words} is on or off, not {value!r}."
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        return f"{words} {value!r} is not known: give {_either(get_args(kind))}."
+    origin = get_origin(kind)
+    home = Mapping if origin is dict else origin or kind
+    if isinstance(home, type) and not isinstance(value, home):
+        return f"{words} {value!r} is not possible here."
+    return None
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    *others, last = choices
+    return f"{', '.join(others)} or {last}" if others else last

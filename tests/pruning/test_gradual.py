@@ -14,13 +14,17 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import (
+    FixedShape,
+    NetworkInTraining,
+    PrunedShape,
+)
 from napari_topiary.pruning import (
     FilterPlan,
     GradualPruning,
     make_plan,
     shaper_for,
 )
-from napari_topiary.pruning_schedule import FixedShape, NetworkInTraining, PrunedShape
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run
 

@@ -14,7 +14,7 @@ from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning_schedule import PrunedShape
+from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.training.hold_out import on_working_grid
 from napari_topiary.training.judging import Judge
 from napari_topiary.training.material import prepare

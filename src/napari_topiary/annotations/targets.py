@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import annotation_problem
 from napari_topiary.annotations.canvas import IGNORED, Canvas
+from napari_topiary.config import form_problem
 from napari_topiary.errors import TopiaryError
-from napari_topiary.limits import form_problem
 from napari_topiary.types import Task
 
 

@@ -10,11 +10,10 @@ from napari_topiary.cli.datasets import check_suits, judged_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.reading import add_reading, reading_config
-from napari_topiary.config import PredictConfig
+from napari_topiary.config import PredictConfig, number_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files
-from napari_topiary.limits import number_problem
 
 DEFAULTS = PredictConfig()
 SHOWN = (

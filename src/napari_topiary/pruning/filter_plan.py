@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.pruning.plan import LayerKept, PruningPlan
 from napari_topiary.pruning.search.record import Search, Step
 from napari_topiary.pruning.structure import CostCounter, Coupling, Cut, LayerFacts
@@ -36,7 +37,6 @@ from napari_topiary.pruning.surgery import (
     layer_widths,
     slice_tensors,
 )
-from napari_topiary.pruning_schedule import PrunedShape
 
 HARM = 4.0
 """Harm of a layer that keeps the share f of its score: f ** -HARM."""

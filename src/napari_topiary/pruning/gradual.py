@@ -24,11 +24,11 @@ import torch
 from torch import nn
 
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import NetworkInTraining, PrunedShape
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.plan import PruningPlan
 from napari_topiary.pruning.surgery import cut_in_training
 from napari_topiary.pruning.weight_plan import WeightPlan
-from napari_topiary.pruning_schedule import NetworkInTraining, PrunedShape
 
 Schedule = Literal["cubic", "halving"]
 Masks = Mapping[str, torch.Tensor]

@@ -25,9 +25,9 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.pruning.structure import Coupling
 from napari_topiary.pruning.surgery import network_like
-from napari_topiary.pruning_schedule import PrunedShape
 
 FORMAT = 1
 """Version of the JSON form."""

@@ -14,8 +14,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import NetworkInTraining
 from napari_topiary.pruning.structure import Coupling, LayerFacts
-from napari_topiary.pruning_schedule import NetworkInTraining
 
 Kept = Sequence[NDArray[np.bool_]]
 """One `(channels,)` bool array per group of a coupling, True = stays."""

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.pruning.plan import LayerKept, PruningPlan
 from napari_topiary.pruning.structure import CostCounter, Coupling
-from napari_topiary.pruning_schedule import PrunedShape
 
 GONE = -1
 """Place of a weight that was removed before the plan began."""

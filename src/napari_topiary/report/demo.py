@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.config import PruneConfig, TrainConfig, form_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
 from napari_topiary.inference.devices import pick_device
@@ -21,7 +21,6 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset
 from napari_topiary.io.targets import signed
-from napari_topiary.limits import form_problem
 from napari_topiary.pruning import (
     PruningPlan,
     make_plan,

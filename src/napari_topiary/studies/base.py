@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from napari_topiary.limits import form_problem
+from napari_topiary.config import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import Job, Task, TaskKind
 

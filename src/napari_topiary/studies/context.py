@@ -17,7 +17,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks import recipe_config
-from napari_topiary.pruning_schedule import PruningSchedule
+from napari_topiary.networks.pruning_schedule import PruningSchedule
 from napari_topiary.studies.base import Budget
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Stop, Task, relay

@@ -1,6 +1,10 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
-from napari_topiary.pruning_schedule import FixedShape, PrunedShape, PruningSchedule
+from napari_topiary.networks.pruning_schedule import (
+    FixedShape,
+    PrunedShape,
+    PruningSchedule,
+)
 from napari_topiary.training.loop import fit
 from napari_topiary.training.rejudging import judging_material, rejudge
 from napari_topiary.training.reports import (

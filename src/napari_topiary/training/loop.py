@@ -20,7 +20,11 @@ from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.devices import is_out_of_memory, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
-from napari_topiary.pruning_schedule import FixedShape, PrunedShape, PruningSchedule
+from napari_topiary.networks.pruning_schedule import (
+    FixedShape,
+    PrunedShape,
+    PruningSchedule,
+)
 from napari_topiary.training.figures import with_figures
 from napari_topiary.training.material import prepare
 from napari_topiary.training.preview import preview

@@ -15,7 +15,7 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
-from napari_topiary.pruning_schedule import PrunedShape
+from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.training.material import Material
 from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task

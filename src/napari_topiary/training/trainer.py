@@ -22,7 +22,7 @@ from napari_topiary.inference.devices import (
 )
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network, in_shares
-from napari_topiary.pruning_schedule import (
+from napari_topiary.networks.pruning_schedule import (
     FixedShape,
     NetworkInTraining,
     PrunedShape,
