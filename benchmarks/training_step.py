@@ -24,13 +24,13 @@ from torch import nn
 
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.devices import TRIALS, Threads
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training import normalising
-from napari_topiary.training.material import prepare
 from napari_topiary.training.narrow_norm import NarrowNorm
 from napari_topiary.training.trainer import Trainer
 

@@ -20,21 +20,19 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 FLOORS = (
     ("types", "registry", "config", "errors"),
     ("io", "annotations"),
-    ("networks", "data"),
+    ("networks",),
     ("checkpoint",),
+    ("data",),
     (
         "inference",
         "postprocessing",
-        "metrics",
-        "truth",
-        "calibration",
-        "scoring",
     ),
-    ("training", "pruning", "comparison"),
-    ("evaluation", "session", "report", "studies", "jobs", "cli", "__main__"),
+    ("evaluation",),
+    ("training", "pruning"),
+    ("session", "report", "studies", "jobs", "cli", "__main__"),
     ("_napari",),
 )
-VERBS = FLOORS[5]
+VERBS = ("training", "pruning")
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "types",

@@ -14,11 +14,11 @@ from napari_topiary.annotations import Labels, Points
 from napari_topiary.cli.datasets import judged_samples, learning_material
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.io.dataset import Sample, read_dataset
 from napari_topiary.io.gate import admitted, learning_problem
 from napari_topiary.io.images import write_image
 from napari_topiary.session import Session
-from napari_topiary.truth import truth_of
 from napari_topiary.types import Task
 
 RNG = np.random.default_rng(0)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         build_target,
     )
     from napari_topiary.checkpoint import Checkpoint, Normalisation, load_checkpoint
-    from napari_topiary.comparison import Comparison, compare
     from napari_topiary.config import (
         DetectConfig,
         PredictConfig,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from napari_topiary.errors import TopiaryError
-    from napari_topiary.evaluation import evaluate
+    from napari_topiary.evaluation import Comparison, compare, evaluate
     from napari_topiary.inference.predict import predict
     from napari_topiary.inference.results import write_prediction
     from napari_topiary.io.dataset import (
@@ -83,10 +82,9 @@ _HOMES = {
         "build_target",
     ),
     "checkpoint": ("Checkpoint", "Normalisation", "load_checkpoint"),
-    "comparison": ("Comparison", "compare"),
     "config": ("DetectConfig", "PredictConfig", "PruneConfig", "TrainConfig"),
     "errors": ("TopiaryError",),
-    "evaluation": ("evaluate",),
+    "evaluation": ("Comparison", "compare", "evaluate"),
     "io.dataset": ("Dataset", "Sample", "read_dataset", "write_dataset"),
     "io.images": ("read_image", "write_image"),
     "io.virus_folder": ("import_virus_folder",),

@@ -24,6 +24,8 @@ LabelImage = NDArray[np.integer]
 
 TaskKind = Literal["detect", "segment", "instances"]
 BACKGROUND = "background"
+UNKNOWN_RADIUS = 10.0
+"""Radius taken for classes without one, in pixels: to draw and to match particles."""
 
 
 class Stop:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import distance_map
-from napari_topiary.metrics import instance_metrics
+from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.postprocessing import Seeds, grow_objects
 
 

@@ -9,15 +9,16 @@ import torch
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.data.hold_out import on_working_grid
+from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.tiles import PIXEL_BY_PIXEL, infer
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network, recipe_config, resolve_sizes
 from napari_topiary.pruning import GradualPruning, make_plan, recalibrate
-from napari_topiary.training import PreviewRequest, fit, rejudge
-from napari_topiary.training.hold_out import on_working_grid
-from napari_topiary.training.judging import Judge
+from napari_topiary.training import PreviewRequest, fit
 from napari_topiary.types import Progress, Stop, Task, run
 
 TASK = Task("segment", ("background", "virion"))
@@ -102,7 +103,7 @@ def test_judged_on_pixels_as_on_areas(
     ]
     judge = Judge(areas, TASK, frozenset(), pick_device("cpu"), False)
     whole = _end(judge.judge(network))
-    monkeypatch.setattr("napari_topiary.training.judging_pixels.MOST_DENSE", 0)
+    monkeypatch.setattr("napari_topiary.evaluation.validator_pixels.MOST_DENSE", 0)
     by_pixel = _end(judge.judge(network))
     assert by_pixel.value == pytest.approx(whole.value, abs=1e-3)
     assert by_pixel.at_common == pytest.approx(whole.at_common, abs=1e-3)

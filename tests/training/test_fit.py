@@ -12,10 +12,11 @@ import torch
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.working_size import propose_working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import count_parameters
-from napari_topiary.training import PreviewRequest, fit, propose_working_factor
+from napari_topiary.training import PreviewRequest, fit
 from napari_topiary.training import trainer as trainer_module
 from napari_topiary.types import Stop, Task, run
 

@@ -11,10 +11,10 @@ import pytest
 from napari_topiary.annotations import Centerlines, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import prepare
+from napari_topiary.evaluation.particles import match_points
 from napari_topiary.io.dataset import Sample
-from napari_topiary.metrics import match_points
 from napari_topiary.training import fit
-from napari_topiary.training.material import prepare
 from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.types import Task, run
 

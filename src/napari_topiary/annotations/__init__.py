@@ -14,7 +14,7 @@ from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.crowding import zones_for
 from napari_topiary.annotations.distances import distance_map
 from napari_topiary.annotations.finished import marks_outside, teaching
-from napari_topiary.annotations.labels import Labels
+from napari_topiary.annotations.labels import Labels, object_numbers
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.annotations.targets import Target, TargetConfig, build_target
@@ -35,6 +35,7 @@ __all__ = [
     "build_target",
     "distance_map",
     "marks_outside",
+    "object_numbers",
     "rescaled",
     "teaching",
     "usable_annotations",

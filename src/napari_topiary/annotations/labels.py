@@ -225,3 +225,29 @@ def _separated(labels: LabelImage) -> NDArray[np.uint8]:
             neighbour = padded[dy : dy + height, dx : dx + width]
             line |= (neighbour > 0) & (neighbour < numbered)
     return ((numbered > 0) & ~line).astype(np.uint8)
+
+
+def object_numbers(
+    annotations: Sequence[Any], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Numbers of the painted objects, 0 = background.
+
+    Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
+    too large for that are given anew, all different.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
+    """
+    objects = np.zeros(shape, dtype=np.int64)
+    for annotation in annotations:
+        if isinstance(annotation, Labels):
+            labels = annotation.labels
+            if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+                numbers, index = np.unique(labels, return_inverse=True)
+                labels = index.reshape(labels.shape) + int(numbers[0] != 0)
+            objects = labels.astype(np.int64)
+    return objects

@@ -190,9 +190,10 @@ def _pruned(
     growing: Path,
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
+    from napari_topiary.evaluation.validate import rejudge
     from napari_topiary.networks import tuning_config
     from napari_topiary.pruning import GradualPruning, recalibrate, shaper_for
-    from napari_topiary.training import fit, rejudge
+    from napari_topiary.training import fit
 
     share = options.remove
     runner.note(plan.statistics(share).note)

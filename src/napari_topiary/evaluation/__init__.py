@@ -1,11 +1,17 @@
-"""Checkpoints judged on annotated images: one, or several side by side."""
+"""Every figure of quality: ground truth, metrics, thresholds, validate, compare.
 
+A ratio without anything to count is NaN, except where nothing was there and nothing
+was found, which is perfect (1).
+"""
+
+from napari_topiary.evaluation.compare import agreement, compare
+from napari_topiary.evaluation.comparison import Comparison
 from napari_topiary.evaluation.evaluate import (
     COMMON_THRESHOLD,
     evaluate,
     known_from_training,
 )
-from napari_topiary.evaluation.table import (
+from napari_topiary.evaluation.side_by_side import (
     ComparisonTable,
     SideBySide,
     compare_checkpoints,
@@ -13,8 +19,11 @@ from napari_topiary.evaluation.table import (
 
 __all__ = [
     "COMMON_THRESHOLD",
+    "Comparison",
     "ComparisonTable",
     "SideBySide",
+    "agreement",
+    "compare",
     "compare_checkpoints",
     "evaluate",
     "known_from_training",

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_topiary.calibration import Sweep, sweep
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.comparison import compare
 from napari_topiary.config import PredictConfig
+from napari_topiary.evaluation.calibration import Sweep, sweep
+from napari_topiary.evaluation.compare import compare
 from napari_topiary.evaluation.evaluate import at_common_threshold
+from napari_topiary.evaluation.score import Judge, Score
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction
 
 WARMING = 256

@@ -12,12 +12,12 @@ from typing import Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.score import Judge, Score
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
 from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
-from napari_topiary.scoring import Judge, Score
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
 COMMON_THRESHOLD = 0.5

@@ -19,8 +19,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.postprocessing import Numbering, line_lengths
-from napari_topiary.truth import UNKNOWN_RADIUS
-from napari_topiary.types import Prediction, Task
+from napari_topiary.types import UNKNOWN_RADIUS, Prediction, Task
 
 ResultFormat = Literal["tif", "zarr"]
 CHUNK = 512

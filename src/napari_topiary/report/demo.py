@@ -16,6 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig, form_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
+from napari_topiary.evaluation.validate import rejudge
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
@@ -42,7 +43,7 @@ from napari_topiary.report.pictures import (
     save_comparison,
     save_row,
 )
-from napari_topiary.training import fit, rejudge
+from napari_topiary.training import fit
 from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from PIL.Image import Image, Resampling
 from PIL.PngImagePlugin import PngInfo
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
-from napari_topiary.comparison import Comparison, compare
+from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.targets import WRITER

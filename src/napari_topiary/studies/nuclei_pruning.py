@@ -25,9 +25,10 @@ from napari_topiary.annotations.distances import object_distances
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.data.working_grid import to_original
+from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
-from napari_topiary.metrics import instance_metrics
 from napari_topiary.pruning import plan_job, shaper_for
 from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (
@@ -42,7 +43,6 @@ from napari_topiary.studies.base import (
 )
 from napari_topiary.studies.context import StudyContext, shortened
 from napari_topiary.studies.tables import Column, Table
-from napari_topiary.truth import truth_of
 from napari_topiary.types import Job, Prediction, Task
 
 RATIOS = (5, 16, 20, 2, 4, 8, 10, 32, 64)

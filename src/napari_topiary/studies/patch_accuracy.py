@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance
+from napari_topiary.data.hold_out import on_working_grid
 from napari_topiary.data.sampling import Field, Surroundings, centre_pixels
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.studies.base import Measured
 from napari_topiary.studies.context import StudyContext
-from napari_topiary.training.hold_out import on_working_grid
 from napari_topiary.types import Job, Progress, Stop
 
 MANY, FEW = 20_000, 1_000

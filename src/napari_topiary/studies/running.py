@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label, is_out_of_memory
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.report.charts import see_to_charts
-from napari_topiary.scoring import without_nan
 from napari_topiary.studies.base import (
     Budget,
     Cell,

@@ -1,19 +1,15 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
+from napari_topiary.data.working_size import propose_working_factor
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validate import judging_material, rejudge
 from napari_topiary.networks.pruning_schedule import (
     FixedShape,
     PrunedShape,
     PruningSchedule,
 )
 from napari_topiary.training.loop import fit
-from napari_topiary.training.rejudging import judging_material, rejudge
-from napari_topiary.training.reports import (
-    Preview,
-    PreviewRequest,
-    Quality,
-    TrainReport,
-)
-from napari_topiary.training.working_size import propose_working_factor
+from napari_topiary.training.reports import Preview, PreviewRequest, TrainReport
 
 __all__ = [
     "FixedShape",

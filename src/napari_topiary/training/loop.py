@@ -16,7 +16,10 @@ from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import prepare
 from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.evaluation.figures import with_figures
+from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.devices import is_out_of_memory, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
@@ -25,16 +28,9 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.figures import with_figures
-from napari_topiary.training.material import prepare
 from napari_topiary.training.preview import preview
 from napari_topiary.training.record import Record
-from napari_topiary.training.reports import (
-    Preview,
-    PreviewRequest,
-    Quality,
-    TrainReport,
-)
+from napari_topiary.training.reports import Preview, PreviewRequest, TrainReport
 from napari_topiary.training.schedule import Judging, Schedule
 from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.training.teaching import taught

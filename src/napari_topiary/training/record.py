@@ -13,11 +13,11 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import Material
+from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
-from napari_topiary.training.material import Material
-from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task
 
 CURVE_POINTS = 400

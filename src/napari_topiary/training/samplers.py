@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import Material
 from napari_topiary.data.sampling import CentreSampler, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
-from napari_topiary.training.material import Material
 
 DEFAULT_PATCH = 128
 

@@ -21,8 +21,8 @@ from skimage.feature import match_template, peak_local_max
 from skimage.filters import threshold_otsu
 
 from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
-from napari_topiary.training.hold_out import Held
-from napari_topiary.training.material import Material, few_areas
+from napari_topiary.data.hold_out import Held
+from napari_topiary.data.prepared import Material, few_areas
 from napari_topiary.types import Detections, Task
 
 FEWEST, MOST = 2, 600

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.data.prepared import Material
 from napari_topiary.data.sampling import Field
 from napari_topiary.inference.tiles import infer
-from napari_topiary.training.material import Material
 from napari_topiary.types import Progress, run
 
 SHARE_OF_TIME = 0.1

@@ -13,7 +13,11 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.hold_out import Held
+from napari_topiary.data.prepared import Material
 from napari_topiary.data.sampling import Batch
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
@@ -28,13 +32,9 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.hold_out import Held
-from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import Material
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.objective import objective
 from napari_topiary.training.optimizers import optimizer_for
-from napari_topiary.training.reports import Quality
 from napari_topiary.training.samplers import sampler_for
 from napari_topiary.types import Task
 

@@ -15,8 +15,8 @@ from napari_topiary._napari.compare.mode_bar import ANY_CLASS
 from napari_topiary._napari.compare.page import ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.networks import build_network
-from napari_topiary.truth import truth_of
 from napari_topiary.types import BACKGROUND
 
 SIZES = {"base": 2, "levels": 1}

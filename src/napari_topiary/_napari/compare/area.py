@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.visible import Window
 from napari_topiary.data.working_grid import window_to_working
-from napari_topiary.truth import Truth
+from napari_topiary.evaluation.ground_truth import Truth
 from napari_topiary.types import Prediction
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from napari_topiary._napari.canvas.visible import Window
 from napari_topiary._napari.compare.area import said_within, truth_within
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.comparison import Comparison, compare
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import Comparison, compare
+from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.predict import predict
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.truth import Truth, truth_of, truth_prediction
 from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
 
 TRUTH = "What I marked"

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_topiary._napari.compare.look import STATUSES, mark, ramp
 from napari_topiary._napari.widgets import look, words
-from napari_topiary.comparison import Comparison
+from napari_topiary.evaluation import Comparison
 
 ONLY = {"lost": "label only in A", "gained": "label only in B"}
 """What the colours mean where areas are compared: there is nothing to count."""

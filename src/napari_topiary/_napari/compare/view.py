@@ -19,7 +19,7 @@ from napari_topiary._napari.compare.layers import ComparisonLayers
 from napari_topiary._napari.compare.marks import put_labels, put_lines, put_things
 from napari_topiary._napari.compare.side_by_side import SideBySide
 from napari_topiary._napari.state import unwrap
-from napari_topiary.comparison import Place
+from napari_topiary.evaluation.places import Place
 
 if TYPE_CHECKING:
     import napari.viewer

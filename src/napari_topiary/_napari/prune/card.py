@@ -6,8 +6,8 @@ from napari_topiary._napari.prune.before_after import BeforeAfter, Row
 from napari_topiary._napari.prune.resting import Speeds
 from napari_topiary._napari.prune.view import Look
 from napari_topiary._napari.widgets import words
+from napari_topiary.evaluation.quality import Quality
 from napari_topiary.pruning import PlanStatistics
-from napari_topiary.training import Quality
 
 ROWS = (
     Row(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.prune.view import PruningView
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.evaluation.validate import rejudge
 from napari_topiary.networks import tuning_config
 from napari_topiary.pruning import (
     GradualPruning,
@@ -20,7 +21,7 @@ from napari_topiary.pruning import (
     pruning_problems,
     recalibrate,
 )
-from napari_topiary.training import fit, rejudge
+from napari_topiary.training import fit
 from napari_topiary.types import Job, Progress
 
 

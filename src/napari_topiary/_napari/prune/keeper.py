@@ -8,9 +8,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.learning.checkpoint_files import named
-from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.prune.jobs import Ready, keeping
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.evaluation.hold_out_validator import HoldOut
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session

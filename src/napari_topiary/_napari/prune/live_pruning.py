@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.prune.drawn_look import DrawnLook
 from napari_topiary._napari.prune.jobs import Ready, planning
 from napari_topiary._napari.prune.kept import comparable
 from napari_topiary._napari.prune.resting import Findings, Position, PositionQuality
 from napari_topiary._napari.prune.view import Look
+from napari_topiary.evaluation.hold_out_validator import HoldOut
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning import PruningPlan, measure_speed
-from napari_topiary.training import Quality
 from napari_topiary.types import Job, Progress, Stop
 
 SIDE = 256

@@ -16,10 +16,10 @@ from napari_topiary._napari.canvas.overlay import Overlay, coloured
 from napari_topiary._napari.canvas.visible import Window, middle_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.working_grid import to_working
+from napari_topiary.evaluation.particles import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.suitability import checked_image, working_factor_for
 from napari_topiary.inference.tiles import infer
-from napari_topiary.metrics import match_points
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import PlanStatistics, PruningPlan

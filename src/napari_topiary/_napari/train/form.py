@@ -25,9 +25,9 @@ from napari_topiary._napari.train.start_choice import StartChoice
 from napari_topiary._napari.train.working_pixel import WorkingPixel
 from napari_topiary._napari.widgets import look
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.working_size import propose_working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.suitability import working_factor_for
-from napari_topiary.training import propose_working_factor
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_topiary.metrics.matching import points_inside
+from napari_topiary.evaluation.particles import points_inside
 
 Path = NDArray[np.float64]
 STEP = 0.5

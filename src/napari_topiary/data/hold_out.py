@@ -19,15 +19,15 @@ from napari_topiary.annotations import (
     Points,
     TargetConfig,
     build_target,
+    object_numbers,
     rescaled,
 )
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import area_to_working, to_working
+from napari_topiary.data.working_size import working_task
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.image_area import image_area
-from napari_topiary.training.working_size import working_task
-from napari_topiary.truth import object_numbers
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]

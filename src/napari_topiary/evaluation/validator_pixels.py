@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from napari_topiary.data.hold_out import Held
 from napari_topiary.data.sampling import Surroundings, centre_pixels
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.thresholds import best_pixel_threshold
 from napari_topiary.inference.devices import autocast_dtype
-from napari_topiary.metrics import best_pixel_threshold
 from napari_topiary.networks.base import Network
-from napari_topiary.training.hold_out import Held
-from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task
 
 COMMON_THRESHOLD = 0.5

@@ -12,12 +12,12 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import Material, prepare
+from napari_topiary.evaluation.figures import with_figures
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
-from napari_topiary.training.figures import with_figures
-from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import Material, prepare
-from napari_topiary.training.reports import Quality
 from napari_topiary.types import Job, Progress, Stop
 
 

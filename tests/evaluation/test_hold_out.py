@@ -11,14 +11,15 @@ import torch
 from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
+from napari_topiary.data.hold_out import Held, on_working_grid
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
+from napari_topiary.evaluation.figures import interval
+from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
-from napari_topiary.training import fit, rejudge
-from napari_topiary.training.figures import interval
-from napari_topiary.training.hold_out import Held, on_working_grid
-from napari_topiary.training.judging import Judge
+from napari_topiary.training import fit
 from napari_topiary.types import Task, run
 
 DETECT = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})

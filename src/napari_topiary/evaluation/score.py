@@ -19,21 +19,16 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.branches import branch_metrics
+from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
+from napari_topiary.evaluation.lines import LineCounts, count_lines
+from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.particles import DetectionCounts, count_detections
+from napari_topiary.evaluation.pixels import PixelCounts, count_pixels
+from napari_topiary.evaluation.votes import count_votes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.image_area import image_area
-from napari_topiary.metrics import (
-    DetectionCounts,
-    LineCounts,
-    PixelCounts,
-    count_detections,
-    count_lines,
-    count_pixels,
-    count_votes,
-    instance_metrics,
-)
-from napari_topiary.metrics.branches import branch_metrics
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.truth import Truth, tolerances, truth_of
 from napari_topiary.types import Prediction, Task
 
 INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse")

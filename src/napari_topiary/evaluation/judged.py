@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.calibration import sweep
+from napari_topiary.evaluation.calibration import sweep
+from napari_topiary.evaluation.ground_truth import Truth, truth_of
+from napari_topiary.evaluation.score import score
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.scoring import score
-from napari_topiary.truth import Truth, truth_of
 from napari_topiary.types import Prediction
 
 COMMON_THRESHOLD = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.metrics import match_points, points_inside
+from napari_topiary.evaluation.particles import match_points, points_inside
 from napari_topiary.types import Detections
 
 STATUSES = ("kept", "changed", "lost", "gained")

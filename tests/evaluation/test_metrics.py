@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_topiary.annotations import Labels, Regions
-from napari_topiary.metrics import (
+from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.evaluation.lines import count_lines
+from napari_topiary.evaluation.objects import instance_metrics, overlaps
+from napari_topiary.evaluation.particles import (
+    count_detections,
+    detection_metrics,
+    match_points,
+)
+from napari_topiary.evaluation.pixels import count_pixels, pixel_metrics
+from napari_topiary.evaluation.thresholds import (
     best_detection_threshold,
     best_pixel_threshold,
-    count_detections,
-    count_lines,
-    count_pixels,
-    detection_metrics,
-    instance_metrics,
-    match_points,
-    overlaps,
-    pixel_metrics,
     steady_detection_threshold,
 )
-from napari_topiary.truth import truth_of
 from napari_topiary.types import Detections, Task
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.comparison.changes import Changes
-from napari_topiary.comparison.lines import LineChanges
-from napari_topiary.comparison.places import Place
-from napari_topiary.scoring import without_nan
+from napari_topiary.evaluation.changes import Changes
+from napari_topiary.evaluation.line_changes import LineChanges
+from napari_topiary.evaluation.places import Place
+from napari_topiary.evaluation.score import without_nan
 from napari_topiary.types import Task
 
 

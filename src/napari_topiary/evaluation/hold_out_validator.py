@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.data.prepared import Material
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validate import judging_material
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.training import Quality, judging_material
-from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import Material
 from napari_topiary.types import Job, Progress, Stop
 
 

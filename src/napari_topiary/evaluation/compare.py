@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.comparison.alignment import (
-    aligned,
-    both_looked,
-    class_labels_of,
-)
-from napari_topiary.comparison.changes import Changes, particle_changes
-from napari_topiary.comparison.comparison import Comparison
-from napari_topiary.comparison.judged import judged
-from napari_topiary.comparison.lines import LineChanges, line_changes
-from napari_topiary.comparison.objects import object_changes
-from napari_topiary.comparison.places import worst_places
 from napari_topiary.data.working_grid import to_original
-from napari_topiary.metrics import count_pixels
-from napari_topiary.truth import Truth, tolerances
+from napari_topiary.evaluation.alignment import aligned, both_looked, class_labels_of
+from napari_topiary.evaluation.changes import Changes, particle_changes
+from napari_topiary.evaluation.comparison import Comparison
+from napari_topiary.evaluation.ground_truth import Truth, tolerances
+from napari_topiary.evaluation.judged import judged
+from napari_topiary.evaluation.line_changes import LineChanges, line_changes
+from napari_topiary.evaluation.object_changes import object_changes
+from napari_topiary.evaluation.pixels import count_pixels
+from napari_topiary.evaluation.places import worst_places
 from napari_topiary.types import LabelImage, Prediction, Task
 
 

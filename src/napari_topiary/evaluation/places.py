@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.comparison.changes import Changes
-from napari_topiary.comparison.lines import LineChanges
-from napari_topiary.metrics import sample_points
+from napari_topiary.evaluation.changes import Changes
+from napari_topiary.evaluation.line_changes import LineChanges
+from napari_topiary.evaluation.lines import sample_points
 from napari_topiary.types import Task
 
 MOST_PLACES = 200

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.data.prepared import Material
+from napari_topiary.evaluation.score import Judge, Score
+from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.scoring import Judge, Score
-from napari_topiary.training.judging_pixels import suits_pixels
-from napari_topiary.training.material import Material
 from napari_topiary.types import Job, Prediction, Progress, Stop, Task
 
 SURE = 1.96

@@ -12,14 +12,14 @@ from torch import nn
 from napari_topiary.annotations import Labels, Points
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.hold_out import on_working_grid
+from napari_topiary.data.prepared import prepare
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validator import Judge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
-from napari_topiary.training.hold_out import on_working_grid
-from napari_topiary.training.judging import Judge
-from napari_topiary.training.material import prepare
 from napari_topiary.training.record import Record
-from napari_topiary.training.reports import Quality
 from napari_topiary.types import Task, run
 
 AREAS = Task("segment", ("background", "cell"))

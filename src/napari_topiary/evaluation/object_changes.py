@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.comparison.changes import Changes
-from napari_topiary.metrics import overlaps
+from napari_topiary.evaluation.changes import Changes
+from napari_topiary.evaluation.objects import overlaps
 from napari_topiary.types import LabelImage
 
 SAME_IOU = 0.5

@@ -11,11 +11,11 @@ from collections.abc import Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.data.hold_out import Held
+from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.tiles import InferResult
-from napari_topiary.metrics import instance_metrics
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.training.hold_out import Held
-from napari_topiary.training.reports import Quality
 from napari_topiary.types import LabelImage, Task
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)

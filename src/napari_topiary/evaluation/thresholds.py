@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from napari_topiary.metrics.matching import near_pairs
+from napari_topiary.evaluation.particles import near_pairs
 from napari_topiary.types import Detections
 
 BINS = 1024

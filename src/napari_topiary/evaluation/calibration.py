@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.data.working_grid import to_original
-from napari_topiary.metrics import (
+from napari_topiary.evaluation.ground_truth import Truth
+from napari_topiary.evaluation.particles import points_inside
+from napari_topiary.evaluation.thresholds import (
     best_detection_threshold,
     best_of_histogram,
-    points_inside,
     probability_histogram,
 )
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.truth import Truth
 from napari_topiary.types import Detections, Prediction, Task
 
 LOWEST_SCORE = 0.05

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
-from napari_topiary.comparison import agreement, compare
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import agreement, compare
+from napari_topiary.evaluation.ground_truth import truth_of, truth_prediction
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.truth import truth_of, truth_prediction
 from napari_topiary.types import Detections, Prediction, Task
 
 TASK = Task("detect", ("background", "virus"), radius_nm={"virus": 12.0})

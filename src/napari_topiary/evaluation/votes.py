@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_topiary.metrics.paths import sample_points
+from napari_topiary.evaluation.lines import sample_points
 from napari_topiary.types import Detections
 
 

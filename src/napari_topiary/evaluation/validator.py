@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_topiary.data.hold_out import Held
 from napari_topiary.data.losses import masked_cross_entropy
-from napari_topiary.inference.tiles import InferResult, infer
-from napari_topiary.metrics import (
+from napari_topiary.evaluation.particles import match_points
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.thresholds import (
     BINS,
     best_detection_threshold,
     best_of_histogram,
     dice_of_histogram,
-    match_points,
     probability_histogram,
     steady_detection_threshold,
 )
-from napari_topiary.networks.base import Network
-from napari_topiary.postprocessing import find_detections
-from napari_topiary.training.hold_out import Held
-from napari_topiary.training.judging_objects import judge_objects
-from napari_topiary.training.judging_pixels import (
+from napari_topiary.evaluation.validator_objects import judge_objects
+from napari_topiary.evaluation.validator_pixels import (
     COMMON_THRESHOLD,
     PixelJudge,
     suits_pixels,
 )
-from napari_topiary.training.reports import Quality
+from napari_topiary.inference.tiles import InferResult, infer
+from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing import find_detections
 from napari_topiary.types import Detections, Task, run
 
 LOWEST_SCORE = 0.1

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from napari_topiary import Labels, Points, Stop, Task, run
-from napari_topiary._napari.learning.hold_out import HoldOut
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.evaluation.hold_out_validator import HoldOut
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network

@@ -18,19 +18,19 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Contrast, Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.sampling import Field
-from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import admitted, check_learning
-from napari_topiary.io.quality import image_problem
-from napari_topiary.training.hold_out import (
+from napari_topiary.data.hold_out import (
     ENOUGH,
     Held,
     choosing_and_judging,
     hold_out,
     on_working_grid,
 )
-from napari_topiary.training.working_size import asked_factor, propose_working_factor
+from napari_topiary.data.sampling import Field
+from napari_topiary.data.working_size import asked_factor, propose_working_factor
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
+from napari_topiary.io.gate import admitted, check_learning
+from napari_topiary.io.quality import image_problem
 from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000

@@ -13,16 +13,17 @@ from scipy import ndimage
 
 from napari_topiary.annotations import (
     Centerlines,
-    Labels,
     Points,
     Regions,
     TargetConfig,
     build_target,
+    object_numbers,
     usable_annotations,
 )
-from napari_topiary.metrics import Zones, particle_zones
+from napari_topiary.evaluation.votes import Zones, particle_zones
 from napari_topiary.types import (
     BACKGROUND,
+    UNKNOWN_RADIUS,
     Detections,
     LabelImage,
     Prediction,
@@ -33,8 +34,6 @@ MARGIN_OF_RADIUS = 0.5
 """Without a tolerance of its own a particle is found when this many radii off."""
 SPECK = 5
 """A place without an image is at least so many pixels wide and high."""
-UNKNOWN_RADIUS = 10.0
-"""Radius taken for classes without one, in pixels; only for the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -138,32 +137,6 @@ def truth_of(
         # The thin line that training draws between objects is no background here.
         classes = np.clip(objects, -1, 1).astype(np.int16)
     return Truth(classes, _marked(annotations, task), objects, area)
-
-
-def object_numbers(
-    annotations: Sequence[Any], shape: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Numbers of the painted objects, 0 = background.
-
-    Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
-    too large for that are given anew, all different.
-
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-    shape
-        `(y, x)` of the image in pixels.
-    """
-    objects = np.zeros(shape, dtype=np.int64)
-    for annotation in annotations:
-        if isinstance(annotation, Labels):
-            labels = annotation.labels
-            if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
-                numbers, index = np.unique(labels, return_inverse=True)
-                labels = index.reshape(labels.shape) + int(numbers[0] != 0)
-            objects = labels.astype(np.int64)
-    return objects
 
 
 def truth_prediction(

@@ -1,0 +1,44 @@
+"""How good a network is: what every validation returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a network is on areas it has not learned from.
+
+    Parameters
+    ----------
+    value
+        The figure that decides which weights are best, 0..1.
+    name
+        "F1" (particles), "Dice" (pixels), "PQ" (objects) or "agreement" where nothing
+        is held out.
+    loss
+        Mean loss on the same areas.
+    thresholds
+        Best probability threshold per class name, and for all under "common".
+    per_class
+        `value` for each class.
+    at_common
+        The same figure at a threshold of 0.5, which is the same for all networks: a
+        shifted calibration shows here first.
+    beside
+        Other figures of the same weights, by name.
+    """
+
+    value: float
+    name: str
+    loss: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    at_common: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to judge, and an answer that can be judged."""
+        return self.name not in ("none", "not a number")
