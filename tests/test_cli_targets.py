@@ -20,7 +20,7 @@ CALLS = {
     "info": "info CKPT",
     "study": "study learning_curve --data DATA --out OUT",
     "demo": "demo --headless --out OUT",
-    "importing": "import DATA --out OUT",
+    "importing": "import DATA --yes --out OUT",
 }
 WRITTEN = {
     "train": "OUT.safetensors",

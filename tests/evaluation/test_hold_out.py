@@ -217,6 +217,7 @@ def test_of_a_large_area_the_fullest_part_is_judged():
 
 def test_the_time_that_is_left_counts_judging_and_never_lies(virions, monkeypatch):
     now = [0.0]
+    monkeypatch.setattr("napari_topiary.data.hold_out.FEWEST", 4)
     monkeypatch.setattr(
         "time.perf_counter", lambda: now.__setitem__(0, now[0] + 0.05) or now[0]
     )

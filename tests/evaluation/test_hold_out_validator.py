@@ -84,7 +84,7 @@ def test_particles_are_judged_by_their_centres(virions):
     assert 0 <= judged.quality.at_common <= judged.quality.value + 1e-9
 
 
-def test_the_same_part_is_held_back_as_in_training(virions):
+def test_the_same_part_is_held_back_as_in_training(virions, monkeypatch):
     """Without images of their own, some of those to learn from judge."""
     samples = [
         Sample(v.image, (Points(v.centres, ("virion",) * 8),), v.scale, f"{seed}")
@@ -94,6 +94,9 @@ def test_the_same_part_is_held_back_as_in_training(virions):
     hold_out = HoldOut(samples, ())
     made = checkpoint(DETECT, provenance={"seed": 3})
     assert run(hold_out.judge(made, Dark())).held_out == "2 images"
+    one = HoldOut(samples[:1], ())
+    assert run(one.judge(made, Dark())).quality is None  # too few to hold some back
+    monkeypatch.setattr("napari_topiary.data.hold_out.FEWEST", 4)
     one = HoldOut(samples[:1], ())
     assert run(one.judge(made, Dark())).held_out == "a part of the image"
 

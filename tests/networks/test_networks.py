@@ -95,7 +95,7 @@ def test_macs_by_hand() -> None:
     [
         ("tinny", {}, "no preset called 'tinny'. Did you mean 'tiny'"),
         ("tiny", {"bass": 3}, "no size called 'bass'"),
-        ("2m", {"levels": 12}, "12 levels"),
+        ("2m", {"levels": 12}, "Levels 12 is not possible"),
     ],
 )
 def test_wrong_sizes_are_a_sentence(

@@ -19,6 +19,7 @@ from napari_topiary._napari.prune.page import PrunePage
 from napari_topiary._napari.prune.tuning_row import TUNE
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
+from napari_topiary.data import hold_out
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.pruning import Criterion, criteria
 from napari_topiary.session import Session
@@ -46,6 +47,7 @@ def untrained(task=DETECT, *, base=8, levels=2, seed=0):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
+    monkeypatch.setattr(hold_out, "FEWEST", 4)  # part of the image's 8 virions judges
     monkeypatch.setattr(live_pruning, "REST_MS", 60)
     monkeypatch.setattr(live_preview, "FIRST_MS", 50)
     monkeypatch.setattr(live_preview, "EVERY_MS", 100)

@@ -16,6 +16,7 @@ from napari_topiary._napari.canvas.layers import layer_for, show_image
 from napari_topiary._napari.learning import live_preview, unfinished
 from napari_topiary._napari.learning.growing import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
+from napari_topiary.data import hold_out
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import BACKGROUND
 
@@ -23,9 +24,10 @@ LONGEST_PAUSE_MS = 50
 
 
 @pytest.fixture
-def page(viewer, session, until):
+def page(viewer, session, until, monkeypatch):
     """The page with a small network, ready to train."""
     show_image(viewer, session, "grid 0")
+    monkeypatch.setattr(hold_out, "FEWEST", 4)  # part of its 8 virions judges
     made = TrainPage(viewer, session)
     viewer.window.add_dock_widget(made, name="Train")
     form = made.form.network.finer.sizes_form

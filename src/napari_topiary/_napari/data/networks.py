@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -144,7 +145,7 @@ class NetworkList(QWidget):
         known = dict(session.checkpoints)
 
         def found(parents: dict[str, str]) -> None:
-            if now == self._asked and parents != self._parents:
+            if isalive(self) and now == self._asked and parents != self._parents:
                 self._parents = parents
                 self.refresh()
 
