@@ -261,7 +261,8 @@ def test_while_everything_is_being_imported(made, number):
 
 
 EARLY = r"""
-import sys, types
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from napari_topiary.cli import main
 stub = types.ModuleType("napari_topiary.cli.dispatch")
 def dispatch(argv):
