@@ -932,3 +932,13 @@ def test_marks_that_do_not_teach_are_said_and_can_be_made_to(open_page, session)
     assert "not teach" not in Lesson.of(session).summary()
     page.undo_button.click()
     assert page.whole_button.isVisible() and len(drawn(page, "regions")) == 1
+
+
+def test_marks_with_a_radius_of_their_own_are_shown_and_added_to(open_page, session):
+    points = Points([[10, 10], [40, 40]], ("virion",) * 2, (9.0, None))
+    session.set_annotations("grid 0", (points,))
+    _, page = open_page(session)
+    page.pick_tool("point")
+    layer(page, "points").add([[70, 70]])
+    settle(page)
+    assert drawn(page, "points").radius_nm == (9.0, None, None)

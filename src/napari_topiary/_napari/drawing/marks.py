@@ -189,6 +189,12 @@ def radius_px(session: Session, image: str, name: str) -> float:
     return UNKNOWN_RADIUS_PX if radius is None else radius
 
 
+def _aim_features(layer: Points | Shapes, name: str) -> None:
+    """Let what is drawn next be of a class, with nothing else of its own."""
+    own = {column: [None] for column in layer.features}  # napari wants every column
+    layer.feature_defaults = own | {"class": [name]}
+
+
 def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
     """Let the next points of a layer be of a class.
 
@@ -206,7 +212,7 @@ def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
     # napari gives what is "current" to the points that are selected.
     layer.selected_data = set()
     colour = class_colour(session, name)
-    layer.feature_defaults = {"class": [name]}
+    _aim_features(layer, name)
     layer.current_border_color = colour
     layer.current_face_color = colour + _FACE
     layer.current_symbol = "x" if name == BACKGROUND else "disc"
@@ -216,7 +222,7 @@ def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
 def aim_shapes(layer: Shapes, session: Session, image: str, name: str) -> None:
     """Let the next paths of a layer be of a class; as for `aim_points`."""
     layer.selected_data = set()
-    layer.feature_defaults = {"class": [name]}
+    _aim_features(layer, name)
     layer.current_edge_color = class_colour(session, name)
     layer.current_face_color = "transparent"
     layer.current_edge_width = 2 * radius_px(session, image, name)
