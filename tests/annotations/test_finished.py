@@ -1,4 +1,4 @@
-"""Marks outside the finished areas teach nothing, and are counted as such."""
+"""Outside the finished areas only answers teach; other marks are counted as idle."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from napari_topiary.annotations import (
     Labels,
     Points,
     Regions,
+    TargetConfig,
     build_target,
     marks_outside,
     teaching,
 )
+from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Task
 
 SHAPE = (40, 50)
@@ -47,11 +49,11 @@ def test_marks_outside_do_not_teach_and_are_counted() -> None:
     )
     drawn = (POINTS, lines, Regions((BOX,), ("rectangle",)))
     points, kept, areas = teaching(drawn)
-    assert points.classes == ("virion", "background")
-    assert points.radius_nm == (1.0, 3.0)
-    np.testing.assert_array_equal(points.coordinates, [[10, 10], [12, 12]])
+    assert points.classes == ("virion", "background", "background")
+    assert points.radius_nm == (1.0, 3.0, None)
+    np.testing.assert_array_equal(points.coordinates, [[10, 10], [12, 12], [35, 5]])
     assert len(kept) == 1 and kept.width_nm == (4.0,) and areas is drawn[2]
-    assert marks_outside(drawn) == (3, 6)
+    assert marks_outside(drawn) == (2, 6)
     of_all, of_these = (
         build_target(a, SHAPE, task=TASK).classes for a in (drawn, teaching(drawn))
     )
@@ -62,3 +64,60 @@ def test_without_finished_areas_all_marks_teach() -> None:
     drawn = (POINTS, Labels(np.zeros(SHAPE, int)), Regions((), ()))
     assert teaching(drawn) == drawn and marks_outside(drawn) == (0, 4)
     assert marks_outside(()) == (0, 0)
+
+
+def test_answers_outside_teach_around_themselves() -> None:
+    """A reviewed particle with its rim, and what is none; no pixel more."""
+    centres = [[10, 10], [30, 40], [30, 12], [10, 40]]
+    names = ("virion", "virion", "virion", "background")
+    points = Points(centres, names, reviewed=(False, True, False, True))
+    areas = Regions((BOX,), ("rectangle",))
+    target = build_target((points, areas), SHAPE, task=TASK)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    to = [np.hypot(y - one[0], x - one[1]) for one in centres]
+    finished, radius = areas.mask(SHAPE), 3
+    np.testing.assert_array_equal(
+        (target.classes == 1) & ~finished, to[1] <= 0.75 * radius
+    )
+    rim = (to[1] > 1.25 * radius) & (to[1] <= 1.5 * radius)
+    none = to[3] <= radius
+    np.testing.assert_array_equal((target.classes == 0) & ~finished, rim | none)
+    assert rim.sum() > 8 and (target.weight[none] == 4).all()
+    assert (target.weight[rim] == 1).all() and target.classes[30, 12] == -1
+    assert marks_outside((points, areas)) == (1, 4)
+    # Where all is finished an answer says nothing that a mark does not.
+    reviewed = build_target((points,), SHAPE, task=TASK)
+    plain = build_target((Points(centres, names),), SHAPE, task=TASK)
+    np.testing.assert_array_equal(reviewed.classes, plain.classes)
+
+
+def test_crowded_answers_leave_their_neighbours_alone() -> None:
+    zones = TargetConfig(0.4, 0.9)
+    points = Points([[30, 30]], ("virion",), reviewed=(True,))
+    areas = Regions((BOX,), ("rectangle",))
+    task = Task("detect", ("background", "virion"), radius_px={"virion": 8})
+    classes = build_target((points, areas), SHAPE, task=task, config=zones).classes
+    known = np.argwhere((classes >= 0) & ~areas.mask(SHAPE))
+    reach = np.hypot(*(known - 30).T).max()
+    assert 0.9 * 8 < reach <= 1.15 * 8
+
+
+def test_what_was_reviewed_is_kept_in_layers_and_tables() -> None:
+    points = Points(
+        [[1, 2], [3, 4], [5, 6]], ("virion",) * 3, reviewed=(False, True, False)
+    )
+    table = points.to_table()
+    assert table["reviewed"] == [None, 1, None]
+    text = {name: ["" if v is None else str(v) for v in table[name]] for name in table}
+    assert Points.from_table(text) == points
+    data, meta, _ = points.to_layer_data("", TASK, 1.0)
+    assert Points.from_layer_data(data, meta) == points
+    # A mark that is drawn beside them has no answer yet (napari leaves it empty).
+    meta["features"]["reviewed"][0] = np.nan
+    assert Points.from_layer_data(data, meta) == points
+    assert "reviewed" not in Points([[1, 2]], ("virion",)).to_table()
+    assert points.only([1]).reviewed == (True,) and points.only([0]).reviewed is None
+    both = points.only([0]).joined(points.only([1]))
+    assert both.reviewed == (False, True) and both.radius_nm is None
+    with pytest.raises(TopiaryError, match="3 points 1 say"):
+        Points(points.coordinates, points.classes, reviewed=(True,))

@@ -10,6 +10,7 @@ result does not depend on the order of drawing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 IGNORED = -1
 FARTHEST = 1e6
 """In pixels: a larger radius covers every image, and no number overflows."""
+_SEEN_AROUND = 0.25
+"""Radii beyond the doubtful rim of a reviewed particle that are known: who says that
+one is here has seen where it ends. No more: next to it may be another."""
 _PAINTED = -1.0  # nearer than any centre: what was painted is not overdrawn
 
 
@@ -55,13 +59,23 @@ class Canvas:
     _negatives: list[tuple[NDArray[np.float64], float | None]] = field(
         init=False, default_factory=list
     )
+    _reviewed: list[tuple[NDArray[np.float64], float]] = field(
+        init=False, default_factory=list
+    )
     _largest: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self.classes = np.zeros(self.shape, dtype=np.int16)
         self._distance = np.full(self.shape, np.inf, dtype=np.float32)
 
-    def stamp(self, path: NDArray[np.float64], *, name: str, radius: float) -> None:
+    def stamp(
+        self,
+        path: NDArray[np.float64],
+        *,
+        name: str,
+        radius: float,
+        reviewed: bool = False,
+    ) -> None:
         """Claim the zones around a centre or a centerline.
 
         Parameters
@@ -72,16 +86,16 @@ class Canvas:
             Class.
         radius
             R in pixels; half the width of a centerline.
+        reviewed
+            Whether it is known outside finished areas, too, with a narrow rim.
         """
         index = self.task.classes.index(name)
         radius = min(radius, FARTHEST)
         certain, doubtful = self.config.certain * radius, self.config.ignore * radius
         self._largest = max(self._largest, radius)
-        for start, end in _segments(path, longest=max(64.0, 4 * radius)):
-            box = _box(start, end, doubtful, self.shape)
-            if box is None:
-                continue
-            distance = _distance_to_segment(box, start, end)
+        if reviewed:
+            self._reviewed.append((path, doubtful + _SEEN_AROUND * radius))
+        for box, distance in self._around(path, doubtful):
             classes, owner = self.classes[box], self._distance[box]
             nearer = (distance < owner) | ((distance == owner) & (index < classes))
             sure = (distance <= certain) & (nearer | (classes <= 0))
@@ -93,7 +107,7 @@ class Canvas:
             classes[sure] = index
 
     def stamp_negative(self, path: NDArray[np.float64], radius: float | None) -> None:
-        """Say that there is no particle here.
+        """Say that there is no particle here; this is known outside finished areas.
 
         Parameters
         ----------
@@ -119,22 +133,34 @@ class Canvas:
         emphasised = np.zeros(self.shape, dtype=bool)
         for path, own in self._negatives:
             radius = min(FARTHEST, self._negative_radius() if own is None else own)
-            for start, end in _segments(path, longest=max(64.0, 4 * radius)):
-                box = _box(start, end, radius, self.shape)
-                if box is None:
-                    continue
-                distance = _distance_to_segment(box, start, end)
+            for box, distance in self._around(path, radius):
                 # A particle that is nearer keeps its zones: a mark beside it does not
                 # eat into it.
                 disc = (distance <= radius) & (distance < self._distance[box])
                 self.classes[box][disc] = 0
                 emphasised[box][disc] = True
         if self._finished is not None:
-            self.classes[~self._finished] = IGNORED
+            known = self._finished | emphasised
+            for path, reach in self._reviewed:
+                for box, distance in self._around(path, reach):
+                    known[box] |= distance <= reach
+            self.classes[~known] = IGNORED
         weight = np.ones(self.shape, dtype=np.float32)
         weight[emphasised] = self.config.negative_weight
         weight[self.classes == IGNORED] = 0.0
         return self.classes, weight
+
+    def _around(
+        self, path: NDArray[np.float64], reach: float
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+        """Boxes that hold all within `reach` of a path, and the distance to it there.
+
+        Piece by piece, so that the boxes of long paths stay small.
+        """
+        for start, end in _segments(path, longest=max(64.0, 4 * reach)):
+            box = _box(start, end, reach, self.shape)
+            if box is not None:
+                yield box, _distance_to_segment(box, start, end)
 
     def _negative_radius(self) -> float:
         own = self.task.radius(BACKGROUND, self.scale)

@@ -88,6 +88,15 @@ class Centerlines:
             and self.width_nm == other.width_nm
         )
 
+    def only(self, kept: Sequence[int] | NDArray[np.integer]) -> Self:
+        """Return the lines with these indices, with all that is theirs."""
+        own = self.width_nm
+        return type(self)(
+            tuple(self.paths[i] for i in kept),
+            tuple(self.classes[i] for i in kept),
+            None if own is None else tuple(own[i] for i in kept),
+        )
+
     def draw(self, canvas: Canvas) -> None:
         """Draw a band per line; a background line means "not this"."""
         for index, (path, name) in enumerate(
@@ -137,13 +146,8 @@ class Centerlines:
         if not far.any():
             return self, ()
         keep = np.flatnonzero(~far)
-        own = self.width_nm
         return (
-            type(self)(
-                tuple(self.paths[i] for i in keep),
-                tuple(self.classes[i] for i in keep),
-                None if own is None else tuple(own[i] for i in keep),
-            ),
+            self.only(keep),
             (
                 f"{far.sum()} of {len(self)} centerlines lie outside the image "
                 f"({shape[0]} x {shape[1]} pixels, height x width): left out.",

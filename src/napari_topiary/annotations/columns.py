@@ -105,6 +105,17 @@ def positive_or_none(
     return tuple(None if value is None else float(value) for value in values)
 
 
+def yes_or_no(table: Mapping[str, Sequence[Any]], name: str) -> tuple[bool, ...] | None:
+    """Return a column of yes and no, empty = no; None where there is no such column."""
+    if name not in table:
+        return None
+    no = ("0", "0.0", "false", "no")
+    return tuple(
+        not _is_missing(value) and str(value).strip().lower() not in no
+        for value in table[name]
+    )
+
+
 def unknown_class_problem(names: Sequence[str], task: Task, what: str) -> str | None:
     """Return a sentence if a class is not one of the task's."""
     unknown = sorted(set(names) - set(task.classes))

@@ -1,4 +1,4 @@
-"""Which marks lie in finished areas: only those teach a network."""
+"""Which marks teach a network: those in finished areas, and answers about a place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
+from napari_topiary.types import BACKGROUND
 
 
 def teaching(annotations: Sequence[Any]) -> tuple[Any, ...]:
-    """Return annotations without the marks that lie outside all finished areas.
+    """Return annotations without the marks that teach nothing.
 
-    Training targets are unknown there, so that these marks teach nothing. A centerline
-    teaches where any of its vertices lies inside.
+    Training targets are unknown outside finished areas, except where a person has
+    answered about one place: "this is not one", and particles that were reviewed. All
+    other marks there teach nothing. A centerline teaches where any of its vertices lies
+    inside.
 
     Parameters
     ----------
@@ -53,20 +56,16 @@ def _marks(annotations: Sequence[Any]) -> int:
 
 def _inside(annotation: Any, areas: Sequence[Regions]) -> Any:
     if isinstance(annotation, Points):
-        kept = np.flatnonzero(_contained(annotation.coordinates, areas))
-        own = annotation.radius_nm
-        return Points(
-            annotation.coordinates[kept],
-            tuple(annotation.classes[i] for i in kept),
-            None if own is None else tuple(own[i] for i in kept),
-        )
+        inside = _contained(annotation.coordinates, areas)
+        return annotation.only(np.flatnonzero(inside | annotation.judged))
     if isinstance(annotation, Centerlines):
-        paths, own = annotation.paths, annotation.width_nm
-        kept = np.flatnonzero([_contained(path, areas).any() for path in paths])
-        return Centerlines(
-            tuple(paths[i] for i in kept),
-            tuple(annotation.classes[i] for i in kept),
-            None if own is None else tuple(own[i] for i in kept),
+        pairs = zip(annotation.paths, annotation.classes, strict=True)
+        return annotation.only(
+            [
+                index
+                for index, (path, name) in enumerate(pairs)
+                if name == BACKGROUND or _contained(path, areas).any()
+            ]
         )
     return annotation
 

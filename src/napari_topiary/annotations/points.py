@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from napari_topiary.annotations.columns import (
     positive_or_none,
     radius_problem,
     unknown_class_problem,
+    yes_or_no,
 )
 from napari_topiary.annotations.places import (
     beyond,
@@ -50,11 +51,15 @@ class Points:
     radius_nm
         Radius of each point in nm, None where that of its class counts; None = no
         point has its own.
+    reviewed
+        Whether a person answered a network here ("yes, this is one"): such points are
+        learned from outside finished areas, too; None = none of them.
     """
 
     coordinates: NDArray[np.float64]
     classes: tuple[str, ...]
     radius_nm: tuple[float | None, ...] | None = None
+    reviewed: tuple[bool, ...] | None = None
 
     kind: ClassVar[str] = "points"
     storage: ClassVar[Literal["table", "image"]] = "table"
@@ -76,16 +81,23 @@ class Points:
             )
         classes = class_names(self.classes, "points")
         own = positive_or_none(self.radius_nm, "radius")
+        seen = tuple(map(bool, self.reviewed or ()))
         if len(classes) != len(places) or (own and len(own) != len(places)):
             raise TopiaryError(
                 f"{len(places)} points come with {len(classes)} classes"
                 + (f" and {len(own)} radii" if own else "")
                 + ": give one of each per point."
             )
+        if seen and len(seen) != len(places):
+            raise TopiaryError(
+                f"Of {len(places)} points {len(seen)} say whether they were reviewed: "
+                "say it of each, or of none."
+            )
         places.flags.writeable = False
         object.__setattr__(self, "coordinates", places)
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "radius_nm", own)
+        object.__setattr__(self, "reviewed", seen if any(seen) else None)
 
     def __len__(self) -> int:
         """Count the points."""
@@ -98,6 +110,38 @@ class Points:
             and np.array_equal(self.coordinates, other.coordinates)
             and self.classes == other.classes
             and self.radius_nm == other.radius_nm
+            and self.reviewed == other.reviewed
+        )
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Which points are an answer about this one place, `(n,)` bool.
+
+        "This is not one" always is, a particle where it was reviewed.
+        """
+        seen = self.reviewed or (False,) * len(self)
+        pairs = zip(self.classes, seen, strict=True)
+        return np.array([yes or name == BACKGROUND for name, yes in pairs], dtype=bool)
+
+    def only(self, kept: Sequence[int] | NDArray[np.integer]) -> Self:
+        """Return the points with these indices, with all that is theirs."""
+        chosen = [int(index) for index in kept]
+        own, seen = self.radius_nm, self.reviewed
+        return type(self)(
+            self.coordinates[chosen],
+            tuple(self.classes[i] for i in chosen),
+            None if own is None else tuple(own[i] for i in chosen),
+            None if seen is None else tuple(seen[i] for i in chosen),
+        )
+
+    def joined(self, more: Points) -> Self:
+        """Return these points and others of the same image behind them."""
+        both = (self, more)
+        return type(self)(
+            np.concatenate([one.coordinates for one in both]),
+            self.classes + more.classes,
+            sum((one.radius_nm or (None,) * len(one) for one in both), ()),
+            sum((one.reviewed or (False,) * len(one) for one in both), ()),
         )
 
     def draw(self, canvas: Canvas) -> None:
@@ -109,7 +153,8 @@ class Points:
             if name == BACKGROUND:
                 canvas.stamp_negative(place[None], radius)
             elif radius is not None:
-                canvas.stamp(place[None], name=name, radius=radius)
+                seen = self.reviewed is not None and self.reviewed[index]
+                canvas.stamp(place[None], name=name, radius=radius, reviewed=seen)
 
     def problem(
         self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
@@ -171,27 +216,24 @@ class Points:
         if not notes:
             return self, ()
         keep = np.flatnonzero(~far & ~again)
-        own = self.radius_nm
-        return (
-            type(self)(
-                self.coordinates[keep],
-                tuple(self.classes[i] for i in keep),
-                None if own is None else tuple(own[i] for i in keep),
-            ),
-            tuple(notes),
-        )
+        return self.only(keep), tuple(notes)
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the points on a grid of `factor_yx` times as many pixels."""
         places = (self.coordinates + 0.5) * np.asarray(factor_yx) - 0.5
-        return type(self)(places, self.classes, self.radius_nm)
+        return replace(self, coordinates=places)
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
-        """Return a napari Points layer: features `class` and, if given, `radius_nm`."""
+        """Return a napari Points layer.
+
+        Its features are `class` and, if given, `radius_nm` and `reviewed`.
+        """
         radii = [self._radius_px(i, task, scale) for i in range(len(self))]
         features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
         if self.radius_nm is not None:
             features["radius_nm"] = np.array(self.radius_nm, dtype=float)
+        if self.reviewed is not None:
+            features["reviewed"] = np.array(self.reviewed, dtype=object)
         meta: dict[str, Any] = {"name": name, "features": features}
         if len(self):
             meta["size"] = np.array([10.0 if r is None else 2 * r for r in radii])
@@ -208,10 +250,11 @@ class Points:
             places,
             class_names(classes, "points"),
             None if own is None else lengths(own, "radius_nm"),
+            yes_or_no(features, "reviewed") if len(places) else None,
         )
 
     def to_table(self) -> Table:
-        """Return napari's own columns, `class` and, if given, `radius_nm`."""
+        """Return napari's own columns, `class` and, if given, those of each point."""
         table: Table = {
             "index": list(range(len(self))),
             "axis-0": self.coordinates[:, 0].tolist(),
@@ -220,16 +263,19 @@ class Points:
         }
         if self.radius_nm is not None:
             table["radius_nm"] = list(self.radius_nm)
+        if self.reviewed is not None:
+            table["reviewed"] = [1 if one else None for one in self.reviewed]
         return table
 
     @classmethod
     def from_table(cls, table: Mapping[str, Sequence[Any]]) -> Self:
-        """Read `axis-0`, `axis-1`, `class` and, if there, `radius_nm`."""
+        """Read `axis-0`, `axis-1`, `class`; if there, `radius_nm` and `reviewed`."""
         own = table.get("radius_nm")
         return cls(
             coordinates(table),
             class_names(column(table, "class"), "points"),
             None if own is None else lengths(own, "radius_nm"),
+            yes_or_no(table, "reviewed"),
         )
 
     def _reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:

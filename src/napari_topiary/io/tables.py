@@ -125,6 +125,7 @@ def _names(header: Sequence[str]) -> list[str]:
     given = [name.strip() for name in header]
     lower = [name.lower() for name in given]
     own = {"index", "class", "shape-type", "vertex-index", "radius_nm", "width_nm"}
+    own |= {"reviewed"}
     for wanted in (*_COLUMNS, *own):
         if wanted in given:
             continue

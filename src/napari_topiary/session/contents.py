@@ -281,17 +281,7 @@ def without_class(annotation: Any, name: str, index: int) -> Any:
     if annotation.kind not in ("points", "centerlines"):
         return annotation
     kept = [i for i, one in enumerate(annotation.classes) if one != name]
-    changes: dict[str, Any] = {"classes": tuple(annotation.classes[i] for i in kept)}
-    if annotation.kind == "points":
-        changes["coordinates"] = annotation.coordinates[kept]
-        own = "radius_nm"
-    else:
-        changes["paths"] = tuple(annotation.paths[i] for i in kept)
-        own = "width_nm"
-    values = getattr(annotation, own)
-    if values is not None:
-        changes[own] = tuple(values[i] for i in kept)
-    return replace(annotation, **changes)
+    return annotation.only(kept)
 
 
 def renamed(annotation: Any, named: Mapping[str, str]) -> Any:

@@ -934,6 +934,25 @@ def test_marks_that_do_not_teach_are_said_and_can_be_made_to(open_page, session)
     assert page.whole_button.isVisible() and len(drawn(page, "regions")) == 1
 
 
+def test_answers_of_a_review_teach_outside_finished_areas(open_page, session):
+    box = np.array([[0, 0], [0, 10], [10, 10], [10, 0.0]])
+    session.set_annotations("grid 0", (Regions((box,), ("rectangle",)),))
+    found = found_in(session, "grid 0", [[50, 50], [70, 30]], [0.6, 0.8])
+    session.set_prediction("grid 0", found)
+    _, page = open_page(session, show=True)
+    page.review.accept_button.click()
+    page.review.reject_button.click()
+    points = drawn(page, "points")
+    assert points.classes == ("virion", BACKGROUND) and points.reviewed == (True, True)
+    assert "not teach" not in page.summary.text()
+    layer(page, "points").add([[80, 80]])
+    settle(page)
+    assert drawn(page, "points").reviewed == (True, True, False)
+    assert "1 of 3 marks" in page.summary.text()
+    page.undo_button.click()
+    assert drawn(page, "points").reviewed == (True, True)
+
+
 def test_marks_with_a_radius_of_their_own_are_shown_and_added_to(open_page, session):
     points = Points([[10, 10], [40, 40]], ("virion",) * 2, (9.0, None))
     session.set_annotations("grid 0", (points,))

@@ -67,16 +67,13 @@ def add_marks(
     drawing.gather()
     found, classes = prediction.detections, prediction.task.classes
     names = [classes[found.class_index[i]] for i in indices]
-    old = drawing.of_kind("points")
-    if old is None:
-        old = Points(np.zeros((0, 2)), ())
-    radii = old.radius_nm
-    points = Points(
-        np.concatenate([old.coordinates, found.coordinates[indices]]),
-        (*old.classes, *(names if accepted else [BACKGROUND] * len(indices))),
-        None if radii is None else (*radii, *[None] * len(indices)),
+    answers = Points(
+        found.coordinates[indices],
+        tuple(names if accepted else [BACKGROUND] * len(indices)),
+        reviewed=(True,) * len(indices),
     )
-    drawing.replace_kind("points", points)
+    old = drawing.of_kind("points")
+    drawing.replace_kind("points", answers if old is None else old.joined(answers))
 
 
 def take_labels(drawing: Drawing, prediction: Prediction) -> None:

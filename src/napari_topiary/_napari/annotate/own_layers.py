@@ -89,12 +89,7 @@ def _use_points(drawing: Drawing, layer: Layer, class_name: str) -> str:
     names = _class_names(drawing, layer, len(places), class_name)
     old = drawing.of_kind("points")
     new = Points(places, names)
-    if old is not None:
-        own = None if old.radius_nm is None else (*old.radius_nm, *[None] * len(new))
-        new = Points(
-            np.concatenate([old.coordinates, places]), (*old.classes, *names), own
-        )
-    drawing.replace_kind("points", new)
+    drawing.replace_kind("points", new if old is None else old.joined(new))
     return f"{len(places)} points"
 
 
