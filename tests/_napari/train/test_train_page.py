@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -17,7 +18,9 @@ from napari_topiary._napari.learning import live_preview, unfinished
 from napari_topiary._napari.learning.growing import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
 from napari_topiary.data import hold_out
+from napari_topiary.data.prepared import Material
 from napari_topiary.session import ImageEntry, Session
+from napari_topiary.training.record import Kept, Record
 from napari_topiary.types import BACKGROUND
 
 LONGEST_PAUSE_MS = 50
@@ -152,7 +155,20 @@ def test_a_damaged_file_is_a_sentence(page, until, tmp_path):
 # -- stopping ------------------------------------------------------------------------
 
 
-def test_stop_keeps_the_best(page, session, until):
+@pytest.mark.parametrize("newest_counts", [False, True])
+def test_stop_keeps_the_best(page, session, until, monkeypatch, newest_counts):
+    """Or the newest, where too few are held back to say which is the best."""
+    seen = []
+    consider = Record.consider
+
+    def worse_and_worse(record, quality, network, shape):
+        record.material = replace(record.material, few=newest_counts)
+        seen.append(Kept.of(network, shape).state)
+        quality = replace(quality, value=0.9 / len(seen))
+        return consider(record, quality, network, shape)
+
+    monkeypatch.setattr(Record, "consider", worse_and_worse)
+    monkeypatch.setattr(Material, "figure_only", newest_counts)
     train(page, until, minutes=10)
     assert page.train_button.text() == STOP
     assert not page.form.isEnabled()
@@ -162,7 +178,10 @@ def test_stop_keeps_the_best(page, session, until):
     until(lambda: not page.training, 30)
     (checkpoint,) = session.checkpoints.values()
     assert not checkpoint.provenance["complete"]
-    assert checkpoint.metrics["quality_curve"]  # judged before it was kept
+    best, newest = seen[0], seen[-1]
+    assert any(not best[name].equal(newest[name]) for name in best)
+    kept = newest if newest_counts else best
+    assert all(checkpoint.state[name].equal(kept[name]) for name in kept)
     assert page.form.isEnabled() and page.train_button.text() == TRAIN
 
 
