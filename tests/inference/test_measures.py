@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from napari_topiary.inference.measures import objects_table, summary_table
+from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.results import write_prediction
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
@@ -80,9 +80,10 @@ def test_particles_and_filaments_are_measured():
 def test_what_an_image_holds():
     half = np.zeros((20, 30), bool)
     half[:, :15] = True
-    summary = summary_table(
-        {"a": found(LABELS, CELLS), "b": found(LABELS, CELLS, scale=None, done=half)}
-    )
+    rows = summary_rows("a", found(LABELS, CELLS), thresholds={"cell": 0.25})
+    rows += summary_rows("b", found(LABELS, CELLS, scale=None, done=half))
+    summary = {column: [row[column] for row in rows] for column in rows[0]}
+    assert summary["threshold"] == [0.25, None]
     assert summary["image"] == ["a", "b"] and summary["count"] == [2, 2]
     # 20 x 30 pixels of 2 nm are 0.0024 µm².
     assert summary["area_um2"] == [0.0024, None]

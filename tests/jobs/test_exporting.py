@@ -57,7 +57,8 @@ def found(kind, *, scale=2.0, done=None):
 def test_the_summary_says_counts_density_threshold_and_network():
     half = np.zeros((100, 50), bool)
     half[:50] = True
-    table = summary({"a": found("detect"), "b": found("detect", done=half)})
+    rows = summary({"a": found("detect"), "b": found("detect", done=half)})
+    table = {column: [row[column] for row in rows] for column in rows[0]}
     assert table["image"] == ["a", "b"] and table["count"] == [2, 2]
     # 100 × 50 pixels of 2 nm are 0.02 µm²; of the second image half was looked at
     assert table["density_per_um2"] == pytest.approx([100.0, 200.0])
@@ -72,6 +73,9 @@ def test_an_export_has_a_table_of_every_image_and_a_summary(tmp_path):
     assert {path.name for path in already_there(tmp_path, results)} == files
     assert column(tmp_path / "a_objects.csv", "y_nm") == [20.0, 81.0]
     assert column(tmp_path / "b_objects.csv", "area_nm2") == [64.0, 100.0]
+    # The summary goes on to hold the images that were exported before.
+    export(tmp_path, {"c": found("detect")})
+    assert column(tmp_path / "summary.csv", "count") == [2.0, 2.0, 2.0]
 
 
 def column(path, name):

@@ -1,11 +1,14 @@
-"""A checkpoint in numbers and words, for reports and tables."""
+"""Checkpoints and what they found in numbers and words, for reports and tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.types import Prediction
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -128,6 +131,63 @@ def _certainty(metrics: Any) -> str:
     if metrics.get("used_for_choosing"):
         text += "; the weights were chosen by them too"
     return f"{text})"
+
+
+def found_in_image(prediction: Prediction) -> dict[str, Any]:
+    """What was found in one image, ready for JSON."""
+    found, classes = prediction.detections, prediction.task.classes
+    entry: dict[str, Any] = {
+        "shape": list(prediction.shape),
+        "pixel_size_nm": prediction.scale,
+        "complete": prediction.done is None,
+        "notes": list(prediction.notes),
+    }
+    if prediction.task.kind == "detect":
+        entry["n_detections"] = {
+            name: int((found.class_index == index).sum())
+            for index, name in enumerate(classes)
+            if index
+        }
+        entry["n_lines"] = {
+            name: int((found.line_class == index).sum())
+            for index, name in enumerate(classes)
+            if index
+        }
+    elif prediction.task.kind == "instances":
+        entry["n_objects"] = int(prediction.labels.max(initial=0))
+    return entry
+
+
+def found_in_stack(each: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
+    """What was found in a stack, ready for JSON: the sums, and `slices` each alone."""
+    first = each[0]
+    entry = {
+        "shape": [count, *first["shape"]],
+        "pixel_size_nm": first["pixel_size_nm"],
+        "complete": len(each) == count and all(one["complete"] for one in each),
+        "notes": list(dict.fromkeys(note for one in each for note in one["notes"])),
+    }
+    for what in ("n_detections", "n_lines"):
+        if what in first:
+            entry[what] = {
+                name: sum(one[what][name] for one in each) for name in first[what]
+            }
+    if "n_objects" in first:
+        entry["n_objects"] = sum(one["n_objects"] for one in each)
+    return entry | {"slices": list(each)}
+
+
+def found_in_words(path: Path, entry: dict[str, Any]) -> str:
+    """What was found in one image, for people."""
+    words = [f"{n} {name}" for name, n in entry.get("n_detections", {}).items() if n]
+    words += [f"{n} {name} lines" for name, n in entry.get("n_lines", {}).items() if n]
+    if "n_objects" in entry:
+        words = [f"{entry['n_objects']} objects"]
+    if not words and "n_detections" in entry:
+        words = ["nothing found"]
+    if not entry["complete"]:
+        words.append("not complete")
+    return f"{path.name}: {', '.join(words) or 'done'}"
 
 
 def table(rows: list[list[str]]) -> str:

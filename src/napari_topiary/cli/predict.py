@@ -10,16 +10,18 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary.cli.describing import (
+    found_in_image,
+    found_in_stack,
+    found_in_words,
+)
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.reading import add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area, rows_without_banner
-from napari_topiary.io.image_files import image_files, result_stem
-from napari_topiary.io.images import (
-    LoadedImage,
-    read_slices,
-)
+from napari_topiary.io.image_files import SUMMARY, image_files, result_stem
+from napari_topiary.io.images import LoadedImage, read_slices
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.split import listed
 from napari_topiary.io.targets import (
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = PredictConfig()
 BACKENDS = ("torch",)
-SUMMARY = "summary.csv"
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -151,10 +152,8 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]
         there = {
             file
             for ending in endings
-            for start in (stem, f"{stem}_z*")
-            for file in options.out.glob(
-                f"{escape(start.removesuffix('_z*'))}{start[len(stem) :]}{ending}"
-            )
+            for slices in ("", "_z*")
+            for file in options.out.glob(f"{escape(stem)}{slices}{ending}")
         }
         labels = options.out / f"{stem}_labels.{options.format}"
         if labels.exists() and written_by_topiary(labels):
@@ -194,10 +193,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     problem = export_problem(_kinds(options), checkpoint.task)
     if problem is not None:
         raise TopiaryError(problem)
-    predictor, begun = (
-        _Predictor(checkpoint, config, options, runner),
-        time.perf_counter(),
-    )
+    begun = time.perf_counter()
+    predictor = _Predictor(checkpoint, config, options, runner)
     images: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     skipped: list[str] = []
@@ -215,7 +212,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             if len(paths) > 1:
                 runner.note(f"{path.name}: left out. {reason}")
             continue
-        runner.say(_line(path, images[-1]))
+        runner.say(found_in_words(path, images[-1]))
         if runner.interrupted:
             break
     if failed and not images and not skipped:
@@ -261,14 +258,12 @@ class _Predictor:
         self.options, self.runner = options, runner
         self.rows: list[dict[str, Any]] = []
         self.network = checkpoint.build()
-        self.form = {
-            "format": options.format,
-            "filaments": bool(PostProcessing.of(checkpoint).line_classes),
-        }
+        how = PostProcessing.of(checkpoint, config.detect)
+        self.thresholds = how.thresholds
+        self.form = {"format": options.format, "filaments": bool(how.line_classes)}
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
-        from napari_topiary.inference.measures import summary_rows
         from napari_topiary.inference.results import (
             write_prediction,
             write_stack_prediction,
@@ -289,8 +284,8 @@ class _Predictor:
             prediction = self._image(path, slices[0])
             files = write_prediction(out, stem, prediction=prediction, **self.form)
             files |= self._export(path, stem, slices[0], prediction)
-            self.rows += summary_rows(path.name, prediction)
-            entry = _entry(prediction)
+            self._count(path.name, prediction)
+            entry = found_in_image(prediction)
             self._tell(path, [entry])
         else:
             each: list[dict[str, Any]] = []
@@ -303,7 +298,7 @@ class _Predictor:
                 numbering=numbering,
                 **self.form,
             )
-            entry = _of_stack(each, len(slices))
+            entry = found_in_stack(each, len(slices))
             if self.options.link:
                 entry["n_objects"] = numbering.count
             self._tell(path, each)
@@ -330,20 +325,25 @@ class _Predictor:
         self, path: Path, slices: Sequence[LoadedImage], each: list[dict[str, Any]]
     ) -> Iterator[Prediction]:
         """Predict a stack; what was found in each slice is added to `each`."""
-        from napari_topiary.inference.measures import summary_rows
-
         digits, stem = len(str(len(slices) - 1)), result_stem(path)
         for index, loaded in enumerate(slices):
             prediction = self._image(path, loaded)
             name = f"z{index:0{digits}d}"
             files = self._export(path, f"{stem}_{name}", loaded, prediction)
-            self.rows += summary_rows(f"{path.name} {name}", prediction)
+            self._count(f"{path.name} {name}", prediction)
             each.append(
-                _entry(prediction) | {"files": {k: str(v) for k, v in files.items()}}
+                found_in_image(prediction)
+                | {"files": {k: str(v) for k, v in files.items()}}
             )
             yield prediction
             if self.runner.interrupted:
                 return
+
+    def _count(self, name: str, prediction: Prediction) -> None:
+        """Remember what is in one image, for the summary."""
+        from napari_topiary.inference.measures import summary_rows
+
+        self.rows += summary_rows(name, prediction, thresholds=self.thresholds)
 
     def _export(
         self, path: Path, stem: str, loaded: LoadedImage, prediction: Prediction
@@ -395,60 +395,3 @@ def _problem(options: argparse.Namespace) -> str | None:
         )
     size = options.pixel_size
     return None if size is None else pixel_size_problem(size) or None
-
-
-def _entry(prediction: Prediction) -> dict[str, Any]:
-    """What was found in one image, ready for JSON."""
-    found, classes = prediction.detections, prediction.task.classes
-    entry: dict[str, Any] = {
-        "shape": list(prediction.shape),
-        "pixel_size_nm": prediction.scale,
-        "complete": prediction.done is None,
-        "notes": list(prediction.notes),
-    }
-    if prediction.task.kind == "detect":
-        entry["n_detections"] = {
-            name: int((found.class_index == index).sum())
-            for index, name in enumerate(classes)
-            if index
-        }
-        entry["n_lines"] = {
-            name: int((found.line_class == index).sum())
-            for index, name in enumerate(classes)
-            if index
-        }
-    elif prediction.task.kind == "instances":
-        entry["n_objects"] = int(prediction.labels.max(initial=0))
-    return entry
-
-
-def _of_stack(each: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
-    """What was found in a stack, ready for JSON: the sums, and `slices` each alone."""
-    first = each[0]
-    entry = {
-        "shape": [count, *first["shape"]],
-        "pixel_size_nm": first["pixel_size_nm"],
-        "complete": len(each) == count and all(one["complete"] for one in each),
-        "notes": list(dict.fromkeys(note for one in each for note in one["notes"])),
-    }
-    for what in ("n_detections", "n_lines"):
-        if what in first:
-            entry[what] = {
-                name: sum(one[what][name] for one in each) for name in first[what]
-            }
-    if "n_objects" in first:
-        entry["n_objects"] = sum(one["n_objects"] for one in each)
-    return entry | {"slices": list(each)}
-
-
-def _line(path: Path, entry: dict[str, Any]) -> str:
-    """What was found in one image, for people."""
-    words = [f"{n} {name}" for name, n in entry.get("n_detections", {}).items() if n]
-    words += [f"{n} {name} lines" for name, n in entry.get("n_lines", {}).items() if n]
-    if "n_objects" in entry:
-        words = [f"{entry['n_objects']} objects"]
-    if not words and "n_detections" in entry:
-        words = ["nothing found"]
-    if not entry["complete"]:
-        words.append("not complete")
-    return f"{path.name}: {', '.join(words) or 'done'}"

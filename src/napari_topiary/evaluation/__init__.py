@@ -7,7 +7,6 @@ was found, which is perfect (1).
 from napari_topiary.evaluation.compare import agreement, compare
 from napari_topiary.evaluation.comparison import Comparison
 from napari_topiary.evaluation.evaluate import (
-    COMMON_THRESHOLD,
     evaluate,
     known_from_training,
 )
@@ -18,7 +17,6 @@ from napari_topiary.evaluation.side_by_side import (
 )
 
 __all__ = [
-    "COMMON_THRESHOLD",
     "Comparison",
     "ComparisonTable",
     "SideBySide",

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.working_grid import to_original
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import LabelImage, Prediction
-
-COMMON_THRESHOLD = 0.5
 
 
 def branch_metrics(

@@ -17,11 +17,10 @@ from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
-COMMON_THRESHOLD = 0.5
-"""Where all checkpoints are compared, whatever their own best threshold."""
 HEADLINE = ("f1", "precision", "recall", "n_true", "n_found", "dice", "aji", "pq")
 """Metrics that are listed image by image."""
 DEFAULTS = PredictConfig()

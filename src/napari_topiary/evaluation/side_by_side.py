@@ -11,11 +11,12 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.entry import Entry
-from napari_topiary.evaluation.evaluate import COMMON_THRESHOLD, DEFAULTS, predicted
+from napari_topiary.evaluation.evaluate import DEFAULTS, predicted
 from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import Job, Prediction, Progress, Stop
 
 

@@ -23,13 +23,12 @@ from napari_topiary.evaluation.thresholds import (
 )
 from napari_topiary.evaluation.validator_objects import judge_objects
 from napari_topiary.evaluation.validator_pixels import (
-    COMMON_THRESHOLD,
     PixelJudge,
     suits_pixels,
 )
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks.base import Network
-from napari_topiary.postprocessing import find_detections
+from napari_topiary.postprocessing import COMMON_THRESHOLD, find_detections
 from napari_topiary.types import Detections, Task, run
 
 LOWEST_SCORE = 0.1

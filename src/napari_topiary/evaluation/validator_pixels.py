@@ -19,9 +19,9 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.thresholds import best_pixel_threshold
 from napari_topiary.inference.devices import autocast_dtype
 from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import Task
 
-COMMON_THRESHOLD = 0.5
 PIXELS = 4096
 BATCH = 256
 MOST_DENSE = 150_000

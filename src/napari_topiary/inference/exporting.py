@@ -19,12 +19,12 @@ from napari_topiary.inference.measures import (
 )
 from napari_topiary.io.annotation_formats import Area, Marks, writing_formats
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.tables import read_table, write_table
 from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import Image, Prediction, Task
 
-SUMMARY = "summary.csv"
 OBJECTS = "csv"
 """The export that is a table of figures, a row for each thing."""
 OBJECTS_ENDING = "_objects.csv"

@@ -22,6 +22,7 @@ OBJECT_COLUMNS = (
 SUMMARY_COLUMNS = (
     "image", "class", "count", "density_per_um2", "lines", "lines_length_nm",
     "covered_share", "area_px", "area_um2", "pixel_size_nm", "complete",
+    "threshold", "network",
 )  # fmt: skip
 NM2_PER_UM2 = 1e6
 _EIGHT = np.ones((3, 3), dtype=int)
@@ -66,27 +67,13 @@ def objects_table(prediction: Prediction, image: Image | None = None) -> Table:
     return {name: [_short(row.get(name)) for row in rows] for name in OBJECT_COLUMNS}
 
 
-def summary_table(predictions: Mapping[str, Prediction]) -> Table:
-    """Count what was found, a row for each image and class.
-
-    Parameters
-    ----------
-    predictions
-        By the name of the image.
-
-    Returns
-    -------
-    Table
-        `SUMMARY_COLUMNS`. Densities are per µm² of what the network has looked at, and
-        empty where the pixel size is unknown.
-    """
-    rows = [
-        row for name, found in predictions.items() for row in summary_rows(name, found)
-    ]
-    return {name: [_short(row.get(name)) for row in rows] for name in SUMMARY_COLUMNS}
-
-
-def summary_rows(name: str, prediction: Prediction) -> list[dict[str, Any]]:
+def summary_rows(
+    name: str,
+    prediction: Prediction,
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    network: str = "",
+) -> list[dict[str, Any]]:
     """Count what was found in one image, a row for each class.
 
     Parameters
@@ -95,6 +82,16 @@ def summary_rows(name: str, prediction: Prediction) -> list[dict[str, Any]]:
         Of the image.
     prediction
         Of it.
+    thresholds
+        By class: where its probability was read.
+    network
+        How the network is called; empty = as the prediction calls it.
+
+    Returns
+    -------
+    list
+        Each with `SUMMARY_COLUMNS`. Densities are per µm² of what the network has
+        looked at, and None where the pixel size is unknown.
     """
     found, task, scale = prediction.detections, prediction.task, prediction.scale
     lengths = line_lengths(found.lines)
@@ -116,21 +113,23 @@ def summary_rows(name: str, prediction: Prediction) -> list[dict[str, Any]]:
         else:
             count = int(ndi.label(own, structure=_EIGHT)[1])
         length = float(lengths[lines].sum()) if lines.any() else None
-        rows.append(
-            {
-                "image": name,
-                "class": class_name,
-                "count": count,
-                "density_per_um2": count / um2 if um2 else None,
-                "lines": int(lines.sum()) if task.kind == "detect" else None,
-                "lines_length_nm": length * scale if length and scale else None,
-                "covered_share": float(own.sum() / area) if area else None,
-                "area_px": round(area),
-                "area_um2": um2,
-                "pixel_size_nm": scale,
-                "complete": prediction.done is None,
-            }
-        )
+        threshold = (thresholds or {}).get(class_name)
+        row = {
+            "image": name,
+            "class": class_name,
+            "count": count,
+            "density_per_um2": count / um2 if um2 else None,
+            "lines": int(lines.sum()) if task.kind == "detect" else None,
+            "lines_length_nm": length * scale if length and scale else None,
+            "covered_share": float(own.sum() / area) if area else None,
+            "area_px": round(area),
+            "area_um2": um2,
+            "pixel_size_nm": scale,
+            "complete": prediction.done is None,
+            "threshold": threshold,
+            "network": network or prediction.checkpoint,
+        }
+        rows.append({column: _short(value) for column, value in row.items()})
     return rows
 
 

@@ -12,6 +12,8 @@ from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.targets import written_by_topiary
 
 RESULTS = ("_probability", "_labels")
+SUMMARY = "summary.csv"
+"""What was counted in each image, beside the results."""
 
 
 def result_stem(path: Path) -> str:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from napari_topiary.annotations import Table
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.measures import objects_table, summary_table
+from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
+from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.results import write_prediction
+from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Prediction
 
-SUMMARY, OBJECTS = "summary.csv", "_objects.csv"
 ENDINGS = (
     *("_probability.tif", "_labels.tif", "_detections.csv", "_lines.csv"),
-    OBJECTS,
+    OBJECTS_ENDING,
 )
 
 
@@ -46,27 +47,24 @@ class Found:
     config: DetectConfig
 
 
-def summary(found: Mapping[str, Found]) -> Table:
-    """Counts and densities of all images, and what they rest on.
+def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
+    """Counts and densities of all images, and what they rest on, as `summary_rows`.
 
     Parameters
     ----------
     found
         By image.
-
-    Returns
-    -------
-    Table
-        As `summary_table`, with the threshold and the network.
     """
-    table = dict(summary_table({name: one.prediction for name, one in found.items()}))
-    rows = [found[str(name)] for name in table["image"]]
-    table["threshold"] = [
-        round(PostProcessing.of(one.checkpoint, one.config).thresholds[str(name)], 4)
-        for one, name in zip(rows, table["class"], strict=True)
+    return [
+        row
+        for name, one in found.items()
+        for row in summary_rows(
+            name,
+            one.prediction,
+            thresholds=PostProcessing.of(one.checkpoint, one.config).thresholds,
+            network=one.network,
+        )
     ]
-    table["network"] = [one.network for one in rows]
-    return table
 
 
 def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
@@ -107,11 +105,10 @@ def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
             written = write_prediction(folder, name, prediction=one.prediction)
             if "lines" not in written:
                 stale.unlink(missing_ok=True)
-            written["objects"] = folder / f"{name}{OBJECTS}"
+            written["objects"] = folder / f"{name}{OBJECTS_ENDING}"
             write_table(written["objects"], objects_table(one.prediction))
             files += written.values()
-        write_table(folder / SUMMARY, summary(found))
-        files.append(folder / SUMMARY)
+        files.append(write_summary(folder, summary(found)))
     except OSError as reason:
         raise TopiaryError(
             f"The folder {folder} cannot be written to ({reason.strerror}): choose "

@@ -8,12 +8,17 @@ from napari_topiary.postprocessing.detections import (
     find_detections,
     find_particles,
 )
-from napari_topiary.postprocessing.labels import class_labels, threshold_of
+from napari_topiary.postprocessing.labels import (
+    COMMON_THRESHOLD,
+    class_labels,
+    threshold_of,
+)
 from napari_topiary.postprocessing.lines import line_lengths, trace_lines
 from napari_topiary.postprocessing.linking import Numbering
 from napari_topiary.postprocessing.objects import Seeds, grow_objects, label_objects
 
 __all__ = [
+    "COMMON_THRESHOLD",
     "Numbering",
     "Seeds",
     "above",

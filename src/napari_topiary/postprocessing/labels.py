@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from napari_topiary.types import Task
 
-DEFAULT_THRESHOLD = 0.5
-"""Where a checkpoint knows nothing better."""
+COMMON_THRESHOLD = 0.5
+"""Where a checkpoint knows nothing better, and where all are compared alike."""
 
 
 def threshold_of(name: str, threshold: float | Mapping[str, float]) -> float:
     """Threshold of class `name`: one for all, or per class with 0.5 where missing."""
     if isinstance(threshold, Mapping):
-        return float(threshold.get(name, DEFAULT_THRESHOLD))
+        return float(threshold.get(name, COMMON_THRESHOLD))
     return float(threshold)
 
 

@@ -16,6 +16,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.predict import predict
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
 
@@ -26,7 +27,6 @@ TRUTH = "What I marked"
 At = Literal["best", "common", "learned"]
 """Threshold at which both are read: each one's own best on the marks of this image
 (as learned where nothing is marked), the same for both, or each as it was learned."""
-COMMON = 0.5
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _limits(
 ) -> dict[str, float] | None:
     """Threshold of each class; None = as learned."""
     if at == "common":
-        return dict.fromkeys(task.classes[1:], COMMON)
+        return dict.fromkeys(task.classes[1:], COMMON_THRESHOLD)
     if at == "best" and judged is not None:
         return dict(judged["own_best"]["thresholds"])
     return None
