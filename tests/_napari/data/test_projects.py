@@ -164,7 +164,9 @@ def test_recovery_is_offered_by_name_and_goes_with_another_project(
     assert not page.offer.buttons
 
 
-def test_a_sample_from_naparis_menu_is_opened_as_a_whole_project(open_page, until):
+def test_a_sample_from_naparis_menu_is_opened_as_a_whole_project(
+    open_page, checkpoint, until
+):
     viewer, page = open_page()
     for data, meta, kind in virus_phil():
         getattr(viewer, f"add_{kind}")(data, **meta)
@@ -174,6 +176,9 @@ def test_a_sample_from_naparis_menu_is_opened_as_a_whole_project(open_page, unti
     assert viewer.layers[0].name == shown
     assert all(one.name.startswith(shown) for one in viewer.layers)
     assert "3 images" in page.message.text() and "Next: Train" in page.message.text()
+    page.session.add_checkpoint("one", checkpoint)
+    page.activated()
+    assert "3 images" in page.message.text() and "Next: Prune" in page.message.text()
 
 
 # -- networks -------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from napari_topiary.session import ImageEntry
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image as ImageLayer
+    from qtpy.QtWidgets import QLabel
 
     from napari_topiary._napari.widgets.offer import Offer
     from napari_topiary.session import Session
@@ -39,6 +40,7 @@ class Host(Protocol):
     viewer: napari.viewer.Viewer
     session: Session
     offer: Offer
+    message: QLabel
 
     def say(self, sentence: str, *, problem: bool = False) -> None:
         """Show a sentence."""

@@ -194,6 +194,7 @@ class DataPage(Page):
     def activated(self) -> None:
         """Show the project as it is now."""
         self.refresh()
+        self.projects.renew()
 
     def refresh(self, *_: object) -> None:
         """Show the images, and what can be done next."""

@@ -62,6 +62,7 @@ class Projects:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.saver = saver_of(host.viewer)
+        self._what_next = ""
 
     def samples(self) -> list[tuple[str, str]]:
         """Name and title of every sample, the easiest first."""
@@ -340,15 +341,23 @@ class Projects:
         self.host.say(f"{title}…")
         in_background(read, title=title, on_result=opened, on_error=self.host.refuse)
 
+    def renew(self) -> None:
+        """What was said to come next follows what was done meanwhile."""
+        if self._what_next and self.host.message.text() == self._what_next:
+            self._say_what_next()
+
     def _say_what_next(self) -> None:
         session = self.host.session
         images = plural(len(session.images), "image")
         marked = sum(1 for name in session.images if session.annotations.get(name))
         if not marked:
-            self.host.say(f"{images}. Next: Annotate, mark what is to be found.")
-            return
-        which = "marked" if marked == len(session.images) == 1 else f"{marked} marked"
-        self.host.say(f"{images}, {which}. Next: {next_page(session, 'Data')}.")
+            said = f"{images}. Next: Annotate, mark what is to be found."
+        else:
+            all_one = marked == len(session.images) == 1
+            which = "marked" if all_one else f"{marked} marked"
+            said = f"{images}, {which}. Next: {next_page(session, 'Data')}."
+        self._what_next = said
+        self.host.say(said)
 
 
 def moment(when: datetime) -> str:
