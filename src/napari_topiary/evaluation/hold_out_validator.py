@@ -1,7 +1,4 @@
-"""How good a network is on what training held back: the same areas, the same figure.
-
-No Qt in here: it runs in worker threads.
-"""
+"""How good a network is on what training held back: the same areas, the same figure."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Device
 from napari_topiary.data.prepared import Material
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import judging_material
@@ -51,10 +49,19 @@ class HoldOut:
         same part of them is as in training.
     validation
         Annotated images that training does not see.
+    device
+        Where to compute.
     """
 
-    def __init__(self, samples: Sequence[Sample], validation: Sequence[Sample]) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        validation: Sequence[Sample],
+        *,
+        device: Device = "auto",
+    ) -> None:
         self.samples, self.validation = tuple(samples), tuple(validation)
+        self.device = device
         self._grids: dict[str, Material] = {}
 
     def judge(
@@ -77,7 +84,7 @@ class HoldOut:
         material = self._material(checkpoint)
         if material is None or not material.held:
             return Judged()
-        device = pick_device("auto")
+        device = pick_device(self.device)
         judge = Judge(
             material.held,
             checkpoint.task,

@@ -9,18 +9,18 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Points
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
-from napari_topiary._napari.compare.comparing import (
+from napari_topiary._napari.compare.curtain import cropped
+from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePage
+from napari_topiary._napari.drawing.drawing import drawing_of
+from napari_topiary._napari.state import unwrap
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.jobs.comparing import (
     TRUTH,
     Side,
     Subject,
     comparing,
     usable,
 )
-from napari_topiary._napari.compare.curtain import cropped
-from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePage
-from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.state import unwrap
-from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network
 from napari_topiary.session import Session
 from napari_topiary.types import Progress, run
@@ -284,7 +284,7 @@ def test_new_marks_make_it_outdated(compared, session):
 
 def test_no_network_runs_twice(compared, until, monkeypatch):
     monkeypatch.setattr(
-        "napari_topiary._napari.compare.comparing.predict",
+        "napari_topiary.jobs.comparing.predict",
         lambda *_, **__: pytest.fail("It ran again."),
     )
     compared.choice.swap()
@@ -292,19 +292,34 @@ def test_no_network_runs_twice(compared, until, monkeypatch):
     assert [s.name for s in compared.match.sides] == ["second", "first"]
 
 
-def test_each_is_read_at_its_own_best_or_both_at_one(compared, until):
-    limits = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]
-    found = compared.match.b.detections
-    assert (found.score >= limits["virion"] - 1e-6).all()
-    compared.choice.at.setCurrentIndex(compared.choice.at.findData("common"))
-    compared.choice._on_choice()
-    until(lambda: not compared.comparing)
-    assert (compared.match.b.detections.score >= 0.5 - 1e-6).all()
+def read_at(page, until, what):
+    """Choose a threshold, as the user does."""
+    page.choice.at.setCurrentIndex(page.choice.at.findData(what))
+    page.choice.at.activated.emit(page.choice.at.currentIndex())
+    until(lambda: not page.comparing)
+    return page.match.b.detections.score
+
+
+def test_each_is_read_as_learned_at_its_own_best_or_both_at_one(compared, until):
+    learned = compared.match.b.detections.score
+    assert compared.choice.at.currentData() == "learned"
+    limit = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]["virion"]
+    assert (read_at(compared, until, "best") >= limit - 1e-6).all()
+    assert (read_at(compared, until, "common") >= 0.5 - 1e-6).all()
     assert compared.match.comparison.metrics is not None
-    compared.choice.at.setCurrentIndex(compared.choice.at.findData("best"))
-    compared.choice._on_choice()
-    until(lambda: not compared.comparing)
-    assert len(compared.match.b.detections) == len(found)
+    assert read_at(compared, until, "learned").tolist() == learned.tolist()
+
+
+def test_choosing_starts_no_network_and_takes_the_old_result_away(
+    compared, session, task
+):
+    session.add_checkpoint("third", network(task, 2), activate=False)
+    b = compared.choice.b
+    b.setCurrentText("third")
+    b.activated.emit(b.currentIndex())
+    assert not compared.comparing and compared.match is None
+    assert shown(compared, "a") is None
+    assert compared.choice.run_button.isEnabled()
 
 
 def test_stop_before_both_have_looked_keeps_nothing(session, task):

@@ -10,12 +10,12 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Points, Task
 from napari_topiary._napari.canvas.layers import layer_for
-from napari_topiary._napari.compare.area import said_within, truth_within
 from napari_topiary._napari.compare.mode_bar import ANY_CLASS
 from napari_topiary._napari.compare.page import ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.jobs.comparing import said_within, truth_within
 from napari_topiary.networks import build_network
 from napari_topiary.types import BACKGROUND
 

@@ -6,7 +6,7 @@ pytest.importorskip("qtpy")
 
 import itertools
 
-from napari_topiary._napari.prune.before_after import BeforeAfter, Row
+from napari_topiary._napari.prune.card import BeforeAfter, Row
 from napari_topiary._napari.prune.compression_slider import (
     MOST,
     STEPS,

@@ -10,16 +10,24 @@ import torch
 pytest.importorskip("qtpy")
 
 from napari_topiary import Task
-from napari_topiary._napari.canvas.layers import layer_for, show_image
+from napari_topiary._napari.canvas.layers import (
+    image_layer,
+    layer_for,
+    put_layer,
+    show_image,
+)
 from napari_topiary._napari.learning import live_preview
 from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.prune import live_pruning
 from napari_topiary._napari.prune.form import PruneForm
+from napari_topiary._napari.prune.keeping import TUNE
 from napari_topiary._napari.prune.page import PrunePage
-from napari_topiary._napari.prune.tuning_row import TUNE
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.data import hold_out
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.jobs.pruning import Position, PositionQuality
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.pruning import Criterion, criteria
 from napari_topiary.session import Session
@@ -194,12 +202,12 @@ def test_what_cannot_be_reached_is_said(page, until):
 
 def test_drawing_can_be_switched_off_and_ends_with_the_page(page, viewer, until):
     move(page, until, 0.5)
-    page.desk.show_switch.setChecked(False)
+    page.panel.show_switch.setChecked(False)
     assert layer_for(viewer, ("preview", "grid 0")) is None
     move(page, until, 0.75)
     assert layer_for(viewer, ("preview", "grid 0")) is None
     assert cells(page, "weights")[2].startswith("÷ 4")
-    page.desk.show_switch.setChecked(True)
+    page.panel.show_switch.setChecked(True)
     settle(page, until)
     assert layer_for(viewer, ("preview", "grid 0")) is not None
     page.live.set_active(False)
@@ -234,7 +242,7 @@ def test_without_a_network_it_says_what_to_do(viewer, until):
     page = PrunePage(viewer, Session())
     page.activated()
     assert "Train a network first" in page.empty_label.text()
-    assert not page.desk.isVisibleTo(page) and not page.tune.button.isEnabled()
+    assert not page.panel.isVisibleTo(page) and not page.tune.button.isEnabled()
 
 
 def test_without_an_image_it_still_counts(viewer, until):
@@ -286,7 +294,7 @@ def test_the_network_may_be_taken_away(page, session, until):
 
 def test_keep_as(page, session, until):
     move(page, until, 0.8)
-    assert page.keep_row.name.text() == "grown, filters -80%"
+    assert page.keep_row.name.text() == "grown, filters −80 %"
     page.keep_row.name.clear()
     page.keep_row.name.insert("  small  ")
     page.keep_row.name.textEdited.emit("  small  ")
@@ -308,7 +316,7 @@ def test_kept_versions_are_compared(page, session, until):
         page.keep_row.keep()
         settle(page, until)
     plotted = {v.name: v for v in page.tabs.versions.plot.versions}
-    assert set(plotted) == {"grown", "grown, filters -50%", "grown, filters -90%"}
+    assert set(plotted) == {"grown", "grown, filters −50 %", "grown, filters −90 %"}
     weights = [plotted[name].weights for name in plotted]
     assert weights == sorted(weights, reverse=True)
     assert page.tabs.versions.use_button.isVisibleTo(page.tabs.versions)
@@ -316,15 +324,15 @@ def test_kept_versions_are_compared(page, session, until):
     session.activate("grown")
     page.tabs.versions.preferred.emit(small)
     assert session.active_checkpoint == small
-    page.tabs.versions.chosen.emit("grown, filters -50%")
-    assert page.form.name == "grown, filters -50%"
+    page.tabs.versions.chosen.emit("grown, filters −50 %")
+    assert page.form.name == "grown, filters −50 %"
 
 
 def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
     move(page, until, 0.5)
     page.keep_row.keep()
     settle(page, until)
-    page.open_version("grown, filters -50%")
+    page.open_version("grown, filters −50 %")
     until(lambda: page.live.ready is not None)
     settle(page, until)
     assert page.slider.share >= 0.5
@@ -339,7 +347,7 @@ def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
 
 def test_back_to_the_original(page, until):
     move(page, until, 0.9)
-    page.desk.back_button.click()
+    page.panel.back_button.click()
     settle(page, until)
     assert page.slider.share == 0.0
     assert cells(page, "weights") == (*[cells(page, "weights")[0]] * 2, "same")
@@ -367,7 +375,7 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     assert not page.slider.isEnabled() and not page.form.isEnabled()
     until(lambda: not page.tuning, 60)
     settle(page, until)
-    made = session.checkpoints["grown, filters -80%, tuned"]
+    made = session.checkpoints["grown, filters −80 %, tuned"]
     assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.8).share)
     assert made.provenance["parent"] == session.checkpoints["grown"].hash
     assert page.live.tuned is made
@@ -389,7 +397,7 @@ def test_stop_keeps_the_best(page, session, until, viewer):
     page.on_tune()
     assert not page.tune.button.isEnabled()
     until(lambda: not page.tuning, 60)
-    made = session.checkpoints["grown, filters -90%, tuned"]
+    made = session.checkpoints["grown, filters −90 %, tuned"]
     assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.9).share)
     settle(page, until)
 
@@ -414,7 +422,7 @@ def test_closing_in_mid_tuning_and_in_mid_look(
     page.live.look()
     viewer.close()
     until(lambda: not runner.running, 30)
-    assert "grown, filters -90%, tuned" in session.checkpoints
+    assert "grown, filters −90 %, tuned" in session.checkpoints
 
 
 def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
@@ -452,3 +460,66 @@ def test_a_new_criterion_is_offered_in_its_own_words(qtbot, monkeypatch):
     assert "The last ones go first." in form.criterion.toolTip()
     form.criterion.setCurrentIndex(2)
     assert form.config(0.5) == PruneConfig(criterion="backwards", remove=0.5)
+
+
+# -- what is said, and where it computes ---------------------------------------------
+
+
+def test_a_network_that_finds_nothing_any_more_is_said_in_the_card(page, until):
+    assert not page.panel.problems.isVisibleTo(page)
+    move(page, until, 0.5)
+    sentence = "The pruned network finds hardly anything any more"
+    problems = (f"{sentence}: F1 0.00.",)
+    page.panel.show_finding(PositionQuality(None, None, problems))
+    assert page.panel.problems.isVisibleTo(page)
+    assert sentence in page.panel.problems.text()
+    page.slider.number.setValue(10.0)
+    assert not page.panel.problems.isVisibleTo(page)
+    settle(page, until)
+
+
+def test_a_position_is_held_against_the_unpruned_network(page):
+    plan = page.live.ready.plan
+    good, bad = (Quality(value, "F1", 0.1) for value in (0.9, 0.1))
+    said = Position(plan, 0.5).problems(good, bad)
+    assert len(said) == 1 and "hardly anything" in said[0] and "0.90 before" in said[0]
+    assert Position(plan, 0.5).problems(good, good) == ()
+
+
+def test_a_kept_version_can_be_deleted(page, session, until):
+    move(page, until, 0.5)
+    page.keep_row.keep()
+    settle(page, until)
+    name = next(reversed(session.checkpoints))
+    page.open_version(name)
+    versions = page.tabs.versions
+    versions.delete_button.click()
+    assert name in versions.offer.text.text()
+    versions.offer.buttons["Keep it"].click()
+    assert name in session.checkpoints
+    versions.delete_button.click()
+    versions.offer.buttons["Delete"].click()
+    assert list(session.checkpoints) == ["grown"] and page.form.name == "grown"
+    settle(page, until)
+
+
+def test_results_step_aside_while_the_pruned_network_is_shown(page, viewer, until):
+    name = "grid 0"
+    image = image_layer(viewer, name)
+    result = put_layer(
+        viewer, ("detections", name), np.zeros((1, 2)), "points", like=image, name="old"
+    )
+    move(page, until, 0.5)
+    assert layer_for(viewer, ("preview", name)) is not None and not result.visible
+    page.panel.show_switch.setChecked(False)
+    assert layer_for(viewer, ("preview", name)) is None and result.visible
+
+
+def test_pruning_computes_where_the_preferences_say(page, monkeypatch, until):
+    monkeypatch.setattr(live_pruning, "preferences", lambda: Preferences(device="cpu"))
+    page.live.renew_hold_out()
+    assert page.live.findings.hold_out.device == "cpu"
+    page.replan()
+    until(lambda: page.live.ready is not None, 30)
+    assert page.live.ready.view.device.type == "cpu"
+    settle(page, until)

@@ -12,9 +12,9 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Task
 from napari_topiary._napari.canvas.layers import show_image
-from napari_topiary._napari.prune.jobs import planning
+from napari_topiary._napari.prune.form import NO_SAMPLES, NOTHING_FOUND, WORDS
 from napari_topiary._napari.prune.page import PrunePage
-from napari_topiary._napari.prune.search_row import NO_SAMPLES, NOTHING_FOUND, WORDS
+from napari_topiary._napari.prune.view import planning
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.pruning.filter_plan import FilterPlan
@@ -64,7 +64,7 @@ def rank_by(page, criterion):
 
 def test_the_slider_waits_for_the_search_and_then_works(page, until):
     rank_by(page, "loss")
-    row = page.desk.search
+    row = page.panel.search
     assert row.isVisibleTo(page) and row.button.text() == WORDS.start
     assert page.live.ready is None and not page.slider.isEnabled()
     row.button.click()
@@ -84,8 +84,8 @@ def test_the_slider_waits_for_the_search_and_then_works(page, until):
 def test_without_annotations_there_is_nothing_to_try_filters_on(page, session):
     session.set_annotations("grid 0", ())
     rank_by(page, "loss")
-    assert page.desk.search.hint.text() == NO_SAMPLES
-    assert not page.desk.search.button.isVisibleTo(page)
+    assert page.panel.search.hint.text() == NO_SAMPLES
+    assert not page.panel.search.button.isVisibleTo(page)
 
 
 def test_layers_are_measured_when_asked_for(page, until):
@@ -101,9 +101,9 @@ def test_layers_are_measured_when_asked_for(page, until):
     assert found.layers[0] in first and "without 75%" in first
 
 
-def stopped_at_once(*asked):
+def stopped_at_once(*asked, **how):
     """The real job, stopped before it has tried anything."""
-    job = planning(*asked)
+    job = planning(*asked, **how)
     message = None
     while True:
         try:
@@ -114,14 +114,14 @@ def stopped_at_once(*asked):
 
 
 def test_a_search_stopped_too_early_gives_no_order(page, until, monkeypatch):
-    module = "napari_topiary._napari.prune.search_row.planning"
+    module = "napari_topiary._napari.prune.form.planning"
     monkeypatch.setattr(module, stopped_at_once)
     rank_by(page, "loss")
-    page.desk.search.button.click()
+    page.panel.search.button.click()
     until(lambda: not page.runner.running, 60)
     assert page.message.text() == NOTHING_FOUND
     assert page.live.ready is None and not page.slider.isEnabled()
-    assert page.desk.search.button.text() == WORDS.start
+    assert page.panel.search.button.text() == WORDS.start
 
 
 def test_an_order_that_ends_early_is_named_by_what_it_removes(page):
@@ -136,7 +136,7 @@ def test_an_order_that_ends_early_is_named_by_what_it_removes(page):
     page.live.take(replace(page.live.ready, plan=short))
     page.slider.number.setValue(99.0)
     name = page.keep_row.name.text()
-    assert short.end < 0.98 and name.endswith(f"filters -{100 * short.end:.4g}%")
+    assert short.end < 0.98 and name.endswith(f"filters −{100 * short.end:.3g} %")
 
 
 def test_nothing_is_drawn_while_an_order_has_to_be_searched_for(page, until):
@@ -144,4 +144,4 @@ def test_nothing_is_drawn_while_an_order_has_to_be_searched_for(page, until):
     until(lambda: page.live.drawn.drawn_on is not None)
     rank_by(page, "loss")
     assert page.live.drawn.drawn_on is None
-    assert not page.desk.advice.isVisibleTo(page)
+    assert not page.panel.advice.isVisibleTo(page)

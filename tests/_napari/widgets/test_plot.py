@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from napari_topiary._napari.prune.layer_bars import Bar, LayerBars
-from napari_topiary._napari.prune.tradeoff import TradeOffPlot, Version, smallest_good
+from napari_topiary._napari.prune.tabs import Bar, LayerBars
+from napari_topiary._napari.prune.versions import TradeOffPlot, Version, smallest_good
 from napari_topiary._napari.widgets.plot import MOST_POINTS, CurvePlot, PlotColours
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.training import TrainReport

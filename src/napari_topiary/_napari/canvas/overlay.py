@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary._napari.canvas.aside import Aside
 from napari_topiary._napari.canvas.layers import (
     image_layer,
     layer_for,
@@ -16,6 +17,7 @@ from napari_topiary._napari.canvas.layers import (
     remove_layer,
 )
 from napari_topiary._napari.canvas.visible import Window
+from napari_topiary._napari.state import state_of
 from napari_topiary.types import Detections, LabelImage, Task
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ OPAQUE = 130
 """Highest opacity, of 255: the image stays visible below."""
 UNSURE, SURE = 0.2, 0.8
 """Probabilities below leave the image as it is; above, the colour is at its fullest."""
+RESULTS = ("probability", "detections", "lines", "result-labels", "distance")
+"""Layers of a prediction: hidden while something live is shown over the image."""
 LARGEST_SIDE = 768
 """More pixels than this are not worth the time to colour them."""
 
@@ -115,6 +119,8 @@ def show_overlay(
     image = image_layer(viewer, image_name)
     if image is None:
         return
+    results = [layer_for(viewer, (kind, image_name)) for kind in RESULTS]
+    _aside(viewer).hide(layer for layer in results if layer is not None)
     top, bottom, left, right = overlay.window
     height, width = overlay.colours.shape[:2]
     place = {
@@ -150,6 +156,12 @@ def clear_overlay(viewer: napari.viewer.Viewer, image_name: str) -> None:
     """
     kinds = ("preview", "preview-labels", "preview-detections")
     remove_layer(viewer, *((kind, image_name) for kind in kinds))
+    _aside(viewer).restore()
+
+
+def _aside(viewer: napari.viewer.Viewer) -> Aside:
+    """The results that are hidden while something live is shown."""
+    return state_of(viewer).parts.setdefault(Aside, Aside())
 
 
 def _show_labels(

@@ -7,24 +7,26 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QVBoxLayout, QWidget
 
-from napari_topiary._napari.compare.comparing import TRUTH
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
 from napari_topiary._napari.widgets.page import button, row
+from napari_topiary.jobs.comparing import TRUTH
+from napari_topiary.jobs.pruning import parent_of
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
-RUN, STOP, STOPPING = "Compare", "Stop", "Stopping…"
+RUN, RUNNING, STOPPING = "Compare", "Comparing…", "Stopping…"
 AT = {
-    "best": "each one's own best threshold",
+    "learned": "each one's own best threshold",
+    "best": "the best on the marks of this image",
     "common": "0.5 for both",
-    "learned": "the thresholds they learned",
 }
 AT_TIP = (
-    "At which probability something counts as found. Pruning makes a network less sure "
-    "before it\ncosts quality: at its own best threshold (from what is marked on this "
-    "image; as learned where\nnothing is) it may still find everything."
+    "At which probability something counts as found. A network's own best threshold "
+    "is from what\nwas held back when it was trained or pruned: Predict and Prune use "
+    "the same. Pruning makes\na network less sure before it costs quality: at its own "
+    "best it may still find everything."
 )
 
 
@@ -41,6 +43,7 @@ class ChoicePanel(QWidget):
 
     chosen = Signal()
     pressed = Signal()
+    stopped = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +72,11 @@ class ChoicePanel(QWidget):
         layout.setSpacing(8)
         layout.addLayout(rows)
         layout.addWidget(self.visible_only)
-        line = row(self.run_button, self.swap_button)
+        self.stop_button = button(
+            "Stop", "End it; what is known so far is kept.", self.stopped.emit
+        )
+        self.stop_button.hide()
+        line = row(self.run_button, self.swap_button, self.stop_button)
         line.setStretch(0, 1)
         layout.addLayout(line)
         for box in (self.a, self.b, self.at):
@@ -121,21 +128,25 @@ class ChoicePanel(QWidget):
         """
         a, b = self.names
         possible = ready and bool(a) and a != b and not busy
-        self.run_button.setText(STOP if comparing else RUN)
-        self.run_button.setEnabled(comparing or possible)
+        self.run_button.setText(RUNNING if comparing else RUN)
+        self.run_button.setEnabled(possible and not comparing)
         tip = "Run both on the image that is shown, and hold them against each other."
         if a and a == b:
             tip = "A and B are the same: choose another one for B."
         elif busy:
             tip = f"{busy} is still running."
         self.run_button.setToolTip(tip)
-        self.swap_button.setEnabled(bool(a) and not comparing)
-        look.emphasize(self.run_button, fresh or comparing)
+        self.swap_button.setEnabled(bool(a))
+        # Another button stops: a second click on Compare does not undo the first.
+        self.swap_button.setVisible(not comparing)
+        self.stop_button.setVisible(comparing)
+        self.stop_button.setEnabled(comparing)
+        look.emphasize(self.run_button, fresh)
 
     def show_stopping(self) -> None:
         """Say that the button was pressed to stop."""
         self.run_button.setText(STOPPING)
-        self.run_button.setEnabled(False)
+        self.stop_button.setEnabled(False)
 
     def _on_choice(self, _index: int = 0) -> None:
         self.touched = True
@@ -148,7 +159,7 @@ def proposed(session: Session) -> tuple[str | None, str | None]:
     Parameters
     ----------
     session
-        Its newest pruned network is held against the one that it was pruned from; a
+        Its newest pruned network is held against the one that it comes from; a
         single network against what is marked.
     """
     names = list(session.checkpoints)
@@ -158,13 +169,7 @@ def proposed(session: Session) -> tuple[str | None, str | None]:
         return TRUTH, names[0]
     pruned = [name for name in names if session.checkpoints[name].pruning]
     second = pruned[-1] if pruned else names[-1]
-    size = session.checkpoints[second].unpruned_parameters
-    whole = [
-        name
-        for name in names
-        if not session.checkpoints[name].pruning
-        and session.checkpoints[name].unpruned_parameters == size
-        and name != second
-    ]
     others = [name for name in names if name != second]
-    return (whole or others)[0], second
+    return parent_of(session.checkpoints[second], session.checkpoints) or others[
+        0
+    ], second

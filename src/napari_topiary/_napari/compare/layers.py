@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QPainter, QPen, QPixmap, QPolygonF
 
 from napari_topiary._napari.canvas.layers import (
     image_layer,
@@ -15,13 +20,121 @@ from napari_topiary._napari.canvas.layers import (
     remove_layer,
 )
 from napari_topiary._napari.canvas.result_layers import probability_picture
-from napari_topiary._napari.compare.comparing import Match
-from napari_topiary._napari.compare.look import SMALLEST_LIMIT, diverging
 from napari_topiary._napari.state import unwrap
+from napari_topiary.jobs.comparing import Match
+from napari_topiary.types import Prediction
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a status looks, told apart by colour and by shape."""
+
+    colour: str
+    symbol: str
+    tip: str
+
+
+STATUSES = {
+    "kept": Status("#4db8ff", "disc", "Found by A and by B."),
+    "lost": Status("#ff5d8f", "square", "Found by A only."),
+    "gained": Status("#ffd43b", "diamond", "Found by B only."),
+    "changed": Status("#c9a0ff", "triangle_up", "Found by both, but not as the same."),
+}
+LOSS, GAIN = "#ff5d8f", "#ffd43b"
+SMALLEST_LIMIT = 0.1
+"""Differences below this are not blown up to full colour."""
+
+
+def diverging() -> Colormap:
+    """Where B is less sure than A, transparent where they agree, where it is surer."""
+    return Colormap(
+        colors=[
+            _rgba(LOSS, 1.0),
+            _rgba(LOSS, 0.45),
+            (0.5, 0.5, 0.5, 0.0),
+            _rgba(GAIN, 0.45),
+            _rgba(GAIN, 1.0),
+        ],
+        controls=[0.0, 0.35, 0.5, 0.65, 1.0],
+        name="topiary-difference",
+    )
+
+
+def disagreement_colours() -> DirectLabelColormap:
+    """Labels 1 = only A, 2 = only B, 3 = both, but not the same."""
+    return DirectLabelColormap(
+        color_dict={
+            None: "transparent",
+            0: "transparent",
+            1: LOSS,
+            2: GAIN,
+            3: STATUSES["changed"].colour,
+        }
+    )
+
+
+def mark(status: str, side: int = 18) -> QPixmap:
+    """Draw the mark of a status as it looks on the image."""
+    look = STATUSES[status]
+    picture = QPixmap(side, side)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor("#3a3f47"))  # as dark as an image, on any theme
+    painter.drawRoundedRect(QRectF(0, 0, side, side), 4, 4)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor(look.colour), 2))
+    low, high, middle = 4.0, side - 4.0, side / 2
+    if look.symbol == "disc":
+        painter.drawEllipse(QRectF(low, low, high - low, high - low))
+    else:
+        corners = {
+            "square": [(low, low), (high, low), (high, high), (low, high)],
+            "diamond": [
+                (middle, 2.5),
+                (side - 2.5, middle),
+                (middle, side - 2.5),
+                (2.5, middle),
+            ],
+            "triangle_up": [(middle, low), (high, high), (low, high)],
+        }[look.symbol]
+        painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
+    painter.end()
+    return picture
+
+
+def ramp(width: int = 120, height: int = 10) -> QPixmap:
+    """Draw the colours of the difference, from "only A" to "only B"."""
+    picture = QPixmap(width, height)
+    painter = QPainter(picture)
+    ground = QColor("#3a3f47")
+    for x in range(width):
+        share = 2 * x / (width - 1) - 1
+        colour = QColor(GAIN if share > 0 else LOSS)
+        weight = abs(share)
+        painter.setPen(
+            QColor.fromRgbF(
+                *(
+                    weight * getattr(colour, part)()
+                    + (1 - weight) * getattr(ground, part)()
+                    for part in ("redF", "greenF", "blueF")
+                )
+            )
+        )
+        painter.drawLine(x, 0, x, height)
+    painter.end()
+    return picture
+
+
+def _rgba(colour: str, opacity: float) -> tuple[float, float, float, float]:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue, opacity
+
 
 KINDS = {
     "a": "A",
@@ -32,38 +145,22 @@ KINDS = {
     "things": "changes",
     "line": "curtain",
     "place": "disagreement",
+    "name-a": "A",
     "image-b": "copy for B",
     "labels-b": "other label (B)",
     "things-b": "changes (B)",
+    "name-b": "B",
 }
 """What a layer shows -> how it is called; in the order in which they are stacked."""
 
 
 def key(what: str, image_name: str) -> tuple[str, str]:
-    """Key of one of the layers.
-
-    Parameters
-    ----------
-    what
-        A key of `KINDS`.
-    image_name
-        Of the image.
-    """
+    """Key of one of the layers."""
     return f"compare-{what}", image_name
 
 
 class ComparisonLayers:
-    """Makes, finds and removes the layers of one comparison.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    match
-        What is shown.
-    colours
-        Class name -> `#rrggbb`.
-    """
+    """Makes, finds and removes the layers of one comparison."""
 
     def __init__(
         self, viewer: napari.viewer.Viewer, match: Match, colours: Mapping[str, str]
@@ -71,6 +168,7 @@ class ComparisonLayers:
         self.viewer, self.match = viewer, match
         self.name = match.subject.name
         self.colours = dict(colours)
+        self._leaving: list[tuple[str, str]] | None = None
         self.pictures = [
             probability_picture(side, colours) for side in (match.a, match.b)
         ]
@@ -81,13 +179,7 @@ class ComparisonLayers:
         return image_layer(self.viewer, self.name)
 
     def layer(self, what: str) -> Layer | None:
-        """One of the layers, None if there is none.
-
-        Parameters
-        ----------
-        what
-            A key of `KINDS`.
-        """
+        """One of the layers, None if there is none."""
         return layer_for(self.viewer, key(what, self.name))
 
     def stack(self) -> None:
@@ -100,25 +192,25 @@ class ComparisonLayers:
             layers.move(layers.index(one), len(layers))
 
     def remove(self, *which: str) -> None:
-        """Take layers away; all of them when none is named.
+        """Take layers away; all of them when none is named."""
+        keys = [key(what, self.name) for what in which or KINDS]
+        if self._leaving is not None:
+            self._leaving += keys
+        else:
+            remove_layer(self.viewer, *keys)
 
-        Parameters
-        ----------
-        *which
-            Keys of `KINDS`.
-        """
-        remove_layer(self.viewer, *(key(what, self.name) for what in which or KINDS))
+    @contextmanager
+    def removed_together(self) -> Iterator[None]:
+        """Take away all that is removed meanwhile in one go, which is much faster."""
+        self._leaving = []
+        try:
+            yield
+        finally:
+            keys, self._leaving = self._leaving, None
+            remove_layer(self.viewer, *keys)
 
     def put(self, what: str, data: Any, layer_type: str, **visual: Any) -> Layer | None:
-        """Show one of the layers, in place of what it showed; None without image.
-
-        Parameters
-        ----------
-        what
-            A key of `KINDS`.
-        data, layer_type, **visual
-            As for `put_layer`.
-        """
+        """Show one of the layers, in place of what it showed; None without image."""
         image = self.image
         if image is None:
             return None
@@ -136,15 +228,7 @@ class ComparisonLayers:
         return layer
 
     def put_side(self, what: str, picture: NDArray[np.uint8] | None = None) -> None:
-        """Show the probability of A or B.
-
-        Parameters
-        ----------
-        what
-            "a" or "b".
-        picture
-            Shown instead of the whole, with the same shape.
-        """
+        """Show the probability of A or B."""
         whole, factor = self.pictures["ab".index(what)]
         self.put(
             what,
@@ -155,19 +239,27 @@ class ComparisonLayers:
             grid_factor=factor,
         )
 
+    def put_name(self, which: str) -> None:
+        """Write on the image whether it is A or B, and what that is."""
+        side = self.match.sides["ab".index(which)]
+        self.put(
+            f"name-{which}",
+            np.zeros((1, 2)),
+            "points",
+            size=1,
+            opacity=1.0,
+            face_color="transparent",
+            border_color="transparent",
+            text={
+                "string": [f" {which.upper()}: {side.name}"],
+                "color": "white",
+                "size": 13,
+                "anchor": "upper_left",
+            },
+        )
+
     def put_difference(self, class_index: int = 0) -> float:
-        """Show B minus A.
-
-        Parameters
-        ----------
-        class_index
-            Of one class; 0 = everything that is no background.
-
-        Returns
-        -------
-        float
-            The difference that has full colour.
-        """
+        """Show B minus A."""
         maps = self.match.comparison.difference
         difference = maps[class_index] if class_index else -maps[0]
         limit = max(SMALLEST_LIMIT, float(np.abs(difference).max(initial=0.0)))
@@ -183,3 +275,96 @@ class ComparisonLayers:
             layer.contrast_limits_range = (-1.0, 1.0)
             layer.contrast_limits = (-limit, limit)
         return limit
+
+
+UNKNOWN_RADIUS = 8.0
+OUTLINE = 3
+"""Labels that differ are outlined with this many pixels."""
+
+
+def put_things(layers: ComparisonLayers, what: str = "things") -> None:
+    """Mark what was kept, lost and gained."""
+    things = layers.match.comparison.things
+    if not len(things):
+        layers.remove(what)
+        return
+    looks = [STATUSES[status] for status in things.status]
+    layers.put(
+        what,
+        things.coordinates,
+        "points",
+        features={
+            "status": list(things.status),
+            "score A": things.score_a,
+            "score B": things.score_b,
+        },
+        size=_sizes(layers),
+        border_color=[look.colour for look in looks],
+        symbol=[look.symbol for look in looks],
+        face_color="transparent",
+        border_width=0.12,
+        border_width_is_relative=True,
+    )
+
+
+def put_lines(layers: ComparisonLayers) -> None:
+    """Draw filaments in the colours of kept, lost and gained."""
+    comparison = layers.match.comparison
+    lines, task = comparison.lines, comparison.task
+    if not lines.lines:
+        layers.remove("lines")
+        return
+    radii = [
+        task.radius(task.classes[i], comparison.scale) or UNKNOWN_RADIUS
+        for i in lines.line_class
+    ]
+    layers.put(
+        "lines",
+        list(lines.lines),
+        "shapes",
+        shape_type="path",
+        features={"status": list(lines.status)},
+        edge_width=[max(1.0, 0.5 * radius) for radius in radii],
+        edge_color=[STATUSES[status].colour for status in lines.status],
+        face_color="transparent",
+    )
+
+
+def put_labels(layers: ComparisonLayers, what: str = "labels") -> None:
+    """Outline where the labels differ."""
+    differs = layers.match.comparison.disagreement
+    if not differs.any():
+        layers.remove(what)
+        return
+    layer = layers.put(
+        what,
+        _which_labels(layers, differs),
+        "labels",
+        opacity=0.9,
+        colormap=disagreement_colours(),
+    )
+    if layer is not None:
+        layer.contour = OUTLINE if max(differs.shape) > 300 else 1
+
+
+def _which_labels(
+    layers: ComparisonLayers, differs: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """1 where only A has something, 2 where only B has, 3 where both differ."""
+    from_a, from_b = _has(layers.match.a), _has(layers.match.b)
+    which = np.where(from_a & from_b, 3, np.where(from_a, 1, 2))
+    return np.where(differs, which, 0).astype(np.uint8)
+
+
+def _sizes(layers: ComparisonLayers) -> list[float]:
+    comparison = layers.match.comparison
+    things, task = comparison.things, comparison.task
+    if task.kind == "instances":
+        return [max(6.0, float(1.2 * np.sqrt(size))) for size in things.size]
+    radii = [task.radius(n, comparison.scale) or UNKNOWN_RADIUS for n in task.classes]
+    return [2 * radii[index] for index in things.class_index]
+
+
+def _has(prediction: Prediction) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = prediction.labels > 0
+    return found

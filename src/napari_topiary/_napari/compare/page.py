@@ -10,25 +10,26 @@ from qtpy.QtCore import QSignalBlocker
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.choice_panel import ChoicePanel
-from napari_topiary._napari.compare.comparing import (
-    TRUTH,
-    Match,
-    Side,
-    Subject,
-    comparing,
-)
 from napari_topiary._napari.compare.mode_bar import FLIP_KEY
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
     PREVIOUS_KEY,
     ResultPanel,
 )
-from napari_topiary._napari.compare.said_before import SaidBefore
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
+from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.page import Page
+from napari_topiary.jobs.comparing import (
+    TRUTH,
+    KnownPredictions,
+    Match,
+    Side,
+    Subject,
+    comparing,
+)
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -57,7 +58,7 @@ class ComparePage(Page):
         super().__init__(viewer, session, runner)
         self.match: Match | None = None
         self.comparing = False
-        self._said = SaidBefore(self.session)
+        self._known = KnownPredictions(self.session)
         self.view = ComparisonView(viewer)
         self.choice = ChoicePanel()
         self.result = ResultPanel(self.view)
@@ -79,6 +80,7 @@ class ComparePage(Page):
         session = self.session
         self.choice.chosen.connect(self._on_choice)
         self.choice.pressed.connect(self.on_run)
+        self.choice.stopped.connect(self.stop)
         for signal in (
             session.checkpoints_changed,
             session.images_changed,
@@ -121,7 +123,7 @@ class ComparePage(Page):
         else:
             self.show_empty("" if session.checkpoints else NO_NETWORK)
         self.choice.offer(session)
-        self._said.forget_what_is_gone()
+        self._known.forget_gone()
         if self.match is not None and not self._is_current(self.match):
             self._forget()
         self._show_result()
@@ -159,14 +161,9 @@ class ComparePage(Page):
         self.choice.show_state(
             comparing=self.comparing,
             ready=bool(self.session.images),
-            fresh=self.match is None or self.choice.names != self._compared(),
+            fresh=self.match is None,
             busy=self.runner.title if busy else "",
         )
-
-    def _compared(self) -> tuple[str, str] | None:
-        if self.match is None:
-            return None
-        return self.match.sides[0].name, self.match.sides[1].name
 
     # -- choosing and running -----------------------------------------------------
 
@@ -179,11 +176,22 @@ class ComparePage(Page):
         return Subject(name, entry.image, entry.scale, marked)
 
     def _on_choice(self) -> None:
+        """Show at once what is known already; what has to run waits for the button."""
         self.say("")
+        if self.match is not None and not self.comparing:
+            self._forget()
+            self._show_result()
+            if self._is_known():
+                self.compare()
         self._refresh_buttons()
-        possible = self.choice.run_button.isEnabled() and not self.comparing
-        if self.match is not None and possible:
-            self.compare()
+
+    def _is_known(self) -> bool:
+        """Whether no network has to run for what is chosen."""
+        subject = self._subject()
+        if subject is None or self.runner.running or len({*self.choice.names}) < 2:
+            return False
+        sides = (self._side(name, subject) for name in self.choice.names)
+        return all(one.checkpoint is None or one.known is not None for one in sides)
 
     def _on_drawing(self) -> None:
         """Another image may be shown now."""
@@ -192,12 +200,15 @@ class ComparePage(Page):
             self._show_result()
 
     def on_run(self) -> None:
-        """Start, or stop."""
+        """Start, unless it runs."""
+        if not self.comparing:
+            self.compare()
+
+    def stop(self) -> None:
+        """End what runs."""
         if self.comparing:
             self.choice.show_stopping()
             self.runner.stop()
-            return
-        self.compare()
 
     def compare(self) -> None:
         """Run what is not known yet, and compare."""
@@ -212,10 +223,10 @@ class ComparePage(Page):
             window = visible_window(layer, subject.image.shape[1:])
             subject = replace(subject, window=window)
         a, b = (self._side(name, subject) for name in self.choice.names)
-        at = self.choice.at.currentData()
+        at, device = self.choice.at.currentData(), preferences().device
         self.say("")
         begun = self.runner.start(
-            lambda: comparing(subject, a, b, at=at),
+            lambda: comparing(subject, a, b, at=at, device=device),
             title="Comparing",
             on_result=self._on_match,
             on_error=self.refuse,
@@ -231,7 +242,7 @@ class ComparePage(Page):
         checkpoint = self.session.checkpoints.get(name)
         if checkpoint is None:
             return Side(TRUTH, None)
-        return Side(name, checkpoint, self._said.about(subject, checkpoint))
+        return Side(name, checkpoint, self._known.about(subject, checkpoint))
 
     def _on_match(self, match: Match | None) -> None:
         if match is None:
@@ -239,7 +250,7 @@ class ComparePage(Page):
             return
         for side, prediction in zip(match.sides, (match.a, match.b), strict=True):
             if side.checkpoint is not None:
-                self._said.keep(match.subject, side.checkpoint, prediction)
+                self._known.keep(match.subject, side.checkpoint, prediction)
         if not self._is_current(match):
             self.say("The project changed meanwhile: compare again.")
             return

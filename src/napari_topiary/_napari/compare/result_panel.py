@@ -1,28 +1,217 @@
-"""What a comparison says: how it is shown, what the colours mean, where they differ."""
+"""What a comparison says: its legend, its figures, and where A and B differ."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
+from collections.abc import Mapping
+from typing import Any
 
-from napari_topiary._napari.compare.comparing import Match
-from napari_topiary._napari.compare.legend import ComparisonLegend
-from napari_topiary._napari.compare.metrics_table import MetricsTable
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_topiary._napari.compare.layers import STATUSES, mark, ramp
 from napari_topiary._napari.compare.mode_bar import ModeBar
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.widgets import look, words
 from napari_topiary._napari.widgets.page import button, row
+from napari_topiary.evaluation import Comparison
+from napari_topiary.jobs.comparing import Match
+
+FIGURES = {
+    "f1": ("F1", "Balance of precision and recall: 1 is perfect."),
+    "precision": ("Precision", "Share of what was found that is right."),
+    "recall": ("Recall", "Share of what is there that was found."),
+    "aji": ("AJI", "Overlap of the objects with the marked ones: 1 is perfect."),
+    "pq": ("PQ", "Panoptic quality of the objects: 1 is perfect."),
+    "dice": ("Dice", "Overlap of the areas with the marked ones: 1 is perfect."),
+    "iou": ("IoU", "Shared area over joint area: 1 is perfect."),
+}
+SHOWN = {
+    "detect": ("f1", "precision", "recall"),
+    "instances": ("aji", "pq", "dice"),
+    "segment": ("dice", "iou", "precision"),
+}
+COLUMNS = (
+    ("a", "own_best", "A at best"),
+    ("b", "own_best", "B at best"),
+    ("a", "at_common_threshold", "A at 0.5"),
+    ("b", "at_common_threshold", "B at 0.5"),
+)
+TIP = (
+    "Pruning makes a network less sure before it costs quality: so each is judged at "
+    "its own\nbest threshold, and both at 0.5. The better one is bold."
+)
+
+
+class MetricsTable(QTableWidget):
+    """One row a figure; two columns at each one's own best threshold, two at 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.setHorizontalHeaderLabels([text for _, _, text in COLUMNS])
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setShowGrid(False)
+        self.setToolTip(TIP)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+
+    def show_metrics(
+        self, metrics: Mapping[str, Any] | None, kind: str, *, truth: str = ""
+    ) -> None:
+        """Fill the table; it hides where nothing is known."""
+        self.setVisible(metrics is not None)
+        if metrics is None:
+            return
+        names = ["threshold", *SHOWN[kind]]
+        for x, (side, _, _) in enumerate(COLUMNS):
+            self.setColumnHidden(x, side == truth)
+        self.setRowCount(len(names))
+        for y, name in enumerate(names):
+            text, tip = FIGURES.get(
+                name, ("Threshold", "Lowest probability that counts.")
+            )
+            header = QTableWidgetItem(text)
+            header.setToolTip(tip)
+            self.setVerticalHeaderItem(y, header)
+            values = [
+                None if side == truth else _value(metrics[side][at], name)
+                for side, at, _ in COLUMNS
+            ]
+            for x, value in enumerate(values):
+                other = values[x ^ 1]
+                best = name != "threshold" and _is_better(value, other)
+                self.setItem(y, x, _item(value, bold=best))
+        self.resizeRowsToContents()
+        height = sum(self.rowHeight(y) for y in range(self.rowCount()))
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height + 6)
+
+
+def _value(report: Mapping[str, Any], name: str) -> float | None:
+    if name == "threshold":
+        limits = list(report["thresholds"].values())
+        return float(sum(limits) / len(limits)) if limits else None
+    value = report.get(name)
+    return None if value is None else float(value)
+
+
+def _is_better(value: float | None, other: float | None) -> bool:
+    return value is not None and other is not None and value > other + 5e-4
+
+
+def _item(value: float | None, *, bold: bool) -> QTableWidgetItem:
+    item = QTableWidgetItem(words.NONE if value is None else words.quality(value))
+    item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+    if bold:
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+    return item
+
+
+ONLY = {"lost": "label only in A", "gained": "label only in B"}
+"""What the colours mean where areas are compared: there is nothing to count."""
+CLEAR = "background: transparent;"
+"""Of what only holds things together on a card."""
+
+
+class ComparisonLegend(QFrame):
+    """Counts beside their marks, the agreement, and the ramp of the difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        self.counts: dict[str, QLabel] = {}
+        self._entries: dict[str, QWidget] = {}
+        marks, others = QHBoxLayout(), QHBoxLayout()  # four do not fit beside another
+        for status, one in STATUSES.items():
+            entry = self._entries[status] = _entry(status, one.tip)
+            self.counts[status] = entry.findChildren(QLabel)[1]
+            (others if status == "changed" else marks).addWidget(entry)
+        for line in (marks, others):
+            line.setSpacing(10)
+            line.addStretch(1)
+        self.text = look.paragraph("")
+        self.ramp = QWidget()
+        self.ramp.setStyleSheet(CLEAR)
+        row = QHBoxLayout(self.ramp)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        picture = QLabel()
+        picture.setPixmap(ramp())
+        for widget in (QLabel("B less sure"), picture, QLabel("B surer")):
+            row.addWidget(widget)
+        row.addStretch(1)
+        layout.addLayout(marks)
+        layout.addLayout(others)
+        layout.addWidget(self.text)
+        layout.addWidget(self.ramp)
+
+    def show_comparison(
+        self, comparison: Comparison, *, difference: float | None
+    ) -> None:
+        """Show what is different."""
+        counts = comparison.things.counts()
+        for status, number in comparison.lines.counts().items():
+            counts[status] += number
+        segments = comparison.task.kind == "segment"
+        for status, entry in self._entries.items():
+            text = f"{counts[status]} {status}"
+            self.counts[status].setText(ONLY.get(status, "") if segments else text)
+            is_asked = status in ONLY if segments else status != "changed"
+            entry.setVisible(is_asked or (not segments and counts[status] > 0))
+        differ = words.percent(comparison.disagreement_share)
+        self.text.setText(
+            f"Agreement {words.quality(comparison.agreement)} · "
+            f"labels differ on {differ}"
+        )
+        self.text.setToolTip(
+            "Agreement: how much of A is in B and nothing else (F1 of the particles "
+            "or objects,\nDice of areas); 1 is the same. Labels: share of the pixels."
+        )
+        self.ramp.setVisible(difference is not None)
+        if difference is not None:
+            self.ramp.setToolTip(
+                "Probability of B minus that of A; full colour at "
+                f"−{difference:.2f} and +{difference:.2f}."
+            )
+
+
+def _entry(status: str, tip: str) -> QWidget:
+    entry = QWidget()
+    entry.setStyleSheet(CLEAR)
+    entry.setToolTip(tip)
+    row = QHBoxLayout(entry)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(5)
+    picture, text = QLabel(), QLabel()
+    picture.setPixmap(mark(status))
+    text.setAlignment(Qt.AlignmentFlag.AlignVCenter)
+    row.addWidget(picture)
+    row.addWidget(text)
+    return entry
+
 
 PREVIOUS_KEY, NEXT_KEY = ",", "."
 
 
 class ResultPanel(QWidget):
-    """Modes, marks, legend, the way through the disagreements, and the figures.
-
-    Parameters
-    ----------
-    view
-        Shows the match on the image; follows what is chosen here.
-    """
+    """Modes, marks, legend, the way through the disagreements, and the figures."""
 
     def __init__(self, view: ComparisonView) -> None:
         super().__init__()
@@ -48,7 +237,7 @@ class ResultPanel(QWidget):
         self.place_label = QLabel("")
         self.metrics = MetricsTable()
         self.notes = look.paragraph("", role="hint")
-        self.desk = QWidget()
+        self.shown = QWidget()
         self._build()
         self.modes.changed.connect(self._show_legend)
         self.things_switch.toggled.connect(view.show_things)
@@ -56,33 +245,27 @@ class ResultPanel(QWidget):
         self.show_match(None)
 
     def _build(self) -> None:
-        desk = QVBoxLayout(self.desk)
-        desk.setContentsMargins(0, 0, 0, 0)
-        desk.setSpacing(8)
-        desk.addWidget(self.modes)
-        desk.addLayout(row(self.things_switch, self.labels_switch, 1))
-        desk.addWidget(self.legend)
-        desk.addLayout(row(self.previous_button, self.next_button, self.place_label, 1))
+        rows = QVBoxLayout(self.shown)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(8)
+        rows.addWidget(self.modes)
+        rows.addLayout(row(self.things_switch, self.labels_switch, 1))
+        rows.addWidget(self.legend)
+        rows.addLayout(row(self.previous_button, self.next_button, self.place_label, 1))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addWidget(self.desk)
+        layout.addWidget(self.shown)
         layout.addWidget(self.metrics)
         layout.addWidget(self.notes)
 
     # -- what is shown ------------------------------------------------------------
 
     def show_match(self, match: Match | None) -> None:
-        """Show what came of a comparison.
-
-        Parameters
-        ----------
-        match
-            None while there is none.
-        """
+        """Show what came of a comparison."""
         if match is not self.match:
             self.match, self.place = match, -1
-        self.desk.setVisible(match is not None)
+        self.shown.setVisible(match is not None)
         self.notes.setVisible(match is not None and bool(match.notes))
         if match is None:
             self.metrics.show_metrics(None, "")

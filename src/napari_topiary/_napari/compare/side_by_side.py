@@ -11,15 +11,18 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.canvas.layers import displayed
 from napari_topiary._napari.canvas.visible import visible_window
-from napari_topiary._napari.compare.layers import ComparisonLayers
-from napari_topiary._napari.compare.marks import put_labels, put_things
+from napari_topiary._napari.compare.layers import (
+    ComparisonLayers,
+    put_labels,
+    put_things,
+)
 from napari_topiary._napari.state import unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-SECOND = ("image-b", "b", "labels-b", "things-b")
+SECOND = ("image-b", "b", "labels-b", "things-b", "name-b")
 """The layers of the second view, from below; everything else is in the first."""
 MARGIN = 0.95
 """The image fills this share of each view."""
@@ -72,12 +75,14 @@ class SideBySide(QObject):
         shape = layers.match.subject.image.shape[1:]
         top, bottom, _, _ = visible_window(image, shape)
         layers.put_side("a")
+        layers.put_name("a")
         layers.stack()
         self._put_second(image)
         if labels:
             put_labels(layers, "labels-b")
         if things:
             put_things(layers, "things-b")
+        layers.put_name("b")
         grid = viewer.canvas.grid
         self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
         grid.shape = (1, 2)
@@ -148,7 +153,7 @@ class SideBySide(QObject):
             event.disconnect(self._on_layers)
         for name, value in self._before.items():
             setattr(viewer.canvas.grid, name, value)
-        layers.remove("image-b", "labels-b", "things-b")
+        layers.remove("image-b", "labels-b", "things-b", "name-a", "name-b")
         self._restore_camera(viewer)
 
     def _put_second(self, image: Layer) -> None:

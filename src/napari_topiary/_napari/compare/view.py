@@ -2,28 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.canvas.aside import Aside
 from napari_topiary._napari.canvas.camera import look_at, move_to
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.visible import visible_window
-from napari_topiary._napari.compare.comparing import Match
 from napari_topiary._napari.compare.curtain import Curtain
-from napari_topiary._napari.compare.flicker import Flicker
-from napari_topiary._napari.compare.layers import ComparisonLayers
-from napari_topiary._napari.compare.marks import put_labels, put_lines, put_things
+from napari_topiary._napari.compare.layers import (
+    ComparisonLayers,
+    put_labels,
+    put_lines,
+    put_things,
+)
 from napari_topiary._napari.compare.side_by_side import SideBySide
 from napari_topiary._napari.state import unwrap
 from napari_topiary.evaluation.places import Place
+from napari_topiary.jobs.comparing import Match
 
 if TYPE_CHECKING:
     import napari.viewer
 
+
+PERIOD_MS = 600
+
+
+class Flicker(QObject):
+    """Shows one of the two overlays at a time."""
+
+    flipped = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers: ComparisonLayers | None = None
+        self.shown = "a"
+        self._timer = QTimer(self)
+        self._timer.setInterval(PERIOD_MS)
+        self._timer.timeout.connect(self.flip)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to flip."""
+        return self.layers is not None
+
+    def open(self, layers: ComparisonLayers) -> None:
+        """Show A."""
+        self.layers = layers
+        layers.put_side("a")
+        layers.put_side("b")
+        self.show("a")
+
+    def close(self) -> None:
+        """Flip no more."""
+        if isalive(self._timer):  # not so at the very end of the program
+            self._timer.stop()
+        self.layers = None
+
+    def play(self, on: bool) -> None:
+        """Flip again and again, or no longer."""
+        if on and self.active:
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def flip(self) -> None:
+        """Show the other one."""
+        if self.active:
+            self.show("b" if self.shown == "a" else "a")
+
+    def show(self, which: str) -> None:
+        """Show one of the two."""
+        if self.layers is None:
+            return
+        self.shown = which
+        for what in "ab":
+            layer = self.layers.layer(what)
+            if layer is not None:
+                layer.visible = what == which
+        self.flipped.emit(which)
+
+
+ALL = ("a", "b", "difference")
 MODES = ("curtain", "flicker", "side", "difference")
 IN_THE_WAY = (
     "probability",
@@ -48,13 +112,7 @@ SMALLEST_VIEW = 60.0
 
 
 class ComparisonView(QObject):
-    """Draws a match in the current mode, and takes everything away again.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    """
+    """Draws a match in the current mode, and takes everything away again."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -70,15 +128,7 @@ class ComparisonView(QObject):
         self._aside = Aside()
 
     def open(self, match: Match, colours: Mapping[str, str]) -> None:
-        """Show a match.
-
-        Parameters
-        ----------
-        match
-            What.
-        colours
-            Class name -> `#rrggbb`.
-        """
+        """Show a match."""
         self.close()
         layers = ComparisonLayers(self.viewer, match, colours)
         if layers.image is None:
@@ -94,71 +144,42 @@ class ComparisonView(QObject):
         """Take everything away; what was visible before is visible again."""
         if self.layers is None:
             return
-        self._end_mode()
+        self._end_mode(keep=ALL)
         self.layers.remove()
         self.layers = None
         self._aside.restore()
 
     def set_mode(self, mode: str) -> None:
-        """Look at it in another way.
-
-        Parameters
-        ----------
-        mode
-            One of `MODES`.
-        """
+        """Look at it in another way."""
         self.mode = mode
         if self.layers is not None:
-            self._end_mode()
+            # napari takes long to remove a layer: A and B stay for the next mode.
+            self._end_mode(keep=() if mode == "difference" else ("a", "b"))
             self._draw()
 
     def set_class(self, index: int) -> None:
-        """Show the difference of one class.
-
-        Parameters
-        ----------
-        index
-            Of the class; 0 = everything that is no background.
-        """
+        """Show the difference of one class."""
         self.class_index = index
         if self.layers is not None and self.mode == "difference":
             self.limit = self.layers.put_difference(index)
             self.layers.stack()
 
     def show_things(self, on: bool) -> None:
-        """Mark what was kept, lost and gained, or no longer.
-
-        Parameters
-        ----------
-        on
-            Whether to.
-        """
+        """Mark what was kept, lost and gained, or no longer."""
         self.things = on
         self._draw_marks()
         self._stack()
         self.side_by_side.show_things(on)
 
     def show_labels(self, on: bool) -> None:
-        """Outline where the labels differ, or no longer.
-
-        Parameters
-        ----------
-        on
-            Whether to.
-        """
+        """Outline where the labels differ, or no longer."""
         self.labels = on
         self._draw_marks()
         self._stack()
         self.side_by_side.show_labels(on)
 
     def look_at(self, place: Place) -> None:
-        """Bring a disagreement to the middle of the view, and frame it.
-
-        Parameters
-        ----------
-        place
-            Of the comparison.
-        """
+        """Bring a disagreement to the middle of the view, and frame it."""
         layers = self.layers
         if layers is None or layers.image is None:
             return
@@ -214,9 +235,13 @@ class ComparisonView(QObject):
         else:
             layers.remove("lines", "things")
 
-    def _end_mode(self) -> None:
-        self.curtain.close()
-        self.flicker.close()
-        self.side_by_side.close()
-        if self.layers is not None:
-            self.layers.remove("a", "b", "difference")
+    def _end_mode(self, *, keep: Sequence[str]) -> None:
+        if self.layers is None:
+            return
+        with self.layers.removed_together():
+            self.curtain.close()
+            self.flicker.close()
+            self.side_by_side.close()
+            gone = [what for what in ALL if what not in keep]
+            if gone:
+                self.layers.remove(*gone)

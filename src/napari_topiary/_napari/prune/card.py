@@ -2,12 +2,92 @@
 
 from __future__ import annotations
 
-from napari_topiary._napari.prune.before_after import BeforeAfter, Row
-from napari_topiary._napari.prune.resting import Speeds
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
+
 from napari_topiary._napari.prune.view import Look
-from napari_topiary._napari.widgets import words
+from napari_topiary._napari.widgets import look, words
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.jobs.pruning import Speeds
 from napari_topiary.pruning import PlanStatistics
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the card."""
+
+    key: str
+    title: str
+    tip: str
+
+
+class BeforeAfter(QFrame):
+    """Title, before, after and the change, row by row."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(8, 6, 8, 6)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(0, 1)
+        self._cells: dict[str, tuple[QLabel, QLabel, QLabel]] = {}
+        self._titles: dict[str, QLabel] = {}
+        for column, text in enumerate(("before", "after"), start=1):
+            grid.addWidget(_cell(text, role="hint"), 0, column)
+        for line, row in enumerate(rows, start=1):
+            title = QLabel(row.title)
+            cells = _cell(words.NONE), _cell(words.NONE), _cell("", role="hint")
+            for column, cell in enumerate((title, *cells)):
+                cell.setToolTip(row.tip)
+                grid.addWidget(cell, line, column)
+            self._cells[row.key], self._titles[row.key] = cells, title
+
+    def set_row(
+        self,
+        key: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        change: str | None = None,
+        role: str = "hint",
+    ) -> None:
+        """Fill in one row; what is None stays."""
+        for cell, text in zip(self._cells[key], (before, after, change), strict=True):
+            if text is not None and cell.text() != text:
+                cell.setText(text)
+        if change is not None:
+            look.set_role(self._cells[key][2], role)
+
+    def set_title(self, key: str, title: str) -> None:
+        """Rename a row."""
+        self._titles[key].setText(title)
+
+    def show_row(self, key: str, visible: bool) -> None:
+        """Show or hide a row."""
+        for cell in (self._titles[key], *self._cells[key]):
+            cell.setVisible(visible)
+
+    def fade(self, key: str, *, on: bool = True) -> None:
+        """Mark what a row says as not up to date (it is being measured)."""
+        look.set_role(self._cells[key][1], "hint" if on else "info")
+
+    def text(self, key: str) -> tuple[str, str, str]:
+        """What a row says: before, after, change."""
+        before, after, change = (cell.text() for cell in self._cells[key])
+        return before, after, change
+
+
+def _cell(text: str, *, role: str = "info") -> QLabel:
+    cell: QWidget = QLabel(text)
+    cell.setProperty("role", role)
+    cell.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return cell
+
 
 ROWS = (
     Row(
@@ -72,15 +152,7 @@ class PruneCard(BeforeAfter):
         self._area = 1.0
 
     def set_network(self, before: PlanStatistics, factor: float) -> None:
-        """Show the network as it is before the slider moves.
-
-        Parameters
-        ----------
-        before
-            Statistics of the first position.
-        factor
-            Image pixels per pixel that the network reads, to one side.
-        """
+        """Show the network as it is before the slider moves."""
         self.forget()
         self._before, self._area = before, factor**2
         self.set_row("weights", before=words.count(before.nonzero))
@@ -90,13 +162,7 @@ class PruneCard(BeforeAfter):
         self.show_statistics(before)
 
     def show_statistics(self, after: PlanStatistics) -> None:
-        """Show what can be counted.
-
-        Parameters
-        ----------
-        after
-            Statistics of the present position.
-        """
+        """Show what can be counted."""
         before = self._before
         if before is None:
             return
@@ -121,15 +187,7 @@ class PruneCard(BeforeAfter):
             self.fade(key)
 
     def show_look(self, look: Look, *, particles: bool) -> None:
-        """Show what was seen in the visible area.
-
-        Parameters
-        ----------
-        look
-            At the present position.
-        particles
-            Whether the network finds particles.
-        """
+        """Show what was seen in the visible area."""
         self.set_row(
             "agreement", before=words.percent(1.0), after=words.percent(look.agreement)
         )
@@ -145,13 +203,7 @@ class PruneCard(BeforeAfter):
             )
 
     def show_speeds(self, speeds: Speeds) -> None:
-        """Show what was measured.
-
-        Parameters
-        ----------
-        speeds
-            Of both networks.
-        """
+        """Show what was measured."""
         texts = [
             words.milliseconds(value / self._area)
             for value in (speeds.before, speeds.after)
@@ -164,13 +216,7 @@ class PruneCard(BeforeAfter):
         self.fade("speed", on=False)
 
     def show_quality(self, before: Quality | None, after: Quality | None) -> None:
-        """Show how good both are on the hold-out.
-
-        Parameters
-        ----------
-        before, after
-            None where there is nothing to judge on, or not yet.
-        """
+        """Show how good both are on the hold-out."""
         known = before is not None
         self.set_title("quality", f"{before.name}, unseen" if known else "Quality")
         for key, figure in (("quality", "value"), ("common", "at_common")):

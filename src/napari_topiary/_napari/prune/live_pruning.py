@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_topiary._napari.canvas.layers import current_image_name, image_layer
+from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
+from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.learning.readiness import Lesson
-from napari_topiary._napari.prune.drawn_look import DrawnLook
-from napari_topiary._napari.prune.jobs import Ready, planning
-from napari_topiary._napari.prune.kept import comparable
-from napari_topiary._napari.prune.resting import Findings, Position, PositionQuality
-from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.prune.view import Area, Look, Ready, planning
+from napari_topiary._napari.state import unwrap
 from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.jobs.pruning import (
+    Findings,
+    Position,
+    PositionQuality,
+    comparable,
+)
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress
 
@@ -24,6 +31,52 @@ if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
     from napari_topiary.config import PruneConfig
     from napari_topiary.session import Session
+    from napari_topiary.types import Task
+
+
+class DrawnLook:
+    """Finds the area to look at, and draws what was seen there."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+        self.viewer, self.session = unwrap(viewer), session
+        self.active, self.shown = False, True
+        self.drawn_on: str | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is drawn: the page is in front, and it is wanted."""
+        return self.active and self.shown
+
+    def area(self) -> Area | None:
+        """The visible part of the shown image; None where nothing is to be drawn."""
+        name = current_image_name(self.viewer, self.session)
+        layer = None if name is None else image_layer(self.viewer, name)
+        if layer is None or not self.on:
+            return None
+        entry = self.session.images[name]
+        window = visible_window(layer, entry.image.shape[1:])
+        return Area(name, entry.image, window, entry.scale)
+
+    def draw(self, look: Look, task: Task) -> None:
+        """Show what was seen."""
+        if not self.on:
+            return
+        self.clear(but=look.area.name)
+        show_overlay(
+            self.viewer,
+            look.area.name,
+            look.overlay,
+            task=task,
+            colours=self.session.colours,
+        )
+        self.drawn_on = look.area.name
+
+    def clear(self, *, but: str | None = None) -> None:
+        """Take away what is drawn."""
+        if self.drawn_on is not None and self.drawn_on != but:
+            clear_overlay(self.viewer, self.drawn_on)
+            self.drawn_on = None
+
 
 REST_MS = 500
 """The slider rests when it has not moved for this long."""
@@ -31,21 +84,7 @@ CAMERA_MS = 150
 
 
 class LivePruning(QObject):
-    """Everything the slider sets off, none of it in the main thread.
-
-    Signals
-    -------
-    planned(Ready)
-        The order of removals is known; the slider can be moved.
-    looked(Look)
-        A position was tried on the visible area, and drawn there.
-    counted(PlanStatistics)
-        What the position means for the network.
-    found(object)
-        `PositionQuality`, `Speeds` or `VersionQuality`, found out at rest.
-    problem(str)
-        Something did not work.
-    """
+    """Everything the slider sets off, none of it in the main thread."""
 
     planned = Signal(object)
     looked = Signal(object)
@@ -88,32 +127,19 @@ class LivePruning(QObject):
         return self._planning.busy
 
     def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
-        """Rank what there is to remove from a checkpoint.
-
-        Parameters
-        ----------
-        checkpoint
-            To be pruned.
-        config
-            Kind, criterion and scope.
-        """
+        """Rank what there is to remove from a checkpoint."""
         self.close_plan()
         lesson, colours = Lesson.of(self.session), dict(self.session.colours)
+        device = preferences().device
         self._planning.ask(
-            lambda: planning(checkpoint, config, lesson, colours),
+            lambda: planning(checkpoint, config, lesson, colours, device=device),
             title="Ranking what to remove",
             on_result=self.take,
             on_error=self.problem.emit,
         )
 
     def take(self, ready: Ready) -> None:
-        """Work on a plan from now on.
-
-        Parameters
-        ----------
-        ready
-            The order of removals.
-        """
+        """Work on a plan from now on."""
         self.close_plan()
         self.ready = ready
         self.planned.emit(ready)
@@ -135,39 +161,23 @@ class LivePruning(QObject):
         """Judge on what is annotated now; what was found out before is void."""
         lesson = Lesson.of(self.session)
         self._resting.drop()
-        self.findings = Findings(HoldOut(lesson.samples, lesson.validation))
+        self.findings = Findings(
+            HoldOut(lesson.samples, lesson.validation, device=preferences().device)
+        )
         self._rest.start()
 
     def move(self, share: float) -> None:
-        """The slider was moved.
-
-        Parameters
-        ----------
-        share
-            Of the weights to remove.
-        """
+        """The slider was moved."""
         self.share, self.tuned = share, None
         self.look()
 
     def set_active(self, active: bool) -> None:
-        """Whether the page is in front; nothing is drawn while it is not.
-
-        Parameters
-        ----------
-        active
-            True looks again.
-        """
+        """Whether the page is in front; nothing is drawn while it is not."""
         self.drawn.active = active
         self._look_or_clear(active)
 
     def set_shown(self, shown: bool) -> None:
-        """Whether to draw over the image.
-
-        Parameters
-        ----------
-        shown
-            False takes away what is drawn.
-        """
+        """Whether to draw over the image."""
         self.drawn.shown = shown
         self._look_or_clear(shown)
 

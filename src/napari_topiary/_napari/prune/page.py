@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary._napari.jobs.latest import at_end_of
-from napari_topiary._napari.prune.desk import PruneDesk
-from napari_topiary._napari.prune.jobs import Ready
-from napari_topiary._napari.prune.keeper import Keeper
-from napari_topiary._napari.prune.kept import origin_of, shrink_factor
+from napari_topiary._napari.prune.form import is_searched
+from napari_topiary._napari.prune.keeping import Keeper, Tuner
 from napari_topiary._napari.prune.live_pruning import LivePruning
-from napari_topiary._napari.prune.search_row import is_searched
-from napari_topiary._napari.prune.tuner import Tuner
-from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.prune.panel import PrunePanel
+from napari_topiary._napari.prune.view import Look, Ready
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary._napari.widgets.plot import plot_colours
+from napari_topiary.jobs.pruning import origin_of, shrink_factor
 from napari_topiary.pruning import PlanStatistics
 
 if TYPE_CHECKING:
@@ -43,32 +41,33 @@ class PrunePage(Page):
         super().__init__(viewer, session, runner)
         self.live = LivePruning(self.viewer, self.session, self.runner)
         self.keeper = Keeper(self.session)
-        self.desk = desk = PruneDesk(self.session, self.runner)
-        self.form, self.slider, self.card = desk.form, desk.slider, desk.card
-        self.tune, self.keep_row, self.tabs = desk.tune, desk.keep_row, desk.tabs
-        self.tuner = Tuner(self.live, desk, self.keeper)
-        self.body.addWidget(desk)
+        self.panel = panel = PrunePanel(self.session, self.runner)
+        self.form, self.slider, self.card = panel.form, panel.slider, panel.card
+        self.tune, self.keep_row, self.tabs = panel.tune, panel.keep_row, panel.tabs
+        self.tuner = Tuner(self.live, panel, self.keeper)
+        self.body.addWidget(panel)
         self.body.addStretch(1)
-        self._connect_desk()
+        self._connect_panel()
         self._connect_work()
         self.restyle()
         self.live.renew_hold_out()
         self._on_checkpoints()
 
-    def _connect_desk(self) -> None:
-        desk = self.desk
+    def _connect_panel(self) -> None:
+        panel = self.panel
         self.form.changed.connect(self.replan)
-        desk.search.found.connect(self.replan)
-        desk.search.problem.connect(self.refuse)
+        panel.search.found.connect(self.replan)
+        panel.search.problem.connect(self.refuse)
         self.slider.changed.connect(self._on_slider)
-        desk.show_switch.toggled.connect(self.live.set_shown)
-        desk.back_button.clicked.connect(lambda _checked=False: self.go_back())
+        panel.show_switch.toggled.connect(self.live.set_shown)
+        panel.back_button.clicked.connect(lambda _checked=False: self.go_back())
         self.tabs.sensitivity.problem.connect(self.refuse)
         self.tune.pressed.connect(self.on_tune)
         self.keep_row.asked.connect(self.keep)
         self.keep_row.refused.connect(self.refuse)
         self.tabs.versions.chosen.connect(self.open_version)
         self.tabs.versions.preferred.connect(self._on_preferred)
+        self.tabs.versions.unwanted.connect(self.delete_version)
 
     def _connect_work(self) -> None:
         session, live = self.session, self.live
@@ -128,7 +127,7 @@ class PrunePage(Page):
             wanted = next(reversed(known), None)
         self.form.set_names(known, wanted)
         self.show_empty("" if known else EMPTY)
-        self.desk.setVisible(bool(known))
+        self.panel.setVisible(bool(known))
         if wanted != name:
             self.replan()
         self._show_versions()
@@ -154,28 +153,29 @@ class PrunePage(Page):
         """
         self.form.set_names(self.session.checkpoints, name)
         self.replan()
+        self._show_versions()
 
     def replan(self) -> None:
         """Rank anew: another network, kind, criterion or scope."""
         if self.tuning:
             return
         self.say("")
-        chosen = self.desk.chosen()
+        chosen = self.panel.chosen()
         if chosen is None or not self.live.active:
             self.live.close_plan()  # there is time until the page comes to the front
         elif not is_searched(chosen[1]):
             self.live.open(*chosen)
-        elif (found := self.desk.search.known(chosen)) is not None:
+        elif (found := self.panel.search.known(chosen)) is not None:
             self.live.take(found)
         else:
             self.live.wait_for_plan()
-            self.desk.forget()
+            self.panel.forget()
         self._refresh_buttons()
 
     def _on_planned(self, ready: Ready) -> None:
         scale = next((e.scale for e in self.session.images.values()), None)
         factor = shrink_factor(ready.plan.checkpoint, scale)
-        self.desk.show_plan(ready, factor)
+        self.panel.show_plan(ready, factor)
         self.live.share = self.slider.share
         self._after_move()
 
@@ -188,19 +188,20 @@ class PrunePage(Page):
 
     def _after_move(self) -> None:
         self.card.wait()
-        self.desk.propose(self.live.ready)
+        self.panel.show_problems()
+        self.panel.propose(self.live.ready)
         self._refresh_buttons()
 
     def _on_looked(self, look: Look) -> None:
-        self.desk.show_look(look, self.live.ready.plan.checkpoint.task)
+        self.panel.show_look(look, self.live.ready.plan.checkpoint.task)
 
     def _on_counted(self, statistics: PlanStatistics) -> None:
-        self.desk.show_statistics(statistics)
+        self.panel.show_statistics(statistics)
         if statistics.note and statistics.asked > 0:
             self.say(statistics.note)
 
     def _on_found(self, report: object) -> None:
-        self.desk.show_finding(report)
+        self.panel.show_finding(report)
         self._show_versions()
 
     def go_back(self) -> None:
@@ -222,11 +223,20 @@ class PrunePage(Page):
             self.live.versions(),
             self.live.findings,
             self.session.active_checkpoint or "",
+            self.form.name or "",
         )
 
     def _on_preferred(self, name: str) -> None:
         self.keeper.use(name)
         self.say(f"“{name}” is used from now on, for Predict and Compare.")
+
+    def delete_version(self, name: str) -> None:
+        """Take a kept version out of the project."""
+        if self.tuning:
+            self.refuse("Fine-tuning is still running: stop it first.")
+            return
+        self.session.remove_checkpoint(name)
+        self.say(f"“{name}” is deleted.")
 
     def keep(self, name: str) -> None:
         """Keep what the slider shows as a version of its own.
@@ -243,7 +253,7 @@ class PrunePage(Page):
 
     def _on_kept(self, sentence: str) -> None:
         self.keep_row.forget()
-        self.desk.propose(self.live.ready)
+        self.panel.propose(self.live.ready)
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
         self.say(sentence)
@@ -268,7 +278,7 @@ class PrunePage(Page):
         self.live.look()
 
     def _refresh_buttons(self, *_: object) -> None:
-        self.desk.show_state(
+        self.panel.show_state(
             ready=self.live.ready is not None,
             tuning=self.tuning,
             busy=self.runner.running and not self.tuning,

@@ -1,4 +1,4 @@
-"""What a position of the pruning slider looks like on the visible part of an image.
+"""A plan, and what a position of its slider looks like on the visible part of an image.
 
 No Qt in here: it runs in a worker thread, one look at a time.
 """
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import Overlay, coloured
 from napari_topiary._napari.canvas.visible import Window, middle_of
+from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Device, PruneConfig
 from napari_topiary.data.working_grid import to_working
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.inference.devices import pick_device
@@ -22,7 +24,7 @@ from napari_topiary.inference.suitability import checked_image, working_factor_f
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.pruning import PlanStatistics, PruningPlan
+from napari_topiary.pruning import PlanStatistics, PruningPlan, plan_job
 from napari_topiary.types import Detections, Job, LabelImage, Progress, Stop, run
 
 LARGEST_SIDE = 512
@@ -35,19 +37,7 @@ UNKNOWN_RADIUS = 10.0
 
 @dataclass(frozen=True)
 class Area:
-    """What is being looked at.
-
-    Parameters
-    ----------
-    name
-        Of the image.
-    image
-        `(c, y, x)`, all of it: brightness is judged on the whole image.
-    window
-        The visible part, in image pixels.
-    scale
-        nm per pixel, None if unknown.
-    """
+    """What is being looked at."""
 
     name: str
     image: NDArray[np.generic]
@@ -57,24 +47,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Look:
-    """One position of the slider on one area.
-
-    Parameters
-    ----------
-    share
-        Of the slider.
-    area
-        What was looked at.
-    overlay
-        What the pruned network says there.
-    agreement
-        Share of pixels with the same class as before pruning.
-    same
-        Particles found before and after at the same place, before, and after; None
-        for tasks without particles.
-    seconds
-        That the look took.
-    """
+    """One position of the slider on one area."""
 
     share: float
     area: Area
@@ -95,20 +68,17 @@ class _Seen:
 
 
 class PruningView:
-    """Looks at positions of one plan, remembering what does not change between looks.
+    """Looks at positions of one plan; remembers what does not change between looks."""
 
-    Parameters
-    ----------
-    plan
-        Whose positions are looked at.
-    colours
-        Class name -> `#rrggbb`.
-    """
-
-    def __init__(self, plan: PruningPlan, colours: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        plan: PruningPlan,
+        colours: Mapping[str, str],
+        device: Device = "auto",
+    ) -> None:
         self.plan = plan
         self.colours = dict(colours)
-        self.device = pick_device("auto")
+        self.device = pick_device(device)
         self._normalised: tuple[object, NDArray[np.float32]] | None = None
         self._crop: tuple[object, NDArray[np.float32], Window] | None = None
         self._before: tuple[object, _Seen] | None = None
@@ -122,25 +92,7 @@ class PruningView:
         tuned: Checkpoint | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> Job[PlanStatistics | None]:
-        """Run the network of one position, then count what it means.
-
-        Parameters
-        ----------
-        area
-            Where to look; None only counts.
-        share
-            Position of the slider.
-        tuned
-            Looked at instead of the plan's own network (after fine-tuning).
-        thresholds
-            Best ones of this position, where known; None takes the unpruned network's.
-
-        Yields
-        ------
-        Progress
-            `report` is a `Look`, if there is an area. `Stop` (another position is
-            waiting) skips the counting, unless the last one is some time ago.
-        """
+        """Run the network of one position, then count what it means."""
         if area is not None:
             seen = self._look(area, share, tuned, thresholds or {})
             message = yield Progress(0, 0, "Looking", report=seen)
@@ -243,3 +195,27 @@ class PruningView:
         task = self.checkpoint.task
         colours = coloured(seen.probability, task, self.colours)
         return Overlay(colours, window, seen.found, seen.labels)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan, and all that the page needs to begin."""
+
+    plan: PruningPlan
+    view: PruningView
+    before: PlanStatistics
+
+
+def planning(
+    checkpoint: Checkpoint,
+    config: PruneConfig,
+    lesson: Lesson,
+    colours: dict[str, str],
+    *,
+    device: Device = "auto",
+) -> Job[Ready]:
+    """Rank everything once; `Stop` keeps an order that is not finished."""
+    plan = yield from plan_job(
+        checkpoint, config, samples=lesson.samples, device=device
+    )
+    return Ready(plan, PruningView(plan, colours, device), plan.statistics(plan.start))

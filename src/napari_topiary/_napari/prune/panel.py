@@ -1,7 +1,8 @@
-"""All that lies on the Prune page, from the form at the top to the pictures below."""
+"""All widgets of the Prune page, from the form at the top to the pictures below."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
@@ -9,16 +10,13 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 from napari_topiary._napari.learning.growing import STOP
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.compression_slider import CompressionSlider
-from napari_topiary._napari.prune.form import PruneForm
-from napari_topiary._napari.prune.jobs import Ready
-from napari_topiary._napari.prune.keep_row import KeepRow
-from napari_topiary._napari.prune.resting import PositionQuality, Speeds
-from napari_topiary._napari.prune.search_row import SearchRow
+from napari_topiary._napari.prune.form import PruneForm, SearchRow
+from napari_topiary._napari.prune.keeping import TUNE, KeepRow, TuningRow
 from napari_topiary._napari.prune.tabs import PruneTabs
-from napari_topiary._napari.prune.tuning_row import TUNE, TuningRow
-from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.prune.view import Look, Ready
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
+from napari_topiary.jobs.pruning import PositionQuality, Speeds
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Task
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from napari_topiary.config import PruneConfig
     from napari_topiary.io.dataset import Sample
     from napari_topiary.session import Session
+
 
 _SPACING = 8
 ADVICE = (
@@ -40,16 +39,8 @@ SEARCHED_FOR = 0.75
 """Share that searches assume to be removed from the layers below."""
 
 
-class PruneDesk(QWidget):
-    """Form, slider, card, fine-tuning, keeping and the tabs.
-
-    Parameters
-    ----------
-    session
-        Has the networks and the annotated images.
-    runner
-        Measures what layers are worth.
-    """
+class PrunePanel(QWidget):
+    """Form, slider, card, fine-tuning, keeping and the tabs."""
 
     def __init__(self, session: Session, runner: JobRunner) -> None:
         super().__init__()
@@ -69,6 +60,8 @@ class PruneDesk(QWidget):
             lambda: None,
         )
         self.card = PruneCard()
+        self.problems = look.paragraph("", role="problem")
+        self.problems.hide()
         self.advice = look.paragraph(ADVICE, role="hint")
         self.advice.hide()
         self.tune = TuningRow()
@@ -81,7 +74,14 @@ class PruneDesk(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.slider)
         layout.addLayout(row(self.show_switch, 1, self.back_button))
-        for widget in (self.card, self.advice, self.tune, self.keep_row, self.tabs):
+        for widget in (
+            self.card,
+            self.problems,
+            self.advice,
+            self.tune,
+            self.keep_row,
+            self.tabs,
+        ):
             layout.addWidget(widget)
 
     def chosen(self) -> tuple[Checkpoint, PruneConfig] | None:
@@ -97,17 +97,7 @@ class PruneDesk(QWidget):
         return None if checkpoint is None else (checkpoint, self.session.samples())
 
     def show_state(self, *, ready: bool, tuning: bool, busy: bool) -> None:
-        """Enable what can be done now.
-
-        Parameters
-        ----------
-        ready
-            Whether there is a plan.
-        tuning
-            Whether this page's fine-tuning runs.
-        busy
-            Whether anything else runs.
-        """
+        """Enable what can be done now."""
         self.search.show_state(ready=ready)
         self.form.setEnabled(not tuning)
         for widget in (self.slider, self.back_button):
@@ -120,55 +110,33 @@ class PruneDesk(QWidget):
             self.tune.set_state(TUNE, enabled=ready and not busy)
 
     def show_plan(self, ready: Ready, factor: float) -> None:
-        """Show a plan before the slider moves.
-
-        Parameters
-        ----------
-        ready
-            The plan.
-        factor
-            Image pixels per pixel that the network reads, to one side.
-        """
+        """Show a plan before the slider moves."""
         self.card.set_network(ready.before, factor)
         share = min(self.slider.share, ready.plan.end)
         self.slider.set_share(max(share, ready.plan.start))
 
     def show_look(self, look: Look, task: Task) -> None:
-        """Show what was seen on the image.
-
-        Parameters
-        ----------
-        look
-            At the present position.
-        task
-            Of the network.
-        """
+        """Show what was seen on the image."""
         self.card.show_look(look, particles=task.kind == "detect")
 
     def show_statistics(self, statistics: PlanStatistics) -> None:
-        """Show what the position means for the network.
-
-        Parameters
-        ----------
-        statistics
-            Of the present position.
-        """
+        """Show what the position means for the network."""
         self.card.show_statistics(statistics)
         self.tabs.show_layers(statistics, kind=self.form.kind)
 
     def show_finding(self, report: object) -> None:
-        """Show what was found out while the slider rested.
-
-        Parameters
-        ----------
-        report
-            `Speeds` or `PositionQuality`; others have no place here.
-        """
+        """Show what was found out while the slider rested."""
         if isinstance(report, Speeds):
             self.card.show_speeds(report)
         elif isinstance(report, PositionQuality):
             self.card.show_quality(report.before, report.after)
+            self.show_problems(report.problems)
             self._advise(report)
+
+    def show_problems(self, sentences: Sequence[str] = ()) -> None:
+        """Say what a person should know about this position; mostly nothing."""
+        self.problems.setText(" ".join(sentences))
+        self.problems.setVisible(bool(sentences))
 
     def _advise(self, report: PositionQuality) -> None:
         before, after = report.before, report.after
@@ -179,16 +147,11 @@ class PruneDesk(QWidget):
     def forget(self) -> None:
         """Show nothing of a plan that is void."""
         self.card.forget()
+        self.show_problems()
         self.advice.hide()
 
     def propose(self, ready: Ready | None) -> None:
-        """Propose a name, and a way to fine-tune, for where the slider stands.
-
-        Parameters
-        ----------
-        ready
-            The plan, which may end before the slider does; None = not known yet.
-        """
+        """Propose a name, and a way to fine-tune, for where the slider stands."""
         share = self.slider.share
         if ready is not None:
             share = min(share, ready.plan.end)

@@ -1,24 +1,34 @@
-"""Two sides predicted and held against each other; no Qt, for a worker thread."""
+"""Two networks, or one and what is marked, on one image: run, read and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary._napari.canvas.visible import Window
-from napari_topiary._napari.compare.area import said_within, truth_within
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Device, PredictConfig
+from napari_topiary.data.working_grid import Window, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.predict import predict
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import BACKGROUND, Job, Prediction, Progress, Stop, Task
+from napari_topiary.session import Session
+from napari_topiary.types import (
+    BACKGROUND,
+    Job,
+    Prediction,
+    Progress,
+    Stop,
+    Task,
+    relay,
+)
 
 TRUTH = "What I marked"
 """How the annotations are called among the networks."""
@@ -86,7 +96,12 @@ class Match:
 
 
 def comparing(
-    subject: Subject, a: Side, b: Side, *, at: At = "best"
+    subject: Subject,
+    a: Side,
+    b: Side,
+    *,
+    at: At = "learned",
+    device: Device = "auto",
 ) -> Job[Match | None]:
     """Run the networks whose prediction is not known, and compare.
 
@@ -98,6 +113,8 @@ def comparing(
         At least one of them a checkpoint.
     at
         Threshold at which their probabilities are read.
+    device
+        Where to compute.
 
     Returns
     -------
@@ -108,11 +125,19 @@ def comparing(
     marked = usable(subject.annotations, task)
     found: list[Prediction] = []
     for number, side in enumerate((a, b)):
-        prediction, stopped = yield from _shared(
-            _predicted(side, subject, task), number
+        heard: list[object] = []
+        prediction = yield from relay(
+            _predicted(side, subject, task, device),
+            told=partial(_as_third, number),
+            heard=heard.append,
         )
         found.append(prediction)
-        if stopped and number == 0 and b.known is None and b.checkpoint is not None:
+        if (
+            Stop in heard
+            and number == 0
+            and b.known is None
+            and b.checkpoint is not None
+        ):
             return None
     yield Progress(2, 3, "Comparing")
     metrics = None
@@ -191,12 +216,14 @@ def _task(a: Side, b: Side) -> Task:
     return checkpoint.task
 
 
-def _predicted(side: Side, subject: Subject, task: Task) -> Job[Prediction]:
+def _predicted(
+    side: Side, subject: Subject, task: Task, device: Device
+) -> Job[Prediction]:
     window = subject.window
     if side.known is not None:
         return side.known if window is None else said_within(side.known, window)
     if side.checkpoint is not None:
-        return (yield from _run(side.checkpoint, subject))
+        return (yield from _run(side.checkpoint, subject, device))
     marked = usable(subject.annotations, task)
     if not marked:
         raise TopiaryError(
@@ -208,9 +235,10 @@ def _predicted(side: Side, subject: Subject, task: Task) -> Job[Prediction]:
     return truth_prediction(truth, task, scale=subject.scale, name=side.name)
 
 
-def _run(checkpoint: Checkpoint, subject: Subject) -> Job[Prediction]:
+def _run(checkpoint: Checkpoint, subject: Subject, device: Device) -> Job[Prediction]:
     image, scale, window = subject.image, subject.scale, subject.window
-    return (yield from predict(image, checkpoint, scale=scale, window=window))
+    config = PredictConfig(device=device)
+    return (yield from predict(image, checkpoint, config, scale=scale, window=window))
 
 
 def _truth(subject: Subject, marked: tuple[Any, ...], task: Task) -> Truth:
@@ -219,17 +247,119 @@ def _truth(subject: Subject, marked: tuple[Any, ...], task: Task) -> Truth:
     return truth if subject.window is None else truth_within(truth, subject.window)
 
 
-def _shared(
-    job: Job[Prediction], number: int
-) -> Generator[Progress, object, tuple[Prediction, bool]]:
-    """Drive the job of one side; its progress counts as a third of the whole."""
-    words = f"Predicting {'AB'[number]}"
-    message: object = None
-    stopped = False
-    while True:
-        try:
-            progress = job.send(message)
-        except StopIteration as end:
-            return end.value, stopped
-        message = yield Progress(number + progress.fraction, 3, words)
-        stopped = stopped or message is Stop
+def _as_third(number: int, inner: Progress) -> Progress:
+    """Progress of one side, as a third of the whole."""
+    return Progress(number + inner.fraction, 3, f"Predicting {'AB'[number]}")
+
+
+def truth_within(truth: Truth, window: Window) -> Truth:
+    """The truth of a window; outside nothing is known.
+
+    Parameters
+    ----------
+    truth
+        Of the whole image.
+    window
+        In image pixels.
+    """
+    inside = _mask(window, truth.classes.shape)
+    objects = truth.objects
+    return replace(
+        truth,
+        classes=np.where(inside, truth.classes, -1).astype(truth.classes.dtype),
+        objects=None if objects is None else np.where(inside, objects, -1),
+        area=inside if truth.area is None else inside & truth.area,
+    )
+
+
+def said_within(prediction: Prediction, window: Window) -> Prediction:
+    """What was said about a window, as if the network had looked at nothing else.
+
+    Parameters
+    ----------
+    prediction
+        Of the image, or more than the window of it.
+    window
+        In image pixels.
+    """
+    grid = prediction.probability.shape[1:]
+    inside = _mask(window_to_working(window, prediction.shape, grid), grid)
+    done = prediction.done
+    return replace(prediction, done=inside if done is None else inside & done)
+
+
+def _mask(window: Window, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    top, bottom, left, right = window
+    mask = np.zeros(shape, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+MOST = 12
+"""Older predictions than this many are forgotten."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    subject: Subject
+    checkpoint: Checkpoint
+    prediction: Prediction
+
+
+class KnownPredictions:
+    """Predictions of checkpoints of a session on its images.
+
+    Parameters
+    ----------
+    session
+        Whatever leaves it is forgotten.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: list[_Known] = []
+
+    def about(self, subject: Subject, checkpoint: Checkpoint) -> Prediction | None:
+        """Return what a checkpoint said about all of an image, None if nothing yet.
+
+        Parameters
+        ----------
+        subject
+            The image.
+        checkpoint
+            The network.
+        """
+        for one in self._known:
+            if (
+                one.checkpoint is checkpoint
+                and one.subject.image is subject.image
+                and one.subject.scale == subject.scale
+            ):
+                return one.prediction
+        return None
+
+    def keep(
+        self, subject: Subject, checkpoint: Checkpoint, prediction: Prediction
+    ) -> None:
+        """Remember a prediction, unless it is only a part.
+
+        Parameters
+        ----------
+        subject, checkpoint, prediction
+            What was said by whom about what.
+        """
+        if prediction.done is None and self.about(subject, checkpoint) is None:
+            self._known = [*self._known, _Known(subject, checkpoint, prediction)][
+                -MOST:
+            ]
+
+    def forget_gone(self) -> None:
+        """Forget images and checkpoints that have left the session."""
+        images = [entry.image for entry in self._session.images.values()]
+        networks = list(self._session.checkpoints.values())
+        self._known = [
+            one
+            for one in self._known
+            if any(one.subject.image is image for image in images)
+            and any(one.checkpoint is network for network in networks)
+        ]

@@ -1,0 +1,262 @@
+"""From a position of the slider to a version: keep it as it is, or fine-tuned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_topiary._napari.jobs.latest import Latest
+from napari_topiary._napari.learning.checkpoint_files import named
+from napari_topiary._napari.learning.growing import STOPPING, Growing
+from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.prune.live_pruning import LivePruning
+from napari_topiary._napari.prune.view import Ready
+from napari_topiary._napari.widgets import look
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import share_to_ratio
+from napari_topiary.jobs.pruning import HoldOut, Tuning, fine_tuning, keeping
+from napari_topiary.pruning import ABOVE_RATIO
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.prune.panel import PrunePanel
+    from napari_topiary.session import Session
+
+
+class KeepRow(QWidget):
+    """A button and a name."""
+
+    asked = Signal(str)
+    refused = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = False
+        self.button = QPushButton("Keep as")
+        self.button.setToolTip(
+            "Keep the pruned network as a version of its own; the original stays."
+        )
+        self.name = QLineEdit()
+        self.name.setToolTip("Name of the version that is kept.")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.button)
+        layout.addWidget(self.name, 1)
+        self.button.clicked.connect(lambda _checked=False: self.keep())
+        self.name.returnPressed.connect(self.keep)
+        self.name.textEdited.connect(self._on_edited)
+
+    def propose(self, base: str, kind: str, share: float) -> None:
+        """Propose a name, unless the user wrote one."""
+        if not self._own:
+            self.name.setText(f"{base}, {kind} −{100 * share:.3g} %")
+            self.name.setCursorPosition(0)
+
+    def forget(self) -> None:
+        """The name was used: propose again from now on."""
+        self._own = False
+
+    def keep(self) -> None:
+        """Ask for it to be kept."""
+        text = self.name.text().strip()
+        if text:
+            self.asked.emit(text)
+        else:
+            self.refused.emit("Give the version a name to keep it under.")
+
+    def _on_edited(self, text: str) -> None:
+        self._own = bool(text.strip())
+
+
+TUNE = "Fine-tune"
+TIP = (
+    "Let the pruned network learn on from the annotated images: most of what pruning "
+    "cost\ncomes back. What is removed stays removed. The result is kept as a version "
+    "of its own."
+)
+GRADUAL_TIP = (
+    "Remove little by little while it learns, ending exactly where the slider stands,\n"
+    "instead of everything at once before. Better when much is removed: the proposed\n"
+    f"way above CR {ABOVE_RATIO:g}."
+)
+
+
+class TuningRow(QWidget):
+    """A button, a time and a choice."""
+
+    pressed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = QPushButton(TUNE)
+        self.button.setToolTip(TIP)
+        self.button.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        look.emphasize(self.button)
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0.1, 600.0)
+        self.minutes.setDecimals(1)
+        self.minutes.setSingleStep(0.5)
+        self.minutes.setValue(0.5)
+        self.minutes.setSuffix(" min")
+        self.minutes.setToolTip("How long to fine-tune; you can stop at any time.")
+        self.gradual = QCheckBox("gradually")
+        self.gradual.setToolTip(GRADUAL_TIP)
+        self._chosen = False
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.button, 1)
+        layout.addWidget(self.minutes)
+        layout.addWidget(self.gradual)
+        self.button.clicked.connect(lambda _checked=False: self.pressed.emit())
+        self.gradual.clicked.connect(self._on_gradual)
+
+    def tuning(self) -> Tuning:
+        """How to fine-tune."""
+        return Tuning(self.minutes.value(), self.gradual.isChecked())
+
+    def propose(self, share: float) -> None:
+        """Propose the way that suits how much is removed, unless the user chose."""
+        if not self._chosen:
+            with QSignalBlocker(self.gradual):
+                self.gradual.setChecked(share_to_ratio(share) > ABOVE_RATIO * 1.000001)
+
+    def set_state(self, text: str, *, enabled: bool) -> None:
+        """Show what the button does now."""
+        self.button.setText(text)
+        self.button.setEnabled(enabled)
+        for widget in (self.minutes, self.gradual):
+            widget.setVisible(text == TUNE)
+
+    def _on_gradual(self) -> None:
+        self._chosen = True
+
+
+class Keeper(QObject):
+    """Adds versions to the session, and says which one is used."""
+
+    kept = Signal(str)
+    problem = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.acting = False
+        self._lane = Latest()
+        self.close = self._lane.close
+
+    @property
+    def busy(self) -> bool:
+        """Whether a version is being made."""
+        return self._lane.busy
+
+    def keep(self, ready: Ready, share: float, name: str, hold_out: HoldOut) -> None:
+        """Make a version of one position, judge it, and add it."""
+        name = self.session.unique_checkpoint_name(name)
+        self._lane.ask(
+            lambda: keeping(ready.plan, share, name, hold_out),
+            title="Keeping the pruned network",
+            on_result=self._on_made,
+            on_error=self.problem.emit,
+        )
+
+    def _on_made(self, checkpoint: Checkpoint) -> None:
+        self._add(checkpoint.name, checkpoint)
+        problems = checkpoint.provenance.get("problems", ())
+        self.kept.emit(" ".join((f"Kept as “{checkpoint.name}”.", *problems)))
+
+    def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
+        """Add what fine-tuning made; returns it with its name."""
+        name = self.session.unique_checkpoint_name(f"{name}, tuned")
+        made = named(checkpoint, name)
+        self._add(name, made)
+        return made
+
+    def use(self, name: str) -> None:
+        """Let Predict and Compare use a version from now on."""
+        self.acting = True
+        try:
+            self.session.activate(name)
+        finally:
+            self.acting = False
+
+    def _add(self, name: str, checkpoint: Checkpoint) -> None:
+        self.acting = True  # the page goes on pruning what it prunes
+        try:
+            self.session.add_checkpoint(name, checkpoint)
+        finally:
+            self.acting = False
+
+
+class Tuner(QObject):
+    """Starts and stops fine-tuning."""
+
+    begun = Signal()
+    made = Signal(str)
+    said = Signal(str)
+    problem = Signal(str)
+    ended = Signal()
+
+    def __init__(self, live: LivePruning, panel: PrunePanel, keeper: Keeper) -> None:
+        super().__init__()
+        self.live, self.panel, self.keeper = live, panel, keeper
+        self.growing = Growing(
+            live.drawn.viewer, live.session, live.runner, curves=panel.tabs.curves
+        )
+        self.growing.made.connect(self._on_made)
+        self.growing.said.connect(self.said)
+        self.growing.problem.connect(self.problem)
+        self.growing.ended.connect(self.ended)
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self.growing.running
+
+    def toggle(self) -> None:
+        """Start fine-tuning, or stop it and keep the best."""
+        if self.running:
+            self.panel.tune.set_state(STOPPING, enabled=False)
+            self.growing.stop()
+            return
+        ready, share = self.live.ready, self.panel.slider.share
+        if ready is None:
+            return
+        lesson, tuning = Lesson.of(self.live.session), self.panel.tune.tuning()
+        device = preferences().device
+        begun = self.growing.start(
+            lambda: fine_tuning(
+                ready.plan,
+                share,
+                tuning,
+                samples=lesson.samples,
+                validation=lesson.validation,
+                device=device,
+            ),
+            title="Fine-tuning",
+            preview=self.panel.show_switch.isChecked(),
+        )
+        if begun:
+            self.panel.tabs.setCurrentWidget(self.panel.tabs.curves)
+            self.begun.emit()
+
+    def _on_made(self, checkpoint: Checkpoint) -> None:
+        name = self.panel.keep_row.name.text()
+        made = self.keeper.keep_tuned(checkpoint, name)
+        self.live.tuned = made
+        problems = made.provenance.get("problems", ())
+        said = (f"Fine-tuned and kept as “{made.name}”.", *problems)
+        self.made.emit(" ".join(said))

@@ -1,0 +1,403 @@
+"""Around a pruning plan: versions, how good and how fast a position is, keeping it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Device
+from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.suitability import working_factor_for
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import tuning_config
+from napari_topiary.networks.base import Network
+from napari_topiary.pruning import (
+    GradualPruning,
+    PruningPlan,
+    measure_speed,
+    pruning_doubt,
+    pruning_problems,
+    recalibrate,
+)
+from napari_topiary.training import fit
+from napari_topiary.types import Job, Progress, Stop
+
+SIDE = 256
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Milliseconds per million pixels that the network reads.
+
+    Parameters
+    ----------
+    before, after
+        Of the unpruned network and the pruned one, measured in turns.
+    """
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class PositionQuality:
+    """Quality of the present position.
+
+    Parameters
+    ----------
+    before, after
+        Of the unpruned network and the pruned one; None where nothing is held back.
+    """
+
+    before: Quality | None
+    after: Quality | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VersionQuality:
+    """Quality of one kept version became known."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the slider rests.
+
+    Parameters
+    ----------
+    plan
+        Whose position it is.
+    share
+        Of the slider.
+    tuned
+        What fine-tuning made of this position; None before.
+    """
+
+    plan: PruningPlan
+    share: float
+    tuned: Checkpoint | None = None
+
+    @property
+    def is_original(self) -> bool:
+        """Whether nothing is removed here."""
+        return self.tuned is None and self.plan.cursor(self.share) == 0
+
+    def network(self) -> Network:
+        """The network of this position."""
+        if self.tuned is not None:
+            return self.tuned.build()
+        return self.plan.network_at(self.share)
+
+    def problems(
+        self, before: Quality | None, after: Quality | None
+    ) -> tuple[str, ...]:
+        """What a person should know about this position; mostly nothing.
+
+        Parameters
+        ----------
+        before, after
+            Quality of the unpruned network and of this position, None if unknown.
+        """
+        made = self.tuned or self.plan.checkpoint_at(self.share)
+        return pruning_problems(
+            _judged_as(self.plan.checkpoint, before),
+            _judged_as(made, after),
+            self.share,
+        )
+
+
+def _judged_as(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint:
+    """The same network, with what the hold-out has said about it."""
+    known: dict[str, object] = {}
+    if quality is not None:
+        known = {"quality": quality.value, "quality_name": quality.name}
+    return checkpoint.replaced(metrics=known)
+
+
+class Findings:
+    """Qualities found out so far, and the job that finds out more.
+
+    Parameters
+    ----------
+    hold_out
+        What to judge on.
+    """
+
+    def __init__(self, hold_out: HoldOut) -> None:
+        self.hold_out = hold_out
+        self._versions: dict[Checkpoint, Quality | None] = {}
+        self._positions: dict[tuple[PruningPlan, int], Quality | None] = {}
+
+    def quality_of(self, version: Checkpoint) -> Quality | None:
+        """Quality of a kept version; None if unknown.
+
+        Parameters
+        ----------
+        version
+            A checkpoint of the session.
+        """
+        return self._versions.get(version)
+
+    def quality_at(self, position: Position) -> Quality | None:
+        """Quality of a position of the slider; None if unknown.
+
+        Parameters
+        ----------
+        position
+            Without fine-tuning.
+        """
+        cursor = position.plan.cursor(position.share)
+        return self._positions.get((position.plan, cursor))
+
+    def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
+        """Judge and measure a position, then judge the versions not judged before.
+
+        Parameters
+        ----------
+        position
+            Where the slider rests.
+        versions
+            Kept ones.
+
+        Yields
+        ------
+        Progress
+            `report` is `PositionQuality`, `Speeds` or `VersionQuality`. `Stop` gives
+            up; what is known by then stays known.
+        """
+        original = position.plan.checkpoint
+        stopped = yield from self._judge_version(original)
+        if stopped:
+            return
+        before = self._versions[original]
+        after = before
+        if not position.is_original:
+            stopped, after = yield from self._judge_position(position)
+            if stopped:
+                return
+        problems = () if position.is_original else position.problems(before, after)
+        report = PositionQuality(before, after, problems)
+        message = yield Progress(0, 0, report=report)
+        if message is Stop:
+            return
+        networks = {"before": original.build()}
+        if not position.is_original and position.plan.config.kind == "filters":
+            networks["after"] = position.network()
+        speeds = yield from measure_speed(
+            networks,
+            in_channels=original.in_channels,
+            device=pick_device(self.hold_out.device),
+            side=SIDE,
+            rounds=ROUNDS,
+        )
+        if len(speeds) == len(networks):
+            measured = Speeds(speeds["before"], speeds.get("after", speeds["before"]))
+            message = yield Progress(0, 0, report=measured)
+            if message is Stop:
+                return
+        for version in versions:
+            if version not in self._versions:
+                stopped = yield from self._judge_version(version)
+                if stopped:
+                    return
+                message = yield Progress(0, 0, report=VersionQuality())
+                if message is Stop:
+                    return
+
+    def _judge_version(self, version: Checkpoint) -> Job[bool]:
+        """Judge a version once; True if it was stopped."""
+        if version in self._versions:
+            return False
+        judged = yield from self.hold_out.judge(version)
+        if judged.stopped:
+            return True
+        self._versions[version] = judged.quality
+        return False
+
+    def _judge_position(self, position: Position) -> Job[tuple[bool, Quality | None]]:
+        if position.tuned is not None:
+            stopped = yield from self._judge_version(position.tuned)
+            return stopped, self._versions.get(position.tuned)
+        key = position.plan, position.plan.cursor(position.share)
+        if key not in self._positions:
+            judged = yield from self.hold_out.judge(
+                position.plan.checkpoint, position.network()
+            )
+            if judged.stopped:
+                return True, None
+            self._positions[key] = judged.quality
+        return False, self._positions[key]
+
+
+def comparable(
+    checkpoint: Checkpoint | None, known: Mapping[str, Checkpoint]
+) -> dict[str, Checkpoint]:
+    """Those that answer the same question about the same kind of image, by name.
+
+    Parameters
+    ----------
+    checkpoint
+        With what; None leaves nothing.
+    known
+        All of the project.
+    """
+    if checkpoint is None:
+        return {}
+    return {
+        name: each
+        for name, each in known.items()
+        if each.task.classes == checkpoint.task.classes
+        and each.in_channels == checkpoint.in_channels
+    }
+
+
+def parent_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | None:
+    """Name of the network that a checkpoint was made from; else of the unpruned one.
+
+    Parameters
+    ----------
+    checkpoint
+        Trained on, or pruned.
+    known
+        All of the project.
+    """
+    parent = checkpoint.provenance.get("parent")
+    for name, each in known.items():
+        if parent and each.hash == parent and each is not checkpoint:
+            return name
+    return origin_of(checkpoint, known)
+
+
+def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | None:
+    """Name of the unpruned network that a checkpoint comes from, if it is kept.
+
+    Parameters
+    ----------
+    checkpoint
+        Pruned or not.
+    known
+        All of the project.
+    """
+    for name, each in comparable(checkpoint, known).items():
+        if (
+            not each.pruning
+            and each.unpruned_parameters == checkpoint.unpruned_parameters
+            and dict(each.sizes) == dict(checkpoint.sizes)
+        ):
+            return name
+    return None
+
+
+def shrink_factor(checkpoint: Checkpoint, scale: float | None) -> float:
+    """Image pixels per pixel that a network reads, to one side.
+
+    Parameters
+    ----------
+    checkpoint
+        Knows the pixel size that it was trained on.
+    scale
+        nm per pixel of the images, None if unknown.
+    """
+    try:
+        return working_factor_for(checkpoint, scale)[0]
+    except TopiaryError:
+        return checkpoint.working_factor
+
+
+def keeping(
+    plan: PruningPlan, share: float, name: str, hold_out: HoldOut
+) -> Job[Checkpoint]:
+    """Make the checkpoint of a position, judged at its own best threshold.
+
+    Parameters
+    ----------
+    plan, share
+        The position.
+    name
+        To be written into it.
+    hold_out
+        What to judge on.
+    """
+    yield Progress(0, 0, "Keeping the pruned network")
+    made = plan.checkpoint_at(share)
+    made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
+    if hold_out.samples or hold_out.validation:
+        made = yield from rejudge(
+            made,
+            hold_out.samples,
+            validation=hold_out.validation,
+            device=hold_out.device,
+        )
+    doubt = pruning_doubt(plan.checkpoint, made)
+    problems = [*pruning_problems(plan.checkpoint, made, share)]
+    problems += [] if doubt is None else [doubt]
+    about = {**made.provenance, "name": name, "problems": problems}
+    return made.replaced(provenance=about)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to fine-tune.
+
+    Parameters
+    ----------
+    minutes
+        Time budget.
+    gradual
+        Remove little by little while training, instead of all at once before.
+    """
+
+    minutes: float
+    gradual: bool
+
+
+def fine_tuning(
+    plan: PruningPlan,
+    share: float,
+    tuning: Tuning,
+    *,
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    device: Device = "auto",
+) -> Job[Checkpoint]:
+    """Train a pruned network on; ends exactly at the slider's position.
+
+    Parameters
+    ----------
+    plan, share
+        The position.
+    tuning
+        How long, and how.
+    samples, validation
+        Annotated images to learn from, and those that only judge.
+    device
+        Where to compute.
+    """
+    if not samples:
+        raise TopiaryError(
+            "Fine-tuning learns from annotated images, and this project has none: "
+            "annotate one, or keep the network as it is."
+        )
+    original = plan.checkpoint
+    shaper = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
+    seed = int(original.provenance.get("seed") or 0)
+    return (
+        yield from fit(
+            samples,
+            tuning_config(
+                original.network,
+                plan.config.kind,
+                {"minutes": tuning.minutes, "seed": seed, "device": device},
+            ),
+            task=original.task,
+            start=original,
+            validation=validation,
+            shaper=shaper,
+        )
+    )
