@@ -1,13 +1,11 @@
-"""How long a step of training takes: with fast and with usual batch normalisation.
+"""How long a step of training takes, and with how many threads it is fast.
 
     python benchmarks/training_step.py [--data DATASET] [--rounds 5] [--steps 20]
     python benchmarks/training_step.py --busy 2
 
-Both kinds take turns in one run; the median of the rounds is printed. Where neither
-differs (a GPU, networks with many maps) the ratio is 1.
-
-With `--busy N` it is compared with how many threads a step is fast, while N other
-processes keep cores busy: with all, with one, and as training chooses by the clock.
+The median of the rounds is printed. With `--busy N` it is compared with how many
+threads a step is fast, while N other processes keep cores busy: with all, with one, and
+as training chooses by the clock.
 """
 
 from __future__ import annotations
@@ -17,10 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from unittest.mock import patch
 
 import torch
-from torch import nn
 
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
@@ -30,15 +26,13 @@ from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.samples import sample_folder
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
-from napari_topiary.training import normalising
-from napari_topiary.training.narrow_norm import NarrowNorm
 from napari_topiary.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
 
 
 def main() -> int:
-    """Time both kinds for some sizes of network."""
+    """Time some sizes of network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=str(sample_folder() / "apoferritin"))
     parser.add_argument("--presets", nargs="+", default=["tiny", "2m"])
@@ -49,16 +43,13 @@ def main() -> int:
     if options.busy is not None:
         return _compare_threads(options)
 
-    print("preset | usual, ms a step | fast, ms a step | ratio")
+    print("preset | ms a step")
     for preset in options.presets:
-        usual = _trainer(options.data, preset, nn.BatchNorm2d)
-        fast = _trainer(options.data, preset, NarrowNorm)
-        times: dict[Trainer, list[float]] = {usual: [], fast: []}
-        for _ in range(options.rounds):
-            for trainer, measured in times.items():
-                measured.append(_milliseconds(trainer, options.steps))
-        slow, quick = (statistics.median(measured) for measured in times.values())
-        print(f"{preset} | {slow:.0f} | {quick:.0f} | {slow / quick:.2f}", flush=True)
+        trainer = _trainer(options.data, preset)
+        measured = [
+            _milliseconds(trainer, options.steps) for _ in range(options.rounds)
+        ]
+        print(f"{preset} | {statistics.median(measured):.0f}", flush=True)
     return 0
 
 
@@ -72,7 +63,7 @@ def _compare_threads(options: argparse.Namespace) -> int:
     print(f"preset | {usual} threads, ms a step | 1 thread | chosen | ratio")
     try:
         for preset in options.presets:
-            trainer = _trainer(options.data, preset, NarrowNorm)
+            trainer = _trainer(options.data, preset)
             plain = trainer.threads
             times: dict[str, list[float]] = {"all": [], "one": [], "chosen": []}
             for _ in range(options.rounds):
@@ -94,7 +85,7 @@ def _compare_threads(options: argparse.Namespace) -> int:
     return 0
 
 
-def _trainer(data: str, preset: str, norm: type[nn.BatchNorm2d]) -> Trainer:
+def _trainer(data: str, preset: str) -> Trainer:
     config = TrainConfig(preset=preset, batch=8, minutes=None, epochs=1)
     dataset = read_dataset(data)
     material = prepare(
@@ -104,15 +95,14 @@ def _trainer(data: str, preset: str, norm: type[nn.BatchNorm2d]) -> Trainer:
         task=dataset.task,
         normalisation=Normalisation(),
     )
-    with patch.object(normalising, "NarrowNorm", norm):
-        trainer = Trainer(
-            config,
-            material,
-            task=dataset.task,
-            sizes=dict(resolve_sizes("unet", preset)),
-            start=None,
-            shaper=FixedShape(PrunedShape()),
-        )
+    trainer = Trainer(
+        config,
+        material,
+        task=dataset.task,
+        sizes=dict(resolve_sizes("unet", preset)),
+        start=None,
+        shaper=FixedShape(PrunedShape()),
+    )
     _milliseconds(trainer, WARM_UP_STEPS)
     return trainer
 

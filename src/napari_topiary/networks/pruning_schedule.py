@@ -6,6 +6,7 @@ Training calls it at three places and otherwise does not care what it does.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -35,6 +36,19 @@ class PrunedShape:
     pruning: tuple[dict[str, Any], ...] = ()
 
 
+class TrainingOptimizer(Protocol):
+    """What training and pruning need of an optimizer; those of torch have it."""
+
+    param_groups: list[dict[str, Any]]
+    state: defaultdict[torch.Tensor, Any]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+
+    def step(self) -> object:
+        """Make one step along the gradients that there are."""
+
+
 @dataclass(frozen=True)
 class NetworkInTraining:
     """A network in training, with all that has to follow its shape.
@@ -50,7 +64,7 @@ class NetworkInTraining:
     """
 
     network: Network
-    optimizer: torch.optim.Optimizer
+    optimizer: TrainingOptimizer
     norms: Mapping[str, nn.Module] = field(default_factory=dict)
 
 

@@ -14,7 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from napari_topiary.networks.base import Network
-from napari_topiary.networks.pruning_schedule import NetworkInTraining
+from napari_topiary.networks.pruning_schedule import (
+    NetworkInTraining,
+    TrainingOptimizer,
+)
 from napari_topiary.pruning.structure import Coupling, LayerFacts
 
 Kept = Sequence[NDArray[np.bool_]]
@@ -216,7 +219,7 @@ def _cut_module(
     module: nn.Module,
     facts: LayerFacts,
     step: Indices,
-    optimizer: torch.optim.Optimizer,
+    optimizer: TrainingOptimizer,
 ) -> None:
     for leaf, old in list(module.named_parameters(recurse=False)):
 
@@ -233,7 +236,7 @@ def _cut_module(
 
 
 def _hand_over(
-    optimizer: torch.optim.Optimizer,
+    optimizer: TrainingOptimizer,
     old: nn.Parameter,
     new: nn.Parameter,
     cut: Callable[[torch.Tensor], torch.Tensor],

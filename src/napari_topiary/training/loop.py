@@ -28,12 +28,16 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.preview import preview
+from napari_topiary.training.objective import taught
 from napari_topiary.training.record import Record
-from napari_topiary.training.reports import Preview, PreviewRequest, TrainReport
+from napari_topiary.training.reports import (
+    Preview,
+    PreviewRequest,
+    TrainReport,
+    preview,
+)
 from napari_topiary.training.schedule import Judging, Schedule
 from napari_topiary.training.self_teaching import self_taught
-from napari_topiary.training.teaching import taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task
 
@@ -280,7 +284,13 @@ def _loop(
             saved_at = _save_running(trainer, record, schedule, path)
         answer = None
         if isinstance(message, PreviewRequest) and not ending:
-            answer = preview(trainer.plain(), record, message, trainer.device)
+            answer = preview(
+                trainer.plain(),
+                message,
+                material=record.material,
+                normalisation=record.normalisation,
+                device=trainer.device,
+            )
         report = _report(trainer, record, quality, answer)
         message = yield _progress(schedule, record, report, judging)
 

@@ -19,7 +19,6 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from napari_topiary.networks.base import Network
-from napari_topiary.training.narrow_norm import NarrowNorm
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 SMALLEST_SPREAD = 1e-3
@@ -55,7 +54,7 @@ class LentNorms(nn.Module):
                     and name not in network.output_layers
                 ):
                     self._names.append(name)
-                    norm = NarrowNorm(layer.out_channels, eps=EPSILON)
+                    norm = nn.BatchNorm2d(layer.out_channels, eps=EPSILON)
                     self.norms.append(norm.to(layer.weight.device))
             self._measure(network, example)
             self._attach()

@@ -1,19 +1,35 @@
-"""What a network is to make small, step by step."""
+"""What a network is to make small, and what the unpruned network says, to be imitated.
+
+Fine-tuning a pruned network on the annotations alone repeats their noise; the unpruned
+network has already averaged that out, and it answers everywhere, also where nobody has
+annotated. It is asked once, before the first step.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+import numpy as np
 import torch
 
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.losses import (
     imitation_loss,
     masked_square_error,
     training_loss,
 )
-from napari_topiary.data.sampling import Batch
+from napari_topiary.data.prepared import Material
+from napari_topiary.data.sampling import Batch, Field
+from napari_topiary.inference.tiles import infer
+from napari_topiary.types import Progress, run
 
 IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
+SHARE_OF_TIME = 0.1
+"""Asking may take this share of the time; images not reached have no teacher."""
 
 
 def objective(
@@ -62,3 +78,50 @@ def objective(
             imitation = imitation + config.distance_weight * error
         loss = (1 - IMITATION) * loss + IMITATION * imitation
     return loss
+
+
+def taught(
+    material: Material, teacher: Checkpoint, *, device: torch.device, seconds: float
+) -> Generator[Progress, object, Material]:
+    """Add what the teacher says, values included, to the training fields.
+
+    Parameters
+    ----------
+    material
+        What training works on.
+    teacher
+        The network to imitate.
+    device
+        Where to compute.
+    seconds
+        The time budget of the training.
+
+    Yields
+    ------
+    Progress
+        After every image.
+    """
+    network = teacher.build()
+    if not network.dense:
+        return material  # it is asked about every batch instead
+    maps = len(teacher.task.classes) + network.regressions
+    begun = time.perf_counter()
+    fields: list[Field] = []
+
+    def late() -> bool:
+        return time.perf_counter() - begun >= SHARE_OF_TIME * seconds
+
+    for field in material.train:
+        if not late():
+            asking = infer(network, field.image, device=device, amp=True)
+            # What it has not answered by then is 0: not known.
+            answer = run(asking, should_stop=late)
+            said = answer.probability
+            if answer.regression is not None:
+                said = np.concatenate([said, answer.regression])
+            said = said.astype(np.float16)
+        else:
+            said = np.zeros((maps, *field.target.shape), dtype=np.float16)
+        fields.append(replace(field, teacher=said))
+        yield Progress(len(fields), len(material.train), "Asking the unpruned network")
+    return replace(material, train=tuple(fields))

@@ -1,18 +1,40 @@
-"""The optimizers that a form can ask for."""
+"""The optimizers that a form can ask for; the usual one is Muon.
+
+Muon makes steps that change every direction of a layer alike. The gradient of a
+convolution is dominated by a few directions; those that matter for rare patterns hardly
+move, however the step is scaled per weight. Here the averaged gradient of a layer, as a
+matrix of outputs by inputs, is replaced by the orthogonal matrix nearest to it (Jordan
+et al. 2024, "Muon: an optimizer for hidden layers in neural networks"). A small network
+then learns in a minute what otherwise takes two. Biases, normalisations and layers with
+one input map or a few outputs are left to AdamW.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from typing import Any
 
 import torch
 
 from napari_topiary.config import TrainConfig
-from napari_topiary.training.muon import Muon
+from napari_topiary.networks.pruning_schedule import TrainingOptimizer
+
+ORTHOGONAL_RATE = 5.0
+"""Rate of the orthogonal steps in terms of AdamW's, so that one number sets both."""
+MOMENTUM = 0.9
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+FEW_MAPS = 2
+"""Layers from or to so few maps have no directions to balance."""
+ROUNDS = 5
+POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+"""x -> a x + b x³ + c x⁵ five times over brings singular values in 0..1 close to 1."""
 
 
 def optimizer_for(
     config: TrainConfig, groups: list[dict[str, Any]]
-) -> torch.optim.Optimizer:
+) -> TrainingOptimizer:
     """Make the optimizer that a form asks for."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "muon":
@@ -22,3 +44,134 @@ def optimizer_for(
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+
+
+class Muon:
+    """Orthogonal steps for convolutions, AdamW for the rest.
+
+    It has what training and pruning need of an optimizer of torch and is none: making
+    the first of those loads torch's compiler, for seconds, and nothing is compiled.
+
+    Parameters
+    ----------
+    groups
+        Parameters, with a `weight_decay` of their own where it differs.
+    lr
+        Rate of AdamW's part; orthogonal steps are `ORTHOGONAL_RATE` times longer.
+    weight_decay
+        Pull towards zero, as in AdamW.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float
+    ) -> None:
+        usual = {"lr": lr, "weight_decay": weight_decay}
+        self.param_groups: list[dict[str, Any]] = [usual | group for group in groups]
+        self.state: defaultdict[torch.Tensor, Any] = defaultdict(dict)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if set_to_none:
+                    weight.grad = None
+                elif weight.grad is not None:
+                    weight.grad.zero_()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Make one step along the gradients that there are."""
+        for group in self.param_groups:
+            rate, decay = group["lr"], group["weight_decay"]
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                weight.mul_(1 - rate * decay)
+                memory = self.state[weight]
+                # Pruning may leave a layer few maps later on: it goes on as it began.
+                orthogonal = is_orthogonal(weight)
+                if memory:
+                    orthogonal = "square" not in memory
+                if orthogonal:
+                    length = ORTHOGONAL_RATE * rate
+                    weight.add_(_orthogonal_step(weight.grad, memory), alpha=-length)
+                else:
+                    weight.add_(_adam_step(weight.grad, memory), alpha=-rate)
+
+
+def is_orthogonal(weight: torch.Tensor) -> bool:
+    """Whether a layer's weights get orthogonal steps: a convolution between maps.
+
+    Parameters
+    ----------
+    weight
+        Any parameter.
+    """
+    return weight.ndim == 4 and min(weight.shape[:2]) > FEW_MAPS
+
+
+def _orthogonal_step(gradient: torch.Tensor, memory: dict[str, Any]) -> torch.Tensor:
+    if not memory:
+        memory["average"] = torch.zeros_like(gradient)
+    average = memory["average"].mul_(MOMENTUM).add_(gradient)
+    direction = gradient.add(average, alpha=MOMENTUM)  # Nesterov's look ahead
+    # Inputs come last because that is how the weights lie in memory.
+    rows = direction.permute(0, 2, 3, 1)
+    matrix = rows.flatten(1)
+    outputs, inputs = matrix.shape
+    if outputs > inputs:
+        turned = orthogonalised(matrix.T).T.mul(math.sqrt(outputs / inputs))
+    else:
+        turned = orthogonalised(matrix)
+    return turned.reshape(rows.shape).permute(0, 3, 1, 2)
+
+
+def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+    """Bring all singular values of a matrix roughly to 1 (0.7 to 1.2).
+
+    The iteration is done on the matrix times its transpose, which is small and goes
+    with the factor that it is multiplied by: the wide matrix itself is multiplied
+    twice instead of in every round.
+
+    Parameters
+    ----------
+    matrix
+        `(m, n)` with m <= n; singular values below a hundredth of the norm stay small.
+
+    Returns
+    -------
+    Tensor
+        `(m, n)`; all zero for a matrix of zeros.
+    """
+    gram = matrix @ matrix.T
+    square_norm = gram.trace() + EPSILON**2
+    gram = gram / square_norm
+    factor = _polynomial(gram)
+    once = factor
+    for _ in range(ROUNDS - 1):
+        gram = once @ gram @ once
+        once = _polynomial(gram)
+        factor = once @ factor
+    return (factor / square_norm.sqrt()) @ matrix
+
+
+def _polynomial(gram: torch.Tensor) -> torch.Tensor:
+    a, b, c = POLYNOMIAL
+    result = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    result.diagonal().add_(a)
+    return result
+
+
+def _adam_step(gradient: torch.Tensor, memory: dict[str, Any]) -> torch.Tensor:
+    if not memory:
+        memory["steps"] = 0
+        memory["average"] = torch.zeros_like(gradient)
+        memory["square"] = torch.zeros_like(gradient)
+    memory["steps"] += 1
+    first, second = BETAS
+    memory["average"].lerp_(gradient, 1 - first)
+    memory["square"].lerp_(gradient.square(), 1 - second)
+    unbiased = 1 - first ** memory["steps"], 1 - second ** memory["steps"]
+    spread = (memory["square"] / unbiased[1]).sqrt_().add_(EPSILON)
+    average: torch.Tensor = memory["average"] / unbiased[0]
+    return average.div_(spread)

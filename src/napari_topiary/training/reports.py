@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from napari_topiary.checkpoint import Normalisation
+from napari_topiary.data.prepared import Material
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.networks.base import Network, in_shares
+
+LARGEST_SIDE = 768
+"""Larger windows are cut around their centre: a preview must not hold training up."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,72 @@ class TrainReport:
     best: float | None = None
     preview: Preview | None = None
     note: str = ""
+
+
+@torch.inference_mode()
+def preview(
+    network: Network,
+    request: PreviewRequest,
+    *,
+    material: Material,
+    normalisation: Normalisation,
+    device: torch.device,
+) -> Preview | None:
+    """Run the present network on the window of a request.
+
+    Parameters
+    ----------
+    network
+        In eval mode.
+    request
+        Image and window.
+    material
+        Knows working pixel size and channels of the run.
+    normalisation
+        How intensities are brought to the network's range.
+    device
+        Where the network is.
+
+    Returns
+    -------
+    Preview or None
+        None where the image does not fit the network (other channels, empty window).
+    """
+    if request.image.shape[0] != material.in_channels:
+        return None
+    factor = material.factor
+    if request.scale is not None and material.pixel_size_nm is not None:
+        factor *= material.pixel_size_nm / request.scale
+    side = min(LARGEST_SIDE, network.largest_side or LARGEST_SIDE)
+    top, bottom, left, right = _window(request, round(side * factor))
+    if bottom <= top or right <= left:
+        return None
+    image = normalisation.apply(request.image)[:, top:bottom, left:right]
+    tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
+    size = tuple(max(1, round(n / factor)) for n in tensor.shape[2:])
+    small = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)
+    stride = network.stride
+    grow = (0, -size[1] % stride, 0, -size[0] % stride)
+    padded = F.pad(small, grow, mode="replicate").to(
+        device, memory_format=torch.channels_last
+    )
+    answer = in_shares(network, network(padded))
+    classes = answer.shape[1] - network.regressions
+    probability = answer[:, :classes, : size[0], : size[1]]
+    full = F.interpolate(probability.cpu(), size=tensor.shape[2:], mode="bilinear")
+    return Preview(full[0].numpy(), (top, bottom, left, right), request.key)
+
+
+def _window(request: PreviewRequest, largest: int) -> tuple[int, int, int, int]:
+    """Clip the window to the image, and to `largest` pixels around its centre."""
+    height, width = request.image.shape[1:]
+    top, bottom, left, right = request.window or (0, height, 0, width)
+    top, left = max(0, top), max(0, left)
+    bottom, right = min(height, bottom), min(width, right)
+    if bottom - top > largest:
+        top = (top + bottom - largest) // 2
+        bottom = top + largest
+    if right - left > largest:
+        left = (left + right - largest) // 2
+        right = left + largest
+    return top, bottom, left, right

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
+from napari_topiary.annotations import distance_map
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.augmentation import Augmentation
 from napari_topiary.data.hold_out import Held
 from napari_topiary.data.prepared import Material
-from napari_topiary.data.sampling import Batch
+from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
+from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Judge
 from napari_topiary.inference.devices import (
@@ -35,11 +37,11 @@ from napari_topiary.networks.pruning_schedule import (
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.objective import objective
 from napari_topiary.training.optimizers import optimizer_for
-from napari_topiary.training.samplers import sampler_for
 from napari_topiary.types import Task
 
 logger = logging.getLogger(__name__)
 
+USUAL_PATCH = 128
 USUAL_BATCH = 8
 DETECTING_BATCH = 4
 """Particles are on every patch and look alike: more steps teach more (measured)."""
@@ -272,6 +274,54 @@ class Trainer:
         plain = self._norms.folded()
         self._shaper.after_step(plain)
         return plain
+
+
+def sampler_for(
+    network: Network, config: TrainConfig, material: Material
+) -> PatchSampler | CentreSampler:
+    """Return what draws the patches that a network learns from.
+
+    Parameters
+    ----------
+    network
+        What will be trained.
+    config
+        Patch side, balance and seed are read from it.
+    material
+        What there is to learn from.
+    """
+    if network.patch is None:
+        patch = _patch_side(config.patch, network.stride, material)
+        fields = material.train
+        if network.regressions:
+            fields = tuple(_with_distance(field, config) for field in fields)
+        return PatchSampler(fields, patch=patch, seed=config.seed)
+    return CentreSampler(
+        material.train,
+        patch=network.patch,
+        seed=config.seed,
+        balance=config.balance,
+        pixels=config.training_pixels,
+        turn=config.augment,
+    )
+
+
+def _with_distance(field: Field, config: TrainConfig) -> Field:
+    """Add what a network with a distance branch learns beside the classes."""
+    if field.objects is None:
+        raise TopiaryError(
+            "This network learns how deep inside its object a pixel lies, so it needs "
+            "numbered objects: choose the task instances, or another network."
+        )
+    distance = distance_map(field.objects, relative_to=config.distance)
+    return replace(field, regression=distance[None])
+
+
+def _patch_side(asked: int | None, stride: int, material: Material) -> int:
+    """Side of a patch: as asked, else 128, but not far beyond the images."""
+    largest: int = max(max(field.target.shape) for field in material.train)
+    side = min(asked or USUAL_PATCH, math.ceil(largest / stride) * stride)
+    return max(stride, math.ceil(side / stride) * stride)
 
 
 def channels_last(network: Network) -> Network:

@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.networks import build_network
-from napari_topiary.training.muon import Muon, is_orthogonal, orthogonalised
-from napari_topiary.training.optimizers import optimizer_for
+from napari_topiary.training.optimizers import (
+    Muon,
+    is_orthogonal,
+    optimizer_for,
+    orthogonalised,
+)
 
 
 @settings(deadline=None, max_examples=25)
