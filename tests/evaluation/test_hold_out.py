@@ -16,7 +16,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import interval
 from napari_topiary.evaluation.validate import rejudge
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.training import fit
@@ -187,14 +187,16 @@ def test_what_is_not_judged_is_not_computed_and_the_figure_is_the_same():
     assert cut.field.image.shape[1] <= 80 + 2 * margin + step
     assert (cut.field.target >= 0).sum() == (area.field.target >= 0).sum()
     said = [
-        judged(Judge([one], AREAS, frozenset(), torch.device("cpu"), False), network)
+        judged(
+            Validator([one], AREAS, frozenset(), torch.device("cpu"), False), network
+        )
         for one in (area, cut)
     ]
     assert said[0].value == pytest.approx(said[1].value, abs=1e-6)
 
 
 def judged(judge, network):
-    """Judge to the end."""
+    """Validator to the end."""
     job = judge.judge(network)
     while True:
         try:

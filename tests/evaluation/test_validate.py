@@ -15,7 +15,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.hold_out import on_working_grid
 from napari_topiary.data.prepared import prepare
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
@@ -50,7 +50,7 @@ def area(random, *, side: int = 4):
 
 
 def judged(held, learned, *, figure_only: bool) -> Quality:
-    judge = Judge(
+    judge = Validator(
         held,
         AREAS,
         frozenset(),
@@ -133,7 +133,9 @@ def test_particles_held_back_do_not_move_their_threshold():
         return on_working_grid(sample, 1.0, DETECT, Normalisation("none"))
 
     learned = [on_grid(marked(0.9, "learned"))]
-    judge = Judge([], DETECT, frozenset(), torch.device("cpu"), False, learned, True)
+    judge = Validator(
+        [], DETECT, frozenset(), torch.device("cpu"), False, learned, True
+    )
     found = [
         run(dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).judge(Grey()))
         for p in (0.95, 0.3)

@@ -11,7 +11,7 @@ from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.data.hold_out import on_working_grid
 from napari_topiary.evaluation.validate import rejudge
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.tiles import PIXEL_BY_PIXEL, infer
@@ -101,7 +101,7 @@ def test_judged_on_pixels_as_on_areas(
         )
         for area in held(samples)
     ]
-    judge = Judge(areas, TASK, frozenset(), pick_device("cpu"), False)
+    judge = Validator(areas, TASK, frozenset(), pick_device("cpu"), False)
     whole = _end(judge.judge(network))
     monkeypatch.setattr("napari_topiary.evaluation.validator_pixels.MOST_DENSE", 0)
     by_pixel = _end(judge.judge(network))

@@ -12,7 +12,7 @@ from typing import Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.score import Judge, Score
+from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
@@ -74,7 +74,7 @@ def evaluate(
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):
-        judge = Judge.of(checkpoint, sample, tolerance_nm)
+        judge = Scorer.of(checkpoint, sample, tolerance_nm)
         tolerance = tolerance or judge.report()
         prediction, stopped = yield from predicted(
             predict(

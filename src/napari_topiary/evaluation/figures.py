@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.prepared import Material
-from napari_topiary.evaluation.score import Judge, Score
+from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks.base import Network
@@ -80,7 +80,7 @@ def with_figures(
     stopped, n_things = False, 0
     reading = PostProcessing.of(checkpoint)
     for area in areas:
-        judge = Judge.of(checkpoint, area.sample, None, area.box)
+        judge = Scorer.of(checkpoint, area.sample, None, area.box)
         image = area.sample.image
         shape = (image.shape[1], image.shape[2])
         answer = None

@@ -20,7 +20,7 @@ from napari_topiary.annotations import (
     object_numbers,
     usable_annotations,
 )
-from napari_topiary.evaluation.votes import Zones, particle_zones
+from napari_topiary.evaluation.pixels import Zones, particle_zones
 from napari_topiary.types import (
     BACKGROUND,
     UNKNOWN_RADIUS,

@@ -11,7 +11,7 @@ from napari_topiary.config import Device
 from napari_topiary.data.prepared import Material
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import judging_material
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
@@ -67,7 +67,7 @@ class HoldOut:
     def judge(
         self, checkpoint: Checkpoint, network: Network | None = None
     ) -> Job[Judged]:
-        """Judge a network.
+        """Validate a network.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class HoldOut:
         if material is None or not material.held:
             return Judged()
         device = pick_device(self.device)
-        judge = Judge(
+        judge = Validator(
             material.held,
             checkpoint.task,
             PostProcessing.of(checkpoint).line_classes,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.evaluation.calibration import sweep
 from napari_topiary.evaluation.ground_truth import Truth, truth_of
 from napari_topiary.evaluation.score import score
+from napari_topiary.evaluation.thresholds import sweep
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Prediction

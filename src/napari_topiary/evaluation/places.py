@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.evaluation.changes import Changes
-from napari_topiary.evaluation.line_changes import LineChanges
+from napari_topiary.evaluation.changes import Changes, LineChanges
 from napari_topiary.evaluation.lines import sample_points
 from napari_topiary.types import Task
 

@@ -19,13 +19,11 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.branches import branch_metrics
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
 from napari_topiary.evaluation.lines import LineCounts, count_lines
-from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.objects import branch_metrics, instance_metrics
 from napari_topiary.evaluation.particles import DetectionCounts, count_detections
-from napari_topiary.evaluation.pixels import PixelCounts, count_pixels
-from napari_topiary.evaluation.votes import count_votes
+from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.image_area import image_area
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -236,7 +234,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Judge:
+class Scorer:
     """The truth of one image and how strictly it is taken.
 
     Parameters
@@ -269,7 +267,7 @@ class Judge:
         sample: Sample,
         tolerance_nm: float | None = None,
         box: tuple[int, int, int, int] | None = None,
-    ) -> Judge:
+    ) -> Scorer:
         """Read the truth of a sample, or say what is wrong with it.
 
         Only of `box`: top, bottom, left, right in pixels of the image; None = all.

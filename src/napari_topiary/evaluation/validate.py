@@ -15,7 +15,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import Material, prepare
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Job, Progress, Stop
@@ -50,7 +50,7 @@ def rejudge(
     material = judging_material(checkpoint, samples, validation)
     where = pick_device(device)
     lines = checkpoint.annotations_summary.get("line_classes", ())
-    judge = Judge(
+    judge = Validator(
         material.held,
         checkpoint.task,
         frozenset(str(name) for name in lines),
@@ -114,7 +114,7 @@ def _metrics(quality: Quality, material: Material) -> dict[str, Any]:
 
 
 def _heard(judging: Generator[None, None, Quality], total: int) -> Job[Quality | None]:
-    """Judge, listening for Stop; None if it came."""
+    """Validator, listening for Stop; None if it came."""
     done = 0
     while True:
         try:

@@ -21,9 +21,9 @@ from napari_topiary.evaluation.thresholds import (
     probability_histogram,
     steady_detection_threshold,
 )
-from napari_topiary.evaluation.validator_objects import judge_objects
+from napari_topiary.evaluation.validator_objects import validate_objects
 from napari_topiary.evaluation.validator_pixels import (
-    PixelJudge,
+    PixelValidator,
     suits_pixels,
 )
 from napari_topiary.inference.tiles import InferResult, infer
@@ -37,7 +37,7 @@ TILE = 512
 
 
 @dataclass(frozen=True)
-class Judge:
+class Validator:
     """Judges networks on fixed held-out areas.
 
     Parameters
@@ -68,12 +68,12 @@ class Judge:
     amp: bool
     learned: Sequence[Held] = ()
     figure_only: bool = False
-    _by_patch: dict[int, PixelJudge] = field(
+    _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
-        """Judge a network; yields after every area so that the caller can breathe."""
+        """Validate a network; yields after every area, so that others can breathe."""
         if not self.held and (network.patch is not None or not self.learned):
             return Quality(0.0, "none", float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
@@ -96,7 +96,7 @@ class Judge:
         loss = float(np.mean(losses)) if losses else float("nan")
         if self.task.kind == "instances":
             return (
-                yield from judge_objects(
+                yield from validate_objects(
                     answers, self.held, self.learned, self.task, loss
                 )
             )
@@ -131,9 +131,9 @@ class Judge:
             at_common=float(np.mean(at_common)) if at_common else None,
         )
 
-    def _pixel_judge(self, patch: int) -> PixelJudge:
+    def _pixel_judge(self, patch: int) -> PixelValidator:
         if patch not in self._by_patch:
-            self._by_patch[patch] = PixelJudge(
+            self._by_patch[patch] = PixelValidator(
                 self.held, self.task, patch=patch, device=self.device, amp=self.amp
             )
         return self._by_patch[patch]

@@ -27,14 +27,14 @@ MOST_PIXELS = 4_000_000
 """Areas are looked at until they have that many pixels, but at least one is."""
 
 
-def judge_objects(
+def validate_objects(
     answers: Sequence[InferResult],
     held: Sequence[Held],
     learned: Sequence[Held],
     task: Task,
     loss: float,
 ) -> Generator[None, None, Quality]:
-    """Judge answers by panoptic quality; yields after every area.
+    """Validator answers by panoptic quality; yields after every area.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def suits_pixels(network: Network, held: Sequence[Held], task: Task) -> bool:
     return task.kind != "detect" and pixels > MOST_DENSE
 
 
-class PixelJudge:
+class PixelValidator:
     """Judges networks on fixed pixels of held-out areas.
 
     Parameters
@@ -80,7 +80,7 @@ class PixelJudge:
         self._weight = self._around.weight[self._pixels]
 
     def judge(self, network: Network) -> Generator[None, None, Quality]:
-        """Judge a network; yields after every batch so that the caller can breathe."""
+        """Validate a network; yields after every batch, so that others can breathe."""
         answers: list[torch.Tensor] = []
         for first in range(0, len(self._pixels), BATCH):
             answers.append(self._answer(network, self._pixels[first : first + BATCH]))

@@ -306,7 +306,7 @@ def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
 def _judged(
     trainer: Trainer, record: Record, schedule: Schedule, rounds: Judging
 ) -> Generator[Progress, object, tuple[Quality, bool]]:
-    """Judge the hold-out, still listening for Stop."""
+    """Validate the hold-out, still listening for Stop."""
     judging = trainer.judge()
     stop = False
     while True:

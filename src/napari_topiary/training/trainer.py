@@ -19,7 +19,7 @@ from napari_topiary.data.prepared import Material
 from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validator import Judge
+from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
@@ -117,7 +117,7 @@ class Trainer:
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
-        self._judge = Judge(
+        self._judge = Validator(
             self._cut(material.held, network),
             task,
             frozenset(material.line_classes),
@@ -261,7 +261,7 @@ class Trainer:
         self.notes.append(FEWER)
 
     def judge(self) -> Generator[None, None, Quality]:
-        """Judge the present weights on the hold-out."""
+        """Validate the present weights on the hold-out."""
         return self._judge.judge(self.settled())
 
     def settled(self) -> Network:
