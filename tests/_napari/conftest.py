@@ -127,7 +127,7 @@ def canvas_of() -> Callable[[Any], Canvas]:
 def until(qtbot: Any) -> Callable[..., None]:
     """Let the window live until something is true."""
 
-    def wait(is_true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    def wait(is_true: Callable[[], bool], timeout_s: float = 60.0) -> None:
         qtbot.waitUntil(is_true, timeout=int(1000 * timeout_s))
 
     return wait

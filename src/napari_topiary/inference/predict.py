@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
-from napari_topiary.data.working_grid import Window, window_to_working
+from napari_topiary.data.working_grid import Shape, Window, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.suitability import Seen, as_seen, contrast_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
@@ -78,13 +78,17 @@ def predict(
         yield Progress(0, 0, "Predicting", report=sentence)
     if seen.is_blank:
         result = _nothing(seen, network, len(checkpoint.task.classes))
+        result = _only_where_known(result, seen.area)
     elif window is None:
         result = yield from infer(
             network, seen.image, tile=config.tile, device=config.device
         )
+        result = _only_where_known(result, seen.area)
     else:
-        result = yield from _infer_window(seen, window, network, config)
-    result = _only_where_known(result, seen)
+        grid = (seen.image.shape[1], seen.image.shape[2])
+        part = window_to_working(window, seen.shape, grid)
+        result = yield from infer_window(seen, part, network, config)
+        result = _on_whole_grid(result, part, grid)
     labels, detections = interpret(
         result.probability,
         seen.shape,
@@ -106,12 +110,33 @@ def predict(
     )
 
 
-def _infer_window(
+def infer_window(
     seen: Seen, window: Window, network: Network, config: PredictConfig
 ) -> Job[InferResult]:
-    """Run a network over a part of an image, with as much around as it looks at."""
-    grid = (seen.image.shape[1], seen.image.shape[2])
-    top, bottom, left, right = window_to_working(window, seen.shape, grid)
+    """Run a network over a part of an image, with the same result as over all of it.
+
+    Parameters
+    ----------
+    seen
+        The whole image as the network sees it.
+    window
+        In *working* pixels.
+    network
+        To be run, with as much around the window as it looks at.
+    config
+        Tile size and device.
+
+    Yields
+    ------
+    Progress
+        After every tile. `Stop` may be sent in.
+
+    Returns
+    -------
+    InferResult
+        Of the window alone; background where the file carries no image.
+    """
+    top, bottom, left, right = window
     stride, halo = network.stride, round_up(network.halo, network.stride)
     first = [max(0, at // stride * stride - halo) for at in (top, left)]
     result = yield from infer(
@@ -123,13 +148,26 @@ def _infer_window(
     inside = np.s_[
         top - first[0] : bottom - first[0], left - first[1] : right - first[1]
     ]
+    regression = result.regression
+    part = replace(
+        result,
+        probability=result.probability[:, *inside],
+        done=result.done[inside],
+        regression=None if regression is None else regression[:, *inside],
+    )
+    return _only_where_known(part, seen.area[top:bottom, left:right])
+
+
+def _on_whole_grid(result: InferResult, window: Window, grid: Shape) -> InferResult:
+    """What is known of a window, on the grid of all of the image; 0 elsewhere."""
+    top, bottom, left, right = window
     place = np.s_[top:bottom, left:right]
     done = np.zeros(grid, dtype=bool)
-    done[place] = result.done[inside]
+    done[place] = result.done
 
     def placed(maps: NDArray[np.float32]) -> NDArray[np.float32]:
         whole = np.zeros((len(maps), *grid), np.float32)
-        whole[:, *place] = maps[:, *inside] * done[place]
+        whole[:, *place] = maps * result.done
         return whole
 
     regression = result.regression
@@ -153,11 +191,11 @@ def _nothing(seen: Seen, network: Network, classes: int) -> InferResult:
     )
 
 
-def _only_where_known(result: InferResult, seen: Seen) -> InferResult:
+def _only_where_known(result: InferResult, area: NDArray[np.bool_]) -> InferResult:
     """Say background where the file carries no image; the maps are changed in place."""
-    if seen.area.all():
+    if area.all():
         return result
-    empty = ~seen.area & result.done
+    empty = ~area & result.done
     result.probability[:, empty] = 0
     result.probability[0, empty] = 1
     if result.regression is not None:

@@ -521,5 +521,5 @@ def test_pruning_computes_where_the_preferences_say(page, monkeypatch, until):
     assert page.live.findings.hold_out.device == "cpu"
     page.replan()
     until(lambda: page.live.ready is not None, 30)
-    assert page.live.ready.view.device.type == "cpu"
+    assert page.live.ready.view.device == "cpu"
     settle(page, until)

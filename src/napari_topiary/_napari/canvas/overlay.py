@@ -16,7 +16,6 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     remove_layer,
 )
-from napari_topiary._napari.canvas.visible import Window
 from napari_topiary._napari.state import state_of
 from napari_topiary.types import Detections, LabelImage, Task
 
@@ -42,7 +41,8 @@ class Overlay:
     colours
         `(h, w, 4)` uint8, red, green, blue, opacity.
     window
-        The part of the image that it covers, in image pixels.
+        The part of the image that it covers: `(top, bottom, left, right)` in image
+        pixels, which need not be whole ones.
     detections
         In image pixels; None leaves out.
     labels
@@ -50,7 +50,7 @@ class Overlay:
     """
 
     colours: NDArray[np.uint8]
-    window: Window
+    window: tuple[float, float, float, float]
     detections: Detections | None = None
     labels: LabelImage | None = None
 

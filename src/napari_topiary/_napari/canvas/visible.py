@@ -9,8 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-Window = tuple[int, int, int, int]
-"""`(top, bottom, left, right)` in image pixels, the ends excluded."""
+    from napari_topiary.data.working_grid import Window
 
 
 def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
@@ -37,7 +36,7 @@ def middle_of(window: Window, largest: int) -> Window:
     Parameters
     ----------
     window
-        In image pixels.
+        In pixels of any grid.
     largest
         Pixels.
     """

@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import Overlay, coloured
-from napari_topiary._napari.canvas.visible import Window, middle_of
+from napari_topiary._napari.canvas.visible import middle_of
 from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import Device, PruneConfig
-from napari_topiary.data.working_grid import to_working
+from napari_topiary.config import Device, PredictConfig, PruneConfig
+from napari_topiary.data.working_grid import (
+    Window,
+    window_to_working,
+    working_to_original_coords,
+)
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.inference.devices import pick_device
-from napari_topiary.inference.suitability import checked_image, working_factor_for
-from napari_topiary.inference.tiles import infer
+from napari_topiary.inference.predict import infer_window
+from napari_topiary.inference.suitability import Seen, as_seen
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import PlanStatistics, PruningPlan, plan_job
@@ -58,8 +62,41 @@ class Look:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A part of an image as the network sees it; `window` in working pixels."""
+
+    seen: Seen
+    window: Window
+
+    @property
+    def covers(self) -> tuple[float, float, float, float]:
+        """Top, bottom, left and right in image pixels."""
+        rows, columns = self._ratio
+        top, bottom, left, right = self.window
+        return top * rows, bottom * rows, left * columns, right * columns
+
+    @property
+    def _ratio(self) -> tuple[float, float]:
+        height, width = self.seen.image.shape[1:]
+        return self.seen.shape[0] / height, self.seen.shape[1] / width
+
+    def placed(self, found: Detections) -> Detections:
+        """Detections of the part in image pixels."""
+        top, _, left, _ = self.window
+        height, width = self.seen.image.shape[1:]
+        return replace(
+            found,
+            coordinates=working_to_original_coords(
+                found.coordinates + np.array([top, left]),
+                self.seen.shape,
+                (height, width),
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class _Seen:
-    """What one network says about the crop; `answer` is its class pixel by pixel."""
+    """What one network says about a part; `answer` is its class pixel by pixel."""
 
     probability: NDArray[np.float32]
     answer: LabelImage
@@ -78,9 +115,8 @@ class PruningView:
     ) -> None:
         self.plan = plan
         self.colours = dict(colours)
-        self.device = pick_device(device)
-        self._normalised: tuple[object, NDArray[np.float32]] | None = None
-        self._crop: tuple[object, NDArray[np.float32], Window] | None = None
+        self.device = device
+        self._seen: tuple[object, Seen] | None = None
         self._before: tuple[object, _Seen] | None = None
         self._counted = 0.0
 
@@ -111,25 +147,25 @@ class PruningView:
         thresholds: Mapping[str, float],
     ) -> Look:
         begun = time.perf_counter()
-        crop, window = self._working(area)
-        key = (id(area.image), window)
+        part = self._part(area)
+        key = (id(area.image), area.scale, part.window)
         if self._before is None or self._before[0] != key:
-            unpruned = self.plan.network_at(0.0, self.device)
-            self._before = (key, self._see(unpruned, crop, window, {}))
+            unpruned = self.plan.network_at(0.0, pick_device(self.device))
+            self._before = (key, self._see(unpruned, part, {}))
         before = self._before[1]
         after = before
         if tuned is not None:
-            after = self._see(tuned.build(), crop, window, tuned.thresholds)
+            after = self._see(tuned.build(), part, tuned.thresholds)
         elif self.plan.cursor(share) > 0:
-            pruned = self.plan.network_at(share, self.device)
-            after = self._see(pruned, crop, window, thresholds)
+            pruned = self.plan.network_at(share, pick_device(self.device))
+            after = self._see(pruned, part, thresholds)
         same = None
         if before.found is not None and after.found is not None:
             same = self._matches(before.found, after.found, area.scale)
         return Look(
             share=share,
             area=area,
-            overlay=self._overlay(after, window),
+            overlay=self._overlay(after, part.covers),
             agreement=float(np.mean(before.answer == after.answer)),
             same=same,
             seconds=time.perf_counter() - begun,
@@ -140,44 +176,32 @@ class PruningView:
         """The checkpoint that is pruned."""
         return self.plan.checkpoint
 
-    def _working(self, area: Area) -> tuple[NDArray[np.float32], Window]:
-        """The visible crop `(c, y, x)` as the network sees it, and where it is."""
-        factor, _ = working_factor_for(self.checkpoint, area.scale)
-        window = middle_of(area.window, max(1, round(LARGEST_SIDE * factor)))
-        key = (id(area.image), window, area.scale)
-        if self._crop is None or self._crop[0] != key:
-            if self._normalised is None or self._normalised[0] is not area.image:
-                image = checked_image(area.image, self.checkpoint)
-                applied = self.checkpoint.normalisation.apply(image)
-                self._normalised = area.image, applied
-            top, bottom, left, right = window
-            crop = self._normalised[1][:, top:bottom, left:right]
-            self._crop = key, to_working(crop, factor), window
-        return self._crop[1], window
+    def _part(self, area: Area) -> _Part:
+        """The visible part of an image, on the same grid as Predict looks at it."""
+        if self._seen is None or self._seen[0] != (id(area.image), area.scale):
+            seen = as_seen(area.image, self.checkpoint, scale=area.scale)
+            self._seen = (id(area.image), area.scale), seen
+        seen = self._seen[1]
+        grid = seen.image.shape[1], seen.image.shape[2]
+        window = window_to_working(area.window, seen.shape, grid)
+        return _Part(seen, middle_of(window, LARGEST_SIDE))
 
     def _see(
-        self,
-        network: Network,
-        crop: NDArray[np.float32],
-        window: Window,
-        thresholds: Mapping[str, float],
+        self, network: Network, part: _Part, thresholds: Mapping[str, float]
     ) -> _Seen:
-        result = run(
-            infer(network, crop, tile=LARGEST_SIDE, device=self.device, amp=True)
-        )
+        config = PredictConfig(device=self.device)
+        result = run(infer_window(part.seen, part.window, network, config))
         probability = result.probability
         task, reading = self.checkpoint.task, PostProcessing.of(self.checkpoint)
         known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
         reading = replace(reading, thresholds=known)
-        grid = (probability.shape[1], probability.shape[2])
-        labels = reading.labels(probability, grid, task, result.regression)
+        size = (probability.shape[1], probability.shape[2])
+        labels = reading.labels(probability, size, task, result.regression)
         if task.kind != "detect":
             answer = labels > 0 if task.kind == "instances" else labels
             return _Seen(probability, answer, None, labels)
-        top, bottom, left, right = window
-        found = reading.detections(probability, (bottom - top, right - left), task)
-        moved = replace(found, coordinates=found.coordinates + np.array([top, left]))
-        return _Seen(probability, labels, moved, None)
+        found = reading.detections(probability, size, task)
+        return _Seen(probability, labels, part.placed(found), None)
 
     def _matches(
         self, before: Detections, after: Detections, scale: float | None
@@ -191,7 +215,9 @@ class PruningView:
             same += len(match_points(first, second, 0.5 * radius))
         return same, len(before), len(after)
 
-    def _overlay(self, seen: _Seen, window: Window) -> Overlay:
+    def _overlay(
+        self, seen: _Seen, window: tuple[float, float, float, float]
+    ) -> Overlay:
         task = self.checkpoint.task
         colours = coloured(seen.probability, task, self.colours)
         return Overlay(colours, window, seen.found, seen.labels)
