@@ -14,6 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
+from napari_topiary.networks.patch_classifier import PatchClassifier
 from napari_topiary.networks.pruning_schedule import (
     FixedShape,
     NetworkInTraining,
@@ -38,7 +39,9 @@ def learn(one: NetworkInTraining, seed: int) -> None:
     """One step, on noise."""
     torch.manual_seed(seed)
     one.network.train()
-    logits = one.network(torch.randn(2, 1, 32, 32))
+    # 8 pixels are enough where each has a patch of its own.
+    side = 8 if isinstance(one.network, PatchClassifier) else 32
+    logits = one.network(torch.randn(2, 1, side, side))
     target = torch.randint(0, logits.shape[1], (2, *logits.shape[2:]))
     one.optimizer.zero_grad()
     F.cross_entropy(logits, target).backward()

@@ -105,12 +105,10 @@ print("alive")
 """
 
 
-@pytest.mark.parametrize("order", ["ab", "bab"])
-def test_images_are_switched_and_taken_in_a_real_window(
-    tmp_path: Path, order: str
-) -> None:
+def test_images_are_switched_and_taken_in_a_real_window(tmp_path: Path) -> None:
+    # With annotations and without, in both orders.
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SWITCHING, str(tmp_path), order],
+        [sys.executable, "-W", "ignore", "-c", SWITCHING, str(tmp_path), "abab"],
         capture_output=True,
         text=True,
         timeout=120,
