@@ -75,6 +75,36 @@ def test_deep_networks_too() -> None:
         assert np.abs(found - expected).max() <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("unet", {"base": 3, "levels": 4}),
+        ("unet", {"base": 2, "levels": 2, "last": 5, "batch_norm": True}),
+        ("nuclei", {"base": 2, "levels": 3}),
+        ("nuclei", {"base": 2, "levels": 2, "shared_encoder": True}),
+    ],
+)
+def test_a_part_of_a_tile_is_the_same_as_all_of_it(
+    kind: str, sizes: dict[str, object]
+) -> None:
+    """What the decoder leaves out of the context is not missed."""
+    torch.manual_seed(1)
+    network = build_network(kind, sizes, 1, 2).eval()
+    image = torch.randn(1, 1, 96, 128)
+    with torch.inference_mode():
+        expected = network(image)
+        for rows, columns in (
+            (slice(0, 96), slice(0, 128)),
+            (slice(33, 50), slice(7, 8)),
+            (slice(0, 1), slice(127, 128)),
+            (slice(94, 96), slice(16, 112)),
+        ):
+            part = network.within(image, rows, columns)
+            torch.testing.assert_close(
+                part, expected[:, :, rows, columns], atol=1e-5, rtol=1e-4
+            )
+
+
 def test_context_is_needed() -> None:
     """With a halo one grid step short the seams would show: the test can see them."""
     network, image = unet(2), 3 * noise(1, 64, 256)

@@ -179,12 +179,21 @@ class NucleiNet(Network):
 
         The image is `(b, c, y, x)`; the first logit is that of the background, 0.
         """
+        return self._answer(image, None, None)
+
+    def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+        """Logits and distance of a rectangle of an image `(b, c, y, x)`."""
+        return self._answer(image, rows, columns)
+
+    def _answer(
+        self, image: torch.Tensor, rows: slice | None, columns: slice | None
+    ) -> torch.Tensor:
         both = encoded(self.encoder, self.levels, image) if self.shared else None
         answers = []
         for name in BRANCHES:
             branch = self.get_submodule(name)
             own = encoded(branch, self.levels, image) if both is None else both
-            answers.append(decoded(branch, own))
+            answers.append(decoded(branch, own, rows, columns))
         background = torch.zeros_like(answers[0][:, :1])
         return torch.cat([background, *answers], dim=1)
 

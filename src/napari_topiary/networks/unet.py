@@ -216,7 +216,12 @@ def encoded(owner: nn.Module, levels: int, image: torch.Tensor) -> list[torch.Te
     return [*levels_maps, owner.get_submodule("bottom")(maps)]
 
 
-def decoded(owner: nn.Module, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+def decoded(
+    owner: nn.Module,
+    maps: Sequence[torch.Tensor],
+    rows: slice | None = None,
+    columns: slice | None = None,
+) -> torch.Tensor:
     """Run .. `up0` and `output` of a module.
 
     Parameters
@@ -225,20 +230,63 @@ def decoded(owner: nn.Module, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         Has these parts.
     maps
         From `encoded`.
+    rows, columns
+        What is wanted, with start and stop, in pixels of the image; None = all. On the
+        way up a tile needs only a few pixels of its context, so most of it is left
+        out: two thirds of the arithmetic are there.
 
     Returns
     -------
     Tensor
-        `(b, k, y, x)`.
+        `(b, k, rows, columns)`, the same as if all were computed.
     """
-    joined = maps[-1]
+    high = _needed(rows, maps, axis=2)
+    wide = _needed(columns, maps, axis=3)
+    joined = _cut(maps[-1], high[-1], wide[-1])
     for i in reversed(range(len(maps) - 1)):
         up = owner.get_submodule(f"up{i}")
         if not isinstance(up, Up):
             raise TypeError(f"The part up{i} is a {type(up).__name__}.")
-        joined = up.join(joined, maps[i])
+        doubled = _doubled(high[i + 1]), _doubled(wide[i + 1])
+        made = up.join(joined, _cut(maps[i], *doubled))
+        joined = _cut(made, _from(high[i], doubled[0]), _from(wide[i], doubled[1]))
     answer: torch.Tensor = owner.get_submodule("output")(joined)
     return answer
+
+
+_ALL = slice(None)
+
+
+def _needed(
+    wanted: slice | None, maps: Sequence[torch.Tensor], axis: int
+) -> list[slice]:
+    """What the decoder has to give on each level, the finest first, and the bottom."""
+    if wanted is None:
+        return [_ALL] * len(maps)
+    needed = [wanted]
+    for level in maps[:-1]:
+        # Two convolutions of reach 1, then whole pixels of the coarser level.
+        start = max(0, needed[-1].start - 2) // 2
+        stop = -(-min(level.shape[axis], needed[-1].stop + 2) // 2)
+        needed.append(slice(start, stop))
+    return needed
+
+
+def _doubled(span: slice) -> slice:
+    """The same pixels on the next finer level."""
+    return _ALL if span == _ALL else slice(2 * span.start, 2 * span.stop)
+
+
+def _from(span: slice, whole: slice) -> slice:
+    """A span counted from where another one begins."""
+    if whole == _ALL:
+        return _ALL
+    return slice(span.start - whole.start, span.stop - whole.start)
+
+
+def _cut(maps: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+    """A part of maps; all of them as they are."""
+    return maps if rows == columns == _ALL else maps[:, :, rows, columns]
 
 
 def initialise(module: nn.Module) -> None:
@@ -299,6 +347,10 @@ class UNet(Network):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k, y, x)` of an image `(b, c, y, x)`."""
         return decoded(self, encoded(self, self.levels, image))
+
+    def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+        """Logits of a rectangle of an image `(b, c, y, x)`: `(b, k, rows, columns)`."""
+        return decoded(self, encoded(self, self.levels, image), rows, columns)
 
 
 def receptive_radius(levels: int) -> int:
