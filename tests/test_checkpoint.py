@@ -195,6 +195,14 @@ def test_hash_sees_weights_and_words() -> None:
     assert grown().hash == whole.hash
 
 
+def test_images_are_brought_to_the_pixel_size_of_training() -> None:
+    made = replace(grown(), working_factor=2.0, pixel_size_nm=3.0)
+    assert made.factor_for(3.0) == 2.0
+    assert made.factor_for(1.5) == 4.0
+    assert made.factor_for(None) == 2.0
+    assert replace(made, pixel_size_nm=None).factor_for(1.5) == 2.0
+
+
 def test_name_comes_from_provenance() -> None:
     assert grown().name == "Tobacco mosaic — “first”"
     assert grown(provenance={}).name == ""

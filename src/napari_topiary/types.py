@@ -162,6 +162,21 @@ class Task:
             return float(self.radius_nm[name]) / scale
         return float(self.radius_px[name]) if name in self.radius_px else None
 
+    def radius_or_usual(self, name: str, scale: float | None) -> float:
+        """Radius of class `name` in original pixels, `UNKNOWN_RADIUS` where unknown.
+
+        Things are drawn with it and looked for within it; what is measured is not made
+        up so.
+
+        Parameters
+        ----------
+        name
+            A class name.
+        scale
+            nm per pixel of the image, None if unknown.
+        """
+        return self.radius(name, scale) or UNKNOWN_RADIUS
+
 
 @dataclass(frozen=True)
 class Detections:

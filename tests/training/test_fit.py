@@ -14,11 +14,13 @@ from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_size import propose_working_factor
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import evaluate
+from napari_topiary.evaluation.validate import rejudge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import count_parameters
 from napari_topiary.training import PreviewRequest, fit
 from napari_topiary.training import trainer as trainer_module
-from napari_topiary.types import Stop, Task, run
+from napari_topiary.types import UNKNOWN_RADIUS, Stop, Task, run
 
 TASK = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
 SMALL = TrainConfig(
@@ -47,6 +49,26 @@ def test_it_finds_the_particles_of_a_micrograph_it_has_not_seen(virions):
     assert last < 0.5 * first
     assert 0.0 < made.thresholds["virion"] < 1.0
     assert made.annotations_summary["points"] == {"virion": 32}
+
+
+def test_a_class_has_the_radius_that_is_drawn_with_its_points(virions):
+    bare = Task("detect", ("background", "virion"))
+    samples = []
+    for seed in range(4):
+        one = sample(virions, seed)
+        (points,) = one.annotations
+        radii = (10.0, *(12.0,) * (len(points) - 1))
+        drawn = dataclasses.replace(points, radius_nm=radii)
+        samples.append(dataclasses.replace(one, annotations=(drawn,)))
+    made = run(fit(samples, dataclasses.replace(SMALL, epochs=1), task=bare))
+    assert made.task.radius_nm == {"virion": 12.0}
+    assert made.metrics["quality_name"] == "F1"
+    # A checkpoint of unknown radius can be judged as well.
+    unknown = dataclasses.replace(made, task=bare, annotations_summary={})
+    found = run(evaluate(unknown, samples[:1]))
+    assert found["tolerance_px"] == 0.5 * UNKNOWN_RADIUS
+    again = run(rejudge(unknown, (), validation=samples[:1]))
+    assert again.metrics["quality_name"] == "F1"
 
 
 def test_the_same_seed_grows_the_same_network(virions):

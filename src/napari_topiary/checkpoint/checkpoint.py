@@ -21,6 +21,23 @@ from napari_topiary.networks.base import Network
 from napari_topiary.types import Task
 
 
+def factor_at(
+    scale: float | None, working_factor: float, pixel_size_nm: float | None
+) -> float:
+    """Return how many pixels of an image are one pixel on the working grid.
+
+    Parameters
+    ----------
+    scale
+        nm per pixel of the image, None if unknown.
+    working_factor, pixel_size_nm
+        The same of the images that were trained on, and their nm per pixel.
+    """
+    if scale is None or pixel_size_nm is None:
+        return working_factor
+    return working_factor * pixel_size_nm / scale
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Everything that rebuilds a network and says how to use it. Never changed.
@@ -112,6 +129,16 @@ class Checkpoint:
         """Exact size of the file, without writing it."""
         sizes = packing.packed_sizes(self.state, self.masks)
         return storage.file_size(sizes, metadata.encode(self))
+
+    def factor_for(self, scale: float | None) -> float:
+        """Return how many pixels of an image are one pixel that the network sees.
+
+        Parameters
+        ----------
+        scale
+            nm per pixel of the image; None if unknown: as in training then.
+        """
+        return factor_at(scale, self.working_factor, self.pixel_size_nm)
 
     def build(self, device: torch.device | str = "cpu") -> Network:
         """Rebuild the network, in evaluation mode; its tensors are its own.

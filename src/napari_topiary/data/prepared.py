@@ -16,7 +16,7 @@ from napari_topiary.annotations import (
     TargetConfig,
     zones_for,
 )
-from napari_topiary.checkpoint import Contrast, Normalisation
+from napari_topiary.checkpoint import Contrast, Normalisation, factor_at
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.hold_out import (
     ENOUGH,
@@ -171,9 +171,7 @@ def prepare(
 
     def field_of(sample: Sample) -> Held:
         # Images of another pixel size are brought to the same working size.
-        own = factor
-        if scale is not None and sample.scale is not None:
-            own = factor * scale / sample.scale
+        own = factor_at(sample.scale, factor, scale)
         return on_working_grid(sample, own, task, normalisation, zones)
 
     pool = [field_of(sample) for sample in samples]

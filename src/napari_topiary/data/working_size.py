@@ -7,8 +7,11 @@ further, as the square of the shrinking.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from napari_topiary.annotations import Centerlines, Points
 from napari_topiary.config import TrainConfig
@@ -44,13 +47,44 @@ def propose_working_factor(
     names = [name for name in task.classes if name != BACKGROUND]
     radii = [r for name in names if (r := task.radius(name, scale)) is not None]
     if scale is not None:
-        for sample in samples:
-            for annotation in sample.annotations:
-                if isinstance(annotation, Points) and annotation.radius_nm:
-                    radii += [r / scale for r in annotation.radius_nm if r]
-                if isinstance(annotation, Centerlines) and annotation.width_nm:
-                    radii += [w / 2 / scale for w in annotation.width_nm if w]
+        radii += [r / scale for drawn in _drawn_radii(samples).values() for r in drawn]
     return max(1.0, min(radii) / SMALLEST_RADIUS_PX) if radii else 1.0
+
+
+def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
+    """Return the task with a radius for each class that has one only where it is drawn.
+
+    Parameters
+    ----------
+    task
+        Classes of known radius keep it.
+    samples
+        The middle one of the radii that their annotations carry, in nm, is taken.
+    """
+    known = {**task.radius_nm, **task.radius_px}
+    drawn = {
+        name: float(np.median(radii))
+        for name, radii in _drawn_radii(samples).items()
+        if name not in known and name in task.classes[1:]
+    }
+    return replace(task, radius_nm={**task.radius_nm, **drawn}) if drawn else task
+
+
+def _drawn_radii(samples: Sequence[Sample]) -> dict[str, list[float]]:
+    """Class -> each radius in nm that was drawn with it; half of the width of lines."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        for item in sample.annotations:
+            if isinstance(item, Points):
+                own, share = item.radius_nm, 1.0
+            elif isinstance(item, Centerlines):
+                own, share = item.width_nm, 0.5
+            else:
+                continue
+            for name, length in zip(item.classes, own or (), strict=False):
+                if length:
+                    found[name].append(length * share)
+    return found
 
 
 def working_task(task: Task, factor: float) -> Task:

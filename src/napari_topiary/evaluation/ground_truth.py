@@ -23,7 +23,6 @@ from napari_topiary.annotations import (
 from napari_topiary.evaluation.pixels import Zones, particle_zones
 from napari_topiary.types import (
     BACKGROUND,
-    UNKNOWN_RADIUS,
     Detections,
     LabelImage,
     Prediction,
@@ -193,7 +192,7 @@ def tolerances(
     """
     if tolerance_nm is not None and scale is not None:
         return np.full(len(task.classes), tolerance_nm / scale)
-    radii = [task.radius(name, scale) or UNKNOWN_RADIUS for name in task.classes]
+    radii = [task.radius_or_usual(name, scale) for name in task.classes]
     return MARGIN_OF_RADIUS * np.array(radii)
 
 

@@ -22,8 +22,6 @@ SMALLEST_AREA = 4
 OF_A_PARTICLE = 0.5
 """Where particles are looked for, an area of other labels counts from this share of the
 smallest one on: rims that are a pixel wider are no disagreement about particles."""
-DEFAULT_RADIUS = 10.0
-"""For classes of unknown radius, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def worst_places(
     strength
         `(y, x)` largest difference in probability of any class, 0..1.
     """
-    radii = [task.radius(name, scale) or DEFAULT_RADIUS for name in task.classes]
+    radii = [task.radius_or_usual(name, scale) for name in task.classes]
     places = _of_things(things, task, radii) + _of_lines(lines, task, radii)
     if task.kind != "instances":
         smallest = float(SMALLEST_AREA)

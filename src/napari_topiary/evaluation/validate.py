@@ -87,16 +87,13 @@ def judging_material(
         Annotated images; the latter, where there are any, are those to judge on.
     """
     scale = next((s.scale for s in (*samples, *validation)), None)
-    factor = checkpoint.working_factor
-    if scale is not None and checkpoint.pixel_size_nm is not None:
-        factor *= checkpoint.pixel_size_nm / scale
     return prepare(
         () if validation else samples,
         validation,
         TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
         task=checkpoint.task,
         normalisation=checkpoint.normalisation,
-        factor=factor,
+        factor=checkpoint.factor_for(scale),
         before=checkpoint.annotations_summary,
         learning=False,
     )

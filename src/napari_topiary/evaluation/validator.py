@@ -180,7 +180,7 @@ class Validator:
                     ),
                 )
             )
-        tolerance = 0.5 * areas[0].task.radius_px[name]
+        tolerance = 0.5 * areas[0].task.radius_or_usual(name, None)
         held, learned = pairs[: len(self.held)], pairs[len(self.held) :]
         common = _f1_at(COMMON_THRESHOLD, held, tolerance)
         if self.figure_only and learned:
@@ -234,7 +234,8 @@ def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:
 def _near_truth(point: NDArray[np.float64], area: Held) -> bool:
     if len(area.points) == 0:
         return False
-    reach = 1.5 * max(area.task.radius_px.values())
+    task = area.task
+    reach = 1.5 * max(task.radius_or_usual(name, None) for name in task.classes[1:])
     return bool((np.linalg.norm(area.points - point, axis=1) <= reach).any())
 
 

@@ -19,7 +19,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.postprocessing import Numbering, line_lengths
-from napari_topiary.types import UNKNOWN_RADIUS, Prediction, Task
+from napari_topiary.types import Prediction, Task
 
 ResultFormat = Literal["tif", "zarr"]
 CHUNK = 512
@@ -199,7 +199,7 @@ def _numbers(prediction: Prediction, numbering: Numbering) -> list[int | None]:
     """Number of each particle through the stack; lines have none."""
     found, task = prediction.detections, prediction.task
     radii = [
-        task.radius(task.classes[index], prediction.scale) or UNKNOWN_RADIUS
+        task.radius_or_usual(task.classes[index], prediction.scale)
         for index in found.class_index
     ]
     numbers = numbering.particles(

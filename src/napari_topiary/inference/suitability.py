@@ -175,7 +175,7 @@ def working_factor_for(
             "The pixel size of this image is not known: it was taken to be that of "
             f"the training images, {trained:.4g} nm."
         ]
-    own = factor * trained / scale
+    own = checkpoint.factor_for(scale)
     if own * COARSEST_IMAGE < 1:
         raise TopiaryError(
             f"This image has {scale:.4g} nm per pixel, but the network looks at "

@@ -12,7 +12,6 @@ from napari_topiary.evaluation.hold_out_validator import HoldOut
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import rejudge
 from napari_topiary.inference.devices import pick_device
-from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import tuning_config
 from napari_topiary.networks.base import Network
@@ -292,22 +291,6 @@ def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | 
         ):
             return name
     return None
-
-
-def shrink_factor(checkpoint: Checkpoint, scale: float | None) -> float:
-    """Image pixels per pixel that a network reads, to one side.
-
-    Parameters
-    ----------
-    checkpoint
-        Knows the pixel size that it was trained on.
-    scale
-        nm per pixel of the images, None if unknown.
-    """
-    try:
-        return working_factor_for(checkpoint, scale)[0]
-    except TopiaryError:
-        return checkpoint.working_factor
 
 
 def keeping(

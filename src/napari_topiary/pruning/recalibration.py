@@ -84,9 +84,7 @@ def _crop(
 
     Of an image for a classifier of centre pixels: `PATCHES` patches.
     """
-    factor = checkpoint.working_factor
-    if sample.scale is not None and checkpoint.pixel_size_nm is not None:
-        factor *= checkpoint.pixel_size_nm / sample.scale
+    factor = checkpoint.factor_for(sample.scale)
     normalised = checkpoint.normalisation.apply(sample.image)
     image = torch.from_numpy(to_working(normalised, factor))
     if network.patch is not None:

@@ -33,8 +33,6 @@ PAPER, INK = "#ffffff", "#202020"
 SIDE = 460
 """Longer side of a panel, in screen pixels."""
 GAP = 10
-UNKNOWN_RADIUS = 8.0
-"""Of circles around things whose size is not known, in pixels of the image."""
 CAPTION = 16
 HOT = ((0, 0, 0), (120, 20, 110), (240, 110, 40), (255, 240, 170))
 """Colours of probability 0 to 1."""
@@ -161,7 +159,7 @@ def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
             mine = things.which(status) & (things.class_index == index)
             radius = np.sqrt(things.size[mine] / np.pi)
             if task.kind == "detect":
-                own = task.radius(name, comparison.scale) or UNKNOWN_RADIUS
+                own = task.radius_or_usual(name, comparison.scale)
                 radius = np.full(len(radius), own)
             shown.circles(things.coordinates[mine], radius=radius, colour=colour)
         pairs = zip(lines.lines, lines.status, strict=True)
@@ -201,7 +199,7 @@ def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
         if isinstance(drawn, Points):
             names = np.array(drawn.classes, dtype=object)
             for name in dict.fromkeys(drawn.classes):
-                radius = task.radius(name, sample.scale) or UNKNOWN_RADIUS
+                radius = task.radius_or_usual(name, sample.scale)
                 mine = np.asarray(drawn.coordinates)[names == name]
                 shown.circles(mine, radius=radius, colour=MARK)
         elif isinstance(drawn, Centerlines):

@@ -118,9 +118,7 @@ def known_pixels(checkpoint: Checkpoint, samples: Sequence[Sample]) -> int:
 
 
 def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
-    factor = checkpoint.working_factor
-    if sample.scale is not None and checkpoint.pixel_size_nm is not None:
-        factor *= checkpoint.pixel_size_nm / sample.scale
+    factor = checkpoint.factor_for(sample.scale)
     held = on_working_grid(sample, factor, checkpoint.task, checkpoint.normalisation)
     return held.field
 

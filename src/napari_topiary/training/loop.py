@@ -17,6 +17,7 @@ from pathlib import Path
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
+from napari_topiary.data.working_size import with_drawn_radii
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
@@ -109,6 +110,7 @@ def fit(
     problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)
+    task = with_drawn_radii(task, (*samples, *validation))
     yield Progress(0, 0, "Preparing the images")
     normalisation = Normalisation() if start is None else start.normalisation
     factor = None if start is None else _factor(start, samples)
@@ -179,9 +181,7 @@ def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
 def _factor(start: Checkpoint, samples: Sequence[Sample]) -> float:
     """Shrink factor at which the start checkpoint sees these images as it learned."""
     scale = samples[0].scale if samples else None
-    if scale is None or start.pixel_size_nm is None:
-        return start.working_factor
-    return start.working_factor * start.pixel_size_nm / scale
+    return start.factor_for(scale)
 
 
 def _channels_sentence(start: Checkpoint, channels: int) -> str:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint import Normalisation
+from napari_topiary.checkpoint import Normalisation, factor_at
 from napari_topiary.data.prepared import Material
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks.base import Network, in_shares
@@ -123,9 +123,7 @@ def preview(
     """
     if request.image.shape[0] != material.in_channels:
         return None
-    factor = material.factor
-    if request.scale is not None and material.pixel_size_nm is not None:
-        factor *= material.pixel_size_nm / request.scale
+    factor = factor_at(request.scale, material.factor, material.pixel_size_nm)
     side = min(LARGEST_SIDE, network.largest_side or LARGEST_SIDE)
     top, bottom, left, right = _window(request, round(side * factor))
     if bottom <= top or right <= left:

@@ -173,7 +173,8 @@ def _barred(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
             barred |= other.field.target >= 0
     if not barred.any():
         return barred
-    gap = 2 * max(area.task.radius_px.values())
+    task = area.task
+    gap = 2 * max(task.radius_or_usual(name, None) for name in task.classes[1:])
     near: NDArray[np.bool_] = ndi.distance_transform_edt(~barred) <= gap
     return near
 

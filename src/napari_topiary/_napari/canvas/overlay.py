@@ -190,7 +190,7 @@ def _show_detections(
     scale = float(np.asarray(image.scale)[-1])
     unit = str(image.units[-1])
     nm = scale if unit == "nanometer" else None
-    radii = [task.radius(each, nm) or 5.0 for each in task.classes]
+    radii = [task.radius_or_usual(each, nm) for each in task.classes]
     edge = [colours.get(each, "#ffffff") for each in task.classes]
     visual: dict[str, Any] = {}
     if len(found):  # napari takes no empty list of colours

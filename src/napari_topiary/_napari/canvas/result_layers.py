@@ -32,8 +32,6 @@ KINDS = {
 """Key of a layer -> what it is called."""
 LARGEST_SIDE = 2048
 """The probability is drawn with no more pixels than this to a side."""
-UNKNOWN_RADIUS = 5.0
-"""Of particles without a known size, in image pixels."""
 
 
 def shown_kinds(task: Task) -> tuple[str, ...]:
@@ -157,7 +155,7 @@ def particle_sizes(prediction: Prediction) -> list[float]:
         Of one image.
     """
     task = prediction.task
-    radii = [task.radius(n, prediction.scale) or UNKNOWN_RADIUS for n in task.classes]
+    radii = [task.radius_or_usual(n, prediction.scale) for n in task.classes]
     return [2 * radii[index] for index in prediction.detections.class_index]
 
 
@@ -194,7 +192,7 @@ def _lines(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
     if not found.lines:
         return None
     names = [task.classes[index] for index in found.line_class]
-    widths = [task.radius(n, prediction.scale) or UNKNOWN_RADIUS for n in names]
+    widths = [task.radius_or_usual(n, prediction.scale) for n in names]
     return (
         "shapes",
         list(found.lines),

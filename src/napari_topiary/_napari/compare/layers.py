@@ -277,7 +277,6 @@ class ComparisonLayers:
         return limit
 
 
-UNKNOWN_RADIUS = 8.0
 OUTLINE = 3
 """Labels that differ are outlined with this many pixels."""
 
@@ -315,7 +314,7 @@ def put_lines(layers: ComparisonLayers) -> None:
         layers.remove("lines")
         return
     radii = [
-        task.radius(task.classes[i], comparison.scale) or UNKNOWN_RADIUS
+        task.radius_or_usual(task.classes[i], comparison.scale)
         for i in lines.line_class
     ]
     layers.put(
@@ -361,7 +360,7 @@ def _sizes(layers: ComparisonLayers) -> list[float]:
     things, task = comparison.things, comparison.task
     if task.kind == "instances":
         return [max(6.0, float(1.2 * np.sqrt(size))) for size in things.size]
-    radii = [task.radius(n, comparison.scale) or UNKNOWN_RADIUS for n in task.classes]
+    radii = [task.radius_or_usual(n, comparison.scale) for n in task.classes]
     return [2 * radii[index] for index in things.class_index]
 
 

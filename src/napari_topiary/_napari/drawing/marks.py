@@ -29,7 +29,6 @@ TITLES = {
     "labels": "painted",
 }
 REGION_COLOUR = "#4cc38a"
-UNKNOWN_RADIUS_PX = 5.0
 _FACE = "14"  # alpha of the discs, so that the particle shows through
 
 
@@ -172,7 +171,7 @@ def class_colour(session: Session, name: str) -> str:
 
 
 def radius_px(session: Session, image: str, name: str) -> float:
-    """Radius of a class on an image, in its pixels; a small one where unknown.
+    """Radius of a class on an image, in its pixels; the usual one where unknown.
 
     Parameters
     ----------
@@ -185,8 +184,7 @@ def radius_px(session: Session, image: str, name: str) -> float:
     """
     if name == BACKGROUND and len(session.task.classes) > 1:
         name = session.task.classes[1]
-    radius = session.task.radius(name, session.images[image].scale)
-    return UNKNOWN_RADIUS_PX if radius is None else radius
+    return session.task.radius_or_usual(name, session.images[image].scale)
 
 
 def _aim_features(layer: Points | Shapes, name: str) -> None:

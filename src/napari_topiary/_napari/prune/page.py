@@ -12,7 +12,7 @@ from napari_topiary._napari.prune.panel import PrunePanel
 from napari_topiary._napari.prune.view import Look, Ready
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary._napari.widgets.plot import plot_colours
-from napari_topiary.jobs.pruning import origin_of, shrink_factor
+from napari_topiary.jobs.pruning import origin_of
 from napari_topiary.pruning import PlanStatistics
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class PrunePage(Page):
 
     def _on_planned(self, ready: Ready) -> None:
         scale = next((e.scale for e in self.session.images.values()), None)
-        factor = shrink_factor(ready.plan.checkpoint, scale)
+        factor = ready.plan.checkpoint.factor_for(scale)
         self.panel.show_plan(ready, factor)
         self.live.share = self.slider.share
         self._after_move()

@@ -35,8 +35,6 @@ LARGEST_SIDE = 512
 """At most this many network pixels are looked at, to each side."""
 COUNT_EVERY_S = 0.25
 """While the slider is dragged, the numbers follow at least this often."""
-UNKNOWN_RADIUS = 10.0
-"""Of particles without a known size, in image pixels."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ class PruningView:
         for index, name in enumerate(task.classes):
             first = before.coordinates[before.class_index == index]
             second = after.coordinates[after.class_index == index]
-            radius = task.radius(name, scale) or UNKNOWN_RADIUS
+            radius = task.radius_or_usual(name, scale)
             same += len(match_points(first, second, 0.5 * radius))
         return same, len(before), len(after)
 

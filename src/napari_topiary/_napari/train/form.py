@@ -26,8 +26,6 @@ from napari_topiary._napari.train.working_pixel import WorkingPixel
 from napari_topiary._napari.widgets import look
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_size import propose_working_factor
-from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.suitability import working_factor_for
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -210,11 +208,7 @@ class TrainForm(QWidget):
 
     def _propose(self, lesson: Lesson, start: Checkpoint | None) -> None:
         if start is not None:
-            try:
-                factor, _ = working_factor_for(start, lesson.scale)
-            except TopiaryError:
-                factor = start.working_factor
-            self.pixel.set_fixed(factor)
+            self.pixel.set_fixed(start.factor_for(lesson.scale))
             return
         self.pixel.set_fixed(None)
         factor = propose_working_factor(lesson.task, lesson.scale, lesson.samples)

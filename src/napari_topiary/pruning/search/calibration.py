@@ -176,9 +176,7 @@ def _shares(batch: Batch, classes: int) -> torch.Tensor:
 
 def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
     """Bring a sample to the network's grid and range."""
-    factor = checkpoint.working_factor
-    if sample.scale is not None and checkpoint.pixel_size_nm is not None:
-        factor *= checkpoint.pixel_size_nm / sample.scale
+    factor = checkpoint.factor_for(sample.scale)
     image = to_working(checkpoint.normalisation.apply(sample.image), factor)
     height, width = image.shape[1:]
     ratio = height / sample.image.shape[1], width / sample.image.shape[2]
