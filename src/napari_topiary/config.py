@@ -268,8 +268,14 @@ class PredictConfig:
     """How to run a network over images."""
 
     tile: Annotated[
-        int, {"min": 32, "max": 8192, "tooltip": "Tile side in network pixels."}
-    ] = 512
+        int | None,
+        {
+            "min": 32,
+            "max": 8192,
+            "tooltip": "Tile side in network pixels. Empty: as suits the network and "
+            "the free memory.",
+        },
+    ] = None
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
     invert: Annotated[
         bool,

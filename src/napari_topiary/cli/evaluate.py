@@ -56,7 +56,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="how far off a particle may be found, in nm (default: half its radius)",
     )
-    parser.add_argument("--tile", metavar="N", type=int, default=DEFAULTS.tile)
+    parser.add_argument("--tile", metavar="N", type=int, help="as for predict")
     add_reading(parser)
 
 

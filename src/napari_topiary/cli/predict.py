@@ -60,7 +60,11 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True)
     parser.add_argument("--format", choices=("zarr", "tif"), default="tif")
     parser.add_argument(
-        "--tile", metavar="N", type=int, default=DEFAULTS.tile, help="in pixels"
+        "--tile",
+        metavar="N",
+        type=int,
+        help="side of what is computed at a time, in pixels (default: as suits the "
+        "network and the free memory)",
     )
     parser.add_argument("--backend", default="torch", help="torch (default)")
     parser.add_argument(
@@ -252,12 +256,13 @@ class _Predictor:
         options: argparse.Namespace,
         runner: Runner,
     ) -> None:
+        from napari_topiary.inference.engine import Engine
         from napari_topiary.postprocessing.interpret import PostProcessing
 
         self.checkpoint, self.config = checkpoint, config
         self.options, self.runner = options, runner
         self.rows: list[dict[str, Any]] = []
-        self.network = checkpoint.build()
+        self.engine = Engine(checkpoint.build(), config.device)
         how = PostProcessing.of(checkpoint, config.detect)
         self.thresholds = how.thresholds
         self.form = {"format": options.format, "filaments": bool(how.line_classes)}
@@ -314,7 +319,7 @@ class _Predictor:
             self.checkpoint,
             self.config,
             scale=image.scale,
-            network=self.network,
+            network=self.engine,
         )
         prediction = self.runner(
             job, lambda said: self.runner.note(f"{path.name}: {said}")

@@ -14,6 +14,7 @@ from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.inference.devices import device_label
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
@@ -70,7 +71,7 @@ def evaluate(
     """
     known = judged_by(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
     begun = time.perf_counter()
-    network = checkpoint.build()
+    engine = Engine(checkpoint.build(), config.device)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):
@@ -78,7 +79,7 @@ def evaluate(
         tolerance = tolerance or judge.report()
         prediction, stopped = yield from predicted(
             predict(
-                sample.image, checkpoint, config, scale=sample.scale, network=network
+                sample.image, checkpoint, config, scale=sample.scale, network=engine
             ),
             sample.name,
             done=index,

@@ -21,6 +21,7 @@ from napari_topiary.evaluation.evaluate import (
 from napari_topiary.evaluation.score import Score, Scorer, without_nan
 from napari_topiary.evaluation.thresholds import Sweep, sweep
 from napari_topiary.inference.devices import device_label
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import judged_by
@@ -49,7 +50,7 @@ class Entry:
         self, name: str, checkpoint: Checkpoint, config: PredictConfig
     ) -> None:
         self.name, self.checkpoint, self.config = name, checkpoint, config
-        self.network = checkpoint.build()
+        self.engine = Engine(checkpoint.build(), config.device)
         self.own: list[Score] = []
         self.common: list[Score] = []
         self.sweep = Sweep()
@@ -70,7 +71,7 @@ class Entry:
             self.checkpoint,
             self.config,
             scale=sample.scale,
-            network=self.network,
+            network=self.engine,
         )
 
     def add(

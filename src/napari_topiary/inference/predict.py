@@ -12,6 +12,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.data.working_grid import Shape, Window, window_to_working
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.suitability import Seen, as_seen, contrast_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.networks.base import Network
@@ -27,7 +28,7 @@ def predict(
     config: PredictConfig = DEFAULTS,
     *,
     scale: float | None = None,
-    network: Network | None = None,
+    network: Network | Engine | None = None,
     window: Window | None = None,
 ) -> Job[Prediction]:
     """Run a network over an image and read its answer.
@@ -43,7 +44,8 @@ def predict(
     scale
         nm per pixel of the image, None if unknown.
     network
-        The checkpoint's network, if it is built already.
+        The checkpoint's network, or better an engine of it, if there is one already:
+        what the engine has found out about the network holds for other images too.
     window
         Only this part of the image, with the same result as if all were predicted;
         None = all of it.
@@ -69,25 +71,27 @@ def predict(
     if sentence is not None:
         raise TopiaryError(sentence)
     seen = as_seen(image, checkpoint, scale=scale, invert=config.invert)
-    if network is None:
-        network = checkpoint.build()
+    if isinstance(network, Engine):
+        engine = network
+    else:
+        engine = Engine(network or checkpoint.build(), config.device)
     notes = seen.notes
-    sentence = contrast_problem(seen, checkpoint, network, device=config.device)
+    sentence = contrast_problem(seen, checkpoint, engine, device=config.device)
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
     if seen.is_blank:
-        result = _nothing(seen, network, len(checkpoint.task.classes))
+        result = _nothing(seen, engine.network, len(checkpoint.task.classes))
         result = _only_where_known(result, seen.area)
     elif window is None:
         result = yield from infer(
-            network, seen.image, tile=config.tile, device=config.device
+            engine, seen.image, tile=config.tile, device=config.device
         )
         result = _only_where_known(result, seen.area)
     else:
         grid = (seen.image.shape[1], seen.image.shape[2])
         part = window_to_working(window, seen.shape, grid)
-        result = yield from infer_window(seen, part, network, config)
+        result = yield from infer_window(seen, part, engine, config)
         result = _on_whole_grid(result, part, grid)
     labels, detections = interpret(
         result.probability,
@@ -111,7 +115,7 @@ def predict(
 
 
 def infer_window(
-    seen: Seen, window: Window, network: Network, config: PredictConfig
+    seen: Seen, window: Window, network: Network | Engine, config: PredictConfig
 ) -> Job[InferResult]:
     """Run a network over a part of an image, with the same result as over all of it.
 
@@ -137,7 +141,8 @@ def infer_window(
         Of the window alone; background where the file carries no image.
     """
     top, bottom, left, right = window
-    stride, halo = network.stride, round_up(network.halo, network.stride)
+    bare = network.network if isinstance(network, Engine) else network
+    stride, halo = bare.stride, round_up(bare.halo, bare.stride)
     first = [max(0, at // stride * stride - halo) for at in (top, left)]
     result = yield from infer(
         network,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint, Contrast
 from napari_topiary.data.working_grid import area_to_working, to_working, working_shape
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import to_grey
@@ -266,7 +267,11 @@ AT_LEAST = 1e-3
 
 
 def contrast_problem(
-    seen: Seen, checkpoint: Checkpoint, network: Network, *, device: str = "auto"
+    seen: Seen,
+    checkpoint: Checkpoint,
+    network: Network | Engine,
+    *,
+    device: str = "auto",
 ) -> str | None:
     """Return a sentence if the contrast is the opposite of what was learned.
 
@@ -306,7 +311,9 @@ def contrast_problem(
     )
 
 
-def _foreground(part: NDArray[np.float32], network: Network, device: str) -> float:
+def _foreground(
+    part: NDArray[np.float32], network: Network | Engine, device: str
+) -> float:
     """Share of a part that the network does not call background."""
     found = run(infer(network, np.ascontiguousarray(part), device=device))
     return float((found.probability.argmax(axis=0) > 0).mean())

@@ -12,7 +12,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,12 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.backends.pytorch import TorchBackend
 from napari_topiary.inference.devices import (
     autocast_dtype,
     is_out_of_memory,
     pick_device,
 )
-from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.inference.engine import USUAL_TILE, Engine, tile_side
+from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,10 @@ class InferResult:
 
 
 def infer(
-    network: Network,
+    network: Network | Engine,
     image: NDArray[np.float32],
     *,
-    tile: int = 512,
+    tile: int | None = None,
     device: torch.device | str = "auto",
     amp: bool = False,
 ) -> Job[InferResult]:
@@ -71,15 +72,18 @@ def infer(
     Parameters
     ----------
     network
-        Any; it is moved to the device and runs in evaluation mode.
+        Any; it is moved to the device and runs as it is now, in evaluation mode. An
+        engine where it does not change any more: that is faster.
     image
         `(c, y, x)` float32, normalised, on the working grid.
     tile
-        Longest side of what is computed at a time, context not counted, in pixels.
+        Longest side of what is computed at a time, context not counted, in pixels;
+        None = as suits the network and the free memory.
     device
-        Where to compute.
+        Where to compute; an engine has its own.
     amp
-        Compute in reduced precision where the device gains from it.
+        Compute in reduced precision where the device gains from it; an engine sees to
+        that itself.
 
     Yields
     ------
@@ -98,9 +102,15 @@ def infer(
     """
     if image.size == 0:
         raise TopiaryError("The image is empty: it has no pixels.")
-    place = pick_device(device)
-    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = autocast_dtype(place) if amp else None
+    if isinstance(network, Engine):
+        answer: Engine | TorchBackend = network
+    else:
+        place = pick_device(device)
+        answer = TorchBackend(network, place, autocast_dtype(place) if amp else None)
+    network, place = answer.network, answer.device
+    if tile is None:
+        small = max(image.shape[1:]) <= USUAL_TILE
+        tile = USUAL_TILE if small else tile_side(network, place)
     stride, context = network.stride, round_up(network.halo, network.stride)
     canvas = _Canvas(image.shape[1], image.shape[2])
     whole = Box(0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride))
@@ -113,7 +123,7 @@ def infer(
         maps = None
         try:
             inside = boxes[0].within(window)
-            maps = _run(network, _cut(image, window), inside, (place, dtype))
+            maps = answer(_cut(image, window), *inside)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -170,45 +180,6 @@ class _Canvas:
         kept = np.s_[box.top : bottom, box.left : right]
         self.maps[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
         self.done[kept] = True
-
-
-def _run(
-    network: Network,
-    image: NDArray[np.float32],
-    inside: tuple[slice, slice],
-    where: tuple[torch.device, torch.dtype | None],
-) -> NDArray[np.float32]:
-    """Probabilities, then values, `(k + r, y, x)` of a tile inside the image given.
-
-    The modes are entered and left here, never across a `yield`: they belong to the
-    thread, and whoever drives the job would run on in them.
-    """
-    device, dtype = where
-    was_training = network.training
-    if was_training:
-        network.eval()
-    try:
-        with torch.inference_mode(), precision(device, dtype):
-            tensor = torch.from_numpy(image)[None]
-            tensor = tensor.to(device).contiguous(memory_format=torch.channels_last)
-            answer = network.within(tensor, *inside)[0]
-        result: NDArray[np.float32] = in_shares(network, answer).cpu().numpy()
-        return result
-    finally:
-        if was_training:
-            network.train()
-
-
-def precision(
-    device: torch.device, dtype: torch.dtype | None
-) -> AbstractContextManager[object]:
-    """How networks compute: in `dtype`, or exactly where it is None."""
-    if dtype is not None:
-        return torch.autocast(device.type, dtype=dtype)
-    if device.type == "cuda":
-        # TF32 rounds to ten bits: the tiles' seams would show in the last digits.
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return nullcontext()
 
 
 def _cut(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:

@@ -13,9 +13,9 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.data.working_grid import Window
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
-from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
 from napari_topiary.types import Job, Prediction, Progress, Stop, relay
 
@@ -76,12 +76,12 @@ def predicting(
     int
         How many images were predicted, wholly or in part.
     """
-    network, done = checkpoint.build(), 0
+    engine, done = Engine(checkpoint.build(), config.device), 0
     heard: list[object] = []
     for number, one in enumerate(wanted):
         try:
             prediction = yield from relay(
-                _predict(one, checkpoint, config, network, convert),
+                _predict(one, checkpoint, config, engine, convert),
                 told=partial(_as_part, number, len(wanted), one.name),
                 heard=heard.append,
             )
@@ -120,7 +120,7 @@ def _predict(
     wanted: Wanted,
     checkpoint: Checkpoint,
     config: PredictConfig,
-    network: Network,
+    engine: Engine,
     convert: bool,
 ) -> Job[Prediction]:
     image = wanted.image
@@ -132,7 +132,7 @@ def _predict(
             checkpoint,
             config,
             scale=wanted.scale,
-            network=network,
+            network=engine,
             window=wanted.window,
         )
     )

@@ -79,7 +79,7 @@ def on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
     image
         `(b, c, y, x)` on the device "meta": a shape without values.
     """
-    probed = _OnPatches(network)
+    probed = OnPatches(network)
     shapes = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in [*probed.named_parameters(), *probed.named_buffers()]
@@ -88,8 +88,8 @@ def on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-class _OnPatches(nn.Module):
-    """Calls what training calls, as a module."""
+class OnPatches(nn.Module):
+    """Calls what training calls, `on_patches`, as a module."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from napari_topiary.inference.tiles import precision
+from napari_topiary.inference.backends.pytorch import precision
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Probability, Progress, Stop
 

@@ -1,0 +1,1 @@
+"""What runs a network's arithmetic: one file each."""
