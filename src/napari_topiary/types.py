@@ -22,6 +22,9 @@ Probability = NDArray[np.floating]
 LabelImage = NDArray[np.integer]
 """`(y, x)`: class index, or instance ids 1..n with 0 = background."""
 
+Window = tuple[int, int, int, int]
+"""Top, bottom, left and right in pixels, ends not included."""
+
 TaskKind = Literal["detect", "segment", "instances"]
 BACKGROUND = "background"
 UNKNOWN_RADIUS = 10.0

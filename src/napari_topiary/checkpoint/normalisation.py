@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.illumination import parts_of
+from napari_topiary.checkpoint.illumination import Part, parts_of
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.image_area import image_area
+from napari_topiary.io.image_area import image_area, known_in, thinning
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
@@ -57,7 +57,8 @@ class Normalisation:
         """Normalise an image.
 
         Always the whole one: a part is cut from the result, so that it looks the same
-        whatever is cut.
+        whatever is cut. Of images that are too large for that, `fitted` normalises
+        parts.
 
         Parameters
         ----------
@@ -71,22 +72,41 @@ class Normalisation:
         ndarray
             `(c, y, x)` float32, never the input itself.
         """
+        shape = (image.shape[1], image.shape[2])
+        step = thinning(shape)
+        thin = image[:, ::step, ::step]
+        area = np.ones(thin.shape[1:], dtype=bool)
         if self.kind == "robust":
-            return _robust(image)
-        with np.errstate(over="ignore"):  # beyond float32: not a number, as below
-            values = np.array(image, dtype=np.float32)
-        known = np.isfinite(values)
-        if not known.all():
-            if not known.any():
-                raise TopiaryError(NO_NUMBERS)
-            values[~known] = values[known].mean(dtype=np.float64)
-        if self.kind == "none":
-            return values
-        offset, spread = self._range(values)
-        values -= np.float32(offset)
-        if spread > 0:
-            values /= np.float32(spread)
-        return values
+            area = image_area(thin)
+        fitted = self.fitted(thin, area, shape=shape, step=step)
+        return fitted.apply(image, known_in(area, image, step=step))
+
+    def fitted(
+        self,
+        thin: NDArray[Any],
+        area: NDArray[np.bool_],
+        *,
+        shape: tuple[int, int],
+        step: int,
+    ) -> Fitted:
+        """Measure an image by every `step`-th of its pixels.
+
+        Parameters
+        ----------
+        thin
+            `(c, y, x)`: every `step`-th row and column of the image.
+        area
+            `(y, x)` bool: which of them carry an image.
+        shape
+            `(y, x)` of the image in pixels.
+        step
+            1 = `thin` is the image itself.
+        """
+        if self.kind == "robust":
+            return _fitted_robust(thin, area, shape, step)
+        values, fill = _known_or_mean(thin)
+        offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
+        return Fitted(fill=fill, offset=offset, spread=spread)
 
     def _range(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Intensity that becomes 0, and how much more becomes 1."""
@@ -102,6 +122,100 @@ class Normalisation:
         return float(low), float(high - low)
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """How one image is normalised, whatever part of it is at hand.
+
+    Parameters
+    ----------
+    fill
+        Takes the place of pixels that are not numbers.
+    offset, spread
+        Intensity that becomes 0, and how much more becomes 1 (0 = as they are).
+    middle
+        `robust`: taken off large numbers before they are brought to float32.
+    parts
+        `robust`: what is lit alike, with its measures; None for the other kinds.
+    """
+
+    fill: float = 0.0
+    offset: float = 0.0
+    spread: float = 0.0
+    middle: float | None = None
+    parts: tuple[tuple[Part, _Range], ...] | None = None
+
+    def apply(
+        self,
+        image: NDArray[Any],
+        area: NDArray[np.bool_],
+        *,
+        corner: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
+        """Normalise a part of the image.
+
+        Parameters
+        ----------
+        image
+            `(c, y, x)`.
+        area
+            `(y, x)` bool: which of its pixels carry an image.
+        corner
+            y, x of its first pixel in the whole image.
+        """
+        if self.parts is None:
+            values, _ = _known_or_mean(image, self.fill)
+            values -= np.float32(self.offset)
+            if self.spread > 0:
+                values /= np.float32(self.spread)
+            return values
+        values = _around_zero(image, area, self.middle)
+        for part, measured in self.parts:
+            place, inside = _overlap(part, corner, area.shape)
+            here = values[:, *place]
+            if here.size == 0:
+                continue
+            light = part.light()
+            if light is not None:
+                here -= light[inside]
+            measured.bring(here)
+        values[:, ~area] = 0
+        return values
+
+
+def _overlap(
+    part: Part, corner: tuple[int, int], shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a part lies in a rectangle, and that rectangle in the part."""
+    top, bottom, left, right = part.box
+    place, inside = [], []
+    for start, end, first, n in zip(
+        (top, left), (bottom, right), corner, shape, strict=True
+    ):
+        low, high = max(start, first), max(min(end, first + n), max(start, first))
+        place.append(slice(low - first, high - first))
+        inside.append(slice(low - start, high - start))
+    return (place[0], place[1]), (inside[0], inside[1])
+
+
+def _known_or_mean(
+    image: NDArray[Any], fill: float | None = None
+) -> tuple[NDArray[np.float32], float]:
+    """Intensities as float32; what is no number becomes the mean of the others."""
+    with np.errstate(over="ignore"):  # beyond float32: not a number, as below
+        values = np.array(image, dtype=np.float32)
+    known = np.isfinite(values)
+    if known.all():
+        if fill is None:
+            fill = float(values.mean(dtype=np.float64))
+        return values, fill
+    if fill is None:
+        if not known.any():
+            raise TopiaryError(NO_NUMBERS)
+        fill = float(values[known].mean(dtype=np.float64))
+    values[~known] = fill
+    return values, fill
+
+
 def _deviation(values: NDArray[np.float32], mean: float) -> float:
     """Standard deviation, row by row: a copy in float64 would be twice the image."""
     squares = sum(
@@ -112,16 +226,21 @@ def _deviation(values: NDArray[np.float32], mean: float) -> float:
     return float(np.sqrt(squares / values.size))
 
 
-def _robust(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Normalise by the pixels that carry an image, part by part where light differs."""
-    if image.dtype.kind == "f" and not np.isfinite(image).any():
+def _fitted_robust(
+    thin: NDArray[Any], area: NDArray[np.bool_], shape: tuple[int, int], step: int
+) -> Fitted:
+    """Measure the pixels that carry an image, part by part where light differs."""
+    if thin.dtype.kind == "f" and not np.isfinite(thin).any():
         raise TopiaryError(NO_NUMBERS)
-    area = image_area(image)
-    values = _around_zero(image, area)
+    middle = None
+    if thin.dtype.itemsize >= 4 and area.any():
+        middle = float(np.median(_some(thin, area).astype(np.float64)))
     if not area.any():
-        return values
+        return Fitted(middle=middle, parts=())
+    values = _around_zero(thin, area, middle)
     grey = values.mean(axis=0) if len(values) > 1 else values[0]
     whole = _Range.of(values, area)
+    parts = []
     for part in parts_of(np.clip(grey, whole.low, whole.high), area):
         here = values[:, *part.place]
         light = part.light()
@@ -130,24 +249,30 @@ def _robust(image: NDArray[Any]) -> NDArray[np.float32]:
         known = area[part.place]
         few = known.sum() < FEWEST_PIXELS
         measured = whole if few else _Range.of(here, known)
-        np.clip(here, measured.low, measured.high, out=here)
-        here -= np.float32(measured.mean)
-        if measured.deviation > 0:
-            here /= np.float32(measured.deviation)
-    values[:, ~area] = 0
-    return values
+        parts.append((_stretched(part, shape, step), measured))
+    return Fitted(middle=middle, parts=tuple(parts))
 
 
-def _around_zero(image: NDArray[Any], area: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _stretched(part: Part, shape: tuple[int, int], step: int) -> Part:
+    """Return a part of the thinned image as one of the whole image."""
+    if step == 1:
+        return part
+    top, bottom, left, right = (edge * step for edge in part.box)
+    box = (top, min(bottom, shape[0]), left, min(right, shape[1]))
+    return replace(part, box=box)
+
+
+def _around_zero(
+    image: NDArray[Any], area: NDArray[np.bool_], middle: float | None
+) -> NDArray[np.float32]:
     """Intensities as float32 `(c, y, x)`; pixels outside the area are 0.
 
     Large numbers that differ little would all be the same in float32: an intensity of
     the image is taken off them before.
     """
-    if image.dtype.itemsize < 4 or not area.any():
+    if middle is None:
         values = np.array(image, dtype=np.float32)
     else:
-        middle = np.median(_some(image, area).astype(np.float64))
         with np.errstate(over="ignore", invalid="ignore"):
             values = (image.astype(np.float64) - middle).astype(np.float32)
         np.nan_to_num(values, copy=False)
@@ -178,6 +303,13 @@ class _Range:
                 break
         some = some.clip(low, high)
         return cls(low, high, float(some.mean()), float(some.std()))
+
+    def bring(self, values: NDArray[np.float32]) -> None:
+        """Cut the tails of intensities and bring them to mean 0, deviation 1."""
+        np.clip(values, self.low, self.high, out=values)
+        values -= np.float32(self.mean)
+        if self.deviation > 0:
+            values /= np.float32(self.deviation)
 
 
 def _some(values: NDArray[Any], area: NDArray[np.bool_]) -> NDArray[Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
-    from napari_topiary.types import Prediction
+    from napari_topiary.inference.large import LargePrediction
+    from napari_topiary.types import Detections, Prediction, Task
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -135,7 +136,6 @@ def _certainty(metrics: Any) -> str:
 
 def found_in_image(prediction: Prediction) -> dict[str, Any]:
     """What was found in one image, ready for JSON."""
-    found, classes = prediction.detections, prediction.task.classes
     entry: dict[str, Any] = {
         "shape": list(prediction.shape),
         "pixel_size_nm": prediction.scale,
@@ -143,19 +143,39 @@ def found_in_image(prediction: Prediction) -> dict[str, Any]:
         "notes": list(prediction.notes),
     }
     if prediction.task.kind == "detect":
-        entry["n_detections"] = {
-            name: int((found.class_index == index).sum())
-            for index, name in enumerate(classes)
-            if index
-        }
-        entry["n_lines"] = {
-            name: int((found.line_class == index).sum())
-            for index, name in enumerate(classes)
-            if index
-        }
+        entry |= _detected(prediction.detections, prediction.task)
     elif prediction.task.kind == "instances":
         entry["n_objects"] = int(prediction.labels.max(initial=0))
     return entry
+
+
+def found_in_large(prediction: LargePrediction) -> dict[str, Any]:
+    """What was found in one image whose maps are on disk, ready for JSON."""
+    found = prediction.found
+    entry: dict[str, Any] = {
+        "shape": list(found.shape),
+        "pixel_size_nm": found.scale,
+        "complete": prediction.complete,
+        "notes": list(prediction.notes),
+    }
+    if found.task.kind == "instances":
+        return entry | {"n_objects": found.counts[1]}
+    if found.task.kind == "detect":
+        entry |= _detected(found.detections, found.task)
+    return entry
+
+
+def _detected(found: Detections, task: Task) -> dict[str, Any]:
+    """Particles and lines of each class."""
+    names = list(enumerate(task.classes))[1:]
+    return {
+        "n_detections": {
+            name: int((found.class_index == index).sum()) for index, name in names
+        },
+        "n_lines": {
+            name: int((found.line_class == index).sum()) for index, name in names
+        },
+    }
 
 
 def found_in_stack(each: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.describing import (
     found_in_image,
+    found_in_large,
     found_in_stack,
     found_in_words,
 )
@@ -22,6 +23,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area, rows_without_banner
 from napari_topiary.io.image_files import SUMMARY, image_files, result_stem
 from napari_topiary.io.images import LoadedImage, read_slices
+from napari_topiary.io.large_images import LargeImage, is_large, open_large
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.split import listed
 from napari_topiary.io.targets import (
@@ -33,10 +35,16 @@ from napari_topiary.io.targets import (
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.inference.measures import Counted
+    from napari_topiary.inference.results import ResultFormat
     from napari_topiary.types import Prediction
 
 DEFAULTS = PredictConfig()
 BACKENDS = ("torch",)
+NOT_EXPORTED = (
+    "areas of an image of this size are not exported; they are in the labels, and "
+    "counted in the summary."
+)
 
 
 def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -50,7 +58,9 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
         "STEM_lines.csv; summary.csv counts what is in each. Stacks are predicted "
         "slice by slice, and their results are stacks too; in tables axis-0 is then "
-        "the slice. Images that cannot be predicted are named and left out. Ctrl-C "
+        "the slice. Images of more than 32 megapixels are predicted part by part into "
+        "OME-Zarr; after Ctrl-C the same command goes on where it stopped. Images "
+        "that cannot be predicted are named and left out. Ctrl-C "
         "keeps what is done.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
@@ -125,16 +135,26 @@ def files(options: argparse.Namespace) -> Files:
     """What is read and, by the stem of each image, written."""
     check_folder_target(options.out)
     paths = image_files(options.images)
-    names = (f"probability.{options.format}", f"labels.{options.format}")
     writes = tuple(
         Target(options.out / f"{result_stem(path)}_{name}")
         for path in paths
-        for name in (*names, "detections.csv", "lines.csv")
+        for name in (
+            f"probability.{_format(path, options)}",
+            f"labels.{_format(path, options)}",
+            "detections.csv",
+            "lines.csv",
+        )
     )
     return Files(
         (*writes, Target(options.out / SUMMARY), *_exports(options, paths)),
         reads=(options.checkpoint, *paths),
     )
+
+
+def _format(path: Path, options: argparse.Namespace) -> ResultFormat:
+    """What the maps of an image are written as: large ones always as zarr."""
+    given: ResultFormat = options.format
+    return "zarr" if is_large(path) else given
 
 
 def _kinds(options: argparse.Namespace) -> tuple[str, ...]:
@@ -159,7 +179,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]
             for slices in ("", "_z*")
             for file in options.out.glob(f"{escape(stem)}{slices}{ending}")
         }
-        labels = options.out / f"{stem}_labels.{options.format}"
+        labels = options.out / f"{stem}_labels.{_format(path, options)}"
         if labels.exists() and written_by_topiary(labels):
             # Boxes are numbers alone and cannot be told: they go with the labels.
             there = {file for file in there if file.suffix != ".box"}
@@ -204,7 +224,10 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     skipped: list[str] = []
     for path in paths:
         if options.skip_existing and is_written(
-            options.out, result_stem(path), task=checkpoint.task, format=options.format
+            options.out,
+            result_stem(path),
+            task=checkpoint.task,
+            format=_format(path, options),
         ):
             skipped.append(str(path))
             continue
@@ -269,6 +292,7 @@ class _Predictor:
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
+        from napari_topiary.inference.large.running import banner_note
         from napari_topiary.inference.results import (
             write_prediction,
             write_stack_prediction,
@@ -276,14 +300,15 @@ class _Predictor:
         from napari_topiary.postprocessing import Numbering
 
         out, stem = self.options.out, result_stem(path)
+        large = open_large(path)
+        if large is not None and len(large) == 1:
+            return self._large(path, large[0])
         slices = list(read_slices(path))
         rows = rows_without_banner(slices[0].data)
         if rows is not None and self.options.cut_banner:
             slices = [replace(one, data=one.data[:, slice(*rows)]) for one in slices]
-            said = f"An information banner was cut off: rows {rows[0]} to {rows[1]} are"
-            slices[0] = replace(slices[0], notes=(*slices[0].notes, f"{said} left."))
-        elif rows is not None:
-            said = "There is an information banner: --cut-banner cuts it off."
+        if rows is not None:
+            said = banner_note(*rows, is_cut=self.options.cut_banner)
             slices[0] = replace(slices[0], notes=(*slices[0].notes, said))
         if len(slices) == 1:
             prediction = self._image(path, slices[0])
@@ -307,6 +332,43 @@ class _Predictor:
             if self.options.link:
                 entry["n_objects"] = numbering.count
             self._tell(path, each)
+        names = {what: str(file) for what, file in files.items()}
+        return {"image": str(path), **entry, "files": names}
+
+    def _large(self, path: Path, image: LargeImage) -> dict[str, Any]:
+        """Predict an image that is too large to be read whole."""
+        from napari_topiary.inference.exporting import write_exports
+        from napari_topiary.inference.large import predict_large
+        from napari_topiary.inference.results import write_tables
+
+        out, stem = self.options.out, result_stem(path)
+        job = predict_large(
+            image,
+            self.checkpoint,
+            self.config,
+            scale=self.options.pixel_size or image.scale,
+            folder=out,
+            stem=stem,
+            engine=self.engine,
+            convert=self.options.convert,
+            cut_banner=self.options.cut_banner,
+        )
+        prediction = self.runner(
+            job, lambda said: self.runner.note(f"{path.name}: {said}")
+        )
+        found = prediction.found
+        files = dict(prediction.files)
+        files |= write_tables(out, stem, found=found, filaments=self.form["filaments"])
+        kinds = _kinds(self.options)
+        if kinds and self.checkpoint.task.kind == "detect":
+            files |= write_exports(
+                out, stem, prediction=found, kinds=kinds, image_name=path.name
+            )
+        elif kinds:
+            self.runner.note(f"{path.name}: {NOT_EXPORTED}")
+        self._count(path.name, found)
+        entry = found_in_large(prediction)
+        self._tell(path, [entry])
         names = {what: str(file) for what, file in files.items()}
         return {"image": str(path), **entry, "files": names}
 
@@ -344,7 +406,7 @@ class _Predictor:
             if self.runner.interrupted:
                 return
 
-    def _count(self, name: str, prediction: Prediction) -> None:
+    def _count(self, name: str, prediction: Prediction | Counted) -> None:
         """Remember what is in one image, for the summary."""
         from napari_topiary.inference.measures import summary_rows
 

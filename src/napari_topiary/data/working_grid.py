@@ -9,6 +9,8 @@ use the true ratio of each axis, never the factor.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.memory import check_fits
+from napari_topiary.types import Window
 
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""
 Shape = tuple[int, int]
-Window = tuple[int, int, int, int]
-"""Top, bottom, left and right in pixels, ends not included."""
 
 
 def working_shape(shape: Shape, factor: float) -> Shape:
@@ -212,3 +213,73 @@ def _resized(maps: NDArray[Any], size: Shape) -> NDArray[np.float32]:
         )
         result: NDArray[np.float32] = resized[0].numpy()
     return result
+
+
+def resized_part(
+    read: Callable[[Window], NDArray[np.float32]],
+    shape: Shape,
+    size: Shape,
+    part: Window,
+) -> NDArray[np.float32]:
+    """Part of what resizing the whole image gives, from the pixels that it needs only.
+
+    Parameters
+    ----------
+    read
+        Gives a window `(c, y, x)` of the image.
+    shape
+        `(y, x)` of the image.
+    size
+        `(y, x)` that it is resized to.
+    part
+        Which part of the resized image.
+
+    Returns
+    -------
+    ndarray
+        `(c, y, x)` float32.
+    """
+    top, bottom, left, right = part
+    if shape == size:
+        return read(part)
+    rows = _Taps.of(shape[0], size[0], top, bottom)
+    columns = _Taps.of(shape[1], size[1], left, right)
+    maps = read((rows.first, rows.last, columns.first, columns.last))
+    # The shorter way first: what is shrunk is smaller for the second axis.
+    return columns.apply(rows.apply(maps.swapaxes(1, 2)).swapaxes(1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Taps:
+    """Which pixels of an axis make each of some pixels of the resized one.
+
+    `index` and `weight` are `(taps, n)`; `index` counts from `first`.
+    """
+
+    first: int
+    last: int
+    index: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, n: int, size: int, start: int, end: int) -> _Taps:
+        """Triangle filter as `_resized` has it, for pixels `[start, end)` of `size`."""
+        ratio = n / size
+        reach = max(ratio, 1.0)
+        centre = (np.arange(start, end) + 0.5) * ratio
+        low = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+        high = np.minimum((centre + reach + 0.5).astype(np.int64), n)
+        index = low + np.arange(int((high - low).max()))[:, None]
+        weight = np.clip(1 - np.abs(index + 0.5 - centre) / reach, 0, None)
+        weight[index >= high] = 0
+        weight /= weight.sum(axis=0)
+        first, last = int(low[0]), int(high[-1])
+        index = np.minimum(index, last - 1) - first
+        return cls(first, last, index, weight.astype(np.float32))
+
+    def apply(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resize the last axis of `(c, y, x)`."""
+        result: NDArray[np.float32] = maps[..., self.index[0]] * self.weight[0]
+        for index, weight in zip(self.index[1:], self.weight[1:], strict=True):
+            result += maps[..., index] * weight
+        return result

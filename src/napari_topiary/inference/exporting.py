@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import (
     SUMMARY_COLUMNS,
+    Counted,
     numbered_areas,
     objects_table,
 )
@@ -90,7 +91,7 @@ def write_exports(
     folder: Path | str,
     stem: str,
     *,
-    prediction: Prediction,
+    prediction: Prediction | Counted,
     kinds: Sequence[str],
     image_name: str = "",
     image: Image | None = None,
@@ -145,7 +146,7 @@ def write_exports(
 
 
 def marks_of(
-    prediction: Prediction, *, only_places: bool = False, image: str = ""
+    prediction: Prediction | Counted, *, only_places: bool = False, image: str = ""
 ) -> Marks:
     """Return what was found as places, lines and outlines.
 
@@ -159,7 +160,7 @@ def marks_of(
         Name of the image's file.
     """
     task, found = prediction.task, prediction.detections
-    if task.kind != "detect":
+    if isinstance(prediction, Prediction) and task.kind != "detect":
         return _of_areas(prediction, only_places, image)
     names = tuple(task.classes[index] for index in found.class_index)
     radii = [task.radius(name, prediction.scale) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import ndimage as ndi
 from napari_topiary.annotations import Table
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.postprocessing import line_lengths
-from napari_topiary.types import Image, LabelImage, Prediction
+from napari_topiary.types import Detections, Image, LabelImage, Prediction, Task
 
 OBJECT_COLUMNS = (
     "object", "kind", "class", "score", "axis-0", "axis-1", "y_nm", "x_nm",
@@ -28,7 +29,9 @@ NM2_PER_UM2 = 1e6
 _EIGHT = np.ones((3, 3), dtype=int)
 
 
-def objects_table(prediction: Prediction, image: Image | None = None) -> Table:
+def objects_table(
+    prediction: Prediction | Counted, image: Image | None = None
+) -> Table:
     """Measure everything that was found in one image.
 
     Particles have a place and a score: how large each is was not measured but learned,
@@ -50,11 +53,10 @@ def objects_table(prediction: Prediction, image: Image | None = None) -> Table:
         of a class; `object` is the number in the labels of a task of objects.
     """
     grey = None if image is None else np.asarray(image, dtype=np.float64).mean(axis=0)
-    rows = (
-        _found_rows(prediction, grey)
-        if prediction.task.kind == "detect"
-        else _area_rows(prediction, grey)
-    )
+    if isinstance(prediction, Prediction) and prediction.task.kind != "detect":
+        rows = _area_rows(prediction, grey)
+    else:
+        rows = _found_rows(prediction, grey)
     scale = prediction.scale
     for row in rows:
         if scale is not None:
@@ -67,9 +69,43 @@ def objects_table(prediction: Prediction, image: Image | None = None) -> Table:
     return {name: [_short(row.get(name)) for row in rows] for name in OBJECT_COLUMNS}
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What was found in an image of any size, without its maps.
+
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    task
+        Kind and classes.
+    scale
+        nm per pixel, None if unknown.
+    detections
+        In pixels of the image.
+    counts
+        By class index: particles, objects, or connected areas.
+    covered
+        By class index: pixels of the labels.
+    looked_at
+        Share of the image that the network has looked at.
+    checkpoint
+        Name or hash of what made it.
+    """
+
+    shape: tuple[int, int]
+    task: Task
+    scale: float | None
+    detections: Detections
+    counts: Mapping[int, int]
+    covered: Mapping[int, int]
+    looked_at: float
+    checkpoint: str
+
+
 def summary_rows(
     name: str,
-    prediction: Prediction,
+    prediction: Prediction | Counted,
     *,
     thresholds: Mapping[str, float] | None = None,
     network: str = "",
@@ -93,25 +129,17 @@ def summary_rows(
         Each with `SUMMARY_COLUMNS`. Densities are per µm² of what the network has
         looked at, and None where the pixel size is unknown.
     """
-    found, task, scale = prediction.detections, prediction.task, prediction.scale
+    counted = prediction if isinstance(prediction, Counted) else counts_of(prediction)
+    found, task, scale = counted.detections, counted.task, counted.scale
     lengths = line_lengths(found.lines)
-    looked_at = 1.0 if prediction.done is None else float(prediction.done.mean())
-    area = looked_at * prediction.shape[0] * prediction.shape[1]
+    area = counted.looked_at * counted.shape[0] * counted.shape[1]
     um2 = None if scale is None else area * scale**2 / NM2_PER_UM2
     rows = []
     for index, class_name in enumerate(task.classes):
         if index == 0:
             continue
         lines = found.line_class == index
-        own = prediction.labels > 0 if task.kind == "instances" else (
-            prediction.labels == index
-        )  # fmt: skip
-        if task.kind == "detect":
-            count = int((found.class_index == index).sum())
-        elif task.kind == "instances":
-            count = int(np.count_nonzero(np.bincount(prediction.labels.ravel())[1:]))
-        else:
-            count = int(ndi.label(own, structure=_EIGHT)[1])
+        count, covered = counted.counts[index], counted.covered[index]
         length = float(lengths[lines].sum()) if lines.any() else None
         threshold = (thresholds or {}).get(class_name)
         row = {
@@ -121,16 +149,41 @@ def summary_rows(
             "density_per_um2": count / um2 if um2 else None,
             "lines": int(lines.sum()) if task.kind == "detect" else None,
             "lines_length_nm": length * scale if length and scale else None,
-            "covered_share": float(own.sum() / area) if area else None,
+            "covered_share": covered / area if area else None,
             "area_px": round(area),
             "area_um2": um2,
             "pixel_size_nm": scale,
-            "complete": prediction.done is None,
+            "complete": counted.looked_at == 1,
             "threshold": threshold,
-            "network": network or prediction.checkpoint,
+            "network": network or counted.checkpoint,
         }
         rows.append({column: _short(value) for column, value in row.items()})
     return rows
+
+
+def counts_of(prediction: Prediction) -> Counted:
+    """Count what was found in one image."""
+    task, labels = prediction.task, prediction.labels
+    counts, covered = dict[int, int](), dict[int, int]()
+    for index in range(1, len(task.classes)):
+        own = labels > 0 if task.kind == "instances" else labels == index
+        covered[index] = int(own.sum())
+        if task.kind == "detect":
+            counts[index] = int((prediction.detections.class_index == index).sum())
+        elif task.kind == "instances":
+            counts[index] = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+        else:
+            counts[index] = int(ndi.label(own, structure=_EIGHT)[1])
+    return Counted(
+        shape=prediction.shape,
+        task=task,
+        scale=prediction.scale,
+        detections=prediction.detections,
+        counts=counts,
+        covered=covered,
+        looked_at=1.0 if prediction.done is None else float(prediction.done.mean()),
+        checkpoint=prediction.checkpoint,
+    )
 
 
 def numbered_areas(prediction: Prediction) -> tuple[LabelImage, list[int]]:
@@ -153,7 +206,7 @@ def numbered_areas(prediction: Prediction) -> tuple[LabelImage, list[int]]:
 
 
 def _found_rows(
-    prediction: Prediction, grey: NDArray[np.float64] | None
+    prediction: Prediction | Counted, grey: NDArray[np.float64] | None
 ) -> list[dict[str, Any]]:
     """Rows of particles and filaments."""
     found, task = prediction.detections, prediction.task

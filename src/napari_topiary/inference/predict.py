@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
-from napari_topiary.data.working_grid import Shape, Window, window_to_working
+from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.suitability import Seen, as_seen, contrast_problem
+from napari_topiary.inference.opposite_contrast import contrast_problem
+from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
-from napari_topiary.types import Job, Prediction, Progress
+from napari_topiary.types import Job, Prediction, Progress, Window
 
 DEFAULTS = PredictConfig()
 

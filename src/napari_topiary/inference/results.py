@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations import Centerlines, Table
 from napari_topiary.data.working_grid import to_original
+from napari_topiary.inference.measures import Counted
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
@@ -66,12 +67,31 @@ def write_prediction(
     highest = int(prediction.labels.max(initial=0))
     labels = prediction.labels.astype(_smallest_type(highest))
     _write_array(files["labels"], labels, "yx", about)
-    if prediction.task.kind == "detect":
-        write_table(files["detections"], detections_table(prediction))
-        if filaments or len(prediction.detections.lines):
-            write_table(files["lines"], lines_table(prediction))
-        else:
-            del files["lines"]
+    maps = {what: files[what] for what in ("probability", "labels")}
+    return maps | write_tables(folder, stem, found=prediction, filaments=filaments)
+
+
+def write_tables(
+    folder: Path | str, stem: str, *, found: Prediction | Counted, filaments: bool
+) -> dict[str, Path]:
+    """Write the tables of what was detected in one image, if the task has any.
+
+    Parameters
+    ----------
+    folder, stem, filaments
+        As for `write_prediction`.
+    found
+        In the image.
+    """
+    if found.task.kind != "detect":
+        return {}
+    home = Path(folder)
+    files = {what: home / f"{stem}_{what}.csv" for what in ("detections", "lines")}
+    write_table(files["detections"], detections_table(found))
+    if filaments or len(found.detections.lines):
+        write_table(files["lines"], lines_table(found))
+    else:
+        del files["lines"]
     return files
 
 
@@ -234,12 +254,12 @@ def _is_complete(path: Path) -> bool:
     if not path.exists():
         return False
     if path.suffix == ".zarr":
-        return zarr.open_array(path, mode="r").attrs.get("complete") is True
+        return zarr.open(path, mode="r").attrs.get("complete") is True
     with tifffile.TiffFile(path) as file:
         return any(about.get("complete") for about in file.shaped_metadata or ())
 
 
-def detections_table(prediction: Prediction) -> Table:
+def detections_table(prediction: Prediction | Counted) -> Table:
     """Particles as `axis-0, axis-1, class, score`, in pixels of the image.
 
     Where there are filaments, each follows with its middle, and a column `length_nm`
@@ -261,7 +281,7 @@ def detections_table(prediction: Prediction) -> Table:
     return table
 
 
-def lines_table(prediction: Prediction) -> Table:
+def lines_table(prediction: Prediction | Counted) -> Table:
     """Filaments as napari's shapes, one row a vertex, with class, score and length.
 
     `length_nm` is empty where the pixel size of the image is unknown.
@@ -277,7 +297,7 @@ def lines_table(prediction: Prediction) -> Table:
     return table
 
 
-def _lengths_nm(prediction: Prediction) -> list[float | None]:
+def _lengths_nm(prediction: Prediction | Counted) -> list[float | None]:
     """Length of every filament; None where the pixel size is unknown."""
     scale = prediction.scale
     lengths = line_lengths(prediction.detections.lines)

@@ -66,6 +66,7 @@ def infer(
     tile: int | None = None,
     device: torch.device | str = "auto",
     amp: bool = False,
+    part: Box | None = None,
 ) -> Job[InferResult]:
     """Run a network over an image.
 
@@ -84,6 +85,8 @@ def infer(
     amp
         Compute in reduced precision where the device gains from it; an engine sees to
         that itself.
+    part
+        Only this part of the image, on the stride grid; the rest is context.
 
     Yields
     ------
@@ -115,7 +118,8 @@ def infer(
     canvas = _Canvas(image.shape[1], image.shape[2])
     whole = Box(0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride))
     tile = max(min(tile, network.largest_side or tile), stride)
-    boxes = list(whole.split(tile, stride))
+    boxes = list((part or whole).split(tile, stride))
+    total = sum(box.area for box in boxes)
     notes: tuple[str, ...] = ()
     begun, finished = time.perf_counter(), 0
     while boxes:
@@ -136,9 +140,9 @@ def infer(
         spent = time.perf_counter() - begun
         message = yield Progress(
             finished,
-            whole.area,
+            total,
             "Predicting" if network.dense else PIXEL_BY_PIXEL,
-            eta_s=spent * (whole.area - finished) / finished,
+            eta_s=spent * (total - finished) / finished,
         )
         if message is Stop and boxes:
             share = canvas.done.mean()

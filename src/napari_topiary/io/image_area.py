@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,51 @@ BAR = 0.4
 """An information banner is at most this share of the height."""
 JPEG_NOISE = 4
 """Grey levels that JPEG leaves around the colour of a banner."""
+LARGE = 32_000_000
+"""Pixels: larger images are measured by some of their rows and columns, and predicted
+from file to file, part by part."""
+THIN_PIXELS = 16_000_000
+"""So many pixels at most are then measured."""
+
+
+def thinning(shape: tuple[int, int]) -> int:
+    """Every how many-th row and column is measured of an image of `shape`."""
+    pixels = shape[0] * shape[1]
+    return 1 if pixels <= LARGE else math.ceil(math.sqrt(pixels / THIN_PIXELS))
+
+
+def known_in(
+    area: NDArray[np.bool_],
+    image: NDArray[Any],
+    *,
+    step: int,
+    corner: tuple[int, int] = (0, 0),
+) -> NDArray[np.bool_]:
+    """Pixels of a part that carry an image.
+
+    Parameters
+    ----------
+    area
+        `(y, x)` bool, of every `step`-th row and column of the whole image.
+    image
+        `(c, y, x)` the part.
+    step, corner
+        How `area` was thinned, and y, x of the part's first pixel.
+    """
+    if step == 1:
+        rows, columns = (
+            slice(start, start + n)
+            for start, n in zip(corner, image.shape[1:], strict=True)
+        )
+        return np.asarray(area[rows, columns])
+    near = [
+        (start + np.arange(n)) // step
+        for start, n in zip(corner, image.shape[1:], strict=True)
+    ]
+    known = np.asarray(area[near[0][:, None], near[1]])
+    if image.dtype.kind == "f":
+        known &= np.isfinite(image).all(axis=0)
+    return known
 
 
 def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:

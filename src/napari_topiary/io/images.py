@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -119,7 +119,7 @@ def _count_slices(path: Path, *_: int) -> int:
     """Count once for as long as the file is the same."""
     if not path.is_dir():
         check_plain_file(path)
-    shape, axes = _reader(path).layout(path)
+    shape, axes = reader_of(path).layout(path)
     channel = "s" if "s" in axes else "c"
     steps = zip(axes, shape, strict=True)
     return max(1, math.prod(n for name, n in steps if name not in "yx" + channel))
@@ -273,11 +273,27 @@ def _single(raw: RawImage, path: Path) -> LoadedImage:
 
 
 def _read(path: Path) -> RawImage:
+    raw = check_raw(path, lambda: reader_of(path).read(path))
+    if not raw.array.dtype.isnative:  # a file of the other kind of processor
+        native = raw.array.astype(raw.array.dtype.newbyteorder("="))
+        raw = replace(raw, array=native)
+    return raw
+
+
+def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
+    """Read a file, whole or lazily, and refuse with a sentence what is no image.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    read
+        Does it.
+    """
     if not path.is_dir():
         check_plain_file(path)
-    reader = _reader(path)
     try:
-        raw = reader.read(path)
+        raw = read()
     except TopiaryError:
         raise
     except MemoryError:
@@ -290,16 +306,13 @@ def _read(path: Path) -> RawImage:
             f"{path.name} cannot be read ({str(error) or type(error).__name__}): it "
             "may be damaged or of an unusual kind; save it again as a plain TIFF."
         ) from error
-    if raw.array.size == 0:
+    if 0 in raw.array.shape:
         raise TopiaryError(f"{path.name} is empty: it has no pixels.")
     if raw.array.dtype.kind not in "buif":
         raise TopiaryError(
             f"{path.name} holds {raw.array.dtype} values, which are not grey levels: "
             "save it as 8, 16 or 32 bit."
         )
-    if not raw.array.dtype.isnative:  # a file of the other kind of processor
-        native = raw.array.astype(raw.array.dtype.newbyteorder("="))
-        raw = replace(raw, array=native)
     if "y" not in raw.axes or "x" not in raw.axes:
         raise TopiaryError(
             f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "
@@ -308,7 +321,8 @@ def _read(path: Path) -> RawImage:
     return raw
 
 
-def _reader(path: Path) -> type[ImageFormat]:
+def reader_of(path: Path) -> type[ImageFormat]:
+    """Return what reads a file or folder, or raise with a sentence."""
     # An array deep inside a zarr folder has no ending of its own.
     places = (path, *path.parents) if path.is_dir() else (path,)
     suffix = path.suffix.lower()

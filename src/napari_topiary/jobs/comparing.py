@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig
-from napari_topiary.data.working_grid import Window, window_to_working
+from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
@@ -27,6 +27,7 @@ from napari_topiary.types import (
     Progress,
     Stop,
     Task,
+    Window,
     relay,
 )
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
-from napari_topiary.data.working_grid import Window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
 from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
-from napari_topiary.types import Job, Prediction, Progress, Stop, relay
+from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
 
 
 @dataclass(frozen=True)

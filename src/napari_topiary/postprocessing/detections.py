@@ -60,44 +60,92 @@ def find_detections(
     Detections
         In pixels of `probability`; particles sorted by score, best first.
     """
-    coordinates, classes, scores, reaches = [], [], [], []
     lines: list[NDArray[np.float64]] = []
     line_class: list[int] = []
     line_score: list[float] = []
     for index, name in enumerate(task.classes):
-        if index == 0:
-            continue
-        limit, radius = threshold_of(name, threshold), radius_px.get(name)
-        if name in line_classes:
+        if name in line_classes and index:
             paths, quality = trace_lines(
-                probability[index], radius=radius or LINE_RADIUS, threshold=limit
+                probability[index],
+                radius=radius_px.get(name) or LINE_RADIUS,
+                threshold=threshold_of(name, threshold),
             )
             lines += paths
             line_class += [index] * len(paths)
             line_score += quality
-            continue
-        where, score = find_particles(
-            probability[index], radius=radius, threshold=limit
-        )
-        coordinates.append(where)
-        scores.append(score)
-        classes.append(np.full(len(score), index, dtype=np.int64))
-        reaches.append(np.full(len(score), spacing * (radius or 0.0)))
-    particles = Detections.empty()
-    if coordinates:
-        particles = _best_apart(
-            Detections(
-                np.concatenate(coordinates),
-                np.concatenate(classes),
-                np.concatenate(scores),
-            ),
-            np.concatenate(reaches),
-        )
+    found = candidates(
+        probability,
+        classes=[n for n in task.classes if n not in line_classes],
+        task=task,
+        radius_px=radius_px,
+        threshold=threshold,
+    )
     return replace(
-        particles,
+        best_apart(found, task=task, radius_px=radius_px, spacing=spacing),
         lines=tuple(lines),
         line_class=np.array(line_class, dtype=np.int64),
         line_score=np.array(line_score, dtype=np.float64),
+    )
+
+
+def candidates(
+    probability: NDArray[np.floating],
+    *,
+    classes: Collection[str],
+    task: Task,
+    radius_px: Mapping[str, float],
+    threshold: float | Mapping[str, float],
+) -> Detections:
+    """Find the particles of some classes; neighbours are not yet thinned out.
+
+    Parameters
+    ----------
+    probability, task, radius_px, threshold
+        As for `find_detections`.
+    classes
+        Names of the classes.
+    """
+    found = Detections.empty()
+    for index, name in enumerate(task.classes):
+        if index == 0 or name not in classes:
+            continue
+        where, score = find_particles(
+            probability[index],
+            radius=radius_px.get(name),
+            threshold=threshold_of(name, threshold),
+        )
+        found = Detections(
+            np.concatenate([found.coordinates, where]),
+            np.concatenate(
+                [found.class_index, np.full(len(score), index, dtype=np.int64)]
+            ),
+            np.concatenate([found.score, score]),
+        )
+    return found
+
+
+def best_apart(
+    found: Detections,
+    *,
+    task: Task,
+    radius_px: Mapping[str, float],
+    spacing: float,
+) -> Detections:
+    """Keep the best of particles that are too close, sorted by score, best first.
+
+    Parameters
+    ----------
+    found
+        All candidates.
+    task, radius_px, spacing
+        As for `find_detections`.
+    """
+    radii = np.array([radius_px.get(name, 0.0) for name in task.classes])
+    reach = spacing * radii[found.class_index]
+    keep = np.flatnonzero(thin_out(found.coordinates, found.score, reach))
+    keep = keep[np.argsort(-found.score[keep], kind="stable")]
+    return Detections(
+        found.coordinates[keep], found.class_index[keep], found.score[keep]
     )
 
 
@@ -122,14 +170,6 @@ def above(
         coordinates=found.coordinates[good],
         class_index=found.class_index[good],
         score=found.score[good],
-    )
-
-
-def _best_apart(found: Detections, reach: NDArray[np.float64]) -> Detections:
-    keep = np.flatnonzero(thin_out(found.coordinates, found.score, reach))
-    keep = keep[np.argsort(-found.score[keep], kind="stable")]
-    return Detections(
-        found.coordinates[keep], found.class_index[keep], found.score[keep]
     )
 
 
@@ -174,7 +214,7 @@ def find_particles(
         return _component_centroids(probability, threshold)
     # Larger than the image is as good as any: the memory follows the radius.
     radius = min(radius, 2.0 * max(probability.shape))
-    step = max(1, int(radius // COARSEST))
+    step = shrinking(radius)
     small = _shrunk(probability, step)
     found = _peaks(small, radius=radius / step, threshold=threshold)
     # Block means sit at the middle of their block.
@@ -183,6 +223,11 @@ def find_particles(
     score = disc_means(small, found, radius=max(1.0, CORE * radius / step))
     good = score >= threshold
     return coordinates[good], score[good]
+
+
+def shrinking(radius: float) -> int:
+    """Side of the blocks of pixels that particles of a radius are looked for in."""
+    return max(1, int(radius // COARSEST))
 
 
 def disc_means(

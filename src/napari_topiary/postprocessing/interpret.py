@@ -126,26 +126,28 @@ class PostProcessing:
         distance, where the network has one.
         """
         if task.kind == "instances":
-            objects = self._objects(probability, shape, task, regression)
+            grid = (probability.shape[1], probability.shape[2])
+            smallest = self.smallest_object(grid, shape, regression is not None)
+            objects = self.objects(probability, task, regression, smallest)
             return _stretched(objects, shape)
-        labels = class_labels(
-            to_original(probability, shape), task=task, threshold=self.thresholds
-        )
+        return self.painted(to_original(probability, shape), task)
+
+    def painted(self, probability: NDArray[np.floating], task: Task) -> LabelImage:
+        """Class index `(y, x)` from `probability` `(k, y, x)` on the same grid."""
+        labels = class_labels(probability, task=task, threshold=self.thresholds)
         if self.min_size_px > 1:
             return _without_specks(labels, self.min_size_px)
         return labels
 
-    def _objects(
+    def objects(
         self,
         probability: NDArray[np.floating],
-        shape: tuple[int, int],
         task: Task,
         regression: NDArray[np.floating] | None,
+        smallest: int,
     ) -> LabelImage:
-        """Object numbers on the working grid."""
+        """Object numbers on the working grid; `smallest` in its pixels."""
         threshold = self.thresholds.get(task.classes[1], 0.5)
-        smaller = probability[0].size / (shape[0] * shape[1])
-        smallest = round(self.min_size_px * smaller)
         if regression is None:
             return label_objects(probability[1], threshold=threshold, min_size=smallest)
         return grow_objects(
@@ -153,8 +155,24 @@ class PostProcessing:
             regression[0],
             threshold=threshold,
             seeds=self.seeds,
-            min_size=smallest or round(SPECK * smaller),
+            min_size=smallest,
         )
+
+    def smallest_object(
+        self, grid: tuple[int, int], shape: tuple[int, int], has_distance: bool
+    ) -> int:
+        """Size of the smallest object that is kept, in working pixels.
+
+        Parameters
+        ----------
+        grid, shape
+            `(y, x)` of the working grid, and of the image.
+        has_distance
+            Whether objects are grown from seeds of a distance map.
+        """
+        smaller = grid[0] * grid[1] / (shape[0] * shape[1])
+        smallest = round(self.min_size_px * smaller)
+        return smallest or (round(SPECK * smaller) if has_distance else 0)
 
 
 def interpret(

@@ -50,21 +50,115 @@ def trace_lines(
         Paths, each `(v, 2)` y, x, and the mean probability along each.
     """
     probability = np.asarray(probability, dtype=np.float32)
-    smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
-    mask = smooth >= threshold
-    if not mask.any():
-        return [], []
-    chains = skeleton_chains(skeletonize(mask), merge=CROSSING * radius)
-    chains = _without_spurs(chains, shortest=radius)
-    paths, scores = [], []
-    for path in _joined(chains, reach=2.0 * radius):
-        path = _smoothed(path, sigma=0.5 * radius)
-        if _length(path) < SHORTEST * radius:
-            continue
+    skeleton = line_skeleton(probability, radius=radius, threshold=threshold)
+    paths = line_paths(skeleton, radius=radius)
+    scores = []
+    for path in paths:
         y, x = np.rint(path).astype(np.intp).T
         scores.append(float(probability[y, x].mean()))
-        paths.append(approximate_polygon(path, tolerance=max(0.1, 0.03 * radius)))
-    return paths, scores
+    return [simplified(path, radius=radius) for path in paths], scores
+
+
+def line_skeleton(
+    probability: NDArray[np.float32], *, radius: float, threshold: float
+) -> NDArray[np.bool_]:
+    """Return the middle lines of one class, one pixel wide `(y, x)`.
+
+    Parameters
+    ----------
+    probability, radius, threshold
+        As for `trace_lines`.
+    """
+    smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
+    mask = smooth >= threshold
+    return np.asarray(skeletonize(mask)) if mask.any() else mask
+
+
+def line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
+    """Return the filaments of a skeleton, each `(v, 2)` y, x with all its pixels.
+
+    Parameters
+    ----------
+    skeleton
+        `(y, x)`, one pixel wide.
+    radius
+        Half the filament's width, in pixels.
+    """
+    if not skeleton.any():
+        return []
+    chains = skeleton_chains(skeleton, merge=CROSSING * radius)
+    chains = _without_spurs(chains, shortest=radius)
+    paths = (
+        _smoothed(path, sigma=0.5 * radius)
+        for path in _joined(chains, reach=2.0 * radius)
+    )
+    return [path for path in paths if _length(path) >= SHORTEST * radius]
+
+
+def line_paths_of(
+    pixels: NDArray[np.int64], *, radius: float, largest: int
+) -> list[Path]:
+    """Return the filaments of a skeleton of any size, as `line_paths` does.
+
+    Parameters
+    ----------
+    pixels
+        `(n, 2)` y, x of the skeleton.
+    radius
+        Half the filament's width, in pixels.
+    largest
+        Pixels of a rectangle that is looked at in one piece; what is connected over a
+        larger one is cut.
+    """
+    paths: list[Path] = []
+    for piece in _connected(pixels):
+        low, high = piece.min(axis=0), piece.max(axis=0) + 1
+        side = int(np.sqrt(largest))
+        whole = int(np.prod(high - low)) <= largest
+        step = high - low if whole else np.array([side, side])
+        cell = (piece - low) // step
+        for key in np.unique(cell, axis=0):
+            own = piece[(cell == key).all(axis=1)] - low - key * step
+            skeleton = np.zeros(own.max(axis=0) + 1, dtype=bool)
+            skeleton[own[:, 0], own[:, 1]] = True
+            paths += [
+                path + low + key * step for path in line_paths(skeleton, radius=radius)
+            ]
+    return paths
+
+
+def _connected(pixels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Divide pixels `(n, 2)` into those that touch one another, corners included."""
+    if not len(pixels):
+        return []
+    width = int(pixels[:, 1].max()) + 3
+    keys = np.sort((pixels[:, 0] + 1) * width + pixels[:, 1] + 1)
+    first, second = [], []
+    for step in (1, width - 1, width, width + 1):
+        at = np.searchsorted(keys, keys + step).clip(0, len(keys) - 1)
+        near = keys[at] == keys + step
+        first.append(np.flatnonzero(near))
+        second.append(at[near])
+    a, b = np.concatenate(first), np.concatenate(second)
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(keys), len(keys)))
+    count, group = connected_components(graph, directed=False)
+    order = np.argsort(group, kind="stable")
+    ends = np.bincount(group, minlength=count).cumsum()[:-1]
+    places = np.stack([keys // width - 1, keys % width - 1], axis=1)
+    return np.split(places[order], ends)
+
+
+def simplified(path: Path, *, radius: float) -> Path:
+    """Return a path with the fewest points that keep its course.
+
+    Parameters
+    ----------
+    path
+        `(v, 2)` y, x.
+    radius
+        Half the filament's width, in pixels.
+    """
+    return np.asarray(approximate_polygon(path, tolerance=max(0.1, 0.03 * radius)))
 
 
 def line_lengths(lines: Iterable[Path]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_topiary.data.working_grid import Window
+    from napari_topiary.types import Window
 
 
 def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:

@@ -5,6 +5,7 @@ from pkgutil import iter_modules
 
 from napari_topiary.io.formats.base import (
     ImageFormat,
+    LazyFormat,
     RawImage,
     image_formats,
     square_pixels,
@@ -13,4 +14,4 @@ from napari_topiary.io.formats.base import (
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["ImageFormat", "RawImage", "image_formats", "square_pixels"]
+__all__ = ["ImageFormat", "LazyFormat", "RawImage", "image_formats", "square_pixels"]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,20 @@ class ImageFormat(Protocol):
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return the shape of what `read` gives and its axes, without the pixels."""
+        ...
+
+
+@runtime_checkable
+class LazyFormat(Protocol):
+    """A family of file formats whose images need not be read whole."""
+
+    @staticmethod
+    def open(path: Path) -> RawImage | None:
+        """Open a file as `read` does, but with an array that is read by slices.
+
+        It has `shape`, `dtype` and, where it is packed in pieces, `chunks`. None where
+        only the whole image can be read.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 from fractions import Fraction
 from itertools import takewhile
@@ -55,11 +56,72 @@ class Tiff:
         return RawImage(array, axes, scale, notes, is_negative=is_negative)
 
     @staticmethod
+    def open(path: Path) -> RawImage | None:
+        """Open the largest image of a file whose pixels lie in pieces, or plain."""
+        file = tifffile.TiffFile(path)
+        series = _largest(path, file)
+        frame, stored = series.keyframe, path.stat().st_size
+        piece = frame.chunks if frame.is_tiled else (frame.rowsperstrip, frame.shape[1])
+        check_size(path, piece, series.dtype.itemsize * 4, stored=None)
+        _check_pieces(path, series, stored)
+        _check_whole(path, file, series)
+        is_negative = frame.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        odd = frame.photometric in _CHANGED or (
+            is_negative and series.dtype.kind not in "iub"
+        )
+        if odd:
+            return None
+        scale, notes = square_pixels(*pixel_size(file, frame))
+        array: Any = None
+        if series.dataoffset is not None and frame.compression == 1:
+            array = _Plain(path, series, file.byteorder)
+        elif math.prod(piece) <= LARGEST_PIECE:
+            array = _in_pieces(series)
+        if array is None:
+            return None
+        return RawImage(array, _axes(series), scale, notes, is_negative=is_negative)
+
+    @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return the shape and the axes of the largest image."""
         with tifffile.TiffFile(path) as file:
             series = _largest(path, file)
             return tuple(series.shape), _axes(series)
+
+
+_CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
+"""Pixels that are turned into others, which is done on whole images only."""
+LARGEST_PIECE = 32_000_000
+"""Larger pieces would be unpacked again and again: such files are read whole."""
+
+
+class _Plain:
+    """Pixels that lie one after the other in a file, not packed.
+
+    The file is mapped anew for every part: what a lasting map has been asked for would
+    count as this program's memory until somebody else needs it.
+    """
+
+    def __init__(self, path: Path, series: Any, byteorder: str) -> None:
+        self._path, self._offset = path, series.dataoffset
+        self.shape = tuple(series.shape)
+        self.dtype = np.dtype(series.dtype).newbyteorder(byteorder)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        pixels = np.memmap(self._path, self.dtype, "r", self._offset, self.shape)
+        return np.array(pixels[index])
+
+
+def _in_pieces(series: Any) -> Any:
+    """Return an image as a zarr array; None if its packing is not known here."""
+    import zarr
+
+    array = zarr.open(series.aszarr(level=0), mode="r")
+    try:
+        array[(slice(0, 1),) * array.ndim]
+    except (ValueError, ImportError, RuntimeError):
+        return None
+    return array
 
 
 def write_tiff(

@@ -39,7 +39,16 @@ class Zarr:
     def read(path: Path) -> RawImage:
         """Read an array."""
         array, axes, scale, notes = _found(path)
-        return RawImage(_pixels(path, array), axes, scale, notes)
+        _check_pieces(path, array)
+        check_size(path, array.shape, array.dtype.itemsize)
+        return RawImage(np.asarray(array[...]), axes, scale, notes)
+
+    @staticmethod
+    def open(path: Path) -> RawImage | None:
+        """Open an array without reading it."""
+        array, axes, scale, notes = _found(path)
+        _check_pieces(path, array)
+        return RawImage(array, axes, scale, notes)
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
@@ -182,8 +191,8 @@ def _scales(about: Mapping[str, Any], n: int) -> NDArray[np.float64]:
     return product
 
 
-def _pixels(path: Path, array: Any) -> NDArray[Any]:
-    """Read an array once its size and the files that it is in are known to be sound."""
+def _check_pieces(path: Path, array: Any) -> None:
+    """Refuse an array that cannot be what it says, by the files that it is in."""
     if array.dtype.kind not in "buif":
         raise TopiaryError(
             f"{path.name} holds {array.dtype} values, which are not grey levels: save "
@@ -200,8 +209,6 @@ def _pixels(path: Path, array: Any) -> NDArray[Any]:
             f"{path.name} should be in {total:,} pieces and only {count:,} of them are "
             "there: it is incomplete, copy the whole folder again."
         )
-    check_size(path, array.shape, array.dtype.itemsize)
-    return np.asarray(array[...])
 
 
 def _stored(folder: Path) -> tuple[int, int]:

@@ -1,0 +1,318 @@
+"""An image of any size and a checkpoint -> results on disk, part by part.
+
+The network runs block by block, and what it says is kept on disk as it goes: after
+Stop, or when the program was killed, the same call goes on from there. Then the whole
+is read window by window as `predict` reads it at once. Memory does not grow with the
+image, apart from what is found in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PredictConfig
+from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.inference.engine import USUAL_TILE, Engine
+from napari_topiary.inference.large.finding import Kept
+from napari_topiary.inference.large.writing import LargePrediction, read_large
+from napari_topiary.inference.opposite_contrast import contrast_problem
+from napari_topiary.inference.seen import Look, Pixels, look_at
+from napari_topiary.inference.suitability import as_channels
+from napari_topiary.inference.tiles import Box, infer, round_up
+from napari_topiary.io.image_area import rows_without_banner
+from napari_topiary.io.large_images import LargeImage
+from napari_topiary.networks.base import Network
+from napari_topiary.types import Image, Job, Progress, Stop, Window, relay
+
+SIDE = 1024
+"""Side of the blocks that are worked on, in pixels of the finer grid."""
+SMALLEST_SIDE = 128
+READING = 0.25
+"""Share of the work that comes after the network, as a guess."""
+
+
+def predict_large(
+    image: LargeImage,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    *,
+    scale: float | None,
+    folder: Path,
+    stem: str,
+    engine: Engine,
+    convert: bool = False,
+    cut_banner: bool = False,
+) -> Job[LargePrediction]:
+    """Run a network over an image that is read and whose results are written in parts.
+
+    Parameters
+    ----------
+    image
+        Of a file.
+    checkpoint, config, scale
+        As for `predict`.
+    folder, stem
+        Where results go, and what their names begin with: `STEM_probability.zarr` and
+        `STEM_labels.zarr` are OME-Zarr.
+    engine
+        Runs the checkpoint's network.
+    convert
+        Make colours grey, or grey colour, as the network needs it.
+    cut_banner
+        Cut a microscope's information banner off.
+
+    Returns
+    -------
+    LargePrediction
+        What was found.
+    """
+    sentence = config.problem()
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    yield Progress(0, 0, "Looking through the image")
+    look, notes = _looked_at(image, checkpoint, config, scale, convert, cut_banner)
+    sentence = contrast_problem(look, checkpoint, engine)
+    if sentence is not None:
+        notes = (*notes, sentence)
+        yield Progress(0, 0, "Predicting", report=sentence)
+    network, tile = engine.network, config.tile or USUAL_TILE
+    side = _side(look, network, tile)
+    same = {
+        "checkpoint": checkpoint.hash,
+        "shape": list(look.shape),
+        "grid": list(look.grid),
+        "side": side,
+        "invert": config.invert,
+        "pixel_size_nm": scale,
+        "image": hashlib.sha256(look.measured.area.tobytes()).hexdigest(),
+        "measured": repr(look.measured.fitted),
+    }
+    work = folder / f".unfinished-{stem}"
+    maps = len(checkpoint.task.classes) - 1 + network.regressions
+    try:
+        kept = _resume(work, look, side, maps, same)
+        stopped, more = yield from _run(_Blocks(look, kept, engine, tile), work)
+        reading = read_large(
+            kept,
+            checkpoint,
+            config.detect,
+            shape=look.shape,
+            scale=scale,
+            folder=folder,
+            stem=stem,
+        )
+        found = yield from relay(
+            reading, told=lambda p: _after(p, 1 - READING, "Reading the result")
+        )
+        if not stopped and found.complete:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise NotWritten(
+            f"The results of {stem} could not be written in {folder} "
+            f"({error.strerror or error}): make room on the disk, or choose another "
+            "folder; what is done is kept."
+        ) from error
+    return replace(found, notes=(*notes, *more, *found.notes))
+
+
+def _looked_at(
+    image: LargeImage,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    scale: float | None,
+    convert: bool,
+    cut_banner: bool,
+) -> tuple[Look, tuple[str, ...]]:
+    """Measure an image, and say what there is to say about it."""
+    thin, step = image.thinned()
+    notes = image.notes
+    rows = rows_without_banner(thin)
+    if rows is not None:
+        first, last = rows[0] * step, min(rows[1] * step, image.shape[1])
+        notes = (*notes, banner_note(first, last, is_cut=cut_banner))
+        if cut_banner:
+            image, thin = replace(image, rows=(first, last)), thin[:, slice(*rows)]
+    if len(thin) == 3 and all(np.array_equal(thin[0], other) for other in thin[1:]):
+        image, thin = replace(image, channel=0), thin[:1]
+    pixels: Pixels = image
+    if convert and len(thin) != checkpoint.in_channels:
+        pixels = _Converted(image, checkpoint.in_channels)
+        thin = as_channels(thin, checkpoint.in_channels)
+    look = look_at(pixels, thin, step, checkpoint, scale=scale, invert=config.invert)
+    return look, (*notes, *look.measured.notes)
+
+
+def banner_note(first: int, last: int, *, is_cut: bool) -> str:
+    """Say that there is an information banner, and what was done about it.
+
+    Parameters
+    ----------
+    first, last
+        Rows that are left without it.
+    is_cut
+        Whether it was cut off.
+    """
+    if is_cut:
+        return f"An information banner was cut off: rows {first} to {last} are left."
+    return "There is an information banner: --cut-banner cuts it off."
+
+
+@dataclass(frozen=True, eq=False)
+class _Converted:
+    """An image made grey, or colour, as it is read."""
+
+    image: LargeImage
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(c, y, x)`."""
+        return (self.channels, *self.image.shape[1:])
+
+    def read(self, window: Window) -> Image:
+        """Read a part."""
+        return as_channels(self.image.read(window), self.channels)
+
+
+def _side(look: Look, network: Network, tile: int) -> int:
+    """Side of the blocks on the working grid, on the network's stride."""
+    side = SIDE / max(1.0, look.measured.factor / 2)
+    # Whoever asks for small tiles may have little memory.
+    side = min(max(side, SMALLEST_SIDE), max(4 * tile, SMALLEST_SIDE))
+    return round_up(int(side), 4 * network.stride)
+
+
+def _resume(
+    work: Path, look: Look, side: int, maps: int, same: Mapping[str, Any]
+) -> Kept:
+    """Open what an earlier run has left of the same work, or begin."""
+    about, grid = work / "about.json", look.grid
+    try:
+        left = json.loads(about.read_text(encoding="utf-8")) == same
+    except (OSError, ValueError):
+        left = False
+    if not left:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        zarr.create_array(
+            str(work / "maps.zarr"),
+            shape=(maps, *grid),
+            dtype=np.float32,
+            chunks=(maps, *(min(side // 4, n) for n in grid)),
+        )
+        about.write_text(json.dumps(same), encoding="utf-8")
+    done = set[tuple[int, int]]()
+    if (work / "done.txt").is_file():
+        for line in (work / "done.txt").read_text(encoding="utf-8").splitlines():
+            numbers = line.split()
+            if len(numbers) == 3:  # a line that was cut short is no block
+                done.add((int(numbers[0]), int(numbers[1])))
+    return Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, done)
+
+
+def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
+    """Run the network over every block that is not done; say whether it was stopped."""
+    kept = runner.kept
+    blocks = [key for key in kept.blocks() if key not in kept.done]
+    begun, notes = time.perf_counter(), list[str]()
+    heard: list[object] = []
+    with (work / "done.txt").open("a", encoding="utf-8") as file:
+        for number, key in enumerate(blocks):
+
+            def told(inner: Progress, number: int = number) -> Progress:
+                share = (number + inner.fraction) / max(1, len(blocks))
+                spent = time.perf_counter() - begun
+                left = spent / share * (1 - share) if share > 0.01 else None
+                return Progress(share * (1 - READING), 1, inner.message, left)
+
+            whole = yield from relay(
+                runner.run(key, notes), told=told, heard=heard.append
+            )
+            if whole:
+                file.write(f"{key[0]} {key[1]} done\n")
+                file.flush()
+                kept.done.add(key)
+            if Stop in heard:
+                if number + 1 == len(blocks) and whole:
+                    break
+                share = len(kept.done) / len(list(kept.blocks()))
+                notes.append(
+                    f"Stopped early: {share:.0%} of the image was predicted, the rest "
+                    "of its results is 0. The same command goes on from there."
+                )
+                return True, tuple(dict.fromkeys(notes))
+    return False, tuple(dict.fromkeys(notes))
+
+
+@dataclass
+class _Blocks:
+    """Runs a network over one block at a time."""
+
+    look: Look
+    kept: Kept
+    engine: Engine
+    tile: int
+
+    def __post_init__(self) -> None:
+        self._plain: dict[Any, NDArray[np.float32]] = {}
+
+    def run(self, key: tuple[int, int], notes: list[str]) -> Job[bool]:
+        """Predict a block and keep the answer; False where it was stopped."""
+        height, width = self.look.grid
+        network = self.engine.network
+        stride, halo = network.stride, round_up(network.halo, network.stride)
+        top, bottom, left, right = self.kept.box(key)
+        window = Box(top, bottom, left, right).grown(halo, height, width)
+        if self.look.is_blank:
+            return True
+        image, area = self.look.cut(
+            (window.top, window.bottom, window.left, window.right)
+        )
+        place = np.s_[
+            top - window.top : bottom - window.top,
+            left - window.left : right - window.left,
+        ]
+        if not area[place].any():
+            return True
+        part = Box(
+            top - window.top,
+            round_up(bottom - window.top, stride),
+            left - window.left,
+            round_up(right - window.left, stride),
+        )
+        # Where all is of one colour the answer is always the same.
+        first = image[:, :1, :1]
+        plain = (first.tobytes(), image.shape, part) if (image == first).all() else None
+        maps = self._plain.get(plain) if plain is not None else None
+        if maps is None:
+            result = yield from infer(self.engine, image, tile=self.tile, part=part)
+            if not result.done[place].all():
+                return False
+            notes += result.notes
+            found = [result.probability[1:]]
+            if result.regression is not None:
+                found.append(result.regression)
+            maps = np.concatenate(found)[:, *place]
+            if plain is not None:
+                self._plain[plain] = maps
+        maps = np.where(area[place], maps, np.float32(0))
+        if maps.any():
+            self.kept.maps[:, top:bottom, left:right] = maps
+        return True
+
+
+def _after(inner: Progress, first: float, message: str) -> Progress:
+    """Progress of what comes after a share of the work."""
+    return Progress(first + inner.fraction * (1 - first), 1, message, inner.eta_s)

@@ -1,0 +1,249 @@
+"""Results of a large image, written block by block on its own grid."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import DetectConfig
+from napari_topiary.data.working_grid import resized_part
+from napari_topiary.inference.large.finding import Finder, Kept, grown, within
+from napari_topiary.inference.measures import Counted
+from napari_topiary.io.ome_zarr import OmeZarr
+from napari_topiary.io.targets import signed
+from napari_topiary.postprocessing.in_blocks import Areas, Objects
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.types import Job, Progress, Window
+
+BLOCK = 2048
+"""Side of the blocks that results are written in, in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class LargePrediction:
+    """What was found on a large image; its maps are on disk.
+
+    Parameters
+    ----------
+    found
+        Detections, counts and covered pixels.
+    files
+        What -> file.
+    notes
+        Sentences for the user.
+    """
+
+    found: Counted
+    files: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the network has looked at all of it."""
+        return self.found.looked_at == 1
+
+
+def read_large(
+    kept: Kept,
+    checkpoint: Checkpoint,
+    config: DetectConfig,
+    *,
+    shape: tuple[int, int],
+    scale: float | None,
+    folder: Path,
+    stem: str,
+) -> Job[LargePrediction]:
+    """Read labels and detections from what is kept, and write all results.
+
+    Parameters
+    ----------
+    kept
+        What the network has said about it.
+    checkpoint, config
+        As for `interpret`.
+    shape
+        `(y, x)` of the image in pixels.
+    scale, folder, stem
+        As for `predict_large`.
+    """
+    how, task = PostProcessing.of(checkpoint, config), checkpoint.task
+    finder = Finder(kept, how, task, shape=shape)
+    blocks = list(kept.blocks())
+    begun, total = time.perf_counter(), 0
+    pieces = list(_image_blocks(shape))
+    total = len(pieces) + (0 if task.kind == "segment" else len(blocks))
+    work = folder / f".unfinished-{stem}" / "objects.zarr"
+    shutil.rmtree(work, ignore_errors=True)
+    if task.kind == "instances":
+        objects = zarr.create_array(
+            str(work),
+            shape=kept.grid,
+            dtype=np.uint32,
+            chunks=tuple(min(kept.side, n) for n in kept.grid),
+        )
+        finder.objects, finder.on_disk = Objects(objects), objects
+    done = 0
+    if task.kind != "segment":
+        for key in blocks:
+            finder.look_at_block(key)
+            done += 1
+            yield _progress(done, total, begun)
+    detections = finder.detections()
+    looked_at = len(kept.done) / len(blocks)
+    about = signed(
+        {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
+    )
+    writer = _Writer(finder, folder, stem, about, scale)
+    for corner in pieces:
+        writer.write(corner)
+        done += 1
+        yield _progress(done, total, begun)
+    writer.end(complete=looked_at == 1)
+    counts = {index: len(areas.result()) for index, areas in writer.areas.items()}
+    if task.kind == "instances":
+        counts = {1: writer.n_objects}
+    elif task.kind == "detect":
+        counts = {
+            index: int((detections.class_index == index).sum())
+            for index in range(1, len(task.classes))
+        }
+    return LargePrediction(
+        Counted(
+            shape=shape,
+            task=task,
+            scale=scale,
+            detections=detections,
+            counts=counts,
+            covered=dict(enumerate(writer.covered.tolist())),
+            looked_at=looked_at,
+            checkpoint=checkpoint.name or checkpoint.hash[:12],
+        ),
+        writer.files,
+    )
+
+
+class _Writer:
+    """Writes probability and labels on the grid of the image, block by block."""
+
+    def __init__(
+        self,
+        finder: Finder,
+        folder: Path,
+        stem: str,
+        about: Mapping[str, Any],
+        scale: float | None,
+    ) -> None:
+        self._finder, task = finder, finder.task
+        shape, classes = finder.shape, len(task.classes)
+        self.files = {
+            what: folder / f"{stem}_{what}.zarr" for what in ("probability", "labels")
+        }
+        for path in self.files.values():
+            shutil.rmtree(path, ignore_errors=True)
+        self._final = np.zeros(1, np.uint32)
+        if finder.objects is not None:
+            kept, how = finder.kept, finder.how
+            has_distance = kept.maps.shape[0] >= classes
+            smallest = how.smallest_object(kept.grid, shape, has_distance)
+            self._final = finder.objects.numbers(smallest)
+            self._number_those_left()
+        highest = int(self._final.max()) if finder.objects is not None else classes - 1
+        self._probability = OmeZarr(
+            self.files["probability"],
+            shape=(classes, *shape),
+            dtype=np.float16,
+            scale=scale,
+            about=about,
+        )
+        self._labels = OmeZarr(
+            self.files["labels"],
+            shape=shape,
+            dtype=np.min_scalar_type(highest),
+            scale=scale,
+            about=about,
+            kind="nearest",
+        )
+        self.n_objects = highest if finder.objects is not None else 0
+        self.covered = np.zeros(classes, dtype=np.int64)
+        self.areas = {
+            index: Areas(shape[1], diagonal=True)
+            for index in range(1, classes)
+            if task.kind == "segment"
+        }
+
+    def write(self, part: Window) -> None:
+        """Write a block of the image."""
+        task, how, kept = self._finder.task, self._finder.how, self._finder.kept
+        shape, classes = self._finder.shape, len(task.classes)
+
+        def read(window: Window) -> NDArray[np.float32]:
+            return kept.read(window, classes)[0]
+
+        corner = (part[0], part[2])
+        specks = how.min_size_px if task.kind != "instances" else 0
+        around = grown(part, specks, shape)
+        maps = resized_part(read, kept.grid, shape, around)
+        inside = within(part, around)
+        self._probability.write(maps[:, *inside].astype(np.float16), corner)
+        if task.kind == "instances":
+            labels = self._objects_in(part)
+            self.covered[1] += np.count_nonzero(labels)
+        else:
+            labels = how.painted(maps, task)[inside]
+            self.covered += np.bincount(labels.ravel(), minlength=classes)
+        self._labels.write(labels, corner)
+        for index, areas in self.areas.items():
+            areas.add(labels == index, corner)
+
+    def end(self, *, complete: bool) -> None:
+        """Say that everything is written."""
+        for image in (self._probability, self._labels):
+            image.about(complete=complete)
+
+    def _objects_in(self, part: Window) -> NDArray[np.integer]:
+        """Numbers of the objects in a part of the image."""
+        shape, grid = self._finder.shape, self._finder.kept.grid
+        rows, columns = (
+            ((np.arange(start, end) + 0.5) * own / n).astype(np.intp)
+            for start, end, n, own in zip(
+                part[::2], part[1::2], shape, grid, strict=True
+            )
+        )
+        top, left = rows[0], columns[0]
+        there = self._finder.on_disk[top : rows[-1] + 1, left : columns[-1] + 1]
+        numbers = self._final[np.asarray(there)]
+        return np.asarray(numbers[(rows - top)[:, None], columns - left])
+
+    def _number_those_left(self) -> None:
+        """Number 1..n what is left on the grid of the image, if that is coarser."""
+        shape, grid = self._finder.shape, self._finder.kept.grid
+        if shape[0] >= grid[0] and shape[1] >= grid[1]:
+            return
+        seen = np.zeros(int(self._final.max()) + 1, dtype=bool)
+        for part in _image_blocks(shape):
+            seen[self._objects_in(part)] = True
+        seen[0] = False
+        numbers = np.where(seen, seen.cumsum(), 0).astype(np.uint32)
+        self._final = numbers[self._final]
+
+
+def _image_blocks(shape: tuple[int, int]) -> Iterator[Window]:
+    """Blocks of an image, row by row."""
+    for top in range(0, shape[0], BLOCK):
+        for left in range(0, shape[1], BLOCK):
+            bottom, right = min(top + BLOCK, shape[0]), min(left + BLOCK, shape[1])
+            yield top, bottom, left, right
+
+
+def _progress(done: int, total: int, begun: float) -> Progress:
+    spent = time.perf_counter() - begun
+    return Progress(done, total, "Reading", spent * (total - done) / max(done, 1))

@@ -1,0 +1,93 @@
+"""Whether an image has the opposite contrast of those that a network learned from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint, Contrast
+from napari_topiary.checkpoint.contrast import LARGEST_SIDE
+from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.seen import Look, Seen
+from napari_topiary.inference.tiles import infer
+from napari_topiary.networks.base import Network
+from napari_topiary.types import run
+
+LOOK = 320
+"""Side of what the network is tried on, in working pixels."""
+UNLIKE = 0.25
+"""Images that are more alike than this to those learned from are not tried."""
+CLEARLY = 2.0
+"""The negative must come so many times closer to what was learned."""
+AT_LEAST = 1e-3
+"""Smaller shares of foreground count as this."""
+
+
+def contrast_problem(
+    seen: Seen | Look,
+    checkpoint: Checkpoint,
+    network: Network | Engine,
+    *,
+    device: str = "auto",
+) -> str | None:
+    """Return a sentence if the contrast is the opposite of what was learned.
+
+    The histogram raises the suspicion; the network decides, on a small part of the
+    image and of its negative: it is the opposite if only the negative shows as much
+    foreground as was learned from.
+
+    Parameters
+    ----------
+    seen
+        The image as the network sees it.
+    checkpoint, network
+        What learned.
+    device
+        Where to compute.
+    """
+    learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
+    if learned is None or seen.is_blank or learned.likeness(_centre(seen)) > UNLIKE:
+        return None
+    part = _middle(seen)
+    wanted = learned.foreground_share
+    off = [
+        abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
+        for share in (
+            _foreground(part, network, device),
+            _foreground(-part, network, device),
+        )
+    ]
+    if off[0] < off[1] + np.log(CLEARLY):
+        return None
+    look = "brighter" if learned.foreground > 0 else "darker"
+    found = ", ".join(checkpoint.task.classes[1:])
+    return (
+        "The contrast of this image is the opposite of what the network learned "
+        f"(there, {found} is {look} than the background), so little or nothing of it "
+        "will be found: tick Invert on the Predict page, or give --invert."
+    )
+
+
+def _foreground(
+    part: NDArray[np.float32], network: Network | Engine, device: str
+) -> float:
+    """Share of a part that the network does not call background."""
+    found = run(infer(network, np.ascontiguousarray(part), device=device))
+    return float((found.probability.argmax(axis=0) > 0).mean())
+
+
+def _centre(seen: Seen | Look) -> NDArray[np.float32]:
+    """Cut what the contrast is told by."""
+    top, left = (max(0, (n - LARGEST_SIDE) // 2) for n in seen.grid)
+    height, width = (min(n, LARGEST_SIDE) for n in seen.grid)
+    return seen.at((top, top + height, left, left + width))
+
+
+def _middle(seen: Seen | Look) -> NDArray[np.float32]:
+    """Cut a part from the middle of what carries an image."""
+    top, left = (
+        int(np.clip(at - LOOK / 2, 0, max(0, n - LOOK)))
+        for at, n in zip(seen.middle, seen.grid, strict=True)
+    )
+    height, width = (min(n, LOOK) for n in seen.grid)
+    return seen.at((top, top + height, left, left + width))

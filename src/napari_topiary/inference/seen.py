@@ -1,0 +1,319 @@
+"""An image as a network sees it: in its range of intensities, at its pixel size.
+
+`as_seen` does so with an image that is at hand, `look_at` with one of any size, of
+which parts are read when they are asked for. Both give the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint.normalisation import Fitted
+from napari_topiary.data.working_grid import (
+    area_to_working,
+    resized_part,
+    to_working,
+    working_shape,
+)
+from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.suitability import checked_image, working_factor_for
+from napari_topiary.io.image_area import image_area, known_in, thinning
+from napari_topiary.io.pixel_size import pixel_size_problem
+from napari_topiary.io.quality import kind_problem
+from napari_topiary.types import Image, Window
+
+BLANK = (
+    "There is nothing to see on this image (every pixel is the same, or is not a "
+    "number): the result is empty."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image as a network sees it.
+
+    Parameters
+    ----------
+    image
+        `(c, h, w)` float32 on the working grid, normalised.
+    area
+        `(h, w)` bool: what carries an image; elsewhere results are empty.
+    shape
+        `(y, x)` of the image in its own pixels.
+    factor
+        Pixels of the image per working pixel.
+    notes
+        Sentences for the user.
+    """
+
+    image: NDArray[np.float32]
+    area: NDArray[np.bool_]
+    shape: tuple[int, int]
+    factor: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is to be seen."""
+        return not self.area.any()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """`(h, w)` of the working grid."""
+        return self.image.shape[1], self.image.shape[2]
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """Centre y, x of what carries an image, in working pixels."""
+        return np.asarray(np.argwhere(self.area).mean(axis=0))
+
+    def at(self, part: Window) -> NDArray[np.float32]:
+        """Return a part of the working grid `(c, h, w)`."""
+        top, bottom, left, right = part
+        return self.image[:, top:bottom, left:right]
+
+
+class Pixels(Protocol):
+    """An image whose pixels are read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(c, y, x)`."""
+        ...
+
+    def read(self, window: Window) -> Image:
+        """Read a part `(c, y, x)`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """How a network sees an image of any size: parts are made when they are asked for.
+
+    Parameters
+    ----------
+    pixels
+        The image, with the channels that the network takes.
+    measured
+        How it is normalised, and what in it is an image.
+    """
+
+    pixels: Pixels
+    measured: Measured
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is to be seen."""
+        return self.measured.fitted is None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(y, x)` of the image in its own pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """`(h, w)` of the working grid."""
+        return working_shape(self.shape, self.measured.factor)
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """Centre y, x of what carries an image, in working pixels."""
+        thin = np.argwhere(self.measured.area).mean(axis=0)
+        ratio = np.array(self.grid) / np.array(self.measured.area.shape)
+        return np.asarray((thin + 0.5) * ratio - 0.5)
+
+    def at(self, part: Window) -> NDArray[np.float32]:
+        """Return a part of the working grid `(c, h, w)`."""
+        return self.cut(part)[0]
+
+    def cut(self, part: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return a part of the working grid, and which of its pixels are an image.
+
+        Parameters
+        ----------
+        part
+            In working pixels.
+        """
+        seen = resized_part(self._read, self.shape, self.grid, part)
+        return np.ascontiguousarray(seen[:-1]), seen[-1] > 1 - 1e-4
+
+    def _read(self, window: Window) -> NDArray[np.float32]:
+        """Normalised pixels of a window of the image, and where they are known."""
+        image, corner = self.pixels.read(window), (window[0], window[2])
+        about = self.measured
+        area = known_in(about.area, image, step=about.step, corner=corner)
+        values = about.normalised(image, area, corner=corner)
+        return np.concatenate([values, area[None].astype(np.float32)])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What has to be known of a whole image before a part of it can be looked at.
+
+    Parameters
+    ----------
+    area
+        `(y, x)` bool, of every `step`-th row and column: what carries an image.
+    step
+        1 = of all of them.
+    factor
+        Pixels of the image per working pixel.
+    fitted
+        How it is normalised; None = there is nothing to see.
+    ends
+        Sum of the darkest and the brightest intensity, where the network looks at the
+        negative.
+    notes
+        Sentences for the user.
+    """
+
+    area: NDArray[np.bool_]
+    step: int
+    factor: float
+    fitted: Fitted | None
+    ends: np.float32 | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        thin: NDArray[Any],
+        checkpoint: Checkpoint,
+        *,
+        shape: tuple[int, int],
+        step: int,
+        scale: float | None,
+        invert: bool,
+    ) -> Measured:
+        """Measure an image by every `step`-th of its rows and columns, or refuse it."""
+        problem = "" if scale is None else pixel_size_problem(scale)
+        if problem:
+            raise TopiaryError(problem)
+        factor, notes = working_factor_for(checkpoint, scale)
+        is_image = kind_problem(thin) is None
+        area = image_area(thin) if is_image else np.ones((1, 1), dtype=bool)
+        if not area.any():
+            # A white colour picture is read as grey: that it is blank is what matters.
+            return cls(area, step, factor, None, notes=(BLANK,))
+        thin = checked_image(thin, checkpoint)
+        ends = _ends(thin) if invert else None
+        thin = thin if ends is None else _negative(thin, ends)
+        if not area.all():
+            notes = [
+                *notes,
+                f"{1 - area.mean():.0%} of this image carry no image (a margin, a bar "
+                "or pixels that are not numbers): there the result is empty.",
+            ]
+        fitted = checkpoint.normalisation.fitted(thin, area, shape=shape, step=step)
+        return cls(area, step, factor, fitted, ends, tuple(notes))
+
+    def normalised(
+        self,
+        image: NDArray[Any],
+        area: NDArray[np.bool_],
+        *,
+        corner: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
+        """Bring a part `(c, y, x)` of the image to the range of the network.
+
+        Parameters
+        ----------
+        image, area, corner
+            As for `Fitted.apply`.
+        """
+        if self.fitted is None:
+            return np.zeros(image.shape, np.float32)
+        if self.ends is not None:
+            image = _negative(image, self.ends)
+        return self.fitted.apply(image, area, corner=corner)
+
+
+def as_seen(
+    image: NDArray[Any],
+    checkpoint: Checkpoint,
+    *,
+    scale: float | None,
+    invert: bool = False,
+) -> Seen:
+    """Bring an image to the range and grid of a network, or raise with a sentence.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)` or, if grey, `(y, x)`: the whole image, even where only a part is
+        wanted, for its statistics decide what a part looks like.
+    checkpoint
+        Whose network looks.
+    scale
+        nm per pixel of the image, None if unknown.
+    invert
+        Whether it looks at the negative.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[None]
+    shape = image.shape[1:3]
+    step = thinning(shape) if len(shape) == 2 else 1
+    thin = image[:, ::step, ::step] if step > 1 else image
+    about = Measured.of(
+        thin, checkpoint, shape=shape, step=step, scale=scale, invert=invert
+    )
+    size = working_shape(shape, about.factor)
+    if about.fitted is None:
+        empty = np.zeros((checkpoint.in_channels, *size), np.float32)
+        nothing = np.zeros(size, dtype=bool)
+        return Seen(empty, nothing, shape, about.factor, about.notes)
+    area = known_in(about.area, image, step=step)
+    working = to_working(about.normalised(image, area), about.factor)
+    seen_area = area_to_working(area, size)
+    return Seen(working, seen_area, shape, about.factor, about.notes)
+
+
+def look_at(
+    pixels: Pixels,
+    thin: Image,
+    step: int,
+    checkpoint: Checkpoint,
+    *,
+    scale: float | None,
+    invert: bool = False,
+) -> Look:
+    """Make an image of any size ready for a network, or raise with a sentence.
+
+    Parameters
+    ----------
+    pixels
+        The image.
+    thin, step
+        Every `step`-th of its rows and columns `(c, y, x)`.
+    checkpoint, scale, invert
+        As for `as_seen`.
+    """
+    about = Measured.of(
+        thin,
+        checkpoint,
+        shape=(pixels.shape[1], pixels.shape[2]),
+        step=step,
+        scale=scale,
+        invert=invert,
+    )
+    return Look(pixels, about)
+
+
+def _ends(image: NDArray[Any]) -> np.float32:
+    """Return the sum of the darkest and the brightest intensity of an image."""
+    values = image.astype(np.float32)
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    ends = (known.min(), known.max()) if known.size else (0.0, 0.0)
+    return np.float32(ends[0] + ends[1])
+
+
+def _negative(image: NDArray[Any], ends: np.float32) -> NDArray[np.float32]:
+    """Return an image bright for dark, over the same range; NaN stay NaN."""
+    return np.asarray(ends - image.astype(np.float32))

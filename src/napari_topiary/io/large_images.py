@@ -1,0 +1,243 @@
+"""Images that are too large to be read whole: opened at once, read part by part."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats import LazyFormat, RawImage
+from napari_topiary.io.image_area import LARGE, thinning
+from napari_topiary.io.images import check_raw, reader_of
+from napari_topiary.types import Image, Window
+
+CACHE_BYTES = 256 << 20
+"""Unpacked pieces of a file are kept up to this size, for their neighbours."""
+BAND_PIXELS = 16_000_000
+"""The whole image is gone through in bands of about so many pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class LargeImage:
+    """One image of a file, whose pixels are read when they are asked for.
+
+    Parameters
+    ----------
+    raw
+        Its array is read by slices, and has all of `axes`.
+    at
+        Index along each axis that is stepped through (z, time), by its letter.
+    notes
+        Sentences for the user.
+    rows
+        First row and one after the last; the others are cut off (a banner).
+    channel
+        The only channel that counts, since the others are the same; None = all.
+    """
+
+    raw: RawImage
+    at: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    rows: tuple[int, int] | None = None
+    channel: int | None = None
+
+    @property
+    def scale(self) -> float | None:
+        """Pixel size in nm, None if unknown."""
+        return self.raw.scale
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of what is read."""
+        own = self.raw.array.dtype
+        return np.dtype(np.uint8) if own.kind == "b" else own.newbyteorder("=")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(c, y, x)`."""
+        sizes = dict(zip(self.raw.axes, self.raw.array.shape, strict=True))
+        top, bottom = self.rows or (0, sizes["y"])
+        channels = 1 if self.channel is not None else self._channels(sizes)
+        return channels, bottom - top, sizes["x"]
+
+    def read(self, window: Window | None = None, step: int = 1) -> Image:
+        """Read a part.
+
+        Parameters
+        ----------
+        window
+            In pixels, inside the image; None = all of it.
+        step
+            Only every so many-th row and column.
+
+        Returns
+        -------
+        ndarray
+            `(c, y, x)`.
+        """
+        top, bottom, left, right = window or (0, self.shape[1], 0, self.shape[2])
+        first = self.rows[0] if self.rows else 0
+        places: dict[str, Any] = {
+            "y": slice(top + first, bottom + first, step),
+            "x": slice(left, right, step),
+            **dict(self.at),
+        }
+        index = tuple(places.get(name, slice(None)) for name in self.raw.axes)
+        array = np.asarray(self.raw.array[index])
+        axes = "".join(name for name in self.raw.axes if name not in dict(self.at))
+        order = [name for name in axes if name in "sc"] + ["y", "x"]
+        array = array.transpose([axes.index(name) for name in order])
+        if array.ndim == 2:
+            array = array[None]
+        sizes = dict(zip(self.raw.axes, self.raw.array.shape, strict=True))
+        array = array[: self._channels(sizes)]
+        if self.channel is not None:
+            array = array[self.channel : self.channel + 1]
+        if array.dtype == bool:
+            array = array.astype(np.uint8)
+        elif not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        if self.raw.is_negative:
+            array = ~array
+        return np.ascontiguousarray(array)
+
+    def thinned(self) -> tuple[Image, int]:
+        """Read every so many-th row and column `(c, y, x)`; return that step too."""
+        _, height, width = self.shape
+        step = thinning((height, width))
+        band = max(1, BAND_PIXELS // width // step) * step
+        parts = [
+            self.read((top, min(top + band, height), 0, width), step)
+            for top in range(0, height, band)
+        ]
+        return np.concatenate(parts, axis=1), step
+
+    def _channels(self, sizes: dict[str, int]) -> int:
+        count = sizes.get("s", sizes.get("c", 1))
+        # The last of two or four colour samples is transparency.
+        return count - 1 if "s" in sizes and count in (2, 4) else count
+
+
+def is_large(path: Path) -> bool:
+    """Whether the images of a file are too large to be read whole, and need not be."""
+    try:
+        reader = reader_of(path)
+        shape, axes = reader.layout(path)
+        sizes = dict(zip(axes, shape, strict=True))
+        return issubclass(reader, LazyFormat) and sizes["y"] * sizes["x"] > LARGE
+    except Exception:  # a damaged file, whatever the library calls it: reading says so
+        return False
+
+
+def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
+    """Open the images of a file, the slices of a stack each alone.
+
+    Parameters
+    ----------
+    path
+        Of a file or zarr folder.
+
+    Returns
+    -------
+    list or None
+        None where it has to be read whole: it is small, or packed in one piece.
+    """
+    path = Path(path)
+    reader = reader_of(path)
+    if not is_large(path) or not issubclass(reader, LazyFormat):
+        return None
+    try:
+        found = reader.open(path)
+    except Exception:  # whatever is wrong with it, reading it whole says so
+        return None
+    if found is None:
+        return None
+    raw = check_raw(
+        path, lambda: replace(found, array=cast("NDArray[Any]", _Pieces(found.array)))
+    )
+    steps = [name for name in raw.axes if name not in "yxsc"]
+    if "s" in raw.axes and "c" in raw.axes:
+        steps.append("c")
+    counts = [raw.array.shape[raw.axes.index(name)] for name in steps]
+    return [
+        LargeImage(raw, tuple(zip(steps, at, strict=True)), raw.notes)
+        for at in product(*(range(n) for n in counts))
+    ]
+
+
+class _Pieces:
+    """An array on disk whose unpacked pieces are kept for a while.
+
+    Parameters
+    ----------
+    array
+        With `shape`, `dtype`, and `chunks` where it is packed in pieces.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+        self._chunks: tuple[int, ...] = getattr(array, "chunks", None) or ()
+        self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        if not self._chunks:
+            return np.asarray(self._array[index])
+        drop = tuple(0 if isinstance(one, int) else slice(None) for one in index)
+        ranges = [
+            range(one, one + 1) if isinstance(one, int) else range(*one.indices(n))
+            for one, n in zip(index, self.shape, strict=True)
+        ]
+        result = np.empty([len(one) for one in ranges], self.dtype)
+        spans = [
+            _spans(one, size) for one, size in zip(ranges, self._chunks, strict=True)
+        ]
+        for pieces in product(*spans):
+            piece = self._piece(tuple(number for number, _, _ in pieces))
+            target = tuple(target for _, target, _ in pieces)
+            result[target] = piece[tuple(source for _, _, source in pieces)]
+        return result[drop]
+
+    def _piece(self, number: tuple[int, ...]) -> NDArray[Any]:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        place = tuple(
+            slice(i * size, min((i + 1) * size, n))
+            for i, size, n in zip(number, self._chunks, self.shape, strict=True)
+        )
+        try:
+            piece = np.asarray(self._array[place])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise TopiaryError(
+                f"a part of the image cannot be read ({error}): the file is damaged or "
+                "incomplete, get it again."
+            ) from error
+        self._kept[number] = piece
+        self._bytes += piece.nbytes
+        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return piece
+
+
+def _spans(wanted: range, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Pieces of `size` that a range touches: number, place in the range and in it."""
+    at = 0
+    while at < len(wanted):
+        number = wanted[at] // size
+        count = math.ceil(((number + 1) * size - wanted[at]) / wanted.step)
+        count = min(count, len(wanted) - at)
+        first = wanted[at] - number * size
+        last = first + (count - 1) * wanted.step + 1
+        yield number, slice(at, at + count), slice(first, last, wanted.step)
+        at += count
