@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from napari_topiary.postprocessing import class_labels, label_objects, threshold_of
+from napari_topiary.postprocessing import (
+    class_labels,
+    label_objects,
+    objects,
+    threshold_of,
+)
 from napari_topiary.types import Task
 
 
@@ -22,6 +27,20 @@ def test_touching_circles_are_two_at_every_size(size):
     assert labels.max() == 2
     counts = np.bincount(labels.ravel())[1:]
     assert counts.min() > 0.9 * counts.max()
+
+
+def test_an_area_is_cut_the_same_whatever_lies_beside_it(monkeypatch):
+    pair = blobs((20, 14, 8), (20, 28, 8), shape=(40, 42))
+    pair[20, 5] = 0.7  # doubtful, but no neck
+    alone = label_objects(pair, threshold=0.5)
+    for at_once in (1, 1 << 20):
+        monkeypatch.setattr(objects, "AT_ONCE", at_once)
+        many = label_objects(np.tile(pair, (3, 4)), threshold=0.5)
+        assert many.max() == 24
+        for rows in np.split(many, 3):
+            for one in np.split(rows, 4, axis=1):
+                pairs = np.unique(np.stack([alone.ravel(), one.ravel()]), axis=1)
+                assert pairs.shape[1] == 3  # background and two objects
 
 
 def test_ellipse_stays_whole():

@@ -86,8 +86,10 @@ def evaluate(
             total=len(known),
         )
         if prediction is not None:
+            own = judge.score(prediction)
             again = at_common_threshold(prediction, checkpoint, config)
-            results.append((sample.name, judge.score(prediction), judge.score(again)))
+            common = own if again is prediction else judge.score(again)
+            results.append((sample.name, own, common))
         if stopped:
             break
     return {
@@ -144,7 +146,10 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
 def at_common_threshold(
     prediction: Prediction, checkpoint: Checkpoint, config: PredictConfig
 ) -> Prediction:
-    """Read a prediction anew at a threshold of 0.5."""
+    """Return a prediction read at a threshold of 0.5: itself if it was read so."""
+    own = PostProcessing.of(checkpoint, config.detect).thresholds
+    if set(own.values()) == {COMMON_THRESHOLD}:
+        return prediction
     common = replace(config.detect, threshold=COMMON_THRESHOLD)
     return reinterpret(prediction, checkpoint, config=common)
 

@@ -93,9 +93,10 @@ class Entry:
         """
         mine, first = predictions[self.name], next(iter(predictions.values()))
         judge = Scorer.of(self.checkpoint, sample, tolerance_nm)
-        self.own.append(judge.score(mine))
+        own = judge.score(mine)
+        self.own.append(own)
         common = at_common_threshold(mine, self.checkpoint, self.config)
-        self.common.append(judge.score(common))
+        self.common.append(own if common is mine else judge.score(common))
         self.sweep += sweep(
             mine,
             judge.truth,

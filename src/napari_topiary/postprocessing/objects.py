@@ -8,6 +8,7 @@ from the pass to a higher one is noise: its part is joined to that of the higher
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ probability) than this share of the narrower core."""
 SMALLEST_TO_CUT = 16
 """Smaller areas are one object, in pixels."""
 EIGHT = np.ones((3, 3), dtype=int)
+ONE_AREA = np.array([0, 1, 0])[:, None, None]
+"""Neighbours in a stack of areas `(n, y, x)` are in the same area."""
+AT_ONCE = 1 << 20
+"""So many pixels of small areas are looked at together."""
 
 
 def label_objects(
@@ -46,42 +51,60 @@ def label_objects(
         `(y, x)`: 0 = background, 1..n, holes filled.
     """
     probability = np.asarray(probability, dtype=np.float32)
-    mask = ndi.binary_fill_holes(probability >= threshold)
-    sure = np.maximum(probability, threshold)
+    mask = _filled(probability >= threshold)
     labels, count = ndi.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    alike: dict[tuple[int, int], list[tuple[int, tuple[slice, slice]]]] = {}
     for number, box in enumerate(ndi.find_objects(labels), start=1):
-        if sizes[number] < SMALLEST_TO_CUT:
-            continue
-        own = labels[box] == number
-        parts, n_parts = _split(own, sure[box])
-        for part in range(2, n_parts + 1):
-            count += 1
-            labels[box][parts == part] = count
+        if sizes[number] >= SMALLEST_TO_CUT:
+            shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
+            alike.setdefault(shape, []).append((number, box))
+    for (height, width), areas in alike.items():
+        at_once = max(1, AT_ONCE // (height * width))
+        for first in range(0, len(areas), at_once):
+            some = areas[first : first + at_once]
+            own = np.stack([labels[box] == number for number, box in some])
+            sure = np.stack([probability[box] for _, box in some])
+            for place, parts in _cut(own, np.maximum(sure, threshold)):
+                box = some[place][1]
+                for part in range(2, int(parts.max()) + 1):
+                    count += 1
+                    labels[box][parts == part] = count
     return _numbered(labels, max(1, min_size))
 
 
-def _split(
-    mask: NDArray[np.bool_], probability: NDArray[np.float32]
-) -> tuple[NDArray[np.integer], int]:
-    """Cut one connected area `(y, x)` at its necks.
+def _cut(
+    masks: NDArray[np.bool_], probability: NDArray[np.float32]
+) -> Iterator[tuple[int, NDArray[np.integer]]]:
+    """Cut connected areas `(n, y, x)` at their necks: yields those that fall apart.
 
     A neck is where the area is narrow, or the network doubtful: it has learned to see
-    a thin line of background between objects that touch.
+    a thin line of background between objects that touch. Most areas are one object:
+    areas of one size are looked at together, for the calls would take longer than the
+    work.
     """
-    padded = np.pad(mask, 1)
-    depth = ndi.distance_transform_edt(padded) * np.pad(probability, 1)
+    around = ((0, 0), (1, 1), (1, 1))
+    padded = np.pad(masks, around)
+    # Areas are so far from one another that none is the nearest edge of another.
+    apart = (float(sum(padded.shape[1:])), 1.0, 1.0)
+    depth = ndi.distance_transform_edt(padded, sampling=apart)
+    depth *= np.pad(probability, around)
+    smooth = ndi.gaussian_filter(depth, (0, SMOOTHING, SMOOTHING))
     # In the logarithm a neck's share of the depth is a height, so the usual filling of
     # hollows by a fixed height compares shares: the rule is the same at every size.
-    hill = np.log(np.maximum(ndi.gaussian_filter(depth, SMOOTHING), 1e-3))
-    tops = (hill == ndi.maximum_filter(hill, size=3)) & padded
-    if ndi.label(tops, structure=EIGHT)[1] < 2:
-        return mask.astype(np.int32), 1
-    flooded = reconstruction(hill + np.log(NECK), hill)
-    markers, count = ndi.label(local_maxima(flooded) & padded, structure=EIGHT)
-    if count < 2:
-        return mask.astype(np.int32), 1
-    return watershed(-hill, markers, mask=padded)[1:-1, 1:-1], count
+    hills = np.log(np.maximum(smooth, 1e-3))
+    tops = (hills == ndi.maximum_filter(hills, size=(1, 3, 3))) & padded
+    numbered, n_tops = ndi.label(tops, structure=EIGHT[None] * ONE_AREA)
+    place_of = np.zeros(n_tops + 1, dtype=np.intp)
+    for place, top in enumerate(numbered):
+        place_of[top[top > 0]] = place
+    several = np.bincount(place_of[1:], minlength=len(masks)) > 1
+    for place in np.flatnonzero(several).tolist():
+        hill, area = hills[place], padded[place]
+        flooded = reconstruction(hill + np.log(NECK), hill)
+        markers, count = ndi.label(local_maxima(flooded) & area, structure=EIGHT)
+        if count > 1:
+            yield place, watershed(-hill, markers, mask=area)[1:-1, 1:-1]
 
 
 @dataclass(frozen=True)
