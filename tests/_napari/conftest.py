@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,14 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_topiary import Points, Task
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import BACKGROUND
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_is_loaded_stays() -> None:
+    """Libraries are not searched for garbage: napari collects it with every layer."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

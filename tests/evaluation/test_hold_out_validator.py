@@ -11,6 +11,7 @@ from torch import nn
 from napari_topiary import Labels, Points, Stop, Task, run
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.evaluation.validate import rejudge
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
@@ -65,8 +66,9 @@ def test_a_perfect_network_is_perfect(painted):
     assert judged.held_out == "1 image"
 
 
-def test_a_shifted_network_is_as_good_at_its_own_threshold(painted):
+def test_a_shifted_network_is_as_good_at_its_own_threshold(painted, monkeypatch):
     """Pruning shifts calibration: at 0.5 nothing is found, at its own all of it."""
+    monkeypatch.setattr("napari_topiary.data.prepared.ENOUGH", 1)
     judged = run(HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark(shift=-8)))
     assert judged.quality.value == pytest.approx(1.0)
     assert judged.quality.at_common == 0.0
@@ -99,6 +101,24 @@ def test_the_same_part_is_held_back_as_in_training(virions, monkeypatch):
     monkeypatch.setattr("napari_topiary.data.hold_out.FEWEST", 4)
     one = HoldOut(samples[:1], ())
     assert run(one.judge(made, Dark())).held_out == "a part of the image"
+
+
+def test_a_figure_is_the_one_that_a_kept_version_gets(virions):
+    """At the same thresholds: what Prune shows does not change by keeping it."""
+    samples = [
+        Sample(v.image, (Points(v.centres, ("virion",) * 8),), v.scale, f"{seed}")
+        for seed in range(3)
+        for v in [virions(seed)]
+    ]
+    made = checkpoint(DETECT)
+    hold_out = HoldOut(samples, ())
+    judged = run(hold_out.judge(made, made.build())).quality
+    kept = run(rejudge(made, samples))
+    assert judged.value == kept.metrics["quality"]
+    assert judged.thresholds == kept.thresholds and "virion" in kept.thresholds
+    other = kept.replaced(thresholds={"virion": 0.99})
+    assert run(hold_out.judge(kept)).quality.value == kept.metrics["quality"]
+    assert run(hold_out.judge(other)).quality.thresholds == {"virion": 0.99}
 
 
 def test_nothing_annotated_is_not_judged():

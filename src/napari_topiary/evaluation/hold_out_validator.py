@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device
 from napari_topiary.data.prepared import Material
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validate import judging_material
-from napari_topiary.evaluation.validator import Validator
-from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.evaluation.validate import judging_material, validate
 from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Job, Progress, Stop
+from napari_topiary.types import Job, Stop, relay
 
 
 @dataclass(frozen=True)
@@ -67,14 +63,15 @@ class HoldOut:
     def judge(
         self, checkpoint: Checkpoint, network: Network | None = None
     ) -> Job[Judged]:
-        """Validate a network.
+        """Judge a checkpoint as it is, or a network that may become a version of it.
 
         Parameters
         ----------
         checkpoint
             Task, normalisation and working pixel size.
         network
-            What is judged; None builds the checkpoint's own.
+            Judged at the thresholds that it would be kept with; None = the checkpoint's
+            own network, at the checkpoint's own thresholds.
 
         Yields
         ------
@@ -84,29 +81,23 @@ class HoldOut:
         material = self._material(checkpoint)
         if material is None or not material.held:
             return Judged()
-        device = pick_device(self.device)
-        judge = Validator(
-            material.held,
-            checkpoint.task,
-            PostProcessing.of(checkpoint).line_classes,
-            device,
-            autocast_dtype(device) is not None,
+        heard: list[object] = []
+        found = yield from relay(
+            validate(
+                checkpoint,
+                material,
+                device=self.device,
+                network=network,
+                find=network is not None,
+            ),
+            heard=heard.append,
         )
-        judging = judge.judge((network or checkpoint.build()).to(device))
-        total = len(material.held) + len(checkpoint.task.classes)
-        for done in count():
-            try:
-                next(judging)
-            except StopIteration as end:
-                known = end.value if end.value.known else None
-                return Judged(known, material.held_names)
-            message = yield Progress(
-                min(done, total), total, "Judging on the held-back areas"
-            )
-            if message is Stop:
-                break
-        judging.close()
-        return Judged(stopped=True)
+        if Stop in heard:
+            return Judged(stopped=True)
+        quality = None if found is None else found[1]
+        if quality is not None and not quality.known:
+            quality = None
+        return Judged(quality, material.held_names)
 
     def _material(self, checkpoint: Checkpoint) -> Material | None:
         every = self.validation or self.samples

@@ -18,6 +18,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop
 
 
@@ -48,6 +49,48 @@ def rejudge(
         After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
     material = judging_material(checkpoint, samples, validation)
+    if material.notes:
+        notes = [*checkpoint.provenance.get("notes", ()), *material.notes]
+        about = {**checkpoint.provenance, "notes": notes}
+        checkpoint = replace(checkpoint, provenance=about)
+    found = yield from validate(checkpoint, material, device=device)
+    return checkpoint if found is None else found[0]
+
+
+def validate(
+    checkpoint: Checkpoint,
+    material: Material,
+    *,
+    device: str = "auto",
+    network: Network | None = None,
+    find: bool = True,
+) -> Job[tuple[Checkpoint, Quality] | None]:
+    """Find a network's best thresholds on prepared areas, and its quality at them.
+
+    Parameters
+    ----------
+    checkpoint
+        Task, normalisation, and thresholds where none can be found.
+    material
+        What it may be judged on.
+    device
+        Where to compute.
+    network
+        What is judged; None builds the checkpoint's own.
+    find
+        Whether thresholds are found; else the checkpoint's are taken, as Predict does.
+
+    Yields
+    ------
+    Progress
+        After every area.
+
+    Returns
+    -------
+    tuple or None
+        The checkpoint with its thresholds and metrics, and the same as a quality; None
+        after a `Stop`, and where there is nothing to judge on.
+    """
     where = pick_device(device)
     lines = checkpoint.annotations_summary.get("line_classes", ())
     judge = Validator(
@@ -59,19 +102,26 @@ def rejudge(
         material.learned,
         material.figure_only,
     )
+    network = (network or checkpoint.build()).to(where)
     total = len(material.held) + len(material.learned) + len(checkpoint.task.classes)
-    quality = yield from _heard(judge.judge(checkpoint.build().to(where)), total)
-    if material.notes:
-        notes = [*checkpoint.provenance.get("notes", ()), *material.notes]
-        about = {**checkpoint.provenance, "notes": notes}
-        checkpoint = replace(checkpoint, provenance=about)
+    quality = yield from _heard(judge.judge(network), total)
     if quality is None or quality.name == "none":
-        return checkpoint
+        return None
     known = dict(quality.thresholds)
-    if material.few and checkpoint.task.kind != "detect":
+    if not find or (material.few and checkpoint.task.kind != "detect"):
         known = dict(checkpoint.thresholds)
     judged = replace(checkpoint, thresholds=known, metrics=_metrics(quality, material))
-    return (yield from with_figures(judged, material, device=device))
+    judged = yield from with_figures(judged, material, device=device, network=network)
+    if not quality.known:
+        return judged, quality
+    figure = replace(
+        quality,
+        value=float(judged.metrics["quality"]),
+        name=str(judged.metrics["quality_name"]),
+        thresholds=known,
+        per_class=judged.metrics["per_class"],
+    )
+    return judged, figure
 
 
 def judging_material(
