@@ -24,8 +24,9 @@ from napari_topiary.data.working_grid import (
 )
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import infer_window
-from napari_topiary.inference.suitability import Seen, as_seen
+from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import PlanStatistics, PruningPlan, plan_job
@@ -75,19 +76,18 @@ class _Part:
 
     @property
     def _ratio(self) -> tuple[float, float]:
-        height, width = self.seen.image.shape[1:]
+        height, width = self.seen.grid
         return self.seen.shape[0] / height, self.seen.shape[1] / width
 
     def placed(self, found: Detections) -> Detections:
         """Detections of the part in image pixels."""
         top, _, left, _ = self.window
-        height, width = self.seen.image.shape[1:]
         return replace(
             found,
             coordinates=working_to_original_coords(
                 found.coordinates + np.array([top, left]),
                 self.seen.shape,
-                (height, width),
+                self.seen.grid,
             ),
         )
 
@@ -180,15 +180,15 @@ class PruningView:
             seen = as_seen(area.image, self.checkpoint, scale=area.scale)
             self._seen = (id(area.image), area.scale), seen
         seen = self._seen[1]
-        grid = seen.image.shape[1], seen.image.shape[2]
-        window = window_to_working(area.window, seen.shape, grid)
+        window = window_to_working(area.window, seen.shape, seen.grid)
         return _Part(seen, middle_of(window, LARGEST_SIDE))
 
     def _see(
         self, network: Network, part: _Part, thresholds: Mapping[str, float]
     ) -> _Seen:
-        config = PredictConfig(device=self.device)
-        result = run(infer_window(part.seen, part.window, network, config))
+        config = PredictConfig(device=self.device, tile=LARGEST_SIDE)
+        engine = Engine(network, self.device)
+        result = run(infer_window(part.seen, part.window, engine, config))
         probability = result.probability
         task, reading = self.checkpoint.task, PostProcessing.of(self.checkpoint)
         known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
