@@ -180,3 +180,39 @@ def test_an_information_banner_is_said_and_can_be_cut_off(tmp_path, made, drawn)
     (entry,) = result_of(tmp_path, *arguments, "--cut-banner")["images"]
     assert "rows 0 to 64 are left" in " ".join(entry["notes"])
     assert tifffile.imread(tmp_path / "sem_labels.tif").shape == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "tiled", "plain", "strips"])
+def test_large_images_are_predicted_in_parts(tmp_path, made, drawn, monkeypatch, kind):
+    micrograph = drawn[0].image[0].astype(np.float32)
+    image, whole = tmp_path / "big.tif", tmp_path / "whole.tif"
+    tifffile.imwrite(whole, micrograph)
+    if kind == "zarr":
+        image = tmp_path / "big.zarr"
+        zarr.create_array(image, data=micrograph, chunks=(20, 30))
+    elif kind == "tiled":
+        tifffile.imwrite(image, micrograph, tile=(16, 16), compression="zlib")
+    elif kind == "strips":
+        tifffile.imwrite(image, micrograph, rowsperstrip=10, compression="zlib")
+    else:
+        tifffile.imwrite(image, micrograph, byteorder=">")
+    network, out = made / "net.safetensors", tmp_path / "out"
+    size = ("--pixel-size", 2)
+    assert call("predict", network, whole, "--out", out, *size) == 0
+    monkeypatch.setattr("napari_topiary.io.large_images.LARGE", 1000)
+    report = tmp_path / "report.json"
+    large = ("predict", network, image, "--out", out, "--export", "star", *size)
+    assert call(*large, "--json", report) == 0
+
+    entry = json.loads(report.read_text())["images"][0]
+    assert set(entry["files"]) == {"probability", "labels", "detections", "star"}
+    assert (out / "big_detections.csv").read_text() == (
+        out / "whole_detections.csv"
+    ).read_text()
+    labels = zarr.open_array(out / "big_labels.zarr" / "0")
+    assert (np.asarray(labels) == tifffile.imread(out / "whole_labels.tif")).all()
+    with (out / "summary.csv").open() as file:
+        counts = {row["image"]: row["count"] for row in csv.DictReader(file)}
+    assert counts[image.name] == counts["whole.tif"] != "0"
+    assert call(*large, "--skip-existing", "--json", report) == 0
+    assert json.loads(report.read_text())["skipped"] == [str(image)]

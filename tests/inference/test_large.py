@@ -85,10 +85,14 @@ def at_once(image, checkpoint, network, **changes):
     return run(predict(image, checkpoint, config, scale=2.0, network=network))
 
 
-def in_parts(image, checkpoint, network, folder, *, stop=None, **changes):
+def in_parts(*arguments, stop=None, **changes):
+    return run(a_job(*arguments, **changes), should_stop=stop)
+
+
+def a_job(image, checkpoint, network, folder, **changes):
     config = PredictConfig(tile=32, device="cpu", **changes)
     large = LargeImage(RawImage(image, "cyx", 2.0))
-    job = predict_large(
+    return predict_large(
         large,
         checkpoint,
         config,
@@ -97,7 +101,6 @@ def in_parts(image, checkpoint, network, folder, *, stop=None, **changes):
         stem="big",
         engine=Engine(network, "cpu"),
     )
-    return run(job, should_stop=stop)
 
 
 def maps(folder):
@@ -201,6 +204,23 @@ def test_after_stop_the_same_call_goes_on(blobs, tmp_path):
     in_parts(blobs, checkpoint, fresh, tmp_path)
     assert 0 < again < fresh.runs - 2
     assert zarr.open_group(tmp_path / "big_labels.zarr").attrs["complete"] is True
+
+
+def test_what_was_done_when_the_program_was_killed_is_kept(blobs, tmp_path):
+    checkpoint, network = a_checkpoint(SEGMENT), Levels(3)
+    job = a_job(blobs, checkpoint, network, tmp_path)
+    for _ in range(12):
+        next(job)
+    job.close()
+    with (tmp_path / ".unfinished-big" / "done.txt").open("a") as file:
+        file.write("\n1")
+    first = network.runs
+    assert in_parts(blobs, checkpoint, network, tmp_path).complete
+    whole = at_once(blobs, checkpoint, Levels(3))
+    assert (maps(tmp_path)[1] != whole.labels).mean() < 1e-4
+    fresh = Levels(3)
+    in_parts(blobs, checkpoint, fresh, tmp_path)
+    assert 0 < network.runs - first < fresh.runs - 2
 
 
 def test_other_settings_begin_anew(blobs, tmp_path):

@@ -21,6 +21,8 @@ BINS = 1024
 LOGITS = np.linspace(-2.2, 7.0, 185)
 """Candidate detection thresholds, as log odds. None is below 0.1: fainter detections
 are not collected, so that all thresholds there look as good as the lowest."""
+DIFFERENT = 1e-6
+"""Scores that lie closer together than this are all the same."""
 SLACK = 0.01
 """F1 that a steadier threshold may cost on the images at hand."""
 
@@ -191,7 +193,7 @@ def steady_detection_threshold(
         right += 1
     scores = np.concatenate([np.zeros(0), *(found.score for _, found in images)])
     parted = 0.5
-    if len(np.unique(scores)) > 1:
+    if len(scores) and np.ptp(scores) > DIFFERENT:
         low = scores <= threshold_otsu(scores)
         parted = (scores[low].mean() + scores[~low].mean()) / 2
     return float(np.clip(parted, grid[left], grid[right]))

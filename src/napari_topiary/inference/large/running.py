@@ -217,7 +217,7 @@ def _resume(
     if (work / "done.txt").is_file():
         for line in (work / "done.txt").read_text(encoding="utf-8").splitlines():
             numbers = line.split()
-            if len(numbers) == 3:  # a line that was cut short is no block
+            if numbers[2:] == ["done"]:  # a line that was cut short is no block
                 done.add((int(numbers[0]), int(numbers[1])))
     return Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, done)
 
@@ -241,7 +241,7 @@ def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
                 runner.run(key, notes), told=told, heard=heard.append
             )
             if whole:
-                file.write(f"{key[0]} {key[1]} done\n")
+                file.write(f"\n{key[0]} {key[1]} done")
                 file.flush()
                 kept.done.add(key)
             if Stop in heard:

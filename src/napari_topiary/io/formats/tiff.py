@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+import weakref
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -59,27 +60,16 @@ class Tiff:
     def open(path: Path) -> RawImage | None:
         """Open the largest image of a file whose pixels lie in pieces, or plain."""
         file = tifffile.TiffFile(path)
-        series = _largest(path, file)
-        frame, stored = series.keyframe, path.stat().st_size
-        piece = frame.chunks if frame.is_tiled else (frame.rowsperstrip, frame.shape[1])
-        check_size(path, piece, series.dtype.itemsize * 4, stored=None)
-        _check_pieces(path, series, stored)
-        _check_whole(path, file, series)
-        is_negative = frame.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        odd = frame.photometric in _CHANGED or (
-            is_negative and series.dtype.kind not in "iub"
-        )
-        if odd:
-            return None
-        scale, notes = square_pixels(*pixel_size(file, frame))
-        array: Any = None
-        if series.dataoffset is not None and frame.compression == 1:
-            array = _Plain(path, series, file.byteorder)
-        elif math.prod(piece) <= LARGEST_PIECE:
-            array = _in_pieces(series)
-        if array is None:
-            return None
-        return RawImage(array, _axes(series), scale, notes, is_negative=is_negative)
+        try:
+            opened, lasting = _opened(path, file)
+        except BaseException:
+            file.close()
+            raise
+        if lasting:
+            weakref.finalize(lasting, file.close)
+        else:
+            file.close()
+        return opened
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
@@ -112,16 +102,46 @@ class _Plain:
         return np.array(pixels[index])
 
 
-def _in_pieces(series: Any) -> Any:
-    """Return an image as a zarr array; None if its packing is not known here."""
+class _InPieces:
+    """Pixels that are packed piece by piece; read for as long as the file is open."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape, self.chunks = tuple(array.shape), tuple(array.chunks)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.asarray(self._array[index])
+
+
+def _opened(
+    path: Path, file: tifffile.TiffFile
+) -> tuple[RawImage | None, _InPieces | None]:
+    """Return the largest image, lazily, and what needs the file to stay open."""
     import zarr
 
-    array = zarr.open(series.aszarr(level=0), mode="r")
+    series = _largest(path, file)
+    frame, stored = series.keyframe, path.stat().st_size
+    piece = frame.chunks if frame.is_tiled else (frame.rowsperstrip, frame.shape[1])
+    _check_pieces(path, series, stored)
+    _check_whole(path, file, series)
+    is_negative = frame.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if frame.photometric in _CHANGED or (is_negative and series.dtype.kind == "f"):
+        return None, None
+    scale, notes = square_pixels(*pixel_size(file, frame))
+    axes = _axes(series)
+    if series.dataoffset is not None and frame.compression == 1:
+        plain: Any = _Plain(path, series, file.byteorder)
+        return RawImage(plain, axes, scale, notes, is_negative=is_negative), None
+    if math.prod(piece) > LARGEST_PIECE:
+        return None, None
+    array = _InPieces(zarr.open(series.aszarr(level=0), mode="r"))
     try:
-        array[(slice(0, 1),) * array.ndim]
+        array[(slice(0, 1),) * len(array.shape)]
     except (ValueError, ImportError, RuntimeError):
-        return None
-    return array
+        return None, None  # a packing that is not known here
+    pixels: Any = array
+    return RawImage(pixels, axes, scale, notes, is_negative=is_negative), array
 
 
 def write_tiff(
