@@ -10,12 +10,12 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import napari
-import numpy as np
 from PIL import Image
-from qtpy.QtGui import QImage
+from qtpy.QtCore import QBuffer
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 from napari_topiary._napari.launch import open_workbench
@@ -60,15 +60,10 @@ class Story:
 
     def picture(self) -> Image.Image:
         """Return the window as it is."""
-        grabbed = self.window.grab().toImage()
-        grabbed = grabbed.convertToFormat(QImage.Format.Format_RGB888)
-        data = grabbed.constBits()
-        data.setsize(grabbed.sizeInBytes())
-        rows = np.frombuffer(data, np.uint8)
-        rows = rows.reshape(grabbed.height(), grabbed.bytesPerLine())
-        return Image.fromarray(
-            rows[:, : 3 * grabbed.width()].reshape(-1, grabbed.width(), 3).copy()
-        )
+        buffer = QBuffer()
+        buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+        self.window.grab().save(buffer, "PNG")
+        return Image.open(BytesIO(buffer.data().data())).convert("RGB")
 
     def keep(self, milliseconds: int) -> None:
         """Add the window as it is to the animation."""
