@@ -277,6 +277,8 @@ class ComparisonLayers:
         return limit
 
 
+BORDER = 0.12
+"""Thickness of a mark, of its diameter."""
 OUTLINE = 3
 """Labels that differ are outlined with this many pixels."""
 
@@ -288,6 +290,7 @@ def put_things(layers: ComparisonLayers, what: str = "things") -> None:
         layers.remove(what)
         return
     looks = [STATUSES[status] for status in things.status]
+    sizes = _sizes(layers)
     layers.put(
         what,
         things.coordinates,
@@ -297,12 +300,13 @@ def put_things(layers: ComparisonLayers, what: str = "things") -> None:
             "score A": things.score_a,
             "score B": things.score_b,
         },
-        size=_sizes(layers),
+        size=sizes,
         border_color=[look.colour for look in looks],
         symbol=[look.symbol for look in looks],
         face_color="transparent",
-        border_width=0.12,
-        border_width_is_relative=True,
+        # Large objects get no thicker rings than most: these would hide what is in them.
+        border_width=np.minimum(sizes, np.median(sizes)) * BORDER,
+        border_width_is_relative=False,
     )
 
 

@@ -49,7 +49,8 @@ COLUMNS = (
 )
 TIP = (
     "Pruning makes a network less sure before it costs quality: so each is judged at "
-    "its own\nbest threshold, and both at 0.5. The better one is bold."
+    "the\nthreshold that is its best on the marks of this image, and both at 0.5.\n"
+    "The better one is bold."
 )
 
 
@@ -112,7 +113,8 @@ def _is_better(value: float | None, other: float | None) -> bool:
 
 
 def _item(value: float | None, *, bold: bool) -> QTableWidgetItem:
-    item = QTableWidgetItem(words.NONE if value is None else words.quality(value))
+    text = words.NONE if value is None else words.quality(value, digits=3)
+    item = QTableWidgetItem(text)
     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
     if bold:
         font = item.font()
