@@ -304,7 +304,7 @@ def put_things(layers: ComparisonLayers, what: str = "things") -> None:
         border_color=[look.colour for look in looks],
         symbol=[look.symbol for look in looks],
         face_color="transparent",
-        # Large objects get no thicker rings than most: these would hide what is in them.
+        # The rings of large objects would hide what is in them.
         border_width=np.minimum(sizes, np.median(sizes)) * BORDER,
         border_width_is_relative=False,
     )
