@@ -453,7 +453,7 @@ REFUSED = [
     (("predict", "CKPT", "missing.tif", "--out", "OUT"), "missing.tif"),
     (("predict", "CKPT", image, "--out", image), "is a file"),
     (("predict", "CKPT", image, "--out", "OUT", "--tile", 3), "Tile 3 is not possible"),
-    (("predict", "CKPT", image, "--out", "OUT", "--backend", "openvino"), "openvino"),
+    (("predict", "CKPT", image, "--out", "OUT", "--backend", "abacus"), "choose auto"),
     (("predict", "CKPT", image, "--out", "OUT", "--format", "jpg"), "--format"),
     (("predict", "CKPT", image, "--out", "OUT", "--threshold", 7), "7"),
     (("predict", "CKPT", image, "--out", "OUT", "--pixel-size", 0), "pixel size"),

@@ -13,13 +13,13 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import write_image
 from napari_topiary.io.samples import sample_dataset
+from napari_topiary.io.user_folder import user_folder
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.session import (
     ImageEntry,
     Session,
     forget_recovery,
     recoverable_projects,
-    user_folder,
 )
 from napari_topiary.types import Task
 

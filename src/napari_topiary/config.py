@@ -277,6 +277,13 @@ class PredictConfig:
         },
     ] = None
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
+    backend: Annotated[
+        str,
+        {
+            "tooltip": "What does the arithmetic: torch, openvino or onnxruntime. "
+            "auto: the fastest that is installed and gives the same labels."
+        },
+    ] = "auto"
     invert: Annotated[
         bool,
         {"tooltip": "Look at the negative: bright for dark and dark for bright."},
@@ -285,7 +292,7 @@ class PredictConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        return form_problem(self, open_fields=("device",))
+        return form_problem(self, open_fields=("device", "backend"))
 
 
 def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:

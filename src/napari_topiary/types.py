@@ -249,6 +249,8 @@ class Prediction:
     regression
         `(r, y, x)` float32 on the working grid: maps that are values, such as the
         distance from the edge of a nucleus; None = the network has none.
+    backend
+        What ran the network: "torch", "openvino"; empty where nothing did.
     """
 
     probability: NDArray[np.float32]
@@ -261,3 +263,4 @@ class Prediction:
     notes: tuple[str, ...] = ()
     done: NDArray[np.bool_] | None = None
     regression: NDArray[np.float32] | None = None
+    backend: str = ""

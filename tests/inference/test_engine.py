@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from napari_topiary.inference import engine as engine_module
-from napari_topiary.inference.backends.pytorch import folded
+from napari_topiary.inference.backends import BackendKind, backends, pytorch
+from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.engine import (
     LARGEST_TILE,
     SMALLEST_TILE,
@@ -79,7 +85,8 @@ def test_folding_changes_no_network(kind: str) -> None:
 @pytest.fixture
 def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that gains from it; here it is emulated."""
-    monkeypatch.setattr(engine_module, "autocast_dtype", lambda _: torch.bfloat16)
+    for module in (engine_module, pytorch):
+        monkeypatch.setattr(module, "autocast_dtype", lambda _: torch.bfloat16)
 
 
 @pytest.mark.usefixtures("with_bfloat16")
@@ -87,10 +94,10 @@ def test_reduced_precision_is_taken_where_labels_stay() -> None:
     network, image = unet(), noise(1, 96, 96)
     network.get_submodule("output").bias.data[0] = 50  # sure everywhere
     engine = Engine(network, "cpu")
-    assert engine.label == "torch, float32"
+    assert (engine.backend, engine.precision) == ("torch", "float32")
     expected = run(infer(network, image, device="cpu")).probability
     found = run(infer(engine, image, tile=32)).probability
-    assert engine.label == "torch, bfloat16"
+    assert (engine.backend, engine.precision) == ("torch", "bfloat16")
     assert (found.argmax(0) == expected.argmax(0)).mean() > 0.999
 
 
@@ -101,7 +108,7 @@ def test_reduced_precision_is_not_taken_where_labels_change() -> None:
     engine = Engine(network, "cpu")
     expected = run(infer(network, image, device="cpu")).probability
     found = run(infer(engine, image, tile=32)).probability
-    assert engine.label == "torch, float32"
+    assert (engine.backend, engine.precision) == ("torch", "float32")
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -145,3 +152,107 @@ def test_small_images_are_one_tile_and_nothing_is_counted(
     assert not asked
     assert len(list(infer(unet(), noise(1, 8, 520), device="cpu"))) > 1
     assert asked
+
+
+class Other:
+    """A back end that is right or wrong."""
+
+    precision = "float32"
+
+    def __init__(self, network: Network, wrong: bool) -> None:
+        self.exact, self.wrong = TorchBackend(network, CPU), wrong
+
+    def __call__(self, image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        maps = self.exact(image, rows, columns)
+        return maps[::-1] if self.wrong else maps
+
+
+@pytest.fixture
+def another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Engine]:
+    """Makes engines beside which another back end is installed."""
+    monkeypatch.setenv("NAPARI_TOPIARY_HOME", str(tmp_path))
+    for name in backends:
+        if name != "torch":
+            monkeypatch.delitem(backends._things, name)
+    monkeypatch.setattr(engine_module, "PATIENCE_S", 0.0)
+
+    def engine(*, faster: bool, wrong: bool = False, fails: bool = False) -> Engine:
+        def make(network: Network, device: torch.device, *, exact: bool) -> Other:
+            if fails:
+                raise RuntimeError("no such instruction")
+            return Other(network, wrong)
+
+        kind = BackendKind(make=make, title="Abacus", packages=("torch",))
+        monkeypatch.setitem(backends._things, "abacus", kind)
+        # Whatever the clock says.
+        monkeypatch.setattr(engine_module, "FASTER", 1e3 if faster else 1e-3)
+        return Engine(unet(), "cpu")
+
+    return engine
+
+
+def tiles(engine: Engine) -> np.ndarray:
+    """Run tiles until what is converted beside them has competed."""
+    image = noise(1, 64, 64)
+    for _ in range(200):
+        found = run(infer(engine, image, tile=32)).probability
+        if engine._search is None or not engine._search._names:
+            break
+        time.sleep(0.01)
+    return found
+
+
+def test_a_faster_back_end_is_taken_and_remembered(
+    another: Callable[..., Engine], tmp_path: Path
+) -> None:
+    expected = run(infer(unet(), noise(1, 64, 64), device="cpu")).probability
+    engine = another(faster=True)
+    np.testing.assert_allclose(tiles(engine), expected, atol=1e-5)
+    assert engine.backend == "abacus"
+    assert list(_remembered(tmp_path).values()) == ["abacus"]
+
+
+def test_a_slower_one_is_not_taken_nor_converted_again(
+    another: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = another(faster=False)
+    tiles(engine)
+    assert engine.backend == "torch"
+    assert list(_remembered(tmp_path).values()) == ["torch"]
+    monkeypatch.setattr(engine_module, "PATIENCE_S", 1e9)
+    again = another(faster=True)
+    tiles(again)
+    assert again._search is not None
+    assert again._search._waiting is None
+    assert again.backend == "torch"
+
+
+def test_one_that_says_something_else_is_not_taken(
+    another: Callable[..., Engine],
+) -> None:
+    engine = another(faster=True, wrong=True)
+    tiles(engine)
+    assert engine.backend == "torch"
+
+
+def test_one_that_cannot_convert_is_no_loss(another: Callable[..., Engine]) -> None:
+    expected = run(infer(unet(), noise(1, 64, 64), device="cpu")).probability
+    engine = another(faster=True, fails=True)
+    np.testing.assert_allclose(tiles(engine), expected, atol=1e-5)
+    assert engine.backend == "torch"
+
+
+def test_short_work_is_not_converted(
+    another: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = another(faster=True)
+    monkeypatch.setattr(engine_module, "PATIENCE_S", 1e9)
+    run(infer(engine, noise(1, 64, 64), tile=32))
+    assert engine._search is not None
+    assert engine._search._waiting is None
+
+
+def _remembered(home: Path) -> dict[str, str]:
+    path = home / "cache" / "fastest_backends.json"
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return known

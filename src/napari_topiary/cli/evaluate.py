@@ -9,7 +9,7 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, judged_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.reading import add_reading, reading_config
+from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig, number_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
@@ -57,6 +57,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         help="how far off a particle may be found, in nm (default: half its radius)",
     )
     parser.add_argument("--tile", metavar="N", type=int, help="as for predict")
+    add_backend(parser)
     add_reading(parser)
 
 
@@ -65,7 +66,12 @@ def judging_config(
 ) -> PredictConfig:
     """Return how images are predicted, or refuse."""
     detect = reading_config(options, threshold=threshold)
-    config = PredictConfig(tile=options.tile, device=options.device, detect=detect)
+    config = PredictConfig(
+        tile=options.tile,
+        device=options.device,
+        backend=options.backend,
+        detect=detect,
+    )
     problem = config.problem()
     if problem is None and options.tolerance is not None:
         problem = number_problem(

@@ -17,7 +17,7 @@ from napari_topiary.cli.describing import (
     found_in_words,
 )
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.reading import add_reading, reading_config
+from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area, rows_without_banner
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from napari_topiary.types import Prediction
 
 DEFAULTS = PredictConfig()
-BACKENDS = ("torch",)
 NOT_EXPORTED = (
     "areas of an image of this size are not exported; they are in the labels, and "
     "counted in the summary."
@@ -76,7 +75,6 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="side of what is computed at a time, in pixels (default: as suits the "
         "network and the free memory)",
     )
-    parser.add_argument("--backend", default="torch", help="torch (default)")
     parser.add_argument(
         "--threshold", type=float, help="lowest probability (default: the best known)"
     )
@@ -87,6 +85,7 @@ def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="smallest distance of two particles, in radii (default: 1)",
     )
     add_reading(parser)
+    add_backend(parser)
     parser.add_argument(
         "--pixel-size",
         metavar="NM",
@@ -192,6 +191,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     config = PredictConfig(
         tile=options.tile,
         device=options.device,
+        backend=options.backend,
         invert=options.invert,
         detect=reading_config(
             options, threshold=options.threshold, spacing=options.spacing
@@ -255,7 +255,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "failed": failed,
         "skipped": skipped,
         "seconds": time.perf_counter() - begun,
-        "device": device_label(options.device),
+        "device": device_label(predictor.engine.device),
+        "backend": predictor.engine.backend,
+        "precision": predictor.engine.precision,
     }
 
 
@@ -285,7 +287,7 @@ class _Predictor:
         self.checkpoint, self.config = checkpoint, config
         self.options, self.runner = options, runner
         self.rows: list[dict[str, Any]] = []
-        self.engine = Engine(checkpoint.build(), config.device)
+        self.engine = Engine(checkpoint.build(), config.device, backend=config.backend)
         how = PostProcessing.of(checkpoint, config.detect)
         self.thresholds = how.thresholds
         self.form = {"format": options.format, "filaments": bool(how.line_classes)}
@@ -455,10 +457,5 @@ def suited(
 
 
 def _problem(options: argparse.Namespace) -> str | None:
-    if options.backend not in BACKENDS:
-        return (
-            f"There is no backend called {options.backend!r}: the only one so far is "
-            f"{BACKENDS[0]}."
-        )
     size = options.pixel_size
     return None if size is None else pixel_size_problem(size) or None

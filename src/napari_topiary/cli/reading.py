@@ -1,10 +1,10 @@
-"""Options about how objects are read from what a network says."""
+"""Options about how a network is run, and how objects are read from what it says."""
 
 from __future__ import annotations
 
 import argparse
 
-from napari_topiary.config import DetectConfig
+from napari_topiary.config import DetectConfig, PredictConfig
 
 DEFAULTS = DetectConfig()
 
@@ -44,6 +44,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULTS.min_size_px,
         help="drop smaller labelled areas",
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add what runs the network."""
+    parser.add_argument(
+        "--backend",
+        metavar="B",
+        default=PredictConfig().backend,
+        help="what does the arithmetic: torch, openvino or onnxruntime (default: auto, "
+        "the fastest that is installed and gives the same labels)",
     )
 
 

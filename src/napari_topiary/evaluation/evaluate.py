@@ -62,7 +62,7 @@ def evaluate(
         pixels' metrics again in `pixels`), `tolerance_nm` and `tolerance_px` (the
         largest of the classes, None where unknown). The same by class name in
         `per_class`, by image in `images`, and at a threshold of 0.5 in
-        `at_common_threshold`. Always `n_images, seconds, device`.
+        `at_common_threshold`. Always `n_images, seconds, device, backend, precision`.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def evaluate(
     """
     known = judged_by(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
     begun = time.perf_counter()
-    engine = Engine(checkpoint.build(), config.device)
+    engine = Engine(checkpoint.build(), config.device, backend=config.backend)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):
@@ -97,7 +97,9 @@ def evaluate(
         "task": checkpoint.task.kind,
         "n_images": len(results),
         "seconds": time.perf_counter() - begun,
-        "device": device_label(config.device),
+        "device": device_label(engine.device),
+        "backend": engine.backend,
+        "precision": engine.precision,
         "thresholds": dict(PostProcessing.of(checkpoint, config.detect).thresholds),
         **tolerance,
         **_pooled([own for _, own, _ in results]),

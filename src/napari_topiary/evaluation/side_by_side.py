@@ -50,7 +50,7 @@ class Entry:
         self, name: str, checkpoint: Checkpoint, config: PredictConfig
     ) -> None:
         self.name, self.checkpoint, self.config = name, checkpoint, config
-        self.engine = Engine(checkpoint.build(), config.device)
+        self.engine = Engine(checkpoint.build(), config.device, backend=config.backend)
         self.own: list[Score] = []
         self.common: list[Score] = []
         self.sweep = Sweep()
@@ -123,6 +123,8 @@ class Entry:
             "compression_ratio": made.unpruned_parameters / left,
             "file_bytes": made.file_bytes(),
             "ms_per_megapixel": self._speed(),
+            "backend": self.engine.backend,
+            "precision": self.engine.precision,
         }
         if not self.own:
             return row

@@ -6,18 +6,45 @@ never shows in the result: a faster way is taken only where it says the same.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import math
+import platform
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.backends import (
+    Backend,
+    BackendKind,
+    backend_kind,
+    backends,
+)
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.io.atomic import writing
 from napari_topiary.io.memory import free_memory
+from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.networks.base import Network
 
+logger = logging.getLogger(__name__)
+
+Tile = tuple[NDArray[np.float32], slice, slice]
+AUTO = "auto"
+PATIENCE_S = 2.0
+"""A network that runs for less is not converted: it would be over before."""
+FASTER = 0.9
+"""Another back end has to need less than this share of torch's time."""
+MOST_REMEMBERED = 200
 MOST_CHANGED = 1e-3
 """Share of the pixels that may get another label from a faster way of computing."""
 CHANGED = 0.05
@@ -35,27 +62,59 @@ PROBED = 32
 class Engine:
     """Runs a network that does not change any more, on one device.
 
+    A faster way is looked for while the exact one in torch already works: reduced
+    precision on the first tile; other back ends, where they are installed, once the
+    network has run for a while. They are converted beside the tiles, and have to be
+    faster on one of them. What was found is remembered for the machine and network.
+
     Parameters
     ----------
     network
         In evaluation mode; moved to the device.
     device
         Where to compute.
+    backend
+        Name of one that has to be used, or `auto`.
+
+    Attributes
+    ----------
+    backend, precision
+        What runs the network now: "torch", "float32".
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if the back end is not installed or does not suit.
     """
 
-    def __init__(self, network: Network, device: torch.device | str = "auto") -> None:
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device | str = "auto",
+        *,
+        backend: str = AUTO,
+    ) -> None:
+        wanted = backend in backends and backends[backend]
+        if wanted and wanted.processor_only and device == "auto":
+            device = "cpu"
         self.network, self.device = network, pick_device(device)
-        ready, dtype = folded(network), autocast_dtype(self.device)
-        self._chosen = TorchBackend(ready, self.device)
-        self._reduced: TorchBackend | None = None
-        if dtype is not None:
-            self._reduced = TorchBackend(ready, self.device, dtype)
+        self.backend, self._ready = "torch", folded(network)
+        self._exact = TorchBackend(self._ready, self.device)
+        self._run: Backend = self._exact
+        self._next: list[tuple[str, BackendKind]] = []
+        if backend != AUTO:
+            kind = backend_kind(backend, network, self.device)
+            self._next.append((backend, kind))
+        elif autocast_dtype(self.device) is not None:
+            self._next.append(("torch", backends["torch"]))
+        self._search = None
+        if backend == AUTO:
+            self._search = _Search(self._ready, self.device)
 
     @property
-    def label(self) -> str:
-        """What was chosen, in a few words: "torch, bfloat16"."""
-        dtype = self._chosen.dtype or torch.float32
-        return f"torch, {str(dtype).removeprefix('torch.')}"
+    def precision(self) -> str:
+        """What the network computes in."""
+        return self._run.precision
 
     def __call__(
         self, image: NDArray[np.float32], rows: slice, columns: slice
@@ -69,13 +128,155 @@ class Engine:
         rows, columns
             What of it is wanted, with start and stop.
         """
-        maps = self._chosen(image, rows, columns)
-        if self._reduced is not None:
-            reduced, self._reduced = self._reduced, None
-            again = reduced(image, rows, columns)
-            if same_labels(maps, again, self.network):
-                self._chosen = reduced
+        tile = (image, rows, columns)
+        begun = time.perf_counter()
+        maps = self._run(*tile)
+        seconds = time.perf_counter() - begun
+        if self._next:
+            self._replace(tile, maps)
+        elif self._search is not None:
+            self._listen(self._search, tile, maps, seconds)
         return maps
+
+    def _replace(self, tile: Tile, maps: NDArray[np.float32]) -> None:
+        """Take what was asked for, if the labels stay; in float32 if need be."""
+        name, kind = self._next.pop()
+        for exact in (False, True):
+            other = kind.make(self._ready, self.device, exact=exact)
+            if other.precision == self._run.precision and name == self.backend:
+                return
+            if same_labels(maps, other(*tile), self.network):
+                self._run, self.backend = other, name
+                return
+        logger.warning("%s changes labels: the network stays in torch", kind.title)
+
+    def _listen(
+        self, search: _Search, tile: Tile, maps: NDArray[np.float32], seconds: float
+    ) -> None:
+        """Let the converted back ends compete on a tile, once there are any."""
+        found = search.found_after(seconds)
+        if found is None:
+            return
+        self._search = None
+        if self.precision != self._exact.precision:
+            maps = self._exact(*tile)
+        times = {self.backend: seconds}
+        for name, other in found.items():
+            if not same_labels(maps, other(*tile), self.network):
+                continue
+            begun = time.perf_counter()
+            other(*tile)
+            times[name] = (time.perf_counter() - begun) / FASTER
+        best = min(times, key=lambda name: times[name])
+        search.remember(best)
+        if best != self.backend:
+            self._run, self.backend = found[best], best
+
+
+class _Search:
+    """Converts a network for other back ends, beside what runs meanwhile.
+
+    Parameters
+    ----------
+    network, device
+        What is to run, and where.
+    """
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self._network, self._device, self._spent = network, device, 0.0
+        self._names = [
+            name
+            for name in backends
+            if device.type == "cpu"
+            and backends[name].processor_only
+            and backends[name].installed
+            and backends[name].suits(network)
+        ]
+        self._waiting: Future[dict[str, Backend]] | None = None
+        self._asked = False
+
+    def found_after(self, seconds: float) -> dict[str, Backend] | None:
+        """What was converted; None as long as there is nothing.
+
+        Parameters
+        ----------
+        seconds
+            That the network has run more.
+        """
+        self._spent += seconds
+        if self._waiting is not None:
+            return self._waiting.result() if self._waiting.done() else None
+        if not self._names:
+            return None
+        known = self._known()
+        if known is None and self._spent < PATIENCE_S:
+            return None
+        if known is not None:
+            self._names = [name for name in self._names if name == known]
+        if self._names:
+            thread = ThreadPoolExecutor(1)
+            self._waiting = thread.submit(self._convert)
+            thread.shutdown(wait=False)
+        return None
+
+    def remember(self, name: str) -> None:
+        """Write down which back end was fastest; what cannot be written is no loss."""
+        path = _verdicts()
+        try:
+            known = _read(path)
+            known.pop(self._key, None)
+            kept = list(known.items())[-MOST_REMEMBERED:]
+            with writing(path) as beside:
+                text = json.dumps({**dict(kept), self._key: name}, indent=0)
+                beside.write_text(text, encoding="utf-8")
+        except (OSError, TopiaryError) as reason:
+            logger.info("the fastest back end is not remembered: %s", reason)
+
+    def _known(self) -> str | None:
+        """The fastest back end, if it was found out before."""
+        return _read(_verdicts()).get(self._key)
+
+    @cached_property
+    def _key(self) -> str:
+        """Stands for the network, this machine and the versions of what takes part."""
+        digest = hashlib.sha256()
+        for name, tensor in self._network.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        packages = {"torch", *(p for n in self._names for p in backends[n].packages)}
+        about = [
+            platform.node(),
+            str(torch.get_num_threads()),
+            type(self._network).__name__,
+            *(f"{name} {version(name)}" for name in sorted(packages)),
+        ]
+        digest.update("\n".join(about).encode())
+        return digest.hexdigest()
+
+    def _convert(self) -> dict[str, Backend]:
+        """Convert for every back end that can; runs in a thread of its own."""
+        made: dict[str, Backend] = {}
+        for name in self._names:
+            try:
+                made[name] = backends[name].make(
+                    self._network, self._device, exact=False
+                )
+            except Exception as reason:  # whatever ails another package: torch goes on
+                logger.warning("%s cannot be used: %s", backends[name].title, reason)
+        return made
+
+
+def _verdicts() -> Path:
+    return cache_folder() / "fastest_backends.json"
+
+
+def _read(path: Path) -> dict[str, str]:
+    """What is remembered; nothing from a file that is not ours."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def same_labels(

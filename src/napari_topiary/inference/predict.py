@@ -75,7 +75,9 @@ def predict(
     if isinstance(network, Engine):
         engine = network
     else:
-        engine = Engine(network or checkpoint.build(), config.device)
+        engine = Engine(
+            network or checkpoint.build(), config.device, backend=config.backend
+        )
     notes = seen.notes
     sentence = contrast_problem(seen, checkpoint, engine, device=config.device)
     if sentence is not None:
@@ -112,6 +114,7 @@ def predict(
         notes=(*notes, *result.notes),
         done=None if result.done.all() else result.done,
         regression=result.regression,
+        backend=engine.backend,
     )
 
 

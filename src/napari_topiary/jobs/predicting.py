@@ -75,7 +75,8 @@ def predicting(
     int
         How many images were predicted, wholly or in part.
     """
-    engine, done = Engine(checkpoint.build(), config.device), 0
+    engine = Engine(checkpoint.build(), config.device, backend=config.backend)
+    done = 0
     heard: list[object] = []
     for number, one in enumerate(wanted):
         try:

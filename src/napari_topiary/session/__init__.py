@@ -11,7 +11,6 @@ from napari_topiary.session.recovery import (
     Recovery,
     forget_recovery,
     recoverable_projects,
-    user_folder,
 )
 from napari_topiary.session.session import UNTITLED, Session, parents_of
 from napari_topiary.session.versions import Version
@@ -29,5 +28,4 @@ __all__ = [
     "recoverable_projects",
     "remember_project",
     "shown_last",
-    "user_folder",
 ]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from napari_topiary.io.dataset_writing import write_json
-from napari_topiary.session.recovery import user_folder
+from napari_topiary.io.user_folder import user_folder
 
 _FILE = "recent.json"
 _MOST = 8

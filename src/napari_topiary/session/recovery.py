@@ -12,15 +12,13 @@ import json
 import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.processes import process_lives
+from napari_topiary.io.user_folder import user_folder
 
-HOME = "NAPARI_TOPIARY_HOME"
-"""Environment variable that names another folder for everything of the user."""
 STATE_FILE = "session.json"
 _numbers = itertools.count(1)
 
@@ -45,20 +43,6 @@ class Recovery:
     saved: datetime.datetime
     name: str
     images: tuple[str, ...]
-
-
-def user_folder() -> Path:
-    """Return the folder for what belongs to the user; it may not exist yet."""
-    chosen = os.environ.get(HOME)
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return Path(base or Path.home() / "AppData" / "Local") / "napari-topiary"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "napari-topiary"
-    base = os.environ.get("XDG_DATA_HOME")
-    return Path(base or Path.home() / ".local" / "share") / "napari-topiary"
 
 
 def recovery_home() -> Path:

@@ -15,7 +15,7 @@ from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.io.atomic import clean_leftovers
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.processes import process_lives
-from napari_topiary.session import user_folder
+from napari_topiary.io.user_folder import user_folder
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,13 @@
-"""What runs a network's arithmetic: one file each."""
+"""What runs a network's arithmetic. A new one is a new file here that registers."""
+
+from napari_topiary.inference.backends.base import (
+    Backend,
+    BackendKind,
+    backend_kind,
+    backends,
+)
+from napari_topiary.registry import find_members
+
+find_members(__name__, __path__)
+
+__all__ = ["Backend", "BackendKind", "backend_kind", "backends"]

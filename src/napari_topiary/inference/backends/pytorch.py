@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_topiary.inference.backends.base import BackendKind, backends
+from napari_topiary.inference.devices import autocast_dtype
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.layers import OnPatches
 
@@ -33,6 +35,7 @@ class TorchBackend:
     ) -> None:
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.device, self.dtype = network, device, dtype
+        self.precision = str(dtype or torch.float32).removeprefix("torch.")
 
     def __call__(
         self, image: NDArray[np.float32], rows: slice, columns: slice
@@ -56,6 +59,16 @@ class TorchBackend:
         finally:
             if was_training:
                 network.train()
+
+
+def _make(network: Network, device: torch.device, *, exact: bool) -> TorchBackend:
+    dtype = None if exact else autocast_dtype(device)
+    return TorchBackend(folded(network), device, dtype)
+
+
+backends.register("torch")(
+    BackendKind(make=_make, title="PyTorch", packages=("torch",), processor_only=False)
+)
 
 
 def precision(

@@ -1,0 +1,126 @@
+"""Every back end says what torch says; one that is not installed is left out here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import PruneConfig
+from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.backends import backend_kind, backends
+from napari_topiary.inference.backends import base as backends_base
+from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.tiles import infer
+from napari_topiary.networks import Network, build_network, count_parameters
+from napari_topiary.pruning import prune
+from napari_topiary.types import Task, TaskKind, run
+
+CPU = torch.device("cpu")
+INSTALLED = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                not backends[name].installed, reason=f"no {backends[name].title} here"
+            ),
+        )
+        for name in backends
+    ],
+)
+
+
+def checkpoint(
+    kind: str, sizes: Mapping[str, object], task: TaskKind = "segment"
+) -> Checkpoint:
+    torch.manual_seed(0)
+    network = build_network(kind, sizes, 1, 2)
+    for name, tensor in network.named_parameters():
+        if "bias" in name:
+            tensor.data.normal_(std=0.3)
+    return Checkpoint(
+        network=kind,
+        sizes=dict(sizes),
+        in_channels=1,
+        task=Task(task, ("background", "thing")),
+        state={name: t.detach().clone() for name, t in network.state_dict().items()},
+        unpruned_parameters=count_parameters(network),
+    )
+
+
+def pruned(kind: str) -> Network:
+    """Of odd widths, or with masked weights."""
+    whole = checkpoint("unet", {"base": 10, "levels": 2, "batch_norm": True})
+    config = PruneConfig(
+        kind=kind,  # type: ignore[arg-type]
+        criterion="l1" if kind == "filters" else "magnitude",
+        remove=0.6,
+    )
+    return run(prune(whole, config)).build()
+
+
+NETWORKS = {
+    "unet": lambda: checkpoint("unet", {"base": 4, "levels": 2}).build(),
+    "two branches": lambda: checkpoint(
+        "nuclei", {"base": 4, "levels": 2}, "instances"
+    ).build(),
+    "filters": lambda: pruned("filters"),
+    "weights": lambda: pruned("weights"),
+}
+
+
+@INSTALLED
+@pytest.mark.parametrize("network", NETWORKS)
+def test_labels_are_those_of_torch(name: str, network: str) -> None:
+    made = NETWORKS[network]()
+    image = np.random.default_rng(0).normal(size=(1, 77, 103)).astype(np.float32)
+    expected = run(infer(made, image, device="cpu"))
+    engine = Engine(made, "cpu", backend=name)
+    for tile in (32, 512):
+        found = run(infer(engine, image, tile=tile))
+        labels = found.probability.argmax(0) == expected.probability.argmax(0)
+        assert labels.mean() >= 0.999
+        if expected.regression is not None and found.regression is not None:
+            assert np.abs(found.regression - expected.regression).max() < 0.05
+    assert engine.backend == name
+
+
+@INSTALLED
+def test_in_float32_where_it_has_to_be(name: str) -> None:
+    made = NETWORKS["unet"]()
+    exact = backends[name].make(made, CPU, exact=True)
+    assert exact.precision == "float32"
+    image = np.random.default_rng(0).normal(size=(1, 40, 52)).astype(np.float32)
+    inside = slice(8, 32), slice(4, 50)
+    np.testing.assert_allclose(
+        exact(image, *inside),
+        backends["torch"].make(made, CPU, exact=True)(image, *inside),
+        atol=1e-4,
+    )
+
+
+@INSTALLED
+def test_networks_of_patches_are_refused_with_a_sentence(name: str) -> None:
+    made = checkpoint("membrane_cnn", {}).build()
+    if backends[name].processor_only:
+        with pytest.raises(TopiaryError, match="middle of a patch"):
+            Engine(made, backend=name)
+    else:
+        assert Engine(made, backend=name).backend == name
+    assert Engine(made).backend == "torch"
+
+
+def test_what_cannot_be_had_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = NETWORKS["unet"]()
+    with pytest.raises(TopiaryError, match=r"'abacus': choose auto, .*torch"):
+        Engine(made, "cpu", backend="abacus")
+    monkeypatch.setattr(backends_base, "find_spec", lambda _: None)
+    with pytest.raises(TopiaryError, match=r"pip install 'napari-topiary\[fast\]'"):
+        Engine(made, "cpu", backend="openvino")
+    monkeypatch.setattr(backends_base, "find_spec", lambda _: True)
+    with pytest.raises(TopiaryError, match="not on cuda: choose the device cpu"):
+        backend_kind("onnxruntime", made, torch.device("cuda"))
