@@ -214,5 +214,9 @@ def test_large_images_are_predicted_in_parts(tmp_path, made, drawn, monkeypatch,
     with (out / "summary.csv").open() as file:
         counts = {row["image"]: row["count"] for row in csv.DictReader(file)}
     assert counts[image.name] == counts["whole.tif"] != "0"
+    crate = json.loads((out / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+    runs = [one for one in crate["@graph"] if one["@type"] == "CreateAction"]
+    assert len(runs) == 2
+    assert {"@id": "big_labels.zarr/"} in runs[-1]["result"]
     assert call(*large, "--skip-existing", "--json", report) == 0
     assert json.loads(report.read_text())["skipped"] == [str(image)]

@@ -6,10 +6,13 @@ sentence on stderr · 130 interrupted, what there was is kept.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import math
+import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -30,9 +33,10 @@ from napari_topiary.cli import (
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.cli.parsing import Parser, common_options
 from napari_topiary.cli.window import open_window
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import Files, Target, check_targets, signed
+from napari_topiary.io.run_crate import Run, write_crate, written_since
+from napari_topiary.io.targets import WRITER, Files, Target, check_targets, signed
 
 VERBS = (demo, importing, train, prune, predict, evaluate, compare, info, study)
 DONE, PARTLY, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -96,6 +100,7 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
         report = Target(options.json, "--json")
         files = replace(files, writes=(*files.writes, report))
     check_targets(files, overwrite=options.overwrite)
+    begun = time.time()
     result = options.run(options, runner)
     if result is None:
         return DONE
@@ -104,6 +109,7 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
     for problem in result.setdefault("problems", []):
         runner.note(problem)
     result.setdefault("notes", list(runner.notes))
+    _record(arguments, options, files, begun=begun, complete=not runner.interrupted)
     if options.json is not None:
         with writing(options.json) as beside:
             text = json.dumps(_plain(signed(result)), indent=1, ensure_ascii=False)
@@ -111,6 +117,38 @@ def _run(arguments: Sequence[str], runner: Runner) -> int:
     if runner.interrupted:
         return INTERRUPTED
     return PARTLY if result["problems"] or result.get("failed") else DONE
+
+
+def _record(
+    arguments: Sequence[str],
+    options: argparse.Namespace,
+    files: Files,
+    *,
+    begun: float,
+    complete: bool,
+) -> None:
+    """Say beside the results how they came about."""
+    out = getattr(options, "out", None)
+    if out is None:
+        return
+    folder = out if out.is_dir() else out.parent
+    places = [out] if out.is_dir() else [target.path for target in files.writes]
+    outputs = written_since(places, begun)
+    if not outputs:
+        return
+    run = Run(
+        shlex.join([WRITER, *arguments]),
+        _version().removeprefix(WRITER).strip() or "unknown",
+        [*files.reads, *files.parents],
+        outputs,
+        begun,
+        time.time(),
+        complete,
+    )
+    try:
+        write_crate(folder, run)
+    except (OSError, NotWritten):
+        return  # a full disk: the results themselves are what matters
 
 
 def _end(bar: Bar, sentence: str, status: int) -> int:

@@ -255,7 +255,19 @@ def _words(text: str) -> dict[str, Any]:
 def _own_json(path: Path) -> bool:
     if path.stat().st_size > LONGEST_JSON:
         return False
-    return _is_signed(json.loads(path.read_text(encoding="utf-8")))
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return _is_signed(about) or _is_own_crate(about)
+
+
+def _is_own_crate(about: Any) -> bool:
+    """Whether it is a crate whose first run is one of Topiary's."""
+    graph = about.get("@graph") if isinstance(about, dict) else None
+    programs = [
+        one.get("name")
+        for one in graph or ()
+        if isinstance(one, dict) and one.get("@type") == "SoftwareApplication"
+    ]
+    return bool(programs) and set(programs) == {WRITER}
 
 
 def _own_lines(path: Path) -> bool:

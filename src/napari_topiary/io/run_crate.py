@@ -1,0 +1,237 @@
+"""How results came about, beside them: a Process Run Crate (RO-Crate 1.1).
+
+Every run adds one action to `ro-crate-metadata.json` in the folder of its results: the
+command, the version, what was read and what was written, with SHA-256 of all but very
+large files. The newest action that made a file is the one that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from napari_topiary.io.atomic import writing
+from napari_topiary.io.memory import in_words
+from napari_topiary.io.targets import WRITER, written_by_topiary
+
+CRATE = "ro-crate-metadata.json"
+LARGEST_HASHED = 2_000_000_000
+"""Bytes of files of a run that are hashed; more would take too long."""
+MOST_FILES = 2000
+"""Files of a folder that are listed one by one."""
+HASHED_AT_A_TIME = 1 << 22
+CONTEXT = (
+    "https://w3id.org/ro/crate/1.1/context",
+    "https://w3id.org/ro/terms/workflow-run/context",
+)
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the program.
+
+    Parameters
+    ----------
+    command
+        As it can be typed again.
+    version
+        Of the program.
+    inputs, outputs
+        Files and folders.
+    begun, ended
+        When, in seconds since 1970.
+    complete
+        Whether it was done to its end.
+    """
+
+    command: str
+    version: str
+    inputs: Sequence[Path]
+    outputs: Sequence[Path]
+    begun: float
+    ended: float
+    complete: bool = True
+
+
+def write_crate(folder: Path, run: Run) -> Path | None:
+    """Add a run to the crate of a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the results are.
+    run
+        That made them.
+
+    Returns
+    -------
+    Path or None
+        The crate; None where there is one of another program, which stays.
+    """
+    path = folder / CRATE
+    graph: list[Mapping[str, Any]] = []
+    if path.exists():
+        if not written_by_topiary(path):
+            return None
+        graph = json.loads(path.read_text(encoding="utf-8"))["@graph"]
+    budget = _Budget(LARGEST_HASHED)
+    used = [_entity(one, folder, budget) for one in run.inputs if one.exists()]
+    made = [_entity(one, folder, budget) for one in run.outputs if one.exists()]
+    program = {
+        "@id": f"#{WRITER}-{run.version}",
+        "@type": "SoftwareApplication",
+        "name": WRITER,
+        "softwareVersion": run.version,
+    }
+    number = 1 + sum(one.get("@type") == "CreateAction" for one in graph)
+    action = {
+        "@id": f"#run-{number}",
+        "@type": "CreateAction",
+        "name": " ".join(run.command.split()[:2]),
+        "description": run.command,
+        "instrument": {"@id": program["@id"]},
+        "object": _references(used),
+        "result": _references(made),
+        "startTime": _time(run.begun),
+        "endTime": _time(run.ended),
+        "actionStatus": {
+            "@id": "http://schema.org/CompletedActionStatus"
+            if run.complete
+            else "http://schema.org/FailedActionStatus"
+        },
+    }
+    kept = {str(one["@id"]): one for one in graph if one["@id"] not in (CRATE, "./")}
+    kept |= {str(one["@id"]): one for one in (program, *used, *made, action)}
+    actions = [i for i, one in kept.items() if one.get("@type") == "CreateAction"]
+    inside = [
+        name
+        for name, one in kept.items()
+        if one.get("@type") in ("File", "Dataset") and "://" not in name
+    ]
+    root = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": f"Results of {WRITER}",
+        "description": f"What {WRITER} has written into this folder, and from what.",
+        "datePublished": _time(run.ended),
+        "license": "not stated",
+        "conformsTo": {"@id": PROFILE},
+        "hasPart": [{"@id": name} for name in inside],
+        "mentions": [{"@id": name} for name in actions],
+    }
+    about = {
+        "@id": CRATE,
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+        "about": {"@id": "./"},
+    }
+    profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"}
+    kept[PROFILE] = profile
+    text = json.dumps(
+        {"@context": list(CONTEXT), "@graph": [about, root, *kept.values()]},
+        indent=1,
+        ensure_ascii=False,
+    )
+    with writing(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def written_since(targets: Iterable[Path], begun: float) -> list[Path]:
+    """Return what a run has written: files, and folders that are zarr images.
+
+    Parameters
+    ----------
+    targets
+        Files, and folders that results go into.
+    begun
+        When it began, in seconds since 1970.
+    """
+    found = dict[Path, None]()
+    for target in targets:
+        for path in _files(target):
+            if path.name != CRATE and path.stat().st_mtime >= begun - 1:
+                found[path] = None
+    return list(found)
+
+
+def _files(place: Path) -> list[Path]:
+    """Return a file, or those in a folder; a zarr image counts as a file."""
+    if not place.is_dir():
+        return [place] if place.is_file() else []
+    if place.suffix == ".zarr":
+        return [place]
+    found: list[Path] = []
+    for home, folders, names in os.walk(place):
+        images = [name for name in folders if name.endswith(".zarr")]
+        folders[:] = [n for n in folders if n not in images and n[0] != "."]
+        found += [Path(home) / n for n in sorted((*names, *images)) if n[0] != "."]
+        if len(found) > MOST_FILES:
+            break
+    return [path for path in found if path.exists()]
+
+
+class _Budget:
+    """Bytes that may still be hashed."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def takes(self, size: int) -> bool:
+        """Whether a file may be hashed; it then is."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def _entity(path: Path, folder: Path, budget: _Budget) -> dict[str, Any]:
+    """Describe a file or folder; one within the crate by its place in it."""
+    whole = path.resolve()
+    is_folder = whole.is_dir()
+    try:
+        inside = quote(whole.relative_to(folder.resolve()).as_posix())
+        name = (f"{inside}/" if is_folder else inside) if inside != "." else ""
+        name = name or whole.as_uri()
+    except ValueError:
+        name = whole.as_uri()
+    entity: dict[str, Any] = {"@id": name, "name": path.name}
+    if is_folder:
+        if whole.suffix == ".zarr":
+            return entity | {"@type": "Dataset"}
+        files = [_entity(one, folder, budget) for one in _files(whole)[:MOST_FILES]]
+        hashes = {one["name"]: one.get("sha256") for one in files}
+        if files and None not in hashes.values() and len(hashes) == len(files):
+            text = json.dumps(hashes, sort_keys=True)
+            entity["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+            entity["description"] = "SHA-256 of the names and SHA-256 of its files"
+        return entity | {"@type": "Dataset"}
+    size = whole.stat().st_size
+    entity |= {"@type": "File", "contentSize": str(size)}
+    if budget.takes(size):
+        return entity | {"sha256": _hash(whole)}
+    return entity | {"description": f"not hashed: {in_words(size)} are too many"}
+
+
+def _hash(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(HASHED_AT_A_TIME):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _references(entities: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [{"@id": str(one["@id"])} for one in entities]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

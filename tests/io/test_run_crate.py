@@ -1,0 +1,81 @@
+"""How results came about, beside them."""
+
+import hashlib
+import json
+import time
+
+import pytest
+
+from napari_topiary.io import run_crate
+from napari_topiary.io.run_crate import CRATE, Run, write_crate, written_since
+from napari_topiary.io.targets import written_by_topiary
+
+
+def a_run(inputs, outputs, **changes):
+    now = time.time()
+    words = "napari-topiary predict net 'an image.tif'"
+    return Run(words, "1.2", inputs, outputs, now - 5, now, **changes)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "an image.tif").write_bytes(b"pixels")
+    (tmp_path / "out" / "labels é.tif").write_bytes(b"numbers")
+    (tmp_path / "out" / "maps.zarr").mkdir()
+    return tmp_path
+
+
+def entities(folder):
+    crate = json.loads((folder / CRATE).read_text(encoding="utf-8"))
+    return {one["@id"]: one for one in crate["@graph"]}
+
+
+def test_a_run_says_what_was_read_and_written(home):
+    out = home / "out"
+    outputs = written_since([out], time.time() - 60)
+    assert {path.name for path in outputs} == {"labels é.tif", "maps.zarr"}
+    write_crate(out, a_run([home / "an image.tif"], outputs))
+    found = entities(out)
+    action = found["#run-1"]
+    (image,) = [found[one["@id"]] for one in action["object"]]
+    assert image["@id"].startswith("file://")
+    assert image["sha256"] == hashlib.sha256(b"pixels").hexdigest()
+    assert {one["@id"] for one in action["result"]} == {
+        "labels%20%C3%A9.tif",
+        "maps.zarr/",
+    }
+    assert found[action["instrument"]["@id"]]["softwareVersion"] == "1.2"
+    assert action["description"].endswith("'an image.tif'")
+    assert found[CRATE]["about"] == {"@id": "./"}
+    assert found["./"]["mentions"] == [{"@id": "#run-1"}]
+    # Everything that is named is described.
+    for one in (*action["object"], *action["result"], *found["./"]["hasPart"]):
+        assert one["@id"] in found
+
+
+def test_runs_into_one_folder_are_all_kept(home):
+    out = home / "out"
+    for complete in (True, False):
+        write_crate(out, a_run([], [out / "labels é.tif"], complete=complete))
+    found = entities(out)
+    assert "Completed" in found["#run-1"]["actionStatus"]["@id"]
+    assert "Failed" in found["#run-2"]["actionStatus"]["@id"]
+    assert len(found["./"]["mentions"]) == 2
+    assert written_by_topiary(out / CRATE)
+
+
+def test_a_crate_of_another_program_stays(home):
+    crate = home / "out" / CRATE
+    crate.write_text('{"@graph": []}')
+    assert write_crate(home / "out", a_run([], [])) is None
+    assert crate.read_text() == '{"@graph": []}'
+
+
+def test_large_files_are_not_hashed(home, monkeypatch):
+    monkeypatch.setattr(run_crate, "LARGEST_HASHED", 8)
+    out = home / "out"
+    write_crate(out, a_run([home / "an image.tif"], [out / "labels é.tif"]))
+    labels = entities(out)["labels%20%C3%A9.tif"]
+    assert "sha256" not in labels
+    assert "not hashed" in labels["description"]
