@@ -88,7 +88,7 @@ def _compare_threads(options: argparse.Namespace) -> int:
 def _trainer(data: str, preset: str) -> Trainer:
     config = TrainConfig(preset=preset, batch=8, minutes=None, epochs=1)
     dataset = read_dataset(data)
-    material = prepare(
+    prepared = prepare(
         dataset.part("train"),
         (),
         config,
@@ -97,7 +97,7 @@ def _trainer(data: str, preset: str) -> Trainer:
     )
     trainer = Trainer(
         config,
-        material,
+        prepared,
         task=dataset.task,
         sizes=dict(resolve_sizes("unet", preset)),
         start=None,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Picture
 
 from napari_topiary.annotations import Labels, Points
-from napari_topiary.cli.datasets import judged_samples, learning_material
+from napari_topiary.cli.datasets import evaluation_samples, learning_data
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.ground_truth import truth_of
@@ -70,8 +70,11 @@ def doors(home):
     """What each door says: the sentence that it refuses with, or its notes."""
     said = {}
     for name, enter in (
-        ("train", lambda runner: learning_material(home, runner)),
-        ("evaluate", lambda runner: judged_samples(read_dataset(home), "all", runner)),
+        ("train", lambda runner: learning_data(home, runner)),
+        (
+            "evaluate",
+            lambda runner: evaluation_samples(read_dataset(home), "all", runner),
+        ),
     ):
         runner = Runner(Bar())
         try:
@@ -222,7 +225,7 @@ def test_images_that_are_not_annotated_are_named_with_their_use(tmp_path, look_a
     (home / "points" / "b.csv").unlink()
     (home / "dataset.json").write_text(json.dumps(about))
     runner = Runner(Bar())
-    found = learning_material(home, runner, look_alikes=look_alikes)
+    found = learning_data(home, runner, look_alikes=look_alikes)
     assert [sample.name for sample in found.train] == ["a"]
     use = "only look-alikes of what is marked are learned there"
     assert list(runner.notes) == [

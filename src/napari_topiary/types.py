@@ -105,6 +105,7 @@ def relay(
     *,
     told: Callable[[Progress], Progress] | None = None,
     heard: Callable[[object], None] | None = None,
+    whole: bool = False,
 ) -> Job[T]:
     """Do a job inside a job: its progress goes up, what is sent in goes down.
 
@@ -115,19 +116,43 @@ def relay(
     told
         Makes of each of its `Progress` that of the outer job.
     heard
-        Told of everything that is sent in, `Stop` for instance; the inner job gets it
-        as well.
+        Told of everything that is sent in, `Stop` for instance.
+    whole
+        Whether the inner job comes to its own end: nothing that is sent in reaches it.
     """
     message: object = None
     while True:
         try:
-            progress = job.send(message)
+            progress = job.send(None if whole else message)
         except StopIteration as end:
             result: T = end.value
             return result
         message = yield progress if told is None else told(progress)
         if heard is not None:
             heard(message)
+
+
+def unless_stopped(
+    job: Job[T], *, told: Callable[[Progress], Progress] | None = None
+) -> Job[T | None]:
+    """Do a job inside a job, and give it up at a `Stop`: its result is then None.
+
+    Parameters
+    ----------
+    job
+        The inner job, which is closed.
+    told
+        As for `relay`.
+    """
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if (yield progress if told is None else told(progress)) is Stop:
+            job.close()
+            return None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
-from napari_topiary.data.hold_out import Held, on_working_grid
+from napari_topiary.data.hold_out import AnnotatedArea, on_working_grid
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import interval
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import validate
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
@@ -98,10 +98,10 @@ def test_where_nobody_knows_what_was_learned_from_nothing_is_judged_on(virions):
     del about["learned"], about["held_out"]
     old = made.replaced(annotations_summary=about, metrics={})
     tuned = run(fit(samples, config, task=DETECT, start=old))
-    for one in (run(rejudge(old, samples)), tuned, run(rejudge(tuned, samples))):
+    for one in (run(validate(old, samples)), tuned, run(validate(tuned, samples))):
         assert "quality" not in one.metrics
         assert any("may know these images" in note for note in one.provenance["notes"])
-    judged = run(rejudge(old, samples[:2], validation=samples[2:]))
+    judged = run(validate(old, samples[:2], validation=samples[2:]))
     assert judged.metrics["quality_name"] == "F1"
 
 
@@ -122,8 +122,8 @@ def test_what_was_learned_from_is_never_judged_on(virions):
     seen = [one for one in samples if one.name in learned]
     renamed = [dataclasses.replace(one, name=f"{one.name} b") for one in seen]
     blank = dataclasses.replace(tuned, metrics={})
-    assert "quality" not in run(rejudge(blank, (), validation=renamed)).metrics
-    assert "quality" in run(rejudge(blank, samples)).metrics
+    assert "quality" not in run(validate(blank, (), validation=renamed)).metrics
+    assert "quality" in run(validate(blank, samples)).metrics
 
 
 @pytest.mark.parametrize("places", [[(30, 4)], [(10, 5), (30, 8), (50, 6)]])
@@ -168,7 +168,7 @@ def test_three_of_three_may_be_four_in_ten():
     assert interval(0.5, 0) == (0.0, 1.0)
 
 
-def large(box) -> Held:
+def large(box) -> AnnotatedArea:
     """Squares on a large image of which only a box is judged."""
     labels = np.zeros((256, 320), np.uint8)
     for y, x in np.ndindex(8, 10):
@@ -197,7 +197,7 @@ def test_what_is_not_judged_is_not_computed_and_the_figure_is_the_same():
 
 def judged(judge, network):
     """Validator to the end."""
-    job = judge.judge(network)
+    job = judge.validate(network)
     while True:
         try:
             next(job)

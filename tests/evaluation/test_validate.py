@@ -59,7 +59,7 @@ def judged(held, learned, *, figure_only: bool) -> Quality:
         learned=learned,
         figure_only=figure_only,
     )
-    return run(judge.judge(Grey()))
+    return run(judge.validate(Grey()))
 
 
 def test_a_threshold_chosen_on_a_handful_looks_better_than_it_is():
@@ -137,7 +137,11 @@ def test_particles_held_back_do_not_move_their_threshold():
         [], DETECT, frozenset(), torch.device("cpu"), False, learned, True
     )
     found = [
-        run(dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).judge(Grey()))
+        run(
+            dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).validate(
+                Grey()
+            )
+        )
         for p in (0.95, 0.3)
     ]
     assert found[0].thresholds == found[1].thresholds

@@ -17,7 +17,6 @@ from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import (
     PostProcessing,
     interpret,
-    reinterpret,
 )
 from napari_topiary.types import Progress, Stop, Task, run
 
@@ -142,12 +141,12 @@ def test_threshold_and_spacing_live():
     assert PostProcessing.of(made).radius_px == {"virus": 12.0}
 
 
-def test_reinterpreting_equals_predicting_with_the_setting():
+def test_reading_anew_equals_predicting_with_the_setting():
     made = checkpoint(DETECT, pixel_size_nm=2.0)
     image = picture((64, 64), [(20, 20), (40, 44)], 12.0) * 0.52
     strict = DetectConfig(threshold=0.9)
     first = run(predict(image, made, scale=2.0, network=Bright()))
-    again = reinterpret(first, made, config=strict)
+    again = PostProcessing.of(made, strict).read(first)
     whole = run(
         predict(image, made, PredictConfig(detect=strict), scale=2.0, network=Bright())
     )

@@ -10,7 +10,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.data.hold_out import on_working_grid
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import validate
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.predict import predict
@@ -102,9 +102,9 @@ def test_judged_on_pixels_as_on_areas(
         for area in held(samples)
     ]
     judge = Validator(areas, TASK, frozenset(), pick_device("cpu"), False)
-    whole = _end(judge.judge(network))
+    whole = _end(judge.validate(network))
     monkeypatch.setattr("napari_topiary.evaluation.validator_pixels.MOST_DENSE", 0)
-    by_pixel = _end(judge.judge(network))
+    by_pixel = _end(judge.validate(network))
     assert by_pixel.value == pytest.approx(whole.value, abs=1e-3)
     assert by_pixel.at_common == pytest.approx(whole.at_common, abs=1e-3)
     # Areas of different sizes count alike in one, their pixels in the other.
@@ -139,7 +139,7 @@ def test_pruned_without_training(samples: list[Sample]) -> None:
     settled = run(recalibrate(cut, samples))
     mean = "block1.0.norm1.running_mean"
     assert not torch.equal(settled.state[mean], cut.state[mean])
-    judged = run(rejudge(settled, samples))
+    judged = run(validate(settled, samples))
     assert judged.metrics["quality_name"] == "Dice"
 
 

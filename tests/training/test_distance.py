@@ -19,7 +19,7 @@ from napari_topiary.evaluation import evaluate
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import in_shares
-from napari_topiary.postprocessing.interpret import reinterpret
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import make_plan, shaper_for
 from napari_topiary.training import fit
 from napari_topiary.training.objective import IMITATION, objective
@@ -81,9 +81,9 @@ def test_it_learns_to_tell_touching_objects_apart(trained: Checkpoint) -> None:
 def test_reading_anew_needs_no_network(trained: Checkpoint) -> None:
     found = run(predict(tissue(9).image, trained))
     coarse = DetectConfig(seed_height=0.99)
-    joined = reinterpret(found, trained, config=coarse)
+    joined = PostProcessing.of(trained, coarse).read(found)
     assert joined.labels[18, 18] == joined.labels[18, 32] > 0
-    again = reinterpret(joined, trained, config=DetectConfig())
+    again = PostProcessing.of(trained).read(joined)
     assert np.array_equal(again.labels, found.labels)
 
 

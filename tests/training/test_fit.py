@@ -15,7 +15,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_size import propose_working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import validate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import count_parameters
 from napari_topiary.training import PreviewRequest, fit
@@ -67,7 +67,7 @@ def test_a_class_has_the_radius_that_is_drawn_with_its_points(virions):
     unknown = dataclasses.replace(made, task=bare, annotations_summary={})
     found = run(evaluate(unknown, samples[:1]))
     assert found["tolerance_px"] == 0.5 * UNKNOWN_RADIUS
-    again = run(rejudge(unknown, (), validation=samples[:1]))
+    again = run(validate(unknown, (), validation=samples[:1]))
     assert again.metrics["quality_name"] == "F1"
 
 

@@ -113,7 +113,7 @@ def test_weights_are_saved_though_nobody_has_judged_them(
     samples, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr(loop.Judging, "due", lambda *_: False)
+    monkeypatch.setattr(loop.ValidationRounds, "due", lambda *_: False)
     path = tmp_path / "net.safetensors"
     job = fit(samples, SMALL, task=TASK, checkpoint_path=path)
     while not path.exists():
@@ -130,7 +130,7 @@ def test_weights_are_saved_though_nobody_has_judged_them(
 def test_before_a_long_judging_weights_are_saved(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 1e9)
     monkeypatch.setattr(schedule, "LONG_S", 0.0)
-    judge, path = trainer_module.Trainer.judge, tmp_path / "net.safetensors"
+    judge, path = trainer_module.Trainer.validate, tmp_path / "net.safetensors"
     steps = []
 
     def slow(self):
@@ -138,7 +138,7 @@ def test_before_a_long_judging_weights_are_saved(samples, tmp_path, monkeypatch)
         steps.append(kept and kept.provenance["steps"])
         return judge(self)
 
-    monkeypatch.setattr(trainer_module.Trainer, "judge", slow)
+    monkeypatch.setattr(trainer_module.Trainer, "validate", slow)
     made = run(fit(samples, SMALL, task=TASK, checkpoint_path=path))
     assert steps[0] is None and steps[1:] == sorted(steps[1:])
     assert steps[-1] == made.provenance["steps"]

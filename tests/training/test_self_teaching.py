@@ -38,7 +38,7 @@ def clicked(made, *, finished=True, name="clicked", side=SIDE) -> Sample:
     return Sample(made.image, tuple(annotations), made.scale, name)
 
 
-def prepared(samples, validation=()):
+def data_of(samples, validation=()):
     return prepare(
         samples,
         validation,
@@ -53,8 +53,8 @@ def test_look_alikes_are_where_the_particles_are(micrographs):
         clicked(micrographs[0]),
         Sample(micrographs[1].image, (), micrographs[1].scale, "bare"),
     ]
-    material = prepared(samples)
-    taught, count = self_taught(material, TASK)
+    prepared = data_of(samples)
+    taught, count = self_taught(prepared, TASK)
     assert taught.summary["look_alikes"] == count > 60
     radius = 6.0
     for field, made in zip(taught.train, micrographs, strict=True):
@@ -74,8 +74,8 @@ def test_look_alikes_are_where_the_particles_are(micrographs):
 
 
 def test_a_threshold_is_chosen_where_look_alikes_part_from_the_rest(micrographs):
-    material = prepared([clicked(micrographs[0])], [clicked(micrographs[1])])
-    taught, _ = self_taught(material, TASK)
+    prepared = data_of([clicked(micrographs[0])], [clicked(micrographs[1])])
+    taught, _ = self_taught(prepared, TASK)
     (area,) = taught.learned
     found = match_points(area.points, micrographs[0].centres, 3.0)
     assert len(found) > 0.9 * len(micrographs[0].centres)
@@ -83,9 +83,9 @@ def test_a_threshold_is_chosen_where_look_alikes_part_from_the_rest(micrographs)
 
 
 def test_what_was_marked_stays_as_it_was(micrographs):
-    material = prepared([clicked(micrographs[0])])
-    taught, _ = self_taught(material, TASK)
-    before, after = material.train[0], taught.train[0]
+    prepared = data_of([clicked(micrographs[0])])
+    taught, _ = self_taught(prepared, TASK)
+    before, after = prepared.train[0], taught.train[0]
     known = before.target >= 0
     assert known.any()
     assert (after.target[known] == before.target[known]).all()
@@ -93,11 +93,11 @@ def test_what_was_marked_stays_as_it_was(micrographs):
 
 
 def test_nothing_is_learned_in_or_near_what_is_held_out(micrographs):
-    material = prepared([clicked(micrographs[0], side=140.0)])
-    taught, count = self_taught(material, TASK)
+    prepared = data_of([clicked(micrographs[0], side=140.0)])
+    taught, count = self_taught(prepared, TASK)
     assert count
-    assert taught.held is material.held
-    (held,) = material.held
+    assert taught.held is prepared.held
+    (held,) = prepared.held
     judged = held.field.target >= 0
     assert judged.any()
     assert (taught.train[0].target[judged] == -1).all()
@@ -110,10 +110,10 @@ def test_images_without_annotations_are_not_held_out(micrographs):
         Sample(micrographs[1].image, (), micrographs[1].scale, f"bare {n}")
         for n in range(3)
     ]
-    material = prepared([*bare, clicked(micrographs[0], side=140.0)])
-    assert material.held_names == "a part of the image"
-    assert len(material.areas) == len(material.train) == 1
-    assert len(material.unannotated) == 3
+    prepared = data_of([*bare, clicked(micrographs[0], side=140.0)])
+    assert prepared.held_names == "a part of the image"
+    assert len(prepared.areas) == len(prepared.train) == 1
+    assert len(prepared.unannotated) == 3
 
 
 @pytest.mark.parametrize("why", ["all is annotated", "one mark", "lines", "noise"])
@@ -130,15 +130,15 @@ def test_it_is_off_where_it_cannot_help(why, micrographs, rng):
     if why == "lines":
         line = np.array([[10.0, 10.0], [60.0, 60.0]])
         annotations.append(Centerlines((line,), ("virion",)))
-    material = prepared([dataclasses.replace(sample, annotations=tuple(annotations))])
-    taught, count = self_taught(material, TASK)
-    assert (taught, count) == (material, 0)
+    prepared = data_of([dataclasses.replace(sample, annotations=tuple(annotations))])
+    taught, count = self_taught(prepared, TASK)
+    assert (taught, count) == (prepared, 0)
 
 
 def test_a_class_that_nobody_has_marked_does_not_stop_it(micrographs):
     task = dataclasses.replace(TASK, classes=(*TASK.classes, "other"))
-    material = prepared([clicked(micrographs[0])])
-    assert self_taught(material, task)[1] > 0
+    prepared = data_of([clicked(micrographs[0])])
+    assert self_taught(prepared, task)[1] > 0
 
 
 def test_a_training_says_that_it_found_look_alikes(micrographs):

@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.cli.datasets import check_suits, judged_samples
+from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import size_in_words, table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.evaluate import add_judging, counted, judging_config
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             check_suits(dataset, checkpoint)
         except TopiaryError as error:
             raise TopiaryError(f"{name}: {error}") from error
-    split, samples = judged_samples(dataset, options.split, runner)
+    split, samples = evaluation_samples(dataset, options.split, runner)
     pictures: list[dict[str, Any]] = []
     found = runner(
         compare_checkpoints(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_topiary.cli.driving import Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.gate import admitted, check_learning, judging_problem
+from napari_topiary.io.gate import admitted, check_learning, evaluation_problem
 from napari_topiary.io.split import listed, may_be_seen
 from napari_topiary.types import Task
 
@@ -21,7 +21,7 @@ JUDGED = ("test", "val")
 
 
 @dataclass(frozen=True)
-class Material:
+class LearningData:
     """What is learned from.
 
     Parameters
@@ -40,9 +40,9 @@ class Material:
     unannotated: tuple[Sample, ...] = ()
 
 
-def learning_material(
+def learning_data(
     folder: Path, runner: Runner, *, look_alikes: bool = False
-) -> Material:
+) -> LearningData:
     """Read the images to learn from and those to choose the best weights by.
 
     Parameters
@@ -80,7 +80,7 @@ def learning_material(
     names = {sample.name for sample in known}
     others = may_be_seen(dataset.split, dataset.samples) if look_alikes else ()
     seen = [dataset.samples[name] for name in others if name not in names]
-    return Material(
+    return LearningData(
         dataset,
         _admitted(known, dataset.task, runner),
         _admitted(held, dataset.task, runner),
@@ -88,7 +88,7 @@ def learning_material(
     )
 
 
-def judged_samples(
+def evaluation_samples(
     dataset: Dataset, split: str | None, runner: Runner
 ) -> tuple[str, tuple[Sample, ...]]:
     """Return the part to judge on and its annotated images.
@@ -120,7 +120,7 @@ def judged_samples(
     if asked is None and split != JUDGED[0]:
         taken = "all its images count" if split == "all" else f"{split!r} is used"
         runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
-    problem = judging_problem(samples, task=dataset.task)
+    problem = evaluation_problem(samples, task=dataset.task)
     if problem:
         raise TopiaryError(problem)
     return split, _admitted(samples, dataset.task, runner)

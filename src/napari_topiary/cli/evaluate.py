@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.cli.datasets import check_suits, judged_samples
+from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.reading import add_backend, add_reading, reading_config
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     checkpoint = load_checkpoint(options.checkpoint)
     dataset = read_dataset(options.dataset)
     check_suits(dataset, checkpoint)
-    split, samples = judged_samples(dataset, options.split, runner)
+    split, samples = evaluation_samples(dataset, options.split, runner)
     runner.note(known_from_training(checkpoint, samples))
     result = runner(
         evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance),

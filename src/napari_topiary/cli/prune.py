@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.cli.datasets import Material, check_suits, learning_material
+from napari_topiary.cli.datasets import LearningData, check_suits, learning_data
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import checkpoint_target
@@ -123,15 +123,15 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
 
     pick_device(options.device)
     original = load_checkpoint(options.checkpoint)
-    material = None
+    data = None
     if options.data is not None:
-        material = learning_material(options.data, runner)
-        check_suits(material.dataset, original)
-    known = material.train if material else ()
+        data = learning_data(options.data, runner)
+        check_suits(data.dataset, original)
+    known = data.train if data else ()
     plan = runner(plan_job(original, config, samples=known, device=options.device))
     keeping = Keeping(options.out)
     made, gradual = _pruned(
-        plan, options, material=material, runner=runner, growing=keeping.growing
+        plan, options, data=data, runner=runner, growing=keeping.growing
     )
     # Without fine-tuning the provenance is still the parent's.
     tuned = options.finetune_minutes is not None
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     for note in made.provenance.get("notes", ()):
         if note not in original.provenance.get("notes", ()):
             runner.note(note)
-    if material is None:
+    if data is None:
         runner.note(
             "Nobody has looked how good the pruned network still is: with --data it is "
             "judged, with --finetune-minutes it learns on."
@@ -185,26 +185,26 @@ def _pruned(
     plan: PruningPlan,
     options: argparse.Namespace,
     *,
-    material: Material | None,
+    data: LearningData | None,
     runner: Runner,
     growing: Path,
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
-    from napari_topiary.evaluation.validate import rejudge
+    from napari_topiary.evaluation.validate import validate
     from napari_topiary.networks import tuning_config
     from napari_topiary.pruning import GradualPruning, recalibrate, shaper_for
     from napari_topiary.training import fit
 
     share = options.remove
     runner.note(plan.statistics(share).note)
-    if material is None:
+    if data is None:
         return plan.checkpoint_at(share), False
     if options.finetune_minutes is None:
-        pruned = runner(recalibrate(plan.checkpoint_at(share), material.train))
-        judging = rejudge(
+        pruned = runner(recalibrate(plan.checkpoint_at(share), data.train))
+        judging = validate(
             pruned,
-            material.train,
-            validation=material.validation,
+            data.train,
+            validation=data.validation,
             device=options.device,
         )
         return runner(judging), False
@@ -224,11 +224,11 @@ def _pruned(
         },
     )
     tuning = fit(
-        material.train,
+        data.train,
         config,
         task=plan.checkpoint.task,
         start=plan.checkpoint,
-        validation=material.validation,
+        validation=data.validation,
         shaper=shaper,
         checkpoint_path=growing,
     )

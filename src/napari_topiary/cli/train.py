@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_topiary.cli.datasets import learning_material
+from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.describing import (
     describe,
     quality_in_words,
@@ -169,7 +169,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         resolve_sizes(config.network, config.preset, config.sizes)
     else:
         config = recipe_config(_continued(options, given, start), given)
-    material = learning_material(
+    data = learning_data(
         options.dataset,
         runner,
         look_alikes=config.self_teaching and start is None,
@@ -177,11 +177,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     keeping = Keeping(options.out)
     made = runner(
         fit(
-            (*material.train, *material.unannotated),
+            (*data.train, *data.unannotated),
             config,
-            task=material.dataset.task,
+            task=data.dataset.task,
             start=start,
-            validation=material.validation,
+            validation=data.validation,
             checkpoint_path=keeping.growing,
         )
     )
@@ -191,8 +191,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     result = report(made, path) | {
         "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),
-        "n_images": len(material.train),
-        "n_validation": len(material.validation),
+        "n_images": len(data.train),
+        "n_validation": len(data.validation),
         "seed": config.seed,
         "seconds": made.provenance.get("seconds"),
         "steps": made.provenance.get("steps"),

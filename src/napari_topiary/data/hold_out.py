@@ -46,7 +46,7 @@ PATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class AnnotatedArea:
     """One area that training does not learn from, with its truth on the working grid.
 
     Parameters
@@ -94,7 +94,7 @@ class Held:
         box = None if self.box is None else list(self.box)
         return {"image": self.sample.name, "pixels": self.pixels, "box": box}
 
-    def divided(self, box: Box) -> tuple[Held, Held]:
+    def divided(self, box: Box) -> tuple[AnnotatedArea, AnnotatedArea]:
         """What lies outside a box, and what lies inside; a gap belongs to neither."""
         shape = self.field.target.shape
         original = self.sample.image.shape[1:]
@@ -113,7 +113,7 @@ class Held:
             among &= (places >= low) & (places < high)
         return self._where(~near, ~among), replace(self._where(inside, among), box=box)
 
-    def cropped(self, *, most: int, margin: int, step: int) -> Held:
+    def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
         """Cut to what is judged, and where that is much to its fullest part.
 
         Parameters
@@ -127,7 +127,7 @@ class Held:
 
         Returns
         -------
-        Held
+        AnnotatedArea
             The same one where that saves little.
         """
         field = self.field
@@ -180,7 +180,9 @@ class Held:
             point_class=self.point_class[kept],
         )
 
-    def _where(self, area: NDArray[np.bool_], points: NDArray[np.bool_]) -> Held:
+    def _where(
+        self, area: NDArray[np.bool_], points: NDArray[np.bool_]
+    ) -> AnnotatedArea:
         target = np.where(area, self.field.target, -1).astype(np.int16)
         return replace(
             self,
@@ -196,7 +198,7 @@ def on_working_grid(
     task: Task,
     normalisation: Normalisation,
     zones: TargetConfig | None = None,
-) -> Held:
+) -> AnnotatedArea:
     """Bring one sample to the working grid; `zones` say how particles are drawn."""
     image = to_working(normalisation.apply(sample.image), factor)
     shape = (image.shape[1], image.shape[2])
@@ -219,7 +221,7 @@ def on_working_grid(
         for name in task.classes[1:]
         if (radius := own_task.radius(name, own_scale)) is not None
     }
-    return Held(
+    return AnnotatedArea(
         field=Field(
             image,
             target.classes,
@@ -257,8 +259,8 @@ def _patches(foreground: NDArray[np.bool_]) -> int:
 
 
 def hold_out(
-    pool: Sequence[Held], share: float, seed: int, before: Mapping[str, Any]
-) -> tuple[list[Held], list[Held]]:
+    pool: Sequence[AnnotatedArea], share: float, seed: int, before: Mapping[str, Any]
+) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Choose what is learned from and what is held back.
 
     Parameters
@@ -281,8 +283,8 @@ def hold_out(
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
     learned = {one["pixels"] for one in before.get("learned", ())}
-    taught: list[Held] = []
-    judged: list[Held] = []
+    taught: list[AnnotatedArea] = []
+    judged: list[AnnotatedArea] = []
     for one in pool:
         box = boxes.get(one.pixels)
         if box is not None:
@@ -308,8 +310,8 @@ def hold_out(
 
 
 def _part_of(
-    pool: Sequence[Held], marked: Sequence[Held], share: float
-) -> tuple[list[Held], list[Held]]:
+    pool: Sequence[AnnotatedArea], marked: Sequence[AnnotatedArea], share: float
+) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Hold out one end of the only image on which anything is marked."""
     taught = list(pool)
     if not marked or marked[0].things < FEWEST:
@@ -317,7 +319,7 @@ def _part_of(
     whole = marked[0]
     share = min(0.5, max(share, ENOUGH / whole.things))
     target = whole.field.target
-    best: tuple[Held, Held] | None = None
+    best: tuple[AnnotatedArea, AnnotatedArea] | None = None
     longer = int(target.shape[1] >= target.shape[0])
     for axis in (longer, 1 - longer):
         for last in (True, False):
@@ -331,7 +333,7 @@ def _part_of(
     return [best[0] if one is whole else one for one in pool], [best[1]]
 
 
-def _end(whole: Held, share: float, axis: int, *, last: bool) -> Box:
+def _end(whole: AnnotatedArea, share: float, axis: int, *, last: bool) -> Box:
     """The end of an image with a share of all that is marked on it."""
     target, original = whole.field.target, whole.sample.image.shape[1:]
     marked = (target > 0).sum(axis=1 - axis)
@@ -345,7 +347,9 @@ def _end(whole: Held, share: float, axis: int, *, last: bool) -> Box:
     return top, bottom, left, right
 
 
-def choosing_and_judging(held: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+def for_choosing_and_figure(
+    held: Sequence[AnnotatedArea],
+) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Choose weights and thresholds on some, give the figure on others.
 
     Where there is not enough for two, both are done on all of it.
@@ -364,7 +368,9 @@ def choosing_and_judging(held: Sequence[Held]) -> tuple[list[Held], list[Held]]:
     return choosing, judging
 
 
-def _halves(area: Held, axis: int) -> tuple[list[Held], list[Held]]:
+def _halves(
+    area: AnnotatedArea, axis: int
+) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Two parts of one area, with as much marked on each."""
     half = _end(area, 0.5, axis, last=True)
     if area.box is not None:

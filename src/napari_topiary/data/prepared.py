@@ -20,8 +20,8 @@ from napari_topiary.checkpoint import Contrast, Normalisation, factor_at
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.hold_out import (
     ENOUGH,
-    Held,
-    choosing_and_judging,
+    AnnotatedArea,
+    for_choosing_and_figure,
     hold_out,
     on_working_grid,
 )
@@ -45,7 +45,7 @@ UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class Material:
+class PreparedData:
     """Everything a training needs from the samples.
 
     Parameters
@@ -54,7 +54,7 @@ class Material:
         Fields to learn from.
     held
         Areas to choose weights and thresholds by.
-    judging
+    figure_areas
         Areas that the figure is measured on: others, where there is enough for that.
     few
         Whether there is too little in `held` to choose by.
@@ -85,8 +85,8 @@ class Material:
     """
 
     train: tuple[Field, ...]
-    held: tuple[Held, ...]
-    judging: tuple[Held, ...]
+    held: tuple[AnnotatedArea, ...]
+    figure_areas: tuple[AnnotatedArea, ...]
     few: bool
     factor: float
     pixel_size_nm: float | None
@@ -94,9 +94,9 @@ class Material:
     held_names: str
     summary: dict[str, object]
     line_classes: tuple[str, ...] = ()
-    learned: tuple[Held, ...] = ()
-    areas: tuple[Held, ...] = ()
-    unannotated: tuple[Held, ...] = ()
+    learned: tuple[AnnotatedArea, ...] = ()
+    areas: tuple[AnnotatedArea, ...] = ()
+    unannotated: tuple[AnnotatedArea, ...] = ()
     zones: TargetConfig = field(default_factory=TargetConfig)
     notes: tuple[str, ...] = ()
 
@@ -107,12 +107,12 @@ class Material:
         No threshold is chosen by it then, but on what was learned from; and for
         particles no weights either: the newest count.
         """
-        return self.held == self.judging
+        return self.held == self.figure_areas
 
     @property
-    def held_back(self) -> tuple[Held, ...]:
+    def held_back(self) -> tuple[AnnotatedArea, ...]:
         """Everything that must not be learned from."""
-        return (*self.held, *self.judging)
+        return (*self.held, *self.figure_areas)
 
 
 def prepare(
@@ -125,7 +125,7 @@ def prepare(
     factor: float | None = None,
     before: Mapping[str, Any] | None = None,
     learning: bool = True,
-) -> Material:
+) -> PreparedData:
     """Resample, draw targets and hold something out.
 
     Parameters
@@ -169,7 +169,7 @@ def prepare(
 
     zones = _zones(samples + validation, task)
 
-    def field_of(sample: Sample) -> Held:
+    def field_of(sample: Sample) -> AnnotatedArea:
         # Images of another pixel size are brought to the same working size.
         own = factor_at(sample.scale, factor, scale)
         return on_working_grid(sample, own, task, normalisation, zones)
@@ -196,9 +196,9 @@ def prepare(
             pool, held = pool + held, []
         words = _in_words(held)
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
-    choosing, judging = choosing_and_judging(held)
+    choosing, measured = for_choosing_and_figure(held)
     few = sum(one.things for one in choosing) < ENOUGH
-    only = choosing == judging and not few
+    only = choosing == measured and not few
     apart = tuple(
         field_of(sample)
         for sample in _some(unannotated, every[0])
@@ -217,10 +217,10 @@ def prepare(
         old = [e for e in history.get("learned", ()) if e["pixels"] not in own]
         summary["learned"] = [*old, *(one.entry() for one in (*pool, *apart))]
         summary["held_out"] = [one.entry() for one in held]
-    return Material(
+    return PreparedData(
         train=tuple(item.field for item in pool),
         held=tuple(choosing),
-        judging=tuple(judging),
+        figure_areas=tuple(measured),
         few=few,
         factor=factor,
         pixel_size_nm=scale,
@@ -256,13 +256,13 @@ def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:
     return [sample for sample in alike[::step] if not image_problem(sample.image)]
 
 
-def few_areas(areas: Sequence[Held]) -> tuple[Held, ...]:
+def few_areas(areas: Sequence[AnnotatedArea]) -> tuple[AnnotatedArea, ...]:
     """As many areas as may be looked at again and again without a delay."""
     pixels = np.cumsum([area.field.target.size for area in areas])
     return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
 
 
-def _in_words(held: Sequence[Held]) -> str:
+def _in_words(held: Sequence[AnnotatedArea]) -> str:
     if not held:
         return ""
     if all(one.box is not None for one in held):

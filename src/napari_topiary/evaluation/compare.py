@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.data.working_grid import to_original
-from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.changes import (
     Changes,
     LineChanges,
+    aligned,
+    both_looked,
+    class_labels_of,
     line_changes,
     object_changes,
     particle_changes,
 )
-from napari_topiary.evaluation.ground_truth import Truth, tolerances
-from napari_topiary.evaluation.judged import judged
+from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
 from napari_topiary.evaluation.pixels import count_pixels
 from napari_topiary.evaluation.places import Place, worst_places
-from napari_topiary.evaluation.score import without_nan
-from napari_topiary.types import Detections, LabelImage, Prediction, Task
+from napari_topiary.evaluation.score import score, without_nan
+from napari_topiary.evaluation.thresholds import sweep
+from napari_topiary.postprocessing import COMMON_THRESHOLD
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.types import LabelImage, Prediction, Task
 
 
 @dataclass(frozen=True)
@@ -114,88 +118,6 @@ class Comparison:
         return result
 
 
-KINDS = {
-    "detect": "detects particles",
-    "segment": "segments classes",
-    "instances": "separates objects",
-}
-
-
-def aligned(a: Prediction, b: Prediction) -> tuple[Prediction, Prediction]:
-    """Give both the same classes: A's, then those that only B knows.
-
-    Raises
-    ------
-    TopiaryError
-        If they are not of the same image or not of the same kind.
-    """
-    if a.shape != b.shape:
-        raise TopiaryError(
-            f"{a.checkpoint} was predicted on {a.shape[0]} x {a.shape[1]} pixels and "
-            f"{b.checkpoint} on {b.shape[0]} x {b.shape[1]}: compare predictions of "
-            "the same image."
-        )
-    if a.task.kind != b.task.kind:
-        raise TopiaryError(
-            f"{a.checkpoint} {KINDS[a.task.kind]} and {b.checkpoint} "
-            f"{KINDS[b.task.kind]}: compare networks that do the same."
-        )
-    if a.task.kind == "instances" or a.task.classes == b.task.classes:
-        return a, b
-    classes = a.task.classes + tuple(
-        name for name in b.task.classes if name not in a.task.classes
-    )
-    task = Task(
-        a.task.kind,
-        classes,
-        {**b.task.radius_nm, **a.task.radius_nm},
-        {**b.task.radius_px, **a.task.radius_px},
-    )
-    return _renumbered(a, task), _renumbered(b, task)
-
-
-def both_looked(a: Prediction, b: Prediction) -> NDArray[np.bool_] | None:
-    """Where `(y, x)` in the image both networks have run; None = everywhere."""
-    looked: NDArray[np.bool_] | None = None
-    for prediction in (a, b):
-        if prediction.done is None:
-            continue
-        rows, columns = (
-            ((np.arange(n) + 0.5) * own / n).astype(np.intp)
-            for n, own in zip(prediction.shape, prediction.done.shape, strict=True)
-        )
-        here = prediction.done[rows[:, None], columns]
-        looked = here if looked is None else looked & here
-    return looked
-
-
-def class_labels_of(prediction: Prediction) -> LabelImage:
-    """Class index `(y, x)`; for instances 1 where there is an object."""
-    if prediction.task.kind == "instances":
-        return (prediction.labels > 0).astype(np.uint8)
-    return prediction.labels
-
-
-def _renumbered(prediction: Prediction, task: Task) -> Prediction:
-    """Number the classes as another task does, which knows them all."""
-    to = np.array([task.classes.index(name) for name in prediction.task.classes])
-    maps = np.zeros((len(task.classes), *prediction.probability.shape[1:]), np.float32)
-    maps[to] = prediction.probability
-    found = prediction.detections
-    detections: Detections = replace(
-        found,
-        class_index=to[found.class_index].astype(np.int64),
-        line_class=to[found.line_class].astype(np.int64),
-    )
-    return replace(
-        prediction,
-        task=task,
-        probability=maps,
-        labels=to[prediction.labels],
-        detections=detections,
-    )
-
-
 def compare(
     a: Prediction,
     b: Prediction,
@@ -236,7 +158,7 @@ def compare(
     things, lines = _changes(a, b, reach, looked)
     metrics = None
     if truth is not None:
-        of_a, of_b = judged((a, b), truth, tolerance_px=reach)
+        of_a, of_b = _against_truth((a, b), truth, tolerance_px=reach)
         metrics = {"a": of_a, "b": of_b}
     return Comparison(
         a=a.checkpoint,
@@ -334,3 +256,69 @@ def _reach(
     if tolerance is not None and scale is None:
         return np.full(len(task.classes), float(tolerance))
     return tolerances(task, scale=scale, tolerance_nm=tolerance)
+
+
+def _against_truth(
+    predictions: Sequence[Prediction],
+    truth: Truth | Sequence[Any],
+    *,
+    tolerance_px: NDArray[np.float64],
+) -> list[dict[str, Any]]:
+    """Metrics of predictions of one image, each as `Comparison.metrics` has them."""
+    first = predictions[0]
+    if not isinstance(truth, Truth):
+        truth = truth_of(truth, first.shape, task=first.task, scale=first.scale)
+    filaments = _filaments(predictions, truth)
+    return [
+        _figures(p, truth, tolerance_px=tolerance_px, filaments=filaments)
+        for p in predictions
+    ]
+
+
+def _figures(
+    prediction: Prediction,
+    truth: Truth,
+    *,
+    tolerance_px: NDArray[np.float64],
+    filaments: frozenset[str],
+) -> dict[str, Any]:
+    task, shape, maps = prediction.task, prediction.shape, prediction.probability
+    shrunk = float(np.sqrt(maps[0].size / (shape[0] * shape[1])))
+    radii = {
+        name: radius * shrunk
+        for name in task.classes[1:]
+        if (radius := task.radius(name, prediction.scale)) is not None
+    }
+    how = PostProcessing(radius_px=radii, line_classes=filaments)
+    best = sweep(
+        prediction, truth, postprocessing=how, tolerance_px=tolerance_px
+    ).best()
+
+    def at(thresholds: dict[str, float]) -> dict[str, Any]:
+        return {
+            "thresholds": thresholds,
+            **report(how.at(thresholds).read(prediction)),
+        }
+
+    def report(read: Prediction) -> dict[str, Any]:
+        return score(
+            read, truth, tolerance_px=tolerance_px, line_classes=filaments
+        ).report()
+
+    names = task.classes[1:]
+    return {
+        "as_shown": report(prediction),
+        "own_best": at(
+            {n: best[n][0] if n in best else COMMON_THRESHOLD for n in names}
+        ),
+        "at_common_threshold": at(dict.fromkeys(names, COMMON_THRESHOLD)),
+    }
+
+
+def _filaments(predictions: Sequence[Prediction], truth: Truth) -> frozenset[str]:
+    """Classes that are drawn or traced as lines, and never marked as particles."""
+    lines = {int(i) for i in truth.particles.line_class}
+    for prediction in predictions:
+        lines |= {int(i) for i in prediction.detections.line_class}
+    marked = {int(i) for i in truth.particles.class_index}
+    return frozenset(predictions[0].task.classes[i] for i in lines - marked)

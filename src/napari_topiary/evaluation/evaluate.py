@@ -17,10 +17,10 @@ from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import judged_by
+from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD
-from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
-from napari_topiary.types import Job, Prediction, Progress, Stop
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.types import Job, Prediction, Progress, Stop, relay
 
 HEADLINE = ("f1", "precision", "recall", "n_true", "n_found", "dice", "aji", "pq")
 """Metrics that are listed image by image."""
@@ -69,14 +69,14 @@ def evaluate(
     TopiaryError
         With a sentence if an image does not suit, or none is annotated.
     """
-    known = judged_by(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
+    known = with_truth(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
     begun = time.perf_counter()
     engine = Engine(checkpoint.build(), config.device, backend=config.backend)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):
-        judge = Scorer.of(checkpoint, sample, tolerance_nm)
-        tolerance = tolerance or judge.report()
+        scorer = Scorer.of(checkpoint, sample, tolerance_nm)
+        tolerance = tolerance or scorer.report()
         prediction, stopped = yield from predicted(
             predict(
                 sample.image, checkpoint, config, scale=sample.scale, network=engine
@@ -86,9 +86,9 @@ def evaluate(
             total=len(known),
         )
         if prediction is not None:
-            own = judge.score(prediction)
+            own = scorer.score(prediction)
             again = at_common_threshold(prediction, checkpoint, config)
-            common = own if again is prediction else judge.score(again)
+            common = own if again is prediction else scorer.score(again)
             results.append((sample.name, own, common))
         if stopped:
             break
@@ -153,7 +153,7 @@ def at_common_threshold(
     if set(own.values()) == {COMMON_THRESHOLD}:
         return prediction
     common = replace(config.detect, threshold=COMMON_THRESHOLD)
-    return reinterpret(prediction, checkpoint, config=common)
+    return PostProcessing.of(checkpoint, common).read(prediction)
 
 
 def predicted(
@@ -166,19 +166,12 @@ def predicted(
     tuple
         The prediction, None if stopped before it was whole; and whether to stop.
     """
-    message: object = None
-    stopped = False
+    heard: list[object] = []
     begun = time.perf_counter()
-    while True:
-        try:
-            progress = job.send(message)
-        except StopIteration as end:
-            prediction: Prediction = end.value
-            break
-        except TopiaryError as error:
-            raise TopiaryError(f"{name}: {error}") from error
+
+    def told(progress: Progress) -> Progress:
         spent, part = time.perf_counter() - begun, progress.fraction
-        message = yield Progress(
+        return Progress(
             done + part,
             total,
             f"Evaluating {name}",
@@ -186,7 +179,12 @@ def predicted(
             eta_s=spent * (total - done - part) / part if part > 0 else None,
             report=progress.report and f"{name}: {progress.report}",
         )
-        stopped = stopped or message is Stop
+
+    try:
+        prediction = yield from relay(job, told=told, heard=heard.append)
+    except TopiaryError as error:
+        raise TopiaryError(f"{name}: {error}") from error
+    stopped = Stop in heard
     return (None if stopped and prediction.done is not None else prediction), stopped
 
 

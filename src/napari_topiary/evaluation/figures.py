@@ -7,17 +7,21 @@ the checkpoint has: whoever evaluates it on the same area gets the same figure.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
-from napari_topiary.inference.tiles import infer
+from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Job, Prediction, Progress, Stop, Task
+from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
 
 SURE = 1.96
 """Standard deviations to each side: the true figure lies in 19 of 20 such intervals."""
@@ -25,7 +29,7 @@ SURE = 1.96
 
 def with_figures(
     checkpoint: Checkpoint,
-    material: Material,
+    prepared: PreparedData,
     *,
     device: str = "auto",
     network: Network | None = None,
@@ -36,7 +40,7 @@ def with_figures(
     ----------
     checkpoint
         With its thresholds.
-    material
+    prepared
         With what is held back.
     device
         Where to compute.
@@ -55,63 +59,33 @@ def with_figures(
         what they are (`counted`), its 95 % `interval`, and whether the same areas
         were `used_for_choosing` weights or thresholds.
     """
-    areas, task = material.judging, checkpoint.task
+    areas, task = prepared.figure_areas, checkpoint.task
     if not areas:
         return checkpoint
     network = network or checkpoint.build()
-    by_default = material.few and task.kind != "detect"
-    apart = by_default or (material.learned and task.kind == "detect")
-    same = material.figure_only and not apart
-    figures: dict[str, Any] = {
-        "counted": _counted(material, task),
-        "used_for_choosing": same,
-    }
+    figures: dict[str, Any] = {"counted": _counted(prepared, task)}
     if suits_pixels(network, areas, task):
         # Whole areas would take longer than the training: a sample of pixels it is.
         figures["used_for_choosing"] = True
-        if "quality" in checkpoint.metrics:
-            value = float(checkpoint.metrics["quality"])
-            n_things = sum(one.things for one in areas)
-            figures["n_objects"] = n_things
-            figures["interval"] = list(interval(value, n_things))
-            return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
-        return checkpoint
-    total: Score | None = None
-    stopped, n_things = False, 0
-    reading = PostProcessing.of(checkpoint)
+        if "quality" not in checkpoint.metrics:
+            return checkpoint
+        figures |= _resting_on(float(checkpoint.metrics["quality"]), areas)
+        return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
+    figures["used_for_choosing"] = _chosen_by_them(prepared, task)
+    scores: list[Score] = []
     for area in areas:
-        judge = Scorer.of(checkpoint, area.sample, None, area.box)
-        image = area.sample.image
-        shape = (image.shape[1], image.shape[2])
-        answer = None
-        asking = infer(network, area.field.image, device=device)
-        while answer is None:
-            try:
-                next(asking)
-            except StopIteration as end:
-                answer = end.value
-            else:
-                said = yield Progress(1.0, 1.0, "Judging what was held back")
-                stopped = stopped or said is Stop
-        prediction = Prediction(
-            probability=answer.probability,
-            shape=shape,
-            task=task,
-            scale=area.sample.scale,
-            labels=reading.labels(answer.probability, shape, task, answer.regression),
-            detections=reading.detections(answer.probability, shape, task),
-            checkpoint=checkpoint.name,
-            regression=answer.regression,
+        heard: list[object] = []
+        answer = yield from relay(
+            infer(network, area.field.image, device=device),
+            told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
+            heard=heard.append,
+            whole=True,
         )
-        own = judge.score(prediction)
-        total = own if total is None else total + own
-        n_things += area.things
-        if stopped:
+        scores.append(_score(checkpoint, area, answer))
+        if Stop in heard:
             break
-    figures["n_objects"] = n_things
-    if total is None:
-        return checkpoint
-    found, name, per_class, beside = _figure(total, reading.line_classes)
+    lines = PostProcessing.of(checkpoint).line_classes
+    found, name, per_class, beside = _figure(reduce(add, scores), lines)
     if found is None:
         return checkpoint
     figures |= {
@@ -119,10 +93,43 @@ def with_figures(
         "quality_name": name,
         "per_class": per_class,
         "beside": beside,
-        "held_out": material.held_names,
-        "interval": list(interval(found, n_things)),
+        "held_out": prepared.held_names,
+        **_resting_on(found, areas[: len(scores)]),
     }
     return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
+
+
+def _chosen_by_them(prepared: PreparedData, task: Task) -> bool:
+    """Whether weights or thresholds were chosen on what the figure is measured on."""
+    by_default = prepared.few and task.kind != "detect"
+    apart = by_default or (bool(prepared.learned) and task.kind == "detect")
+    return prepared.figure_only and not apart
+
+
+def _resting_on(figure: float, areas: Sequence[AnnotatedArea]) -> dict[str, Any]:
+    """How many things a figure rests on, and how sure it is."""
+    things = sum(area.things for area in areas)
+    return {"n_objects": things, "interval": list(interval(figure, things))}
+
+
+def _score(checkpoint: Checkpoint, area: AnnotatedArea, answer: InferResult) -> Score:
+    """Read an answer like a prediction and count it like an evaluation."""
+    sample, task = area.sample, checkpoint.task
+    shape = (sample.image.shape[1], sample.image.shape[2])
+    labels, detections = PostProcessing.of(checkpoint).interpret(
+        answer.probability, shape, task, answer.regression
+    )
+    prediction = Prediction(
+        probability=answer.probability,
+        shape=shape,
+        task=task,
+        scale=sample.scale,
+        labels=labels,
+        detections=detections,
+        checkpoint=checkpoint.name,
+        regression=answer.regression,
+    )
+    return Scorer.of(checkpoint, sample, None, area.box).score(prediction)
 
 
 def _figure(
@@ -150,10 +157,10 @@ def _figure(
     return sum(per_class.values()) / len(per_class), title, per_class, {}
 
 
-def _counted(material: Material, task: Task) -> str:
+def _counted(prepared: PreparedData, task: Task) -> str:
     if task.kind == "instances":
         return "objects"
-    marked = any(len(one.points) for one in material.judging)
+    marked = any(len(one.points) for one in prepared.figure_areas)
     return "particles" if marked else "patches"
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from napari_topiary.types import Progress
+
+VALIDATING = Progress(0, 0, "Validating")
+"""Said between areas, so that whoever drives the job can breathe; it counts nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,23 @@ class Quality:
     per_class: Mapping[str, float] = field(default_factory=dict)
     at_common: float | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
+
+    def metrics(self, held_out: str) -> dict[str, Any]:
+        """Return what is written into a checkpoint.
+
+        Parameters
+        ----------
+        held_out
+            What it was measured on, in words.
+        """
+        return {
+            "quality": self.value,
+            "quality_name": self.name,
+            "per_class": dict(self.per_class),
+            "validation_loss": self.loss,
+            "beside": dict(self.beside),
+            "held_out": held_out,
+        }
 
     @property
     def known(self) -> bool:

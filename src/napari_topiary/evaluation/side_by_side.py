@@ -24,7 +24,7 @@ from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import judged_by
+from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop
@@ -92,16 +92,16 @@ class Entry:
             How far off a particle may be; None = half of its class's radius.
         """
         mine, first = predictions[self.name], next(iter(predictions.values()))
-        judge = Scorer.of(self.checkpoint, sample, tolerance_nm)
-        own = judge.score(mine)
+        scorer = Scorer.of(self.checkpoint, sample, tolerance_nm)
+        own = scorer.score(mine)
         self.own.append(own)
         common = at_common_threshold(mine, self.checkpoint, self.config)
-        self.common.append(own if common is mine else judge.score(common))
+        self.common.append(own if common is mine else scorer.score(common))
         self.sweep += sweep(
             mine,
-            judge.truth,
-            reading=PostProcessing.of(self.checkpoint, self.config.detect),
-            tolerance_px=judge.tolerance_px,
+            scorer.truth,
+            postprocessing=PostProcessing.of(self.checkpoint, self.config.detect),
+            tolerance_px=scorer.tolerance_px,
         )
         self.megapixels.append(mine.shape[0] * mine.shape[1] / 1e6)
         tolerance = tolerance_nm if mine.scale is not None else None
@@ -253,7 +253,7 @@ def compare_checkpoints(
     if not checkpoints:
         raise TopiaryError("To compare takes at least one checkpoint.")
     first = next(iter(checkpoints.values()))
-    known = judged_by(samples, task=first.task, scale=first.pixel_size_nm)
+    known = with_truth(samples, task=first.task, scale=first.pixel_size_nm)
     begun = time.perf_counter()
     entries = [Entry(name, own, config) for name, own in checkpoints.items()]
     total, done = len(known) * len(entries), 0

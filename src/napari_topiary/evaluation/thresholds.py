@@ -301,7 +301,7 @@ def sweep(
     prediction: Prediction,
     truth: Truth,
     *,
-    reading: PostProcessing,
+    postprocessing: PostProcessing,
     tolerance_px: NDArray[np.float64],
 ) -> Sweep:
     """Gather what one image says about thresholds.
@@ -312,7 +312,7 @@ def sweep(
         Its probability is used, not its labels or detections.
     truth
         Of the same image.
-    reading
+    postprocessing
         Radii, filament classes and spacing; its thresholds are not used.
     tolerance_px
         `(k,)` from `tolerances`, in pixels of the image.
@@ -321,10 +321,10 @@ def sweep(
     particles, pixels = {}, {}
     # Lines are judged by pixels: no need to trace them.
     low = {
-        name: LOWEST_SCORE if by_particle(task, name, reading) else NEVER
+        name: LOWEST_SCORE if by_particle(task, name, postprocessing) else NEVER
         for name in task.classes[1:]
     }
-    found = replace(reading, thresholds=low).detections(
+    found = postprocessing.at(low).detections(
         prediction.probability, prediction.shape, task
     )
     found = _inside(found, truth)
@@ -332,7 +332,7 @@ def sweep(
     known = truth.classes >= 0
     full = to_original(prediction.probability, prediction.shape)
     for index, name in enumerate(task.classes[1:], start=1):
-        if by_particle(task, name, reading):
+        if by_particle(task, name, postprocessing):
             mine = _of_class(found, index)
             there = _of_class(marked, index).coordinates
             particles[name] = ((there, mine, float(tolerance_px[index])),)
@@ -342,9 +342,9 @@ def sweep(
     return Sweep(particles, pixels)
 
 
-def by_particle(task: Task, name: str, reading: PostProcessing) -> bool:
+def by_particle(task: Task, name: str, postprocessing: PostProcessing) -> bool:
     """Whether a class is judged by its particles (F1) rather than by pixels (Dice)."""
-    return task.kind == "detect" and name not in reading.line_classes
+    return task.kind == "detect" and name not in postprocessing.line_classes
 
 
 def _of_class(found: Detections, index: int) -> Detections:

@@ -1,28 +1,30 @@
-"""Thresholds for a network that was changed without being trained.
+"""How good a checkpoint is on what its training held back, without training it.
 
 Pruning shifts calibration before it costs quality: a pruned network read at the
-threshold of its parent looks worse than it is.
+threshold of its parent looks worse than it is. So its thresholds are chosen anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import TrainConfig
-from napari_topiary.data.prepared import Material, prepare
+from napari_topiary.config import Device, TrainConfig
+from napari_topiary.data.prepared import PreparedData, prepare
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
-from napari_topiary.types import Job, Progress, Stop
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.types import Job, Progress, Stop, relay, unless_stopped
 
 
-def rejudge(
+def validate(
     checkpoint: Checkpoint,
     samples: Sequence[Sample],
     *,
@@ -48,35 +50,35 @@ def rejudge(
     Progress
         After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
-    material = judging_material(checkpoint, samples, validation)
-    if material.notes:
-        notes = [*checkpoint.provenance.get("notes", ()), *material.notes]
+    prepared = validation_data(checkpoint, samples, validation)
+    if prepared.notes:
+        notes = [*checkpoint.provenance.get("notes", ()), *prepared.notes]
         about = {**checkpoint.provenance, "notes": notes}
         checkpoint = replace(checkpoint, provenance=about)
-    found = yield from validate(checkpoint, material, device=device)
+    found = yield from validate_on(prepared, checkpoint, device=device)
     return checkpoint if found is None else found[0]
 
 
-def validate(
+def validate_on(
+    prepared: PreparedData,
     checkpoint: Checkpoint,
-    material: Material,
     *,
     device: str = "auto",
     network: Network | None = None,
     find: bool = True,
 ) -> Job[tuple[Checkpoint, Quality] | None]:
-    """Find a network's best thresholds on prepared areas, and its quality at them.
+    """Find a network's best thresholds on prepared data, and its quality at them.
 
     Parameters
     ----------
+    prepared
+        What it may be validated on.
     checkpoint
         Task, normalisation, and thresholds where none can be found.
-    material
-        What it may be judged on.
     device
         Where to compute.
     network
-        What is judged; None builds the checkpoint's own.
+        What is validated; None builds the checkpoint's own.
     find
         Whether thresholds are found; else the checkpoint's are taken, as Predict does.
 
@@ -89,52 +91,59 @@ def validate(
     -------
     tuple or None
         The checkpoint with its thresholds and metrics, and the same as a quality; None
-        after a `Stop`, and where there is nothing to judge on.
+        after a `Stop`, and where there is nothing to validate on.
     """
     where = pick_device(device)
-    lines = checkpoint.annotations_summary.get("line_classes", ())
-    judge = Validator(
-        material.held,
-        checkpoint.task,
-        frozenset(str(name) for name in lines),
-        where,
-        autocast_dtype(where) is not None,
-        material.learned,
-        material.figure_only,
-    )
     network = (network or checkpoint.build()).to(where)
-    total = len(material.held) + len(material.learned) + len(checkpoint.task.classes)
-    quality = yield from _heard(judge.judge(network), total)
+    validator = Validator(
+        held=prepared.held,
+        task=checkpoint.task,
+        line_classes=PostProcessing.of(checkpoint).line_classes,
+        device=where,
+        amp=autocast_dtype(where) is not None,
+        learned=prepared.learned,
+        figure_only=prepared.figure_only,
+    )
+    total = len(prepared.held) + len(prepared.learned) + len(checkpoint.task.classes)
+    done = count(1)
+    quality = yield from unless_stopped(
+        validator.validate(network),
+        told=lambda _: Progress(
+            min(next(done), total), total, "Looking for the best threshold"
+        ),
+    )
     if quality is None or quality.name == "none":
         return None
     known = dict(quality.thresholds)
-    if not find or (material.few and checkpoint.task.kind != "detect"):
+    if not find or (prepared.few and checkpoint.task.kind != "detect"):
         known = dict(checkpoint.thresholds)
-    judged = replace(checkpoint, thresholds=known, metrics=_metrics(quality, material))
-    judged = yield from with_figures(judged, material, device=device, network=network)
+    made = replace(
+        checkpoint, thresholds=known, metrics=quality.metrics(prepared.held_names)
+    )
+    made = yield from with_figures(made, prepared, device=device, network=network)
     if not quality.known:
-        return judged, quality
+        return made, quality
     figure = replace(
         quality,
-        value=float(judged.metrics["quality"]),
-        name=str(judged.metrics["quality_name"]),
+        value=float(made.metrics["quality"]),
+        name=str(made.metrics["quality_name"]),
         thresholds=known,
-        per_class=judged.metrics["per_class"],
+        per_class=made.metrics["per_class"],
     )
-    return judged, figure
+    return made, figure
 
 
-def judging_material(
+def validation_data(
     checkpoint: Checkpoint, samples: Sequence[Sample], validation: Sequence[Sample]
-) -> Material:
-    """Return the areas on which a checkpoint may be judged: none that it learned from.
+) -> PreparedData:
+    """Return the areas to validate a checkpoint on: none that it learned from.
 
     Parameters
     ----------
     checkpoint
         Knows what it, and those that it comes from, learned from.
     samples, validation
-        Annotated images; the latter, where there are any, are those to judge on.
+        Annotated images; the latter, where there are any, are those to validate on.
     """
     scale = next((s.scale for s in (*samples, *validation)), None)
     return prepare(
@@ -149,30 +158,99 @@ def judging_material(
     )
 
 
-def _metrics(quality: Quality, material: Material) -> dict[str, Any]:
-    return {
-        "quality": quality.value,
-        "quality_name": quality.name,
-        "per_class": dict(quality.per_class),
-        "validation_loss": quality.loss,
-        "beside": dict(quality.beside),
-        "held_out": material.held_names,
-    }
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """A network's quality, or why there is none.
+
+    Parameters
+    ----------
+    quality
+        At the network's own threshold; None where nothing is held back.
+    held_out
+        What it was validated on, in words.
+    stopped
+        Whether validating was given up.
+    """
+
+    quality: Quality | None = None
+    held_out: str = ""
+    stopped: bool = False
 
 
-def _heard(judging: Generator[None, None, Quality], total: int) -> Job[Quality | None]:
-    """Validator, listening for Stop; None if it came."""
-    done = 0
-    while True:
-        try:
-            next(judging)
-        except StopIteration as end:
-            quality: Quality = end.value
-            return quality
-        done += 1
-        message = yield Progress(
-            min(done, total), total, "Looking for the best threshold"
+class HoldOut:
+    """The areas to validate on, brought to a network's working grid once.
+
+    Parameters
+    ----------
+    samples
+        Annotated images that training learns from; where no others are held back, the
+        same part of them is as in training.
+    validation
+        Annotated images that training does not see.
+    device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        validation: Sequence[Sample],
+        *,
+        device: Device = "auto",
+    ) -> None:
+        self.samples, self.validation = tuple(samples), tuple(validation)
+        self.device = device
+        self._prepared: dict[str, PreparedData] = {}
+
+    def validate(
+        self, checkpoint: Checkpoint, network: Network | None = None
+    ) -> Job[ValidationResult]:
+        """Validate a checkpoint, or a network that may become a version of it.
+
+        Parameters
+        ----------
+        checkpoint
+            Task, normalisation and working pixel size.
+        network
+            Validated at the thresholds that it would be kept with; None = the
+            checkpoint's own network, at the checkpoint's own thresholds.
+
+        Yields
+        ------
+        Progress
+            After every area; a `Stop` sent in gives up.
+        """
+        prepared = self._data_for(checkpoint)
+        if prepared is None or not prepared.held:
+            return ValidationResult()
+        heard: list[object] = []
+        found = yield from relay(
+            validate_on(
+                prepared,
+                checkpoint,
+                device=self.device,
+                network=network,
+                find=network is not None,
+            ),
+            heard=heard.append,
         )
-        if message is Stop:
-            judging.close()
+        if Stop in heard:
+            return ValidationResult(stopped=True)
+        quality = None if found is None else found[1]
+        if quality is not None and not quality.known:
+            quality = None
+        return ValidationResult(quality=quality, held_out=prepared.held_names)
+
+    def _data_for(self, checkpoint: Checkpoint) -> PreparedData | None:
+        every = self.validation or self.samples
+        if not every:
             return None
+        factor, _ = working_factor_for(checkpoint, every[0].scale)
+        about = checkpoint.annotations_summary
+        own = (about.get("learned"), about.get("held_out"))
+        key = repr((round(factor, 6), checkpoint.normalisation, checkpoint.task, own))
+        if key not in self._prepared:
+            self._prepared[key] = validation_data(
+                checkpoint, self.samples, self.validation
+            )
+        return self._prepared[key]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import Held
+from napari_topiary.data.hold_out import AnnotatedArea
 from napari_topiary.data.losses import masked_cross_entropy
 from napari_topiary.evaluation.particles import match_points
-from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import (
     BINS,
     best_detection_threshold,
@@ -29,7 +29,7 @@ from napari_topiary.evaluation.validator_pixels import (
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing import COMMON_THRESHOLD, find_detections
-from napari_topiary.types import Detections, Task, run
+from napari_topiary.types import Detections, Job, Task, run
 
 LOWEST_SCORE = 0.1
 """Detections are collected down to this score, then the best threshold is swept."""
@@ -38,7 +38,7 @@ TILE = 512
 
 @dataclass(frozen=True)
 class Validator:
-    """Judges networks on fixed held-out areas.
+    """Validates networks on fixed held-out areas.
 
     Parameters
     ----------
@@ -61,23 +61,23 @@ class Validator:
         is learned from alone, as far as there is any.
     """
 
-    held: Sequence[Held]
+    held: Sequence[AnnotatedArea]
     task: Task
     line_classes: frozenset[str]
     device: torch.device
     amp: bool
-    learned: Sequence[Held] = ()
+    learned: Sequence[AnnotatedArea] = ()
     figure_only: bool = False
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def judge(self, network: Network) -> Generator[None, None, Quality]:
+    def validate(self, network: Network) -> Job[Quality]:
         """Validate a network; yields after every area, so that others can breathe."""
         if not self.held and (network.patch is not None or not self.learned):
             return Quality(0.0, "none", float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
-            return (yield from self._pixel_judge(network.patch).judge(network))
+            return (yield from self._by_single_pixels(network.patch).validate(network))
         answers: list[InferResult] = []
         for area in (*self.held, *self.learned):
             job = infer(
@@ -90,7 +90,7 @@ class Validator:
             answers.append(run(job))
             if not np.isfinite(answers[-1].probability).all():
                 return Quality(0.0, "not a number", float("nan"))
-            yield
+            yield VALIDATING
         probabilities = [answer.probability for answer in answers]
         losses = [_loss(*pair) for pair in zip(probabilities, self.held, strict=False)]
         loss = float(np.mean(losses)) if losses else float("nan")
@@ -113,7 +113,7 @@ class Validator:
             )
             sweep = self._by_centre if by_centre else self._by_pixel
             found = sweep(probabilities, index)
-            yield
+            yield VALIDATING
             if found is not None:
                 thresholds[name], value, common = found
                 if self.held:
@@ -131,7 +131,7 @@ class Validator:
             at_common=float(np.mean(at_common)) if at_common else None,
         )
 
-    def _pixel_judge(self, patch: int) -> PixelValidator:
+    def _by_single_pixels(self, patch: int) -> PixelValidator:
         if patch not in self._by_patch:
             self._by_patch[patch] = PixelValidator(
                 self.held, self.task, patch=patch, device=self.device, amp=self.amp
@@ -191,7 +191,9 @@ class Validator:
 
 
 def _histogram(
-    areas: Sequence[Held], probabilities: Sequence[NDArray[np.float32]], index: int
+    areas: Sequence[AnnotatedArea],
+    probabilities: Sequence[NDArray[np.float32]],
+    index: int,
 ) -> NDArray[np.int64] | None:
     """How probable a class is elsewhere, and where it is; None where it is nowhere."""
     counts = [np.zeros((2, BINS), dtype=np.int64)]
@@ -217,7 +219,7 @@ def _f1_at(
     return 2 * hits / there if there else 1.0
 
 
-def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:
+def _judged(coordinates: NDArray[np.float64], area: AnnotatedArea) -> NDArray[np.bool_]:
     """Which detections lie where a person has finished (not in the unknown)."""
     if len(coordinates) == 0:
         return np.zeros(0, dtype=bool)
@@ -231,7 +233,7 @@ def _judged(coordinates: NDArray[np.float64], area: Held) -> NDArray[np.bool_]:
     return judged
 
 
-def _near_truth(point: NDArray[np.float64], area: Held) -> bool:
+def _near_truth(point: NDArray[np.float64], area: AnnotatedArea) -> bool:
     if len(area.points) == 0:
         return False
     task = area.task
@@ -239,7 +241,7 @@ def _near_truth(point: NDArray[np.float64], area: Held) -> bool:
     return bool((np.linalg.norm(area.points - point, axis=1) <= reach).any())
 
 
-def _loss(probability: NDArray[np.float32], area: Held) -> float:
+def _loss(probability: NDArray[np.float32], area: AnnotatedArea) -> float:
     log = torch.from_numpy(probability).clamp(min=1e-7).log()[None]
     target = torch.from_numpy(area.field.target.astype(np.int64))[None]
     weight = torch.from_numpy(area.field.weight)[None]

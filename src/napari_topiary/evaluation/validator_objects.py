@@ -6,17 +6,17 @@ objects themselves are counted, at a few thresholds, of which the best is kept.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import Held
+from napari_topiary.data.hold_out import AnnotatedArea
 from napari_topiary.evaluation.objects import instance_metrics
-from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.inference.tiles import InferResult
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import LabelImage, Task
+from napari_topiary.types import Job, LabelImage, Task
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 """Candidates; objects hardly change from one to the next."""
@@ -29,12 +29,12 @@ MOST_PIXELS = 4_000_000
 
 def validate_objects(
     answers: Sequence[InferResult],
-    held: Sequence[Held],
-    learned: Sequence[Held],
+    held: Sequence[AnnotatedArea],
+    learned: Sequence[AnnotatedArea],
     task: Task,
     loss: float,
-) -> Generator[None, None, Quality]:
-    """Validator answers by panoptic quality; yields after every area.
+) -> Job[Quality]:
+    """Validate answers by panoptic quality; yields after every area.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def validate_objects(
 
 
 def _all_swept(
-    answers: Sequence[InferResult], areas: Sequence[Held], task: Task
-) -> Generator[None, None, list[NDArray[np.float64]]]:
+    answers: Sequence[InferResult], areas: Sequence[AnnotatedArea], task: Task
+) -> Job[list[NDArray[np.float64]]]:
     """PQ and AJI `(t, 2)` of each area at every threshold."""
     scores: list[NDArray[np.float64]] = []
     pixels = 0
@@ -85,11 +85,11 @@ def _all_swept(
         if truth is not None and (pixels == 0 or pixels < MOST_PIXELS):
             scores.append(_swept(answer, truth, task))
             pixels += truth.size
-        yield
+        yield VALIDATING
     return scores
 
 
-def _objects(area: Held) -> LabelImage | None:
+def _objects(area: AnnotatedArea) -> LabelImage | None:
     """Object numbers, −1 where the area is not judged; None if there are none."""
     objects, target = area.field.objects, area.field.target
     if objects is None or not (objects[target >= 0] > 0).any():
@@ -103,8 +103,10 @@ def _swept(answer: InferResult, truth: LabelImage, task: Task) -> NDArray[np.flo
     shape = (truth.shape[0], truth.shape[1])
     rows = []
     for threshold in THRESHOLDS:
-        reading = PostProcessing(thresholds={task.classes[1]: threshold})
-        found = reading.labels(answer.probability, shape, task, answer.regression)
+        postprocessing = PostProcessing(thresholds={task.classes[1]: threshold})
+        found = postprocessing.labels(
+            answer.probability, shape, task, answer.regression
+        )
         scores = instance_metrics(truth, found)
         rows.append((scores["pq"], scores["aji"]))
     return np.array(rows)

@@ -6,21 +6,21 @@ thousand pixels, always the same ones, tell as well which weights are the best.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import Held
+from napari_topiary.data.hold_out import AnnotatedArea
 from napari_topiary.data.sampling import Surroundings, centre_pixels
-from napari_topiary.evaluation.quality import Quality
+from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import best_pixel_threshold
 from napari_topiary.inference.devices import autocast_dtype
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing import COMMON_THRESHOLD
-from napari_topiary.types import Task
+from napari_topiary.types import Job, Task
 
 PIXELS = 4096
 BATCH = 256
@@ -28,7 +28,7 @@ MOST_DENSE = 150_000
 """Held-out pixels up to which a network that has a dense form answers all of them."""
 
 
-def suits_pixels(network: Network, held: Sequence[Held], task: Task) -> bool:
+def suits_pixels(network: Network, held: Sequence[AnnotatedArea], task: Task) -> bool:
     """Whether a network should be judged on single pixels instead of whole areas.
 
     Parameters
@@ -47,7 +47,7 @@ def suits_pixels(network: Network, held: Sequence[Held], task: Task) -> bool:
 
 
 class PixelValidator:
-    """Judges networks on fixed pixels of held-out areas.
+    """Validates networks on fixed pixels of held-out areas.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class PixelValidator:
 
     def __init__(
         self,
-        held: Sequence[Held],
+        held: Sequence[AnnotatedArea],
         task: Task,
         *,
         patch: int,
@@ -79,14 +79,14 @@ class PixelValidator:
         self._truth = self._around.target[self._pixels].astype(np.int64)
         self._weight = self._around.weight[self._pixels]
 
-    def judge(self, network: Network) -> Generator[None, None, Quality]:
+    def validate(self, network: Network) -> Job[Quality]:
         """Validate a network; yields after every batch, so that others can breathe."""
         answers: list[torch.Tensor] = []
         for first in range(0, len(self._pixels), BATCH):
             answers.append(self._answer(network, self._pixels[first : first + BATCH]))
             if not answers[-1].isfinite().all():
                 return Quality(0.0, "not a number", float("nan"))
-            yield
+            yield VALIDATING
         if not answers:
             return Quality(0.0, "none", float("nan"))
         logits = torch.cat(answers)

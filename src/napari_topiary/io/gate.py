@@ -51,12 +51,12 @@ def learning_problem(
             "There is no annotated image to learn from: mark particles, draw "
             "centerlines or paint labels on at least one image."
         )
-    return judging_problem((*samples, *validation), task=task) or _classes_problem(
+    return evaluation_problem((*samples, *validation), task=task) or _classes_problem(
         samples, task
     )
 
 
-def judging_problem(samples: Sequence[Sample], *, task: Task) -> str:
+def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
     """Return what stops samples from being held against a network; empty if nothing.
 
     Parameters
@@ -126,7 +126,7 @@ def check_learning(
         raise TopiaryError(problem)
 
 
-def judged_by(
+def with_truth(
     samples: Sequence[Sample], *, task: Task, scale: float | None
 ) -> tuple[Sample, ...]:
     """Return what of samples a network can be held against, or refuse them.
@@ -148,7 +148,7 @@ def judged_by(
             "particles or paint labels on at least one."
         )
     sized = [replace(sample, scale=sample.scale or scale) for sample in known]
-    problem = judging_problem(sized, task=task)
+    problem = evaluation_problem(sized, task=task)
     if problem:
         raise TopiaryError(problem)
     kept, _ = admitted(sized, task=task)

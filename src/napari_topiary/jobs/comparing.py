@@ -192,14 +192,7 @@ def _read(
     prediction: Prediction, checkpoint: Checkpoint, limits: dict[str, float] | None
 ) -> Prediction:
     reading = PostProcessing.of(checkpoint)
-    if limits is not None:
-        reading = replace(reading, thresholds=limits)
-    given = prediction.probability, prediction.shape, prediction.task
-    return replace(
-        prediction,
-        labels=reading.labels(*given, prediction.regression),
-        detections=reading.detections(*given),
-    )
+    return reading.at(limits or {}).read(prediction)
 
 
 def _labels_fit(labels: Any, task: Task) -> bool:

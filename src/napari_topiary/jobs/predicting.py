@@ -15,7 +15,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
-from napari_topiary.postprocessing.interpret import PostProcessing, reinterpret
+from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
 
 
@@ -159,11 +159,10 @@ def rereading(
         Whether the labels are wanted too; the detections alone are faster.
     """
     yield Progress(0, 0, "Reading")
+    how = PostProcessing.of(checkpoint, config)
     if labels:
-        return reinterpret(prediction, checkpoint, config=config)
-    found = PostProcessing.of(checkpoint, config).detections(
-        prediction.probability, prediction.shape, prediction.task
-    )
+        return how.read(prediction)
+    found = how.detections(prediction.probability, prediction.shape, prediction.task)
     return replace(prediction, detections=found)
 
 
@@ -183,5 +182,5 @@ def rereading_all(
     for number, (name, (prediction, checkpoint)) in enumerate(predictions.items()):
         if (yield Progress(number, len(predictions), "Reading")) is Stop:
             break
-        read[name] = reinterpret(prediction, checkpoint, config=config)
+        read[name] = PostProcessing.of(checkpoint, config).read(prediction)
     return read

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.hold_out_validator import HoldOut
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import tuning_config
@@ -105,13 +104,13 @@ class Position:
         """
         made = self.tuned or self.plan.checkpoint_at(self.share)
         return pruning_problems(
-            _judged_as(self.plan.checkpoint, before),
-            _judged_as(made, after),
+            _with_quality(self.plan.checkpoint, before),
+            _with_quality(made, after),
             self.share,
         )
 
 
-def _judged_as(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint:
+def _with_quality(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint:
     """The same network, with what the hold-out has said about it."""
     known: dict[str, object] = {}
     if quality is not None:
@@ -171,13 +170,13 @@ class Findings:
             up; what is known by then stays known.
         """
         original = position.plan.checkpoint
-        stopped = yield from self._judge_version(original)
+        stopped = yield from self._validate_version(original)
         if stopped:
             return
         before = self._versions[original]
         after = before
         if not position.is_original:
-            stopped, after = yield from self._judge_position(position)
+            stopped, after = yield from self._validate_position(position)
             if stopped:
                 return
         problems = () if position.is_original else position.problems(before, after)
@@ -202,35 +201,37 @@ class Findings:
                 return
         for version in versions:
             if version not in self._versions:
-                stopped = yield from self._judge_version(version)
+                stopped = yield from self._validate_version(version)
                 if stopped:
                     return
                 message = yield Progress(0, 0, report=VersionQuality())
                 if message is Stop:
                     return
 
-    def _judge_version(self, version: Checkpoint) -> Job[bool]:
+    def _validate_version(self, version: Checkpoint) -> Job[bool]:
         """Judge a version once; True if it was stopped."""
         if version in self._versions:
             return False
-        judged = yield from self.hold_out.judge(version)
-        if judged.stopped:
+        found = yield from self.hold_out.validate(version)
+        if found.stopped:
             return True
-        self._versions[version] = judged.quality
+        self._versions[version] = found.quality
         return False
 
-    def _judge_position(self, position: Position) -> Job[tuple[bool, Quality | None]]:
+    def _validate_position(
+        self, position: Position
+    ) -> Job[tuple[bool, Quality | None]]:
         if position.tuned is not None:
-            stopped = yield from self._judge_version(position.tuned)
+            stopped = yield from self._validate_version(position.tuned)
             return stopped, self._versions.get(position.tuned)
         key = position.plan, position.plan.cursor(position.share)
         if key not in self._positions:
-            judged = yield from self.hold_out.judge(
+            found = yield from self.hold_out.validate(
                 position.plan.checkpoint, position.network()
             )
-            if judged.stopped:
+            if found.stopped:
                 return True, None
-            self._positions[key] = judged.quality
+            self._positions[key] = found.quality
         return False, self._positions[key]
 
 
@@ -311,7 +312,7 @@ def keeping(
     made = plan.checkpoint_at(share)
     made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
     if hold_out.samples or hold_out.validation:
-        made = yield from rejudge(
+        made = yield from validate(
             made,
             hold_out.samples,
             validation=hold_out.validation,

@@ -90,6 +90,33 @@ class PostProcessing:
             ),
         )
 
+    def at(self, thresholds: Mapping[str, float]) -> Self:
+        """Return the same with other thresholds for these classes."""
+        return replace(self, thresholds={**self.thresholds, **thresholds})
+
+    def interpret(
+        self,
+        probability: NDArray[np.floating],
+        shape: tuple[int, int],
+        task: Task,
+        regression: NDArray[np.floating] | None = None,
+    ) -> tuple[LabelImage, Detections]:
+        """Labels and detections of `probability` `(k, y, x)` in pixels of the image."""
+        return (
+            self.labels(probability, shape, task, regression),
+            self.detections(probability, shape, task),
+        )
+
+    def read(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with labels and detections read anew; no network runs."""
+        labels, detections = self.interpret(
+            prediction.probability,
+            prediction.shape,
+            prediction.task,
+            prediction.regression,
+        )
+        return replace(prediction, labels=labels, detections=detections)
+
     def detections(
         self, probability: NDArray[np.floating], shape: tuple[int, int], task: Task
     ) -> Detections:
@@ -203,35 +230,8 @@ def interpret(
     tuple
         Labels `(y, x)` and detections, both in pixels of the image.
     """
-    how, task = PostProcessing.of(checkpoint, config), checkpoint.task
-    return (
-        how.labels(probability, shape, task, regression),
-        how.detections(probability, shape, task),
-    )
-
-
-def reinterpret(
-    prediction: Prediction, checkpoint: Checkpoint, *, config: DetectConfig
-) -> Prediction:
-    """Return a prediction read anew with other settings.
-
-    Parameters
-    ----------
-    prediction
-        Made by the checkpoint.
-    checkpoint
-        As for `interpret`.
-    config
-        The new settings.
-    """
-    labels, detections = interpret(
-        prediction.probability,
-        prediction.shape,
-        checkpoint=checkpoint,
-        config=config,
-        regression=prediction.regression,
-    )
-    return replace(prediction, labels=labels, detections=detections)
+    how = PostProcessing.of(checkpoint, config)
+    return how.interpret(probability, shape, checkpoint.task, regression)
 
 
 def _stretched(labels: LabelImage, shape: tuple[int, int]) -> LabelImage:

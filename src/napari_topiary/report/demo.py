@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig, form_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import SideBySide, compare_checkpoints
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
@@ -173,7 +173,7 @@ class _Demo:
         """Judge positions of the slider, without any fine-tuning."""
         found = [(0.0, float(plan.checkpoint.metrics.get("quality", 0.0)))]
         for share in self.config.shares:
-            job = rejudge(
+            job = validate(
                 plan.checkpoint_at(share),
                 self.train_samples,
                 validation=self.held,

@@ -2,7 +2,7 @@
 
 from napari_topiary.data.working_size import propose_working_factor
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validate import judging_material, rejudge
+from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.networks.pruning_schedule import (
     FixedShape,
     PrunedShape,
@@ -20,7 +20,7 @@ __all__ = [
     "Quality",
     "TrainReport",
     "fit",
-    "judging_material",
     "propose_working_factor",
-    "rejudge",
+    "validate",
+    "validation_data",
 ]

@@ -37,10 +37,10 @@ from napari_topiary.training.reports import (
     TrainReport,
     preview,
 )
-from napari_topiary.training.schedule import Judging, Schedule
+from napari_topiary.training.schedule import Schedule, ValidationRounds
 from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.training.trainer import Trainer
-from napari_topiary.types import Job, Progress, Stop, Task
+from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def fit(
     yield Progress(0, 0, "Preparing the images")
     normalisation = Normalisation() if start is None else start.normalisation
     factor = None if start is None else _factor(start, samples)
-    material = prepare(
+    prepared = prepare(
         samples,
         validation,
         config,
@@ -127,28 +127,28 @@ def fit(
         sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
         kept = PrunedShape()
     else:
-        if start.in_channels != material.in_channels:
-            raise TopiaryError(_channels_sentence(start, material.in_channels))
+        if start.in_channels != prepared.in_channels:
+            raise TopiaryError(_channels_sentence(start, prepared.in_channels))
         sizes = dict(start.sizes)
         kept = PrunedShape(start.widths, start.masks, start.pruning)
     if start is not None and shaper is not None:
         seconds = math.inf if config.minutes is None else config.minutes * 60
         device = pick_device(config.device)
-        material = yield from taught(material, start, device=device, seconds=seconds)
+        prepared = yield from taught(prepared, start, device=device, seconds=seconds)
     alike = 0
     if start is None and config.self_teaching:
-        material, alike = self_taught(material, task)
+        prepared, alike = self_taught(prepared, task)
     trainer = Trainer(
         config,
-        material,
+        prepared,
         task=task,
         sizes=sizes,
         start=start,
         shaper=shaper or FixedShape(kept),
     )
-    record = Record(config, task, material, normalisation, sizes, start)
+    record = Record(config, task, prepared, normalisation, sizes, start)
     record.device = str(trainer.device)
-    record.notes += material.notes
+    record.notes += prepared.notes
     if alike:
         record.notes.append(
             f"Also learned from {alike:,} look-alikes of the marked particles that it "
@@ -157,7 +157,7 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
-    made = yield from with_figures(record.checkpoint(), material, device=config.device)
+    made = yield from with_figures(record.checkpoint(), prepared, device=config.device)
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made
@@ -241,7 +241,7 @@ def _save_running(
     trainer: Trainer, record: Record, schedule: Schedule, path: Path
 ) -> float:
     """Write what a kill would lose; returns when that was."""
-    if schedule.seconds - record.judged_at >= SECONDS_BETWEEN_SAVES / 2:
+    if schedule.seconds - record.validated_at >= SECONDS_BETWEEN_SAVES / 2:
         record.keep_running(trainer.settled(), trainer.shape())
     _save(record.checkpoint(newest=True), path, record)
     return schedule.seconds
@@ -252,7 +252,7 @@ def _loop(
 ) -> Generator[Progress, object, None]:
     """Step until the budget is used or Stop arrives; judge and save on the way."""
     schedule = Schedule(config, trainer.steps_per_epoch)
-    judging, saved_at = Judging(schedule.total_steps), 0.0
+    rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0
     settled, ending = False, False
     message: object = None
     while not ending:
@@ -270,15 +270,15 @@ def _loop(
                 return
         _note(record, trainer, schedule)
         quality: Quality | None = None
-        if ending or (settled and judging.due(record.step, record.seconds)):
-            if path is not None and judging.long:
+        if ending or (settled and rounds.due(record.step, record.seconds)):
+            if path is not None and rounds.long:
                 saved_at = _save_running(trainer, record, schedule, path)
             begun = time.perf_counter()
-            quality, stop = yield from _judged(trainer, record, schedule, judging)
+            quality, stop = yield from _validated(trainer, record, schedule, rounds)
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
-            record.judged_at = schedule.seconds
-            judging.took(time.perf_counter() - begun, schedule.seconds)
+            record.validated_at = schedule.seconds
+            rounds.took(time.perf_counter() - begun, schedule.seconds)
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
         if path is not None and overdue:
             saved_at = _save_running(trainer, record, schedule, path)
@@ -287,12 +287,12 @@ def _loop(
             answer = preview(
                 trainer.plain(),
                 message,
-                material=record.material,
+                prepared=record.prepared,
                 normalisation=record.normalisation,
                 device=trainer.device,
             )
         report = _report(trainer, record, quality, answer)
-        message = yield _progress(schedule, record, report, judging)
+        message = yield _progress(schedule, record, report, rounds)
 
 
 def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
@@ -303,20 +303,20 @@ def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
         record.losses.append((record.seconds, trainer.loss))
 
 
-def _judged(
-    trainer: Trainer, record: Record, schedule: Schedule, rounds: Judging
-) -> Generator[Progress, object, tuple[Quality, bool]]:
+def _validated(
+    trainer: Trainer, record: Record, schedule: Schedule, rounds: ValidationRounds
+) -> Job[tuple[Quality, bool]]:
     """Validate the hold-out, still listening for Stop."""
-    judging = trainer.judge()
-    stop = False
-    while True:
+
+    def told(_: object = None) -> Progress:
         report = _report(trainer, record, None, None)
-        message = yield _progress(schedule, record, report, rounds, judges=True)
-        stop = stop or message is Stop
-        try:
-            next(judging)
-        except StopIteration as end:
-            return end.value, stop
+        return _progress(schedule, record, report, rounds, validating=True)
+
+    heard = [(yield told())]
+    quality = yield from relay(
+        trainer.validate(), told=told, heard=heard.append, whole=True
+    )
+    return quality, Stop in heard
 
 
 def _report(
@@ -340,12 +340,12 @@ def _progress(
     schedule: Schedule,
     record: Record,
     report: TrainReport,
-    judging: Judging,
+    rounds: ValidationRounds,
     *,
-    judges: bool = False,
+    validating: bool = False,
 ) -> Progress:
     message = f"Training, loss {report.loss:.3f}"
-    if judges:
+    if validating:
         message = "Judging what was held back"
     elif record.best is not None and record.best.name != "none":
         message += f", best {record.best.name} {record.best.value:.2f}"
@@ -353,7 +353,7 @@ def _progress(
     if left is not None:
         # At the end it is judged twice more; how long is left then nobody knows.
         over = schedule.fraction(record.step) >= 1.0
-        left = None if over else left + 2 * judging.lasts
+        left = None if over else left + 2 * rounds.lasts
     return Progress(
         done=schedule.fraction(record.step),
         total=1.0,

@@ -21,7 +21,7 @@ from napari_topiary.data.losses import (
     masked_square_error,
     training_loss,
 )
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
 from napari_topiary.inference.tiles import infer
 from napari_topiary.types import Progress, run
@@ -81,13 +81,13 @@ def objective(
 
 
 def taught(
-    material: Material, teacher: Checkpoint, *, device: torch.device, seconds: float
-) -> Generator[Progress, object, Material]:
+    prepared: PreparedData, teacher: Checkpoint, *, device: torch.device, seconds: float
+) -> Generator[Progress, object, PreparedData]:
     """Add what the teacher says, values included, to the training fields.
 
     Parameters
     ----------
-    material
+    prepared
         What training works on.
     teacher
         The network to imitate.
@@ -103,7 +103,7 @@ def taught(
     """
     network = teacher.build()
     if not network.dense:
-        return material  # it is asked about every batch instead
+        return prepared  # it is asked about every batch instead
     maps = len(teacher.task.classes) + network.regressions
     begun = time.perf_counter()
     fields: list[Field] = []
@@ -111,7 +111,7 @@ def taught(
     def late() -> bool:
         return time.perf_counter() - begun >= SHARE_OF_TIME * seconds
 
-    for field in material.train:
+    for field in prepared.train:
         if not late():
             asking = infer(network, field.image, device=device, amp=True)
             # What it has not answered by then is 0: not known.
@@ -123,5 +123,5 @@ def taught(
         else:
             said = np.zeros((maps, *field.target.shape), dtype=np.float16)
         fields.append(replace(field, teacher=said))
-        yield Progress(len(fields), len(material.train), "Asking the unpruned network")
-    return replace(material, train=tuple(fields))
+        yield Progress(len(fields), len(prepared.train), "Asking the unpruned network")
+    return replace(prepared, train=tuple(fields))

@@ -13,7 +13,7 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
@@ -47,7 +47,7 @@ class Record:
 
     Parameters
     ----------
-    config, task, material, normalisation
+    config, task, prepared, normalisation
         What the run was given.
     sizes
         Sizes of the unpruned network.
@@ -57,7 +57,7 @@ class Record:
 
     config: TrainConfig
     task: Task
-    material: Material
+    prepared: PreparedData
     normalisation: Normalisation
     sizes: dict[str, Any]
     start: Checkpoint | None
@@ -66,7 +66,7 @@ class Record:
     seconds: float = 0.0
     device: str = "cpu"
     complete: bool = False
-    judged_at: float = -math.inf
+    validated_at: float = -math.inf
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -90,8 +90,8 @@ class Record:
         self._running = None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
-        particles = self.task.kind == "detect" and self.material.figure_only
-        if self.material.few or particles or quality.value >= self._highest - NOISE:
+        particles = self.task.kind == "detect" and self.prepared.figure_only
+        if self.prepared.few or particles or quality.value >= self._highest - NOISE:
             self.best = quality
             self.keep(network, shape)
             return True
@@ -128,37 +128,30 @@ class Record:
             kept = self._running or kept
         if kept is None:
             raise RuntimeError("No weights were kept before asking for a checkpoint.")
-        best, material, shape = self.best, self.material, kept.shape
+        best, prepared, shape = self.best, self.prepared, kept.shape
         judged = kept is self._best
         metrics: dict[str, Any] = {
             "loss_curve": _thinned(self.losses),
             "quality_curve": _thinned(self.qualities),
         }
         if judged and best is not None and best.name != "none":
-            metrics |= {
-                "quality": best.value,
-                "quality_name": best.name,
-                "per_class": dict(best.per_class),
-                "validation_loss": best.loss,
-                "beside": dict(best.beside),
-                "held_out": material.held_names,
-            }
+            metrics |= best.metrics(prepared.held_names)
         made = Checkpoint(
             network=self.config.network if self.start is None else self.start.network,
             sizes=self.sizes,
-            in_channels=material.in_channels,
+            in_channels=prepared.in_channels,
             task=self.task,
             state=kept.state,
             widths=dict(shape.widths),
             masks=dict(shape.masks),
             normalisation=self.normalisation,
-            pixel_size_nm=material.pixel_size_nm,
-            working_factor=material.factor,
+            pixel_size_nm=prepared.pixel_size_nm,
+            working_factor=prepared.factor,
             unpruned_parameters=0,
             pruning=shape.pruning,
             thresholds=self._thresholds(),
             metrics=metrics,
-            annotations_summary=dict(material.summary),
+            annotations_summary=dict(prepared.summary),
             provenance=self._provenance(),
         )
         whole = (
@@ -173,7 +166,7 @@ class Record:
 
         Those of particles look at what is learned from as well.
         """
-        if self.best is None or (self.material.few and self.task.kind != "detect"):
+        if self.best is None or (self.prepared.few and self.task.kind != "detect"):
             return {}
         return dict(self.best.thresholds)
 

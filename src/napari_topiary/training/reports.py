@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Normalisation, factor_at
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks.base import Network, in_shares
 
@@ -97,7 +97,7 @@ def preview(
     network: Network,
     request: PreviewRequest,
     *,
-    material: Material,
+    prepared: PreparedData,
     normalisation: Normalisation,
     device: torch.device,
 ) -> Preview | None:
@@ -109,7 +109,7 @@ def preview(
         In eval mode.
     request
         Image and window.
-    material
+    prepared
         Knows working pixel size and channels of the run.
     normalisation
         How intensities are brought to the network's range.
@@ -121,9 +121,9 @@ def preview(
     Preview or None
         None where the image does not fit the network (other channels, empty window).
     """
-    if request.image.shape[0] != material.in_channels:
+    if request.image.shape[0] != prepared.in_channels:
         return None
-    factor = factor_at(request.scale, material.factor, material.pixel_size_nm)
+    factor = factor_at(request.scale, prepared.factor, prepared.pixel_size_nm)
     side = min(LARGEST_SIDE, network.largest_side or LARGEST_SIDE)
     top, bottom, left, right = _window(request, round(side * factor))
     if bottom <= top or right <= left:

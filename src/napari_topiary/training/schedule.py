@@ -10,9 +10,9 @@ from napari_topiary.config import TrainConfig
 WARM_UP = 0.03
 FINAL_RATE = 0.02
 ROUNDS = 20
-FIRST_JUDGING_S = 1.5
+FIRST_VALIDATION_S = 1.5
 LONG_S = 2.0
-JUDGING_SHARE = 0.07
+VALIDATION_SHARE = 0.07
 """Judging the hold-out may take this share of the time."""
 
 
@@ -69,7 +69,7 @@ class Schedule:
         return self._peak * (FINAL_RATE + (1 - FINAL_RATE) * left)
 
 
-class Judging:
+class ValidationRounds:
     """When to judge the hold-out.
 
     Runs counted in epochs are judged at fixed steps, so that the same seed gives the
@@ -90,7 +90,7 @@ class Judging:
 
     def __init__(self, total_steps: int | None) -> None:
         self._every = None if total_steps is None else max(1, total_steps // ROUNDS)
-        self._due_at = FIRST_JUDGING_S
+        self._due_at = FIRST_VALIDATION_S
         self.lasts, self.long = 0.0, False
 
     def due(self, step: int, seconds: float) -> bool:
@@ -102,4 +102,4 @@ class Judging:
     def took(self, seconds: float, now: float) -> None:
         """Note how long judging took, to plan the next one."""
         self.lasts, self.long = seconds, seconds >= LONG_S
-        self._due_at = now + max(1.0, seconds / JUDGING_SHARE)
+        self._due_at = now + max(1.0, seconds / VALIDATION_SHARE)

@@ -21,8 +21,8 @@ from skimage.feature import match_template, peak_local_max
 from skimage.filters import threshold_otsu
 
 from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
-from napari_topiary.data.hold_out import Held
-from napari_topiary.data.prepared import Material, few_areas
+from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.prepared import PreparedData, few_areas
 from napari_topiary.types import Detections, Task
 
 FEWEST, MOST = 2, 600
@@ -66,7 +66,7 @@ class LookAlikes:
     free: NDArray[np.bool_]
 
 
-def self_taught(material: Material, task: Task) -> tuple[Material, int]:
+def self_taught(prepared: PreparedData, task: Task) -> tuple[PreparedData, int]:
     """Add what looks like the marked particles to what is learned from.
 
     Only for particles, where few are marked and much of what there is has not been
@@ -75,7 +75,7 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
 
     Parameters
     ----------
-    material
+    prepared
         As annotated, in working pixels.
     task
         Kind and classes.
@@ -83,28 +83,29 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     Returns
     -------
     tuple
-        Material, the same where this does not help, and how many look-alikes are in it.
+        Prepared data, the same where this does not help, and how many look-alikes are
+        in it.
     """
     if task.kind != "detect":
-        return material, 0  # without radii nothing can be kept apart
+        return prepared, 0  # without radii nothing can be kept apart
     areas = [
-        _apart(area, material.held_back)
-        for area in (*material.areas, *material.unannotated)
+        _apart(area, prepared.held_back)
+        for area in (*prepared.areas, *prepared.unannotated)
     ]
     marked = np.unique(np.concatenate([area.point_class for area in areas]))
-    if not _worth_while(areas, material, task):
-        return material, 0
+    if not _worth_while(areas, prepared, task):
+        return prepared, 0
     matches = [Detections.empty() for _ in areas]
     limits = np.zeros((len(task.classes), 2))
     for index in marked.tolist():
         found = _matching(areas, index)
         band = None if found is None else _unsure_band(areas, found, index)
         if found is None or band is None:
-            return material, 0
+            return prepared, 0
         limits[index] = band
         matches = [_joined(*pair) for pair in zip(matches, found, strict=True)]
     seen = [
-        _look_alikes(area, found, limits, _free(area, material.held_back))
+        _look_alikes(area, found, limits, _free(area, prepared.held_back))
         for area, found in zip(areas, matches, strict=True)
     ]
     # How close particles lie is better known from many.
@@ -119,18 +120,18 @@ def self_taught(material: Material, task: Task) -> tuple[Material, int]:
     ]
     count = sum(len(one.sure.score) for one in seen)
     return replace(
-        material,
+        prepared,
         train=tuple(area.field for area in taught),
-        learned=few_areas(parted) or material.learned,
+        learned=few_areas(parted) or prepared.learned,
         summary={
-            **material.summary,
+            **prepared.summary,
             "zones": asdict(zones),
             "look_alikes": count,
         },
     ), count
 
 
-def _apart(area: Held, held: Sequence[Held]) -> Held:
+def _apart(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> AnnotatedArea:
     """Leave out the marks that are held out."""
     at = np.clip(
         np.rint(area.points).astype(int), 0, np.array(area.field.target.shape) - 1
@@ -139,8 +140,10 @@ def _apart(area: Held, held: Sequence[Held]) -> Held:
     return replace(area, points=area.points[mine], point_class=area.point_class[mine])
 
 
-def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
-    if material.summary["centerlines"]:
+def _worth_while(
+    areas: Sequence[AnnotatedArea], prepared: PreparedData, task: Task
+) -> bool:
+    if prepared.summary["centerlines"]:
         return False
     marked = np.concatenate([area.point_class for area in areas])
     # A class that nobody has marked cannot be looked for, here as in any training.
@@ -153,19 +156,19 @@ def _worth_while(areas: Sequence[Held], material: Material, task: Task) -> bool:
     # The rims of marked particles are narrower than a radius: people have been there.
     unseen = there = 0
     for area in areas:
-        deep = ndi.distance_transform_edt(_free(area, material.held_back))
+        deep = ndi.distance_transform_edt(_free(area, prepared.held_back))
         unseen += int((deep > max(area.task.radius_px.values())).sum())
         there += deep.size
     return unseen >= UNSEEN * there
 
 
-def _free(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
+def _free(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> NDArray[np.bool_]:
     """Where nothing is known, and nothing is held out."""
     free: NDArray[np.bool_] = (area.field.target < 0) & ~_barred(area, held)
     return free
 
 
-def _barred(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
+def _barred(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> NDArray[np.bool_]:
     """What is held out of this image, and as far around as a network could tell."""
     barred = np.zeros(area.field.target.shape, dtype=bool)
     for other in held:
@@ -179,7 +182,7 @@ def _barred(area: Held, held: Sequence[Held]) -> NDArray[np.bool_]:
     return near
 
 
-def _matching(areas: Sequence[Held], index: int) -> list[Detections] | None:
+def _matching(areas: Sequence[AnnotatedArea], index: int) -> list[Detections] | None:
     """Peaks of the correlation with the mean particle of one class, area by area.
 
     The mean of a few noisy particles is noisy itself, so that of the best matches takes
@@ -242,7 +245,7 @@ def _peaks(
 
 
 def _unsure_band(
-    areas: Sequence[Held], found: Sequence[Detections], index: int
+    areas: Sequence[AnnotatedArea], found: Sequence[Detections], index: int
 ) -> tuple[float, float] | None:
     """Scores below which nothing is a particle, and from which everything is.
 
@@ -270,7 +273,7 @@ def _unsure_band(
 
 
 def _look_alikes(
-    area: Held,
+    area: AnnotatedArea,
     found: Detections,
     limits: NDArray[np.float64],
     free: NDArray[np.bool_],
@@ -293,7 +296,7 @@ def _look_alikes(
     )
 
 
-def _with_marks(area: Held, seen: LookAlikes) -> Points:
+def _with_marks(area: AnnotatedArea, seen: LookAlikes) -> Points:
     index = np.concatenate([area.point_class, seen.sure.class_index])
     return Points(
         np.concatenate([area.points, seen.sure.coordinates]),
@@ -301,7 +304,9 @@ def _with_marks(area: Held, seen: LookAlikes) -> Points:
     )
 
 
-def _drawn(area: Held, seen: LookAlikes, every: Points, zones: TargetConfig) -> Held:
+def _drawn(
+    area: AnnotatedArea, seen: LookAlikes, every: Points, zones: TargetConfig
+) -> AnnotatedArea:
     """Draw what is sure where nobody has looked, and leave out what is not."""
     shape = (seen.free.shape[0], seen.free.shape[1])
     drawn = build_target((every,), shape, task=area.task, config=zones).classes
@@ -318,7 +323,7 @@ def _drawn(area: Held, seen: LookAlikes, every: Points, zones: TargetConfig) -> 
     return replace(area, field=replace(area.field, target=target, weight=weight))
 
 
-def _parted(area: Held, seen: LookAlikes) -> Held:
+def _parted(area: AnnotatedArea, seen: LookAlikes) -> AnnotatedArea:
     """What a threshold is chosen on: all that was found is a particle or is not."""
     target = np.where(seen.free, 0, area.field.target).astype(np.int16)
     return replace(

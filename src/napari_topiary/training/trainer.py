@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from napari_topiary.annotations import distance_map
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.augmentation import Augmentation
-from napari_topiary.data.hold_out import Held
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.quality import Quality
@@ -37,7 +37,7 @@ from napari_topiary.networks.pruning_schedule import (
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.objective import objective
 from napari_topiary.training.optimizers import optimizer_for
-from napari_topiary.types import Task
+from napari_topiary.types import Job, Task
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ DETECTING_BATCH = 4
 MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 FEWER = "The device ran out of memory: training goes on with fewer patches a step."
-MOST_JUDGED, LEAST_JUDGED = 4_000_000, 256**2
+MOST_VALIDATED, LEAST_VALIDATED = 4_000_000, 256**2
 """Pixels that are judged while training: of all areas together, and of each."""
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before judging."""
@@ -59,7 +59,7 @@ class Trainer:
 
     Parameters
     ----------
-    config, task, material
+    config, task, prepared
         What the run was given.
     sizes
         Sizes of the unpruned network.
@@ -72,7 +72,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        material: Material,
+        prepared: PreparedData,
         *,
         task: Task,
         sizes: dict[str, Any],
@@ -91,13 +91,13 @@ class Trainer:
         self._amp = autocast_dtype(self.device)
         n_classes = len(task.classes)
         network = (
-            build_network(config.network, sizes, material.in_channels, n_classes)
+            build_network(config.network, sizes, prepared.in_channels, n_classes)
             if start is None
             else start.build()
         )
         usual = DETECTING_BATCH if task.kind == "detect" else USUAL_BATCH
         self._batch = config.batch or usual
-        self._sampler = sampler_for(network, config, material)
+        self._sampler = sampler_for(network, config, prepared)
         # The same ones throughout: how often a run is judged must not change it.
         self._examples = [
             self._sampler.draw(max(self._batch, USUAL_BATCH))
@@ -108,7 +108,7 @@ class Trainer:
         self._adopt(channels_last(network.to(self.device)))
         self._class_weight = self._balance(n_classes).to(self.device)
         self._augment = (
-            Augmentation(material.in_channels, geometry=network.patch is None)
+            Augmentation(prepared.in_channels, geometry=network.patch is None)
             if config.augment
             else None
         )
@@ -117,14 +117,14 @@ class Trainer:
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
-        self._judge = Validator(
-            self._cut(material.held, network),
+        self._validator = Validator(
+            self._cut(prepared.held, network),
             task,
-            frozenset(material.line_classes),
+            frozenset(prepared.line_classes),
             self.device,
             self._amp is not None,
-            self._cut(material.learned, network),
-            material.figure_only,
+            self._cut(prepared.learned, network),
+            prepared.figure_only,
         )
         examples = 1 if network.patch is not None else self._sampler.patch**2
         patch_pixels = examples * self._batch
@@ -132,11 +132,13 @@ class Trainer:
             1, math.ceil(self._sampler.known_pixels / patch_pixels)
         )
 
-    def _cut(self, areas: Sequence[Held], network: Network) -> tuple[Held, ...]:
+    def _cut(
+        self, areas: Sequence[AnnotatedArea], network: Network
+    ) -> tuple[AnnotatedArea, ...]:
         """Areas without what is not judged, and no more than can be judged often."""
         if network.patch is not None:
             return tuple(areas)  # single pixels are looked at
-        most = max(LEAST_JUDGED, MOST_JUDGED // max(1, len(areas)))
+        most = max(LEAST_VALIDATED, MOST_VALIDATED // max(1, len(areas)))
         return tuple(
             one.cropped(most=most, margin=network.halo, step=network.stride)
             for one in areas
@@ -260,12 +262,12 @@ class Trainer:
         # The same words however often it happens: the user is told once.
         self.notes.append(FEWER)
 
-    def judge(self) -> Generator[None, None, Quality]:
+    def validate(self) -> Job[Quality]:
         """Validate the present weights on the hold-out."""
-        return self._judge.judge(self.settled())
+        return self._validator.validate(self.settled())
 
     def settled(self) -> Network:
-        """Return the present network as it would be judged."""
+        """Return the present network as it would be validated."""
         self._settle(EXAMPLES)
         return self.plain()
 
@@ -277,7 +279,7 @@ class Trainer:
 
 
 def sampler_for(
-    network: Network, config: TrainConfig, material: Material
+    network: Network, config: TrainConfig, prepared: PreparedData
 ) -> PatchSampler | CentreSampler:
     """Return what draws the patches that a network learns from.
 
@@ -287,17 +289,17 @@ def sampler_for(
         What will be trained.
     config
         Patch side, balance and seed are read from it.
-    material
+    prepared
         What there is to learn from.
     """
     if network.patch is None:
-        patch = _patch_side(config.patch, network.stride, material)
-        fields = material.train
+        patch = _patch_side(config.patch, network.stride, prepared)
+        fields = prepared.train
         if network.regressions:
             fields = tuple(_with_distance(field, config) for field in fields)
         return PatchSampler(fields, patch=patch, seed=config.seed)
     return CentreSampler(
-        material.train,
+        prepared.train,
         patch=network.patch,
         seed=config.seed,
         balance=config.balance,
@@ -317,9 +319,9 @@ def _with_distance(field: Field, config: TrainConfig) -> Field:
     return replace(field, regression=distance[None])
 
 
-def _patch_side(asked: int | None, stride: int, material: Material) -> int:
+def _patch_side(asked: int | None, stride: int, prepared: PreparedData) -> int:
     """Side of a patch: as asked, else 128, but not far beyond the images."""
-    largest: int = max(max(field.target.shape) for field in material.train)
+    largest: int = max(max(field.target.shape) for field in prepared.train)
     side = min(asked or USUAL_PATCH, math.ceil(largest / stride) * stride)
     return max(stride, math.ceil(side / stride) * stride)
 

@@ -18,7 +18,7 @@ from napari_topiary._napari.learning import live_preview, unfinished
 from napari_topiary._napari.learning.growing import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
 from napari_topiary.data import hold_out
-from napari_topiary.data.prepared import Material
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.training.record import Kept, Record
 from napari_topiary.types import BACKGROUND
@@ -162,13 +162,13 @@ def test_stop_keeps_the_best(page, session, until, monkeypatch, newest_counts):
     consider = Record.consider
 
     def worse_and_worse(record, quality, network, shape):
-        record.material = replace(record.material, few=newest_counts)
+        record.prepared = replace(record.prepared, few=newest_counts)
         seen.append(Kept.of(network, shape).state)
         quality = replace(quality, value=0.9 / len(seen))
         return consider(record, quality, network, shape)
 
     monkeypatch.setattr(Record, "consider", worse_and_worse)
-    monkeypatch.setattr(Material, "figure_only", newest_counts)
+    monkeypatch.setattr(PreparedData, "figure_only", newest_counts)
     train(page, until, minutes=10)
     assert page.train_button.text() == STOP
     assert not page.form.isEnabled()

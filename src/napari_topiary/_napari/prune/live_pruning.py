@@ -14,7 +14,7 @@ from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import Area, Look, Ready, planning
 from napari_topiary._napari.state import unwrap
-from napari_topiary.evaluation.hold_out_validator import HoldOut
+from napari_topiary.evaluation.validate import HoldOut
 from napari_topiary.jobs.pruning import (
     Findings,
     Position,

@@ -190,9 +190,8 @@ class PruningView:
         engine = Engine(network, self.device)
         result = run(infer_window(part.seen, part.window, engine, config))
         probability = result.probability
-        task, reading = self.checkpoint.task, PostProcessing.of(self.checkpoint)
-        known = {n: thresholds.get(n, t) for n, t in reading.thresholds.items()}
-        reading = replace(reading, thresholds=known)
+        task = self.checkpoint.task
+        reading = PostProcessing.of(self.checkpoint).at(thresholds)
         size = (probability.shape[1], probability.shape[2])
         labels = reading.labels(probability, size, task, result.regression)
         if task.kind != "detect":

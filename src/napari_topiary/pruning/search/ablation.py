@@ -7,7 +7,7 @@ slowly.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from napari_topiary.pruning.search.calibration import CalibrationBatches
 from napari_topiary.pruning.search.graph import OperationGraph, Values
 from napari_topiary.pruning.search.reader import Channels, Reader, readers_of
 from napari_topiary.pruning.structure import ChannelGroup, Coupling
+from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,7 @@ class Ablation:
         """Loss without what is gone and without some more channels."""
         return float(sum(self._part([channels], rows)[0] for rows in self._parts))
 
-    def losses(
-        self, candidates: Sequence[Channels]
-    ) -> Generator[float, bool | None, NDArray[np.float64] | None]:
+    def losses(self, candidates: Sequence[Channels]) -> Job[NDArray[np.float64] | None]:
         """Losses without what is gone and without each candidate.
 
         Some patches at a time, on which all candidates are tried: what these have in
@@ -133,8 +132,8 @@ class Ablation:
 
         Yields
         ------
-        float
-            How many candidates have been tried since; True sent in gives up.
+        Progress
+            `done` candidates have been tried since the last; `Stop` sent in gives up.
 
         Returns
         -------
@@ -146,7 +145,7 @@ class Ablation:
         dead = np.flatnonzero(~np.array(alive, dtype=bool))
         if len(dead):  # they change nothing, to the last bit
             found[dead] = self.loss()
-            if (yield len(dead)):
+            if (yield Progress(len(dead), 0)) is Stop:
                 return None
         trying = np.flatnonzero(alive)
         for rows in self._parts:
@@ -154,7 +153,7 @@ class Ablation:
             for start in range(0, len(trying), self._at_once):
                 some = trying[start : start + self._at_once]
                 found[some] += self._part([candidates[i] for i in some], rows)
-                if (yield share * len(some)):
+                if (yield Progress(share * len(some), 0)) is Stop:
                     return None
         return found
 
@@ -216,14 +215,12 @@ class WholeAblation:
         """Loss without what is gone, and with all else."""
         return self.loss_without(())
 
-    def losses(
-        self, candidates: Sequence[Channels]
-    ) -> Generator[float, bool | None, NDArray[np.float64] | None]:
+    def losses(self, candidates: Sequence[Channels]) -> Job[NDArray[np.float64] | None]:
         """Losses without what is gone and without each candidate; see `Ablation`."""
         found = np.empty(len(candidates))
         for index, channels in enumerate(candidates):
             found[index] = self.loss_without(channels)
-            if (yield 1):
+            if (yield Progress(1, 0)) is Stop:
                 return None
         return found
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.pruning.search.ablation import AblatedNetwork, AnyAblation
 from napari_topiary.pruning.search.record import LayerSearch
-from napari_topiary.types import Progress, Stop
+from napari_topiary.types import Job, Progress, relay
 
 AT_ONCE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares to choose from automatically."""
@@ -284,7 +284,7 @@ def rank_all(
 
 def tried(
     ablation: AnyAblation, channels: Sequence[int], counter: WorkCounter, place: str
-) -> Generator[Progress, object, NDArray[np.float64] | None]:
+) -> Job[NDArray[np.float64] | None]:
     """Losses without each channel; None if stopped.
 
     Parameters
@@ -299,17 +299,14 @@ def tried(
         Where the search is, in words.
     """
     job = ablation.losses([(channel,) for channel in channels])
-    stopped: bool | None = None
-    while True:
-        try:
-            count = job.send(stopped)
-        except StopIteration as end:
-            losses: NDArray[np.float64] | None = end.value
-            return losses
-        message = yield counter.after(
-            count * ablation.price, f"Trying filters: {place}"
+    return (
+        yield from relay(
+            job,
+            told=lambda tried: counter.after(
+                tried.done * ablation.price, f"Trying filters: {place}"
+            ),
         )
-        stopped = message is Stop
+    )
 
 
 def _gone(left: Sequence[int], channels: int) -> list[int]:

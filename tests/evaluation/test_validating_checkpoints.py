@@ -10,8 +10,7 @@ from torch import nn
 
 from napari_topiary import Labels, Points, Stop, Task, run
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.evaluation.hold_out_validator import HoldOut
-from napari_topiary.evaluation.validate import rejudge
+from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
@@ -59,7 +58,7 @@ def painted():
 
 
 def test_a_perfect_network_is_perfect(painted):
-    judged = run(HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark()))
+    judged = run(HoldOut((), (painted,)).validate(checkpoint(SEGMENT), Dark()))
     assert judged.quality.name == "Dice"
     assert judged.quality.value == pytest.approx(1.0)
     assert judged.quality.at_common == pytest.approx(1.0)
@@ -69,7 +68,7 @@ def test_a_perfect_network_is_perfect(painted):
 def test_a_shifted_network_is_as_good_at_its_own_threshold(painted, monkeypatch):
     """Pruning shifts calibration: at 0.5 nothing is found, at its own all of it."""
     monkeypatch.setattr("napari_topiary.data.prepared.ENOUGH", 1)
-    judged = run(HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark(shift=-8)))
+    judged = run(HoldOut((), (painted,)).validate(checkpoint(SEGMENT), Dark(shift=-8)))
     assert judged.quality.value == pytest.approx(1.0)
     assert judged.quality.at_common == 0.0
 
@@ -79,7 +78,7 @@ def test_particles_are_judged_by_their_centres(virions):
     marks = Points(drawn.centres, ("virion",) * 6)
     sample = Sample(drawn.image, (marks,), drawn.scale, "virions")
     judged = run(
-        HoldOut((), (sample,)).judge(checkpoint(DETECT), Dark(shift=-1, blur=7))
+        HoldOut((), (sample,)).validate(checkpoint(DETECT), Dark(shift=-1, blur=7))
     )
     assert judged.quality.name == "F1"
     assert judged.quality.value > 0.9
@@ -95,12 +94,12 @@ def test_the_same_part_is_held_back_as_in_training(virions, monkeypatch):
     ]
     hold_out = HoldOut(samples, ())
     made = checkpoint(DETECT, provenance={"seed": 3})
-    assert run(hold_out.judge(made, Dark())).held_out == "2 images"
+    assert run(hold_out.validate(made, Dark())).held_out == "2 images"
     one = HoldOut(samples[:1], ())
-    assert run(one.judge(made, Dark())).quality is None  # too few to hold some back
+    assert run(one.validate(made, Dark())).quality is None  # too few to hold some back
     monkeypatch.setattr("napari_topiary.data.hold_out.FEWEST", 4)
     one = HoldOut(samples[:1], ())
-    assert run(one.judge(made, Dark())).held_out == "a part of the image"
+    assert run(one.validate(made, Dark())).held_out == "a part of the image"
 
 
 def test_a_figure_is_the_one_that_a_kept_version_gets(virions):
@@ -112,22 +111,22 @@ def test_a_figure_is_the_one_that_a_kept_version_gets(virions):
     ]
     made = checkpoint(DETECT)
     hold_out = HoldOut(samples, ())
-    judged = run(hold_out.judge(made, made.build())).quality
-    kept = run(rejudge(made, samples))
+    judged = run(hold_out.validate(made, made.build())).quality
+    kept = run(validate(made, samples))
     assert judged.value == kept.metrics["quality"]
     assert judged.thresholds == kept.thresholds and "virion" in kept.thresholds
     other = kept.replaced(thresholds={"virion": 0.99})
-    assert run(hold_out.judge(kept)).quality.value == kept.metrics["quality"]
-    assert run(hold_out.judge(other)).quality.thresholds == {"virion": 0.99}
+    assert run(hold_out.validate(kept)).quality.value == kept.metrics["quality"]
+    assert run(hold_out.validate(other)).quality.thresholds == {"virion": 0.99}
 
 
 def test_nothing_annotated_is_not_judged():
-    judged = run(HoldOut((), ()).judge(checkpoint(SEGMENT)))
+    judged = run(HoldOut((), ()).validate(checkpoint(SEGMENT)))
     assert judged.quality is None and not judged.stopped
 
 
 def test_stop_gives_up(painted):
-    judging = HoldOut((), (painted, painted)).judge(checkpoint(SEGMENT))
+    judging = HoldOut((), (painted, painted)).validate(checkpoint(SEGMENT))
     next(judging)
     with pytest.raises(StopIteration) as end:
         judging.send(Stop)
@@ -136,6 +135,6 @@ def test_stop_gives_up(painted):
 
 def test_a_network_that_answers_no_numbers_is_not_judged(painted):
     judged = run(
-        HoldOut((), (painted,)).judge(checkpoint(SEGMENT), Dark(shift=float("nan")))
+        HoldOut((), (painted,)).validate(checkpoint(SEGMENT), Dark(shift=float("nan")))
     )
     assert judged.quality is None
