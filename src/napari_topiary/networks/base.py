@@ -191,6 +191,8 @@ class NetworkKind:
         Makes the module; raises `ValueError` with a sentence for impossible sizes.
     presets
         Preset name -> sizes.
+    preset_titles
+        Preset name -> what it is called where one is chosen, if it is not the name.
     default_preset
         The one a newcomer gets.
     sizes
@@ -214,6 +216,7 @@ class NetworkKind:
     build: Builder
     presets: Mapping[str, Mapping[str, Any]]
     default_preset: str
+    preset_titles: Mapping[str, str] = field(default_factory=dict)
     sizes: type[Any] | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -298,6 +298,7 @@ networks.register("dccn")(
                 "transition3": 12,
             },
         },
+        preset_titles={"published": "as published", "half": "half as wide"},
         default_preset="published",
         sizes=DccnSizes,
         title="By patch, deep: cells in H&E",

@@ -125,6 +125,7 @@ networks.register("dcnn")(
             "half": {"conv1": 13, "conv2": 25, "conv3": 40},
             "small": {"conv1": 8, "conv2": 12, "conv3": 16, "fc": 32},
         },
+        preset_titles={"published": "as published", "half": "half as wide"},
         default_preset="published",
         sizes=DcnnSizes,
         title="By patch: cells in H&E",

@@ -254,10 +254,15 @@ networks.register("nuclei")(
             "shared": {"base": 16, "levels": 4, "shared_encoder": True},
         },
         default_preset="published",
+        preset_titles={
+            "tiny": "small",
+            "published": "as published",
+            "shared": "one encoder for both branches",
+        },
         sizes=NucleiSizes,
-        title="Two-branch: parts what touches",
+        title="Two-branch: separates touching objects",
         tip="One branch says where objects are, the other how far each pixel is from "
-        "the edge of\nits object; together they part nuclei and cells that touch.",
+        "the edge of\nits object; together they separate nuclei and cells that touch.",
         place=1,
         recipe={"optimizer": "adamw", "learning_rate": 3e-3},
         tasks=("instances",),

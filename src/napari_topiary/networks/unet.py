@@ -401,6 +401,13 @@ networks.register("unet")(
             "7.8m-wide": {"base": 32, "multiplier": 2.0, "levels": 4},
             "original": {"base": 64, "multiplier": 2.0, "levels": 4},
         },
+        preset_titles={
+            "tiny": "small",
+            "2m": "medium",
+            "7.8m-deep": "large, sees farther",
+            "7.8m-wide": "large, finer differences",
+            "original": "as published",
+        },
         default_preset="tiny",
         sizes=UNetSizes,
         title="U-Net: for nearly everything",

@@ -16,8 +16,8 @@ from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
 from napari_topiary._napari.annotate.tools import TOOLS
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
-from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.state import unwrap
+from napari_topiary.jobs.training import TrainingData
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
@@ -923,13 +923,13 @@ def test_marks_that_do_not_teach_are_said_and_can_be_made_to(open_page, session)
     session.set_annotations("grid 0", (*few, Regions((box,), ("rectangle",))))
     _, page = open_page(session, show=True)
     assert "2 of 3 marks" in page.summary.text() and "not teach" in page.summary.text()
-    summary = Lesson.of(session).summary()
+    summary = TrainingData.of(session).summary()
     assert "1 particle." in summary and "2 of 3 marks lie outside" in summary
     assert page.whole_button.isVisible()
     page.whole_button.click()
     assert not page.whole_button.isVisible() and drawn(page, "regions") is None
-    assert "3 particles." in Lesson.of(session).summary()
-    assert "not teach" not in Lesson.of(session).summary()
+    assert "3 particles." in TrainingData.of(session).summary()
+    assert "not teach" not in TrainingData.of(session).summary()
     page.undo_button.click()
     assert page.whole_button.isVisible() and len(drawn(page, "regions")) == 1
 

@@ -16,8 +16,8 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     show_image,
 )
-from napari_topiary._napari.learning import live_preview
-from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.learning import training_run
+from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.prune import live_pruning
 from napari_topiary._napari.prune.form import PruneForm
@@ -60,8 +60,8 @@ def _quick(monkeypatch):
     monkeypatch.setattr(pruning_jobs, "SIDE", 32)
     monkeypatch.setattr(pruning_jobs, "ROUNDS", 1)
     monkeypatch.setattr(live_pruning, "REST_MS", 30)
-    monkeypatch.setattr(live_preview, "FIRST_MS", 50)
-    monkeypatch.setattr(live_preview, "EVERY_MS", 100)
+    monkeypatch.setattr(training_run, "FIRST_MS", 50)
+    monkeypatch.setattr(training_run, "EVERY_MS", 100)
 
 
 @pytest.fixture

@@ -9,9 +9,15 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Labels, Task
 from napari_topiary._napari.canvas.layers import show_image
-from napari_topiary._napari.train.network_figures import Blueprint, Figures, figures
 from napari_topiary._napari.train.page import TrainPage
-from napari_topiary._napari.train.reach import Circumstances, training_bytes, warning
+from napari_topiary.jobs.network_figures import (
+    Blueprint,
+    Circumstances,
+    Figures,
+    figures,
+    training_bytes,
+    warning,
+)
 from napari_topiary.networks import networks, suited
 from napari_topiary.types import BACKGROUND, run
 

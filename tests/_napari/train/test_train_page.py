@@ -14,11 +14,12 @@ from qtpy.QtCore import QTimer
 
 from napari_topiary import Centerlines, Labels, Points, Task
 from napari_topiary._napari.canvas.layers import layer_for, show_image
-from napari_topiary._napari.learning import live_preview, unfinished
-from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.learning import training_run
+from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
 from napari_topiary.data import hold_out
 from napari_topiary.data.prepared import PreparedData
+from napari_topiary.jobs import unfinished
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.training.record import Kept, Record
 from napari_topiary.types import BACKGROUND
@@ -79,7 +80,7 @@ def test_a_second_training_gets_a_name_of_its_own(page, session, until):
 
 
 def test_the_form_says_what_it_learns_from_and_what_the_network_costs(page, until):
-    assert page.form.material.text() == (
+    assert page.form.summary.text() == (
         "Learns from 1 image: 8 particles. A part of it is kept back to judge it."
     )
     line = page.form.network.cost.line
@@ -92,7 +93,9 @@ def test_the_form_says_what_it_learns_from_and_what_the_network_costs(page, unti
 def test_presets_and_own_sizes(page):
     form = page.form.network
     assert form.preset.currentText() == "own sizes"
-    form.preset.setCurrentText("2m")
+    texts = [form.preset.itemText(i) for i in range(form.preset.count())]
+    assert texts[0].startswith("small · ") and texts[0].endswith(" weights")
+    form.preset.setCurrentIndex(form.preset.findData("2m"))
     assert page.form.config().preset == "2m" and page.form.config().sizes == {}
     assert form.finer.sizes_form.value().base == 16
     assert form.finer.sizes_form.widgets["last"].native.text() == "automatic"
@@ -230,7 +233,7 @@ def problem_of(page, until):
     page.refresh()
     until(lambda: not page._checks.busy)
     assert not page.train_button.isEnabled()
-    return page.empty_label.text() or page.form.material_problem.text()
+    return page.empty_label.text() or page.form.marks_problem.text()
 
 
 def test_no_image(viewer, until):
@@ -291,8 +294,8 @@ def test_what_is_left_out_is_said_and_learned_without(page, session, until):
     session.set_annotations("grid 0", (twice,))
     page.refresh()
     until(lambda: not page._checks.busy)
-    assert "1 of 9 points mark the same" in page.form.material_notes.text()
-    assert page.form.material_notes.isVisibleTo(page)
+    assert "1 of 9 points mark the same" in page.form.marks_notes.text()
+    assert page.form.marks_notes.isVisibleTo(page)
     assert page.train_button.isEnabled()
 
 
@@ -313,7 +316,7 @@ def test_the_button_that_trains_stays_where_it_is(viewer, session, until, qtbot)
     assert place() == before
     page.form.network.more.setChecked(True)
     assert page.form.network.finer.isVisibleTo(page)
-    page.form.set_material_problem("", ("One note.", "Another one."))
+    page.form.set_marks_problem("", ("One note.", "Another one."))
     page.form.network.cost.warning.setText("It is slow here.")
     page.form.network.cost.warning.show()
     assert place() == before
@@ -355,7 +358,7 @@ def test_the_sentence_goes_when_the_problem_does(page, session, until):
     problem_of(page, until)
     session.set_annotations("grid 0", marked)
     until(page.train_button.isEnabled)
-    assert page.empty_label.text() == "" and page.form.material_problem.text() == ""
+    assert page.empty_label.text() == "" and page.form.marks_problem.text() == ""
 
 
 def test_counts_of_all_kinds(page, session):
@@ -363,7 +366,7 @@ def test_counts_of_all_kinds(page, session):
     points = Points(np.array([[5.0, 5], [9, 9]]), ("virion", BACKGROUND))
     session.set_annotations("grid 1", (points, lines))
     page.refresh()
-    assert page.form.material.text() == (
+    assert page.form.summary.text() == (
         "Learns from 2 images: 9 particles, 1 counterexample, 1 centerline. Some of "
         "them are kept back to judge it."
     )
@@ -374,8 +377,8 @@ def test_counts_of_all_kinds(page, session):
 
 @pytest.fixture
 def quick_preview(monkeypatch):
-    monkeypatch.setattr(live_preview, "FIRST_MS", 50)
-    monkeypatch.setattr(live_preview, "EVERY_MS", 100)
+    monkeypatch.setattr(training_run, "FIRST_MS", 50)
+    monkeypatch.setattr(training_run, "EVERY_MS", 100)
 
 
 def test_the_preview_lies_on_the_image(page, viewer, session, until, quick_preview):
@@ -475,7 +478,7 @@ def test_two_viewers_do_not_share(make_napari_viewer_proxy, session, until):
     first, second = make_napari_viewer_proxy(), make_napari_viewer_proxy()
     one, other = TrainPage(first, session), TrainPage(second, Session())
     assert one.runner is not other.runner
-    assert one.form.material.text() and not other.form.material.text()
+    assert one.form.summary.text() and not other.form.summary.text()
 
 
 def test_the_page_is_narrow_enough(page):

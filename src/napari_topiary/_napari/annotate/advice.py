@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary._napari.widgets.words import plural
 from napari_topiary.annotations import (
     annotation_problem,
     marks_outside,
     usable_annotations,
 )
+from napari_topiary.jobs.words import plural
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session

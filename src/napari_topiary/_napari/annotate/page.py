@@ -22,8 +22,8 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
-from napari_topiary._napari.widgets.words import plural
 from napari_topiary.errors import TopiaryError
+from napari_topiary.jobs.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,9 +22,10 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.compare.layers import STATUSES, mark, ramp
 from napari_topiary._napari.compare.mode_bar import ModeBar
 from napari_topiary._napari.compare.view import ComparisonView
-from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
+from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import Match
 
 FIGURES = {

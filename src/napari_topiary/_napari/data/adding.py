@@ -18,8 +18,8 @@ from napari_topiary._napari.data.intake import (
 )
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import state_of
-from napari_topiary._napari.widgets.words import plural
 from napari_topiary.errors import TopiaryError
+from napari_topiary.jobs.words import plural
 from napari_topiary.session import ImageEntry
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.widgets import words
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.importing import (
@@ -31,6 +30,7 @@ from napari_topiary.io.importing import (
     review_folder,
 )
 from napari_topiary.io.targets import free_name
+from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary._napari.data.page import DataPage

@@ -20,10 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.jobs.runner import in_background
-from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import safe_name
+from napari_topiary.jobs import words
 from napari_topiary.session import parents_of
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from napari_topiary._napari.canvas.layer_keys import take_out
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of
-from napari_topiary._napari.widgets.words import plural
 from napari_topiary._napari.workbench import next_page
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, safe_name
 from napari_topiary.io.samples import sample_dataset, sample_names
+from napari_topiary.jobs.words import plural
 from napari_topiary.session import (
     UNTITLED,
     Recovery,

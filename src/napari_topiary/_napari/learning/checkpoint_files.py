@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.jobs.runner import in_background
-from napari_topiary._napari.learning import unfinished
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.jobs import unfinished
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session

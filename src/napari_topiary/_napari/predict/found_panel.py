@@ -20,11 +20,12 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_reading import Result
-from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import summary_rows
+from napari_topiary.jobs import words
 from napari_topiary.jobs.exporting import Found, already_there, export
 from napari_topiary.types import Prediction
 

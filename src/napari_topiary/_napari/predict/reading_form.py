@@ -16,11 +16,11 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
 from napari_topiary._napari.canvas.result_layers import KINDS, shown_kinds
-from napari_topiary._napari.network_traits import traits_of
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.jobs.network_figures import traits_of
 from napari_topiary.postprocessing import threshold_of
 from napari_topiary.types import Task
 

@@ -9,8 +9,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from napari_topiary._napari.prune.view import Look
-from napari_topiary._napari.widgets import look, words
+from napari_topiary._napari.widgets import look
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.jobs import words
 from napari_topiary.jobs.pruning import Speeds
 from napari_topiary.pruning import PlanStatistics
 

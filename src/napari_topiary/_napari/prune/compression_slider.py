@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.widgets import words
 from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
+from napari_topiary.jobs import words
 
 MOST = 0.99
 """Largest share that can be asked for."""

@@ -19,12 +19,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
-from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import Ready, planning
 from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
+from napari_topiary.jobs.training import TrainingData
 from napari_topiary.pruning import criteria, criteria_for
 from napari_topiary.types import Job
 
@@ -240,9 +240,12 @@ class SearchRow(QWidget):
         chosen = self._searched = self._chosen()
         if chosen is None:
             return None
-        lesson, colours = Lesson.of(self.session), dict(self.session.colours)
+        training_data, colours = (
+            TrainingData.of(self.session),
+            dict(self.session.colours),
+        )
         device = preferences().device
-        return lambda: planning(*chosen, lesson, colours, device=device)
+        return lambda: planning(*chosen, training_data, colours, device=device)
 
     def _on_result(self, ready: Ready) -> None:
         if self._searched is None:

@@ -17,8 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.learning.checkpoint_files import named
-from napari_topiary._napari.learning.growing import STOPPING, Growing
-from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.learning.training_run import STOPPING, TrainingRun
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.view import Ready
@@ -26,6 +25,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio
 from napari_topiary.jobs.pruning import HoldOut, Tuning, fine_tuning, keeping
+from napari_topiary.jobs.training import TrainingData
 from napari_topiary.pruning import ABOVE_RATIO
 
 if TYPE_CHECKING:
@@ -213,37 +213,40 @@ class Tuner(QObject):
     def __init__(self, live: LivePruning, panel: PrunePanel, keeper: Keeper) -> None:
         super().__init__()
         self.live, self.panel, self.keeper = live, panel, keeper
-        self.growing = Growing(
+        self.training_run = TrainingRun(
             live.drawn.viewer, live.session, live.runner, curves=panel.tabs.curves
         )
-        self.growing.made.connect(self._on_made)
-        self.growing.said.connect(self.said)
-        self.growing.problem.connect(self.problem)
-        self.growing.ended.connect(self.ended)
+        self.training_run.made.connect(self._on_made)
+        self.training_run.said.connect(self.said)
+        self.training_run.problem.connect(self.problem)
+        self.training_run.ended.connect(self.ended)
 
     @property
     def running(self) -> bool:
         """Whether it runs."""
-        return self.growing.running
+        return self.training_run.running
 
     def toggle(self) -> None:
         """Start fine-tuning, or stop it and keep the best."""
         if self.running:
             self.panel.tune.set_state(STOPPING, enabled=False)
-            self.growing.stop()
+            self.training_run.stop()
             return
         ready, share = self.live.ready, self.panel.slider.share
         if ready is None:
             return
-        lesson, tuning = Lesson.of(self.live.session), self.panel.tune.tuning()
+        training_data, tuning = (
+            TrainingData.of(self.live.session),
+            self.panel.tune.tuning(),
+        )
         device = preferences().device
-        begun = self.growing.start(
+        begun = self.training_run.start(
             lambda: fine_tuning(
                 ready.plan,
                 share,
                 tuning,
-                samples=lesson.samples,
-                validation=lesson.validation,
+                samples=training_data.samples,
+                validation=training_data.validation,
                 device=device,
             ),
             title="Fine-tuning",

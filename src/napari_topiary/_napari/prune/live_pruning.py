@@ -10,7 +10,6 @@ from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import Area, Look, Ready, planning
 from napari_topiary._napari.state import unwrap
@@ -21,6 +20,7 @@ from napari_topiary.jobs.pruning import (
     PositionQuality,
     comparable,
 )
+from napari_topiary.jobs.training import TrainingData
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress
 
@@ -129,10 +129,13 @@ class LivePruning(QObject):
     def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
         """Rank what there is to remove from a checkpoint."""
         self.close_plan()
-        lesson, colours = Lesson.of(self.session), dict(self.session.colours)
+        training_data, colours = (
+            TrainingData.of(self.session),
+            dict(self.session.colours),
+        )
         device = preferences().device
         self._planning.ask(
-            lambda: planning(checkpoint, config, lesson, colours, device=device),
+            lambda: planning(checkpoint, config, training_data, colours, device=device),
             title="Ranking what to remove",
             on_result=self.take,
             on_error=self.problem.emit,
@@ -159,10 +162,14 @@ class LivePruning(QObject):
 
     def renew_hold_out(self) -> None:
         """Judge on what is annotated now; what was found out before is void."""
-        lesson = Lesson.of(self.session)
+        training_data = TrainingData.of(self.session)
         self._resting.drop()
         self.findings = Findings(
-            HoldOut(lesson.samples, lesson.validation, device=preferences().device)
+            HoldOut(
+                training_data.samples,
+                training_data.validation,
+                device=preferences().device,
+            )
         )
         self._rest.start()
 

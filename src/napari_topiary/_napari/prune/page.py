@@ -90,7 +90,7 @@ class PrunePage(Page):
             session.images_changed,
             session.task_changed,
         ):
-            self.listen(signal, self._on_material)
+            self.listen(signal, self._on_marks)
         camera = self.viewer.scene.camera.events
         for event in (camera.center, camera.zoom):
             self.listen(event, live.on_camera)
@@ -139,7 +139,7 @@ class PrunePage(Page):
             self.open_version(name)
         self._show_versions()
 
-    def _on_material(self, *_: object) -> None:
+    def _on_marks(self, *_: object) -> None:
         self.live.renew_hold_out()
         self._refresh_buttons()
 

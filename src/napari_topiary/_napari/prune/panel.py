@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_topiary._napari.learning.growing import STOP
+from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.compression_slider import CompressionSlider
 from napari_topiary._napari.prune.form import PruneForm, SearchRow

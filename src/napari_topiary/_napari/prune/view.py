@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import Overlay, coloured
 from napari_topiary._napari.canvas.visible import middle_of
-from napari_topiary._napari.learning.readiness import Lesson
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig, PruneConfig
 from napari_topiary.data.working_grid import (
@@ -27,6 +26,7 @@ from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import infer_window
 from napari_topiary.inference.seen import Seen, as_seen
+from napari_topiary.jobs.training import TrainingData
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import PlanStatistics, PruningPlan, plan_job
@@ -232,13 +232,13 @@ class Ready:
 def planning(
     checkpoint: Checkpoint,
     config: PruneConfig,
-    lesson: Lesson,
+    training_data: TrainingData,
     colours: dict[str, str],
     *,
     device: Device = "auto",
 ) -> Job[Ready]:
     """Rank everything once; `Stop` keeps an order that is not finished."""
     plan = yield from plan_job(
-        checkpoint, config, samples=lesson.samples, device=device
+        checkpoint, config, samples=training_data.samples, device=device
     )
     return Ready(plan, PruningView(plan, colours, device), plan.statistics(plan.start))

@@ -4,31 +4,248 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
-
-from napari_topiary._napari.learning.readiness import Lesson
-from napari_topiary._napari.preferences import Preferences
-from napari_topiary._napari.train import (
-    how_long,
-    network_form,
-    start_choice,
-    working_pixel,
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
 )
-from napari_topiary._napari.train.how_long import HowLong
-from napari_topiary._napari.train.network_figures import Blueprint
-from napari_topiary._napari.train.network_form import NetworkForm
-from napari_topiary._napari.train.reach import USUAL_BATCH, Circumstances
-from napari_topiary._napari.train.start_choice import StartChoice
-from napari_topiary._napari.train.working_pixel import WorkingPixel
+
+from napari_topiary._napari.preferences import Preferences
+from napari_topiary._napari.train.network_form import NETWORK_TIP, NetworkForm
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.fields import LengthField
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_size import propose_working_factor
+from napari_topiary.jobs.network_figures import USUAL_BATCH, Blueprint, Circumstances
+from napari_topiary.jobs.training import TrainingData
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
+
+
+MINUTES, PASSES = "min", "passes"
+TIME_TIP = "How long to train; you can stop at any time."
+USUAL_PASSES = 50
+
+
+class HowLong(QWidget):
+    """A number and its unit."""
+
+    changed = Signal()
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        self._minutes = minutes
+        self.amount = QDoubleSpinBox()
+        self.amount.setKeyboardTracking(False)
+        self.amount.setToolTip(TIME_TIP)
+        self.unit = QComboBox()
+        self.unit.addItems([MINUTES, PASSES])
+        self.unit.setToolTip(
+            "Minutes by the clock, or passes over everything that is marked (epochs)."
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.amount, 1)
+        layout.addWidget(self.unit)
+        self._show()
+        self.amount.valueChanged.connect(self.changed)
+        self.unit.currentTextChanged.connect(self._on_unit)
+
+    @property
+    def minutes(self) -> float | None:
+        """Minutes by the clock; None where passes are counted."""
+        by_time = self.unit.currentText() == MINUTES
+        return self.amount.value() if by_time else None
+
+    def values(self) -> dict[str, Any]:
+        """Fields of a `TrainConfig`."""
+        minutes = self.minutes
+        passes = None if minutes is not None else round(self.amount.value())
+        return {"minutes": minutes, "epochs": passes}
+
+    def _on_unit(self) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        minutes = self.unit.currentText() == MINUTES
+        with QSignalBlocker(self.amount):
+            self.amount.setDecimals(1 if minutes else 0)
+            self.amount.setRange(0.1 if minutes else 1, 600 if minutes else 10000)
+            self.amount.setSingleStep(0.5 if minutes else 10)
+            self.amount.setValue(self._minutes if minutes else USUAL_PASSES)
+
+
+PIXEL_NAME = "Works at"
+PIXEL_TIP = (
+    "The pixel size that the network works at, not that of the image: images are "
+    "shrunk before\nit reads them. Twice the pixel size is four times faster and sees "
+    "twice as far; too coarse,\nand particles melt into one another.\nProposed: the "
+    "coarsest that leaves the smallest particle a radius of about 6 pixels; painted\n"
+    "areas keep the image's own pixels."
+)
+
+
+class WorkingPixel(QWidget):
+    """A length in nm where the pixel size of the images is known, else a factor."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scale: float | None = None
+        self._proposed = 1.0
+        self._factor: float | None = None
+        self.number = LengthField("", PIXEL_TIP)
+        self.number.setSpecialValueText("")
+        self.number.setStepType(QDoubleSpinBox.StepType.DefaultStepType)
+        self.reset_button = QPushButton("Use proposed")
+        self.reset_button.setToolTip("Go back to the proposed pixel size.")
+        self.reset_button.clicked.connect(self._reset)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.number, 1)
+        layout.addWidget(self.reset_button)
+        self.number.valueChanged.connect(self._on_number)
+        self.propose(1.0, None)
+
+    def propose(self, factor: float, scale: float | None) -> None:
+        """Set what is proposed, and show it unless the user chose otherwise."""
+        self._proposed, self._scale = factor, scale
+        self._show()
+
+    def set_fixed(self, factor: float | None) -> None:
+        """Show the size that a checkpoint brings with it."""
+        self.setEnabled(factor is None)
+        if factor is not None:
+            self._factor = None
+            self._proposed = factor
+        self._show()
+
+    @property
+    def factor(self) -> float:
+        """Image pixels per working pixel."""
+        return self._proposed if self._factor is None else self._factor
+
+    def values(self) -> dict[str, float | None]:
+        """Fields of a `TrainConfig`; empty while the proposal stands."""
+        if self._factor is None:
+            return {}
+        if self._scale is None:
+            return {"working_factor": self._factor}
+        return {"working_pixel_size_nm": self._factor * self._scale}
+
+    def _show(self) -> None:
+        unit = 1.0 if self._scale is None else self._scale
+        with QSignalBlocker(self.number):
+            self.number.setRange(unit, 64 * unit)
+            self.number.setSingleStep(unit / 4)
+            self.number.setSuffix(
+                " nm per pixel" if self._scale is not None else " × the image's pixels"
+            )
+            self.number.setValue(self.factor * unit)
+        self.reset_button.setVisible(self._factor is not None)
+
+    def _on_number(self, value: float) -> None:
+        unit = 1.0 if self._scale is None else self._scale
+        self._factor = max(1.0, value / unit)
+        self.reset_button.setVisible(True)
+        self.changed.emit()
+
+    def _reset(self) -> None:
+        self._factor = None
+        self._show()
+        self.changed.emit()
+
+
+SCRATCH = "from scratch"
+FILE = "a file…"
+START_TIP = (
+    "A new network, or one that has learned already and learns on. It keeps "
+    "its size, its pixel size and what was pruned."
+)
+
+
+class StartChoice(QComboBox):
+    """A list of checkpoints, with "from scratch" above and a file below."""
+
+    changed = Signal()
+    file_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self.setToolTip(START_TIP)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(8)
+        self.activated.connect(self._on_activated)
+        self.offer({})
+
+    @property
+    def name(self) -> str | None:
+        """Name of the checkpoint to start from; None = from scratch."""
+        name = self.currentData()
+        return name if name in self._checkpoints else None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint to start from; None = from scratch."""
+        return self._checkpoints.get(self.name or "")
+
+    def offer(
+        self, checkpoints: Mapping[str, Checkpoint], choose: str | None = None
+    ) -> None:
+        """Offer checkpoints, without saying that the user chose."""
+        wanted = choose or self.name
+        self._checkpoints = dict(checkpoints)
+        with QSignalBlocker(self):
+            self.clear()
+            self.addItem(SCRATCH, None)
+            for name in checkpoints:
+                self.addItem(f"from “{name}”", name)
+            self.addItem(f"from {FILE}", FILE)
+            self.setCurrentIndex(max(0, self.findData(wanted)))
+
+    def problem(self, training_data: TrainingData | None) -> str:
+        """Why the chosen checkpoint cannot learn from this; empty if it can."""
+        start = self.checkpoint
+        if start is None or training_data is None:
+            return ""
+        known, wanted = start.task, training_data.task
+        if known.classes != wanted.classes:
+            return (
+                f"“{self.name}” knows the classes {', '.join(known.classes[1:])}, but "
+                f"{', '.join(wanted.classes[1:])} is marked here: start from scratch, "
+                "or rename the classes."
+            )
+        if training_data.samples and start.in_channels != training_data.in_channels:
+            kinds = {1: "grey", 3: "colour"}
+            return (
+                f"“{self.name}” was trained on {kinds.get(start.in_channels, 'other')} "
+                "images, and these are "
+                f"{kinds.get(training_data.in_channels, 'different')}: "
+                "start from scratch, or convert the images."
+            )
+        return ""
+
+    def _on_activated(self, _index: int) -> None:
+        if self.currentData() == FILE:
+            self.setCurrentIndex(0)
+            self.file_wanted.emit()
+            return
+        self.changed.emit()
+
 
 _MOST_NOTES = 4
 
@@ -38,13 +255,6 @@ class TrainForm(QWidget):
 
     What comes and goes is in `below`, to be placed under the button that starts: so the
     button never moves.
-
-    Signals
-    -------
-    changed()
-        Anything was changed by the user.
-    file_wanted()
-        The user wants to start from a checkpoint file.
     """
 
     changed = Signal()
@@ -57,12 +267,12 @@ class TrainForm(QWidget):
             minutes=preferences.minutes,
             device=preferences.device,
         )
-        self._lesson: Lesson | None = None
-        self.material = look.paragraph("")
-        self.material_problem = look.paragraph("", role="problem")
-        self.material_problem.hide()
-        self.material_notes = look.paragraph("", role="hint")
-        self.material_notes.hide()
+        self._training_data: TrainingData | None = None
+        self.summary = look.paragraph("")
+        self.marks_problem = look.paragraph("", role="problem")
+        self.marks_problem.hide()
+        self.marks_notes = look.paragraph("", role="hint")
+        self.marks_notes.hide()
         self.network = NetworkForm(self._config)
         self.pixel = WorkingPixel()
         self.start = StartChoice()
@@ -81,10 +291,10 @@ class TrainForm(QWidget):
         rows.setVerticalSpacing(6)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for text, tip, field in (
-            ("Network", network_form.TIP, self.network),
-            (working_pixel.NAME, working_pixel.TIP, self.pixel),
-            ("Start", start_choice.TIP, self.start),
-            ("Train for", how_long.TIP, self.time),
+            ("Network", NETWORK_TIP, self.network),
+            (PIXEL_NAME, PIXEL_TIP, self.pixel),
+            ("Start", START_TIP, self.start),
+            ("Train for", TIME_TIP, self.time),
         ):
             label = QLabel(text)
             label.setToolTip(tip)
@@ -94,7 +304,7 @@ class TrainForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        layout.addWidget(self.material)
+        layout.addWidget(self.summary)
         layout.addLayout(rows)
         self.below = QWidget()
         layout = QVBoxLayout(self.below)
@@ -102,9 +312,9 @@ class TrainForm(QWidget):
         layout.setSpacing(6)
         for widget in (
             self.problem_label,
-            self.material_problem,
+            self.marks_problem,
             self.network.cost.warning,
-            self.material_notes,
+            self.marks_notes,
             self.network.finer,
         ):
             layout.addWidget(widget)
@@ -125,97 +335,63 @@ class TrainForm(QWidget):
     def problem(self) -> str:
         """What is impossible about what is chosen; empty if nothing is."""
         own = self.network.problem or self.config().problem()
-        return own or self.start.problem(self._lesson)
+        return own or self.start.problem(self._training_data)
 
     # -- what is around -----------------------------------------------------------
 
-    def set_lesson(self, lesson: Lesson, *, measure: bool) -> None:
-        """Say what there is to learn from, and propose accordingly.
-
-        Parameters
-        ----------
-        lesson
-            From the session.
-        measure
-            Whether the speed of the network may be measured now.
-        """
-        self._lesson = lesson
-        summary = lesson.summary()
-        self.material.setText(summary)
-        self.material.setVisible(bool(summary))
+    def set_training_data(self, training_data: TrainingData, *, measure: bool) -> None:
+        """Say what there is to learn from, and propose accordingly."""
+        self._training_data = training_data
+        summary = training_data.summary()
+        self.summary.setText(summary)
+        self.summary.setVisible(bool(summary))
         self.refresh(measure=measure)
 
-    def set_material_problem(self, sentence: str, notes: Sequence[str] = ()) -> None:
-        """Show what stops the annotations from being learned from; empty hides it.
-
-        Parameters
-        ----------
-        sentence
-            From `Lesson.problem`.
-        notes
-            From `Lesson.notes`.
-        """
-        self.material_problem.setText(sentence)
-        self.material_problem.setVisible(bool(sentence))
-        self.material_notes.setText("\n".join(notes[:_MOST_NOTES]))
-        self.material_notes.setToolTip("\n".join(notes))
-        self.material_notes.setVisible(bool(notes))
+    def set_marks_problem(self, sentence: str, notes: Sequence[str] = ()) -> None:
+        """Show what stops the annotations from being learned from; empty hides it."""
+        self.marks_problem.setText(sentence)
+        self.marks_problem.setVisible(bool(sentence))
+        self.marks_notes.setText("\n".join(notes[:_MOST_NOTES]))
+        self.marks_notes.setToolTip("\n".join(notes))
+        self.marks_notes.setVisible(bool(notes))
 
     def freeze(self, frozen: bool) -> None:
-        """Let nothing be chosen while a training runs.
-
-        Parameters
-        ----------
-        frozen
-            Whether it runs.
-        """
+        """Let nothing be chosen while a training runs."""
         self.setEnabled(not frozen)
         self.network.finer.setEnabled(not frozen)
 
     def set_checkpoints(
         self, checkpoints: Mapping[str, Checkpoint], choose: str | None = None
     ) -> None:
-        """Offer checkpoints to start from.
-
-        Parameters
-        ----------
-        checkpoints
-            By name.
-        choose
-            Start from this one; None keeps what was chosen.
-        """
+        """Offer checkpoints to start from."""
         self.start.offer(checkpoints, choose)
         if choose is not None:
             self.changed.emit()
 
     def refresh(self, *, measure: bool) -> None:
-        """Renew what follows from the choices: proposals, figures and problems.
-
-        Parameters
-        ----------
-        measure
-            Whether the speed of the network may be measured now.
-        """
-        lesson, start = self._lesson, self.start.checkpoint
+        """Renew what follows from the choices: proposals, figures and problems."""
+        training_data, start = self._training_data, self.start.checkpoint
         self.network.set_start(start)
-        if lesson is not None:
-            self.network.suit(lesson.task.kind)
-            self._propose(lesson, start)
-            self._show_figures(lesson, start, measure=measure)
+        if training_data is not None:
+            self.network.suit(training_data.task.kind)
+            self._propose(training_data, start)
+            self._show_figures(training_data, start, measure=measure)
         problem = self.problem
         self.problem_label.setText(problem)
         self.problem_label.setVisible(bool(problem))
 
-    def _propose(self, lesson: Lesson, start: Checkpoint | None) -> None:
+    def _propose(self, training_data: TrainingData, start: Checkpoint | None) -> None:
         if start is not None:
-            self.pixel.set_fixed(start.factor_for(lesson.scale))
+            self.pixel.set_fixed(start.factor_for(training_data.scale))
             return
         self.pixel.set_fixed(None)
-        factor = propose_working_factor(lesson.task, lesson.scale, lesson.samples)
-        self.pixel.propose(factor, lesson.scale)
+        factor = propose_working_factor(
+            training_data.task, training_data.scale, training_data.samples
+        )
+        self.pixel.propose(factor, training_data.scale)
 
     def _show_figures(
-        self, lesson: Lesson, start: Checkpoint | None, *, measure: bool
+        self, training_data: TrainingData, start: Checkpoint | None, *, measure: bool
     ) -> None:
         if start is not None:
             blueprint = Blueprint.existing(start)
@@ -223,13 +399,13 @@ class TrainForm(QWidget):
             blueprint = Blueprint.new(
                 self.network.name,
                 self.network.sizes(),
-                lesson.in_channels,
-                max(2, len(lesson.task.classes)),
+                training_data.in_channels,
+                max(2, len(training_data.task.classes)),
             )
         else:
             return
         around = Circumstances(
-            smallest_side=lesson.smallest_side,
+            smallest_side=training_data.smallest_side,
             factor=self.pixel.factor,
             batch=self.config().batch or USUAL_BATCH,
         )

@@ -10,17 +10,15 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog
 
 from napari_topiary._napari.jobs.latest import Latest, at_end_of
 from napari_topiary._napari.learning.checkpoint_files import CheckpointFiles, named
-from napari_topiary._napari.learning.growing import STOP, STOPPING, Growing
-from napari_topiary._napari.learning.readiness import Lesson
+from napari_topiary._napari.learning.training_run import STOP, STOPPING, TrainingRun
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.train.form import TrainForm
-from napari_topiary._napari.train.jobs import checking, name_for, training
-from napari_topiary._napari.train.more_help import MoreHelp
-from napari_topiary._napari.train.result_card import ResultCard
+from napari_topiary._napari.train.result import MoreHelp, ResultCard
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.jobs.training import TrainingData, checking, name_for, training
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -62,7 +60,7 @@ class TrainPage(Page):
         )
         self.card = ResultCard()
         self.more_help = MoreHelp(
-            self.runner, lambda: (Lesson.of(self.session), self.form.config())
+            self.runner, lambda: (TrainingData.of(self.session), self.form.config())
         )
         self.offer = Offer()
         for widget in (
@@ -80,7 +78,9 @@ class TrainPage(Page):
         self.plot.hide()
         self._checks = Latest()
         self.files = CheckpointFiles(self.session, self.offer)
-        self.growing = Growing(self.viewer, self.session, self.runner, curves=self.plot)
+        self.training_run = TrainingRun(
+            self.viewer, self.session, self.runner, curves=self.plot
+        )
         self._settle = self._timer(_SETTLE_MS, self.refresh)
         self._listen_to_all()
         self.restyle()
@@ -106,11 +106,11 @@ class TrainPage(Page):
         self.listen(self.viewer.events.theme, self.restyle)
         self.form.changed.connect(self._on_form)
         self.form.file_wanted.connect(self.choose_file)
-        self.preview_switch.toggled.connect(self.growing.set_preview)
-        self.growing.made.connect(self._on_made)
-        self.growing.said.connect(self.say)
-        self.growing.problem.connect(self.refuse)
-        self.growing.ended.connect(self._on_end)
+        self.preview_switch.toggled.connect(self.training_run.set_preview)
+        self.training_run.made.connect(self._on_made)
+        self.training_run.said.connect(self.say)
+        self.training_run.problem.connect(self.refuse)
+        self.training_run.ended.connect(self._on_end)
         self.more_help.problem.connect(self.refuse)
         self.files.opened.connect(self._on_opened)
         self.files.recovered.connect(self._show_result)
@@ -140,7 +140,7 @@ class TrainPage(Page):
         """Take what was drawn away when another page comes to the front."""
         super().hideEvent(event)
         if not event.spontaneous() and not self.training:
-            self.growing.preview.stop(clear=True)
+            self.training_run.preview.stop(clear=True)
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
@@ -150,17 +150,17 @@ class TrainPage(Page):
 
     def refresh(self) -> None:
         """Renew all that follows from the session."""
-        lesson = Lesson.of(self.session)
-        missing = lesson.first_step()
+        training_data = TrainingData.of(self.session)
+        missing = training_data.first_step()
         self.show_empty(missing)
-        self.form.set_lesson(lesson, measure=not self.runner.running)
+        self.form.set_training_data(training_data, measure=not self.runner.running)
         self._refresh_button()
         if missing:
             self._checks.drop()
-            self.form.set_material_problem("")
+            self.form.set_marks_problem("")
             return
         self._checks.ask(
-            lambda: checking(lesson),
+            lambda: checking(training_data),
             title="Looking at what is marked",
             on_result=self._on_checked,
         )
@@ -177,7 +177,7 @@ class TrainPage(Page):
         self._refresh_button()
 
     def _on_checked(self, found: tuple[str, tuple[str, ...]]) -> None:
-        self.form.set_material_problem(*found)
+        self.form.set_marks_problem(*found)
         self._refresh_button()
 
     def _on_busy(self, *_: object) -> None:
@@ -193,7 +193,7 @@ class TrainPage(Page):
             self.runner.running
             or self.form.problem
             or self.empty_label.text()
-            or self.form.material_problem.text()
+            or self.form.marks_problem.text()
         )
         self.train_button.setEnabled(not blocked)
         self.more_help.button.show_state(possible=not blocked)
@@ -203,21 +203,21 @@ class TrainPage(Page):
     @property
     def training(self) -> bool:
         """Whether this page's training runs."""
-        return self.growing.running
+        return self.training_run.running
 
     def on_train(self) -> None:
         """Start, or stop and keep the best."""
         if self.training:
             self.train_button.setEnabled(False)
             self.train_button.setText(STOPPING)
-            self.growing.stop()
+            self.training_run.stop()
             return
-        lesson, config = Lesson.of(self.session), self.form.config()
+        training_data, config = TrainingData.of(self.session), self.form.config()
         name = self.form.start_name
         start = None if name is None else self.session.checkpoints[name]
         self._base_name = name_for(self.session, config, name)
-        begun = self.growing.start(
-            lambda: training(lesson, config, start),
+        begun = self.training_run.start(
+            lambda: training(training_data, config, start),
             title="Training",
             preview=self.preview_switch.isChecked(),
         )

@@ -1,11 +1,13 @@
-"""What a network costs that does not exist yet; no Qt in here."""
+"""What a network costs before it exists, and whether it is within reach here."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,11 +15,14 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.inference.devices import pick_device
+from napari_topiary.jobs import words
 from napari_topiary.networks import (
     Network,
     build_network,
     count_macs_per_pixel,
     count_parameters,
+    networks,
+    resolve_sizes,
 )
 from napari_topiary.pruning import measure_speed
 from napari_topiary.types import Job, Progress, Stop
@@ -183,3 +188,164 @@ def _side(counted: Figures) -> int:
     """Side of the image to measure on: smaller where the network is slow."""
     affordable = math.sqrt(MOST_MACS / max(1.0, counted.macs_per_pixel))
     return max(SMALLEST_SIDE, min(SIDE, int(affordable)))
+
+
+PATCH_SIDE, USUAL_BATCH = 128, 8
+"""Of the patches that networks learn from unless something else is asked for."""
+COPIES = 3
+"""Of every layer's result: the result, what ReLU makes of it, and its gradient."""
+BYTES_A_VALUE = 4
+BYTES_A_TRAINED_WEIGHT = 16
+"""Weight, gradient, and the two averages that Adam keeps."""
+MOST_OF_MEMORY = 0.7
+LONG_MS = 60_000.0
+"""For a megapixel of the image: more is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a network is to be used on.
+
+    Parameters
+    ----------
+    smallest_side
+        Shortest side of any image, in image pixels; 0 = not known.
+    factor
+        Image pixels per pixel that the network reads, to one side.
+    batch
+        Patches a step.
+    """
+
+    smallest_side: int
+    factor: float
+    batch: int
+
+
+def warning(known: Figures, around: Circumstances) -> str:
+    """Why a network is out of reach, in one sentence; empty if it is not.
+
+    Parameters
+    ----------
+    known
+        What it costs.
+    around
+        What it is to be used on.
+    """
+    return (
+        _too_large_for(known, around)
+        or _too_much_memory(known, around)
+        or _too_slow(known, around)
+    )
+
+
+def training_bytes(known: Figures, batch: int) -> float:
+    """About how much memory a training needs.
+
+    Parameters
+    ----------
+    known
+        What the network costs.
+    batch
+        Patches a step.
+    """
+    pixels = 1 if known.patch else PATCH_SIDE**2
+    results = known.values * pixels * batch * COPIES * BYTES_A_VALUE
+    return results + BYTES_A_TRAINED_WEIGHT * known.weights
+
+
+def memory_bytes() -> float | None:
+    """Memory of where training computes; None where nobody knows."""
+    device = pick_device("auto")
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[1])
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return None
+
+
+def _too_large_for(known: Figures, around: Circumstances) -> str:
+    side = int(around.smallest_side / around.factor)
+    if not around.smallest_side or side >= (known.patch or known.stride):
+        return ""
+    have = f"the smallest image has only {side} to a side at this pixel size"
+    if known.patch:
+        return (
+            f"This network looks at {known.patch} × {known.patch} pixels around each "
+            f"pixel, and {have}: choose a finer pixel size or another network."
+        )
+    return (
+        f"This network joins {known.stride} × {known.stride} pixels into one at its "
+        f"coarsest level, and {have}: take fewer levels or a finer pixel size."
+    )
+
+
+def _too_much_memory(known: Figures, around: Circumstances) -> str:
+    needed, there = training_bytes(known, around.batch), memory_bytes()
+    if there is None or needed < MOST_OF_MEMORY * there:
+        return ""
+    return (
+        f"Learning would need about {words.file_size(needed)} of memory, and there are "
+        f"{words.file_size(there)}: take fewer maps, or fewer patches a step."
+    )
+
+
+def _too_slow(known: Figures, around: Circumstances) -> str:
+    if known.ms_per_megapixel is None:
+        return ""
+    needed = known.ms_per_megapixel / around.factor**2
+    if needed < LONG_MS:
+        return ""
+    return (
+        f"One megapixel of your image would take about {words.milliseconds(needed)} "
+        "here: take a smaller network, or look at small areas only."
+    )
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the forms have to know about a network.
+
+    Parameters
+    ----------
+    names_centres
+        Whether it learns from the middles of patches.
+    has_distance
+        Whether it says how far each pixel is from the edge of its object.
+    """
+
+    names_centres: bool = False
+    has_distance: bool = False
+
+
+@lru_cache(maxsize=32)
+def preset_weights(network: str) -> dict[str, int]:
+    """Weights of every preset of a network, for grey images and one class.
+
+    Parameters
+    ----------
+    network
+        Its registered name.
+    """
+    with torch.device("meta"):
+        return {
+            name: count_parameters(build_network(network, dict(sizes), 1, 2))
+            for name, sizes in networks[network].presets.items()
+        }
+
+
+@lru_cache(maxsize=32)
+def traits_of(network: str) -> Traits:
+    """Traits of a network.
+
+    Parameters
+    ----------
+    network
+        Its registered name; one that is not known here has none.
+    """
+    if network not in networks:
+        return Traits()
+    preset = list(networks[network].presets)[-1]  # all of a kind are alike in this
+    with torch.device("meta"):
+        made = build_network(network, resolve_sizes(network, preset), 1, 2)
+    return Traits(made.patch is not None, made.regressions > 0)

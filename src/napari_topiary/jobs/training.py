@@ -1,11 +1,11 @@
-"""Whether there is anything to learn from, in sentences; no Qt, for a worker thread."""
+"""What there is to learn from, in sentences, and the trainings that learn from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_topiary._napari.widgets import words
 from napari_topiary.annotations import (
     Centerlines,
     Labels,
@@ -13,14 +13,21 @@ from napari_topiary.annotations import (
     marks_outside,
     teaching,
 )
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, learning_problem
+from napari_topiary.jobs import unfinished, words
 from napari_topiary.session import Session
-from napari_topiary.types import BACKGROUND, Task
+from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
+from napari_topiary.training import fit
+from napari_topiary.types import BACKGROUND, Job, Progress, Task
+
+if TYPE_CHECKING:
+    from napari_topiary.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """What a training would learn from and be judged on.
 
     Parameters
@@ -44,7 +51,7 @@ class Lesson:
     unannotated: tuple[Sample, ...] = ()
 
     @classmethod
-    def of(cls, session: Session) -> Lesson:
+    def of(cls, session: Session) -> TrainingData:
         """What the session has at this moment."""
         return cls(
             session.samples(),
@@ -159,3 +166,93 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
             elif isinstance(item, Labels):
                 counts[painted] += 1
     return counts
+
+
+SHORTEST_MINUTES = 0.5
+"""A learning curve takes at least this long, however short the trainings are."""
+
+
+def checking(training_data: TrainingData) -> Job[tuple[str, tuple[str, ...]]]:
+    """Look at all that is marked: what stops it from being learned from, or notes.
+
+    Parameters
+    ----------
+    training_data
+        What there is to learn from.
+    """
+    yield Progress(0, 0, "Looking at what is marked")
+    problem = training_data.problem()
+    return problem, () if problem else training_data.notes()
+
+
+def training(
+    training_data: TrainingData, config: TrainConfig, start: Checkpoint | None
+) -> Job[Checkpoint]:
+    """Train, with the best so far on disk as long as it is not handed over.
+
+    Parameters
+    ----------
+    training_data
+        What to learn from.
+    config
+        How.
+    start
+        A checkpoint to start from; None = from scratch.
+    """
+    file = unfinished.new_file()
+    try:
+        return (
+            yield from fit(
+                (*training_data.samples, *training_data.unannotated),
+                config,
+                task=training_data.task,
+                start=start,
+                validation=training_data.validation,
+                checkpoint_path=file,
+            )
+        )
+    finally:
+        if file is not None:
+            unfinished.forget(file)
+
+
+def drawing_curve(
+    training_data: TrainingData, config: TrainConfig
+) -> Job[LearningCurve]:
+    """Train on an eighth, a quarter, half and all of what is marked.
+
+    Parameters
+    ----------
+    training_data
+        What to learn from.
+    config
+        How; its minutes are for all trainings together.
+    """
+    minutes = config.minutes
+    seconds = None if minutes is None else 60 * max(SHORTEST_MINUTES, minutes)
+    job = learning_curve(
+        training_data.samples, config, task=training_data.task, seconds=seconds
+    )
+    return (yield from job)
+
+
+def name_for(session: Session, config: TrainConfig, start: str | None) -> str:
+    """What a new network is called.
+
+    Parameters
+    ----------
+    session
+        Has a name of its own.
+    config
+        Of the training.
+    start
+        Name of what it started from; None = from scratch.
+    """
+    if start is not None:
+        return f"{start}, trained on"
+    if config.sizes:
+        return f"{session.name} {config.network}"
+    if config.network == "unet":
+        return f"{session.name} {config.preset}"
+    words = dict.fromkeys([*session.name.split(), config.network, config.preset])
+    return " ".join(words)

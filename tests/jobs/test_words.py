@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("qtpy")
-
-from napari_topiary._napari.widgets import words
+from napari_topiary.jobs import words
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""Shows what the network of a running training finds where the person is looking."""
+"""A training or fine-tuning that runs: its curves, its preview, and Stop."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.overlay import (
@@ -16,7 +17,10 @@ from napari_topiary._napari.canvas.overlay import (
 )
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.state import unwrap
-from napari_topiary.training import Preview, PreviewRequest
+from napari_topiary._napari.widgets.plot import CurvePlot
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.training import Preview, PreviewRequest, TrainReport
+from napari_topiary.types import Job, Progress
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -24,18 +28,13 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
+
 EVERY_MS = 2000
 FIRST_MS = 1200
 
 
 class LivePreview(QObject):
-    """Asks the running job for previews, and draws the answers over the image.
-
-    Parameters
-    ----------
-    viewer, session, runner
-        Of the page that trains.
-    """
+    """Asks the running job for previews, and draws the answers over the image."""
 
     def __init__(
         self, viewer: napari.viewer.Viewer, session: Session, runner: JobRunner
@@ -55,13 +54,7 @@ class LivePreview(QObject):
         self._timer.start(FIRST_MS)
 
     def stop(self, *, clear: bool = False) -> None:
-        """Ask no more.
-
-        Parameters
-        ----------
-        clear
-            Whether what was drawn is taken away.
-        """
+        """Ask no more."""
         self._timer.stop()
         if clear and self.shown_on is not None:
             clear_overlay(self.viewer, self.shown_on)
@@ -86,13 +79,7 @@ class LivePreview(QObject):
         )
 
     def show(self, preview: Preview) -> None:
-        """Draw an answer; nothing where its image has gone since.
-
-        Parameters
-        ----------
-        preview
-            From the job.
-        """
+        """Draw an answer; nothing where its image has gone since."""
         name = str(preview.key)
         if not self.active or name not in self.session.images:
             return
@@ -112,3 +99,76 @@ class LivePreview(QObject):
             colours=self.session.colours,
         )
         self.shown_on = name
+
+
+STOP, STOPPING = "Stop and keep the best", "Stopping…"
+
+
+class TrainingRun(QObject):
+    """Starts `fit`, or a job that ends in it, and shows how it goes."""
+
+    made = Signal(object)
+    said = Signal(str)
+    problem = Signal(str)
+    ended = Signal()
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        session: Session,
+        runner: JobRunner,
+        *,
+        curves: CurvePlot,
+    ) -> None:
+        super().__init__()
+        self.runner, self.curves = runner, curves
+        self.running = False
+        self.preview = LivePreview(viewer, session, runner)
+
+    def start(
+        self, make_job: Callable[[], Job[Checkpoint]], *, title: str, preview: bool
+    ) -> bool:
+        """Begin; False, with a sentence said, while something else runs."""
+        begun = self.runner.start(
+            make_job,
+            title=title,
+            on_progress=self._on_progress,
+            on_result=self.made.emit,
+            on_error=self.problem.emit,
+        )
+        if not begun:
+            self.problem.emit(self.runner.busy_sentence)
+            return False
+        self.runner.finished.connect(self._on_end)
+        self.running = True
+        self.curves.reset()
+        self.set_preview(preview)
+        return True
+
+    def stop(self) -> None:
+        """End it, and keep the best."""
+        self.runner.stop()
+
+    def set_preview(self, on: bool) -> None:
+        """Whether to show what is found meanwhile."""
+        if not on:
+            self.preview.stop(clear=True)
+        elif self.running:
+            self.preview.start()
+
+    def _on_progress(self, progress: Progress) -> None:
+        report = progress.report
+        if not isinstance(report, TrainReport):
+            return
+        self.curves.follow(report)
+        if report.preview is not None:
+            self.preview.show(report.preview)
+        if report.note:
+            self.said.emit(report.note)
+
+    def _on_end(self) -> None:
+        self.runner.finished.disconnect(self._on_end)
+        self.running = False
+        self.preview.stop()
+        self.curves.redraw()
+        self.ended.emit()

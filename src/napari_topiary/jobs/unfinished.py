@@ -1,7 +1,4 @@
-"""Trainings that were cut off (power, crash): their best network is still on disk.
-
-No Qt in here.
-"""
+"""Trainings that were cut off (power, crash): their best network is still on disk."""
 
 from __future__ import annotations
 
