@@ -93,6 +93,16 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_by("import napari_topiary").isdisjoint(HEAVY)
 
 
+def test_help_loads_next_to_nothing():
+    code = (
+        "from napari_topiary.cli import main\n"
+        "import contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])"
+    )
+    slow = {"numpy", "scipy", "skimage", "tifffile", "zarr", "psutil", "PIL"}
+    assert loaded_by(code).isdisjoint({*HEAVY, *slow})
+
+
 def test_what_does_not_compute_does_not_load_torch():
     names = [name for name, _ in MODULES if name.split(".")[0] in TORCH_FREE]
     assert "types" in names

@@ -18,7 +18,7 @@ import zarr
 
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import load_checkpoint
-from napari_topiary.cli import demo, dispatch, main
+from napari_topiary.cli import demo, main, window
 from napari_topiary.cli.driving import Bar, Runner
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
 from napari_topiary.io.images import write_image
@@ -688,7 +688,7 @@ def test_the_bar_is_plain_where_letters_are_few_and_silent_in_a_pipe():
 
 def test_without_a_command_the_window_opens(monkeypatch):
     opened = []
-    for module in (demo, dispatch):
+    for module in (demo, window):
         monkeypatch.setattr(module, "open_window", lambda s: opened.append(s) or 0)
     assert main([]) == 0
     assert main(["demo"]) == 0

@@ -20,7 +20,7 @@ CALLS = {
     "info": "info CKPT",
     "study": "study learning_curve --data DATA --out OUT",
     "demo": "demo --headless --out OUT",
-    "importing": "import DATA --yes --out OUT",
+    "import": "import DATA --yes --out OUT",
 }
 WRITTEN = {
     "train": "OUT.safetensors",
@@ -29,9 +29,9 @@ WRITTEN = {
     "compare": "OUT/comparison.csv",
     "study": "OUT/table.md",
     "demo": "OUT/README.md",
-    "importing": "OUT/dataset.json",
+    "import": "OUT/dataset.json",
 }
-VERB_NAMES = [verb.__name__.rsplit(".", 1)[-1] for verb in VERBS]
+VERB_NAMES = list(VERBS)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import size_in_words, table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.evaluate import add_judging, counted, judging_config
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
 from napari_topiary.io.tables import write_table
@@ -25,13 +26,9 @@ OBJECTS = ("pq", "aji")
 """Columns of tasks with objects."""
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "compare",
-        parents=parents,
-        allow_abbrev=False,
-        help="hold checkpoints against the first of them, and against the truth",
+    parser = verb(
         description="Run checkpoints over the same annotated images: a table of size, "
         "speed and quality, each at its own best threshold and all at 0.5, and how "
         "much each kept, lost and gained against the first. With --out also pictures.",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.window import open_window
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
@@ -15,13 +16,9 @@ from napari_topiary.io.targets import Files, targets_in
 SAMPLE = "apoferritin"
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "demo",
-        parents=parents,
-        allow_abbrev=False,
-        help="the whole story on the sample data",
+    parser = verb(
         description="Open napari with a real micrograph and the workbench; with "
         "--headless, do the same story without a screen and leave pictures of it.",
     )

@@ -9,6 +9,7 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig, number_problem
 from napari_topiary.errors import TopiaryError
@@ -23,13 +24,9 @@ SHOWN = (
 )  # fmt: skip
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "evaluate",
-        parents=parents,
-        allow_abbrev=False,
-        help="measure a checkpoint against annotated images",
+    parser = verb(
         description="Predict the annotated images of a dataset and hold the answers "
         "against the annotations.",
     )

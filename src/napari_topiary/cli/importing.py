@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.importing import (
     ImportConfig,
@@ -24,13 +25,9 @@ SHOWN = 60
 """Rows of the table in a terminal; --json has all of them."""
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "import",
-        parents=parents,
-        allow_abbrev=False,
-        help="pair images and annotations of any folder, and make a data set of them",
+    parser = verb(
         description="Pair the images of a folder with annotations (label images, CSV, "
         "STAR, BOX, CBOX, Topaz, cryoSPARC, QuPath GeoJSON, ImageJ ROIs, ImageScope "
         "XML, COCO), show the table, and with --yes write the data set. Ambiguous "

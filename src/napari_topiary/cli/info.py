@@ -14,16 +14,13 @@ from napari_topiary.cli.describing import (
     table,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.io.targets import Files
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "info",
-        parents=parents,
-        allow_abbrev=False,
-        help="parameters, MACs, sparsity, file size, layers, provenance",
+    parser = verb(
         description="Say what a checkpoint is: size, work, sparsity, layers, origin.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)

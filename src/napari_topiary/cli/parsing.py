@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.targets import Target
 
+if TYPE_CHECKING:
+    from napari_topiary.io.targets import Target
+
+DONE, PARTLY, REFUSED = 0, 1, 2
+"""Exit statuses."""
+AddVerb = Callable[..., argparse.ArgumentParser]
+"""Makes the parser of a verb, whose name and options for all verbs are in it."""
 OTHER_FORMATS = frozenset(
     ".pt .pth .onnx .h5 .hdf5 .keras .pkl .zip .json .csv .txt .png .jpg .jpeg .bmp "
     ".tif .tiff .zarr .mrc".split()
@@ -25,9 +33,9 @@ class Parser(argparse.ArgumentParser):
         raise TopiaryError(f"{message}: see {self.prog} --help.")
 
 
-def common_options() -> argparse.ArgumentParser:
+def common_options() -> Parser:
     """Return the options that every verb takes."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("common options")
     group.add_argument(
         "--json",
@@ -57,8 +65,18 @@ def common_options() -> argparse.ArgumentParser:
 
 def checkpoint_target(path: Path) -> Target:
     """Return where a checkpoint is to be written, or refuse its name."""
+    from napari_topiary.io.targets import Target
+
     if path.suffix.lower() in OTHER_FORMATS:
         raise TopiaryError(
             f"A checkpoint is not a {path.suffix} file: let --out end in .safetensors."
         )
     return Target(path)
+
+
+def program_version() -> str:
+    """Return the version that is installed; empty in a bare checkout."""
+    try:
+        return version("napari-topiary")
+    except PackageNotFoundError:
+        return ""

@@ -17,6 +17,7 @@ from napari_topiary.cli.describing import (
     found_in_words,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
@@ -46,13 +47,9 @@ NOT_EXPORTED = (
 )
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "predict",
-        parents=parents,
-        allow_abbrev=False,
-        help="run a checkpoint over images",
+    parser = verb(
         description="Run a checkpoint over images and write, by the stem of each: "
         "STEM_probability and STEM_labels, and for detection STEM_detections.csv and "
         "STEM_lines.csv; summary.csv counts what is in each. Stacks are predicted "

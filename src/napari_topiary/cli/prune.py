@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.cli.datasets import LearningData, check_suits, learning_data
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping
-from napari_topiary.cli.parsing import checkpoint_target
+from napari_topiary.cli.parsing import AddVerb, checkpoint_target
 from napari_topiary.cli.train import in_words, report
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
@@ -20,13 +20,9 @@ if TYPE_CHECKING:
     from napari_topiary.pruning import PruningPlan
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "prune",
-        parents=parents,
-        allow_abbrev=False,
-        help="remove weights or filters, and fine-tune what remains",
+    parser = verb(
         description="Remove the least important weights or filters of a checkpoint. "
         "Filters make the network smaller and faster, single weights only its file "
         "smaller. With --data the thresholds are chosen anew, with --finetune-minutes "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files, targets_in
@@ -19,13 +20,9 @@ QUICK_MINUTES = 0.1
 MINUTES = 1.0
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "study",
-        parents=parents,
-        allow_abbrev=False,
-        help="redo a published experiment on a dataset",
+    parser = verb(
         description="Redo a published experiment on a dataset, cell by cell of its "
         "grid, and write tables and plots beside the published numbers. What is "
         "finished is kept: after an interruption the same command goes on from there.",

@@ -15,7 +15,7 @@ from napari_topiary.cli.describing import (
 )
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping
-from napari_topiary.cli.parsing import checkpoint_target
+from napari_topiary.cli.parsing import AddVerb, checkpoint_target
 from napari_topiary.config import (
     Balance,
     LearningRateSchedule,
@@ -37,13 +37,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def add(verbs: Any, parents: list[argparse.ArgumentParser]) -> None:
+def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser(
-        "train",
-        parents=parents,
-        allow_abbrev=False,
-        help="train a network on a dataset folder, or fine-tune one",
+    parser = verb(
         description="Train a network on a dataset folder. Images in the part 'val' of "
         "its split choose the best weights; without one, some are held out. Ctrl-C "
         "keeps the best so far.",
