@@ -69,7 +69,8 @@ def trained(kind: str, seconds: float) -> Checkpoint:
         if kind == "detect":
             drawn = Points(centres, ("disc",) * len(centres))
         else:
-            drawn = Labels(numbered(centres))
+            labels = numbered(centres)
+            drawn = Labels(labels if kind == "instances" else (labels > 0).astype(int))
         samples.append(Sample(image[None], (drawn,), SCALE_NM, f"discs {seed}"))
     config = TrainConfig(minutes=seconds / 60)
     return run(fit(samples, config, task=task))

@@ -245,8 +245,7 @@ def resized_part(
     rows = _Taps.of(shape[0], size[0], top, bottom)
     columns = _Taps.of(shape[1], size[1], left, right)
     maps = read((rows.first, rows.last, columns.first, columns.last))
-    # The shorter way first: what is shrunk is smaller for the second axis.
-    return columns.apply(rows.apply(maps.swapaxes(1, 2)).swapaxes(1, 2))
+    return columns.apply(rows.apply(maps, axis=1), axis=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,9 +276,14 @@ class _Taps:
         index = np.minimum(index, last - 1) - first
         return cls(first, last, index, weight.astype(np.float32))
 
-    def apply(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Resize the last axis of `(c, y, x)`."""
-        result: NDArray[np.float32] = maps[..., self.index[0]] * self.weight[0]
-        for index, weight in zip(self.index[1:], self.weight[1:], strict=True):
-            result += maps[..., index] * weight
+    def apply(self, maps: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Resize an axis of `(c, y, x)`: 1 = rows, 2 = columns."""
+        weights = self.weight[..., None] if axis == 1 else self.weight
+        # `take` is twice as fast as an index.
+        result: NDArray[np.float32] = np.take(maps, self.index[0], axis=axis)
+        result *= weights[0]
+        for index, weight in zip(self.index[1:], weights[1:], strict=True):
+            tap = np.take(maps, index, axis=axis)
+            tap *= weight
+            result += tap
         return result

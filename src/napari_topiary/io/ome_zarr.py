@@ -9,11 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
 
 CHUNK = 512
 """Side of the pieces that arrays are stored in, in pixels."""
 SMALLEST = 1024
 """Copies get smaller by half until no side is longer than this, in pixels."""
+PACKING = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+"""Fast, and known to every reader of zarr."""
 Kind = Literal["mean", "nearest"]
 
 
@@ -58,6 +61,7 @@ class OmeZarr:
                     shape=sides,
                     dtype=dtype,
                     chunks=(*shape[:-2], *(min(CHUNK, n) for n in size)),
+                    compressors=PACKING,
                     dimension_names=tuple("cyx"[-len(sides) :]),
                 )
             )

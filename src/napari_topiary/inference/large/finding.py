@@ -59,6 +59,11 @@ class Kept:
         """`(h, w)` of the working grid."""
         return int(self.maps.shape[1]), int(self.maps.shape[2])
 
+    @property
+    def complete(self) -> bool:
+        """Whether the network has looked at all of it."""
+        return len(self.done) == len(list(self.blocks()))
+
     def blocks(self) -> Iterator[tuple[int, int]]:
         """All blocks, row by row."""
         rows, columns = (range(-(-n // self.side)) for n in self.grid)
@@ -79,7 +84,7 @@ class Kept:
         probability = np.empty((classes, *maps.shape[1:]), np.float32)
         probability[1:] = maps[: classes - 1]
         probability[0] = 1 - probability[1:].sum(axis=0)
-        if len(self.done) < len(list(self.blocks())):
+        if not self.complete:
             for key in self._touched(window):
                 if key not in self.done:
                     a, b, c, d = self.box(key)

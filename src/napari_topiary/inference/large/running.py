@@ -33,6 +33,7 @@ from napari_topiary.inference.suitability import as_channels
 from napari_topiary.inference.tiles import Box, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
+from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Image, Job, Progress, Stop, Window, relay
 
@@ -211,6 +212,7 @@ def _resume(
             shape=(maps, *grid),
             dtype=np.float32,
             chunks=(maps, *(min(side // 4, n) for n in grid)),
+            compressors=PACKING,
         )
         about.write_text(json.dumps(same), encoding="utf-8")
     done = set[tuple[int, int]]()

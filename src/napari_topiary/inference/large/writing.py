@@ -186,12 +186,17 @@ class _Writer:
         shape, classes = self._finder.shape, len(task.classes)
 
         def read(window: Window) -> NDArray[np.float32]:
-            return kept.read(window, classes)[0]
+            return kept.read(window, classes)[0][first:]
 
+        # Where all is known the background is what the others leave.
+        first = int(kept.complete)
         corner = (part[0], part[2])
         specks = how.min_size_px if task.kind != "instances" else 0
         around = grown(part, specks, shape)
         maps = resized_part(read, kept.grid, shape, around)
+        if first:
+            background = 1 - maps.sum(axis=0, keepdims=True)
+            maps = np.concatenate([background, maps])
         inside = within(part, around)
         self._probability.write(maps[:, *inside].astype(np.float16), corner)
         if task.kind == "instances":
