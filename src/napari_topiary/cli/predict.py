@@ -291,7 +291,6 @@ class _Predictor:
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
-        from napari_topiary.inference.large.running import banner_note
         from napari_topiary.inference.results import (
             write_prediction,
             write_stack_prediction,
@@ -307,6 +306,8 @@ class _Predictor:
         if rows is not None and self.options.cut_banner:
             slices = [replace(one, data=one.data[:, slice(*rows)]) for one in slices]
         if rows is not None:
+            from napari_topiary.inference.large.running import banner_note
+
             said = banner_note(*rows, is_cut=self.options.cut_banner)
             slices[0] = replace(slices[0], notes=(*slices[0].notes, said))
         if len(slices) == 1:

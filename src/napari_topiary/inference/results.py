@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import Centerlines, Table
@@ -143,6 +142,8 @@ def write_stack_prediction(
             pieces = {"probability": _probability(prediction, format), "labels": labels}
             for what, array in pieces.items():
                 if not index:
+                    import zarr
+
                     dtype = STORED[format] if what == "probability" else np.uint32
                     maps[what] = zarr.create_array(
                         str(Path(beside) / what),
@@ -254,6 +255,8 @@ def _is_complete(path: Path) -> bool:
     if not path.exists():
         return False
     if path.suffix == ".zarr":
+        import zarr
+
         return zarr.open(path, mode="r").attrs.get("complete") is True
     with tifffile.TiffFile(path) as file:
         return any(about.get("complete") for about in file.shaped_metadata or ())
@@ -319,6 +322,8 @@ def _write_array(
     shape, dtype = tuple(array.shape), np.dtype(dtype or array.dtype)
     with writing(path) as beside:
         if path.suffix == ".zarr":
+            import zarr
+
             sides = {"z": 1, "y": CHUNK, "x": CHUNK}
             stored = zarr.create_array(
                 str(beside),

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
 
 BLOCK = 8
 """Flat areas are looked for in squares of this side, in pixels, then drawn exactly."""
@@ -297,6 +296,9 @@ def _sides(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
 def _is_solid(rest: NDArray[np.bool_]) -> bool:
     """Whether what is left beside flat areas is parts of an image, not objects."""
+    # Takes half a second to load, and most images have no flat areas.
+    from skimage.morphology import convex_hull_image
+
     numbers, count = ndimage.label(rest, np.ones((3, 3)))
     sizes = ndimage.sum_labels(rest, numbers, np.arange(1, count + 1))
     solid = 0.0

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from skimage.measure import approximate_polygon
-from skimage.morphology import skeletonize
 
 Path = NDArray[np.float64]
 
@@ -71,7 +69,11 @@ def line_skeleton(
     """
     smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
     mask = smooth >= threshold
-    return np.asarray(skeletonize(mask)) if mask.any() else mask
+    if not mask.any():
+        return np.asarray(mask)
+    from skimage.morphology import skeletonize
+
+    return np.asarray(skeletonize(mask))
 
 
 def line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
@@ -158,6 +160,9 @@ def simplified(path: Path, *, radius: float) -> Path:
     radius
         Half the filament's width, in pixels.
     """
+    # Takes a second to load: who finds no lines need not wait for it.
+    from skimage.measure import approximate_polygon
+
     return np.asarray(approximate_polygon(path, tolerance=max(0.1, 0.03 * radius)))
 
 

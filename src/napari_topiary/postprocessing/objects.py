@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
 
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""
@@ -99,6 +97,11 @@ def _cut(
     for place, top in enumerate(numbered):
         place_of[top[top > 0]] = place
     several = np.bincount(place_of[1:], minlength=len(masks)) > 1
+    if not several.any():
+        return
+    from skimage.morphology import local_maxima, reconstruction
+    from skimage.segmentation import watershed
+
     for place in np.flatnonzero(several).tolist():
         hill, area = hills[place], padded[place]
         flooded = reconstruction(hill + np.log(NECK), hill)
@@ -173,6 +176,8 @@ def grow_objects(
     crowded = np.bincount(areas[y, x], minlength=count + 1) > 1
     shared = crowded[areas]
     if shared.any():
+        from skimage.segmentation import watershed
+
         parts = watershed(-smooth, np.where(shared, markers, 0), mask=shared)
         summits = np.concatenate([[0.0], smooth[y, x]])
         joined = _joined(_passes(parts, smooth), summits, seeds.height)
