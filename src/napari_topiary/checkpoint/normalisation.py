@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint.illumination import Part, parts_of
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, known_in, thinning
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
@@ -53,7 +54,9 @@ class Normalisation:
     low: float = 0.0
     high: float = 1.0
 
-    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+    def apply(
+        self, image: NDArray[Any], excerpt: Excerpt | None = None
+    ) -> NDArray[np.float32]:
         """Normalise an image.
 
         Always the whole one: a part is cut from the result, so that it looks the same
@@ -66,12 +69,24 @@ class Normalisation:
             `(c, y, x)`, any numeric dtype. Pixels that are not numbers count as the
             mean of the others, and so do, for `robust`, all that carry no image; an
             image of one intensity becomes all zeros.
+        excerpt
+            Where the parts of a cut-out come from: they look as the whole image does.
 
         Returns
         -------
         ndarray
             `(c, y, x)` float32, never the input itself.
         """
+        if excerpt is not None:
+            fitted = self.fitted(
+                excerpt.thin, excerpt.thin_area, shape=excerpt.whole, step=excerpt.step
+            )
+            area = excerpt.area(image)
+            values = np.zeros(image.shape, np.float32)
+            for place, corner in excerpt.pieces():
+                part = image[:, *place]
+                values[:, *place] = fitted.apply(part, area[place], corner=corner)
+            return values
         shape = (image.shape[1], image.shape[2])
         step = thinning(shape)
         thin = image[:, ::step, ::step]

@@ -27,7 +27,6 @@ from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import area_to_working, to_working
 from napari_topiary.data.working_size import working_task
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.image_area import image_area
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]
@@ -200,7 +199,7 @@ def on_working_grid(
     zones: TargetConfig | None = None,
 ) -> AnnotatedArea:
     """Bring one sample to the working grid; `zones` say how particles are drawn."""
-    image = to_working(normalisation.apply(sample.image), factor)
+    image = to_working(normalisation.apply(sample.image, sample.excerpt), factor)
     shape = (image.shape[1], image.shape[2])
     original = sample.image.shape[1:]
     ratio = (shape[0] / original[0], shape[1] / original[1])
@@ -211,7 +210,7 @@ def on_working_grid(
         annotations, shape, task=own_task, scale=own_scale, config=zones
     )
     points, classes = _true_points(annotations, task)
-    area = area_to_working(image_area(sample.image), shape)
+    area = area_to_working(sample.area, shape)
     if not area.all():
         target = target.within(area)
         y, x = points.round().astype(int).clip(0, np.array(shape) - 1).T

@@ -79,7 +79,12 @@ def evaluate(
         tolerance = tolerance or scorer.report()
         prediction, stopped = yield from predicted(
             predict(
-                sample.image, checkpoint, config, scale=sample.scale, network=engine
+                sample.image,
+                checkpoint,
+                config,
+                scale=sample.scale,
+                network=engine,
+                excerpt=sample.excerpt,
             ),
             sample.name,
             done=index,

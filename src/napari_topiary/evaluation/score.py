@@ -25,7 +25,6 @@ from napari_topiary.evaluation.objects import branch_metrics, instance_metrics
 from napari_topiary.evaluation.particles import DetectionCounts, count_detections
 from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.image_area import image_area
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Prediction, Task
 
@@ -290,7 +289,7 @@ class Scorer:
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
         return cls(
-            truth.within(box).where_seen(image_area(sample.image)),
+            truth.within(box).where_seen(sample.area),
             task,
             scale,
             tolerances(task, scale=scale, tolerance_nm=tolerance_nm),

@@ -62,7 +62,7 @@ class Entry:
     def warm_up(self, sample: Sample) -> Job[Prediction]:
         """Predict a corner of an image, so that no image pays for beginning."""
         corner = sample.image[:, :WARMING, :WARMING]
-        return self.job(replace(sample, image=corner, annotations=()))
+        return self.job(replace(sample, image=corner, annotations=(), excerpt=None))
 
     def job(self, sample: Sample) -> Job[Prediction]:
         """Predict an image."""
@@ -72,6 +72,7 @@ class Entry:
             self.config,
             scale=sample.scale,
             network=self.engine,
+            excerpt=sample.excerpt,
         )
 
     def add(

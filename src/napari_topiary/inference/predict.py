@@ -16,6 +16,7 @@ from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.tiles import InferResult, infer, round_up
+from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
 from napari_topiary.types import Job, Prediction, Progress, Window
@@ -31,6 +32,7 @@ def predict(
     scale: float | None = None,
     network: Network | Engine | None = None,
     window: Window | None = None,
+    excerpt: Excerpt | None = None,
 ) -> Job[Prediction]:
     """Run a network over an image and read its answer.
 
@@ -50,6 +52,8 @@ def predict(
     window
         Only this part of the image, with the same result as if all were predicted;
         None = all of it.
+    excerpt
+        Where the parts of a cut-out come from: they look as the whole image does.
 
     Yields
     ------
@@ -71,7 +75,9 @@ def predict(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
-    seen = as_seen(image, checkpoint, scale=scale, invert=config.invert)
+    seen = as_seen(
+        image, checkpoint, scale=scale, invert=config.invert, excerpt=excerpt
+    )
     if isinstance(network, Engine):
         engine = network
     else:

@@ -22,6 +22,7 @@ from napari_topiary.data.working_grid import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.suitability import checked_image, working_factor_for
+from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, known_in, thinning
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.quality import kind_problem
@@ -240,6 +241,7 @@ def as_seen(
     *,
     scale: float | None,
     invert: bool = False,
+    excerpt: Excerpt | None = None,
 ) -> Seen:
     """Bring an image to the range and grid of a network, or raise with a sentence.
 
@@ -254,23 +256,34 @@ def as_seen(
         nm per pixel of the image, None if unknown.
     invert
         Whether it looks at the negative.
+    excerpt
+        Where the parts of a cut-out come from.
     """
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[None]
     shape = image.shape[1:3]
     step = thinning(shape) if len(shape) == 2 else 1
-    thin = image[:, ::step, ::step] if step > 1 else image
+    thin, whole = image[:, ::step, ::step] if step > 1 else image, shape
+    if excerpt is not None:
+        thin, whole, step = excerpt.thin, excerpt.whole, excerpt.step
     about = Measured.of(
-        thin, checkpoint, shape=shape, step=step, scale=scale, invert=invert
+        thin, checkpoint, shape=whole, step=step, scale=scale, invert=invert
     )
     size = working_shape(shape, about.factor)
     if about.fitted is None:
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
         nothing = np.zeros(size, dtype=bool)
         return Seen(empty, nothing, shape, about.factor, about.notes)
-    area = known_in(about.area, image, step=step)
-    working = to_working(about.normalised(image, area), about.factor)
+    if excerpt is None:
+        area = known_in(about.area, image, step=step)
+        values = about.normalised(image, area)
+    else:
+        area, values = excerpt.area(image), np.zeros(image.shape, np.float32)
+        for place, corner in excerpt.pieces():
+            part = image[:, *place], area[place]
+            values[:, *place] = about.normalised(*part, corner=corner)
+    working = to_working(values, about.factor)
     seen_area = area_to_working(area, size)
     return Seen(working, seen_area, shape, about.factor, about.notes)
 

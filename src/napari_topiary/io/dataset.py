@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_topiary.annotations import annotation_problem
 from napari_topiary.errors import TopiaryError
@@ -36,7 +37,9 @@ from napari_topiary.io.description import (
     Description,
     parse_description,
 )
+from napari_topiary.io.excerpts import Excerpt, cut_out
 from napari_topiary.io.folder_changes import complete_changes
+from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import (
     LoadedImage,
     read_image,
@@ -84,6 +87,8 @@ class Sample:
         Where the image comes from.
     notes
         Sentences for the user about its file.
+    excerpt
+        Of a large image only marked parts are in `image`: where they come from.
     """
 
     image: Image
@@ -92,6 +97,14 @@ class Sample:
     name: str = "image"
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
+
+    @cached_property
+    def area(self) -> NDArray[np.bool_]:
+        """Pixels `(y, x)` that carry an image."""
+        if self.excerpt is not None:
+            return self.excerpt.area(self.image)
+        return image_area(self.image)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,11 +179,15 @@ class _Folder(Mapping[str, Sample]):
     def __getitem__(self, name: str) -> Sample:
         path, about = self._files[name], self._about
         place = self._pairing.slices.get(name)
-        if place is None:
-            loaded = read_image(path)
-            annotations = read_annotations(self._pairing.of(name), task=about.task)
-        else:
+        excerpt, drawn = None, self._pairing.of(name)
+        if place is not None:
             loaded, annotations = self._slice(name, place)
+        elif (cut := cut_out(path, drawn, about.task)) is not None:
+            loaded = LoadedImage(cut.image, cut.scale, cut.notes)
+            annotations, excerpt = cut.annotations, cut.excerpt
+        else:
+            loaded = read_image(path)
+            annotations = read_annotations(drawn, task=about.task)
         scale, notes = about.scale_of(
             name, loaded.scale, stack=None if place is None else place.stack
         )
@@ -186,7 +203,7 @@ class _Folder(Mapping[str, Sample]):
         notes = (*loaded.notes, *notes)
         # A slice is not all that is in its file.
         source = path if place is None else None
-        return Sample(loaded.data, annotations, scale, name, source, notes)
+        return Sample(loaded.data, annotations, scale, name, source, notes, excerpt)
 
     def _slice(self, name: str, place: Slice) -> tuple[LoadedImage, tuple[Any, ...]]:
         """Return a slice; all of the stack that was asked for last stay in memory."""

@@ -58,6 +58,11 @@ def write_sample_image(change: FolderChange, sample: Sample, *, there: Pairing) 
     there
         What is in the folder now.
     """
+    if sample.excerpt is not None:
+        raise TopiaryError(
+            f"Only the marked parts of {sample.name} are at hand, for it is large: "
+            "copy its files to where it should be."
+        )
     write_image_file(
         change,
         sample.name,

@@ -199,7 +199,7 @@ def _set_notes(samples: Sequence[Sample]) -> list[str]:
     banners = [
         sample.name
         for sample in samples
-        if rows_without_banner(sample.image) is not None
+        if sample.excerpt is None and rows_without_banner(sample.image) is not None
     ]
     if banners:
         notes.append(

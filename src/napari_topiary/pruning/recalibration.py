@@ -85,7 +85,7 @@ def _crop(
     Of an image for a classifier of centre pixels: `PATCHES` patches.
     """
     factor = checkpoint.factor_for(sample.scale)
-    normalised = checkpoint.normalisation.apply(sample.image)
+    normalised = checkpoint.normalisation.apply(sample.image, sample.excerpt)
     image = torch.from_numpy(to_working(normalised, factor))
     if network.patch is not None:
         return _patches(image, network.patch, generator)

@@ -20,7 +20,6 @@ from napari_topiary.config import Balance, DistanceScale
 from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
 from napari_topiary.data.working_grid import area_to_working, to_working
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.image_area import image_area
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.base import Network
 
@@ -177,7 +176,8 @@ def _shares(batch: Batch, classes: int) -> torch.Tensor:
 def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
     """Bring a sample to the network's grid and range."""
     factor = checkpoint.factor_for(sample.scale)
-    image = to_working(checkpoint.normalisation.apply(sample.image), factor)
+    normalised = checkpoint.normalisation.apply(sample.image, sample.excerpt)
+    image = to_working(normalised, factor)
     height, width = image.shape[1:]
     ratio = height / sample.image.shape[1], width / sample.image.shape[2]
     radii = {n: r / factor for n, r in checkpoint.task.radius_px.items()}
@@ -187,7 +187,7 @@ def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
         task=replace(checkpoint.task, radius_px=radii),
         scale=None if sample.scale is None else sample.scale * factor,
     )
-    known = area_to_working(image_area(sample.image), (height, width))
+    known = area_to_working(sample.area, (height, width))
     target = target.within(known)
     return Field(image, target.classes, target.weight)
 

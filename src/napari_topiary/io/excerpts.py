@@ -1,0 +1,327 @@
+"""What is marked on a large image, cut out: side by side as one small image.
+
+Nothing else of it is read, except some of its rows and columns, by which intensities
+are normalised: a part then looks as it does when the whole is predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.io.annotation_files import read_annotations
+from napari_topiary.io.image_area import image_area, known_in
+from napari_topiary.io.images import read_labels
+from napari_topiary.io.large_images import LargeImage, open_large
+from napari_topiary.types import Image, Task, Window
+
+MARGIN = 256
+"""Around what is marked so much is read with it, in pixels of the image."""
+MOST_PIXELS = 64_000_000
+"""Where more is marked, the image is read whole."""
+BARE = 2048
+"""Side of what is read of the middle of an image without marks, in pixels."""
+BAND = 512
+"""Label images are gone through in squares of this side, in pixels."""
+Place = tuple[slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """Where the parts of a cut-out come from, and what has to be known of the rest.
+
+    Parameters
+    ----------
+    thin, step
+        Every `step`-th row and column of the whole image `(c, y, x)`.
+    whole
+        `(y, x)` of the whole image in pixels.
+    windows
+        Its parts.
+    corners
+        y, x of each in the cut-out.
+    """
+
+    thin: Image
+    step: int
+    whole: tuple[int, int]
+    windows: tuple[Window, ...]
+    corners: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def thin_area(self) -> NDArray[np.bool_]:
+        """Which pixels of `thin` carry an image."""
+        return image_area(self.thin)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(y, x)` of the cut-out."""
+        ends = [(place[0].stop, place[1].stop) for place, _ in self.pieces()]
+        return max(y for y, _ in ends), max(x for _, x in ends)
+
+    def pieces(self) -> Iterator[tuple[Place, tuple[int, int]]]:
+        """Return each part's place in the cut-out, and its corner in the whole."""
+        for (top, bottom, left, right), (y, x) in zip(
+            self.windows, self.corners, strict=True
+        ):
+            yield (slice(y, y + bottom - top), slice(x, x + right - left)), (top, left)
+
+    def area(self, image: Image) -> NDArray[np.bool_]:
+        """Pixels of the cut-out `(c, y, x)` that carry an image."""
+        found = np.zeros(image.shape[1:], dtype=bool)
+        for place, corner in self.pieces():
+            found[place] = known_in(
+                self.thin_area, image[:, *place], step=self.step, corner=corner
+            )
+        return found
+
+    def moved(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Positions `(n, 2)` in the whole image as those in the cut-out.
+
+        What lies in no part keeps its distance from the nearest.
+        """
+        shifts = np.array(
+            [
+                (y - top, x - left)
+                for (top, _, left, _), (y, x) in zip(
+                    self.windows, self.corners, strict=True
+                )
+            ],
+            dtype=np.float64,
+        )
+        boxes = np.array(self.windows, dtype=np.float64)
+        low, high = boxes[:, None, [0, 2]], boxes[:, None, [1, 3]]
+        away = np.maximum(low - places, 0) + np.maximum(places - high, 0)
+        nearest = away.sum(axis=2).argmin(axis=0)
+        return np.asarray(places + shifts[nearest])
+
+
+@dataclass(frozen=True, eq=False)
+class CutOut:
+    """The marked parts of a large image.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    annotations
+        In its pixels.
+    excerpt
+        Where it comes from.
+    scale
+        nm per pixel, None if the file does not say.
+    notes
+        Sentences for the user.
+    """
+
+    image: Image
+    annotations: tuple[Any, ...]
+    excerpt: Excerpt
+    scale: float | None
+    notes: tuple[str, ...] = ()
+
+
+def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
+    """Read the marked parts of a large image.
+
+    Parameters
+    ----------
+    path
+        Of the image.
+    files
+        What is drawn on it, a file for each kind.
+    task
+        As for `read_annotations`.
+
+    Returns
+    -------
+    CutOut or None
+        None where the image is not large, or too much of it is marked.
+    """
+    opened = open_large(path)
+    if opened is None or len(opened) != 1:
+        return None
+    image = opened[0]
+    tables = {kind: file for kind, file in files.items() if kind != "labels"}
+    drawn = read_annotations(tables, task=task)
+    painted = _Painted(files["labels"]) if "labels" in files else None
+    windows = _windows(drawn, painted, (image.shape[1], image.shape[2]))
+    if sum((b - a) * (d - c) for a, b, c, d in windows) > MOST_PIXELS:
+        return None
+    thin, step = image.thinned()
+    if len(thin) == 3 and all(np.array_equal(thin[0], one) for one in thin[1:]):
+        image, thin = replace(image, channel=0), thin[:1]
+    excerpt = Excerpt(
+        thin, step, (image.shape[1], image.shape[2]), windows, _shelves(windows)
+    )
+    pixels = np.zeros((image.shape[0], *excerpt.shape), image.dtype)
+    for (place, _), window in zip(excerpt.pieces(), windows, strict=True):
+        pixels[:, *place] = image.read(window)
+    found = [_moved(item, excerpt) for item in drawn]
+    if painted is not None:
+        labels = np.zeros(excerpt.shape, painted.dtype)
+        for (place, _), window in zip(excerpt.pieces(), windows, strict=True):
+            labels[place] = painted.read(window)
+        found.append(Labels(labels, instances=task.kind == "instances"))
+    share = sum((b - a) * (d - c) for a, b, c, d in windows) / image.shape[1]
+    note = (
+        f"Only what is marked was read of this image ({share / image.shape[2]:.1%} of "
+        "it)."
+    )
+    return CutOut(pixels, tuple(found), excerpt, image.scale, (*image.notes, note))
+
+
+class _Painted:
+    """A label image, read part by part where that is possible."""
+
+    def __init__(self, path: Path) -> None:
+        opened = open_large(path)
+        self._large: LargeImage | None = opened[0] if opened else None
+        self._whole = None if self._large else read_labels(path)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type."""
+        source: Any = self._large or self._whole
+        own: np.dtype[Any] = source.dtype
+        return own
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(y, x)`."""
+        source: Any = self._large or self._whole
+        height, width = source.shape[-2:]
+        return int(height), int(width)
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Read a part; what lies outside is 0."""
+        top, bottom, left, right = window
+        inside = top, min(bottom, self.shape[0]), left, min(right, self.shape[1])
+        part = np.zeros((bottom - top, right - left), self.dtype)
+        if inside[0] < inside[1] and inside[2] < inside[3]:
+            found = (
+                self._whole[inside[0] : inside[1], inside[2] : inside[3]]
+                if self._whole is not None
+                else self._large.read(inside)[0]  # type: ignore[union-attr]
+            )
+            part[: found.shape[0], : found.shape[1]] = found
+        return part
+
+    def box(self) -> Window | None:
+        """Return the rectangle around all that is not 0."""
+        boxes = []
+        height, width = self.shape
+        for top in range(0, height, BAND):
+            rows = self.read((top, min(top + BAND, height), 0, width)) != 0
+            y, x = np.flatnonzero(rows.any(axis=1)), np.flatnonzero(rows.any(axis=0))
+            if len(y):
+                boxes.append((top + y[0], top + y[-1] + 1, x[0], x[-1] + 1))
+        return _around(boxes) if boxes else None
+
+
+def _windows(
+    drawn: Sequence[Any], painted: _Painted | None, shape: tuple[int, int]
+) -> tuple[Window, ...]:
+    """Return the parts of an image that something is known about."""
+    boxes: list[Window] = []
+    finished = any(isinstance(item, Regions) and len(item) for item in drawn)
+    for item in drawn:
+        if isinstance(item, Points):
+            boxes += [_box(place[None]) for place in item.coordinates]
+        elif isinstance(item, Centerlines):
+            boxes += [_box(path) for path in item.paths]
+        elif isinstance(item, Regions):
+            boxes += [_box(polygon) for polygon in item.polygons]
+    if painted is not None and not finished:
+        box = painted.box()
+        boxes += [] if box is None else [box]
+    height, width = shape
+    grown = [
+        (
+            max(0, top - MARGIN),
+            min(height, bottom + MARGIN),
+            max(0, left - MARGIN),
+            min(width, right + MARGIN),
+        )
+        for top, bottom, left, right in boxes
+        # What lies beyond the image is told to the person later.
+        if top < height and left < width and bottom > 0 and right > 0
+    ]
+    if not grown:
+        top, left = max(0, (height - BARE) // 2), max(0, (width - BARE) // 2)
+        return ((top, min(height, top + BARE), left, min(width, left + BARE)),)
+    # Without finished areas all is finished: what lies between marks counts too.
+    return tuple(_joined(grown)) if finished else (_around(grown),)
+
+
+def _joined(boxes: list[Window]) -> list[Window]:
+    """Join rectangles that overlap, until none do."""
+    found: list[Window] = []
+    for box in boxes:
+        while True:
+            touching = [other for other in found if _overlap(box, other)]
+            if not touching:
+                break
+            found = [other for other in found if other not in touching]
+            box = _around([box, *touching])
+        found.append(box)
+    return found
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    return (
+        one[0] < other[1]
+        and other[0] < one[1]
+        and one[2] < other[3]
+        and other[2] < one[3]
+    )
+
+
+def _around(boxes: Sequence[Window]) -> Window:
+    top, bottom, left, right = zip(*boxes, strict=True)
+    return int(min(top)), int(max(bottom)), int(min(left)), int(max(right))
+
+
+def _box(places: NDArray[np.float64]) -> Window:
+    """Pixels around positions `(n, 2)`."""
+    (top, left), (bottom, right) = places.min(axis=0), places.max(axis=0)
+    return int(top), int(np.ceil(bottom)) + 1, int(left), int(np.ceil(right)) + 1
+
+
+def _shelves(windows: Sequence[Window]) -> tuple[tuple[int, int], ...]:
+    """Place parts one below the other in about as many columns as rows."""
+    columns = int(np.ceil(np.sqrt(len(windows))))
+    corners, y = list[tuple[int, int]](), 0
+    for first in range(0, len(windows), columns):
+        x, row = 0, windows[first : first + columns]
+        for _, _, left, right in row:
+            corners.append((y, x))
+            x += right - left
+        y += max(bottom - top for top, bottom, _, _ in row)
+    return tuple(corners)
+
+
+def _moved(item: Any, excerpt: Excerpt) -> Any:
+    """Return what is drawn, in pixels of the cut-out."""
+    if isinstance(item, Points):
+        return replace(item, coordinates=excerpt.moved(item.coordinates))
+    if isinstance(item, Centerlines):
+        return replace(item, paths=tuple(_together(p, excerpt) for p in item.paths))
+    if isinstance(item, Regions):
+        return replace(
+            item, polygons=tuple(_together(p, excerpt) for p in item.polygons)
+        )
+    return item
+
+
+def _together(path: NDArray[np.float64], excerpt: Excerpt) -> NDArray[np.float64]:
+    """Move a path as a whole: it lies in one part."""
+    middle = (path.min(axis=0) + path.max(axis=0))[None] / 2
+    return np.asarray(path + (excerpt.moved(middle) - middle))
