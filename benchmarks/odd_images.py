@@ -81,7 +81,7 @@ def trained(
         like.network, like.sizes, like.in_channels, len(dataset.task.classes)
     )
     start = replace(
-        like, state=first.state_dict(), normalisation=Normalisation("zscore")
+        like, state=first.state_dict(), normalisation=Normalisation(kind="zscore")
     )
     return run(fit(learn, config, task=dataset.task, start=start))
 

@@ -153,3 +153,41 @@ def test_only_the_coupling_imports_torch_pruning():
     code = {name: path.read_text(encoding="utf-8") for name, path in MODULES}
     users = [name for name, text in code.items() if "import torch_pruning" in text]
     assert users == ["pruning.coupling"]
+
+
+def classes(path: Path) -> Iterator[ast.ClassDef]:
+    """Classes at the top of a file."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield node
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in MODULES:
+        for found in classes(path):
+            if not found.name.startswith("_"):
+                homes.setdefault(found.name, []).append(name)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+BUILT_BY_POSITION = "Batch Dataset Detections Field Progress RawImage Sample".split()
+"""Their values come in an order that everybody knows."""
+
+
+def test_values_of_many_parts_are_built_by_name() -> None:
+    by_position = []
+    for name, path in MODULES:
+        if name.startswith("_napari"):
+            continue
+        for found in classes(path):
+            how = " ".join(map(ast.unparse, found.decorator_list))
+            parts = [
+                each
+                for each in found.body
+                if isinstance(each, ast.AnnAssign)
+                and "ClassVar" not in ast.unparse(each.annotation)
+            ]
+            if "dataclass" in how and "kw_only" not in how and len(parts) > 4:
+                by_position.append(found.name)
+    assert sorted(by_position) == sorted(BUILT_BY_POSITION)

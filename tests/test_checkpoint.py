@@ -43,7 +43,9 @@ def grown(seed: int = 0, **fields: Any) -> Checkpoint:
         in_channels=1,
         task=TASK,
         state={name: t.detach().clone() for name, t in network.state_dict().items()},
-        normalisation=Normalisation("percentile", per_image=False, low=3, high=200.5),
+        normalisation=Normalisation(
+            kind="percentile", per_image=False, low=3, high=200.5
+        ),
         pixel_size_nm=0.48,
         working_factor=2.875,
         unpruned_parameters=count_parameters(network),
@@ -555,7 +557,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 def test_zscore_of_each_image(rng: np.random.Generator) -> None:
     image = rng.normal(500, 30, (3, 40, 50)).astype(np.float32)
     image[1] += 100
-    found = Normalisation("zscore").apply(image)
+    found = Normalisation(kind="zscore").apply(image)
     assert found.dtype == np.float32
     assert abs(found.mean()) < 1e-4
     assert found.std() == pytest.approx(1, abs=1e-4)
@@ -564,23 +566,23 @@ def test_zscore_of_each_image(rng: np.random.Generator) -> None:
 
 def test_fixed_numbers() -> None:
     image = np.array([[[10, 20, 30]]], np.uint8)
-    zscore = Normalisation("zscore", per_image=False, mean=20, std=5)
+    zscore = Normalisation(kind="zscore", per_image=False, mean=20, std=5)
     np.testing.assert_allclose(zscore.apply(image), [[[-2, 0, 2]]])
-    percentile = Normalisation("percentile", per_image=False, low=10, high=30)
+    percentile = Normalisation(kind="percentile", per_image=False, low=10, high=30)
     np.testing.assert_allclose(percentile.apply(image), [[[0, 0.5, 1]]])
-    np.testing.assert_array_equal(Normalisation("none").apply(image), image)
+    np.testing.assert_array_equal(Normalisation(kind="none").apply(image), image)
 
 
 def test_percentiles_ignore_hot_pixels(rng: np.random.Generator) -> None:
     image = rng.uniform(100, 200, (1, 100, 100))
     image[0, 0, :5] = 1e9
-    found = Normalisation("percentile").apply(image)
+    found = Normalisation(kind="percentile").apply(image)
     assert np.median(found) == pytest.approx(0.5, abs=0.02)
 
 
 def test_percentiles_of_large_images_are_sampled(rng: np.random.Generator) -> None:
     image = rng.integers(0, 1001, (1, 2000, 3001), dtype=np.uint16)
-    found = Normalisation("percentile").apply(image)
+    found = Normalisation(kind="percentile").apply(image)
     assert found.min() == pytest.approx(-10 / 980, abs=2e-3)
     assert found.max() == pytest.approx(990 / 980, abs=2e-3)
 
@@ -588,7 +590,7 @@ def test_percentiles_of_large_images_are_sampled(rng: np.random.Generator) -> No
 @pytest.mark.parametrize("kind", ["robust", "zscore", "percentile"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64, bool])
 def test_images_of_one_intensity_become_zero(kind: Any, dtype: type) -> None:
-    found = Normalisation(kind).apply(np.ones((1, 5, 5), dtype))
+    found = Normalisation(kind=kind).apply(np.ones((1, 5, 5), dtype))
     np.testing.assert_array_equal(found, np.zeros((1, 5, 5)))
 
 

@@ -19,7 +19,7 @@ import zarr
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import demo, main, window
-from napari_topiary.cli.driving import Bar, Runner
+from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
 from napari_topiary.io.images import write_image
 from napari_topiary.io.samples import sample_folder
@@ -594,7 +594,7 @@ def interrupt_at(monkeypatch):
             if count in steps:
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(Bar, "show", show)
+        monkeypatch.setattr(ProgressBar, "show", show)
 
     return arrange
 
@@ -671,7 +671,7 @@ def counting():
 
 def test_the_bar_shows_progress_and_time_left_on_a_terminal():
     screen = Terminal(tty=True)
-    assert Runner(Bar(screen))(counting()) == "done"
+    assert Runner(ProgressBar(screen))(counting()) == "done"
     assert "Counting" in screen.text
     assert "1:15 left" in screen.text
     assert "░" in screen.text
@@ -680,7 +680,7 @@ def test_the_bar_shows_progress_and_time_left_on_a_terminal():
 def test_the_bar_is_plain_where_letters_are_few_and_silent_in_a_pipe():
     old, pipe = Terminal(tty=True, encoding="cp1252"), Terminal(tty=False)
     for screen in (old, pipe):
-        Runner(Bar(screen))(counting())
+        Runner(ProgressBar(screen))(counting())
     old.text.encode("ascii")
     assert "." * 20 in old.text
     assert pipe.text == ""

@@ -17,7 +17,7 @@ import torch
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.cli import main
-from napari_topiary.cli.driving import Bar
+from napari_topiary.cli.driving import ProgressBar
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
@@ -209,7 +209,7 @@ def interrupt_at(monkeypatch):
             if count == step:
                 signal.raise_signal(number)
 
-        monkeypatch.setattr(Bar, "show", show)
+        monkeypatch.setattr(ProgressBar, "show", show)
 
     return arrange
 

@@ -110,7 +110,14 @@ def test_own_results_are_known_by_what_is_in_them(tmp_path, virions):
     task = Task("detect", ("background", "virion"))
     maps = np.full((2, 8, 8), 0.5, np.float32)
     labels = np.zeros((8, 8), np.uint8)
-    found = Prediction(maps, (8, 8), task, 2.0, labels, Detections.empty())
+    found = Prediction(
+        probability=maps,
+        shape=(8, 8),
+        task=task,
+        scale=2.0,
+        labels=labels,
+        detections=Detections.empty(),
+    )
     for form in ("tif", "zarr"):
         home = tmp_path / form
         files = write_prediction(

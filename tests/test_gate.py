@@ -12,7 +12,7 @@ from PIL import Image as Picture
 
 from napari_topiary.annotations import Labels, Points
 from napari_topiary.cli.datasets import evaluation_samples, learning_data
-from napari_topiary.cli.driving import Bar, Runner
+from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.io.dataset import Sample, read_dataset
@@ -76,7 +76,7 @@ def doors(home):
             lambda runner: evaluation_samples(read_dataset(home), "all", runner),
         ),
     ):
-        runner = Runner(Bar())
+        runner = Runner(ProgressBar())
         try:
             enter(runner)
             said[name] = " ".join(runner.notes)
@@ -224,7 +224,7 @@ def test_images_that_are_not_annotated_are_named_with_their_use(tmp_path, look_a
     write_image(home / "images" / "c.tif", GREY, scale=4.0)  # in no part
     (home / "points" / "b.csv").unlink()
     (home / "dataset.json").write_text(json.dumps(about))
-    runner = Runner(Bar())
+    runner = Runner(ProgressBar())
     found = learning_data(home, runner, look_alikes=look_alikes)
     assert [sample.name for sample in found.train] == ["a"]
     use = "only look-alikes of what is marked are learned there"

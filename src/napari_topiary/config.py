@@ -29,7 +29,7 @@ def share_to_ratio(share: float) -> float:
     return 1.0 / (1.0 - share)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How to train; fine-tuning is the same form with a start checkpoint."""
 
@@ -152,7 +152,7 @@ class TrainConfig:
         return form_problem(self, open_fields=("device",))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PruneConfig:
     """What to remove and how it is chosen.
 
@@ -198,7 +198,7 @@ class PruneConfig:
         return form_problem(self, open_fields=("criterion",))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectConfig:
     """How probability becomes particles, lines and objects (no re-run needed)."""
 
@@ -263,7 +263,7 @@ class DetectConfig:
         return form_problem(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     """How to run a network over images."""
 

@@ -247,7 +247,7 @@ class Detections:
         return cls(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What a checkpoint says about one image.
 

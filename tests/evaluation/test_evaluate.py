@@ -13,7 +13,7 @@ from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation import SideBySide, compare_checkpoints, evaluate
+from napari_topiary.evaluation import ComparedImage, compare_checkpoints, evaluate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
@@ -46,8 +46,20 @@ class Known(Checkpoint):
 
 
 def known(task=TASK, **changes):
-    values = {"pixel_size_nm": 2.0, "normalisation": Normalisation("none"), **changes}
-    return Known("unet", {}, 1, task, state={}, provenance={"name": "grey"}, **values)
+    values = {
+        "pixel_size_nm": 2.0,
+        "normalisation": Normalisation(kind="none"),
+        **changes,
+    }
+    return Known(
+        network="unet",
+        sizes={},
+        in_channels=1,
+        task=task,
+        state={},
+        provenance={"name": "grey"},
+        **values,
+    )
 
 
 def picture(shape, centres, radius, value=1.0):
@@ -246,7 +258,7 @@ def test_checkpoints_side_by_side():
     assert (first["agreement"], first["kept"], first["gained"]) == (1.0, 3, 0)
     assert (low["agreement"], low["kept"], low["gained"]) == (0.5, 3, 3)
     assert first["ms_per_megapixel"] > 0
-    shown = [p.report for p in seen if isinstance(p.report, SideBySide)]
+    shown = [p.report for p in seen if isinstance(p.report, ComparedImage)]
     assert [s.sample.name for s in shown] == ["one", "weak"]
     assert list(shown[0].predictions) == ["first", "low"]
     json.dumps(table.to_dict(), allow_nan=False)

@@ -188,7 +188,14 @@ def test_what_is_not_judged_is_not_computed_and_the_figure_is_the_same():
     assert (cut.field.target >= 0).sum() == (area.field.target >= 0).sum()
     said = [
         judged(
-            Validator([one], AREAS, frozenset(), torch.device("cpu"), False), network
+            Validator(
+                held=[one],
+                task=AREAS,
+                line_classes=frozenset(),
+                device=torch.device("cpu"),
+                amp=False,
+            ),
+            network,
         )
         for one in (area, cut)
     ]

@@ -19,7 +19,7 @@ from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
-from napari_topiary.training.record import Record
+from napari_topiary.training.record import TrainingRecord
 from napari_topiary.types import Task, run
 
 AREAS = Task("segment", ("background", "cell"))
@@ -46,15 +46,15 @@ def area(random, *, side: int = 4):
     labels[0, :2] = 0, 1
     image = random.random((1, side, side)).astype(np.float32)
     sample = Sample(image, (Labels(labels),), None, "noise")
-    return on_working_grid(sample, 1.0, AREAS, Normalisation("none"))
+    return on_working_grid(sample, 1.0, AREAS, Normalisation(kind="none"))
 
 
 def judged(held, learned, *, figure_only: bool) -> Quality:
     judge = Validator(
-        held,
-        AREAS,
-        frozenset(),
-        torch.device("cpu"),
+        held=held,
+        task=AREAS,
+        line_classes=frozenset(),
+        device=torch.device("cpu"),
         amp=False,
         learned=learned,
         figure_only=figure_only,
@@ -102,19 +102,37 @@ def test_of_little_that_is_held_back_nothing_is_chosen():
     assert [one.sample.name for one in little.learned] != [
         one.sample.name for one in little.held
     ]
-    record = Record(TrainConfig(), DETECT, little, Normalisation(), {}, None)
+    record = TrainingRecord(
+        config=TrainConfig(),
+        task=DETECT,
+        prepared=little,
+        normalisation=Normalisation(),
+        sizes={},
+        start=None,
+    )
     network = Grey()
     for value in (0.9, 0.4):
-        assert record.consider(Quality(value, "Dice", 0.1), network, PrunedShape())
+        assert record.consider(
+            Quality(value=value, name="Dice", loss=0.1), network, PrunedShape()
+        )
     assert record.best is not None and record.best.value == 0.4
 
 
 def test_of_much_some_choose_and_others_judge():
     much = prepared([cells(36, seed) for seed in range(20)])
     assert not much.figure_only and not much.learned
-    record = Record(TrainConfig(), AREAS, much, Normalisation(), {}, None)
-    record.consider(Quality(0.9, "Dice", 0.1), Grey(), PrunedShape())
-    assert not record.consider(Quality(0.4, "Dice", 0.1), Grey(), PrunedShape())
+    record = TrainingRecord(
+        config=TrainConfig(),
+        task=AREAS,
+        prepared=much,
+        normalisation=Normalisation(),
+        sizes={},
+        start=None,
+    )
+    record.consider(Quality(value=0.9, name="Dice", loss=0.1), Grey(), PrunedShape())
+    assert not record.consider(
+        Quality(value=0.4, name="Dice", loss=0.1), Grey(), PrunedShape()
+    )
 
 
 def test_particles_held_back_do_not_move_their_threshold():
@@ -130,11 +148,17 @@ def test_particles_held_back_do_not_move_their_threshold():
         return Sample(image, (Points(centres, ("virion",) * 4),), 1.0, name)
 
     def on_grid(sample: Sample):
-        return on_working_grid(sample, 1.0, DETECT, Normalisation("none"))
+        return on_working_grid(sample, 1.0, DETECT, Normalisation(kind="none"))
 
     learned = [on_grid(marked(0.9, "learned"))]
     judge = Validator(
-        [], DETECT, frozenset(), torch.device("cpu"), False, learned, True
+        held=[],
+        task=DETECT,
+        line_classes=frozenset(),
+        device=torch.device("cpu"),
+        amp=False,
+        learned=learned,
+        figure_only=True,
     )
     found = [
         run(

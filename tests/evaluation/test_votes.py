@@ -62,12 +62,12 @@ def scored(task, labels, annotations):
     truth = truth_of(annotations, labels.shape, task=task, scale=None)
     k = len(task.classes)
     prediction = Prediction(
-        np.eye(k, dtype=np.float32)[labels].transpose(2, 0, 1),
-        labels.shape,
-        task,
-        None,
-        labels,
-        Detections.empty(),
+        probability=np.eye(k, dtype=np.float32)[labels].transpose(2, 0, 1),
+        shape=labels.shape,
+        task=task,
+        scale=None,
+        labels=labels,
+        detections=Detections.empty(),
     )
     return score(prediction, truth, tolerance_px=tolerances(task, scale=None))
 
@@ -108,7 +108,7 @@ def test_scores_of_images_add_up_and_two_classes_need_no_matrix():
     assert "accuracy_particles" not in report
     segment = Task("segment", ("background", "a", "b"))
     pixels = count_pixels(np.array([[0, 1, 2]]), np.array([[0, 1, 1]]), 3)
-    report = Score(segment, pixels).report()
+    report = Score(task=segment, pixels=pixels).report()
     assert report["accuracy_foreground"] == 0.5
     assert "particles" not in report["confusion_matrix"]
 

@@ -28,7 +28,14 @@ def prediction(task, *, labels=None, detections=None):
     labels = np.zeros((40, 50), np.int32) if labels is None else labels
     probability = np.ones((len(task.classes), *labels.shape), np.float32) / 2
     found = detections or Detections.empty()
-    return Prediction(probability, labels.shape, task, 2.0, labels, found)
+    return Prediction(
+        probability=probability,
+        shape=labels.shape,
+        task=task,
+        scale=2.0,
+        labels=labels,
+        detections=found,
+    )
 
 
 def found(classes=(1, 1)):

@@ -60,10 +60,10 @@ def a_checkpoint(task, **changes):
     network = build_network("unet", sizes, 1, len(task.classes))
     summary = {"line_classes": ["tube"]} if task is LINES else {}
     return Checkpoint(
-        "unet",
-        sizes,
-        1,
-        task,
+        network="unet",
+        sizes=sizes,
+        in_channels=1,
+        task=task,
         state=network.state_dict(),
         annotations_summary=summary,
         **changes,
@@ -91,7 +91,7 @@ def in_parts(*arguments, stop=None, **changes):
 
 def a_job(image, checkpoint, network, folder, **changes):
     config = PredictConfig(tile=32, device="cpu", **changes)
-    large = LargeImage(RawImage(image, "cyx", 2.0))
+    large = LargeImage(raw=RawImage(image, "cyx", 2.0))
     return predict_large(
         large,
         checkpoint,
@@ -183,7 +183,7 @@ def test_objects_of_touching_cells_without_a_distance_map(blobs, tmp_path):
 def test_one_object_over_all_blocks_is_one(tmp_path):
     image = np.full((1, 300, 300), 10, np.uint8)
     image[:, 150:160, 5:295] = image[:, 5:295, 150:160] = 250
-    checkpoint = a_checkpoint(OBJECTS, normalisation=Normalisation("zscore"))
+    checkpoint = a_checkpoint(OBJECTS, normalisation=Normalisation(kind="zscore"))
     parts = in_parts(image, checkpoint, Levels(2, regressions=1), tmp_path)
     whole = at_once(image, checkpoint, Levels(2, regressions=1))
     assert parts.found.counts[1] == whole.labels.max()

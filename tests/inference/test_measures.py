@@ -23,12 +23,12 @@ def found(labels, task, *, scale=2.0, detections=None, done=None):
     probability = np.zeros((len(task.classes), *labels.shape), np.float32)
     probability[1] = np.where(labels > 0, 0.75, 0)
     return Prediction(
-        probability,
-        labels.shape,
-        task,
-        scale,
-        labels,
-        detections or Detections.empty(),
+        probability=probability,
+        shape=labels.shape,
+        task=task,
+        scale=scale,
+        labels=labels,
+        detections=detections or Detections.empty(),
         done=done,
     )
 
@@ -121,6 +121,6 @@ def test_what_the_smallest_size_leaves_is_numbered_from_one(shape):
         for x in range(12, 400, 40):
             probability[1, y - 5 : y + 5, x - 5 : x + 5] = 1
     smallest = round(50 * shape[0] * shape[1] / 400**2)
-    reading = PostProcessing({"cell": 0.5}, min_size_px=smallest)
+    reading = PostProcessing(thresholds={"cell": 0.5}, min_size_px=smallest)
     labels = reading.labels(probability, shape, CELLS)
     assert np.array_equal(np.unique(labels), np.arange(101))

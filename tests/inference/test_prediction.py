@@ -38,11 +38,16 @@ class Bright(Network):
 
 def checkpoint(task: Task, **changes: object) -> Checkpoint:
     sizes = {"base": 2, "multiplier": 1.0, "levels": 1}
-    values: dict[str, object] = {"normalisation": Normalisation("none"), **changes}
+    values: dict[str, object] = {"normalisation": Normalisation(kind="none"), **changes}
     channels = values.pop("in_channels", 1)
     network = build_network("unet", sizes, channels, len(task.classes))
     return Checkpoint(
-        "unet", sizes, channels, task, state=network.state_dict(), **values
+        network="unet",
+        sizes=sizes,
+        in_channels=channels,
+        task=task,
+        state=network.state_dict(),
+        **values,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
-    Area,
+    DrawnArea,
     annotation_formats,
     format_of,
     writing_formats,
@@ -275,7 +275,9 @@ def test_what_is_written_is_read(tmp_path, name, what):
     places = [[24, 14], [44, 34]] if what != "nothing" else []
     lines = (np.array([[1.0, 2], [5, 6], [9, 4]]),) if what == "all" else ()
     ring = np.array([[0.5, 1.5], [0.5, 7.5], [5.5, 7.5], [5.5, 1.5]])
-    areas = (Area((ring,), "rod"),) if what == "all" and not writer.only_places else ()
+    areas = (
+        (DrawnArea((ring,), "rod"),) if what == "all" and not writer.only_places else ()
+    )
     drawn = marks(
         places,
         ["virus", "rod"][: len(places)],
@@ -318,7 +320,7 @@ def test_what_is_written_is_read(tmp_path, name, what):
         ("m.csv", "index,axis-0,axis-1\n0,24,14\n1,44,34.5\n"),
         ("m.csv", "axis-0,axis-1\n24,14\n44,34.5\n"),
         ("m.csv", "\ufeffx;y\n14;24\n34,5;44\n"),
-        ("m.csv", " ,Area,Mean,X,Y\n1,5,9,14,24\n2,5,9,34.5,44\n"),
+        ("m.csv", " ,DrawnArea,Mean,X,Y\n1,5,9,14,24\n2,5,9,34.5,44\n"),
         ("m.txt", "x_coord\ty_coord\n14\t24\n34.5\t44\n"),
     ],
 )

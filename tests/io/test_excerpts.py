@@ -64,8 +64,8 @@ def test_parts_look_as_in_the_whole(folder, image, kind):
     write(folder / "regions" / "a.csv", finished())
     sample = read_dataset(folder).samples["a"]
     assert sample.image.shape[1] * sample.image.shape[2] < image.size / 4
-    whole = Normalisation(kind).apply(image[None])
-    seen = Normalisation(kind).apply(sample.image, sample.excerpt)
+    whole = Normalisation(kind=kind).apply(image[None])
+    seen = Normalisation(kind=kind).apply(sample.image, sample.excerpt)
     for window, (place, _) in zip(
         sample.excerpt.windows, sample.excerpt.pieces(), strict=True
     ):

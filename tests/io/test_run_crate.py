@@ -14,7 +14,15 @@ from napari_topiary.io.targets import written_by_topiary
 def a_run(inputs, outputs, **changes):
     now = time.time()
     words = "napari-topiary predict net 'an image.tif'"
-    return Run(words, "1.2", inputs, outputs, now - 5, now, **changes)
+    return Run(
+        command=words,
+        version="1.2",
+        inputs=inputs,
+        outputs=outputs,
+        begun=now - 5,
+        ended=now,
+        **changes,
+    )
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.targets import (
     Files,
-    Target,
+    OutputFile,
     check_targets,
     free_name,
     targets_in,
@@ -25,11 +25,11 @@ from napari_topiary.io.targets import (
 
 def refused(path: Path, match: str, **files: object) -> None:
     with pytest.raises(TopiaryError, match=match):
-        check_targets(Files((Target(path),), **files))
+        check_targets(Files((OutputFile(path),), **files))
 
 
 def test_a_new_file_is_welcome(tmp_path):
-    check_targets(Files((Target(tmp_path / "new" / "a.tif"),)))
+    check_targets(Files((OutputFile(tmp_path / "new" / "a.tif"),)))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".json", ".csv", ".png", ".safetensors"])
@@ -43,7 +43,7 @@ def test_a_persons_file_needs_overwrite(tmp_path, suffix):
         path.write_text("index,axis-0,axis-1\n0,1,2\n", encoding="utf-8")
     assert not written_by_topiary(path)
     refused(path, "not written by Topiary")
-    check_targets(Files((Target(path),)), overwrite=True)
+    check_targets(Files((OutputFile(path),)), overwrite=True)
 
 
 def test_what_is_read_is_never_replaced(tmp_path):
@@ -52,7 +52,7 @@ def test_what_is_read_is_never_replaced(tmp_path):
     path.write_text('{"software": "napari-topiary"}', encoding="utf-8")
     refused(path, "never written over", reads=(path,))
     with pytest.raises(TopiaryError, match="never written over"):
-        check_targets(Files((Target(path),), reads=(path,)), overwrite=True)
+        check_targets(Files((OutputFile(path),), reads=(path,)), overwrite=True)
     (home / "dataset.json").write_text("{}", encoding="utf-8")
     refused(home / "dataset.json", "never written over", reads=(home,))
 
@@ -61,13 +61,13 @@ def test_a_parent_is_replaced_only_if_said_so(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"")
     refused(path, "starts from", parents=(path,))
-    files = Files((Target(path),), parents=(path,))
+    files = Files((OutputFile(path),), parents=(path,))
     check_targets(files, overwrite=True)
 
 
 def test_two_targets_are_two_files(tmp_path):
     path = tmp_path / "a.safetensors"
-    twice = Files((Target(path), Target(tmp_path / "." / path.name, "--json")))
+    twice = Files((OutputFile(path), OutputFile(tmp_path / "." / path.name, "--json")))
     with pytest.raises(TopiaryError, match="--out and --json"):
         check_targets(twice)
 

@@ -336,7 +336,7 @@ def test_every_layer_loses_the_same_share(fresh: Callable[..., Checkpoint]) -> N
 def test_given_counts_follow_the_share(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
     plan = make_plan(checkpoint, PruneConfig(scope="layer"))
-    subject = CriterionInput(checkpoint, plan.coupling, ())
+    subject = CriterionInput(checkpoint=checkpoint, coupling=plan.coupling, prunable=())
     assert set(layer_counts(subject, 0.0).values()) == {0}
     half = layer_counts(subject, 0.5)
     kept = {row.name: row.total - row.kept for row in plan.statistics(0.5).layers}
@@ -456,8 +456,22 @@ def test_how_many_go_at_a_step() -> None:
 
 
 def test_a_search_is_a_value() -> None:
-    layer = LayerSearch("a", 3, (1, 0), (0.1, 0.2), (0, 1, 2), (0.0, 0.1, 0.2))
-    search = Search(((0, 1), (0, 0)), (layer,), {"a": 1}, 0.0, 10, 0)
+    layer = LayerSearch(
+        name="a",
+        channels=3,
+        order=(1, 0),
+        tried=(0.1, 0.2),
+        removed=(0, 1, 2),
+        curve=(0.0, 0.1, 0.2),
+    )
+    search = Search(
+        steps=((0, 1), (0, 0)),
+        layers=(layer,),
+        given={"a": 1},
+        at_once=0.0,
+        batches=10,
+        seed=0,
+    )
     assert layer.complete
     assert search.note == ""
     record = json.loads(json.dumps(search.to_record()))

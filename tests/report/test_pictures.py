@@ -70,7 +70,15 @@ def prediction(place, probability):
     grid = np.full((3, 30, 30), 0.0, np.float32)
     grid[0], grid[1] = 1 - probability, probability
     labels = np.zeros((60, 60), np.uint8)
-    return Prediction(grid, (60, 60), TASK, None, labels, found, checkpoint="net")
+    return Prediction(
+        probability=grid,
+        shape=(60, 60),
+        task=TASK,
+        scale=None,
+        labels=labels,
+        detections=found,
+        checkpoint="net",
+    )
 
 
 def test_a_comparison_row_counts_what_changed(tmp_path):

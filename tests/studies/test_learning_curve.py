@@ -138,8 +138,14 @@ def test_noise_widens_what_is_likely():
 
 
 def test_the_sentence():
-    curve = LearningCurve(SHARES, (0.7, 0.8, 0.91, 0.94), "F1", gain=0.012,
-                          gain_low=0.004, gain_high=0.021)  # fmt: skip
+    curve = LearningCurve(
+        fractions=SHARES,
+        qualities=(0.7, 0.8, 0.91, 0.94),
+        quality_name="F1",
+        gain=0.012,
+        gain_low=0.004,
+        gain_high=0.021,
+    )
     assert _sentence(curve) == (
         "With half of your annotations you reach F1 0.91, with all 0.94; about twice "
         "as many would bring about 0.01 more (0.00 to 0.02)."

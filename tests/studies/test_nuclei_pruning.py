@@ -31,9 +31,14 @@ def test_both_branches_and_the_objects_are_judged_apart():
     probability = np.stack([labels == 0, labels == 1]).astype(np.float32)
     true = object_distances(sample.annotations, (20, 20))
     prediction = Prediction(
-        probability, (20, 20), TASK, None, labels, Detections.empty(),
+        probability=probability,
+        shape=(20, 20),
+        task=TASK,
+        scale=None,
+        labels=labels,
+        detections=Detections.empty(),
         regression=(true + 0.25)[None].astype(np.float32),
-    )  # fmt: skip
+    )
     found = of_image(prediction, sample)
     assert found["dice"] == pytest.approx(2 * 36 / (36 + 72))
     assert found["instance_dice"] == 1.0

@@ -44,7 +44,7 @@ class Counting(Study):
     def tables(self, results, task):
         rows = tuple((g.cell["a"], g.mean("square")) for g in grouped(results))
         columns = (Column("a"), Column("square", ".1f"))
-        return (Table("table", "Squares", columns, rows),)
+        return (Table(name="table", title="Squares", columns=columns, rows=rows),)
 
     def draw(self, results, task, folder):
         return ()

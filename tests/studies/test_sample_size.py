@@ -37,7 +37,14 @@ def whole(name):
     network = build_network(name, {}, 3, 2)
     state = dict(network.state_dict())
     weights = sum(p.numel() for p in network.parameters())
-    return Checkpoint(name, {}, 3, TASK, state=state, unpruned_parameters=weights)
+    return Checkpoint(
+        network=name,
+        sizes={},
+        in_channels=3,
+        task=TASK,
+        state=state,
+        unpruned_parameters=weights,
+    )
 
 
 def test_published_tables_are_whole():
@@ -124,7 +131,13 @@ def test_answers_are_counted_as_published():
 def test_a_patch_is_timed():
     small = networks["dcnn"].presets["small"]
     network = build_network("dcnn", small, 3, 2)
-    made = Checkpoint("dcnn", small, 3, TASK, state=dict(network.state_dict()))
+    made = Checkpoint(
+        network="dcnn",
+        sizes=small,
+        in_channels=3,
+        task=TASK,
+        state=dict(network.state_dict()),
+    )
     assert 0 < inference_ms(made, "cpu") < 1000
 
 
@@ -135,7 +148,9 @@ def test_images_are_shared_out_once(tmp_path):
         for n in range(10)
     }
     split = {"train": tuple(samples)[:9], "test": ("i9",)}
-    context = StudyContext(Dataset("x", TASK, samples, split), Budget(), tmp_path)
+    context = StudyContext(
+        dataset=Dataset("x", TASK, samples, split), budget=Budget(), folder=tmp_path
+    )
     first, learned, held = image_parts(context)
     assert [len(part) for part in (first, learned, held)] == [2, 5, 2]
     names = [s.name for part in (first, learned, held) for s in part]

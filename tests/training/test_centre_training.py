@@ -101,7 +101,13 @@ def test_judged_on_pixels_as_on_areas(
         )
         for area in held(samples)
     ]
-    judge = Validator(areas, TASK, frozenset(), pick_device("cpu"), False)
+    judge = Validator(
+        held=areas,
+        task=TASK,
+        line_classes=frozenset(),
+        device=pick_device("cpu"),
+        amp=False,
+    )
     whole = _end(judge.validate(network))
     monkeypatch.setattr("napari_topiary.evaluation.validator_pixels.MOST_DENSE", 0)
     by_pixel = _end(judge.validate(network))

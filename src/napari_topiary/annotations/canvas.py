@@ -33,7 +33,7 @@ one is here has seen where it ends. No more: next to it may be another."""
 _PAINTED = -1.0  # nearer than any centre: what was painted is not overdrawn
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Canvas:
     """Collects what annotations draw.
 

@@ -122,7 +122,7 @@ def build_target(
         return Target(
             np.full(size, IGNORED, dtype=np.int16), np.zeros(size, dtype=np.float32)
         )
-    canvas = Canvas(size, task=task, scale=scale, config=config)
+    canvas = Canvas(shape=size, task=task, scale=scale, config=config)
     for annotation in annotations:
         annotation.draw(canvas)
     return Target(*canvas.result())

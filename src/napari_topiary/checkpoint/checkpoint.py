@@ -38,7 +38,7 @@ def factor_at(
     return working_factor * pixel_size_nm / scale
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
     """Everything that rebuilds a network and says how to use it. Never changed.
 

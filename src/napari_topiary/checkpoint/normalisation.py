@@ -25,7 +25,7 @@ FEWEST_PIXELS = 1024
 """A part of an image with fewer is measured by the whole image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Normalisation:
     """How intensities are changed before the network sees them.
 
@@ -137,7 +137,7 @@ class Normalisation:
         return float(low), float(high - low)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
     """How one image is normalised, whatever part of it is at hand.
 

@@ -17,7 +17,7 @@ from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
 from napari_topiary.io.tables import write_table
-from napari_topiary.io.targets import Files, Target, targets_in
+from napari_topiary.io.targets import Files, OutputFile, targets_in
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -47,7 +47,7 @@ def files(options: argparse.Namespace) -> Files:
         return Files(reads=reads)
     table, others = options.out / "comparison.csv", options.checkpoints[1:]
     patterns = [f"*{escape(safe_name(path.stem))}*.png" for path in others]
-    return Files((Target(table), *targets_in(options.out, patterns)), reads)
+    return Files((OutputFile(table), *targets_in(options.out, patterns)), reads)
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -101,11 +101,11 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
 
 def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], None]:
     """Return what writes pictures of each image as soon as it was compared."""
-    from napari_topiary.evaluation import SideBySide
+    from napari_topiary.evaluation import ComparedImage
     from napari_topiary.report.pictures import save_comparison
 
     def draw(report: object) -> None:
-        if not isinstance(report, SideBySide):
+        if not isinstance(report, ComparedImage):
             return
         (_, first), *others = report.predictions.items()
         for name, other in others:

@@ -26,7 +26,7 @@ BLOCKS = "█░"
 PLAIN_BLOCKS = "#."
 
 
-class Bar:
+class ProgressBar:
     """A line at the bottom of a terminal; nothing at all where there is none.
 
     Parameters
@@ -97,7 +97,7 @@ class Runner:
         What the user was told, in order.
     """
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: ProgressBar) -> None:
         self.bar = bar
         self.interrupted = False
         self._driving = False

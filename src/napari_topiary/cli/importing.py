@@ -13,7 +13,7 @@ from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.importing import (
     ImportConfig,
-    Review,
+    ImportReview,
     import_reviewed,
     review_folder,
 )
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     }
 
 
-def _as_json(review: Review) -> dict[str, Any]:
+def _as_json(review: ImportReview) -> dict[str, Any]:
     meaning = review.meaning
     about: dict[str, Any] = {}
     if meaning is not None:
@@ -184,7 +184,7 @@ def _as_json(review: Review) -> dict[str, Any]:
     }
 
 
-def _show(review: Review, runner: Runner) -> None:
+def _show(review: ImportReview, runner: Runner) -> None:
     """Write the table for people."""
     head = ("image", "annotation", "marks", "confidence", "reason")
     rows = [
@@ -209,7 +209,7 @@ def _show(review: Review, runner: Runner) -> None:
         )
 
 
-def _notes(review: Review) -> list[str]:
+def _notes(review: ImportReview) -> list[str]:
     """What is to be said about pairs, each sentence once."""
     said = Counter(note for row in review.used for note in row.notes)
     first = {n: row.name for row in reversed(review.used) for n in row.notes}

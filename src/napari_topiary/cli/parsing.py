@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from napari_topiary.errors import TopiaryError
 
 if TYPE_CHECKING:
-    from napari_topiary.io.targets import Target
+    from napari_topiary.io.targets import OutputFile
 
 DONE, PARTLY, REFUSED = 0, 1, 2
 """Exit statuses."""
@@ -63,15 +63,15 @@ def common_options() -> Parser:
     return parser
 
 
-def checkpoint_target(path: Path) -> Target:
+def checkpoint_target(path: Path) -> OutputFile:
     """Return where a checkpoint is to be written, or refuse its name."""
-    from napari_topiary.io.targets import Target
+    from napari_topiary.io.targets import OutputFile
 
     if path.suffix.lower() in OTHER_FORMATS:
         raise TopiaryError(
             f"A checkpoint is not a {path.suffix} file: let --out end in .safetensors."
         )
-    return Target(path)
+    return OutputFile(path)
 
 
 def program_version() -> str:

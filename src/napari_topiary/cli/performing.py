@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli import INTERRUPTED
-from napari_topiary.cli.driving import Bar, Runner
+from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.cli.parsing import DONE, PARTLY, program_version
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.run_crate import Run, write_crate, written_since
-from napari_topiary.io.targets import WRITER, Files, Target, check_targets, signed
+from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, signed
 
 
 def perform(arguments: Sequence[str], options: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def perform(arguments: Sequence[str], options: argparse.Namespace) -> int:
     options
         What they mean.
     """
-    bar = Bar()
+    bar = ProgressBar()
     try:
         with Runner(bar) as runner:
             return _perform(arguments, options, runner)
@@ -47,7 +47,7 @@ def _perform(
 ) -> int:
     files: Files = options.files(options)
     if options.json is not None:
-        report = Target(options.json, "--json")
+        report = OutputFile(options.json, "--json")
         files = replace(files, writes=(*files.writes, report))
     check_targets(files, overwrite=options.overwrite)
     begun = time.time()
@@ -87,13 +87,13 @@ def _record(
     if not outputs:
         return
     run = Run(
-        shlex.join([WRITER, *arguments]),
-        program_version() or "unknown",
-        [*files.reads, *files.parents],
-        outputs,
-        begun,
-        time.time(),
-        complete,
+        command=shlex.join([WRITER, *arguments]),
+        version=program_version() or "unknown",
+        inputs=[*files.reads, *files.parents],
+        outputs=outputs,
+        begun=begun,
+        ended=time.time(),
+        complete=complete,
     )
     try:
         write_crate(folder, run)

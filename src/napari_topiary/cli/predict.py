@@ -29,7 +29,7 @@ from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.split import listed
 from napari_topiary.io.targets import (
     Files,
-    Target,
+    OutputFile,
     check_folder_target,
     written_by_topiary,
 )
@@ -132,7 +132,7 @@ def files(options: argparse.Namespace) -> Files:
     check_folder_target(options.out)
     paths = image_files(options.images)
     writes = tuple(
-        Target(options.out / f"{result_stem(path)}_{name}")
+        OutputFile(options.out / f"{result_stem(path)}_{name}")
         for path in paths
         for name in (
             f"probability.{_format(path, options)}",
@@ -142,7 +142,7 @@ def files(options: argparse.Namespace) -> Files:
         )
     )
     return Files(
-        (*writes, Target(options.out / SUMMARY), *_exports(options, paths)),
+        (*writes, OutputFile(options.out / SUMMARY), *_exports(options, paths)),
         reads=(options.checkpoint, *paths),
     )
 
@@ -158,7 +158,7 @@ def _kinds(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name.strip() for name in options.export.split(",") if name.strip())
 
 
-def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]:
+def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[OutputFile]:
     """Files that lie where something is going to be exported to."""
     kinds = _kinds(options)
     if not kinds:
@@ -166,7 +166,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]
     from napari_topiary.inference.exporting import export_endings, export_kinds
 
     endings = export_endings([kind for kind in kinds if kind in export_kinds()])
-    found = list[Target]()
+    found = list[OutputFile]()
     for path in paths:
         stem = result_stem(path)
         there = {
@@ -179,7 +179,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[Target]
         if labels.exists() and written_by_topiary(labels):
             # Boxes are numbers alone and cannot be told: they go with the labels.
             there = {file for file in there if file.suffix != ".box"}
-        found += map(Target, sorted(there))
+        found += map(OutputFile, sorted(there))
     return found
 
 

@@ -44,7 +44,7 @@ PATCH = 16
 """Side of a patch of a painted area, in working pixels."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AnnotatedArea:
     """One area that training does not learn from, with its truth on the working grid.
 

@@ -10,15 +10,15 @@ from napari_topiary.evaluation.evaluate import (
     known_from_training,
 )
 from napari_topiary.evaluation.side_by_side import (
+    ComparedImage,
     ComparisonTable,
-    SideBySide,
     compare_checkpoints,
 )
 
 __all__ = [
+    "ComparedImage",
     "Comparison",
     "ComparisonTable",
-    "SideBySide",
     "agreement",
     "compare",
     "compare_checkpoints",

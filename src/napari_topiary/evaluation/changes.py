@@ -20,7 +20,7 @@ from napari_topiary.types import Detections, LabelImage, Prediction, Task
 STATUSES = ("kept", "changed", "lost", "gained")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """Particles or objects of A and B, each with its status.
 
@@ -108,18 +108,20 @@ def particle_changes(
     index_b = np.array([row[2] for row in rows], dtype=np.int64)
     in_b = index_b >= 0
     return Changes(
-        tuple(row[0] for row in rows),
-        np.where(
+        status=tuple(row[0] for row in rows),
+        coordinates=np.where(
             in_b[:, None],
             _taken(b.coordinates, index_b),
             _taken(a.coordinates, index_a),
         ),
-        np.where(in_b, _taken(b.class_index, index_b), _taken(a.class_index, index_a)),
-        np.where(index_a >= 0, _taken(a.score, index_a), np.nan),
-        np.where(in_b, _taken(b.score, index_b), np.nan),
-        index_a,
-        index_b,
-        np.zeros(len(rows)),
+        class_index=np.where(
+            in_b, _taken(b.class_index, index_b), _taken(a.class_index, index_a)
+        ),
+        score_a=np.where(index_a >= 0, _taken(a.score, index_a), np.nan),
+        score_b=np.where(in_b, _taken(b.score, index_b), np.nan),
+        index_a=index_a,
+        index_b=index_b,
+        size=np.zeros(len(rows)),
     )
 
 

@@ -30,7 +30,7 @@ from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import LabelImage, Prediction, Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What is different from A to B, in pixels of the image.
 

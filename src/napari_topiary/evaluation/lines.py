@@ -21,7 +21,7 @@ STEP = 0.5
 """Lines are compared at points this far apart, in pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LineCounts:
     """Lengths in pixels; adds up over images.
 
@@ -45,12 +45,12 @@ class LineCounts:
     def __add__(self, other: LineCounts) -> LineCounts:
         """Pool two images."""
         return LineCounts(
-            self.found + other.found,
-            self.found_right + other.found_right,
-            self.drawn + other.drawn,
-            self.drawn_found + other.drawn_found,
-            self.n_found + other.n_found,
-            self.n_drawn + other.n_drawn,
+            found=self.found + other.found,
+            found_right=self.found_right + other.found_right,
+            drawn=self.drawn + other.drawn,
+            drawn_found=self.drawn_found + other.drawn_found,
+            n_found=self.n_found + other.n_found,
+            n_drawn=self.n_drawn + other.n_drawn,
         )
 
     def metrics(self) -> dict[str, float]:
@@ -89,10 +89,10 @@ def count_lines(
     found_length, right = _near_length(traced, sample_points(truth), tolerance_px)
     drawn_length, seen = _near_length(drawn, sample_points(found), tolerance_px)
     return LineCounts(
-        found_length,
-        right,
-        drawn_length,
-        seen,
+        found=found_length,
+        found_right=right,
+        drawn=drawn_length,
+        drawn_found=seen,
         n_found=sum(len(points) > 0 for points in traced),
         n_drawn=sum(len(points) > 0 for points in drawn),
     )

@@ -21,7 +21,7 @@ _FEW = 2**16
 """Numbers below this are counted in a table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overlaps:
     """Every pair of objects of two label images that share a pixel.
 

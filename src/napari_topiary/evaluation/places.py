@@ -24,7 +24,7 @@ OF_A_PARTICLE = 0.5
 smallest one on: rims that are a pixel wider are no disagreement about particles."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """One disagreement.
 
@@ -100,7 +100,9 @@ def _of_things(things: Changes, task: Task, radii: list[float]) -> list[Place]:
             badness = float(np.pi * radii[index] ** 2 * score)
         y, x = things.coordinates[i]
         what = f"{status} {task.classes[index]}"
-        places.append(Place(float(y), float(x), size, badness, what))
+        places.append(
+            Place(y=float(y), x=float(x), size=size, badness=badness, what=what)
+        )
     return places
 
 
@@ -117,7 +119,9 @@ def _of_lines(lines: LineChanges, task: Task, radii: list[float]) -> list[Place]
         size = float(np.ptp(points, axis=0).max()) + 4 * radii[index]
         badness = length * 2 * radii[index] * score
         what = f"{status} {task.classes[index]}"
-        places.append(Place(float(y), float(x), size, badness, what))
+        places.append(
+            Place(y=float(y), x=float(x), size=size, badness=badness, what=what)
+        )
     return places
 
 
@@ -153,5 +157,13 @@ def _other_labels(
         if pixels[i] < smallest or near.any():
             continue
         size = 2.0 * float(max(extent[0][i], extent[1][i]))
-        places.append(Place(*here, size, float(sums[i]), "other label"))
+        places.append(
+            Place(
+                y=here[0],
+                x=here[1],
+                size=size,
+                badness=float(sums[i]),
+                what="other label",
+            )
+        )
     return places

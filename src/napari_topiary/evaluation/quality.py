@@ -12,7 +12,7 @@ VALIDATING = Progress(0, 0, "Validating")
 """Said between areas, so that whoever drives the job can breathe; it counts nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """How good a network is on areas it has not learned from.
 

@@ -32,7 +32,7 @@ INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse"
 """Averaged over the images, where every one of them has it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """How good predictions are; adds up over images.
 
@@ -67,15 +67,15 @@ class Score:
             particles = particles + other.particles
         none = LineCounts()
         return Score(
-            self.task,
-            self.pixels + other.pixels,
-            particles,
-            {
+            task=self.task,
+            pixels=self.pixels + other.pixels,
+            particles=particles,
+            lines={
                 index: self.lines.get(index, none) + other.lines.get(index, none)
                 for index in sorted(self.lines.keys() | other.lines.keys())
             },
-            self.objects + other.objects,
-            None
+            objects=self.objects + other.objects,
+            votes=None
             if self.votes is None or other.votes is None
             else self.votes + other.votes,
         )
@@ -198,9 +198,9 @@ def score(
     if kind == "instances" and truth.objects is not None:
         own = instance_metrics(truth.objects, labels)
         own |= branch_metrics(truth.objects, prediction, relative_to=relative_to)
-        return Score(task, pixels, objects=(own,))
+        return Score(task=task, pixels=pixels, objects=(own,))
     if kind != "detect":
-        return Score(task, pixels)
+        return Score(task=task, pixels=pixels)
     there, found = truth.particles, prediction.detections
     filaments = [i for i in range(1, n) if task.classes[i] in line_classes]
     round_ = ~np.isin(there.class_index, filaments)
@@ -229,10 +229,12 @@ def score(
         for index in filaments
     }
     votes = count_votes(truth.zones, labels, n) if n > 2 else None
-    return Score(task, pixels, particles, lines, votes=votes)
+    return Score(
+        task=task, pixels=pixels, particles=particles, lines=lines, votes=votes
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scorer:
     """The truth of one image and how strictly it is taken.
 
@@ -289,12 +291,12 @@ class Scorer:
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
         return cls(
-            truth.within(box).where_seen(sample.area),
-            task,
-            scale,
-            tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
-            PostProcessing.of(checkpoint).line_classes,
-            "image"
+            truth=truth.within(box).where_seen(sample.area),
+            task=task,
+            scale=scale,
+            tolerance_px=tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
+            line_classes=PostProcessing.of(checkpoint).line_classes,
+            relative_to="image"
             if checkpoint.annotations_summary.get("distance") == "image"
             else "object",
         )

@@ -160,7 +160,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class ComparedImage:
     """One image as all checkpoints see it; the report of the job's progress.
 
     Parameters
@@ -238,7 +238,7 @@ def compare_checkpoints(
     Yields
     ------
     Progress
-        In predictions; after each image the report is a `SideBySide`. `Stop` may be
+        In predictions; after each image the report is a `ComparedImage`. `Stop` may be
         sent in; then the images so far count.
 
     Returns
@@ -283,7 +283,7 @@ def compare_checkpoints(
             done,
             total,
             f"Compared {sample.name}",
-            report=SideBySide(sample, predictions),
+            report=ComparedImage(sample, predictions),
         )
         if stopped or message is Stop:
             break

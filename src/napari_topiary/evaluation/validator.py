@@ -36,7 +36,7 @@ LOWEST_SCORE = 0.1
 TILE = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Validator:
     """Validates networks on fixed held-out areas.
 
@@ -75,7 +75,7 @@ class Validator:
     def validate(self, network: Network) -> Job[Quality]:
         """Validate a network; yields after every area, so that others can breathe."""
         if not self.held and (network.patch is not None or not self.learned):
-            return Quality(0.0, "none", float("nan"))
+            return Quality(value=0.0, name="none", loss=float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
             return (yield from self._by_single_pixels(network.patch).validate(network))
         answers: list[InferResult] = []
@@ -89,7 +89,7 @@ class Validator:
             )
             answers.append(run(job))
             if not np.isfinite(answers[-1].probability).all():
-                return Quality(0.0, "not a number", float("nan"))
+                return Quality(value=0.0, name="not a number", loss=float("nan"))
             yield VALIDATING
         probabilities = [answer.probability for answer in answers]
         losses = [_loss(*pair) for pair in zip(probabilities, self.held, strict=False)]

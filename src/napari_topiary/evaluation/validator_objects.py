@@ -56,7 +56,7 @@ def validate_objects(
     """
     scores = yield from _all_swept(answers[: len(held)], held, task)
     if not scores:
-        return Quality(0.0, "none", loss)
+        return Quality(value=0.0, name="none", loss=loss)
     pq, aji = np.mean(scores, axis=0).T
     others = yield from _all_swept(answers[len(held) :], learned, task)
     own = np.mean(others, axis=0)[:, 0] if others else pq

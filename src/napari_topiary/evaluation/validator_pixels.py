@@ -85,10 +85,10 @@ class PixelValidator:
         for first in range(0, len(self._pixels), BATCH):
             answers.append(self._answer(network, self._pixels[first : first + BATCH]))
             if not answers[-1].isfinite().all():
-                return Quality(0.0, "not a number", float("nan"))
+                return Quality(value=0.0, name="not a number", loss=float("nan"))
             yield VALIDATING
         if not answers:
-            return Quality(0.0, "none", float("nan"))
+            return Quality(value=0.0, name="none", loss=float("nan"))
         logits = torch.cat(answers)
         losses = F.cross_entropy(
             logits, torch.from_numpy(self._truth), reduction="none"
@@ -120,7 +120,7 @@ class PixelValidator:
             found = sure >= COMMON_THRESHOLD
             at_common.append(2 * (there & found).sum() / (there.sum() + found.sum()))
         if not scores:
-            return Quality(0.0, "none", loss)
+            return Quality(value=0.0, name="none", loss=loss)
         thresholds["common"] = float(np.mean(list(thresholds.values())))
         return Quality(
             value=float(np.mean(list(scores.values()))),

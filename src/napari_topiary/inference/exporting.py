@@ -18,7 +18,7 @@ from napari_topiary.inference.measures import (
     numbered_areas,
     objects_table,
 )
-from napari_topiary.io.annotation_formats import Area, Marks, writing_formats
+from napari_topiary.io.annotation_formats import DrawnArea, Marks, writing_formats
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.pairing import safe_name
@@ -166,8 +166,8 @@ def marks_of(
     radii = [task.radius(name, prediction.scale) for name in names]
     known = [radius for radius in radii if radius is not None]
     return Marks(
-        found.coordinates,
-        names,
+        places=found.coordinates,
+        classes=names,
         scores=tuple(round(float(score), 6) for score in found.score),
         radius=tuple(known) if len(known) == len(radii) else None,
         lines=found.lines,
@@ -194,8 +194,8 @@ def of_class(marks: Marks, name: str) -> Marks:
         return None if values is None else tuple(values[i] for i in own)
 
     return Marks(
-        marks.places[own],
-        (name,) * len(own),
+        places=marks.places[own],
+        classes=(name,) * len(own),
         scores=picked(marks.scores),
         radius=picked(marks.radius),
         lines=tuple(marks.lines[i] for i in lines),
@@ -265,19 +265,25 @@ def _of_areas(prediction: Prediction, only_places: bool, image: str) -> Marks:
         table = objects_table(prediction)
         middles = np.array([table["axis-0"], table["axis-1"]], dtype=np.float64).T
         return Marks(
-            middles.reshape(-1, 2),
-            tuple(table["class"]),
+            places=middles.reshape(-1, 2),
+            classes=tuple(table["class"]),
             scores=tuple(table["score"]),
             radius=tuple(d / 2 for d in table["diameter_px"]),
             image=image,
             scale=prediction.scale,
         )
     areas = tuple(
-        Area(rings, name)
+        DrawnArea(rings, name)
         for rings, name in zip(outlines(numbers), names, strict=True)
         if rings
     )
-    return Marks(np.zeros((0, 2)), (), areas=areas, image=image, scale=prediction.scale)
+    return Marks(
+        places=np.zeros((0, 2)),
+        classes=(),
+        areas=areas,
+        image=image,
+        scale=prediction.scale,
+    )
 
 
 def _without_middles(ring: NDArray[np.float64]) -> NDArray[np.float64]:

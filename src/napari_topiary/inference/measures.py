@@ -69,7 +69,7 @@ def objects_table(
     return {name: [_short(row.get(name)) for row in rows] for name in OBJECT_COLUMNS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counted:
     """What was found in an image of any size, without its maps.
 

@@ -34,7 +34,7 @@ BLANK = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Seen:
     """An image as a network sees it.
 
@@ -153,7 +153,7 @@ class Look:
         return np.concatenate([values, area[None].astype(np.float32)])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Measured:
     """What has to be known of a whole image before a part of it can be looked at.
 
@@ -201,7 +201,7 @@ class Measured:
         area = image_area(thin) if is_image else np.ones((1, 1), dtype=bool)
         if not area.any():
             # A white colour picture is read as grey: that it is blank is what matters.
-            return cls(area, step, factor, None, notes=(BLANK,))
+            return cls(area=area, step=step, factor=factor, fitted=None, notes=(BLANK,))
         thin = checked_image(thin, checkpoint)
         ends = _ends(thin) if invert else None
         thin = thin if ends is None else _negative(thin, ends)
@@ -212,7 +212,14 @@ class Measured:
                 "or pixels that are not numbers): there the result is empty.",
             ]
         fitted = checkpoint.normalisation.fitted(thin, area, shape=shape, step=step)
-        return cls(area, step, factor, fitted, ends, tuple(notes))
+        return cls(
+            area=area,
+            step=step,
+            factor=factor,
+            fitted=fitted,
+            ends=ends,
+            notes=tuple(notes),
+        )
 
     def normalised(
         self,
@@ -274,7 +281,13 @@ def as_seen(
     if about.fitted is None:
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
         nothing = np.zeros(size, dtype=bool)
-        return Seen(empty, nothing, shape, about.factor, about.notes)
+        return Seen(
+            image=empty,
+            area=nothing,
+            shape=shape,
+            factor=about.factor,
+            notes=about.notes,
+        )
     if excerpt is None:
         area = known_in(about.area, image, step=step)
         values = about.normalised(image, area)
@@ -285,7 +298,13 @@ def as_seen(
             values[:, *place] = about.normalised(*part, corner=corner)
     working = to_working(values, about.factor)
     seen_area = area_to_working(area, size)
-    return Seen(working, seen_area, shape, about.factor, about.notes)
+    return Seen(
+        image=working,
+        area=seen_area,
+        shape=shape,
+        factor=about.factor,
+        notes=about.notes,
+    )
 
 
 def look_at(

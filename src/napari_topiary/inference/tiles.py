@@ -66,7 +66,7 @@ def infer(
     tile: int | None = None,
     device: torch.device | str = "auto",
     amp: bool = False,
-    part: Box | None = None,
+    part: TileBox | None = None,
 ) -> Job[InferResult]:
     """Run a network over an image.
 
@@ -116,7 +116,9 @@ def infer(
         tile = USUAL_TILE if small else tile_side(network, place)
     stride, context = network.stride, round_up(network.halo, network.stride)
     canvas = _Canvas(image.shape[1], image.shape[2])
-    whole = Box(0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride))
+    whole = TileBox(
+        0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride)
+    )
     tile = max(min(tile, network.largest_side or tile), stride)
     boxes = list((part or whole).split(tile, stride))
     total = sum(box.area for box in boxes)
@@ -175,7 +177,7 @@ class _Canvas:
         # How many maps there are is known when the first tile is.
         self.maps = np.zeros((0, height, width), dtype=np.float32)
 
-    def put(self, maps: NDArray[np.float32], box: Box) -> None:
+    def put(self, maps: NDArray[np.float32], box: TileBox) -> None:
         """Keep the part of a box's maps `(k, y, x)` that lies in the image."""
         if len(self.maps) == 0:
             shape = (len(maps), self.height, self.width)
@@ -186,7 +188,7 @@ class _Canvas:
         self.done[kept] = True
 
 
-def _cut(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+def _cut(image: NDArray[np.float32], box: TileBox) -> NDArray[np.float32]:
     """`(c, y, x)` of a box, which may reach beyond the image's lower right corner."""
     height, width = image.shape[1:]
     inside = image[:, box.top : box.bottom, box.left : box.right]
@@ -196,7 +198,7 @@ def _cut(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
     return np.ascontiguousarray(inside, dtype=np.float32)
 
 
-def _halved(boxes: list[Box], stride: int, device: torch.device) -> list[Box]:
+def _halved(boxes: list[TileBox], stride: int, device: torch.device) -> list[TileBox]:
     """Cut what is left to do into smaller tiles."""
     half = round_up(boxes[0].side // 2, stride)
     if half < SMALLEST_TILE or half >= boxes[0].side:
@@ -216,7 +218,7 @@ def _halving_note(side: int) -> str:
 
 
 @dataclass(frozen=True)
-class Box:
+class TileBox:
     """A rectangle on the stride grid: `[top, bottom)` × `[left, right)`."""
 
     top: int
@@ -234,7 +236,7 @@ class Box:
         """Longer side in pixels."""
         return max(self.bottom - self.top, self.right - self.left)
 
-    def split(self, tile: int, stride: int) -> Iterator[Box]:
+    def split(self, tile: int, stride: int) -> Iterator[TileBox]:
         """Cut into boxes of about equal sides, none longer than a tile.
 
         Equal ones, because a sliver at the edge would need as much context as a
@@ -249,9 +251,9 @@ class Box:
         """
         for top, bottom in _pieces(self.top, self.bottom, tile, stride):
             for left, right in _pieces(self.left, self.right, tile, stride):
-                yield Box(top, bottom, left, right)
+                yield TileBox(top, bottom, left, right)
 
-    def grown(self, by: int, height: int, width: int) -> Box:
+    def grown(self, by: int, height: int, width: int) -> TileBox:
         """With context on every side, as far as there is any.
 
         Parameters
@@ -261,14 +263,14 @@ class Box:
         height, width
             Where everything ends.
         """
-        return Box(
+        return TileBox(
             max(0, self.top - by),
             min(height, self.bottom + by),
             max(0, self.left - by),
             min(width, self.right + by),
         )
 
-    def within(self, window: Box) -> tuple[slice, slice]:
+    def within(self, window: TileBox) -> tuple[slice, slice]:
         """Rows and columns of this box in a window that contains it."""
         return (
             slice(self.top - window.top, self.bottom - window.top),

@@ -19,7 +19,7 @@ SAME_SCALE = 0.02
 _KINDS: tuple[str, ...] = get_args(TaskKind)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """The content of `dataset.json`.
 

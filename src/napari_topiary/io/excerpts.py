@@ -33,7 +33,7 @@ BAND = 512
 Place = tuple[slice, slice]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Excerpt:
     """Where the parts of a cut-out come from, and what has to be known of the rest.
 
@@ -103,7 +103,7 @@ class Excerpt:
         return np.asarray(places + shifts[nearest])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CutOut:
     """The marked parts of a large image.
 
@@ -159,7 +159,11 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
     if len(thin) == 3 and all(np.array_equal(thin[0], one) for one in thin[1:]):
         image, thin = replace(image, channel=0), thin[:1]
     excerpt = Excerpt(
-        thin, step, (image.shape[1], image.shape[2]), windows, _shelves(windows)
+        thin=thin,
+        step=step,
+        whole=(image.shape[1], image.shape[2]),
+        windows=windows,
+        corners=_shelves(windows),
     )
     pixels = np.zeros((image.shape[0], *excerpt.shape), image.dtype)
     for (place, _), window in zip(excerpt.pieces(), windows, strict=True):
@@ -175,7 +179,13 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
         f"Only what is marked was read of this image ({share / image.shape[2]:.1%} of "
         "it)."
     )
-    return CutOut(pixels, tuple(found), excerpt, image.scale, (*image.notes, note))
+    return CutOut(
+        image=pixels,
+        annotations=tuple(found),
+        excerpt=excerpt,
+        scale=image.scale,
+        notes=(*image.notes, note),
+    )
 
 
 class _Painted:

@@ -33,7 +33,7 @@ _at_work: set[Path] = set()
 """Hidden folders that this process is writing to."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FolderChange:
     """What is to change in a folder; nothing does before the end of `changing`.
 
@@ -145,7 +145,7 @@ def changing(root: Path) -> Iterator[FolderChange]:
     stage.mkdir()
     _at_work.add(stage)
     try:
-        change = FolderChange(root, stage)
+        change = FolderChange(root=root, stage=stage)
         yield change
         change.finish()
     finally:

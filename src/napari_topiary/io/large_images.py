@@ -26,7 +26,7 @@ BAND_PIXELS = 16_000_000
 """The whole image is gone through in bands of about so many pixels."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LargeImage:
     """One image of a file, whose pixels are read when they are asked for.
 
@@ -169,7 +169,7 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
         steps.append("c")
     counts = [raw.array.shape[raw.axes.index(name)] for name in steps]
     return [
-        LargeImage(raw, tuple(zip(steps, at, strict=True)), raw.notes)
+        LargeImage(raw=raw, at=tuple(zip(steps, at, strict=True)), notes=raw.notes)
         for at in product(*(range(n) for n in counts))
     ]
 

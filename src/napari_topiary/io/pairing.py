@@ -36,7 +36,7 @@ OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
 TABLE = ".csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pairing:
     """The files of a dataset folder.
 
@@ -140,7 +140,14 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         )
         problems += sentences
         unused[kind] = (*twins, *((image_name(path), path) for path in lost))
-    return Pairing(images, drawn, tuple(problems), tuple(notes), unused, slices)
+    return Pairing(
+        images=images,
+        drawn=drawn,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        unused=unused,
+        slices=slices,
+    )
 
 
 def _with_slices(

@@ -34,7 +34,7 @@ CONTEXT = (
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One run of the program.
 

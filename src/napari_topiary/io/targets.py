@@ -38,7 +38,7 @@ LONGEST_JSON = 64 << 20
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputFile:
     """A file that a run will write.
 
     Parameters
@@ -68,7 +68,7 @@ class Files:
         so.
     """
 
-    writes: tuple[Target, ...] = ()
+    writes: tuple[OutputFile, ...] = ()
     reads: tuple[Path, ...] = ()
     parents: tuple[Path, ...] = ()
 
@@ -88,7 +88,7 @@ def check_targets(files: Files, *, overwrite: bool = False) -> None:
     TopiaryError
         With a sentence about the first target that is not possible.
     """
-    taken: dict[str, Target] = {}
+    taken: dict[str, OutputFile] = {}
     for target in files.writes:
         path, option = target.path, target.option
         check_file_target(path)
@@ -159,7 +159,7 @@ def check_folder_target(folder: Path) -> None:
 
 def targets_in(
     folder: Path, patterns: Sequence[str], *, marks: Sequence[str] = ()
-) -> tuple[Target, ...]:
+) -> tuple[OutputFile, ...]:
     """Return the files in a folder that results of many names may replace.
 
     Parameters
@@ -175,9 +175,9 @@ def targets_in(
     check_folder_target(folder)
     own = [folder / name for name in marks if (folder / name).is_file()]
     if any(map(written_by_topiary, own)):
-        return tuple(map(Target, own))
+        return tuple(map(OutputFile, own))
     there = {path for pattern in patterns for path in folder.glob(pattern)}
-    return tuple(Target(path) for path in sorted(there) if not path.is_dir())
+    return tuple(OutputFile(path) for path in sorted(there) if not path.is_dir())
 
 
 def free_name(path: Path) -> Path:

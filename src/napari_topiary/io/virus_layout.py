@@ -13,7 +13,7 @@ PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 """Name of a folder -> part of the split."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VirusImage:
     """One image with its side files.
 
@@ -57,7 +57,11 @@ def virus_images(root: Path) -> tuple[list[VirusImage], int]:
             continue
         part, label = _part_and_class(path, root)
         own_tags = _nearest(path, tags.get(path.stem, ()))
-        entries.append(VirusImage(path, part, label, mine, own_tags))
+        entries.append(
+            VirusImage(
+                image=path, part=part, label=label, positions=mine, tags=own_tags
+            )
+        )
     if not entries:
         raise TopiaryError(
             f"{root} holds no TIFF image with a file of positions: give the folder "

@@ -59,7 +59,7 @@ class Side:
     known: Prediction | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """The image that both look at.
 
@@ -84,7 +84,7 @@ class Subject:
     window: Window | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Match:
     """Both predictions and what is different between them."""
 
@@ -155,7 +155,14 @@ def comparing(
             "What is marked on this image has other classes than the networks: there "
             "is no quality to be told."
         )
-    return Match(subject, (a, b), found[0], found[1], comparison, tuple(notes))
+    return Match(
+        subject=subject,
+        sides=(a, b),
+        a=found[0],
+        b=found[1],
+        comparison=comparison,
+        notes=tuple(notes),
+    )
 
 
 def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ COUNTING_SIDE = 32
 BYTES_A_WEIGHT = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Blueprint:
     """What a network is built from; equal ones have equal figures.
 
@@ -63,14 +63,23 @@ class Blueprint:
         cls, network: str, sizes: Mapping[str, Any], in_channels: int, n_classes: int
     ) -> Blueprint:
         """A network of these sizes with fresh weights."""
-        return cls(network, json.dumps(sizes, sort_keys=True), in_channels, n_classes)
+        return cls(
+            network=network,
+            sizes=json.dumps(sizes, sort_keys=True),
+            in_channels=in_channels,
+            n_classes=n_classes,
+        )
 
     @classmethod
     def existing(cls, checkpoint: Checkpoint) -> Blueprint:
         """The network of a checkpoint."""
         n_classes = len(checkpoint.task.classes)
         return cls(
-            checkpoint.network, "", checkpoint.in_channels, n_classes, checkpoint
+            network=checkpoint.network,
+            sizes="",
+            in_channels=checkpoint.in_channels,
+            n_classes=n_classes,
+            checkpoint=checkpoint,
         )
 
     def build(self) -> Network:
@@ -81,7 +90,7 @@ class Blueprint:
         return build_network(self.network, sizes, self.in_channels, self.n_classes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """What a network costs.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_topiary.config import TrainConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingData:
     """What a training would learn from and be judged on.
 
@@ -54,11 +54,11 @@ class TrainingData:
     def of(cls, session: Session) -> TrainingData:
         """What the session has at this moment."""
         return cls(
-            session.samples(),
-            session.hold_out(),
-            session.task,
-            len(session.images),
-            session.unannotated(),
+            samples=session.samples(),
+            validation=session.hold_out(),
+            task=session.task,
+            n_images=len(session.images),
+            unannotated=session.unannotated(),
         )
 
     @property

@@ -29,7 +29,7 @@ from napari_topiary.networks.patch_classifier import PatchClassifier
 PATCH = 55
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DccnSizes(Sizes):
     """Widths and depths of a truncated DenseNet.
 

@@ -36,7 +36,7 @@ DROPOUT = {
 """Published shares on the way down and up, the finest level first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NucleiSizes(Sizes):
     """What a nuclei segmenter is made of.
 

@@ -24,7 +24,7 @@ from torch import nn
 from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UNetSizes(Sizes):
     """What a U-Net is made of.
 

@@ -30,7 +30,7 @@ SPECK = 20
 5 px across cannot be told from noise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PostProcessing:
     """How a probability becomes labels and detections.
 

@@ -110,7 +110,7 @@ def _cut(
             yield place, watershed(-hill, markers, mask=area)[1:-1, 1:-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seeds:
     """What makes a summit of the distance map the seed of an object.
 

@@ -92,7 +92,9 @@ def counts_job(
     yield Progress(0, 0, "Choosing what to remove")
     network, coupling = structure(checkpoint)
     wanted = _checked(counts, coupling.groups)
-    subject = CriterionInput(checkpoint, coupling, (), samples)
+    subject = CriterionInput(
+        checkpoint=checkpoint, coupling=coupling, prunable=(), samples=samples
+    )
     config = PruneConfig(criterion=criterion, scope="layer", at_once=0.0)
     found = order
     if found is None and criterion == "loss":

@@ -82,7 +82,13 @@ def plan_job(
     criterion = criterion_of(config, samples=bool(samples))
     network, coupling = structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
-    subject = CriterionInput(checkpoint, coupling, names, samples, device)
+    subject = CriterionInput(
+        checkpoint=checkpoint,
+        coupling=coupling,
+        prunable=names,
+        samples=samples,
+        device=device,
+    )
     if criterion.search is not None:
         found = yield from criterion.search(subject, config)
         return FilterPlan(

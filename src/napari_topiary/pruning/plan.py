@@ -52,7 +52,7 @@ class LayerKept:
     total: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanStatistics:
     """What a position of the slider means.
 

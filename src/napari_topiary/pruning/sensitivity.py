@@ -28,7 +28,7 @@ SHARES = (0.25, 0.5, 0.75)
 BATCHES = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """What removing shares of single layers costs.
 
@@ -98,7 +98,11 @@ def sensitivity(
         )
     yield Progress(0, 0, "Drawing patches to measure on")
     network, coupling = structure(checkpoint)
-    scores = score(CriterionInput(checkpoint, coupling, (), samples))
+    scores = score(
+        CriterionInput(
+            checkpoint=checkpoint, coupling=coupling, prunable=(), samples=samples
+        )
+    )
     calibration = draw_calibration(
         checkpoint, samples, batches=BATCHES, seed=seed, device=pick_device(device)
     )
@@ -123,4 +127,6 @@ def sensitivity(
         if message is Stop:
             break
     names = tuple(group.name for group in groups)
-    return Sensitivity(names, tuple(shares), rise, removed, base)
+    return Sensitivity(
+        layers=names, shares=tuple(shares), rise=rise, removed=removed, base=base
+    )

@@ -61,7 +61,7 @@ class ChannelGroup:
         return tuple(cut.layer for cut in self.cuts if cut.side == "out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerFacts:
     """What a layer costs.
 

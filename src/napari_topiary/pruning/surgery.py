@@ -22,7 +22,9 @@ from napari_topiary.pruning.structure import Coupling, LayerFacts
 
 Kept = Sequence[NDArray[np.bool_]]
 """One `(channels,)` bool array per group of a coupling, True = stays."""
-NORM = LayerFacts("norm", 0, 0, 0, 2, 0.0, 0.0)
+NORM = LayerFacts(
+    kind="norm", outputs=0, inputs=0, kernel=0, extra=2, positions=0.0, resolution=0.0
+)
 """For slicing a lent normalisation: a row of values per map, whatever the layer."""
 
 

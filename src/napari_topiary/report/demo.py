@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig, form_problem
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation import SideBySide, compare_checkpoints
+from napari_topiary.evaluation import ComparedImage, compare_checkpoints
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
@@ -113,7 +113,7 @@ def demo_report(
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    demo = _Demo(Path(out), config)
+    demo = _Demo(out=Path(out), config=config)
     yield Progress(0, 0, "Reading the sample images")
     trained = yield from demo.train()
     if not demo.stopped:
@@ -126,7 +126,7 @@ def demo_report(
     return demo.write()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Demo:
     """Does one stage after the other and remembers what came of it."""
 
@@ -260,7 +260,7 @@ class _Demo:
             device=pick_device(self.config.device),
         )
 
-    def _draw(self, seen: SideBySide) -> None:
+    def _draw(self, seen: ComparedImage) -> None:
         first, second = seen.predictions.values()
         path = self._picture(f"4_comparison_{seen.sample.name}.png")
         save_comparison(path, seen.sample, (first, second))
@@ -294,7 +294,7 @@ class _Demo:
         """Do a job of a stage; draw what it compares, notice Stop on its way in."""
 
         def told(progress: Progress) -> Progress:
-            if isinstance(progress.report, SideBySide):
+            if isinstance(progress.report, ComparedImage):
                 self._draw(progress.report)
             return replace(progress, message=f"{stage}/{STAGES} {progress.message}")
 

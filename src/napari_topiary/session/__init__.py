@@ -13,15 +13,15 @@ from napari_topiary.session.recovery import (
     recoverable_projects,
 )
 from napari_topiary.session.session import UNTITLED, Session, parents_of
-from napari_topiary.session.versions import Version
+from napari_topiary.session.versions import SavedVersion
 
 __all__ = [
     "UNTITLED",
     "ImageEntry",
     "Recent",
     "Recovery",
+    "SavedVersion",
     "Session",
-    "Version",
     "forget_recovery",
     "parents_of",
     "recent_projects",

@@ -46,8 +46,8 @@ FORMAT = 1
 CHECKPOINTS = "checkpoints"
 
 
-@dataclass
-class Record:
+@dataclass(kw_only=True)
+class SavedFiles:
     """What is in a session's folder already, so that only changes are written.
 
     Parameters
@@ -65,22 +65,22 @@ class Record:
     checkpoints: dict[str, tuple[Path, Checkpoint]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
 
-    def copy(self) -> Record:
+    def copy(self) -> SavedFiles:
         """Return a record that can be changed on its own."""
-        return Record(
-            dict(self.images),
-            dict(self.annotations),
-            dict(self.checkpoints),
-            self.known.copy(),
+        return SavedFiles(
+            images=dict(self.images),
+            annotations=dict(self.annotations),
+            checkpoints=dict(self.checkpoints),
+            known=self.known.copy(),
         )
 
-    def take(self, other: Record) -> None:
+    def take(self, other: SavedFiles) -> None:
         """Take over everything from another one."""
         self.images, self.annotations = other.images, other.annotations
         self.checkpoints, self.known = other.checkpoints, other.known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Read:
     """What was found in a project folder.
 
@@ -103,7 +103,7 @@ class Read:
     checkpoints: dict[str, Checkpoint]
     active: str | None
     notes: tuple[str, ...]
-    record: Record
+    record: SavedFiles
 
 
 def is_recovery(folder: Path) -> bool:
@@ -114,7 +114,7 @@ def is_recovery(folder: Path) -> bool:
 def write(
     session: Session,
     folder: Path,
-    record: Record,
+    record: SavedFiles,
     *,
     by_itself: bool = False,
     moving_from: Path | None = None,
@@ -157,7 +157,7 @@ def write(
     drop_old_versions(folder)
 
 
-def _write_images(session: Session, change: FolderChange, record: Record) -> None:
+def _write_images(session: Session, change: FolderChange, record: SavedFiles) -> None:
     for name in session.images:
         check_name(name)
     there = pair_files(change.root)
@@ -194,7 +194,7 @@ def _bring_along(change: FolderChange, folder: Path) -> None:
             change.put(free_name(change.root, name), file)
 
 
-def _state(session: Session, record: Record) -> dict[str, Any]:
+def _state(session: Session, record: SavedFiles) -> dict[str, Any]:
     files = {name: file.name for name, (file, _) in record.checkpoints.items()}
     task = session.task
     return {
@@ -211,7 +211,9 @@ def _state(session: Session, record: Record) -> dict[str, Any]:
     }
 
 
-def _write_checkpoints(session: Session, change: FolderChange, record: Record) -> None:
+def _write_checkpoints(
+    session: Session, change: FolderChange, record: SavedFiles
+) -> None:
     home = change.root / CHECKPOINTS
     for name, (file, _) in list(record.checkpoints.items()):
         if name not in session.checkpoints:
@@ -229,7 +231,7 @@ def _write_checkpoints(session: Session, change: FolderChange, record: Record) -
     record.checkpoints = ordered
 
 
-def _free_file(home: Path, name: str, record: Record) -> Path:
+def _free_file(home: Path, name: str, record: SavedFiles) -> Path:
     """Return a file for a checkpoint of this name that no other one uses."""
     base = re.sub(r"[^\w\-.+]+", "_", name).strip("._")[:60] or "checkpoint"
     used = {file.name.lower() for file, _ in record.checkpoints.values()}

@@ -33,7 +33,7 @@ from napari_topiary.io.pairing import Pairing, pair_files, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import resolved_split
 from napari_topiary.io.stacks import Slice
-from napari_topiary.session.project import CHECKPOINTS, Read, Record, is_recovery
+from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
 from napari_topiary.types import BACKGROUND, Task
 
@@ -62,7 +62,7 @@ def read(folder: Path) -> Read:
     if is_recovery(folder):
         folder = adopt_recovery(folder)
     complete_changes(folder)
-    record = Record()
+    record = SavedFiles()
     state = _read_state(folder, record, notes)
     about = _description(folder, state, record, notes)
     pairing = pair_files(folder)
@@ -101,7 +101,7 @@ def read(folder: Path) -> Read:
     )
 
 
-def _read_state(folder: Path, record: Record, notes: list[str]) -> dict[str, Any]:
+def _read_state(folder: Path, record: SavedFiles, notes: list[str]) -> dict[str, Any]:
     file = folder / STATE_FILE
     if not file.is_file():
         return {}
@@ -120,7 +120,7 @@ def _read_state(folder: Path, record: Record, notes: list[str]) -> dict[str, Any
 
 
 def _description(
-    folder: Path, state: dict[str, Any], record: Record, notes: list[str]
+    folder: Path, state: dict[str, Any], record: SavedFiles, notes: list[str]
 ) -> Description:
     """Return what the project is about; the copy in `session.json` where needed."""
     try:
@@ -144,7 +144,9 @@ def _description(
         for key in ("radius_nm", "radius_px")
     ]
     task = Task(kind, tuple(classes), *radii)
-    return Description(str(state.get("name") or folder.name), task, {}, None)
+    return Description(
+        name=str(state.get("name") or folder.name), task=task, split={}, scale=None
+    )
 
 
 def _loaded(file: Path, notes: list[str]) -> LoadedImage | None:
@@ -157,7 +159,7 @@ def _loaded(file: Path, notes: list[str]) -> LoadedImage | None:
 
 
 def _slices(
-    pairing: Pairing, task: Task, record: Record, notes: list[str]
+    pairing: Pairing, task: Task, record: SavedFiles, notes: list[str]
 ) -> dict[str, tuple[LoadedImage, Drawn]]:
     """Read every stack: its slices by name, with what the stack's own files say."""
     found = {}
@@ -184,7 +186,7 @@ def _sample(
     loaded: LoadedImage,
     about: Description,
     scales: dict[str, Any],
-    record: Record,
+    record: SavedFiles,
     notes: list[str],
     place: Slice | None,
 ) -> Sample:
@@ -206,7 +208,7 @@ def _with_annotations(
     files: Mapping[str, Path],
     of_stack: Drawn,
     task: Task,
-    record: Record,
+    record: SavedFiles,
     notes: list[str],
 ) -> Sample:
     """Read what was drawn on an image, as far as it is sound."""
@@ -253,7 +255,7 @@ def _problems(samples: Mapping[str, Sample], task: Task) -> list[str]:
 
 
 def _checkpoints(
-    home: Path, state: dict[str, Any], record: Record, notes: list[str]
+    home: Path, state: dict[str, Any], record: SavedFiles, notes: list[str]
 ) -> dict[str, Checkpoint]:
     """Read every checkpoint file: those with a name first, in their order."""
     found = [f for f in visible_files(home) if f.suffix == ".safetensors"]

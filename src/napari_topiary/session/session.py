@@ -23,7 +23,7 @@ from napari_topiary.session.contents import (
     with_colours,
 )
 from napari_topiary.session.recovery import forget_recovery, new_recovery_folder
-from napari_topiary.session.versions import Version, go_back, versions
+from napari_topiary.session.versions import SavedVersion, go_back, versions
 from napari_topiary.types import BACKGROUND, Prediction, Task
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Session(Contents):
         self.active_checkpoint: str | None = None
         self.predictions: dict[str, Prediction] = {}
         self._recovery: Path | None = None
-        self._record = project.Record()
-        self._frozen_from: project.Record | None = None
+        self._record = project.SavedFiles()
+        self._frozen_from: project.SavedFiles | None = None
 
     # ------------------------------------------------- checkpoints, predictions
     def add_checkpoint(
@@ -193,7 +193,7 @@ class Session(Contents):
         self.task = dataset.task
         self.colours = with_colours(dataset.task.classes, colours)
         self.checkpoints, self.active_checkpoint = dict(checkpoints), active
-        self._record = project.Record()
+        self._record = project.SavedFiles()
 
     def _announce(self) -> None:
         """Say that everything is another project's."""
@@ -220,7 +220,7 @@ class Session(Contents):
         target = self.folder if folder is None else Path(folder)
         if target is None:
             raise TopiaryError("The project has no folder yet: say where to save it.")
-        record = self._record if target == self.folder else project.Record()
+        record = self._record if target == self.folder else project.SavedFiles()
         if self.name == UNTITLED or target != self.folder:
             self.name = target.name
         project.write(
@@ -290,11 +290,11 @@ class Session(Contents):
         """Where the project is kept: its folder, or one for recovery."""
         return self.folder or self._recovery
 
-    def versions(self) -> tuple[Version, ...]:
+    def versions(self) -> tuple[SavedVersion, ...]:
         """List what the project was before its last saves, the newest first."""
         return () if self.home is None else versions(self.home)
 
-    def go_back(self, version: Version | None = None) -> None:
+    def go_back(self, version: SavedVersion | None = None) -> None:
         """Undo saves: make the project what it was before one of them.
 
         What it is now is not lost: it becomes a version too, the newest.

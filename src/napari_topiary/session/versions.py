@@ -65,7 +65,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Version:
+class SavedVersion:
     """What a project was before a save.
 
     Parameters
@@ -117,7 +117,7 @@ def keep_version(change: FolderChange, known: Known, *, by_itself: bool) -> None
     write_json(change.new(f"{home}/{_ABOUT}"), {"before": before})
 
 
-def versions(folder: Path) -> tuple[Version, ...]:
+def versions(folder: Path) -> tuple[SavedVersion, ...]:
     """List what a project was before its last saves, the newest first.
 
     Parameters
@@ -128,7 +128,7 @@ def versions(folder: Path) -> tuple[Version, ...]:
     found = []
     for about in (folder / _VERSIONS).glob(f"*/{_ABOUT}"):
         moment = datetime.datetime.fromtimestamp(about.stat().st_mtime, datetime.UTC)
-        found.append(Version(about.parent.name, moment))
+        found.append(SavedVersion(about.parent.name, moment))
     return tuple(sorted(found, key=lambda version: version.name, reverse=True))
 
 

@@ -30,7 +30,7 @@ Measured = dict[str, Any]
 """What a cell came to: name -> number, ready for JSON."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """How much may be spent on each cell; the same for all of them.
 

@@ -28,7 +28,7 @@ FEW_IMAGES = 4
 """Images that a quick study judges on."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StudyContext:
     """Images, budget and seed of the cell that is being measured.
 

@@ -36,7 +36,7 @@ LIKELY = (0.16, 0.84)
 """Two thirds of what is likely lies between these quantiles."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearningCurve:
     """Quality against the share of the annotations that was learned from.
 
@@ -164,7 +164,9 @@ def _told(
     fractions: tuple[float, ...], qualities: tuple[float, ...], name: str
 ) -> LearningCurve:
     """Fit what is known and say it."""
-    measured = LearningCurve(fractions, qualities, name)
+    measured = LearningCurve(
+        fractions=fractions, qualities=qualities, quality_name=name
+    )
     if len(set(fractions)) < 2:
         return measured
     law = fit_power_law(fractions, qualities)

@@ -210,7 +210,13 @@ class Membrane(Study):
             "that of all values of one patch."
         )
         return (
-            Table("table", "Networks pruned in two ways", columns, tuple(rows), note),
+            Table(
+                name="table",
+                title="Networks pruned in two ways",
+                columns=columns,
+                rows=tuple(rows),
+                note=note,
+            ),
         )
 
     def draw(

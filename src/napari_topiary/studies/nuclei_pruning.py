@@ -151,7 +151,10 @@ class NucleiPruning(Study):
                 )
             )
         title = "Quality of branches and objects, pruned and fine-tuned"
-        return (Table("table", title, columns, tuple(rows)), _limits(groups))
+        return (
+            Table(name="table", title=title, columns=columns, rows=tuple(rows)),
+            _limits(groups),
+        )
 
     def draw(
         self, results: Sequence[CellResult], task: Task, folder: Path
@@ -286,7 +289,7 @@ def averaged(images: Sequence[Measured]) -> Measured:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """One of the three curves.
 
@@ -310,9 +313,15 @@ class Curve:
 
 
 CURVES = (
-    Curve("dice", "Dice", "Segmentation: Dice", 16),
-    Curve("rmse", "RMSE", "Distance: RMSE (less is better)", 20, rising=False),
-    Curve("pq", "PQ", "Objects: PQ", 5),
+    Curve(name="dice", words="Dice", title="Segmentation: Dice", ratio=16),
+    Curve(
+        name="rmse",
+        words="RMSE",
+        title="Distance: RMSE (less is better)",
+        ratio=20,
+        rising=False,
+    ),
+    Curve(name="pq", words="PQ", title="Objects: PQ", ratio=5),
 )
 
 
@@ -335,17 +344,17 @@ def _limits(groups: Sequence[SeedResults]) -> Table:
         layer, whole = (_largest(groups, scope, curve) for scope in SCOPES)
         rows.append((curve.title, layer, curve.ratio, whole, _crossing(groups, curve)))
     return Table(
-        "limits",
-        "Largest compression ratio with less than 2 % lost",
-        (
+        name="limits",
+        title="Largest compression ratio with less than 2 % lost",
+        columns=(
             Column("curve"),
             Column("layer-wise"),
             Column("layer-wise, published"),
             Column("network-wide"),
             Column("crossing"),
         ),
-        tuple(rows),
-        "Published: layer-wise is slightly better for few weights removed, "
+        rows=tuple(rows),
+        note="Published: layer-wise is slightly better for few weights removed, "
         "network-wide for many.",
     )
 

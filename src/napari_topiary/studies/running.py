@@ -99,7 +99,7 @@ def run_study(
     see_to_charts()
     begun = time.perf_counter()
     yield Progress(0, 0, "Reading the images")
-    context = StudyContext(dataset, budget, folder)
+    context = StudyContext(dataset=dataset, budget=budget, folder=folder)
     records = Records(folder, name, context.identity)
     seeds = range(budget.seed, budget.seed + budget.seeds)
     # All cells with the first seed, then all with the next: a table stands early.

@@ -327,7 +327,13 @@ def _by_cell(groups: Sequence[SeedResults]) -> Table:
             )
         )
     rows.sort(key=lambda row: (row[0], row[1], -row[2], row[3]))
-    return Table("table", "Patches judged", columns, tuple(rows), NOTE)
+    return Table(
+        name="table",
+        title="Patches judged",
+        columns=columns,
+        rows=tuple(rows),
+        note=NOTE,
+    )
 
 
 def _matrix(groups: Sequence[SeedResults], network: str, scenario: int) -> Table:
@@ -346,10 +352,10 @@ def _matrix(groups: Sequence[SeedResults], network: str, scenario: int) -> Table
         return f"{ours:.3f} ({theirs:.3f})" if theirs is not None else f"{ours:.3f}"
 
     return Table(
-        f"{network}_scenario{scenario}",
-        f"Accuracy of the {network}, scenario {scenario} (published)",
-        (Column("r"), *(Column(f"δ={delta:g}") for delta in deltas)),
-        tuple((ratio, *(text(ratio, d) for d in deltas)) for ratio in ratios),
+        name=f"{network}_scenario{scenario}",
+        title=f"Accuracy of the {network}, scenario {scenario} (published)",
+        columns=(Column("r"), *(Column(f"δ={delta:g}") for delta in deltas)),
+        rows=tuple((ratio, *(text(ratio, d) for d in deltas)) for ratio in ratios),
     )
 
 
@@ -370,9 +376,9 @@ def _networks(groups: Sequence[SeedResults]) -> Table:
         pairs = [value for pair in zip(ours, theirs, strict=True) for value in pair]
         rows.append((row["network"], row["delta"], row["maps"], *pairs))
     return Table(
-        "networks",
-        "Networks (published: files in kB, times on a GTX 1070)",
-        (
+        name="networks",
+        title="Networks (published: files in kB, times on a GTX 1070)",
+        columns=(
             Column("network"),
             Column("δ"),
             Column("maps"),
@@ -383,5 +389,5 @@ def _networks(groups: Sequence[SeedResults]) -> Table:
             Column("ms per patch", ".2f"),
             Column("ms, published", ".1f"),
         ),
-        tuple(rows),
+        rows=tuple(rows),
     )

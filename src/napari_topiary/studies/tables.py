@@ -30,7 +30,7 @@ class Column:
     form: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Our numbers beside the published ones.
 

@@ -97,7 +97,10 @@ class UNetSize(Study):
             for base, factor, levels, last in options
             # 64 maps at the end of one with 64 at full size are the same network.
             if last != base
-            and UNetSizes(base, factor, levels, last).parameters(1, 2) <= MOST_WEIGHTS
+            and UNetSizes(
+                base=base, multiplier=factor, levels=levels, last=last
+            ).parameters(1, 2)
+            <= MOST_WEIGHTS
         )
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
@@ -135,17 +138,19 @@ class UNetSize(Study):
             for group in groups
         ]
         return (
-            Table("table", "U-Nets by size", columns, tuple(rows)),
             Table(
-                "published",
-                "Published (other images; how accuracy was counted is not known)",
-                (
+                name="table", title="U-Nets by size", columns=columns, rows=tuple(rows)
+            ),
+            Table(
+                name="published",
+                title="Published (other images; how accuracy was counted is not known)",
+                columns=(
                     Column("network"),
                     Column("weights", ",.0f"),
                     Column("accuracy", ".3f"),
                     Column("remark"),
                 ),
-                PUBLISHED,
+                rows=PUBLISHED,
             ),
         )
 

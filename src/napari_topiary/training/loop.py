@@ -30,7 +30,7 @@ from napari_topiary.networks.pruning_schedule import (
     PruningSchedule,
 )
 from napari_topiary.training.objective import taught
-from napari_topiary.training.record import Record
+from napari_topiary.training.record import TrainingRecord
 from napari_topiary.training.reports import (
     Preview,
     PreviewRequest,
@@ -146,7 +146,14 @@ def fit(
         start=start,
         shaper=shaper or FixedShape(kept),
     )
-    record = Record(config, task, prepared, normalisation, sizes, start)
+    record = TrainingRecord(
+        config=config,
+        task=task,
+        prepared=prepared,
+        normalisation=normalisation,
+        sizes=sizes,
+        start=start,
+    )
     record.device = str(trainer.device)
     record.notes += prepared.notes
     if alike:
@@ -194,7 +201,7 @@ def _channels_sentence(start: Checkpoint, channels: int) -> str:
 
 
 def _kept_whatever_comes(
-    trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
+    trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
 ) -> Generator[Progress, object, None]:
     """Learn; whatever a library raises on the way, what was learned stays."""
     try:
@@ -212,7 +219,7 @@ def _kept_whatever_comes(
         record.problems.append(_cut_short(error, record))
 
 
-def _cut_short(error: Exception, record: Record) -> str:
+def _cut_short(error: Exception, record: TrainingRecord) -> str:
     """What a person should know about a training that an error has ended."""
     if is_out_of_memory(error):
         why = "the memory was not enough any more"
@@ -227,7 +234,7 @@ def _cut_short(error: Exception, record: Record) -> str:
     )
 
 
-def _save(made: Checkpoint, path: Path, record: Record) -> None:
+def _save(made: Checkpoint, path: Path, record: TrainingRecord) -> None:
     """Write what there is; a training never ends because that does not work."""
     try:
         made.save(path)
@@ -238,7 +245,7 @@ def _save(made: Checkpoint, path: Path, record: Record) -> None:
 
 
 def _save_running(
-    trainer: Trainer, record: Record, schedule: Schedule, path: Path
+    trainer: Trainer, record: TrainingRecord, schedule: Schedule, path: Path
 ) -> float:
     """Write what a kill would lose; returns when that was."""
     if schedule.seconds - record.validated_at >= SECONDS_BETWEEN_SAVES / 2:
@@ -248,7 +255,7 @@ def _save_running(
 
 
 def _loop(
-    trainer: Trainer, record: Record, config: TrainConfig, path: Path | None
+    trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
 ) -> Generator[Progress, object, None]:
     """Step until the budget is used or Stop arrives; judge and save on the way."""
     schedule = Schedule(config, trainer.steps_per_epoch)
@@ -295,7 +302,7 @@ def _loop(
         message = yield _progress(schedule, record, report, rounds)
 
 
-def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
+def _note(record: TrainingRecord, trainer: Trainer, schedule: Schedule) -> None:
     record.seconds = schedule.seconds
     record.notes += [note for note in trainer.notes if note not in record.notes]
     trainer.notes.clear()
@@ -304,7 +311,10 @@ def _note(record: Record, trainer: Trainer, schedule: Schedule) -> None:
 
 
 def _validated(
-    trainer: Trainer, record: Record, schedule: Schedule, rounds: ValidationRounds
+    trainer: Trainer,
+    record: TrainingRecord,
+    schedule: Schedule,
+    rounds: ValidationRounds,
 ) -> Job[tuple[Quality, bool]]:
     """Validate the hold-out, still listening for Stop."""
 
@@ -321,7 +331,7 @@ def _validated(
 
 def _report(
     trainer: Trainer,
-    record: Record,
+    record: TrainingRecord,
     quality: Quality | None,
     answer: Preview | None,
 ) -> TrainReport:
@@ -338,7 +348,7 @@ def _report(
 
 def _progress(
     schedule: Schedule,
-    record: Record,
+    record: TrainingRecord,
     report: TrainReport,
     rounds: ValidationRounds,
     *,

@@ -25,14 +25,14 @@ NOISE = 0.003
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptWeights:
     """Weights of one moment of a run, on the CPU, and the form they have."""
 
     state: dict[str, torch.Tensor]
     shape: PrunedShape
 
     @classmethod
-    def of(cls, network: Network, shape: PrunedShape) -> Kept:
+    def of(cls, network: Network, shape: PrunedShape) -> KeptWeights:
         """Copy the weights of a network."""
         state = {
             name: tensor.detach().to("cpu", copy=True).contiguous()
@@ -41,8 +41,8 @@ class Kept:
         return cls(state, shape)
 
 
-@dataclass
-class Record:
+@dataclass(kw_only=True)
+class TrainingRecord:
     """Remembers the best weights of a run and writes them up as a checkpoint.
 
     Parameters
@@ -71,8 +71,8 @@ class Record:
     problems: list[str] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
     qualities: list[tuple[float, float]] = field(default_factory=list)
-    _best: Kept | None = None
-    _running: Kept | None = None
+    _best: KeptWeights | None = None
+    _running: KeptWeights | None = None
     _highest: float = 0.0
 
     def consider(self, quality: Quality, network: Network, shape: PrunedShape) -> bool:
@@ -99,11 +99,11 @@ class Record:
 
     def keep(self, network: Network, shape: PrunedShape) -> None:
         """Remember the present weights as the best."""
-        self._best = Kept.of(network, shape)
+        self._best = KeptWeights.of(network, shape)
 
     def keep_running(self, network: Network, shape: PrunedShape) -> None:
         """Remember the present weights beside the best: nobody has judged them yet."""
-        self._running = Kept.of(network, shape)
+        self._running = KeptWeights.of(network, shape)
 
     def forget(self) -> None:
         """Drop the best: the network has changed its form since."""

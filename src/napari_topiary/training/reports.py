@@ -61,7 +61,7 @@ class Preview:
     key: object = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainReport:
     """State of a running training.
 

@@ -118,13 +118,13 @@ class Trainer:
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
         self._validator = Validator(
-            self._cut(prepared.held, network),
-            task,
-            frozenset(prepared.line_classes),
-            self.device,
-            self._amp is not None,
-            self._cut(prepared.learned, network),
-            prepared.figure_only,
+            held=self._cut(prepared.held, network),
+            task=task,
+            line_classes=frozenset(prepared.line_classes),
+            device=self.device,
+            amp=self._amp is not None,
+            learned=self._cut(prepared.learned, network),
+            figure_only=prepared.figure_only,
         )
         examples = 1 if network.patch is not None else self._sampler.patch**2
         patch_pixels = examples * self._batch

@@ -324,7 +324,9 @@ def test_choosing_starts_no_network_and_takes_the_old_result_away(
 
 def test_stop_before_both_have_looked_keeps_nothing(session, task):
     entry = session.images["grid 0"]
-    subject = Subject("grid 0", entry.image, entry.scale, ())
+    subject = Subject(
+        name="grid 0", image=entry.image, scale=entry.scale, annotations=()
+    )
     seen: list[Progress] = []
     result = run(
         comparing(subject, Side("a", network(task, 0)), Side("b", network(task, 1))),

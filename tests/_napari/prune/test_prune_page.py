@@ -485,7 +485,7 @@ def test_a_network_that_finds_nothing_any_more_is_said_in_the_card(page, until):
 
 def test_a_position_is_held_against_the_unpruned_network(page):
     plan = page.live.ready.plan
-    good, bad = (Quality(value, "F1", 0.1) for value in (0.9, 0.1))
+    good, bad = (Quality(value=value, name="F1", loss=0.1) for value in (0.9, 0.1))
     said = Position(plan, 0.5).problems(good, bad)
     assert len(said) == 1 and "hardly anything" in said[0] and "0.90 before" in said[0]
     assert Position(plan, 0.5).problems(good, good) == ()

@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("qtpy")
 
-from napari_topiary._napari.prune.view import Area, Look, PruningView
+from napari_topiary._napari.prune.view import PruningPreview, PruningView, VisibleArea
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.inference.predict import predict
@@ -42,7 +42,7 @@ def looked(plan, area, share):
     """What the Prune page sees: its overlay and its counts."""
     seen = []
     run(PruningView(plan, {}).look(area, share), lambda p: seen.append(p.report))
-    return next(one for one in seen if isinstance(one, Look))
+    return next(one for one in seen if isinstance(one, PruningPreview))
 
 
 @pytest.mark.parametrize("window", [None, (31, 97, 12, 90)])
@@ -54,7 +54,7 @@ def test_the_same_particles_are_counted_everywhere(checkpoint, virions, window, 
     found = run(predict(image, network, scale=SCALE, window=window)).detections
     assert len(found) > 4
 
-    area = Area("grid", image, window or (0, 130, 0, 130), SCALE)
+    area = VisibleArea("grid", image, window or (0, 130, 0, 130), SCALE)
     look = looked(plan, area, share)
     places = [
         sorted(map(tuple, one.coordinates)) for one in (look.overlay.detections, found)
@@ -62,7 +62,9 @@ def test_the_same_particles_are_counted_everywhere(checkpoint, virions, window, 
     np.testing.assert_allclose(*places, atol=1e-3)
     assert look.same[2] == len(found)
 
-    subject = Subject("grid", image, SCALE, (), window)
+    subject = Subject(
+        name="grid", image=image, scale=SCALE, annotations=(), window=window
+    )
     match = run(comparing(subject, Side("a", checkpoint), Side("b", network)))
     np.testing.assert_allclose(match.b.detections.coordinates, found.coordinates)
     assert match.b.detections.score.tolist() == found.score.tolist()

@@ -21,7 +21,7 @@ from napari_topiary.data import hold_out
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.jobs import unfinished
 from napari_topiary.session import ImageEntry, Session
-from napari_topiary.training.record import Kept, Record
+from napari_topiary.training.record import KeptWeights, TrainingRecord
 from napari_topiary.types import BACKGROUND
 
 LONGEST_PAUSE_MS = 50
@@ -162,15 +162,15 @@ def test_a_damaged_file_is_a_sentence(page, until, tmp_path):
 def test_stop_keeps_the_best(page, session, until, monkeypatch, newest_counts):
     """Or the newest, where too few are held back to say which is the best."""
     seen = []
-    consider = Record.consider
+    consider = TrainingRecord.consider
 
     def worse_and_worse(record, quality, network, shape):
         record.prepared = replace(record.prepared, few=newest_counts)
-        seen.append(Kept.of(network, shape).state)
+        seen.append(KeptWeights.of(network, shape).state)
         quality = replace(quality, value=0.9 / len(seen))
         return consider(record, quality, network, shape)
 
-    monkeypatch.setattr(Record, "consider", worse_and_worse)
+    monkeypatch.setattr(TrainingRecord, "consider", worse_and_worse)
     monkeypatch.setattr(PreparedData, "figure_only", newest_counts)
     train(page, until, minutes=10)
     assert page.train_button.text() == STOP

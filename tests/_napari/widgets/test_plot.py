@@ -26,7 +26,9 @@ def curves(qtbot):
 
 def test_curves_follow_a_training(curves):
     for step in range(20):
-        quality = Quality(step / 20, "F1", 0.3) if step % 10 == 9 else None
+        quality = (
+            Quality(value=step / 20, name="F1", loss=0.3) if step % 10 == 9 else None
+        )
         curves.follow(report(step, quality=quality))
     curves.redraw()
     assert len(curves.losses) == 20
@@ -37,7 +39,7 @@ def test_curves_follow_a_training(curves):
 
 
 def test_nothing_held_out_draws_no_quality(curves):
-    curves.follow(report(1, quality=Quality(0.0, "none", float("nan"))))
+    curves.follow(report(1, quality=Quality(value=0.0, name="none", loss=float("nan"))))
     curves.redraw()
     assert curves.qualities == []
 
@@ -59,7 +61,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(curves):
 
 
 def test_reset_forgets_everything(curves):
-    curves.follow(report(1, quality=Quality(0.5, "Dice", 0.3)))
+    curves.follow(report(1, quality=Quality(value=0.5, name="Dice", loss=0.3)))
     curves.redraw()
     curves.reset()
     assert curves.losses == [] and curves.qualities == []

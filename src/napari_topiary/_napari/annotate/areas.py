@@ -21,7 +21,7 @@ _SHARES = (0.2, 0.5)
 FRAME_COLOUR = "#ff9f43"
 
 
-class Areas(QObject):
+class AreaSuggestions(QObject):
     """Proposes areas of the shown image, one at a time.
 
     Parameters

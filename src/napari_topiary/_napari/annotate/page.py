@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout
 
 from napari_topiary._napari.annotate import class_edits
 from napari_topiary._napari.annotate.advice import advice
-from napari_topiary._napari.annotate.areas import Areas
+from napari_topiary._napari.annotate.areas import AreaSuggestions
 from napari_topiary._napari.annotate.classes import KEYS, ClassTable
 from napari_topiary._napari.annotate.hand import give_selected, take_tool, tool_in_hand
 from napari_topiary._napari.annotate.own_layers import usable_layer, use_layer
@@ -60,7 +60,7 @@ class AnnotatePage(Page):
         self.drawing = drawing_of(viewer)
         self.tool = ""
         self._image = self.drawing.name
-        self.areas = Areas(self.drawing)
+        self.areas = AreaSuggestions(self.drawing)
         self.offer = Offer()
         self._make_classes()
         self._make_tools()

@@ -173,7 +173,9 @@ class ComparePage(Page):
             return None
         entry = self.session.images[name]
         marked = self.session.annotations.get(name, ())
-        return Subject(name, entry.image, entry.scale, marked)
+        return Subject(
+            name=name, image=entry.image, scale=entry.scale, annotations=marked
+        )
 
     def _on_choice(self) -> None:
         """Show at once what is known already; what has to run waits for the button."""

@@ -25,7 +25,7 @@ from napari_topiary._napari.widgets.page import button
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.importing import (
     ImportConfig,
-    Review,
+    ImportReview,
     import_reviewed,
     review_folder,
 )
@@ -69,7 +69,7 @@ class FolderImport:
             lambda: review_folder(folder, config), "Looking at the folder", self._show
         )
 
-    def take_over(self, review: Review) -> None:
+    def take_over(self, review: ImportReview) -> None:
         """Write the pairs as a data set beside the folder, and open it."""
         folder = review.folder.resolve()
         out = free_name(folder.with_name(f"{folder.name}-topiary"))
@@ -95,7 +95,7 @@ class FolderImport:
         if not started:
             self.page.refuse(runner.busy_sentence)
 
-    def _show(self, review: Review) -> None:
+    def _show(self, review: ImportReview) -> None:
         if not review.rows:
             self.page.refuse(review.problem)
             return
@@ -110,11 +110,11 @@ class FolderImport:
 class ReviewDialog(QDialog):
     """Every pair with its reason; nothing is used before *Take over*."""
 
-    def __init__(self, parent: QWidget, review: Review) -> None:
+    def __init__(self, parent: QWidget, review: ImportReview) -> None:
         super().__init__(parent)
         self.review = review
         self.wanted: Callable[[Path, ImportConfig], None] = lambda *_: None
-        self.taken: Callable[[Review], None] = lambda _: None
+        self.taken: Callable[[ImportReview], None] = lambda _: None
         self.setWindowTitle(f"Import {review.folder.name}")
         self.resize(820, 520)
         layout = QVBoxLayout(self)

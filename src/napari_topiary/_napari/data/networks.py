@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary._napari.data.adding import Host
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
@@ -28,25 +29,10 @@ from napari_topiary.jobs import words
 from napari_topiary.session import parents_of
 
 if TYPE_CHECKING:
-    from napari_topiary._napari.widgets.offer import Offer
     from napari_topiary.checkpoint import Checkpoint
-    from napari_topiary.session import Session
 
 _MOST_ROWS = 3
 _FILES = "Topiary checkpoints (*.safetensors)"
-
-
-class Host(Protocol):
-    """What the list needs of the page that it belongs to."""
-
-    session: Session
-    offer: Offer
-
-    def say(self, sentence: str, *, problem: bool = False) -> None:
-        """Show a sentence."""
-
-    def refuse(self, sentence: str) -> None:
-        """Show why something did not work."""
 
 
 class NetworkList(QWidget):

@@ -22,7 +22,7 @@ from napari_topiary.jobs.words import plural
 from napari_topiary.session import (
     UNTITLED,
     Recovery,
-    Version,
+    SavedVersion,
     forget_recovery,
     recent_projects,
     recoverable_projects,
@@ -197,7 +197,7 @@ class Projects:
                 lambda _=False, one=one: self.open_folder(one.folder)
             )
 
-    def go_back(self, version: Version) -> None:
+    def go_back(self, version: SavedVersion) -> None:
         """Make the project what it was before a save; what it is now is kept too.
 
         Parameters

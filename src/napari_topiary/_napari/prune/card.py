@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
-from napari_topiary._napari.prune.view import Look
+from napari_topiary._napari.prune.view import PruningPreview
 from napari_topiary._napari.widgets import look
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.jobs import words
@@ -187,7 +187,7 @@ class PruneCard(BeforeAfter):
         for key in ("speed", "quality", "common"):
             self.fade(key)
 
-    def show_look(self, look: Look, *, particles: bool) -> None:
+    def show_look(self, look: PruningPreview, *, particles: bool) -> None:
         """Show what was seen in the visible area."""
         self.set_row(
             "agreement", before=words.percent(1.0), after=words.percent(look.agreement)

@@ -11,7 +11,12 @@ from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.preferences import preferences
-from napari_topiary._napari.prune.view import Area, Look, Ready, planning
+from napari_topiary._napari.prune.view import (
+    PruningPreview,
+    Ready,
+    VisibleArea,
+    planning,
+)
 from napari_topiary._napari.state import unwrap
 from napari_topiary.evaluation.validate import HoldOut
 from napari_topiary.jobs.pruning import (
@@ -47,7 +52,7 @@ class DrawnLook:
         """Whether anything is drawn: the page is in front, and it is wanted."""
         return self.active and self.shown
 
-    def area(self) -> Area | None:
+    def area(self) -> VisibleArea | None:
         """The visible part of the shown image; None where nothing is to be drawn."""
         name = current_image_name(self.viewer, self.session)
         layer = None if name is None else image_layer(self.viewer, name)
@@ -55,9 +60,9 @@ class DrawnLook:
             return None
         entry = self.session.images[name]
         window = visible_window(layer, entry.image.shape[1:])
-        return Area(name, entry.image, window, entry.scale)
+        return VisibleArea(name, entry.image, window, entry.scale)
 
-    def draw(self, look: Look, task: Task) -> None:
+    def draw(self, look: PruningPreview, task: Task) -> None:
         """Show what was seen."""
         if not self.on:
             return
@@ -233,7 +238,7 @@ class LivePruning(QObject):
 
     def _on_look(self, progress: Progress) -> None:
         look = progress.report
-        if self.ready is None or not isinstance(look, Look):
+        if self.ready is None or not isinstance(look, PruningPreview):
             return
         self.drawn.draw(look, self.ready.plan.checkpoint.task)
         self.looked.emit(look)

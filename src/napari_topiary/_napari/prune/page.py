@@ -9,7 +9,7 @@ from napari_topiary._napari.prune.form import is_searched
 from napari_topiary._napari.prune.keeping import Keeper, Tuner
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.panel import PrunePanel
-from napari_topiary._napari.prune.view import Look, Ready
+from napari_topiary._napari.prune.view import PruningPreview, Ready
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary._napari.widgets.plot import plot_colours
 from napari_topiary.jobs.pruning import origin_of
@@ -192,7 +192,7 @@ class PrunePage(Page):
         self.panel.propose(self.live.ready)
         self._refresh_buttons()
 
-    def _on_looked(self, look: Look) -> None:
+    def _on_looked(self, look: PruningPreview) -> None:
         self.panel.show_look(look, self.live.ready.plan.checkpoint.task)
 
     def _on_counted(self, statistics: PlanStatistics) -> None:

@@ -13,7 +13,7 @@ from napari_topiary._napari.prune.compression_slider import CompressionSlider
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
 from napari_topiary._napari.prune.keeping import TUNE, KeepRow, TuningRow
 from napari_topiary._napari.prune.tabs import PruneTabs
-from napari_topiary._napari.prune.view import Look, Ready
+from napari_topiary._napari.prune.view import PruningPreview, Ready
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.jobs.pruning import PositionQuality, Speeds
@@ -115,7 +115,7 @@ class PrunePanel(QWidget):
         share = min(self.slider.share, ready.plan.end)
         self.slider.set_share(max(share, ready.plan.start))
 
-    def show_look(self, look: Look, task: Task) -> None:
+    def show_look(self, look: PruningPreview, task: Task) -> None:
         """Show what was seen on the image."""
         self.card.show_look(look, particles=task.kind == "detect")
 

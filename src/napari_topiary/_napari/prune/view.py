@@ -39,7 +39,7 @@ COUNT_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
-class Area:
+class VisibleArea:
     """What is being looked at."""
 
     name: str
@@ -49,11 +49,11 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Look:
+class PruningPreview:
     """One position of the slider on one area."""
 
     share: float
-    area: Area
+    area: VisibleArea
     overlay: Overlay
     agreement: float
     same: tuple[int, int, int] | None
@@ -120,7 +120,7 @@ class PruningView:
 
     def look(
         self,
-        area: Area | None,
+        area: VisibleArea | None,
         share: float,
         *,
         tuned: Checkpoint | None = None,
@@ -139,11 +139,11 @@ class PruningView:
 
     def _look(
         self,
-        area: Area,
+        area: VisibleArea,
         share: float,
         tuned: Checkpoint | None,
         thresholds: Mapping[str, float],
-    ) -> Look:
+    ) -> PruningPreview:
         begun = time.perf_counter()
         part = self._part(area)
         key = (id(area.image), area.scale, part.window)
@@ -160,7 +160,7 @@ class PruningView:
         same = None
         if before.found is not None and after.found is not None:
             same = self._matches(before.found, after.found, area.scale)
-        return Look(
+        return PruningPreview(
             share=share,
             area=area,
             overlay=self._overlay(after, part.covers),
@@ -174,7 +174,7 @@ class PruningView:
         """The checkpoint that is pruned."""
         return self.plan.checkpoint
 
-    def _part(self, area: Area) -> _Part:
+    def _part(self, area: VisibleArea) -> _Part:
         """The visible part of an image, on the same grid as Predict looks at it."""
         if self._seen is None or self._seen[0] != (id(area.image), area.scale):
             seen = as_seen(area.image, self.checkpoint, scale=area.scale)

@@ -30,7 +30,7 @@ from napari_topiary.inference.large.writing import LargePrediction, read_large
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Look, Pixels, look_at
 from napari_topiary.inference.suitability import as_channels
-from napari_topiary.inference.tiles import Box, infer, round_up
+from napari_topiary.inference.tiles import TileBox, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
@@ -276,7 +276,7 @@ class _Blocks:
         network = self.engine.network
         stride, halo = network.stride, round_up(network.halo, network.stride)
         top, bottom, left, right = self.kept.box(key)
-        window = Box(top, bottom, left, right).grown(halo, height, width)
+        window = TileBox(top, bottom, left, right).grown(halo, height, width)
         if self.look.is_blank:
             return True
         image, area = self.look.cut(
@@ -288,7 +288,7 @@ class _Blocks:
         ]
         if not area[place].any():
             return True
-        part = Box(
+        part = TileBox(
             top - window.top,
             round_up(bottom - window.top, stride),
             left - window.left,

@@ -5,7 +5,7 @@ from pkgutil import iter_modules
 
 from napari_topiary.io.annotation_formats.base import (
     AnnotationFormat,
-    Area,
+    DrawnArea,
     Marks,
     WritingFormat,
     annotation_formats,
@@ -19,7 +19,7 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "AnnotationFormat",
-    "Area",
+    "DrawnArea",
     "Marks",
     "WritingFormat",
     "annotation_formats",

@@ -27,7 +27,7 @@ CORNER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Area:
+class DrawnArea:
     """An outlined or painted area.
 
     Parameters
@@ -46,7 +46,7 @@ class Area:
     mask: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Marks:
     """What a file marks on one image.
 
@@ -79,7 +79,7 @@ class Marks:
     radius: tuple[float, ...] | None = None
     lines: tuple[Places, ...] = ()
     line_classes: tuple[str, ...] = ()
-    areas: tuple[Area, ...] = ()
+    areas: tuple[DrawnArea, ...] = ()
     image: str = ""
     unit: Unit = "pixel"
     scale: float | None = None
@@ -117,7 +117,7 @@ def marks(
     """
     where = np.asarray(places, dtype=np.float64).reshape(-1, 2)
     names = (classes,) * len(where) if isinstance(classes, str) else tuple(classes)
-    return Marks(where, names, **others)  # type: ignore[arg-type]
+    return Marks(places=where, classes=names, **others)  # type: ignore[arg-type]
 
 
 class AnnotationFormat(Protocol):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    Area,
+    DrawnArea,
     Marks,
     annotation_formats,
     head_text,
@@ -75,15 +75,17 @@ def _marks(
     names: Mapping[str, str],
 ) -> Marks:
     places, classes, radius = list[Any](), list[str](), list[float]()
-    areas = list[Area]()
+    areas = list[DrawnArea]()
     for one in drawn:
         where = f"The annotation {one.get('id')} of {path.name}"
         name = names.get(str(one.get("category_id")), "")
         outlined = one.get("segmentation")
         if isinstance(outlined, Mapping):
-            areas.append(Area((), name, run_lengths(outlined, where)))
+            areas.append(DrawnArea((), name, run_lengths(outlined, where)))
         elif isinstance(outlined, list) and outlined:
-            areas.append(Area(tuple(_ring(ring, where) for ring in outlined), name))
+            areas.append(
+                DrawnArea(tuple(_ring(ring, where) for ring in outlined), name)
+            )
         else:
             x, y, width, height = _numbers(one.get("bbox"), 4, where)
             places.append((y + height / 2, x + width / 2))

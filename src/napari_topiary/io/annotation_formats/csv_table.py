@@ -14,7 +14,7 @@ from napari_topiary.annotations.paths import paths_from_table
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
-    Area,
+    DrawnArea,
     Marks,
     Unit,
     annotation_formats,
@@ -87,13 +87,13 @@ def _marks(table: Table, image: str, unit: Unit) -> Marks:
 
 def _shapes(table: Table, classes: list[str], image: str, unit: Unit) -> Marks:
     paths, types, first_rows = paths_from_table(table)
-    lines, line_classes, areas = list[Any](), list[str](), list[Area]()
+    lines, line_classes, areas = list[Any](), list[str](), list[DrawnArea]()
     for path, kind, row in zip(paths, types, first_rows, strict=True):
         if kind in _LINES:
             lines.append(path)
             line_classes.append(classes[row])
         else:
-            areas.append(Area((outline(path, kind),), classes[row]))
+            areas.append(DrawnArea((outline(path, kind),), classes[row]))
     return marks(
         lines=tuple(lines),
         line_classes=tuple(line_classes),

@@ -13,7 +13,7 @@ import numpy as np
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    Area,
+    DrawnArea,
     Marks,
     Places,
     annotation_formats,
@@ -55,7 +55,7 @@ class GeoJson:
         """Read points, lines and areas with their classes."""
         content = parsed_json(read_text(path, "GeoJSON file"), path.name)
         places, classes, scores = list[Any](), list[str](), list[Any]()
-        lines, line_classes, areas = list[Places](), list[str](), list[Area]()
+        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
         for geometry, name, score in _geometries(content, path.name):
             kind, where = geometry.get("type"), _lists(geometry, path.name)
             if kind in ("Point", "MultiPoint"):
@@ -72,7 +72,7 @@ class GeoJson:
                     where if kind == "Polygon" else [r for one in where for r in one]
                 )
                 outlines = tuple(_ring(ring, path.name) for ring in rings)
-                areas.append(Area(outlines, name))
+                areas.append(DrawnArea(outlines, name))
             else:
                 raise TopiaryError(
                     f"{path.name} holds a geometry of type {kind!r}, which is none of "

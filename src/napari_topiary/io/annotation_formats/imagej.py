@@ -15,7 +15,7 @@ from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    Area,
+    DrawnArea,
     Marks,
     Places,
     annotation_formats,
@@ -51,7 +51,7 @@ class ImageJRoi:
     def read(path: Path) -> list[Marks]:
         """Read what is marked; the name of an ROI without its number is its class."""
         places, classes = list[Any](), list[str]()
-        lines, line_classes, areas = list[Places](), list[str](), list[Area]()
+        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
         for roi in _rois(path):
             name, kind = _class_of(roi.name or ""), roi.roitype.name
             if kind == "NOROI":
@@ -66,7 +66,7 @@ class ImageJRoi:
                 )  # fmt: skip
                 box = np.array([[top, left], [bottom, right]], dtype=np.float64)
                 shape = "rectangle" if kind == "RECT" else "ellipse"
-                areas.append(Area((outline(box - CORNER, shape),), name))
+                areas.append(DrawnArea((outline(box - CORNER, shape),), name))
                 continue
             parts = _parts(roi)
             if kind == "POINT":
@@ -77,7 +77,7 @@ class ImageJRoi:
                 lines += parts
                 line_classes += [name] * len(parts)
             elif parts:
-                areas.append(Area(tuple(part - CORNER for part in parts), name))
+                areas.append(DrawnArea(tuple(part - CORNER for part in parts), name))
         return [
             marks(
                 places,

@@ -12,7 +12,7 @@ from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    Area,
+    DrawnArea,
     Marks,
     Places,
     annotation_formats,
@@ -48,7 +48,7 @@ class ImageScope:
             0.0 if not microns else number(microns, f"MicronsPerPixel of {path.name}")
         )
         places, classes = list[Any](), list[str]()
-        lines, line_classes, areas = list[Places](), list[str](), list[Area]()
+        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
         for layer in root.iter("Annotation"):
             for region in layer.iter("Region"):
                 name = _class_of(layer, region)
@@ -73,7 +73,7 @@ class ImageScope:
                     shape = {RECTANGLE: "rectangle", ELLIPSE: "ellipse"}.get(kind, "")
                     ring = outline(where - CORNER, shape or "polygon")
                     cut = region.get("NegativeROA") == "1"
-                    areas.append(Area((ring,), BACKGROUND if cut else name))
+                    areas.append(DrawnArea((ring,), BACKGROUND if cut else name))
         # What is cut out is cut out of everything: drawn last.
         areas.sort(key=lambda area: area.name == BACKGROUND)
         return [

@@ -2,10 +2,16 @@
 
 from napari_topiary.io.importing.meaning import ImportConfig
 from napari_topiary.io.importing.review import (
-    Review,
+    ImportReview,
     Reviewed,
     import_reviewed,
     review_folder,
 )
 
-__all__ = ["ImportConfig", "Review", "Reviewed", "import_reviewed", "review_folder"]
+__all__ = [
+    "ImportConfig",
+    "ImportReview",
+    "Reviewed",
+    "import_reviewed",
+    "review_folder",
+]

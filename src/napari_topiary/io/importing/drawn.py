@@ -13,7 +13,7 @@ from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.annotations.places import cornered
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.annotation_formats import Area, Marks
+from napari_topiary.io.annotation_formats import DrawnArea, Marks
 from napari_topiary.io.description import SAME_SCALE
 from napari_topiary.io.importing.meaning import (
     FINISHED,
@@ -288,7 +288,7 @@ def stands_out(image: Image, places: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _pixels(
-    area: Area, shape: tuple[int, int]
+    area: DrawnArea, shape: tuple[int, int]
 ) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
     if area.mask is None:
         return filled(area.rings, shape)
@@ -300,7 +300,7 @@ def _pixels(
     return (slice(0, shape[0]), slice(0, shape[1])), area.mask
 
 
-def _middle(area: Area, shape: tuple[int, int]) -> NDArray[np.float64]:
+def _middle(area: DrawnArea, shape: tuple[int, int]) -> NDArray[np.float64]:
     box, mask = _pixels(area, shape)
     inside = np.argwhere(mask)
     if not len(inside):

@@ -30,7 +30,7 @@ _OPTIONS = {
 """What helps, by words of the question about places outside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """How annotations of other programs are read.
 

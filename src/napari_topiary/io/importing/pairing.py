@@ -51,7 +51,7 @@ _SHARED = (".txt", ".csv", ".tsv", ".json", ".xml", ".zip")
 _NOT_ANNOTATIONS = frozenset({DESCRIPTION, "session.json"})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pair:
     """An image and what is drawn on it.
 
@@ -207,18 +207,27 @@ def _found(
         several = " and ".join(str(_short(image)) for image in images)
         return [
             Pair(
-                image,
-                path,
-                format,
-                "ambiguous",
-                f"could belong to {several}: rename one of them",
-                marks,
+                image=image,
+                annotation=path,
+                format=format,
+                confidence="ambiguous",
+                reason=f"could belong to {several}: rename one of them",
+                marks=marks,
             )
             for image in images
         ]
     inside = images[0].parent != path.parent
     where = f", in {path.parent.name}" if inside and not named else ""
-    return [Pair(images[0], path, format, confidence, reason + where, marks)]
+    return [
+        Pair(
+            image=images[0],
+            annotation=path,
+            format=format,
+            confidence=confidence,
+            reason=reason + where,
+            marks=marks,
+        )
+    ]
 
 
 def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
@@ -230,7 +239,15 @@ def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
         reason = str(error).removeprefix(f"{path.name}: ")
         images, _, _ = owners.of(image_name(path), path, _OF_TABLES)
         if len(images) == 1 and path.suffix.lower() not in _SHARED:
-            return [Pair(images[0], path, path.suffix[1:], "refused", reason)]
+            return [
+                Pair(
+                    image=images[0],
+                    annotation=path,
+                    format=path.suffix[1:],
+                    confidence="refused",
+                    reason=reason,
+                )
+            ]
         unused.append(Unused(path, reason))
         return []
     pairs, missing = list[Pair](), list[str]()

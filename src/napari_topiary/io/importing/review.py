@@ -45,7 +45,7 @@ PARTS = {
 DEFAULTS = ImportConfig()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reviewed:
     """One pair, and what is known of it after reading both.
 
@@ -76,8 +76,8 @@ class Reviewed:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Review:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImportReview:
     """What a folder holds, and what would be made of it.
 
     Parameters
@@ -170,7 +170,7 @@ def review_folder(
     config: ImportConfig = DEFAULTS,
     *,
     without: Path | None = None,
-) -> Job[Review]:
+) -> Job[ImportReview]:
     """Pair the images and annotations of a folder and look at each pair.
 
     Parameters
@@ -200,7 +200,7 @@ def review_folder(
     names = _names([pair.image for pair in pairs], root)
     rows, evidence = list[Reviewed](), _Evidence()
     for index, pair in enumerate(pairs):
-        row = Reviewed(pair, names[pair.image], len(pair.marks or ()))
+        row = Reviewed(pair=pair, name=names[pair.image], count=len(pair.marks or ()))
         rows.append(_looked_at(row, config, evidence) if pair.is_used else row)
         message = yield Progress(
             index + 1, len(pairs), f"Looking at {pair.annotation.name}"
@@ -215,18 +215,18 @@ def review_folder(
         rows = [_held_against(row, meaning, config) for row in rows]
     if not any(row.pair.is_used for row in rows):
         problem = _nothing(root, rows, unused)
-    return Review(
-        root,
-        tuple(rows),
-        tuple(unused),
-        config,
-        meaning,
-        problem,
-        tuple(note for note in (*notes, evidence.note()) if note),
+    return ImportReview(
+        folder=root,
+        rows=tuple(rows),
+        unused=tuple(unused),
+        config=config,
+        meaning=meaning,
+        problem=problem,
+        notes=tuple(note for note in (*notes, evidence.note()) if note),
     )
 
 
-def import_reviewed(review: Review, out: str | os.PathLike[str]) -> Job[Dataset]:
+def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Dataset]:
     """Write what was reviewed as a dataset folder, as one act.
 
     Parameters

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_topiary.io.dataset import Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CriterionInput:
     """What a criterion may look at.
 

@@ -95,7 +95,7 @@ class WorkCounter:
         return Progress(self._done, self._total, message, left)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Ranked:
     """A layer's order as it grows."""
 
@@ -110,7 +110,14 @@ class _Ranked:
     def of(cls, ablation: AnyAblation) -> _Ranked:
         """Begin with nothing removed."""
         group = ablation.group
-        return cls(group.name, group.channels, [], [], [0], [ablation.loss()])
+        return cls(
+            name=group.name,
+            channels=group.channels,
+            order=[],
+            tried=[],
+            removed=[0],
+            curve=[ablation.loss()],
+        )
 
     def add(self, channels: Sequence[int], tried: Sequence[float], loss: float) -> None:
         """Note what has gone, and the loss now."""
@@ -122,12 +129,12 @@ class _Ranked:
     def frozen(self) -> LayerSearch:
         """Return it as a value."""
         return LayerSearch(
-            self.name,
-            self.channels,
-            tuple(self.order),
-            tuple(self.tried),
-            tuple(self.removed),
-            tuple(self.curve),
+            name=self.name,
+            channels=self.channels,
+            order=tuple(self.order),
+            tried=tuple(self.tried),
+            removed=tuple(self.removed),
+            curve=tuple(self.curve),
         )
 
 

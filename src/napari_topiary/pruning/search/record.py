@@ -10,7 +10,7 @@ Step = tuple[int, int]
 """(group index, channel): one filter."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerSearch:
     """One layer's filters in the order in which they go.
 
@@ -41,7 +41,7 @@ class LayerSearch:
         return len(self.order) >= self.channels - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """The result of a search by loss.
 
