@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
@@ -87,6 +88,28 @@ def test_labels_are_those_of_torch(name: str, network: str) -> None:
         if expected.regression is not None and found.regression is not None:
             assert np.abs(found.regression - expected.regression).max() < 0.05
     assert engine.backend == name
+
+
+@INSTALLED
+def test_no_tile_shows_in_a_network_of_odd_widths(name: str) -> None:
+    made, (height, width) = NETWORKS["filters"](), (777, 1031)
+    widths = {module.out_channels for module in made.modules() if _convolves(module)}
+    assert any(number % 2 for number in widths - {made.stride, 1})
+    image = np.random.default_rng(0).normal(size=(1, height, width)).astype(np.float32)
+    expected = run(infer(made, image, tile=2048, device="cpu")).probability
+    # Where both classes are as good as equally likely, the last digit may decide.
+    sure = np.abs(expected[0] - expected[1]) > 1e-4
+    assert sure.mean() > 0.99
+    engine = Engine(made, "cpu", backend=name)
+    for tile in (64, 333, 1024):
+        found = run(infer(engine, image, tile=tile)).probability
+        same = found.argmax(0) == expected.argmax(0)
+        assert same[sure].all()
+        assert np.abs(found - expected).max() < (1e-4 if name == "torch" else 0.05)
+
+
+def _convolves(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
 
 
 @INSTALLED
