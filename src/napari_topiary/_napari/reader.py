@@ -22,6 +22,7 @@ from napari_topiary.io.annotation_formats import (
 from napari_topiary.io.description import DESCRIPTION
 from napari_topiary.io.image_files import image_files
 from napari_topiary.io.images import is_image, read_slices
+from napari_topiary.io.large_images import LargeImage, open_large, views
 
 LayerData = tuple[Any, dict[str, Any], str]
 NO_LAYER: Any = [(None,)]
@@ -96,6 +97,9 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _layer(path: Path) -> LayerData:
+    large = open_large(path)
+    if large is not None and len(large) == 1:
+        return _large_layer(path, large[0])
     slices = list(read_slices(path))
     pictures = [displayed(one.data) for one in slices]
     is_rgb = pictures[0][1]
@@ -112,6 +116,25 @@ def _layer(path: Path) -> LayerData:
         "metadata": {"notes": slices[0].notes},
     }
     return data, meta, "image"
+
+
+def _large_layer(path: Path, image: LargeImage) -> LayerData:
+    """Show an image of which only what is on the screen is read."""
+    levels = views(image)
+    ends = np.percentile(np.asarray(levels[-1]), (0.1, 99.9))
+    step, unit = (1.0, "pixel") if image.scale is None else (image.scale, "nm")
+    meta = {
+        "name": path.stem,
+        "rgb": levels[0].ndim == 3,
+        "multiscale": True,
+        "scale": (step,) * 2,
+        "units": (unit,) * 2,
+        "axis_labels": tuple(AXES),
+        "metadata": {"notes": image.notes},
+    }
+    if levels[0].ndim == 2 and ends[0] < ends[1]:
+        meta["contrast_limits"] = tuple(ends.tolist())
+    return levels, meta, "image"
 
 
 def _drawn(marked: Marks, path: Path) -> list[LayerData]:

@@ -22,6 +22,8 @@ from napari_topiary.types import Image, Window
 
 CACHE_BYTES = 256 << 20
 """Unpacked pieces of a file are kept up to this size, for their neighbours."""
+SHOWN = 4096
+"""The coarsest resolution is not longer than this, in pixels."""
 BAND_PIXELS = 16_000_000
 """The whole image is gone through in bands of about so many pixels."""
 
@@ -120,6 +122,14 @@ class LargeImage:
             for top in range(0, height, band)
         ]
         return np.concatenate(parts, axis=1), step
+
+    def levels(self) -> list[LargeImage]:
+        """Return the image and its lower resolutions, as far as the file has them."""
+        found = [self]
+        if self.rows is None:
+            for array in self.raw.smaller:
+                found.append(replace(self, raw=replace(self.raw, array=array)))
+        return found
 
     def _channels(self, sizes: dict[str, int]) -> int:
         count = sizes.get("s", sizes.get("c", 1))
@@ -241,3 +251,73 @@ def _spans(wanted: range, size: int) -> Iterator[tuple[int, slice, slice]]:
         last = first + (count - 1) * wanted.step + 1
         yield number, slice(at, at + count), slice(first, last, wanted.step)
         at += count
+
+
+class View:
+    """A large image as windows show it: an array `(y, x)` or `(y, x, 3)`.
+
+    Parameters
+    ----------
+    image
+        One of its resolutions.
+    step
+        Only every so many-th row and column.
+    """
+
+    def __init__(self, image: LargeImage, step: int = 1) -> None:
+        self._image, self._step = image, step
+        channels, *sides = image.shape
+        colour = (3,) if channels == 3 else ()
+        self.shape = (*(-(-n // step) for n in sides), *colour)
+        self.dtype, self.ndim = image.dtype, len(self.shape)
+        self._kept: NDArray[Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers."""
+        return math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a part."""
+        index = index if isinstance(index, tuple) else (index,)
+        index = tuple(one for one in index if one is not Ellipsis)
+        rows, columns = (
+            slice(*one.indices(n))
+            for one, n in zip(
+                (*index, slice(None), slice(None))[:2], self.shape, strict=False
+            )
+        )
+        step, (_, height, width) = self._step, self._image.shape
+        # What rows and columns are left out of took long to be gone through.
+        if self._kept is None and step > 1 and max(self.shape[:2]) <= SHOWN:
+            self._kept = self._read((0, height, 0, width))
+        if self._kept is not None:
+            return self._kept[rows, columns]
+        window = (
+            rows.start * step,
+            min(rows.stop * step, height),
+            columns.start * step,
+            min(columns.stop * step, width),
+        )
+        return self._read(window)[:: rows.step, :: columns.step]
+
+    def _read(self, window: Window) -> NDArray[Any]:
+        part = self._image.read(window, self._step)
+        return np.moveaxis(part, 0, -1) if self.ndim == 3 else part[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read all of it."""
+        return np.asarray(self[:, :], dtype=dtype)
+
+
+def views(image: LargeImage) -> list[View]:
+    """Return an image at more and more coarse resolutions, to look at.
+
+    Where the file has none, rows and columns are left out.
+    """
+    found = [View(level) for level in image.levels()]
+    last, step = image.levels()[-1], 1
+    while max(found[-1].shape[:2]) > SHOWN:
+        step *= 4
+        found.append(View(last, step))
+    return found

@@ -11,12 +11,16 @@ import tifffile
 
 pytest.importorskip("qtpy")
 
+from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
+from napari_topiary._napari.data import intake
 from napari_topiary._napari.data.intake import Incoming, Refused, read_files
 from napari_topiary._napari.data.page import DataPage
+from napari_topiary._napari.reader import read_layers
 from napari_topiary._napari.samples import virus_phil
 from napari_topiary._napari.state import state_of
+from napari_topiary.errors import TopiaryError
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.session import ImageEntry, Session, recent_projects
 
@@ -280,3 +284,27 @@ def test_slices_are_checked_where_they_are_read(tmp_path, rng):
     (stack,) = read_files([tmp_path / "v.tif"])
     assert [type(one) for one in stack.slices] == [Incoming, Refused, *[Incoming] * 3]
     assert "constant" in stack.slices[1].sentence
+
+
+def test_of_a_very_large_image_what_is_on_the_screen_is_added(
+    tmp_path, rng, monkeypatch
+):
+    image = rng.integers(0, 255, (300, 400), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64))
+    monkeypatch.setattr("napari_topiary.io.large_images.LARGE", 1000)
+    monkeypatch.setattr("napari_topiary.io.large_images.SHOWN", 120)
+    monkeypatch.setattr(intake, "MOST_PIXELS", 10_000)
+    (refused,) = read_files([tmp_path / "slide.tif"])
+    assert "300 x 400 pixels" in refused.sentence
+    assert "napari-topiary predict" in refused.sentence
+
+    ((levels, meta, _),) = read_layers(str(tmp_path / "slide.tif"))
+    layer = Image(levels, **meta)
+    layer._data_level, layer.corner_pixels = 0, np.array([[100, 200], [149, 259]])
+    source = intake.layer_source(layer, (0, 0))
+    found = source.read()
+    assert found.name == "slide y100 x200"
+    np.testing.assert_array_equal(found.image[0], image[100:150, 200:260])
+    layer.corner_pixels = np.array([[0, 0], [299, 399]])
+    with pytest.raises(TopiaryError, match="move closer"):
+        intake.layer_source(layer, (0, 0))

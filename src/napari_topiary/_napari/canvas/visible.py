@@ -22,7 +22,10 @@ def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
     shape
         `(y, x)` of the image in pixels.
     """
-    corners = np.asarray(layer.corner_pixels, dtype=float)[:, :2]
+    corners = np.asarray(layer.corner_pixels, dtype=float)
+    if getattr(layer, "multiscale", False):  # they are those of what is shown
+        corners = corners * layer.downsample_factors[layer.data_level]
+    corners = corners[:, -2:] if layer.ndim > 2 else corners[:, :2]
     top, left = np.clip(np.floor(corners[0]), 0, shape).astype(int)
     bottom, right = np.clip(np.ceil(corners[1]) + 1, 0, shape).astype(int)
     if bottom - top < 2 or right - left < 2:  # nothing was drawn yet

@@ -111,7 +111,8 @@ class Adder:
                 },
             )
             return
-        whole = layer if source.n_slices == 1 else None
+        is_whole = source.n_slices == 1 and source.window is None
+        whole = layer if is_whole else None
 
         def taken(found: Found) -> None:
             if isinstance(found, Stack):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.images import read_slices, to_grey
+from napari_topiary.io.large_images import open_large
 from napari_topiary.io.quality import image_problem
 from napari_topiary.io.stacks import slice_names
-from napari_topiary.types import Image
+from napari_topiary.types import Image, Window
 
 if TYPE_CHECKING:
     import napari.layers
+
+
+MOST_PIXELS = 200_000_000
+"""Images with more are not read whole: what is on the screen is added of a layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,8 @@ def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
 
 
 def _read_file(path: Path) -> Incoming | Stack | Refused:
+    if (sentence := _too_large(path)) is not None:
+        return Refused(path.name, sentence)
     try:
         found = list(read_slices(path))
     except TopiaryError as reason:
@@ -97,6 +106,23 @@ def _read_file(path: Path) -> Incoming | Stack | Refused:
         for name, one in zip(slice_names(path.stem, len(found)), found, strict=True)
     )
     return Stack(path.name, slices)
+
+
+def _too_large(path: Path) -> str | None:
+    """Return a sentence about an image that no window can keep in memory."""
+    try:
+        opened = open_large(path)
+    except TopiaryError:
+        return None  # reading it says why
+    if opened is None or math.prod(opened[0].shape[1:]) <= MOST_PIXELS:
+        return None
+    _, height, width = opened[0].shape
+    return (
+        f"{path.name} has {height:,} x {width:,} pixels, which are too many for a "
+        "window: open it with File > Open, move to where you want to mark something, "
+        "and add the layer, which adds what is on the screen. All of it is predicted "
+        "by the command line (napari-topiary predict)."
+    )
 
 
 def checked(incoming: Incoming) -> Incoming | Refused:
@@ -158,6 +184,8 @@ class LayerSource:
         nm per pixel, None if unknown.
     position
         Index along each axis before the last two, of what is shown now.
+    window
+        Only this part of the image; None = all of it.
     """
 
     name: str
@@ -165,6 +193,7 @@ class LayerSource:
     rgb: bool
     scale: float | None
     position: tuple[int, ...]
+    window: Window | None = None
 
     @property
     def n_slices(self) -> int:
@@ -196,7 +225,10 @@ class LayerSource:
         return Stack(self.name, slices)
 
     def _image(self, at: tuple[int, ...]) -> Image:
-        data = np.asarray(self.data[at])
+        rows, columns = slice(None), slice(None)
+        if self.window is not None:
+            rows, columns = slice(*self.window[:2]), slice(*self.window[2:])
+        data = np.asarray(self.data[(*at, rows, columns)])
         if not self.rgb:
             return np.ascontiguousarray(data)[None]
         return np.ascontiguousarray(np.moveaxis(data[..., :3], -1, 0))
@@ -225,7 +257,27 @@ def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource
         int(np.clip(step[offset + axis], 0, data.shape[axis] - 1))
         for axis in range(before)
     )
-    return LayerSource(layer.name, data, bool(layer.rgb), nm_per_pixel(layer), position)
+    name, window = layer.name, None
+    height, width = data.shape[before : before + 2]
+    if height * width > MOST_PIXELS:
+        window = _on_screen(layer, (height, width))
+        name = f"{name} y{window[0]} x{window[2]}"
+    return LayerSource(
+        name, data, bool(layer.rgb), nm_per_pixel(layer), position, window
+    )
+
+
+def _on_screen(layer: napari.layers.Image, shape: tuple[int, int]) -> Window:
+    """Return the part of a very large image that the person looks at."""
+    window = visible_window(layer, shape)
+    side = math.isqrt(MOST_PIXELS)
+    if window[1] - window[0] > side or window[3] - window[2] > side:
+        raise TopiaryError(
+            f"{layer.name} has {shape[0]:,} x {shape[1]:,} pixels, and too many of "
+            "them are on the screen: move closer to what you want to mark. What is on "
+            "the screen is added."
+        )
+    return window
 
 
 def nm_per_pixel(layer: Any) -> float | None:

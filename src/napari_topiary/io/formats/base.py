@@ -46,6 +46,9 @@ class RawImage:
         `(256, s)`: the colours that `array` has the numbers of; None = it holds values.
     is_negative
         Whether 0 is white by what the file says.
+    smaller
+        The same image at lower resolutions, where the file has them and is read part by
+        part.
     """
 
     array: NDArray[Any]
@@ -54,6 +57,7 @@ class RawImage:
     notes: tuple[str, ...] = ()
     palette: NDArray[Any] | None = None
     is_negative: bool = False
+    smaller: tuple[Any, ...] = ()
 
     def as_seen(self) -> RawImage:
         """Return grey levels and colours as they are meant to be looked at.

@@ -141,7 +141,15 @@ def _opened(
     except (ValueError, ImportError, RuntimeError):
         return None, None  # a packing that is not known here
     pixels: Any = array
-    return RawImage(pixels, axes, scale, notes, is_negative=is_negative), array
+    levels = tuple(
+        _InPieces(zarr.open(level.aszarr(), mode="r"))
+        for level in series.levels[1:]
+        if len(level.shape) == len(array.shape)
+    )
+    return (
+        RawImage(pixels, axes, scale, notes, is_negative=is_negative, smaller=levels),
+        array,
+    )
 
 
 def write_tiff(

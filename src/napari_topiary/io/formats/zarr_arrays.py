@@ -48,7 +48,7 @@ class Zarr:
         """Open an array without reading it."""
         array, axes, scale, notes = _found(path)
         _check_pieces(path, array)
-        return RawImage(array, axes, scale, notes)
+        return RawImage(array, axes, scale, notes, smaller=_smaller(path, array))
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
@@ -139,6 +139,20 @@ def _level_of(path: Path, array: Any) -> Found | None:
     except (KeyError, IndexError, TypeError, ValueError, OSError):
         return None
     return _ome(path, group, {**image, "datasets": image["datasets"][number:]})
+
+
+def _smaller(path: Path, array: Any) -> tuple[Any, ...]:
+    """Lower resolutions of an array that is the first of an OME-Zarr image."""
+    import zarr
+
+    try:
+        home = Path(str(array.store.root)) / Path(array.path).parent
+        group = zarr.open_group(str(home), mode="r")
+        levels = _attributes(group)["multiscales"][0]["datasets"]
+        names = [level["path"] for level in levels]
+        return tuple(group[n] for n in names[names.index(Path(array.path).name) + 1 :])
+    except (KeyError, IndexError, TypeError, ValueError, OSError):
+        return ()
 
 
 def _plain(array: Any) -> Found:

@@ -1,0 +1,108 @@
+"""Large images are opened at once and read part by part, whatever holds them."""
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_topiary.io import image_area, large_images
+from napari_topiary.io.images import read_image
+from napari_topiary.io.large_images import open_large, views
+from napari_topiary.io.ome_zarr import OmeZarr
+
+SHAPE = (300, 410)
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch):
+    monkeypatch.setattr(large_images, "LARGE", 1000)
+
+
+@pytest.fixture
+def image(rng):
+    return rng.integers(0, 60_000, SHAPE, dtype=np.uint16)
+
+
+def ome(path, image):
+    written = OmeZarr(path, shape=SHAPE, dtype=image.dtype, scale=3.0, about={})
+    written.write(image, (0, 0))
+
+
+WRITERS = {
+    "ome.zarr": ome,
+    "cube.zarr": lambda p, a: zarr.create_array(
+        p, data=a[None, None], chunks=(1, 1, 64, 50), dimension_names=tuple("zcyx")
+    ),
+    "tiled.tif": lambda p, a: tifffile.imwrite(p, a, tile=(64, 48), compression="zlib"),
+    "strips.tif": lambda p, a: tifffile.imwrite(p, a, rowsperstrip=7, compression=8),
+    "plain.tif": lambda p, a: tifffile.imwrite(p, a, byteorder=">"),
+    "white.tif": lambda p, a: tifffile.imwrite(
+        p, a, tile=(64, 48), photometric="miniswhite"
+    ),
+    "colour.tif": lambda p, a: tifffile.imwrite(
+        p, np.stack([a, a // 2, a // 3], axis=-1), tile=(32, 32), photometric="rgb"
+    ),
+    "planes.tif": lambda p, a: tifffile.imwrite(
+        p, np.stack([a, a // 2, a // 3]), planarconfig="separate", photometric="rgb"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_parts_are_those_of_the_whole(tmp_path, image, name):
+    path = tmp_path / name
+    WRITERS[name](path, image)
+    whole = read_image(path)
+    (large,) = open_large(path)
+    assert large.shape == whole.data.shape
+    assert large.scale == whole.scale
+    for window in [(0, 300, 0, 410), (37, 201, 64, 66), (299, 300, 1, 409)]:
+        top, bottom, left, right = window
+        part = whole.data[:, top:bottom, left:right]
+        for step in (1, 3):
+            found = large.read(window, step)
+            assert found.dtype == whole.data.dtype
+            np.testing.assert_array_equal(found, part[:, ::step, ::step])
+
+
+def test_small_and_packed_images_are_read_whole(tmp_path, image, monkeypatch):
+    tifffile.imwrite(tmp_path / "one.tif", image, rowsperstrip=300, compression=8)
+    monkeypatch.setattr("napari_topiary.io.formats.tiff.LARGEST_PIECE", 1000)
+    assert open_large(tmp_path / "one.tif") is None
+    tifffile.imwrite(tmp_path / "small.tif", image[:10, :10])
+    assert open_large(tmp_path / "small.tif") is None
+
+
+def test_a_stack_is_its_slices(tmp_path, image):
+    stack = np.stack([image, image // 2])
+    zarr.create_array(tmp_path / "s.zarr", data=stack, dimension_names=tuple("zyx"))
+    first, second = open_large(tmp_path / "s.zarr")
+    np.testing.assert_array_equal(second.read()[0], image // 2)
+    assert first.shape == (1, *SHAPE)
+
+
+def test_thinning_leaves_out_rows_and_columns(tmp_path, image, monkeypatch):
+    monkeypatch.setattr(image_area, "LARGE", 1000)
+    monkeypatch.setattr(image_area, "THIN_PIXELS", 5000)
+    monkeypatch.setattr(large_images, "BAND_PIXELS", 20_000)
+    WRITERS["tiled.tif"](tmp_path / "a.tif", image)
+    thin, step = open_large(tmp_path / "a.tif")[0].thinned()
+    assert thin.size <= 5000
+    np.testing.assert_array_equal(thin[0], image[::step, ::step])
+
+
+@pytest.mark.parametrize("pyramid", [True, False])
+def test_windows_see_coarser_copies(tmp_path, image, monkeypatch, pyramid):
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 128)
+    monkeypatch.setattr(large_images, "SHOWN", 120)
+    path = tmp_path / ("ome.zarr" if pyramid else "plain.tif")
+    WRITERS[path.name](path, image)
+    (large,) = open_large(path)
+    levels = views(large)
+    assert max(levels[-1].shape) <= 120
+    np.testing.assert_array_equal(levels[0][5:9, 400:], image[5:9, 400:])
+    if pyramid:
+        assert [one.shape for one in levels[:3]] == [SHAPE, (150, 205), (75, 103)]
+    else:
+        np.testing.assert_array_equal(np.asarray(levels[-1]), image[::4, ::4])
+        np.testing.assert_array_equal(levels[-1][3:7, 2:3], image[12:28:4, 8:9])
