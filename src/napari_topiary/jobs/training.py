@@ -236,23 +236,15 @@ def drawing_curve(
     return (yield from job)
 
 
-def name_for(session: Session, config: TrainConfig, start: str | None) -> str:
-    """What a new network is called.
+def short_name(base: str, weights: int) -> str:
+    """What a new network is called: "viruses · 12 k", by its weights.
 
     Parameters
     ----------
-    session
-        Has a name of its own.
-    config
-        Of the training.
-    start
-        Name of what it started from; None = from scratch.
+    base
+        Name of the project, or of the network that it comes from.
+    weights
+        How many it has; zeros not counted.
     """
-    if start is not None:
-        return f"{start}, trained on"
-    if config.sizes:
-        return f"{session.name} {config.network}"
-    if config.network == "unet":
-        return f"{session.name} {config.preset}"
-    words = dict.fromkeys([*session.name.split(), config.network, config.preset])
-    return " ".join(words)
+    stem = base.split(" · ")[0]
+    return f"{stem} · {words.count(weights).replace(words.THIN, ' ')}"

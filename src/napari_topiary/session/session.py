@@ -119,8 +119,14 @@ class Session(Contents):
         self.active_checkpoint_changed.emit()
 
     def unique_checkpoint_name(self, base: str) -> str:
-        """Return `base`, with a number added if it is taken."""
-        return unused(base, self.checkpoints)
+        """Return `base`, with a number added if it is taken: "viruses 2 · 12 k"."""
+        stem, dot, size = base.partition(" · ")
+        taken = [
+            name.removesuffix(dot + size)
+            for name in self.checkpoints
+            if name.endswith(dot + size)
+        ]
+        return unused(stem, taken) + dot + size
 
     def set_prediction(self, name: str, prediction: Prediction | None) -> None:
         """Keep what a checkpoint said about an image, for review; it is not saved.

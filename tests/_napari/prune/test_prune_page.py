@@ -297,7 +297,7 @@ def test_the_network_may_be_taken_away(page, session, until):
 
 def test_keep_as(page, session, until):
     move(page, until, 0.8)
-    assert page.keep_row.name.text() == "grown, filters −80 %"
+    assert page.keep_row.name.text() == "grown · 5.75 k"
     page.keep_row.name.clear()
     page.keep_row.name.insert("  small  ")
     page.keep_row.name.textEdited.emit("  small  ")
@@ -319,7 +319,7 @@ def test_kept_versions_are_compared(page, session, until):
         page.keep_row.keep()
         settle(page, until)
     plotted = {v.name: v for v in page.tabs.versions.plot.versions}
-    assert set(plotted) == {"grown", "grown, filters −50 %", "grown, filters −90 %"}
+    assert set(plotted) == {"grown", "grown · 14.6 k", "grown · 2.81 k"}
     weights = [plotted[name].weights for name in plotted]
     assert weights == sorted(weights, reverse=True)
     session.activate("grown")
@@ -328,15 +328,15 @@ def test_kept_versions_are_compared(page, session, until):
     small = page.tabs.versions._smallest
     page.tabs.versions.preferred.emit(small)
     assert session.active_checkpoint == small
-    page.tabs.versions.chosen.emit("grown, filters −50 %")
-    assert page.form.name == "grown, filters −50 %"
+    page.tabs.versions.chosen.emit("grown · 14.6 k")
+    assert page.form.name == "grown · 14.6 k"
 
 
 def test_pruning_a_pruned_network_starts_where_it_stands(page, session, until):
     move(page, until, 0.5)
     page.keep_row.keep()
     settle(page, until)
-    page.open_version("grown, filters −50 %")
+    page.open_version("grown · 14.6 k")
     until(lambda: page.live.ready is not None)
     settle(page, until)
     assert page.slider.share >= 0.5
@@ -380,7 +380,7 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     assert not page.slider.isEnabled() and not page.form.isEnabled()
     until(lambda: not page.tuning, 60)
     settle(page, until)
-    made = session.checkpoints["grown, filters −80 %, tuned"]
+    made = session.checkpoints["grown · 5.75 k, tuned"]
     assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.8).share)
     assert made.provenance["parent"] == session.checkpoints["grown"].hash
     assert page.live.tuned is made
@@ -402,7 +402,7 @@ def test_stop_keeps_the_best(page, session, until, viewer):
     page.on_tune()
     assert not page.tune.button.isEnabled()
     until(lambda: not page.tuning, 60)
-    made = session.checkpoints["grown, filters −90 %, tuned"]
+    made = session.checkpoints["grown · 2.81 k, tuned"]
     assert made.sparsity == pytest.approx(page.live.ready.plan.statistics(0.9).share)
     settle(page, until)
 
@@ -427,7 +427,7 @@ def test_closing_in_mid_tuning_and_in_mid_look(
     page.live.look()
     viewer.close()
     until(lambda: not runner.running, 30)
-    assert "grown, filters −90 %, tuned" in session.checkpoints
+    assert "grown · 2.81 k, tuned" in session.checkpoints
 
 
 def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):

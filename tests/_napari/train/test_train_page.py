@@ -62,7 +62,7 @@ def test_it_trains_and_keeps_the_result(page, session, until):
     assert page.message.text().startswith("Also learned from")
     (name,) = session.checkpoints
     checkpoint = session.checkpoints[name]
-    assert session.active_checkpoint == name == checkpoint.name == "Untitled unet"
+    assert session.active_checkpoint == name == checkpoint.name == "Untitled · 1.65 k"
     assert checkpoint.sizes["base"] == 4 and checkpoint.sizes["levels"] == 1
     assert page.card.headline.text().startswith(
         f"F1 {checkpoint.metrics['quality']:.2f}"[:6]
@@ -76,7 +76,7 @@ def test_it_trains_and_keeps_the_result(page, session, until):
 def test_a_second_training_gets_a_name_of_its_own(page, session, until):
     train(page, until)
     train(page, until)
-    assert list(session.checkpoints) == ["Untitled unet", "Untitled unet 2"]
+    assert list(session.checkpoints) == ["Untitled · 1.65 k", "Untitled 2 · 1.65 k"]
 
 
 def test_the_form_says_what_it_learns_from_and_what_the_network_costs(page, until):
@@ -134,16 +134,16 @@ def test_training_goes_on_from_a_checkpoint_and_from_a_file(
     page, session, until, tmp_path
 ):
     train(page, until)
-    first = session.checkpoints["Untitled unet"]
+    first = session.checkpoints["Untitled · 1.65 k"]
     first.save(tmp_path / "shared.safetensors")
-    session.remove_checkpoint("Untitled unet")
+    session.remove_checkpoint("Untitled · 1.65 k")
     page.files.open(tmp_path / "shared.safetensors")
     until(lambda: page.form.start_name is not None)
-    assert page.form.start_name == "Untitled unet"
+    assert page.form.start_name == "Untitled · 1.65 k"
     assert not page.form.network.preset.isEnabled()
     train(page, until)
-    second = session.checkpoints["Untitled unet, trained on"]
-    assert second.provenance["parent"] == session.checkpoints["Untitled unet"].hash
+    second = session.checkpoints["Untitled 2 · 1.65 k"]
+    assert second.provenance["parent"] == session.checkpoints["Untitled · 1.65 k"].hash
     assert second.sizes == first.sizes
 
 
@@ -211,7 +211,7 @@ def test_a_training_that_was_cut_off_can_be_taken_over(
     assert list(unfinished.home().glob("*")) == []  # what ended well leaves nothing
     running = unfinished.home() / f"20260101-120000-{os.getpid()}-9.safetensors"
     half = unfinished.home() / ".part-00ff00ff-20260101-120000-1.safetensors"
-    session.checkpoints["Untitled unet"].save(running)
+    session.checkpoints["Untitled · 1.65 k"].save(running)
     half.write_bytes(b"half a network")
     page.activated()
     assert not page.offer.isVisibleTo(page)  # it may still be running elsewhere
@@ -344,7 +344,7 @@ def test_images_without_anything_on_them(page, session, until, image, words):
 
 def test_a_start_that_does_not_fit(page, session, until):
     train(page, until)
-    page.form.set_checkpoints(session.checkpoints, choose="Untitled unet")
+    page.form.set_checkpoints(session.checkpoints, choose="Untitled · 1.65 k")
     session.rename_class("virion", "phage")
     page.refresh()
     assert "knows the classes virion" in page.form.problem_label.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -251,9 +252,9 @@ class ComparisonLayers:
             face_color="transparent",
             border_color="transparent",
             text={
-                "string": [f" {which.upper()}: {side.name}"],
+                "string": [fill(f"{which.upper()}: {side.name}", NAME_WIDTH)],
                 "color": "white",
-                "size": 13,
+                "size": 11,
                 "anchor": "upper_left",
             },
         )
@@ -277,6 +278,8 @@ class ComparisonLayers:
         return limit
 
 
+NAME_WIDTH = 26
+"""Letters of a name on one line: half of a canvas is narrow."""
 BORDER = 0.12
 """Thickness of a mark, of its diameter."""
 OUTLINE = 3

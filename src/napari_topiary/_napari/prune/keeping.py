@@ -25,7 +25,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio
 from napari_topiary.jobs.pruning import HoldOut, Tuning, fine_tuning, keeping
-from napari_topiary.jobs.training import TrainingData
+from napari_topiary.jobs.training import TrainingData, short_name
 from napari_topiary.pruning import ABOVE_RATIO
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class KeepRow(QWidget):
         self.name.returnPressed.connect(self.keep)
         self.name.textEdited.connect(self._on_edited)
 
-    def propose(self, base: str, kind: str, share: float) -> None:
+    def propose(self, base: str, weights: int) -> None:
         """Propose a name, unless the user wrote one."""
         if not self._own:
-            self.name.setText(f"{base}, {kind} −{100 * share:.3g} %")
+            self.name.setText(short_name(base, weights))
             self.name.setCursorPosition(0)
 
     def forget(self) -> None:

@@ -155,5 +155,6 @@ class PrunePanel(QWidget):
         share = self.slider.share
         if ready is not None:
             share = min(share, ready.plan.end)
+            weights = ready.plan.nonzero(ready.plan.cursor(share))
+            self.keep_row.propose(self.form.name or "", weights)
         self.tune.propose(share)
-        self.keep_row.propose(self.form.name or "", self.form.kind, share)

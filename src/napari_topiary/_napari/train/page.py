@@ -18,7 +18,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.jobs.training import TrainingData, checking, name_for, training
+from napari_topiary.jobs.training import TrainingData, checking, short_name, training
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -215,7 +215,7 @@ class TrainPage(Page):
         training_data, config = TrainingData.of(self.session), self.form.config()
         name = self.form.start_name
         start = None if name is None else self.session.checkpoints[name]
-        self._base_name = name_for(self.session, config, name)
+        self._base_name = name or self.session.name
         begun = self.training_run.start(
             lambda: training(training_data, config, start),
             title="Training",
@@ -235,7 +235,8 @@ class TrainPage(Page):
         self.more_help.button.show_state(possible=False)
 
     def _on_made(self, checkpoint: Checkpoint) -> None:
-        name = self.session.unique_checkpoint_name(self._base_name)
+        proposed = short_name(self._base_name, checkpoint.parameters_nonzero)
+        name = self.session.unique_checkpoint_name(proposed)
         self.session.add_checkpoint(name, named(checkpoint, name))
         self._show_result(name)
 
