@@ -14,7 +14,7 @@ from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import ElidedLabel, duration
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.listening import Listening
+from napari_topiary._napari.widgets.page import Listening
 from napari_topiary.session import UNTITLED
 
 if TYPE_CHECKING:

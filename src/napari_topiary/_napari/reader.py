@@ -9,7 +9,8 @@ from typing import Any
 import napari
 import numpy as np
 
-from napari_topiary._napari.canvas.layers import AXES, displayed
+from napari_topiary._napari.canvas.layers import AXES
+from napari_topiary._napari.canvas.shown_image import displayed
 from napari_topiary._napari.data.intake import nm_per_pixel
 from napari_topiary._napari.launch import workbench_of
 from napari_topiary.errors import TopiaryError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_topiary._napari.canvas.layers import AXES, displayed
+from napari_topiary._napari.canvas.layers import AXES
+from napari_topiary._napari.canvas.shown_image import displayed
 from napari_topiary.io.samples import sample_dataset
 
 SAMPLE = "topiary_sample"

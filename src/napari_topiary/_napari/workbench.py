@@ -26,8 +26,7 @@ from napari_topiary._napari.header import Header
 from napari_topiary._napari.state import runner_of, session_of, state_of
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.listening import Listening
-from napari_topiary._napari.widgets.page import Page
+from napari_topiary._napari.widgets.page import Listening, Page
 
 if TYPE_CHECKING:
     import napari.viewer

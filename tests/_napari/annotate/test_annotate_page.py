@@ -10,10 +10,9 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
 from napari_topiary import Labels, Points, Regions, Task
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
-from napari_topiary._napari.annotate.hand import tool_in_hand
 from napari_topiary._napari.annotate.page import AnnotatePage
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
-from napari_topiary._napari.annotate.tools import TOOLS
+from napari_topiary._napari.annotate.tools import TOOLS, tool_in_hand
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.state import unwrap

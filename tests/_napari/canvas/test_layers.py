@@ -7,9 +7,7 @@ pytest.importorskip("qtpy")
 
 from napari_topiary._napari.canvas.layers import (
     adopt,
-    contrast,
     current_image_name,
-    displayed,
     drop_spare_layers,
     image_layer,
     key_of,
@@ -17,8 +15,8 @@ from napari_topiary._napari.canvas.layers import (
     placement,
     put_layer,
     remove_layer,
-    show_image,
 )
+from napari_topiary._napari.canvas.shown_image import contrast, displayed, show_image
 from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
 from napari_topiary.session import ImageEntry, Session
 

@@ -33,7 +33,8 @@ pytest.importorskip("qtpy")
 from qtpy.QtGui import QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
-from napari_topiary._napari.canvas.layers import remove_layer, show_image
+from napari_topiary._napari.canvas.layers import remove_layer
+from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import state_of, unwrap
 

@@ -10,12 +10,8 @@ import torch
 pytest.importorskip("qtpy")
 
 from napari_topiary import Task
-from napari_topiary._napari.canvas.layers import (
-    image_layer,
-    layer_for,
-    put_layer,
-    show_image,
-)
+from napari_topiary._napari.canvas.layers import image_layer, layer_for, put_layer
+from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.learning import training_run
 from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.preferences import Preferences

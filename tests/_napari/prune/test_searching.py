@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("qtpy")
 
 from napari_topiary import Task
-from napari_topiary._napari.canvas.layers import show_image
+from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.prune.form import NO_SAMPLES, NOTHING_FOUND, WORDS
 from napari_topiary._napari.prune.page import PrunePage
 from napari_topiary._napari.prune.view import planning

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("qtpy")
 
 from napari_topiary import Labels, Task
-from napari_topiary._napari.canvas.layers import show_image
+from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.train.page import TrainPage
 from napari_topiary.jobs.network_figures import (
     Blueprint,

@@ -1,20 +1,60 @@
-"""Suggest next area: frame it, look at it, and take it as finished when it is."""
+"""Finished areas: what to annotate next, and which marks lie outside."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_topiary._napari.canvas.camera import look_at
 from napari_topiary._napari.canvas.layers import image_layer, put_layer, remove_layer
+from napari_topiary._napari.canvas.visible import look_at
 from napari_topiary._napari.drawing import marks
-from napari_topiary.annotations import Regions
+from napari_topiary.annotations import (
+    Regions,
+    annotation_problem,
+    marks_outside,
+    usable_annotations,
+)
 from napari_topiary.annotations.suggestion import Area, suggest_area, uncertainty
+from napari_topiary.jobs.words import plural
 
 if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
+    from napari_topiary.session import Session
+
+
+def advice(session: Session, name: str) -> str:
+    """Say what is wrong with the marks on an image, or how they will be used."""
+    entry, drawn = session.images[name], session.annotations.get(name, ())
+    if not drawn:
+        return ""
+    shape = entry.image.shape[1:]
+    problem = annotation_problem(drawn, shape, task=session.task, scale=entry.scale)
+    if problem:
+        return problem
+    _, notes = usable_annotations(drawn, shape, task=session.task, scale=entry.scale)
+    return " ".join((*notes, _area(drawn)))
+
+
+def _area(drawn: Sequence[Any]) -> str:
+    """Which part of the image counts as finished."""
+    outside, every = marks_outside(drawn)
+    if outside:
+        return (
+            f"<b>{outside} of {plural(every, 'mark')}</b> "
+            f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
+            f"{'does' if outside == 1 else 'do'} not teach: finish the whole image, or "
+            "draw a finished area around each."
+        )
+    if any(one.kind == "regions" for one in drawn):
+        return "Networks learn only inside the finished areas of this image."
+    return (
+        "No finished area is drawn: the whole image counts as finished. Did you mark "
+        "only a part? Then draw a <b>Finished area</b> around it."
+    )
+
 
 _RADII = 14
 _SHARES = (0.2, 0.5)
@@ -22,18 +62,7 @@ FRAME_COLOUR = "#ff9f43"
 
 
 class AreaSuggestions(QObject):
-    """Proposes areas of the shown image, one at a time.
-
-    Parameters
-    ----------
-    drawing
-        The drawing of the viewer.
-
-    Signals
-    -------
-    changed()
-        An area is proposed, taken or given up.
-    """
+    """Proposes areas of the shown image, one at a time."""
 
     changed = Signal()
 

@@ -8,13 +8,18 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_topiary._napari.annotate import class_edits
-from napari_topiary._napari.annotate.advice import advice
-from napari_topiary._napari.annotate.areas import AreaSuggestions
+from napari_topiary._napari.annotate.areas import AreaSuggestions, advice
 from napari_topiary._napari.annotate.classes import KEYS, ClassTable
-from napari_topiary._napari.annotate.hand import give_selected, take_tool, tool_in_hand
 from napari_topiary._napari.annotate.own_layers import usable_layer, use_layer
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY, Review
-from napari_topiary._napari.annotate.tools import FIRST, TOOLS, ToolBox
+from napari_topiary._napari.annotate.tools import (
+    FIRST,
+    TOOLS,
+    ToolBox,
+    give_selected,
+    take_tool,
+    tool_in_hand,
+)
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap

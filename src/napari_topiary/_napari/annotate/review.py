@@ -1,4 +1,4 @@
-"""Review of what a network found: accept or reject, the most doubtful first."""
+"""Review: what the network found is confirmed or refused, the most doubtful first."""
 
 from __future__ import annotations
 
@@ -8,29 +8,72 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
+from scipy.spatial import cKDTree
 
-from napari_topiary._napari.annotate.judging import (
-    add_marks,
-    open_questions,
-    radii_of,
-    take_labels,
-)
-from napari_topiary._napari.canvas.aside import Aside
-from napari_topiary._napari.canvas.camera import look_at, move_to
 from napari_topiary._napari.canvas.layers import (
     image_layer,
     layer_for,
     put_layer,
     remove_layer,
 )
+from napari_topiary._napari.canvas.overlay import Aside
 from napari_topiary._napari.canvas.result_layers import KINDS
+from napari_topiary._napari.canvas.visible import look_at, move_to
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
+from napari_topiary.annotations import Labels, Points
+from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
-    from napari_topiary.types import Prediction
+    from napari_topiary.types import Detections, Prediction
+
+
+_NEAR = 1.0  # radii: a detection this near to a mark was judged already
+
+
+def open_questions(
+    found: Detections, drawn: Points | None, radii: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Indices of detections that are not judged yet, the most doubtful first."""
+    order = np.argsort(np.abs(found.score - 0.5), kind="stable")
+    if drawn is None or not len(drawn):
+        return order
+    apart, _ = cKDTree(drawn.coordinates).query(found.coordinates)
+    near = apart <= _NEAR * radii[found.class_index]
+    return order[~near[order]]
+
+
+def radii_of(drawing: Drawing, prediction: Prediction) -> NDArray[np.float64]:
+    """Radius of each class on the shown image in pixels, by class index."""
+    names = prediction.task.classes
+    shown = drawing.name or ""
+    return np.array([marks.radius_px(drawing.session, shown, one) for one in names])
+
+
+def add_marks(
+    drawing: Drawing, prediction: Prediction, indices: list[int], *, accepted: bool
+) -> None:
+    """Make marks of detections; one step of undo."""
+    drawing.gather()
+    found, classes = prediction.detections, prediction.task.classes
+    names = [classes[found.class_index[i]] for i in indices]
+    answers = Points(
+        found.coordinates[indices],
+        tuple(names if accepted else [BACKGROUND] * len(indices)),
+        reviewed=(True,) * len(indices),
+    )
+    old = drawing.of_kind("points")
+    drawing.replace_kind("points", answers if old is None else old.joined(answers))
+
+
+def take_labels(drawing: Drawing, prediction: Prediction) -> None:
+    """Make what a network painted the labels of the shown image."""
+    drawing.gather()
+    instances = prediction.task.kind == "instances"
+    drawing.replace_kind("labels", Labels(prediction.labels, instances))
+
 
 ACCEPT_KEY, REJECT_KEY = "Y", "N"
 _SURE = 0.9
@@ -47,21 +90,7 @@ def _says_something(prediction: Prediction | None) -> bool:
 
 
 class Review(QFrame):
-    """A card with the question that is open, and its answers.
-
-    Parameters
-    ----------
-    drawing
-        The drawing of the viewer.
-
-    Signals
-    -------
-    said(str)
-        What an answer did.
-    replacing()
-        What the network painted is to take the place of what is painted already: ask,
-        and call `take_labels` with `replace`.
-    """
+    """A card with the question that is open, and its answers."""
 
     said = Signal(str)
     replacing = Signal()
@@ -292,13 +321,7 @@ class Review(QFrame):
         self.said.emit(f"{len(sure)} marks added; undo takes them back.")
 
     def take_labels(self, *, replace: bool = False) -> None:
-        """Make what the network painted the labels of the image.
-
-        Parameters
-        ----------
-        replace
-            Whether what is painted already may go without a question.
-        """
+        """Make what the network painted the labels of the image."""
         prediction = self.prediction
         if prediction is None:
             return

@@ -1,38 +1,85 @@
-"""What can be drawn, and which layer and mode of napari does it."""
+"""The tools of the Annotate page: what each is for, and the one that is in use."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
 
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
+from napari_topiary._napari.state import unwrap
+from napari_topiary.types import BACKGROUND
+
+if TYPE_CHECKING:
+    from napari_topiary._napari.drawing.drawing import Drawing
+
+
+def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
+    """Put a tool into the hand: the right layer is made, active and in its mode."""
+    tool, viewer = TOOLS[name], drawing.viewer
+    active = unwrap(viewer.layers.selection.active)
+    if name == "select":
+        layer = _selectable(drawing, active)
+        mode = "pan_zoom" if layer is drawing.layer("labels") else "select"
+    else:
+        layer, mode = drawing.ensure(tool.kind), tool.mode
+    if layer is None:
+        return
+    drawing.aim(BACKGROUND if name == "negative" else class_name)
+    layer.visible = True
+    viewer.layers.selection.active = layer
+    layer.mode = mode
+
+
+def _selectable(drawing: Drawing, active: object) -> object:
+    """The layer to select in: the active one of ours, or one that has something."""
+    kinds = ("points", "centerlines", "regions", "labels")
+    layers = [drawing.layer(kind) for kind in kinds]
+    if any(layer is active for layer in layers if layer is not None):
+        return active
+    return next(
+        (layer for layer in layers if layer is not None and len(layer.data)), None
+    )
+
+
+def tool_in_hand(drawing: Drawing) -> str:
+    """Name of the tool that napari's active layer and mode amount to; empty = none."""
+    active = unwrap(drawing.viewer.layers.selection.active)
+    for name, tool in TOOLS.items():
+        kinds = (tool.kind,) if tool.kind else ("points", "centerlines", "regions")
+        layers = [drawing.layer(kind) for kind in kinds]
+        is_ours = active is not None and any(layer is active for layer in layers)
+        negative = drawing.class_name == BACKGROUND
+        if is_ours and str(active.mode) == tool.mode:
+            if tool.kind == "points" and negative != (name == "negative"):
+                continue
+            return name
+    return ""
+
+
+def give_selected(drawing: Drawing, class_name: str) -> bool:
+    """Give the marks that are selected another class."""
+    layer = unwrap(drawing.viewer.layers.selection.active)
+    kinds = [k for k in ("points", "centerlines") if drawing.layer(k) is layer]
+    if layer is None or not kinds or str(layer.mode) != "select":
+        return False
+    chosen = sorted(layer.selected_data)
+    drawing.gather()
+    old = drawing.of_kind(kinds[0])
+    if not chosen or old is None:
+        return False
+    classes = list(old.classes)
+    for index in chosen:
+        classes[index] = class_name
+    drawing.replace_kind(kinds[0], replace(old, classes=tuple(classes)))
+    return True
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One way to draw.
-
-    Parameters
-    ----------
-    text
-        On its button.
-    kind
-        Kind of annotation that it draws.
-    mode
-        napari's mode of that layer.
-    tip
-        Tooltip: when to use it.
-    hint
-        How to use it, while it is in the hand.
-    tasks
-        Kinds of task that it makes sense for.
-    key
-        That puts it into the hand: free in napari, as those of `KEYS`.
-    object_hint
-        The hint where each thing is painted with a number of its own.
-    """
+    """One way to draw."""
 
     text: str
     kind: str
@@ -117,13 +164,7 @@ TOOLS = {
 
 
 class ToolBox(QWidget):
-    """The tools as buttons; the one in the hand is pressed.
-
-    Signals
-    -------
-    picked(str)
-        A tool was chosen.
-    """
+    """The tools as buttons; the one in the hand is pressed."""
 
     picked = Signal(str)
 
@@ -143,17 +184,7 @@ class ToolBox(QWidget):
             self.buttons[name] = made
 
     def refresh(self, task_kind: str, current: str, *, enabled: bool) -> None:
-        """Show the tools that fit, and which one is in the hand.
-
-        Parameters
-        ----------
-        task_kind
-            Kind of the project's task.
-        current
-            Name of the tool in the hand; empty for none.
-        enabled
-            Whether there is an image and a class to draw.
-        """
+        """Show the tools that fit, and which one is in the hand."""
         fitting = [name for name, tool in TOOLS.items() if task_kind in tool.tasks]
         columns = 3
         for name, made in self.buttons.items():

@@ -1,52 +1,129 @@
-"""Layers by key and object, never by name: made, updated in place, found again."""
+"""Layers of Topiary: found by key and object, never by name, and placed on an image."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import weakref
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
-from napari_topiary._napari.canvas.layer_keys import (
-    adopt,
-    current_image_name,
-    drop_spare_layers,
-    image_layer,
-    key_of,
-    layer_for,
-    remove_layer,
-    spare_layer,
-    take_out,
-)
-from napari_topiary._napari.canvas.pixels import contrast, displayed
-from napari_topiary._napari.canvas.shown_image import (
-    AXES,
-    place_layers,
-    put_aside,
-    show_image,
-)
-from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.state import state_of, unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
-__all__ = [
-    "adopt",
-    "contrast",
-    "current_image_name",
-    "displayed",
-    "drop_spare_layers",
-    "image_layer",
-    "key_of",
-    "layer_for",
-    "place_layers",
-    "placement",
-    "put_aside",
-    "put_layer",
-    "remove_layer",
-    "show_image",
-]
+    from napari_topiary.session import Session
+
+
+AXES = ("y", "x")
+KEY = "topiary"
+"""Where a layer's metadata says which layer of Topiary it is."""
+ADOPTED = "topiary_adopted"
+"""Where a layer's metadata says that the user brought it."""
+
+
+def layer_for(viewer: napari.viewer.Viewer, key: Hashable) -> Layer | None:
+    """The layer made for `key`, or None (never made, or deleted since)."""
+    known = state_of(viewer).layers.get(key)
+    layer = known() if known is not None else None
+    return layer if layer is not None and is_in(viewer, layer) else None
+
+
+def key_of(viewer: napari.viewer.Viewer, layer: Layer | None) -> Hashable | None:
+    """The key a layer was made for, or None for a layer that is not ours.
+
+    A duplicate that the user makes of our layer is the user's own.
+    """
+    layer = unwrap(layer)
+    for key, known in state_of(viewer).layers.items():
+        if layer is not None and known() is layer:
+            return key
+    return None
+
+
+def adopt(
+    viewer: napari.viewer.Viewer, key: Hashable, layer: Layer, *, users: bool = False
+) -> Layer:
+    """Remember a layer under `key` from now on; returns the layer itself."""
+    layer = unwrap(layer)
+    layer.metadata[KEY] = key
+    if users:
+        layer.metadata[ADOPTED] = True
+    state_of(viewer).layers[key] = weakref.ref(layer)
+    return layer
+
+
+def remove_layer(viewer: napari.viewer.Viewer, *keys: Hashable) -> None:
+    """Take the layers of `keys` away, where there are any."""
+    take_out(viewer, [layer_for(viewer, key) for key in keys])
+
+
+def take_out(viewer: napari.viewer.Viewer, layers: Iterable[Layer | None]) -> None:
+    """Remove layers from the viewer; all that Topiary removes leaves this way."""
+    leaving = [one for one in layers if one is not None and is_in(viewer, one)]
+    if not leaving:
+        return
+    free_in_own_context(viewer)
+    with unwrap(viewer).layers.batched_update():  # napari cleans up once, not for each
+        for layer in leaving:
+            viewer.layers.remove(layer)
+
+
+def free_in_own_context(viewer: napari.viewer.Viewer) -> None:
+    """Make the canvas's OpenGL context the current one, before layers leave.
+
+    napari frees what a layer had in OpenGL in whichever context is current, mostly that
+    of the window around the canvas. The canvas then draws from what is gone: the whole
+    process ends in a segmentation fault.
+    """
+    window = getattr(unwrap(viewer), "window", None)
+    if window is not None:
+        for canvas in window._qt_window.findChildren(QOpenGLWidget):
+            canvas.makeCurrent()
+
+
+def is_the_users(layer: Layer) -> bool:
+    """Whether the user brought this layer, and it was only adopted."""
+    return bool(layer.metadata.get(ADOPTED, False))
+
+
+def is_in(viewer: napari.viewer.Viewer, layer: Layer) -> bool:
+    return any(unwrap(other) is layer for other in unwrap(viewer).layers)
+
+
+def image_layer(viewer: napari.viewer.Viewer, image_name: str) -> Image | None:
+    """The layer that shows an image of the project, or None."""
+    return layer_for(viewer, ("image", image_name))
+
+
+def current_image_name(viewer: napari.viewer.Viewer, session: Session) -> str | None:
+    """Name of the image that is being worked on, or None."""
+    shown = state_of(viewer).shown
+    return shown if shown is not None and shown in session.images else None
+
+
+def spare_layer(
+    viewer: napari.viewer.Viewer, key: Hashable, layer_type: str
+) -> Layer | None:
+    """A layer that showed the same of the image before, for another use, or None."""
+    kind = key[0] if isinstance(key, tuple) else key
+    known = state_of(viewer).spare.get(kind)
+    layer = known() if known is not None else None
+    if layer is None or layer._type_string != layer_type or not is_in(viewer, layer):
+        return None
+    del state_of(viewer).spare[kind]
+    return adopt(viewer, key, layer)
+
+
+def drop_spare_layers(viewer: napari.viewer.Viewer) -> None:
+    """Remove the layers of the image before that found no other use."""
+    spare = state_of(viewer).spare
+    layers = [known() for known in spare.values()]
+    spare.clear()
+    take_out(viewer, layers)
 
 
 def put_layer(
@@ -61,34 +138,7 @@ def put_layer(
     origin: tuple[float, float] = (0.0, 0.0),
     **visual: Any,
 ) -> Layer:
-    """Show data in the layer of `key`: updated in place, or made if there is none.
-
-    Parameters
-    ----------
-    viewer
-        The viewer to show it in.
-    key
-        Which layer it is, for instance `("probability", image_name)`.
-    data
-        As napari takes it: coordinates in pixels `(y, x)`, arrays `(y, x[, rgb])`.
-    layer_type
-        "image", "labels", "points", "shapes".
-    like
-        Layer (the image) whose scale, translate, rotate, units and axis labels are
-        copied, so that napari never sees mixed units; None for pixels.
-    name
-        Name of a new layer; a renamed layer keeps the user's name.
-    grid_factor
-        Pixels of `like` per pixel of `data`, or one number per axis `(y, x)`, where
-        the data is on a coarser grid. Pixel centres are at integers.
-    origin
-        Pixel `(y, x)` of `like` at whose upper left corner the data begins, where it
-        covers only a part of the image.
-    **visual
-        napari's arguments (colormap, opacity, features, ...). What the user may have
-        changed since (visible, opacity, colormap, blending, contrast limits) is only
-        applied to a new layer.
-    """
+    """Show data in the layer of `key`: updated in place, or made if there is none."""
     layer = layer_for(viewer, key)
     place = placement(like, grid_factor, origin)
     if layer is not None and layer._type_string != layer_type:
@@ -117,17 +167,7 @@ def placement(
     grid_factor: float | tuple[float, float] = 1.0,
     origin: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Any]:
-    """Napari arguments that put data where `like` is.
-
-    Parameters
-    ----------
-    like
-        The layer to copy from; None for plain pixels.
-    grid_factor
-        Pixels of `like` per pixel of the data, or one number per axis `(y, x)`.
-    origin
-        Pixel `(y, x)` of `like` at whose upper left corner the data begins.
-    """
+    """Napari arguments that put data where `like` is."""
     factor = np.broadcast_to(np.asarray(grid_factor, dtype=float), (2,))
     # The centre of coarse pixel 0 lies in the middle of the pixels that it covers.
     first = np.asarray(origin, dtype=float) + 0.5 * factor - 0.5

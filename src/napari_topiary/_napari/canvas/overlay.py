@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary._napari.canvas.aside import Aside
 from napari_topiary._napari.canvas.layers import (
     image_layer,
     layer_for,
@@ -21,6 +21,36 @@ from napari_topiary.types import Detections, LabelImage, Task
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Layer
+
+
+class Aside:
+    """Remembers what was visible before it was put aside."""
+
+    def __init__(self) -> None:
+        self._hidden: list[weakref.ref[Layer]] = []
+
+    def hide(self, layers: Iterable[Layer]) -> None:
+        """Hide layers that are visible.
+
+        Parameters
+        ----------
+        layers
+            To be hidden.
+        """
+        for layer in layers:
+            if layer.visible:
+                layer.visible = False
+                self._hidden.append(weakref.ref(layer))
+
+    def restore(self) -> None:
+        """Show what was hidden here; what is gone, or visible again, is left alone."""
+        for known in self._hidden:
+            layer = known()
+            if layer is not None and not layer.visible:
+                layer.visible = True
+        self._hidden = []
+
 
 OPAQUE = 130
 """Highest opacity, of 255: the image stays visible below."""

@@ -1,4 +1,4 @@
-"""The image that is being worked on, and what leaves the viewer for it."""
+"""The image that is being worked on: how it is shown, and what leaves for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary._napari.canvas.layer_keys import (
+from napari_topiary._napari.canvas.layers import (
+    AXES,
     adopt,
     image_layer,
     is_in,
@@ -15,7 +16,6 @@ from napari_topiary._napari.canvas.layer_keys import (
     remove_layer,
     spare_layer,
 )
-from napari_topiary._napari.canvas.pixels import contrast, displayed
 from napari_topiary._napari.state import state_of, unwrap
 
 if TYPE_CHECKING:
@@ -24,7 +24,32 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-AXES = ("y", "x")
+
+_SAMPLED_PIXELS = 400_000
+
+
+def displayed(image: NDArray[np.generic]) -> tuple[NDArray[np.generic], bool]:
+    """Return what napari shows of a `(c, y, x)` image, and whether it is RGB."""
+    if image.shape[0] != 3:
+        return image[0], False
+    data = np.moveaxis(image, 0, -1)
+    if data.dtype != np.uint8:
+        low, high = contrast(data)
+        data = np.clip((data - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    return data, True
+
+
+def contrast(data: NDArray[np.generic]) -> tuple[float, float]:
+    """Grey values to show as black and white: percentiles, from a sample of pixels."""
+    step = max(1, int(np.ceil((data.size / _SAMPLED_PIXELS) ** 0.5)))
+    some = np.asarray(data[::step, ::step], dtype=float)
+    some = some[np.isfinite(some)]
+    if some.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(some, (0.3, 99.7))
+    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
+
+
 _SEEN_THROUGH = ("additive", "minimum", "multiplicative")
 
 
@@ -33,15 +58,6 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
 
     The layers that Topiary made for another image show this one now or wait, hidden,
     for `drop_spare_layers`; layers that the user brought stay, hidden.
-
-    Parameters
-    ----------
-    viewer
-        The viewer to show it in.
-    session
-        The project.
-    name
-        Name of one of `session.images`.
     """
     state = state_of(viewer)
     is_new = state.shown != name or image_layer(viewer, name) is None
@@ -118,19 +134,7 @@ def _show_another(
 def place_layers(
     viewer: napari.viewer.Viewer, name: str, *, scale: float, units: str
 ) -> None:
-    """Give every layer of an image a new pixel size (typed in by the user).
-
-    Parameters
-    ----------
-    viewer
-        The viewer that shows the image.
-    name
-        Name of the image.
-    scale
-        World units per pixel.
-    units
-        "nm" or "pixel".
-    """
+    """Give every layer of an image a new pixel size (typed in by the user)."""
     image = image_layer(viewer, name)
     if image is None:
         return
@@ -149,11 +153,6 @@ def hide_foreign(viewer: napari.viewer.Viewer) -> list[str]:
     """Hide the user's own images that cover the one worked on; returns their names.
 
     They stay in the list: their eye shows them again.
-
-    Parameters
-    ----------
-    viewer
-        The viewer.
     """
     state = state_of(viewer)
     shown = None if state.shown is None else image_layer(viewer, state.shown)
@@ -174,15 +173,7 @@ def hide_foreign(viewer: napari.viewer.Viewer) -> list[str]:
 
 
 def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
-    """Hide the layers of all images but one; those that we made become spare ones.
-
-    Parameters
-    ----------
-    viewer
-        The viewer.
-    keep
-        Name of the image whose layers stay; None keeps none.
-    """
+    """Hide the layers of all images but one; those that we made become spare ones."""
     state = state_of(viewer)
     for key, known in list(state.layers.items()):
         layer = known()

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from napari_topiary._napari.canvas.layers import displayed
+from napari_topiary._napari.canvas.shown_image import displayed
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,

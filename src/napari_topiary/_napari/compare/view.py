@@ -9,10 +9,9 @@ import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_topiary._napari.canvas.aside import Aside
-from napari_topiary._napari.canvas.camera import look_at, move_to
 from napari_topiary._napari.canvas.layers import layer_for
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.overlay import Aside
+from napari_topiary._napari.canvas.visible import look_at, move_to, visible_window
 from napari_topiary._napari.compare.curtain import Curtain
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QStyleOptionViewItem,
 )
 
-from napari_topiary._napari.canvas.layers import contrast, displayed
+from napari_topiary._napari.canvas.shown_image import contrast, displayed
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session

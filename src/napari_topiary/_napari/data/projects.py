@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
-from napari_topiary._napari.canvas.layer_keys import take_out
+from napari_topiary._napari.canvas.layers import take_out
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of

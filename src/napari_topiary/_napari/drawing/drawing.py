@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_topiary._napari.canvas.layers import (
-    drop_spare_layers,
-    remove_layer,
-    show_image,
-)
+from napari_topiary._napari.canvas.layers import drop_spare_layers, remove_layer
+from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.drawing import marks
-from napari_topiary._napari.drawing.drawn_layers import DrawnLayers
-from napari_topiary._napari.drawing.following import Following
+from napari_topiary._napari.drawing.drawn_layers import (
+    DrawnLayers,
+    Following,
+    LayerWatch,
+)
 from napari_topiary._napari.drawing.history import Direction, Histories
-from napari_topiary._napari.drawing.layer_watch import LayerWatch
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session.contents import renamed, without_class

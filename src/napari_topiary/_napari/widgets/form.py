@@ -1,11 +1,14 @@
-"""A frozen dataclass as a form: one field, one row; refused values are a sentence."""
+"""A frozen dataclass of `config` as a form: one field, one row."""
 
 from __future__ import annotations
 
+import math
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import Any, get_type_hints
+from decimal import Decimal
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -20,34 +23,54 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.form_fields import (
-    decimals_of,
-    is_optional,
-    split_annotation,
-    step_for,
-    without_none,
-)
+
+
+def step_for(value: float | None, options: Mapping[str, Any]) -> float:
+    """Step of a field: the power of ten of its value, fine enough for its range."""
+    if not value:
+        value = (options.get("max", 1.0) - options.get("min", 0.0)) / 20
+    return float(10 ** math.floor(math.log10(abs(value)) - 1e-9))
+
+
+def decimals_of(*numbers: object) -> int:
+    """Decimals that show all of these numbers exactly (at most 8)."""
+    exponents = [
+        -int(Decimal(repr(one)).normalize().as_tuple().exponent)
+        for one in numbers
+        if isinstance(one, float) and math.isfinite(one)
+    ]
+    return min(8, max([0, *exponents]))
+
+
+def split_annotation(hint: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Separate a type from the options that its annotation carries."""
+    if get_origin(hint) is not Annotated:
+        return hint, options
+    kind, *extras = get_args(hint)
+    merged: dict[str, Any] = {}
+    for extra in extras:
+        if isinstance(extra, Mapping):
+            merged |= extra
+    return kind, merged | options
+
+
+def is_optional(kind: Any) -> bool:
+    """Whether None is among the values of a type."""
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+
+
+def without_none(kind: Any) -> Any:
+    """Return an optional type without its None."""
+    rest = [one for one in get_args(kind) if one is not type(None)]
+    return rest[0] if len(rest) == 1 else Union[tuple(rest)]  # noqa: UP007
+
 
 AUTOMATIC = "automatic"
 """What an optional number shows while it is None."""
 
 
 class Form(QWidget):
-    """A form for the fields of a configuration.
-
-    Parameters
-    ----------
-    config
-        An instance of a frozen dataclass from `config.py`; gives the first values, and
-        keeps those of fields that are not shown.
-    fields
-        Names of the fields to show, in this order; None shows all but dictionaries.
-    labels
-        Field -> what is written beside it; otherwise the name in plain words.
-    options
-        Field -> magicgui options that replace the annotation's, for instance
-        `{"preset": {"choices": ["tiny", "2m"]}}`.
-    """
+    """A form for the fields of a configuration."""
 
     changed = Signal()
 
@@ -162,13 +185,7 @@ class Form(QWidget):
         )
 
     def set_value(self, config: Any) -> None:
-        """Show another configuration of the same class; `changed` comes once.
-
-        Parameters
-        ----------
-        config
-            What to show.
-        """
+        """Show another configuration of the same class; `changed` comes once."""
         self._config = config
         for name, widget in self.widgets.items():
             value = getattr(config, name)
@@ -181,39 +198,15 @@ class Form(QWidget):
         self.changed.emit()
 
     def set_field(self, name: str, value: Any) -> None:
-        """Change one shown field, as if the user had.
-
-        Parameters
-        ----------
-        name
-            A field of this form.
-        value
-            Its new value; None for automatic.
-        """
+        """Change one shown field, as if the user had."""
         self.widgets[name].value = self._optional[name] if value is None else value
 
     def set_choices(self, name: str, choices: Sequence[Any]) -> None:
-        """Offer other choices in a field that has choices.
-
-        Parameters
-        ----------
-        name
-            A field of this form.
-        choices
-            Values, or `(text, value)` pairs.
-        """
+        """Offer other choices in a field that has choices."""
         self.widgets[name].choices = choices
 
     def show_field(self, name: str, visible: bool) -> None:
-        """Show or hide the row of one field.
-
-        Parameters
-        ----------
-        name
-            A field of this form.
-        visible
-            Whether it is shown.
-        """
+        """Show or hide the row of one field."""
         cell = self._problems[name].parentWidget()
         self._rows.setRowVisible(cell, visible)
 
@@ -223,15 +216,7 @@ class Form(QWidget):
         return self.value().problem()
 
     def refuse(self, sentence: str, name: str = "") -> None:
-        """Show a sentence under a field until the form changes again.
-
-        Parameters
-        ----------
-        sentence
-            Why what was given is not possible.
-        name
-            The field it is about; the last one changed when left out.
-        """
+        """Show a sentence under a field until the form changes again."""
         self._clear_problems()
         shown = self._problems[name or self._touched]
         shown.setText(sentence)

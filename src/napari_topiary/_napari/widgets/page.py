@@ -1,4 +1,4 @@
-"""What every page of the workbench has in common."""
+"""What all pages have in common: what they follow, what they say, their buttons."""
 
 from __future__ import annotations
 
@@ -23,13 +23,55 @@ from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.listening import Listening
 
 if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
+
+
+class Listening:
+    """Connects signals of psygnal and napari for as long as a widget lives.
+
+    A widget can be deleted by Qt while Python still holds it; a signal that reaches it
+    then would raise.
+
+    Parameters
+    ----------
+    widget
+        The widget that listens.
+    """
+
+    def __init__(self, widget: QWidget) -> None:
+        self._endings: list[Callable[[], None]] = []
+        # Not a method of the widget: it has to work when that is already gone.
+        widget.destroyed.connect(self._end)
+
+    def to(self, signal: Any, callback: Callable[..., Any]) -> None:
+        """Call a method of the widget whenever a signal is emitted.
+
+        Parameters
+        ----------
+        signal
+            `session.images_changed`, `viewer.layers.events.inserted`, ...
+        callback
+            A bound method.
+        """
+        signal.connect(callback)
+
+        def end() -> None:
+            try:
+                signal.disconnect(callback)
+            except (ValueError, KeyError, RuntimeError, TypeError):
+                return  # it went with its owner
+
+        self._endings.append(end)
+
+    def _end(self, *_: object) -> None:
+        for end in self._endings:
+            end()
+        self._endings.clear()
 
 
 class Page(QWidget):
