@@ -127,7 +127,7 @@ def canvas_of() -> Callable[[Any], Canvas]:
             if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
         ]
         assert len(found) == 1, found
-        return Canvas(shape=viewer, task=found[0])
+        return Canvas(viewer=viewer, widget=found[0])
 
     return find
 
