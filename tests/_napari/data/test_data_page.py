@@ -19,6 +19,7 @@ from napari_topiary._napari.data.intake import (
 from napari_topiary._napari.data.page import DataPage
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.pixel_size import pixel_size_of_bar
 from napari_topiary.session import ImageEntry, Session, recoverable_projects
 
 
@@ -487,3 +488,46 @@ def test_many_images_are_announced_once_and_only_new_rows_are_made(
     assert len(announced) == 1
     assert page.gallery.count() == 32
     assert page.gallery.words(31)[0] == "slice 29"
+
+
+def test_a_scale_bar_gives_the_pixel_size(open_page, grey):
+    session = Session()
+    session.add_image(ImageEntry("a", grey, None))
+    viewer, page = open_page(session)
+    page.open_image("a")
+    page.bar_button.click()
+    assert page.scale_bar.isVisibleTo(page)
+    page.scale_bar.set_button.click()
+    assert session.images["a"].scale is None
+    layer = viewer.layers["Scale bar"]
+    assert layer.mode == "add_line"
+    layer.add([[[45, 10], [45, 50]]], shape_type="line")
+    page.scale_bar.length.setText("long")
+    page.scale_bar.set_button.click()
+    assert "500 nm" in page.message.text()
+    page.scale_bar.length.setText("0,2 µm")
+    page.scale_bar.length.returnPressed.emit()
+    assert session.images["a"].scale == 5.0
+    assert page.scale_field.value() == 5.0
+    assert "Scale bar" not in viewer.layers
+    assert not page.scale_bar.isVisibleTo(page)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "written", "size"),
+    [
+        (100, "500 nm", 5.0),
+        (50, "0.5um", 10.0),
+        (40, "1 Å", 0.0025),
+        (2, "500 nm", "zoom in"),
+        (100, "500", "a unit"),
+        (100, "nm", "not a length"),
+        (100, "", "not a length"),
+    ],
+)
+def test_lengths_of_scale_bars(pixels, written, size):
+    if isinstance(size, float):
+        assert pixel_size_of_bar(pixels, written) == size
+        return
+    with pytest.raises(TopiaryError, match=size):
+        pixel_size_of_bar(pixels, written)

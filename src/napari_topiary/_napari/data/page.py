@@ -23,6 +23,7 @@ from napari_topiary._napari.data.gallery import Gallery, is_held_out
 from napari_topiary._napari.data.importing import FolderImport
 from napari_topiary._napari.data.networks import NetworkList
 from napari_topiary._napari.data.projects import Projects, moment
+from napari_topiary._napari.data.scale_bar import ScaleBar
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.samples import SAMPLE
 from napari_topiary._napari.state import unwrap
@@ -170,6 +171,13 @@ class DataPage(Page):
             "Give every image of the project this pixel size.",
             self._on_all_scales,
         )
+        self.bar_button = button(
+            "Pixel size by the scale bar…",
+            "Find the pixel size by the scale bar in the image: draw a line along it\n"
+            "and type its length.",
+            lambda: self.scale_bar.begin(),
+        )
+        self.scale_bar = ScaleBar(self)
         self.hold_out = QCheckBox("Keep aside to judge on")
         self.hold_out.setToolTip(
             "Networks never learn from this image; it shows how well they do on "
@@ -181,6 +189,7 @@ class DataPage(Page):
         )
         for line in (
             (label("Pixel size"), self.scale_field, self.all_scales_button),
+            (self.bar_button, self.scale_bar),
             (self.hold_out, self.remove_button),
         ):
             row = QHBoxLayout()
@@ -210,6 +219,8 @@ class DataPage(Page):
         look.emphasize(self.layer_button, candidate)
         self.networks.refresh()
         self._show_back()
+        if self.scale_bar.name not in (None, current):
+            self.scale_bar.end()  # another image is worked on
         self.details.setVisible(current is not None)
         if current is None:
             return
@@ -232,6 +243,7 @@ class DataPage(Page):
         """Another project was opened: what was asked was about the one before."""
         super().on_other_project()
         self.offer.close_offer()
+        self.scale_bar.end()
         self.adder.forget()
 
     def _on_inserted(self, _event: object) -> None:
