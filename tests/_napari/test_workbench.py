@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import importlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +16,15 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_topiary import Progress, Stop
+from napari_topiary._napari import workbench as workbench_module
 from napari_topiary._napari.state import runner_of, session_of, unwrap
-from napari_topiary._napari.workbench import PAGES, Workbench, next_page
+from napari_topiary._napari.workbench import (
+    AHEAD,
+    PAGES,
+    Workbench,
+    load_ahead,
+    next_page,
+)
 from napari_topiary.session import ImageEntry, Session
 
 
@@ -31,6 +41,23 @@ def open_workbench(make_napari_viewer_proxy, qtbot) -> Callable[..., Any]:
         return viewer, workbench
 
     return make
+
+
+def test_pages_find_loaded_what_they_compute_with(open_workbench, qtbot, monkeypatch):
+    loaded = {}
+    monkeypatch.setattr(workbench_module, "AHEAD_MS", 0)
+    monkeypatch.setattr(
+        workbench_module,
+        "import_module",
+        lambda name: loaded.update({name: threading.current_thread()}) or real(name),
+    )
+    real = importlib.import_module
+    load_ahead.cache_clear()
+    open_workbench(show=True)
+    qtbot.waitUntil(lambda: load_ahead.cache_info().currsize == 1, timeout=60_000)
+    others = {n for n, t in loaded.items() if t is not threading.main_thread()}
+    assert others == set(AHEAD)
+    assert gc.get_freeze_count() > 0  # a layer that leaves searches none of it
 
 
 def counting():

@@ -124,7 +124,10 @@ class StatusLine(QWidget):
         known = progress.eta_s is not None
         self.eta.setText(f"{duration(progress.eta_s or 0)} left" if known else "")
         self.eta.setVisible(known)
-        self.text.write(progress.message or f"{self.runner.title}…")
+        words = progress.message or f"{self.runner.title}…"
+        if known:  # the bar, the time and Stop say that it runs: room for figures
+            words = words.removeprefix(f"{self.runner.title}, ")
+        self.text.write(words[:1].upper() + words[1:])
 
     def _on_finished(self) -> None:
         self.bar.hide()

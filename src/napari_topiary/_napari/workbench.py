@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+import gc
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.header import Header
+from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import runner_of, session_of, state_of
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
@@ -44,6 +46,15 @@ PAGES = {
     "Compare": ("compare", "ComparePage", "6 · See what two networks disagree about"),
 }
 """Title -> (package, class, tooltip), in the order of the work."""
+AHEAD = (
+    "napari_topiary.training",
+    "napari_topiary.jobs.pruning",
+    "napari_topiary.jobs.comparing",
+    "napari_topiary.jobs.predicting",
+)
+"""What the pages after the first compute with: torch alone takes seconds to load."""
+AHEAD_MS = 800
+"""The window is drawn and answers before any of it is loaded."""
 
 
 class Workbench(QWidget):
@@ -82,6 +93,10 @@ class Workbench(QWidget):
         layout.addWidget(self.status)
         look.dress(self, viewer)
         self._follow_session()
+        self._ahead = QTimer(self)
+        self._ahead.setSingleShot(True)
+        self._ahead.setInterval(AHEAD_MS)
+        self._ahead.timeout.connect(partial(in_background, load_ahead, title="Loading"))
         # By then this widget is gone: only what outlives it may be called.
         self.destroyed.connect(_Closer(self.runner))
         self.show_page("Data")
@@ -227,6 +242,19 @@ class Workbench(QWidget):
         """Close down in good order when the window closes."""
         super().showEvent(event)
         watch_window(self.viewer, self)
+        self._ahead.start()
+
+
+@cache
+def load_ahead() -> None:
+    """Load what pages compute with, before one is opened; nothing of Qt, in a thread.
+
+    napari collects garbage whenever a layer leaves. What was loaded is no garbage: it
+    need not be searched every time, which takes longer than all the rest.
+    """
+    for name in AHEAD:
+        import_module(name)
+    gc.freeze()
 
 
 def _with_message(scroll: QScrollArea, page: Page) -> QWidget:
