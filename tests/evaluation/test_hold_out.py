@@ -11,7 +11,7 @@ import torch
 from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
-from napari_topiary.data.hold_out import AnnotatedArea, on_working_grid
+from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import interval

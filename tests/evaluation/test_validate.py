@@ -12,7 +12,7 @@ from torch import nn
 from napari_topiary.annotations import Labels, Points
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.hold_out import on_working_grid
+from napari_topiary.data.annotated_area import on_working_grid
 from napari_topiary.data.prepared import prepare
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator

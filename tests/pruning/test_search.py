@@ -6,17 +6,20 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_topiary.annotations import Labels
+from napari_topiary.annotations import Labels, Points
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
+from napari_topiary.data.annotated_area import as_learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning import (
     FilterPlan,
@@ -38,7 +41,7 @@ from napari_topiary.pruning.search.calibration import (
 )
 from napari_topiary.pruning.search.greedy import AT_ONCE, affordable, going, tries
 from napari_topiary.pruning.structure import Coupling
-from napari_topiary.types import Progress, Stop, run
+from napari_topiary.types import Progress, Stop, Task, run
 
 calibration_module = import_module("napari_topiary.pruning.search.calibration")
 loss_module = import_module("napari_topiary.pruning.criteria.loss")
@@ -281,6 +284,35 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_batches(
     other = calibration_of(checkpoint, PruneConfig(batches=3, seed=1))
     assert torch.equal(calibration.image, again.image)
     assert not torch.equal(calibration.image, other.image)
+
+
+def test_the_loss_is_measured_on_what_was_learned(virions: Any) -> None:
+    """Particles as large as in training; classes and distance count as they did."""
+    made = virions(2, count=4)
+    drawn = Sample(made.image, (Points(made.centres, ("virion",) * 4),), 2.0, "one")
+    task = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
+    zones = {"certain": 0.3, "ignore": 0.4, "negative_weight": 4.0}
+    usual = Checkpoint(
+        network="unet",
+        sizes={"base": 2, "levels": 0},
+        in_channels=1,
+        task=task,
+        state=dict(build_network("unet", {"base": 2, "levels": 0}, 1, 2).state_dict()),
+        pixel_size_nm=2.0,
+    )
+    small = usual.replaced(
+        annotations_summary={"zones": zones, "distance": "image"},
+        provenance={"config": {"distance_weight": 3.0, "balance": "natural"}},
+    )
+    known = as_learned(drawn, small).field.target
+    assert (known == 1).sum() < (as_learned(drawn, usual).field.target == 1).sum()
+    found = [
+        draw_calibration(each, [drawn], batches=8, seed=0, device=torch.device("cpu"))
+        for each in (usual, small)
+    ]
+    there = [int((each.shares[:, 1] > 0).sum()) for each in found]
+    assert 0 < there[1] < there[0]
+    assert [each.value_weight for each in found] == [1.0, 3.0]
 
 
 def test_centre_pixels_are_drawn_with_their_class(

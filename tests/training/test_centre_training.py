@@ -9,7 +9,7 @@ import torch
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
-from napari_topiary.data.hold_out import on_working_grid
+from napari_topiary.data.annotated_area import on_working_grid
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device

@@ -62,6 +62,8 @@ def test_a_class_has_the_radius_that_is_drawn_with_its_points(virions):
         samples.append(dataclasses.replace(one, annotations=(drawn,)))
     made = run(fit(samples, dataclasses.replace(SMALL, epochs=1), task=bare))
     assert made.task.radius_nm == {"virion": 12.0}
+    config = dataclasses.replace(SMALL, epochs=1)
+    assert TrainConfig(**made.provenance["config"]) == config
     assert made.metrics["quality_name"] == "F1"
     # A checkpoint of unknown radius can be judged as well.
     unknown = dataclasses.replace(made, task=bare, annotations_summary={})

@@ -1,36 +1,19 @@
-"""An image on the working grid with its truth, and what of the images is held out.
+"""What of the annotated images is held out.
 
 What is held out is written into the checkpoint, image by image with the area, and so is
-what was learned from: a later training or judging keeps to both, whatever its seed and
-however many images there are by then.
+what was learned from: a later training or validation keeps to both, whatever its seed
+and however many images there are by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_topiary.annotations import (
-    Points,
-    TargetConfig,
-    build_target,
-    object_numbers,
-    rescaled,
-)
-from napari_topiary.checkpoint import Normalisation
-from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_grid import area_to_working, to_working
-from napari_topiary.data.working_size import working_task
-from napari_topiary.io.dataset import Sample
-from napari_topiary.types import Task
+from napari_topiary.data.annotated_area import AnnotatedArea, Box
 
-Box = tuple[int, int, int, int]
-"""`(top, bottom, left, right)` in pixels of the image, the last ones left out."""
 ENOUGH = 10
 """Fewer things than that tell neither which weights are better nor which threshold."""
 FEWEST = ENOUGH
@@ -38,223 +21,6 @@ FEWEST = ENOUGH
 figure on half of them would say nothing."""
 TWICE = 40
 """With so many things held back, some choose weights and thresholds, others judge."""
-_WORTH_CUTTING = 0.8
-"""Share of an area above which cutting it saves nothing worth speaking of."""
-PATCH = 16
-"""Side of a patch of a painted area, in working pixels."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class AnnotatedArea:
-    """One area that training does not learn from, with its truth on the working grid.
-
-    Parameters
-    ----------
-    field
-        Image and target; the target is −1 outside the area that is judged.
-    points
-        `(n, 2)` y, x of the true particles, in working pixels.
-    point_class
-        `(n,)` int class index of each.
-    task
-        Task with radii in working pixels.
-    sample
-        The image that it comes from.
-    box
-        `(top, bottom, left, right)` in pixels of the image: what is meant of it; None =
-        all.
-    """
-
-    field: Field
-    points: NDArray[np.float64]
-    point_class: NDArray[np.int64]
-    task: Task
-    sample: Sample
-    box: Box | None = None
-
-    @property
-    def pixels(self) -> str:
-        """Fingerprint of the image: the same under another name, or in another set."""
-        return self.sample.fingerprint
-
-    @cached_property
-    def things(self) -> int:
-        """How much there is to judge by: particles, objects, or patches of an area."""
-        if len(self.points):
-            return len(self.points)
-        known = self.field.target >= 0
-        if self.field.objects is not None:
-            objects = self.field.objects[known]
-            return len(np.unique(objects[objects > 0]))
-        return _patches(self.field.target > 0)
-
-    def entry(self) -> dict[str, Any]:
-        """Which area it is, for the checkpoint."""
-        box = None if self.box is None else list(self.box)
-        return {"image": self.sample.name, "pixels": self.pixels, "box": box}
-
-    def divided(self, box: Box) -> tuple[AnnotatedArea, AnnotatedArea]:
-        """What lies outside a box, and what lies inside; a gap belongs to neither."""
-        shape = self.field.target.shape
-        original = self.sample.image.shape[1:]
-        gap = max([*self.task.radius_px.values(), 2.0]) * 2
-        inside, near = np.ones(shape, dtype=bool), np.ones(shape, dtype=bool)
-        among = np.ones(len(self.points), dtype=bool)
-        for axis, (first, last) in enumerate((box[:2], box[2:])):
-            low, high = (
-                end * shape[axis] / original[axis] - 0.5 for end in (first, last)
-            )
-            at = np.arange(shape[axis])
-            at = at[:, None] if axis == 0 else at[None]
-            inside &= (at >= low) & (at < high)
-            near &= (at >= low - gap) & (at < high + gap)
-            places = self.points[:, axis]
-            among &= (places >= low) & (places < high)
-        return self._where(~near, ~among), replace(self._where(inside, among), box=box)
-
-    def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
-        """Cut to what is judged, and where that is much to its fullest part.
-
-        Parameters
-        ----------
-        most
-            As many pixels as are judged at most.
-        margin
-            Pixels around them that a network needs to see.
-        step
-            The cut begins at a multiple of it, so that the network sees the same.
-
-        Returns
-        -------
-        AnnotatedArea
-            The same one where that saves little.
-        """
-        field = self.field
-        known = field.target >= 0
-        if not known.any():
-            return self
-        box = [_span(np.asarray(known.any(axis=1 - axis))) for axis in (0, 1)]
-        side = int(most**0.5)
-        full = known & (field.target > 0)
-        for axis, (first, last) in enumerate(box):
-            if (last - first) * (box[1 - axis][1] - box[1 - axis][0]) > most:
-                profile = full.sum(axis=1 - axis)[first:last].cumsum()
-                longest = max(side, most // max(1, box[1 - axis][1] - box[1 - axis][0]))
-                length = min(last - first, longest if axis else side)
-                inside = np.r_[
-                    profile[length - 1], profile[length:] - profile[:-length]
-                ]
-                first += int(inside.argmax())
-                box[axis] = (first, first + length)
-                full = full & _within(axis, first, first + length, full.shape)
-        cut = tuple(
-            slice(max(0, (first - margin) // step * step), last + margin)
-            for first, last in box
-        )
-        shape = field.target[cut].shape
-        if shape[0] * shape[1] > _WORTH_CUTTING * known.size:
-            return self
-        target = np.full_like(field.target, -1)
-        inner = tuple(slice(first, last) for first, last in box)
-        target[inner] = field.target[inner]
-        start = np.array([one.start for one in cut])
-        low, high = np.array(box).T
-        kept = ((self.points >= low - 0.5) & (self.points < high - 0.5)).all(axis=1)
-
-        def part(array: NDArray[Any] | None) -> Any:
-            return None if array is None else array[..., cut[0], cut[1]]
-
-        return replace(
-            self,
-            field=replace(
-                field,
-                image=part(field.image),
-                target=part(target),
-                weight=part(field.weight),
-                teacher=part(field.teacher),
-                regression=part(field.regression),
-                objects=part(field.objects),
-            ),
-            points=self.points[kept] - start,
-            point_class=self.point_class[kept],
-        )
-
-    def _where(
-        self, area: NDArray[np.bool_], points: NDArray[np.bool_]
-    ) -> AnnotatedArea:
-        target = np.where(area, self.field.target, -1).astype(np.int16)
-        return replace(
-            self,
-            field=replace(self.field, target=target),
-            points=self.points[points],
-            point_class=self.point_class[points],
-        )
-
-
-def on_working_grid(
-    sample: Sample,
-    factor: float,
-    task: Task,
-    normalisation: Normalisation,
-    zones: TargetConfig | None = None,
-) -> AnnotatedArea:
-    """Bring one sample to the working grid; `zones` say how particles are drawn."""
-    image = to_working(normalisation.apply(sample.image, sample.excerpt), factor)
-    shape = (image.shape[1], image.shape[2])
-    original = sample.image.shape[1:]
-    ratio = (shape[0] / original[0], shape[1] / original[1])
-    annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
-    own_task = working_task(task, factor)
-    own_scale = None if sample.scale is None else sample.scale * factor
-    target = build_target(
-        annotations, shape, task=own_task, scale=own_scale, config=zones
-    )
-    points, classes = _true_points(annotations, task)
-    area = area_to_working(sample.area, shape)
-    if not area.all():
-        target = target.within(area)
-        y, x = points.round().astype(int).clip(0, np.array(shape) - 1).T
-        points, classes = points[area[y, x]], classes[area[y, x]]
-    radii = {
-        name: radius
-        for name in task.classes[1:]
-        if (radius := own_task.radius(name, own_scale)) is not None
-    }
-    return AnnotatedArea(
-        field=Field(
-            image,
-            target.classes,
-            target.weight,
-            objects=object_numbers(annotations, shape)
-            if task.kind == "instances"
-            else None,
-        ),
-        points=points,
-        point_class=classes,
-        task=replace(own_task, radius_px=radii, radius_nm={}),
-        sample=sample,
-    )
-
-
-def _true_points(
-    annotations: Sequence[object], task: Task
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    coordinates, classes = [np.zeros((0, 2))], [np.zeros(0, dtype=np.int64)]
-    for item in annotations:
-        if isinstance(item, Points):
-            index = np.array([task.classes.index(c) for c in item.classes], dtype=int)
-            wanted = index > 0
-            coordinates.append(np.asarray(item.coordinates)[wanted])
-            classes.append(index[wanted])
-    return np.concatenate(coordinates), np.concatenate(classes).astype(np.int64)
-
-
-def _patches(foreground: NDArray[np.bool_]) -> int:
-    """How many patches of a grid hold any of an area."""
-    grow = [(0, -side % PATCH) for side in foreground.shape]
-    high, wide = (-(-side // PATCH) for side in foreground.shape)
-    blocks = np.pad(foreground, grow).reshape(high, PATCH, wide, PATCH)
-    return int(blocks.any(axis=(1, 3)).sum())
 
 
 def hold_out(
@@ -382,18 +148,3 @@ def _halves(
         )
     rest, part = area.divided(half)
     return [rest], [part]
-
-
-def _span(there: NDArray[np.bool_]) -> tuple[int, int]:
-    """First and (left out) last place where something is."""
-    places = np.flatnonzero(there)
-    return int(places[0]), int(places[-1]) + 1
-
-
-def _within(
-    axis: int, first: int, last: int, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Where a place along an axis lies between two."""
-    at = np.arange(shape[axis])
-    inside = (at >= first) & (at < last)
-    return inside[:, None] if axis == 0 else inside[None]

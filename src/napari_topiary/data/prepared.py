@@ -18,13 +18,8 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Contrast, Normalisation, factor_at
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.hold_out import (
-    ENOUGH,
-    AnnotatedArea,
-    for_choosing_and_figure,
-    hold_out,
-    on_working_grid,
-)
+from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
+from napari_topiary.data.hold_out import ENOUGH, for_choosing_and_figure, hold_out
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_size import asked_factor, propose_working_factor
 from napari_topiary.errors import TopiaryError

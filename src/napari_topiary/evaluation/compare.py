@@ -124,6 +124,7 @@ def compare(
     *,
     tolerance: float | None = None,
     truth: Truth | Sequence[Any] | None = None,
+    truth_of_b: Truth | None = None,
 ) -> Comparison:
     """Compare two predictions of the same image; their working grids may differ.
 
@@ -139,6 +140,9 @@ def compare(
         known, else in pixels. None = half of its class's radius.
     truth
         Annotations of the image, for the metrics.
+    truth_of_b
+        The same for B where particles were drawn of another size for it to learn from;
+        None = `truth`.
 
     Raises
     ------
@@ -158,7 +162,7 @@ def compare(
     things, lines = _changes(a, b, reach, looked)
     metrics = None
     if truth is not None:
-        of_a, of_b = _against_truth((a, b), truth, tolerance_px=reach)
+        of_a, of_b = _against_truth((a, b), truth, truth_of_b, tolerance_px=reach)
         metrics = {"a": of_a, "b": of_b}
     return Comparison(
         a=a.checkpoint,
@@ -261,6 +265,7 @@ def _reach(
 def _against_truth(
     predictions: Sequence[Prediction],
     truth: Truth | Sequence[Any],
+    truth_of_b: Truth | None,
     *,
     tolerance_px: NDArray[np.float64],
 ) -> list[dict[str, Any]]:
@@ -270,8 +275,8 @@ def _against_truth(
         truth = truth_of(truth, first.shape, task=first.task, scale=first.scale)
     filaments = _filaments(predictions, truth)
     return [
-        _figures(p, truth, tolerance_px=tolerance_px, filaments=filaments)
-        for p in predictions
+        _figures(p, drawn, tolerance_px=tolerance_px, filaments=filaments)
+        for p, drawn in zip(predictions, (truth, truth_of_b or truth), strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ from operator import add
 from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import TargetConfig
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DistanceScale
+from napari_topiary.data.annotated_area import learned_distance, learned_zones
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
@@ -286,7 +286,7 @@ class Scorer:
                 shape,
                 task=task,
                 scale=scale,
-                zones=_zones(checkpoint),
+                zones=learned_zones(checkpoint),
             )
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
@@ -296,9 +296,7 @@ class Scorer:
             scale=scale,
             tolerance_px=tolerances(task, scale=scale, tolerance_nm=tolerance_nm),
             line_classes=PostProcessing.of(checkpoint).line_classes,
-            relative_to="image"
-            if checkpoint.annotations_summary.get("distance") == "image"
-            else "object",
+            relative_to=learned_distance(checkpoint) or "object",
         )
 
     def score(self, prediction: Prediction) -> Score:
@@ -318,16 +316,6 @@ class Scorer:
         pixels = float(self.tolerance_px[1:].max())
         nm = None if self.scale is None else pixels * self.scale
         return {"tolerance_nm": nm, "tolerance_px": pixels}
-
-
-def _zones(checkpoint: Checkpoint) -> TargetConfig | None:
-    """How large particles were drawn for this checkpoint to learn from."""
-    drawn = checkpoint.annotations_summary.get("zones")
-    if not isinstance(drawn, Mapping):
-        return None
-    known = {field.name for field in fields(TargetConfig)}
-    zones = TargetConfig(**{k: float(v) for k, v in drawn.items() if k in known})
-    return zones if zones.problem() is None else None
 
 
 def without_nan(value: Any) -> Any:

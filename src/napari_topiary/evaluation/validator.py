@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.losses import masked_cross_entropy
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.evaluation.quality import VALIDATING, Quality

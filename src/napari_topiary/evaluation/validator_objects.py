@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.inference.tiles import InferResult

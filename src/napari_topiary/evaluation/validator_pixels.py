@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.sampling import Surroundings, centre_pixels
 from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import best_pixel_threshold

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig
+from napari_topiary.data.annotated_area import learned_zones
 from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
@@ -143,7 +144,8 @@ def comparing(
     yield Progress(2, 3, "Comparing")
     metrics = None
     if marked:
-        metrics = compare(*found, truth=_truth(subject, marked, task)).metrics
+        of_a, of_b = (_truth(subject, marked, task, s.checkpoint) for s in (a, b))
+        metrics = compare(*found, truth=of_a, truth_of_b=of_b).metrics
     for number, side in enumerate((a, b)):
         if side.checkpoint is not None:
             limits = _limits(at, task, metrics and metrics["ab"[number]])
@@ -242,9 +244,16 @@ def _run(checkpoint: Checkpoint, subject: Subject, device: Device) -> Job[Predic
     return (yield from predict(image, checkpoint, config, scale=scale, window=window))
 
 
-def _truth(subject: Subject, marked: tuple[Any, ...], task: Task) -> Truth:
+def _truth(
+    subject: Subject,
+    marked: tuple[Any, ...],
+    task: Task,
+    checkpoint: Checkpoint | None = None,
+) -> Truth:
+    """What is marked, with particles as large as a checkpoint has learned them."""
     shape = subject.image.shape[1:]
-    truth = truth_of(marked, shape, task=task, scale=subject.scale)
+    zones = None if checkpoint is None else learned_zones(checkpoint)
+    truth = truth_of(marked, shape, task=task, scale=subject.scale, zones=zones)
     return truth if subject.window is None else truth_within(truth, subject.window)
 
 

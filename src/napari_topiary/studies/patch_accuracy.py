@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance
-from napari_topiary.data.hold_out import on_working_grid
-from napari_topiary.data.sampling import Field, Surroundings, centre_pixels
+from napari_topiary.data.annotated_area import as_learned
+from napari_topiary.data.sampling import Surroundings, centre_pixels
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
@@ -56,7 +56,8 @@ def patch_accuracy(
     device = pick_device(context.budget.device)
     network = checkpoint.build(device)
     around = Surroundings(
-        [_field(checkpoint, sample) for sample in context.held_out], network.patch or 1
+        [as_learned(sample, checkpoint).field for sample in context.held_out],
+        network.patch or 1,
     )
     wanted = FEW if context.budget.quick else MANY
     chosen = np.sort(centre_pixels(around.target, wanted, balance=balance))
@@ -113,14 +114,8 @@ def inference_ms(checkpoint: Checkpoint, device_name: str) -> float:
 
 def known_pixels(checkpoint: Checkpoint, samples: Sequence[Sample]) -> int:
     """Return how many annotated pixels images have on a checkpoint's working grid."""
-    fields = [_field(checkpoint, sample) for sample in samples]
+    fields = [as_learned(sample, checkpoint).field for sample in samples]
     return sum(int((field.target >= 0).sum()) for field in fields)
-
-
-def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
-    factor = checkpoint.factor_for(sample.scale)
-    held = on_working_grid(sample, factor, checkpoint.task, checkpoint.normalisation)
-    return held.field
 
 
 def _answers(

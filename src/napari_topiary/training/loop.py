@@ -16,6 +16,7 @@ from pathlib import Path
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import prepare
 from napari_topiary.data.working_size import with_drawn_radii
 from napari_topiary.errors import NotWritten, TopiaryError
@@ -105,8 +106,7 @@ def fit(
     """
     if start is not None:
         # What a distance is measured by is what the branch has learned.
-        learned = start.annotations_summary.get("distance", config.distance)
-        config = replace(config, distance=learned)
+        config = replace(config, distance=learned_distance(start) or config.distance)
     problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import platform
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -181,6 +181,7 @@ class TrainingRecord:
             "epochs_asked": self.config.epochs,
             "learning_rate": self.config.learning_rate,
             "device": self.device,
+            "config": asdict(self.config),
             "preset": self.config.preset if start is None else None,
             "parent": None if start is None else start.hash,
             "notes": list(self.notes),

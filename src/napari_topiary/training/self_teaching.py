@@ -21,7 +21,7 @@ from skimage.feature import match_template, peak_local_max
 from skimage.filters import threshold_otsu
 
 from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
-from napari_topiary.data.hold_out import AnnotatedArea
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData, few_areas
 from napari_topiary.types import Detections, Task
 

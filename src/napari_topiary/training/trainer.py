@@ -13,8 +13,8 @@ import torch
 from napari_topiary.annotations import distance_map
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.augmentation import Augmentation
-from napari_topiary.data.hold_out import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
 from napari_topiary.errors import TopiaryError

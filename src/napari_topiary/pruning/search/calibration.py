@@ -6,19 +6,23 @@ candidate is never chosen for having met easier patches (Roels et al. 2017).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import build_target, rescaled
+from napari_topiary.annotations import rescaled
 from napari_topiary.annotations.distances import object_distances
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import Balance, DistanceScale
+from napari_topiary.config import Balance, DistanceScale, TrainConfig
+from napari_topiary.data.annotated_area import (
+    AnnotatedArea,
+    as_learned,
+    learned_distance,
+)
 from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
-from napari_topiary.data.working_grid import area_to_working, to_working
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.base import Network
@@ -117,7 +121,7 @@ def draw_calibration(
     Parameters
     ----------
     checkpoint
-        Says how images are brought to the network's grid and range.
+        Says how images are brought to its grid and range, and what it learned there.
     samples
         Annotated images.
     batches
@@ -128,14 +132,15 @@ def draw_calibration(
         Where the search is to run.
     """
     network = checkpoint.build()
-    recipe = recipe_config(checkpoint.network, {})
-    fields = [_field(checkpoint, sample) for sample in samples]
+    learned = _learned(checkpoint)
+    areas = [as_learned(sample, checkpoint) for sample in samples]
+    fields = [area.field for area in areas]
     if network.regressions:
         fields = [
-            replace(field, regression=_distances(sample, field, recipe.distance))
-            for sample, field in zip(samples, fields, strict=True)
+            replace(area.field, regression=_distances(area, learned.distance))
+            for area in areas
         ]
-    drawn = _draw(fields, network, batches, seed=seed, balance=recipe.balance)
+    drawn = _draw(fields, network, batches, seed=seed, balance=learned.balance)
     classes = len(checkpoint.task.classes)
     dtype = next(network.parameters()).dtype
     shares = [_shares(batch, classes) / len(drawn) for batch in drawn]
@@ -145,7 +150,7 @@ def draw_calibration(
         image.contiguous(memory_format=torch.channels_last),
         torch.cat(shares).to(device, dtype),
         torch.cat(values).to(device, dtype) if values else None,
-        recipe.distance_weight,
+        learned.distance_weight,
     )
 
 
@@ -173,31 +178,26 @@ def _shares(batch: Batch, classes: int) -> torch.Tensor:
     return shares / shares.sum().clamp(min=1e-6)
 
 
-def _field(checkpoint: Checkpoint, sample: Sample) -> Field:
-    """Bring a sample to the network's grid and range."""
-    factor = checkpoint.factor_for(sample.scale)
-    normalised = checkpoint.normalisation.apply(sample.image, sample.excerpt)
-    image = to_working(normalised, factor)
-    height, width = image.shape[1:]
-    ratio = height / sample.image.shape[1], width / sample.image.shape[2]
-    radii = {n: r / factor for n, r in checkpoint.task.radius_px.items()}
-    target = build_target(
-        tuple(rescaled(item, ratio) for item in sample.annotations),
-        (height, width),
-        task=replace(checkpoint.task, radius_px=radii),
-        scale=None if sample.scale is None else sample.scale * factor,
-    )
-    known = area_to_working(sample.area, (height, width))
-    target = target.within(known)
-    return Field(image, target.classes, target.weight)
+def _learned(checkpoint: Checkpoint) -> TrainConfig:
+    """How the network was trained, as far as its loss depends on it.
+
+    Checkpoints of earlier versions did not write it down: as is usual for the network.
+    """
+    recipe = recipe_config(checkpoint.network, {})
+    stored = checkpoint.provenance.get("config")
+    known = dict(stored) if isinstance(stored, Mapping) else {}
+    given = {
+        name: known[name] for name in ("balance", "distance_weight") if name in known
+    }
+    config = replace(recipe, **given)
+    config = recipe if config.problem() is not None else config
+    return replace(config, distance=learned_distance(checkpoint) or config.distance)
 
 
-def _distances(
-    sample: Sample, field: Field, relative_to: DistanceScale
-) -> NDArray[np.float32]:
-    """Draw what the distance map `(1, y, x)` of a sample should be."""
-    height, width = field.target.shape
-    ratio = height / sample.image.shape[1], width / sample.image.shape[2]
+def _distances(area: AnnotatedArea, relative_to: DistanceScale) -> NDArray[np.float32]:
+    """Draw what the distance map `(1, y, x)` of an image should be."""
+    sample, shape = area.sample, area.field.target.shape
+    ratio = shape[0] / sample.image.shape[1], shape[1] / sample.image.shape[2]
     annotations = [rescaled(item, ratio) for item in sample.annotations]
-    found = object_distances(annotations, (height, width), relative_to=relative_to)
+    found = object_distances(annotations, (shape[0], shape[1]), relative_to=relative_to)
     return found[None]
