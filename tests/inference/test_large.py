@@ -11,7 +11,7 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import finding, predict_large, running, writing
-from napari_topiary.inference.measures import summary_rows
+from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage
 from napari_topiary.io.images import read_image
@@ -100,6 +100,7 @@ def a_job(image, checkpoint, network, folder, **changes):
         folder=folder,
         stem="big",
         engine=Engine(network, "cpu"),
+        measure=True,
     )
 
 
@@ -165,6 +166,22 @@ def test_results_are_those_of_the_whole(blobs, tmp_path, task, factor):
             exact = isinstance(value, (str, bool, type(None)))
             wanted = other[name] if exact else pytest.approx(other[name], rel=2e-4)
             assert value == wanted
+
+
+@pytest.mark.parametrize("task", [SEGMENT, OBJECTS])
+def test_each_area_is_measured_once(blobs, tmp_path, task):
+    checkpoint = a_checkpoint(task)
+    network = Levels(len(task.classes), regressions=int(task is OBJECTS))
+    whole = objects_table(at_once(blobs, checkpoint, network), blobs)
+    parts = objects_table(in_parts(blobs, checkpoint, network, tmp_path).found)
+    assert len(parts["area_px"]) == len(whole["area_px"]) > 20
+    for table in (parts, whole):
+        order = np.lexsort((np.round(table["axis-1"], 3), np.round(table["axis-0"], 3)))
+        for name, values in table.items():
+            table[name] = [values[index] for index in order]
+    for name in set(whole) - {"object", "kind", "class"}:
+        assert parts[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-3), name
+    assert parts["class"] == whole["class"]
 
 
 def resized(prediction, shape):

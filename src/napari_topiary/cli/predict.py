@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from napari_topiary.types import Prediction
 
 DEFAULTS = PredictConfig()
-NOT_EXPORTED = (
-    "areas of an image of this size are not exported; they are in the labels, and "
-    "counted in the summary."
+ONLY_MIDDLES = (
+    "of an image of this size the middles of areas are exported to {}, not their "
+    "outlines, which are in the labels."
 )
 
 
@@ -342,6 +342,8 @@ class _Predictor:
         from napari_topiary.inference.results import write_tables
 
         out, stem = self.options.out, result_stem(path)
+        kinds = _kinds(self.options)
+        outlined = [kind for kind in kinds if kind in ("geojson", "roi")]
         job = predict_large(
             image,
             self.checkpoint,
@@ -352,6 +354,7 @@ class _Predictor:
             engine=self.engine,
             convert=self.options.convert,
             cut_banner=self.options.cut_banner,
+            measure=bool(kinds),
         )
         prediction = self.runner(
             job, lambda said: self.runner.note(f"{path.name}: {said}")
@@ -359,13 +362,12 @@ class _Predictor:
         found = prediction.found
         files = dict(prediction.files)
         files |= write_tables(out, stem, found=found, filaments=self.form["filaments"])
-        kinds = _kinds(self.options)
-        if kinds and self.checkpoint.task.kind == "detect":
+        if kinds:
             files |= write_exports(
                 out, stem, prediction=found, kinds=kinds, image_name=path.name
             )
-        elif kinds:
-            self.runner.note(f"{path.name}: {NOT_EXPORTED}")
+        if outlined and self.checkpoint.task.kind != "detect":
+            self.runner.note(f"{path.name}: {ONLY_MIDDLES.format(', '.join(outlined))}")
         self._count(path.name, found)
         entry = found_in_large(prediction)
         self._tell(path, [entry])

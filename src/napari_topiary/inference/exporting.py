@@ -160,7 +160,7 @@ def marks_of(
         Name of the image's file.
     """
     task, found = prediction.task, prediction.detections
-    if isinstance(prediction, Prediction) and task.kind != "detect":
+    if task.kind != "detect":
         return _of_areas(prediction, only_places, image)
     names = tuple(task.classes[index] for index in found.class_index)
     radii = [task.radius(name, prediction.scale) for name in names]
@@ -258,10 +258,8 @@ def outlines(numbers: NDArray[np.integer]) -> list[tuple[NDArray[np.float64], ..
     return rings
 
 
-def _of_areas(prediction: Prediction, only_places: bool, image: str) -> Marks:
-    numbers, classes = numbered_areas(prediction)
-    names = [prediction.task.classes[index] for index in classes]
-    if only_places:
+def _of_areas(prediction: Prediction | Counted, only_places: bool, image: str) -> Marks:
+    if only_places or isinstance(prediction, Counted):
         table = objects_table(prediction)
         middles = np.array([table["axis-0"], table["axis-1"]], dtype=np.float64).T
         return Marks(
@@ -272,6 +270,8 @@ def _of_areas(prediction: Prediction, only_places: bool, image: str) -> Marks:
             image=image,
             scale=prediction.scale,
         )
+    numbers, classes = numbered_areas(prediction)
+    names = [prediction.task.classes[index] for index in classes]
     areas = tuple(
         DrawnArea(rings, name)
         for rings, name in zip(outlines(numbers), names, strict=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,12 @@ def objects_table(
         of a class; `object` is the number in the labels of a task of objects.
     """
     grey = None if image is None else np.asarray(image, dtype=np.float64).mean(axis=0)
-    if isinstance(prediction, Prediction) and prediction.task.kind != "detect":
+    if prediction.task.kind == "detect":
+        rows = _found_rows(prediction, grey)
+    elif isinstance(prediction, Prediction):
         rows = _area_rows(prediction, grey)
     else:
-        rows = _found_rows(prediction, grey)
+        rows = _summed_rows(prediction.areas, prediction.task)
     scale = prediction.scale
     for row in rows:
         if scale is not None:
@@ -67,6 +69,22 @@ def objects_table(
                 if row.get(f"{name}_px") is not None:
                     row[f"{name}_{unit}"] = row[f"{name}_px"] * scale**power
     return {name: [_short(row.get(name)) for row in rows] for name in OBJECT_COLUMNS}
+
+
+@dataclass(frozen=True, eq=False)
+class Areas:
+    """What was summed over the pixels of areas or objects.
+
+    Parameters
+    ----------
+    sums
+        `(n, 9)`: their number, then `pixel_figures`.
+    class_index
+        `(n,)`.
+    """
+
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 9)))
+    class_index: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +109,8 @@ class Counted:
         Share of the image that the network has looked at.
     checkpoint
         Name or hash of what made it.
+    areas
+        Sums over the pixels of its objects or areas, where they were wanted.
     """
 
     shape: tuple[int, int]
@@ -101,6 +121,7 @@ class Counted:
     covered: Mapping[int, int]
     looked_at: float
     checkpoint: str
+    areas: Areas = field(default_factory=Areas)
 
 
 def summary_rows(
@@ -263,35 +284,88 @@ def _area_rows(
     # Each pixel is a square, and not a point: 1/12 is how far one is spread.
     yy, xx = total(off_y**2) / safe + 1 / 12, total(off_x**2) / safe + 1 / 12
     xy = total(off_y * off_x) / safe
-    long = 4 * np.sqrt((yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2))
     probability = to_original(prediction.probability, prediction.shape)
     of_pixel = np.asarray(classes, dtype=np.intp)[index]
     score = total(probability[of_pixel, y, x]) / safe
-    bright = None
+    bright = np.full(count, np.nan)
     if grey is not None:
         values = grey[y, x]
         known = np.isfinite(values)
-        number_known = total(known)
-        bright = np.divide(
-            total(np.where(known, values, 0)),
-            number_known,
-            out=np.full(count, np.nan),
-            where=number_known > 0,
-        )
+        bright = _mean_known(total(np.where(known, values, 0)), total(known))
+    figures = (size, middle_y, middle_x, yy, xx, xy, score, bright)
+    return _figure_rows(figures, classes, prediction.task)
+
+
+def _summed_rows(areas: Areas, task: Task) -> list[dict[str, Any]]:
+    """Rows of areas or objects that were summed block by block."""
+    size, y, x, yy, xx, xy, score, bright, known = areas.sums.T
+    safe = np.maximum(size, 1)
+    y, x = y / safe, x / safe
+    figures = (
+        size,
+        y,
+        x,
+        yy / safe - y**2 + 1 / 12,
+        xx / safe - x**2 + 1 / 12,
+        xy / safe - y * x,
+        score / safe,
+        _mean_known(bright, known),
+    )
+    return _figure_rows(figures, areas.class_index, task)
+
+
+def pixel_figures(
+    y: NDArray[Any],
+    x: NDArray[Any],
+    probability: NDArray[Any],
+    grey: NDArray[Any] | None,
+) -> tuple[NDArray[np.float64], ...]:
+    """Return what is summed over the pixels of an area; their number comes first.
+
+    Parameters
+    ----------
+    y, x
+        `(n,)` where they are.
+    probability
+        `(n,)` of their class.
+    grey
+        `(n,)` their brightness; None = not wanted.
+    """
+    y, x = y.astype(np.float64), x.astype(np.float64)
+    if grey is None:
+        grey = np.full(len(y), np.nan)
+    known = np.isfinite(grey)
+    bright = np.where(known, grey, 0).astype(np.float64)
+    score = probability.astype(np.float64)
+    return y, x, y * y, x * x, y * x, score, bright, known.astype(np.float64)
+
+
+def _mean_known(total: NDArray[np.float64], known: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean brightness of the pixels that have one; else not a number."""
+    nothing = np.full(len(total), np.nan)
+    return np.asarray(np.divide(total, known, out=nothing, where=known > 0))
+
+
+def _figure_rows(
+    figures: tuple[NDArray[np.float64], ...], classes: Sequence[int], task: Task
+) -> list[dict[str, Any]]:
+    """Rows of areas: pixels, middle, spread along the axes, score and brightness."""
+    size, y, x, yy, xx, xy, score, bright = figures
+    long = 4 * np.sqrt((yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2))
     return [
         {
             "object": i + 1,
-            "kind": "object" if prediction.task.kind == "instances" else "area",
-            "class": prediction.task.classes[classes[i]],
+            "kind": "object" if task.kind == "instances" else "area",
+            "class": task.classes[classes[i]],
             "score": score[i],
-            "axis-0": middle_y[i],
-            "axis-1": middle_x[i],
+            "axis-0": y[i],
+            "axis-1": x[i],
             "area_px": size[i],
             "diameter_px": 2 * np.sqrt(size[i] / np.pi),
             "length_px": long[i],
-            "mean_intensity": None if bright is None else bright[i],
+            "mean_intensity": None if np.isnan(bright[i]) else bright[i],
         }
-        for i in range(count)
+        for i in range(len(size))
         if size[i]
     ]
 

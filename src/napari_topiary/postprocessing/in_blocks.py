@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ SAME = 0.5
 is covered to this share by it."""
 
 
-class Areas:
+class ConnectedAreas:
     """Counts and measures connected areas of a mask that comes in blocks.
 
     Blocks come row by row, from the left; those of a row have the same height.
@@ -46,7 +46,7 @@ class Areas:
         self,
         mask: NDArray[np.bool_],
         corner: tuple[int, int],
-        values: Iterable[NDArray[np.floating]] = (),
+        measure: Callable[..., Sequence[NDArray[np.floating]]] | None = None,
     ) -> None:
         """Add the next block.
 
@@ -56,16 +56,18 @@ class Areas:
             `(y, x)`.
         corner
             y, x of its first pixel.
-        values
-            Maps `(y, x)` that are summed over each area, beside its pixels.
+        measure
+            Gives, for rows and columns `(n,)` of pixels in the mask, values `(n,)` that
+            are summed over each area, beside its pixels.
         """
         top, left = corner
         if top != self._top:
             self._above, self._below = self._below, np.zeros_like(self._above)
             self._top = top
         own, count = ndi.label(mask, structure=self._structure)
-        weights = [None, *(np.asarray(one)[mask] for one in values)]
-        inside = own[mask] - 1
+        y, x = np.nonzero(own)
+        weights = [None, *(measure(y, x) if measure is not None else ())]
+        inside = own[y, x] - 1
         self._sums.append(
             np.stack(
                 [np.bincount(inside, one, minlength=count) for one in weights], axis=1
@@ -86,7 +88,7 @@ class Areas:
     def result(self) -> NDArray[np.float64]:
         """Return a row for each area: its pixels, then the sums of the values."""
         if self._count == 0:
-            return np.zeros((0, 1))
+            return np.zeros((0, self._sums[0].shape[1] if self._sums else 1))
         sums = np.concatenate(self._sums)
         count, group = _groups(self._links, self._count)
         total = np.zeros((count, sums.shape[1]))

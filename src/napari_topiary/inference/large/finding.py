@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,7 @@ from napari_topiary.postprocessing.detections import (
     candidates,
     shrinking,
 )
-from napari_topiary.postprocessing.in_blocks import Areas, Objects
+from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.postprocessing.labels import threshold_of
 from napari_topiary.postprocessing.lines import (
@@ -144,7 +145,7 @@ class Finder:
         width = kept.grid[1]
         # Particles of unknown size are whole areas, which may be of any size.
         self._areas = {
-            n: Areas(width, diagonal=False)
+            n: ConnectedAreas(width, diagonal=False)
             for n in names
             if n not in self._lines and n not in self._spots
         }
@@ -158,11 +159,10 @@ class Finder:
         window = grown(box, self._margin(), self.kept.grid)
         probability, _ = self.kept.read(window, len(self.task.classes))
         if not probability[1:].any():
+            nothing = np.zeros((box[1] - box[0], box[3] - box[2]), np.float32)
             for areas in self._areas.values():
-                shape = box[1] - box[0], box[3] - box[2]
-                areas.add(
-                    np.zeros(shape, dtype=bool), (box[0], box[2]), [np.zeros(shape)] * 3
-                )
+                measure = partial(_weighted, nothing, box)
+                areas.add(nothing > 0, (box[0], box[2]), measure)
             return
         self._find_particles(probability, window, box)
         for name in self._lines:
@@ -180,8 +180,7 @@ class Finder:
         for name, areas in self._areas.items():
             inside = probability[self.task.classes.index(name)][within(box, window)]
             mask = inside >= threshold_of(name, self.how.thresholds)
-            y, x = np.mgrid[box[0] : box[1], box[2] : box[3]]
-            areas.add(mask, (box[0], box[2]), (inside, inside * y, inside * x))
+            areas.add(mask, (box[0], box[2]), partial(_weighted, inside, box))
 
     def detections(self) -> Detections:
         """Return particles and lines of all blocks, in pixels of the image."""
@@ -332,3 +331,14 @@ def _is_cut(
     cut = np.unique(np.concatenate([edge.ravel() for edge in edges]))
     cut = cut[cut > 0]
     return bool(len(cut) and np.isin(labels[block], cut).any())
+
+
+def _weighted(
+    probability: NDArray[np.float32],
+    box: Window,
+    y: NDArray[np.intp],
+    x: NDArray[np.intp],
+) -> list[NDArray[np.float64]]:
+    """Probability of pixels of a block, and their places weighted by it."""
+    weight = probability[y, x].astype(np.float64)
+    return [weight, weight * (y + box[0]), weight * (x + box[2])]

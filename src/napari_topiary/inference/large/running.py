@@ -55,6 +55,7 @@ def predict_large(
     engine: Engine,
     convert: bool = False,
     cut_banner: bool = False,
+    measure: bool = False,
 ) -> Job[LargePrediction]:
     """Run a network over an image that is read and whose results are written in parts.
 
@@ -73,6 +74,8 @@ def predict_large(
         Make colours grey, or grey colour, as the network needs it.
     cut_banner
         Cut a microscope's information banner off.
+    measure
+        Measure each area or object, for the table of figures.
 
     Returns
     -------
@@ -88,6 +91,7 @@ def predict_large(
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
+    task = checkpoint.task
     network, tile = engine.network, config.tile or USUAL_TILE
     side = _side(look, network, tile)
     same = {
@@ -101,7 +105,7 @@ def predict_large(
         "measured": repr(look.measured.fitted),
     }
     work = folder / f".unfinished-{stem}"
-    maps = len(checkpoint.task.classes) - 1 + network.regressions
+    maps = len(task.classes) - 1 + network.regressions
     try:
         kept = _resume(work, look, side, maps, same)
         stopped, more = yield from _run(_Blocks(look, kept, engine, tile), work)
@@ -113,6 +117,7 @@ def predict_large(
             scale=scale,
             folder=folder,
             stem=stem,
+            pixels=look.pixels if measure and task.kind != "detect" else None,
         )
         found = yield from relay(
             reading, told=lambda p: _after(p, 1 - READING, "Reading the result")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.data.working_grid import resized_part
 from napari_topiary.inference.large.finding import Finder, Kept, grown, within
-from napari_topiary.inference.measures import Counted
+from napari_topiary.inference.measures import Areas, Counted, pixel_figures
+from napari_topiary.inference.seen import Pixels
 from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.targets import signed
-from napari_topiary.postprocessing.in_blocks import Areas, Objects
+from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Progress, Window
 
@@ -61,6 +63,7 @@ def read_large(
     scale: float | None,
     folder: Path,
     stem: str,
+    pixels: Pixels | None = None,
 ) -> Job[LargePrediction]:
     """Read labels and detections from what is kept, and write all results.
 
@@ -74,6 +77,8 @@ def read_large(
         `(y, x)` of the image in pixels.
     scale, folder, stem
         As for `predict_large`.
+    pixels
+        The image, if each area or object is to be measured.
     """
     how, task = PostProcessing.of(checkpoint, config), checkpoint.task
     finder = Finder(kept, how, task, shape=shape)
@@ -102,7 +107,7 @@ def read_large(
     about = signed(
         {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
     )
-    writer = _Writer(finder, folder, stem, about, scale)
+    writer = _Writer(finder, folder, stem, about, scale, pixels)
     for corner in pieces:
         writer.write(corner)
         done += 1
@@ -126,6 +131,7 @@ def read_large(
             covered=dict(enumerate(writer.covered.tolist())),
             looked_at=looked_at,
             checkpoint=checkpoint.name or checkpoint.hash[:12],
+            areas=writer.measured(),
         ),
         writer.files,
     )
@@ -141,6 +147,7 @@ class _Writer:
         stem: str,
         about: Mapping[str, Any],
         scale: float | None,
+        pixels: Pixels | None,
     ) -> None:
         self._finder, task = finder, finder.task
         shape, classes = finder.shape, len(task.classes)
@@ -172,10 +179,12 @@ class _Writer:
             about=about,
             kind="nearest",
         )
+        self._pixels = pixels
+        self._sums = np.zeros((highest, 9)) if pixels else np.zeros((0, 9))
         self.n_objects = highest if finder.objects is not None else 0
         self.covered = np.zeros(classes, dtype=np.int64)
         self.areas = {
-            index: Areas(shape[1], diagonal=True)
+            index: ConnectedAreas(shape[1], diagonal=True)
             for index in range(1, classes)
             if task.kind == "segment"
         }
@@ -199,15 +208,60 @@ class _Writer:
             maps = np.concatenate([background, maps])
         inside = within(part, around)
         self._probability.write(maps[:, *inside].astype(np.float16), corner)
+        figures = self._figures(part, maps[:, *inside])
         if task.kind == "instances":
             labels = self._objects_in(part)
             self.covered[1] += np.count_nonzero(labels)
+            if figures is not None:
+                self._sum(labels, partial(figures, 1))
         else:
             labels = how.painted(maps, task)[inside]
             self.covered += np.bincount(labels.ravel(), minlength=classes)
         self._labels.write(labels, corner)
         for index, areas in self.areas.items():
-            areas.add(labels == index, corner)
+            measure = None if figures is None else partial(figures, index)
+            areas.add(labels == index, corner, measure)
+
+    def measured(self) -> Areas:
+        """Return the sums over each object or area, where they were wanted."""
+        if self._pixels is None:
+            return Areas()
+        if self._finder.task.kind == "instances":
+            return Areas(self._sums, (1,) * len(self._sums))
+        found = {index: areas.result() for index, areas in self.areas.items()}
+        classes = [index for index, sums in found.items() for _ in sums]
+        return Areas(np.concatenate(list(found.values())), tuple(classes))
+
+    def _figures(
+        self, part: Window, maps: NDArray[np.float32]
+    ) -> Callable[..., tuple[NDArray[np.float64], ...]] | None:
+        """Return what gives the figures of pixels of a block, of a class index."""
+        if self._pixels is None:
+            return None
+        grey = self._pixels.read(part).astype(np.float64).mean(axis=0)
+
+        def figures(
+            index: int, y: NDArray[np.intp], x: NDArray[np.intp]
+        ) -> tuple[NDArray[np.float64], ...]:
+            return pixel_figures(
+                y + part[0], x + part[2], maps[index, y, x], grey[y, x]
+            )
+
+        return figures
+
+    def _sum(
+        self,
+        labels: NDArray[np.integer],
+        figures: Callable[..., tuple[NDArray[np.float64], ...]],
+    ) -> None:
+        """Add the pixels of a block to the sums of their objects."""
+        y, x = np.nonzero(labels)
+        numbers, of_pixel = np.unique(labels[y, x], return_inverse=True)
+        columns = [np.bincount(of_pixel, minlength=len(numbers))]
+        columns += [
+            np.bincount(of_pixel, one, minlength=len(numbers)) for one in figures(y, x)
+        ]
+        self._sums[numbers.astype(np.intp) - 1] += np.stack(columns, axis=1)
 
     def end(self, *, complete: bool) -> None:
         """Say that everything is written."""
