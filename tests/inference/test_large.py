@@ -89,7 +89,7 @@ def in_parts(*arguments, stop=None, **changes):
     return run(a_job(*arguments, **changes), should_stop=stop)
 
 
-def a_job(image, checkpoint, network, folder, **changes):
+def a_job(image, checkpoint, network, folder, *, stored="float16", **changes):
     config = PredictConfig(tile=32, device="cpu", **changes)
     large = LargeImage(raw=RawImage(image, "cyx", 2.0))
     return predict_large(
@@ -101,6 +101,7 @@ def a_job(image, checkpoint, network, folder, **changes):
         stem="big",
         engine=Engine(network, "cpu"),
         measure=True,
+        stored=stored,
     )
 
 
@@ -264,6 +265,16 @@ def test_results_open_as_ome_zarr_with_their_pixel_size(blobs, tmp_path):
     assert labels.scale == 2.0
     assert labels.data.dtype == np.uint8
     assert read_image(tmp_path / "big_probability.zarr").data.shape == (3, *SHAPE)
+
+
+def test_probabilities_in_a_byte(blobs, tmp_path):
+    in_parts(blobs, a_checkpoint(SEGMENT), Levels(3), tmp_path, stored="uint8")
+    probability, _ = maps(tmp_path)
+    whole = at_once(blobs, a_checkpoint(SEGMENT), Levels(3))
+    assert probability.dtype == np.uint8
+    np.testing.assert_allclose(
+        probability / 255, resized(whole, probability.shape), atol=0.003
+    )
 
 
 def test_a_blank_image_has_an_empty_result(tmp_path):

@@ -66,6 +66,13 @@ def add(verb: AddVerb) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True)
     parser.add_argument("--format", choices=("zarr", "tif"), default="tif")
     parser.add_argument(
+        "--probability",
+        choices=("float16", "uint8"),
+        default="float16",
+        help="how probabilities of large images are stored; uint8 (255ths) take half "
+        "the space (default: float16)",
+    )
+    parser.add_argument(
         "--tile",
         metavar="N",
         type=int,
@@ -355,6 +362,7 @@ class _Predictor:
             convert=self.options.convert,
             cut_banner=self.options.cut_banner,
             measure=bool(kinds),
+            stored=self.options.probability,
         )
         prediction = self.runner(
             job, lambda said: self.runner.note(f"{path.name}: {said}")

@@ -26,7 +26,7 @@ from napari_topiary.config import PredictConfig
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.engine import USUAL_TILE, Engine
 from napari_topiary.inference.large.finding import Kept
-from napari_topiary.inference.large.writing import LargePrediction, read_large
+from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Look, Pixels, look_at
 from napari_topiary.inference.suitability import as_channels
@@ -56,6 +56,7 @@ def predict_large(
     convert: bool = False,
     cut_banner: bool = False,
     measure: bool = False,
+    stored: Stored = "float16",
 ) -> Job[LargePrediction]:
     """Run a network over an image that is read and whose results are written in parts.
 
@@ -76,6 +77,8 @@ def predict_large(
         Cut a microscope's information banner off.
     measure
         Measure each area or object, for the table of figures.
+    stored
+        Type of the probability on disk; `uint8` are 255ths.
 
     Returns
     -------
@@ -118,6 +121,7 @@ def predict_large(
             folder=folder,
             stem=stem,
             pixels=look.pixels if measure and task.kind != "detect" else None,
+            stored=stored,
         )
         found = yield from relay(
             reading, told=lambda p: _after(p, 1 - READING, "Reading the result")

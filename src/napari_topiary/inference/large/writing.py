@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -26,6 +26,7 @@ from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Progress, Window
 
+Stored = Literal["float16", "uint8"]
 BLOCK = 2048
 """Side of the blocks that results are written in, in pixels of the image."""
 
@@ -64,6 +65,7 @@ def read_large(
     folder: Path,
     stem: str,
     pixels: Pixels | None = None,
+    stored: Stored = "float16",
 ) -> Job[LargePrediction]:
     """Read labels and detections from what is kept, and write all results.
 
@@ -79,6 +81,8 @@ def read_large(
         As for `predict_large`.
     pixels
         The image, if each area or object is to be measured.
+    stored
+        Type of the probability on disk; `uint8` are 255ths.
     """
     how, task = PostProcessing.of(checkpoint, config), checkpoint.task
     finder = Finder(kept, how, task, shape=shape)
@@ -107,7 +111,9 @@ def read_large(
     about = signed(
         {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
     )
-    writer = _Writer(finder, folder, stem, about, scale, pixels)
+    if stored == "uint8":
+        about["probability_is"] = "value / 255"
+    writer = _Writer(finder, folder, stem, about, scale, pixels, stored)
     for corner in pieces:
         writer.write(corner)
         done += 1
@@ -148,6 +154,7 @@ class _Writer:
         about: Mapping[str, Any],
         scale: float | None,
         pixels: Pixels | None,
+        stored: Stored,
     ) -> None:
         self._finder, task = finder, finder.task
         shape, classes = finder.shape, len(task.classes)
@@ -167,7 +174,7 @@ class _Writer:
         self._probability = OmeZarr(
             self.files["probability"],
             shape=(classes, *shape),
-            dtype=np.float16,
+            dtype=stored,
             scale=scale,
             about=about,
         )
@@ -179,7 +186,7 @@ class _Writer:
             about=about,
             kind="nearest",
         )
-        self._pixels = pixels
+        self._pixels, self._stored = pixels, stored
         self._sums = np.zeros((highest, 9)) if pixels else np.zeros((0, 9))
         self.n_objects = highest if finder.objects is not None else 0
         self.covered = np.zeros(classes, dtype=np.int64)
@@ -207,7 +214,10 @@ class _Writer:
             background = 1 - maps.sum(axis=0, keepdims=True)
             maps = np.concatenate([background, maps])
         inside = within(part, around)
-        self._probability.write(maps[:, *inside].astype(np.float16), corner)
+        kept_maps = maps[:, *inside]
+        if self._stored == "uint8":
+            kept_maps = np.rint(255 * kept_maps)
+        self._probability.write(kept_maps.astype(self._stored), corner)
         figures = self._figures(part, maps[:, *inside])
         if task.kind == "instances":
             labels = self._objects_in(part)
