@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_topiary.annotations import Labels, Regions
+from napari_topiary.evaluation import pixels
+from napari_topiary.evaluation.changes import centroids
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.lines import count_lines
 from napari_topiary.evaluation.objects import instance_metrics, overlaps
@@ -268,6 +270,35 @@ def test_overlaps_by_hand():
     pairs = overlaps(np.array([[1, 1, 0, 2]]), np.array([[3, 0, 0, 4]]))
     assert pairs.first.tolist() == [1, 2] and pairs.second.tolist() == [3, 4]
     assert pairs.iou.tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.uint64])
+def test_counting_row_by_row_changes_no_figure(dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    truth, mine = rng.integers(0, 5, (2, 12, 9)).repeat(3, axis=1).repeat(3, axis=2)
+    far = truth.astype(dtype) * dtype(10**13 if dtype != np.uint16 else 1)
+    known, maps = rng.random(truth.shape) > 0.2, rng.random((5, *truth.shape))
+
+    def figures():
+        return (
+            instance_metrics(far, mine),
+            count_pixels(np.where(known, truth, -1), mine, 5, probability=maps),
+            centroids(mine, known),
+            overlaps(far, mine, known=known),
+        )
+
+    whole = figures()
+    monkeypatch.setattr(pixels, "AT_ONCE", 50)
+    parts = figures()
+    assert parts[0] == whole[0]
+    np.testing.assert_array_equal(parts[1].confusion, whole[1].confusion)
+    assert parts[1].surprise == pytest.approx(whole[1].surprise)
+    assert parts[2].keys() == whole[2].keys()
+    np.testing.assert_allclose(
+        np.array(list(parts[2].values())), np.array(list(whole[2].values()))
+    )
+    np.testing.assert_array_equal(parts[3].iou, whole[3].iou)
+    assert parts[3].first_area == whole[3].first_area
 
 
 # Thresholds ---------------------------------------------------------------------------

@@ -79,8 +79,9 @@ class Labels:
         labels = self.labels
         if labels.size and labels.min() >= 0 and labels.max() < _FEW:
             # Many times faster than sorting all pixels; asked after every stroke.
-            counts = np.bincount(labels.ravel().astype(np.intp))
-            return int(np.count_nonzero(counts[1:]))
+            there = np.zeros(_FEW, dtype=bool)
+            there[labels] = True
+            return int(np.count_nonzero(there[1:]))
         return int(np.count_nonzero(np.unique(labels)))
 
     def __eq__(self, other: object) -> bool:
@@ -229,7 +230,7 @@ def _separated(labels: LabelImage) -> NDArray[np.uint8]:
 
 def object_numbers(
     annotations: Sequence[Any], shape: tuple[int, int]
-) -> NDArray[np.int64]:
+) -> NDArray[np.signedinteger]:
     """Numbers of the painted objects, 0 = background.
 
     Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
@@ -242,12 +243,16 @@ def object_numbers(
     shape
         `(y, x)` of the image in pixels.
     """
-    objects = np.zeros(shape, dtype=np.int64)
+    objects: NDArray[np.signedinteger] = np.zeros(shape, dtype=np.int32)
     for annotation in annotations:
         if isinstance(annotation, Labels):
             labels = annotation.labels
             if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
                 numbers, index = np.unique(labels, return_inverse=True)
                 labels = index.reshape(labels.shape) + int(numbers[0] != 0)
-            objects = labels.astype(np.int64)
+            small = int(labels.max(initial=0)) <= np.iinfo(np.int32).max
+            if small and labels.dtype == np.uint32:
+                objects = labels.view(np.int32)  # large images are not copied
+            else:
+                objects = labels.astype(np.int32 if small else np.int64, copy=False)
     return objects

@@ -15,6 +15,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.lines import sample_points
 from napari_topiary.evaluation.objects import overlaps
 from napari_topiary.evaluation.particles import match_points, points_inside
+from napari_topiary.evaluation.pixels import row_blocks
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 STATUSES = ("kept", "changed", "lost", "gained")
@@ -224,9 +225,7 @@ def object_changes(
     area
         `(y, x)` where both have looked; None = everywhere.
     """
-    if area is not None:
-        a, b = np.where(area, a, 0), np.where(area, b, 0)
-    pairs = overlaps(a, b)
+    pairs = overlaps(a, b, known=area)
     same = pairs.iou > SAME_IOU
     partner = dict(
         zip(pairs.first[same].tolist(), pairs.second[same].tolist(), strict=True)
@@ -247,7 +246,7 @@ def object_changes(
         if j not in taken and covered_b[j] < COVERED
     ]
     best_a, best_b = _best(pairs.first, pairs.iou), _best(pairs.second, pairs.iou)
-    centres_a, centres_b = centroids(a), centroids(b)
+    centres_a, centres_b = centroids(a, area), centroids(b, area)
     return Changes(
         status=tuple(status for status, _, _ in rows),
         coordinates=np.array(
@@ -268,15 +267,33 @@ def object_changes(
     )
 
 
-def centroids(labels: LabelImage) -> dict[int, tuple[float, float]]:
-    """Middle `(y, x)` of every labelled area of `(y, x)`, background left out."""
-    y, x = np.nonzero(labels)
-    numbers, index = np.unique(labels[y, x], return_inverse=True)
-    size = np.bincount(index)
-    middle = [np.bincount(index, weights=at) / size for at in (y, x)] if len(y) else []
+def centroids(
+    labels: LabelImage, area: NDArray[np.bool_] | None = None
+) -> dict[int, tuple[float, float]]:
+    """Middle `(y, x)` of every labelled area of `(y, x)`, background left out.
+
+    Parameters
+    ----------
+    labels
+        Object numbers.
+    area
+        `(y, x)` bool: pixels that count; None = all.
+    """
+    sums: dict[int, NDArray[np.float64]] = {}
+    for rows in row_blocks(labels.shape):
+        part = labels[rows] if area is None else labels[rows] * area[rows]
+        y, x = np.nonzero(part)
+        numbers, index, size = np.unique(
+            part[y, x], return_inverse=True, return_counts=True
+        )
+        far = [np.bincount(index, weights=at) for at in (y + rows.start, x)]
+        for number, values in zip(
+            numbers.tolist(), np.stack([*far, size], axis=1), strict=True
+        ):
+            sums[number] = sums.get(number, 0.0) + values
     return {
-        int(number): (float(middle[0][i]), float(middle[1][i]))
-        for i, number in enumerate(numbers)
+        number: (float(y / size), float(x / size))
+        for number, (y, x, size) in sorted(sums.items())
     }
 
 

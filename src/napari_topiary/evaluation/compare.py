@@ -21,7 +21,7 @@ from napari_topiary.evaluation.changes import (
     particle_changes,
 )
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
-from napari_topiary.evaluation.pixels import count_pixels
+from napari_topiary.evaluation.pixels import count_pixels, row_blocks
 from napari_topiary.evaluation.places import Place, worst_places
 from napari_topiary.evaluation.score import score, without_nan
 from napari_topiary.evaluation.thresholds import sweep
@@ -202,10 +202,26 @@ def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -
     tolerance
         As for `compare`.
     """
+    return changes_between(a, b, tolerance=tolerance)[2]
+
+
+def changes_between(
+    a: Prediction, b: Prediction, *, tolerance: float | None = None
+) -> tuple[Changes, LineChanges, float]:
+    """What became of every thing and line of A in B, and `agreement`.
+
+    Parameters
+    ----------
+    a, b
+        Predictions of the same image.
+    tolerance
+        As for `compare`.
+    """
     a, b = aligned(a, b)
     reach = _reach(a.task, a.scale if a.scale is not None else b.scale, tolerance)
     looked = both_looked(a, b)
-    return _agreement(a, b, _changes(a, b, reach, looked), looked)
+    things, lines = _changes(a, b, reach, looked)
+    return things, lines, _agreement(a, b, (things, lines), looked)
 
 
 def _changes(
@@ -249,8 +265,11 @@ def _agreement(
 
 
 def _count(objects: LabelImage, looked: NDArray[np.bool_] | None) -> int:
-    seen = objects if looked is None else objects[looked]
-    return len(np.unique(seen[seen > 0]))
+    numbers = set[int]()
+    for rows in row_blocks(objects.shape):
+        seen = objects[rows] if looked is None else objects[rows][looked[rows]]
+        numbers.update(np.unique(seen[seen > 0]).tolist())
+    return len(numbers)
 
 
 def _reach(

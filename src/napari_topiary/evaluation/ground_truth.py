@@ -16,10 +16,12 @@ from napari_topiary.annotations import (
     Points,
     Regions,
     TargetConfig,
+    annotation_problem,
     build_target,
     object_numbers,
     usable_annotations,
 )
+from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.pixels import Zones, particle_zones
 from napari_topiary.types import (
     BACKGROUND,
@@ -122,19 +124,24 @@ def truth_of(
     TopiaryError
         With a sentence if they do not fit the image or the task.
     """
-    # Raises first where they do not fit.
-    classes = build_target(
-        annotations, shape, task=task, scale=scale, config=zones
-    ).classes
+    sentence = annotation_problem(annotations, shape, task=task, scale=scale)
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    given = annotations
     annotations, _ = usable_annotations(annotations, shape, task=task, scale=scale)
     drawn = [a for a in annotations if isinstance(a, Regions) and len(a)]
     area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
-    objects: NDArray[np.int64] | None = None
+    objects: LabelImage | None = None
     if task.kind == "instances":
         objects = object_numbers(annotations, shape)
         objects = objects if area is None else np.where(area, objects, -1)
         # The thin line that training draws between objects is no background here.
-        classes = np.clip(objects, -1, 1).astype(np.int16)
+        classes = (objects > 0).astype(np.int16)
+        classes[objects < 0] = -1
+    else:
+        classes = build_target(
+            given, shape, task=task, scale=scale, config=zones
+        ).classes
     return Truth(classes, _marked(annotations, task), objects, area)
 
 

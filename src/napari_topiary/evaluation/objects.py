@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.working_grid import to_original
+from napari_topiary.evaluation.pixels import row_blocks
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import LabelImage, Prediction
 
@@ -43,29 +44,58 @@ class Overlaps:
     second_area: dict[int, int]
 
 
-def overlaps(first: NDArray[np.integer], second: NDArray[np.integer]) -> Overlaps:
+def overlaps(
+    first: NDArray[np.integer],
+    second: NDArray[np.integer],
+    *,
+    known: NDArray[np.bool_] | None = None,
+) -> Overlaps:
     """Compare two label images `(y, x)`, 0 = background, any numbers otherwise.
 
-    Only pairs that share a pixel are kept, so memory grows with the pixels, not with
-    the number of objects squared.
+    Only pairs that share a pixel are kept, so memory grows with the pairs, not with the
+    number of objects squared.
+
+    Parameters
+    ----------
+    first, second
+        Label images.
+    known
+        `(y, x)` bool: pixels that count; None = all.
     """
-    labels_a, a = _ranks(first)
-    labels_b, b = _ranks(second)
-    area_a = np.bincount(a, minlength=len(labels_a))
-    area_b = np.bincount(b, minlength=len(labels_b))
-    both = (labels_a != 0)[a] & (labels_b != 0)[b]
-    pair, shared = np.unique(
-        a[both].astype(np.int64) * max(len(labels_b), 1) + b[both], return_counts=True
-    )
+    blocks = []
+    for rows in row_blocks(first.shape):
+        inside = slice(None) if known is None else known[rows]
+        blocks.append(_counted(first[rows][inside], second[rows][inside]))
+    a, b, pixels = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    labels_a, i = np.unique(a, return_inverse=True)
+    labels_b, j = np.unique(b, return_inverse=True)
+    pair, at = np.unique(i * len(labels_b) + j, return_inverse=True)
+    shared = np.bincount(at, weights=pixels).astype(np.int64)
     i, j = np.divmod(pair, max(len(labels_b), 1))
+    area_a, area_b = (
+        np.bincount(index, weights=shared).astype(np.int64) for index in (i, j)
+    )
+    both = (labels_a[i] != 0) & (labels_b[j] != 0)
+    i, j, shared = i[both], j[both], shared[both]
     return Overlaps(
         first=labels_a[i],
         second=labels_b[j],
-        shared=shared.astype(np.int64),
+        shared=shared,
         iou=shared / (area_a[i] + area_b[j] - shared),
         first_area=_areas(labels_a, area_a),
         second_area=_areas(labels_b, area_b),
     )
+
+
+def _counted(
+    first: NDArray[np.integer], second: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of labels of the same pixels, background as well, and their pixels."""
+    labels_a, a = _ranks(first)
+    labels_b, b = _ranks(second)
+    pair, pixels = np.unique(a * max(len(labels_b), 1) + b, return_counts=True)
+    i, j = np.divmod(pair, max(len(labels_b), 1))
+    return labels_a[i], labels_b[j], pixels
 
 
 def instance_metrics(
@@ -86,8 +116,7 @@ def instance_metrics(
         `aji`, `pq`, `dq`, `sq`, and the counts `true_positives`, `false_positives`,
         `false_negatives`. Both empty: all scores 1; one empty: all 0.
     """
-    known = truth >= 0
-    pairs = overlaps(np.where(known, truth, 0), np.where(known, found, 0))
+    pairs = overlaps(truth, found, known=truth >= 0)
     n_true, n_found = len(pairs.first_area), len(pairs.second_area)
     same = pairs.iou > LEAST_IOU
     hits = int(same.sum())
@@ -124,19 +153,16 @@ def _aji(pairs: Overlaps) -> float:
     return shared / united
 
 
-def _ranks(
-    labels: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _ranks(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The different numbers, and which of them every pixel has `(pixels,)`."""
     flat = labels.ravel()
     if flat.size and flat.min() >= 0 and flat.max() < max(_FEW, flat.size):
-        # Many times faster, and smaller, than sorting all pixels.
-        there = np.bincount(flat.astype(np.int32)) > 0
-        rank = np.cumsum(there, dtype=np.int32) - 1
-        return np.flatnonzero(there).astype(np.int64), rank[flat]
+        # Many times faster than sorting all pixels.
+        there = np.bincount(flat.astype(np.int64)) > 0
+        return np.flatnonzero(there).astype(np.int64), (np.cumsum(there) - 1)[flat]
     numbers, index = np.unique(flat, return_inverse=True)
     # Numbers above the largest int64 wrap round, but stay distinct and not 0.
-    return numbers.astype(np.int64), index.astype(np.int32)
+    return numbers.astype(np.int64), index.astype(np.int64)
 
 
 def _areas(labels: NDArray[Any], areas: NDArray[np.integer]) -> dict[int, int]:

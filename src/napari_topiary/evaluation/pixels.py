@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from napari_topiary.evaluation.lines import sample_points
 from napari_topiary.types import Detections
 
 PIXEL_METRICS = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision")
+AT_ONCE = 1 << 20
+"""So many pixels are counted at a time."""
 SMALLEST_PROBABILITY = 1e-7
 """Probabilities are kept this far from 0 in the cross-entropy."""
 
@@ -95,7 +98,7 @@ class PixelCounts:
 
 def count_pixels(
     truth: NDArray[np.integer],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer] | NDArray[np.bool_],
     n_classes: int,
     *,
     probability: NDArray[np.floating] | None = None,
@@ -113,16 +116,33 @@ def count_pixels(
     probability
         `(k, y, x)`, for the cross-entropy.
     """
-    known = truth >= 0
-    true = truth[known].astype(np.int64)
-    pairs = true * n_classes + labels[known].astype(np.int64)
-    confusion = np.bincount(pairs, minlength=n_classes**2)
-    confusion = confusion.reshape(n_classes, n_classes).astype(np.int64)
-    if probability is None:
-        return PixelCounts(confusion)
-    chosen = np.take_along_axis(probability, np.maximum(truth, 0)[None], axis=0)[0]
-    chosen = np.clip(chosen[known].astype(np.float64), SMALLEST_PROBABILITY, 1.0)
-    return PixelCounts(confusion, float(-np.log(chosen).sum()), int(known.sum()))
+    counts = PixelCounts(np.zeros((n_classes, n_classes), np.int64))
+    for rows in row_blocks(truth.shape):
+        known = truth[rows] >= 0
+        true = truth[rows][known].astype(np.int64)
+        pairs = true * n_classes + labels[rows][known].astype(np.int64)
+        confusion = np.bincount(pairs, minlength=n_classes**2)
+        confusion = confusion.reshape(n_classes, n_classes).astype(np.int64)
+        if probability is None:
+            counts += PixelCounts(confusion)
+            continue
+        chosen = np.zeros(len(true))
+        for index in range(n_classes):
+            mine = true == index
+            chosen[mine] = probability[index, rows][known][mine]
+        chosen = np.clip(chosen, SMALLEST_PROBABILITY, 1.0)
+        counts += PixelCounts(confusion, float(-np.log(chosen).sum()), len(true))
+    return counts
+
+
+def row_blocks(shape: Sequence[int]) -> Iterator[slice]:
+    """Cut an image of `shape` (y, x) into rows that are counted at a time.
+
+    What is needed to count a large image is then far smaller than the image.
+    """
+    height = max(1, AT_ONCE // max(1, shape[1]))
+    for top in range(0, shape[0], height):
+        yield slice(top, min(top + height, shape[0]))
 
 
 def pixel_metrics(

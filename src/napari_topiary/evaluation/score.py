@@ -191,7 +191,7 @@ def score(
     labels = prediction.labels
     pixels = count_pixels(
         truth.classes,
-        np.minimum(labels, 1) if kind == "instances" else labels,
+        labels > 0 if kind == "instances" else labels,
         n,
         probability=to_original(prediction.probability, prediction.shape),
     )

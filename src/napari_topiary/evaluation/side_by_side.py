@@ -12,7 +12,7 @@ import numpy as np
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.compare import compare
+from napari_topiary.evaluation.compare import changes_between
 from napari_topiary.evaluation.evaluate import (
     DEFAULTS,
     at_common_threshold,
@@ -106,10 +106,10 @@ class Entry:
         )
         self.megapixels.append(mine.shape[0] * mine.shape[1] / 1e6)
         tolerance = tolerance_nm if mine.scale is not None else None
-        found = compare(first, mine, tolerance=tolerance)
-        self.agreement.append(found.agreement)
-        for counts in (found.things.counts(), found.lines.counts()):
-            for status, count in counts.items():
+        things, lines, alike = changes_between(first, mine, tolerance=tolerance)
+        self.agreement.append(alike)
+        for change in (things, lines):
+            for status, count in change.counts().items():
                 self.counts[status] += count
 
     def row(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from skimage.filters import threshold_otsu
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.evaluation.ground_truth import Truth
 from napari_topiary.evaluation.particles import near_pairs, points_inside
+from napari_topiary.evaluation.pixels import row_blocks
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
 
@@ -337,8 +338,16 @@ def sweep(
             there = _of_class(marked, index).coordinates
             particles[name] = ((there, mine, float(tolerance_px[index])),)
         else:
-            there_px = truth.classes[known] == index
-            pixels[name] = probability_histogram(there_px, full[index][known])
+            pixels[name] = sum(
+                (
+                    probability_histogram(
+                        truth.classes[rows][known[rows]] == index,
+                        full[index, rows][known[rows]],
+                    )
+                    for rows in row_blocks(known.shape)
+                ),
+                np.zeros((2, BINS), np.int64),
+            )
     return Sweep(particles, pixels)
 
 

@@ -49,8 +49,10 @@ MOST_CHANGED = 1e-3
 """Share of the pixels that may get another label from a faster way of computing."""
 CHANGED = 0.05
 """A probability that differs by so much counts as another label."""
-USUAL_TILE, LARGEST_TILE, SMALLEST_TILE = 512, 2048, 128
-"""Sides in pixels: what suits nearly every network, and the most and least."""
+USUAL_TILE, SMALLEST_TILE = 512, 128
+"""Sides in pixels: what suits nearly every network, and the least."""
+LARGEST_TILE = {"cpu": 640, "mps": 2048, "cuda": 2048}
+"""The most, in pixels: on a CPU larger ones are slower, and take hundreds of MB."""
 SHARE_OF_MEMORY = 0.25
 """Of what is free, for the maps of one tile."""
 MULTIPLICATIONS = {"cpu": 6e10, "mps": 5e11, "cuda": 5e12}
@@ -318,7 +320,7 @@ def tile_side(network: Network, device: torch.device) -> int:
         free = torch.cuda.mem_get_info(device)[0]
     nbytes, multiplications = _cost(network, device)
     most = MULTIPLICATIONS[device.type] / multiplications
-    by_time = min(max(USUAL_TILE, math.sqrt(most)), LARGEST_TILE)
+    by_time = min(max(USUAL_TILE, math.sqrt(most)), LARGEST_TILE[device.type])
     by_memory = math.sqrt(SHARE_OF_MEMORY * free / nbytes) - 2 * network.halo
     return int(max(SMALLEST_TILE, min(by_time, by_memory)))
 

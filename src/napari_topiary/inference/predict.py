@@ -17,11 +17,14 @@ from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
+from napari_topiary.io.memory import give_back
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
 from napari_topiary.types import Job, Prediction, Progress, Window
 
 DEFAULTS = PredictConfig()
+LARGE_PIXELS = 4_000_000
+"""What is kept in reserve after an image of so many pixels is worth giving back."""
 
 
 def predict(
@@ -102,16 +105,20 @@ def predict(
         part = window_to_working(window, seen.shape, grid)
         result = yield from infer_window(seen, part, engine, config)
         result = _on_whole_grid(result, part, grid)
+    shape = seen.shape
+    del seen  # as large as the result
+    if window is None and shape[0] * shape[1] > LARGE_PIXELS:
+        give_back()
     labels, detections = interpret(
         result.probability,
-        seen.shape,
+        shape,
         checkpoint=checkpoint,
         config=config.detect,
         regression=result.regression,
     )
     return Prediction(
         probability=result.probability,
-        shape=seen.shape,
+        shape=shape,
         task=checkpoint.task,
         scale=scale,
         labels=labels,
