@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ import zarr
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import demo, main, window
+from napari_topiary.cli.dispatch import build_parser
 from napari_topiary.cli.driving import ProgressBar, Runner
+from napari_topiary.cli.forms import predict_config
+from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
 from napari_topiary.io.images import write_image
 from napari_topiary.io.samples import sample_folder
@@ -693,3 +697,29 @@ def test_without_a_command_the_window_opens(monkeypatch):
     assert main([]) == 0
     assert main(["demo"]) == 0
     assert opened == [None, "apoferritin"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "needed", "form", "elsewhere"),
+    [
+        ("train", ["d", "--out", "x"], TrainConfig, {"sizes"}),
+        ("prune", ["c", "--out", "x", "--remove", "0.5"], PruneConfig, set()),
+        ("predict", ["c", "i", "--out", "x"], PredictConfig, {"detect"}),
+        ("predict", ["c", "i", "--out", "x"], DetectConfig, set()),
+        ("evaluate", ["c", "d"], DetectConfig, set()),
+        ("compare", ["c", "c", "--data", "d"], DetectConfig, set()),
+    ],
+)
+def test_every_field_of_a_form_is_an_option(verb, needed, form, elsewhere):
+    options = build_parser(verb).parse_args([verb, *needed])
+    names = {row.name for row in fields(form)} - elsewhere
+    assert names <= set(vars(options))
+    # What is not said is left to the form.
+    said = {"remove", "seed", "device"}
+    assert all(getattr(options, name) is None for name in names - said)
+
+
+def test_options_say_what_their_fields_say():
+    words = ["predict", "c", "i", "--out", "x", "--keep-holes", "--min-size", "7"]
+    config = predict_config(build_parser("predict").parse_args(words))
+    assert config == PredictConfig(detect=DetectConfig(fill_holes=False, min_size_px=7))

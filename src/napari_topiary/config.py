@@ -20,6 +20,26 @@ LearningRateSchedule = Literal["cosine", "linear"]
 DistanceScale = Literal["object", "image"]
 Balance = Literal["classes", "natural"]
 
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is given on the command line, where its row does not say it.
+
+    Parameters
+    ----------
+    name
+        Of the option; empty: that of the field, ``--no-...`` for what is on by default.
+    metavar
+        What stands for the value in the help.
+    words
+        Help, where the tooltip does not fit.
+    """
+
+    name: str = ""
+    metavar: str = ""
+    words: str = ""
+
+
 COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
 """Compression ratios marked beside the slider."""
 
@@ -43,6 +63,7 @@ class TrainConfig:
     minutes: Annotated[
         float | None,
         {"min": 0.01, "max": 10000.0, "tooltip": "How long to train, in minutes."},
+        Option(metavar="M"),
     ] = 1.0
     epochs: Annotated[
         int | None,
@@ -51,6 +72,7 @@ class TrainConfig:
             "max": 1_000_000,
             "tooltip": "Passes over the data, instead of time.",
         },
+        Option(metavar="N"),
     ] = None
     working_pixel_size_nm: Annotated[
         float | None,
@@ -60,6 +82,7 @@ class TrainConfig:
             "tooltip": "Pixel size the network sees, in nm. Empty: the coarsest that "
             "keeps the smallest particle radius at about 6 pixels.",
         },
+        Option("--working-pixel-size", "NM"),
     ] = None
     working_factor: Annotated[
         float | None,
@@ -68,6 +91,7 @@ class TrainConfig:
             "max": 100.0,
             "tooltip": "Image pixels to one that the network sees, as a length.",
         },
+        Option(metavar="F"),
     ] = None
     learning_rate: Annotated[
         float, {"min": 1e-6, "max": 1.0, "tooltip": "Step size at the start."}
@@ -133,7 +157,9 @@ class TrainConfig:
         {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."},
     ] = 0.2
     augment: Annotated[
-        bool, {"tooltip": "Flip, rotate and change the contrast of patches."}
+        bool,
+        {"tooltip": "Flip, rotate and change the contrast of patches."},
+        Option(words="do not flip, rotate or change the contrast of patches"),
     ] = True
     self_teaching: Annotated[
         bool,
@@ -141,6 +167,11 @@ class TrainConfig:
             "tooltip": "Where few particles are marked, also learn from what looks "
             "like them in areas and images that nobody has annotated."
         },
+        Option(
+            "--marks-only",
+            words="where few particles are marked, do not also learn from look-alikes "
+            "in areas and images that are not annotated",
+        ),
     ] = True
     seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
@@ -163,13 +194,24 @@ class PruneConfig:
         PruneKind,
         {"tooltip": "Filters: smaller and faster. Weights: smaller file only."},
     ] = "filters"
-    criterion: Annotated[str, {"tooltip": "How the least important are chosen."}] = "l1"
+    criterion: Annotated[
+        str,
+        {"tooltip": "How the least important are chosen."},
+        Option(
+            words="magnitude (weights), l1 or loss (filters; loss tries them out one "
+            "by one on --data), or one that was added; the default by kind"
+        ),
+    ] = "l1"
     scope: Annotated[
         Scope, {"tooltip": "Rank within each layer, or over the whole network."}
     ] = "global"
     remove: Annotated[
         float,
         {"min": 0.0, "max": 0.99, "tooltip": "Share of all weights to remove."},
+        Option(
+            metavar="SHARE",
+            words="share of all weights to remove: 0.8 leaves a fifth (CR 5)",
+        ),
     ] = 0.75
     include_output: Annotated[
         bool, {"tooltip": "Prune the output layer's weights too (rarely wise)."}
@@ -181,6 +223,7 @@ class PruneConfig:
             "max": 1000,
             "tooltip": "Mini-batches that the loss is measured on.",
         },
+        Option(metavar="N", words="mini-batches that criterion loss is measured on"),
     ] = 10
     at_once: Annotated[
         float | None,
@@ -190,6 +233,7 @@ class PruneConfig:
             "tooltip": "Criterion loss: share of the filters left that goes at each "
             "step. 0: one by one, the exact order. Empty: what some minutes allow.",
         },
+        Option(metavar="SHARE"),
     ] = None
     seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
 
@@ -226,6 +270,7 @@ class DetectConfig:
             "tooltip": "Smaller objects are dropped (px). 0: with a distance branch, "
             "specks below 20 px are dropped all the same.",
         },
+        Option("--min-size", "PIXELS"),
     ] = 0
     seed_smoothing_px: Annotated[
         float,
@@ -235,6 +280,7 @@ class DetectConfig:
             "tooltip": "Touching objects, networks with a distance branch: how much "
             "the distance is smoothed first (px). More gives fewer pieces.",
         },
+        Option("--seed-smoothing", "PIXELS"),
     ] = 2.0
     seed_spacing_px: Annotated[
         int,
@@ -243,6 +289,7 @@ class DetectConfig:
             "max": 100,
             "tooltip": "Touching objects: smallest distance of two middles (px).",
         },
+        Option("--seed-spacing", "PIXELS"),
     ] = 3
     seed_height: Annotated[
         float,
@@ -252,10 +299,12 @@ class DetectConfig:
             "tooltip": "Touching objects: how far a middle stands out from the way to "
             "the next; 1 is the depth of a whole object.",
         },
+        Option(metavar="H"),
     ] = 0.1
     fill_holes: Annotated[
         bool,
         {"tooltip": "Objects of networks with a distance branch have no holes."},
+        Option("--keep-holes", words="do not fill holes in objects"),
     ] = True
 
     def problem(self) -> str | None:
@@ -275,6 +324,7 @@ class PredictConfig:
             "tooltip": "Tile side in network pixels. Empty: as suits the network and "
             "the free memory.",
         },
+        Option(metavar="N"),
     ] = None
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
     backend: Annotated[
@@ -283,10 +333,15 @@ class PredictConfig:
             "tooltip": "What does the arithmetic: torch, openvino or onnxruntime. "
             "auto: the fastest that is installed and gives the same labels."
         },
+        Option(metavar="B"),
     ] = "auto"
     invert: Annotated[
         bool,
         {"tooltip": "Look at the negative: bright for dark and dark for bright."},
+        Option(
+            words="look at the negative, where images have the opposite contrast of "
+            "those that were learned from"
+        ),
     ] = False
     detect: DetectConfig = field(default_factory=DetectConfig)
 
@@ -308,7 +363,7 @@ def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:
     """
     hints = get_type_hints(type(form), include_extras=True)
     for row in fields(form):
-        kinds, look = _parts(hints[row.name])
+        kinds, look = row_of(hints[row.name])
         value = getattr(form, row.name)
         if value is None and NoneType in kinds:
             continue
@@ -358,11 +413,19 @@ def number_problem(
     return f"{words} {given} is not possible: give {kind}{span}{about}."
 
 
-def _parts(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The kinds of value that a field may have, and what its row shows."""
+def row_of(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the kinds of value that a field may have, and what its row shows.
+
+    Parameters
+    ----------
+    hint
+        Annotation of the field; its `Option`, if it has one, is shown as `option`.
+    """
     look: dict[str, Any] = {}
     if get_origin(hint) is Annotated:
-        look, hint = hint.__metadata__[0], hint.__origin__
+        look, *more = hint.__metadata__
+        look = {**look, **({"option": more[0]} if more else {})}
+        hint = hint.__origin__
     is_union = get_origin(hint) in (Union, UnionType)
     return (get_args(hint) if is_union else (hint,)), look
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import size_in_words, table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.evaluate import add_judging, counted, judging_config
+from napari_topiary.cli.evaluate import add_validating, counted, validating_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
@@ -36,7 +36,7 @@ def add(verb: AddVerb) -> None:
     parser.add_argument("checkpoints", metavar="CKPT", type=Path, nargs="+")
     parser.add_argument("--data", metavar="DATASET", type=Path, required=True)
     parser.add_argument("--out", metavar="DIR", type=Path, help="for pictures and CSV")
-    add_judging(parser)
+    add_validating(parser)
     parser.set_defaults(run=run, files=files)
 
 
@@ -52,7 +52,7 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Compare and report."""
-    config = judging_config(options)
+    config = validating_config(options)
     if len(options.checkpoints) < 2:
         raise TopiaryError("Give at least two checkpoints to compare.")
 

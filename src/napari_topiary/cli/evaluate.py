@@ -9,8 +9,8 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.forms import add_predicting, predict_config
 from napari_topiary.cli.parsing import AddVerb
-from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig, number_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
@@ -32,14 +32,11 @@ def add(verb: AddVerb) -> None:
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("dataset", metavar="DATASET", type=Path)
-    add_judging(parser)
-    parser.add_argument(
-        "--threshold", type=float, help="instead of the checkpoint's own"
-    )
+    add_validating(parser)
     parser.set_defaults(run=run, files=files)
 
 
-def add_judging(parser: argparse.ArgumentParser) -> None:
+def add_validating(parser: argparse.ArgumentParser) -> None:
     """Add what `evaluate` and `compare` have in common."""
     parser.add_argument(
         "--split",
@@ -53,22 +50,12 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="how far off a particle may be found, in nm (default: half its radius)",
     )
-    parser.add_argument("--tile", metavar="N", type=int, help="as for predict")
-    add_backend(parser)
-    add_reading(parser)
+    add_predicting(parser)
 
 
-def judging_config(
-    options: argparse.Namespace, threshold: float | None = None
-) -> PredictConfig:
+def validating_config(options: argparse.Namespace) -> PredictConfig:
     """Return how images are predicted, or refuse."""
-    detect = reading_config(options, threshold=threshold)
-    config = PredictConfig(
-        tile=options.tile,
-        device=options.device,
-        backend=options.backend,
-        detect=detect,
-    )
+    config = predict_config(options)
     problem = config.problem()
     if problem is None and options.tolerance is not None:
         problem = number_problem(
@@ -86,7 +73,7 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Evaluate and report."""
-    config = judging_config(options, options.threshold)
+    config = validating_config(options)
 
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.evaluation import evaluate, known_from_training

@@ -17,8 +17,8 @@ from napari_topiary.cli.describing import (
     found_in_words,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.forms import add_predicting, predict_config
 from napari_topiary.cli.parsing import AddVerb
-from napari_topiary.cli.reading import add_backend, add_reading, reading_config
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area, rows_without_banner
@@ -72,24 +72,7 @@ def add(verb: AddVerb) -> None:
         help="how probabilities of large images are stored; uint8 (255ths) take half "
         "the space (default: float16)",
     )
-    parser.add_argument(
-        "--tile",
-        metavar="N",
-        type=int,
-        help="side of what is computed at a time, in pixels (default: as suits the "
-        "network and the free memory)",
-    )
-    parser.add_argument(
-        "--threshold", type=float, help="lowest probability (default: the best known)"
-    )
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        default=DEFAULTS.detect.spacing,
-        help="smallest distance of two particles, in radii (default: 1)",
-    )
-    add_reading(parser)
-    add_backend(parser)
+    add_predicting(parser)
     parser.add_argument(
         "--pixel-size",
         metavar="NM",
@@ -100,12 +83,6 @@ def add(verb: AddVerb) -> None:
         "--convert",
         action="store_true",
         help="make colour images grey, or grey ones colour, as the checkpoint needs",
-    )
-    parser.add_argument(
-        "--invert",
-        action="store_true",
-        help="look at the negative, where images have the opposite contrast of those "
-        "that were learned from",
     )
     parser.add_argument(
         "--skip-existing",
@@ -192,15 +169,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[OutputF
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Predict every image and write the results."""
-    config = PredictConfig(
-        tile=options.tile,
-        device=options.device,
-        backend=options.backend,
-        invert=options.invert,
-        detect=reading_config(
-            options, threshold=options.threshold, spacing=options.spacing
-        ),
-    )
+    config = predict_config(options)
     problem = config.problem() or _problem(options)
     if problem is not None:
         raise TopiaryError(problem)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import LearningData, check_suits, learning_data
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.forms import add_fields, given
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import AddVerb, checkpoint_target
 from napari_topiary.cli.train import in_words, report
@@ -30,40 +31,10 @@ def add(verb: AddVerb) -> None:
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
-    parser.add_argument("--kind", choices=("weights", "filters"), default="filters")
-    parser.add_argument(
-        "--criterion",
-        help="magnitude (weights), l1 or loss (filters; loss tries them out one by one "
-        "on --data), or one that was added; the default by kind",
-    )
-    parser.add_argument("--scope", choices=("layer", "global"), default="global")
-    parser.add_argument(
-        "--remove",
-        metavar="SHARE",
-        type=float,
-        required=True,
-        help="share of all weights to remove: 0.8 leaves a fifth (CR 5)",
-    )
-    parser.add_argument(
-        "--include-output",
-        action="store_true",
-        help="prune the output layer's weights too (rarely wise)",
-    )
+    names = ("kind", "criterion", "scope", "remove", "include_output")
+    add_fields(parser, PruneConfig, names, required=("remove",))
     parser.add_argument("--data", metavar="DATASET", type=Path)
-    parser.add_argument(
-        "--batches",
-        metavar="N",
-        type=int,
-        default=PruneConfig.batches,
-        help="mini-batches that criterion loss is measured on (default %(default)s)",
-    )
-    parser.add_argument(
-        "--at-once",
-        metavar="SHARE",
-        type=float,
-        help="criterion loss: share of the filters left that goes at each step; 0 is "
-        "one by one (default: what some minutes allow)",
-    )
+    add_fields(parser, PruneConfig, ("batches", "at_once"))
     parser.add_argument("--finetune-minutes", metavar="M", type=float)
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
@@ -98,16 +69,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Prune, write the checkpoint, and report."""
     from napari_topiary.pruning.criteria import criteria_for, criterion_of
 
-    config = PruneConfig(
-        kind=options.kind,
-        criterion=options.criterion or criteria_for(options.kind)[0],
-        scope=options.scope,
-        remove=options.remove,
-        include_output=options.include_output,
-        batches=options.batches,
-        at_once=options.at_once,
-        seed=options.seed,
-    )
+    chosen = given(options, PruneConfig)
+    usual = criteria_for(chosen.get("kind", PruneConfig.kind))[0]
+    config = PruneConfig(**{"criterion": usual, **chosen})
     problem = config.problem() or _finetuning_problem(options)
     if problem is not None:
         raise TopiaryError(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.describing import (
@@ -14,12 +14,10 @@ from napari_topiary.cli.describing import (
     size_in_words,
 )
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.forms import add_fields, given
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import AddVerb, checkpoint_target
 from napari_topiary.config import (
-    Balance,
-    LearningRateSchedule,
-    Optimizer,
     TrainConfig,
 )
 from napari_topiary.errors import TopiaryError
@@ -32,9 +30,10 @@ DEFAULTS = TrainConfig()
 SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
 SETTINGS = (
     "learning_rate", "batch", "patch", "weight_decay", "training_pixels",
-    "dice_weight", "validation_share", "optimizer", "schedule", "balance", "augment",
-    "self_teaching",
+    "dice_weight", "distance", "distance_weight", "validation_share", "optimizer",
+    "schedule", "balance", "augment", "self_teaching",
 )  # fmt: skip
+"""Fields of the form as the help lists them."""
 
 
 def add(verb: AddVerb) -> None:
@@ -52,8 +51,7 @@ def add(verb: AddVerb) -> None:
         help="of a unet: tiny, 2m, 7.8m-deep, 7.8m-wide, original (default: tiny)",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", metavar="M", type=float, help="default: 1")
-    length.add_argument("--epochs", metavar="N", type=int, help="instead of minutes")
+    add_fields(length, TrainConfig, ("minutes", "epochs"))
     parser.add_argument(
         "--start", metavar="CKPT", type=Path, help="fine-tune this checkpoint"
     )
@@ -87,54 +85,8 @@ def _add_sizes(parser: argparse.ArgumentParser) -> None:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings")
     seen = group.add_mutually_exclusive_group()
-    seen.add_argument(
-        "--working-pixel-size",
-        metavar="NM",
-        type=float,
-        help="nm per pixel that the network sees (default: the coarsest that keeps "
-        "the smallest radius at 6 pixels; for other tasks that of the images)",
-    )
-    seen.add_argument(
-        "--working-factor",
-        metavar="F",
-        type=float,
-        help="the same as a shrink factor, where the pixel size is unknown",
-    )
-    for name, kind, words in (
-        ("learning_rate", float, "step size at the start"),
-        ("batch", int, "patches a step"),
-        ("patch", int, "side of a patch in pixels"),
-        ("weight_decay", float, "pull of the weights towards zero"),
-        ("training_pixels", int, "annotated pixels to learn from, of centre pixels"),
-        ("dice_weight", float, "share of Dice in the loss, 0 to 1"),
-        ("validation_share", float, "share held out where there is no part 'val'"),
-    ):
-        default = getattr(DEFAULTS, name)
-        words += "" if default is None else f" (default: {default:g}, or by network)"
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words)
-    for name, choices, words in (
-        ("optimizer", get_args(Optimizer), "how steps are made"),
-        ("schedule", get_args(LearningRateSchedule), "how their size falls"),
-        ("balance", get_args(Balance), "how often each class is shown"),
-    ):
-        default = getattr(DEFAULTS, name)
-        words += f" (default: {default}, or by network)"
-        group.add_argument(f"--{name}", choices=choices, help=words)
-    group.add_argument(
-        "--no-augment",
-        dest="augment",
-        action="store_false",
-        default=None,
-        help="do not flip, rotate or change the contrast of patches",
-    )
-    group.add_argument(
-        "--marks-only",
-        dest="self_teaching",
-        action="store_false",
-        default=None,
-        help="where few particles are marked, do not also learn from look-alikes in "
-        "areas and images that are not annotated",
-    )
+    add_fields(seen, TrainConfig, ("working_pixel_size_nm", "working_factor"))
+    add_fields(group, TrainConfig, SETTINGS, by_network=True)
 
 
 def files(options: argparse.Namespace) -> Files:
@@ -148,8 +100,8 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Train, write the checkpoint, and report."""
-    given = _given(options)
-    problem = TrainConfig(**given).problem()
+    chosen = _given(options)
+    problem = TrainConfig(**chosen).problem()
     if problem is not None:
         raise TopiaryError(problem)
 
@@ -161,10 +113,10 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     pick_device(options.device)
     start = None if options.start is None else load_checkpoint(options.start)
     if start is None:
-        config = recipe_config(options.network or DEFAULTS.network, given)
+        config = recipe_config(options.network or DEFAULTS.network, chosen)
         resolve_sizes(config.network, config.preset, config.sizes)
     else:
-        config = recipe_config(_continued(options, given, start), given)
+        config = recipe_config(_continued(options, chosen, start), chosen)
     data = learning_data(
         options.dataset,
         runner,
@@ -220,18 +172,17 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     """Fields of the form that the person has chosen; the others are by recipe."""
     sizes = {k: v for k in SIZES if (v := getattr(options, k)) is not None}
     sizes |= dict(_size(text) for text in options.size)
-    by_epochs = options.epochs is not None
-    minutes = DEFAULTS.minutes if options.minutes is None else options.minutes
-    chosen = {k: v for k in SETTINGS if (v := getattr(options, k)) is not None}
-    return chosen | {
-        "preset": options.preset or ("" if options.network else DEFAULTS.preset),
+    chosen = given(options, TrainConfig)
+    chosen.pop("network", None)
+    # A recipe has no say in how long, nor in the pixel size.
+    return {
+        "preset": "" if options.network else DEFAULTS.preset,
+        "minutes": DEFAULTS.minutes if options.epochs is None else None,
+        "epochs": None,
+        "working_pixel_size_nm": None,
+        "working_factor": None,
+        **chosen,
         "sizes": sizes,
-        "minutes": None if by_epochs else minutes,
-        "epochs": options.epochs,
-        "working_pixel_size_nm": options.working_pixel_size,
-        "working_factor": options.working_factor,
-        "seed": options.seed,
-        "device": options.device,
     }
 
 
