@@ -94,7 +94,7 @@ def test_without_networks_it_says_to_train(viewer, session):
     assert page.empty_label.text() == NO_NETWORK
 
 
-def test_it_shows_both_and_what_became_of_everything(compared):
+def shows_both_and_what_became_of_everything(compared):
     assert [s.name for s in compared.match.sides] == ["first", "second"]
     image = image_layer(compared.viewer, "grid 0")
     for what in ("a", "b"):
@@ -107,17 +107,7 @@ def test_it_shows_both_and_what_became_of_everything(compared):
     assert compared.result.metrics.item(1, 0) is not None
 
 
-def test_leaving_puts_everything_back(compared):
-    marks = layer_for(compared.viewer, ("points", "grid 0"))
-    assert not marks.visible  # out of the way while comparing
-    compared.hide()
-    assert marks.visible
-    assert set(visibility(compared.viewer)) == {"grid 0", marks.name}
-    compared.show()
-    assert shown(compared, "a") is not None and not marks.visible
-
-
-def test_the_curtain_cuts_a_right_and_b_left_of_its_line(compared):
+def cuts_a_right_and_b_left_of_its_curtain(compared):
     compared.result.modes.slider.setValue(250)
     a, b = shown(compared, "a"), shown(compared, "b")
     width = a.data.shape[1]
@@ -128,7 +118,7 @@ def test_the_curtain_cuts_a_right_and_b_left_of_its_line(compared):
     assert not b.data[:, : int(x) - 1, 3].any() and b.data[:, int(x) + 1 :, 3].any()
 
 
-def test_the_curtain_is_dragged_by_the_mouse(compared):
+def drags_the_curtain_by_the_mouse(compared):
     curtain, viewer = compared.view.curtain, unwrap(compared.viewer)
 
     class Event:
@@ -154,14 +144,7 @@ def test_the_curtain_is_dragged_by_the_mouse(compared):
         next(curtain._drag(viewer, far))
 
 
-def test_cropping_leaves_the_original_alone():
-    picture = np.full((2, 4, 4), 9, np.uint8)
-    left = cropped(picture, 1, keep_left=True)
-    assert left[..., 3].tolist() == [[9, 0, 0, 0]] * 2 and (picture == 9).all()
-    assert not cropped(picture, 99, keep_left=False)[..., 3].any()
-
-
-def test_flicker_shows_one_at_a_time(compared):
+def flickers_one_at_a_time(compared):
     compared.result.modes.choose("flicker")
     assert shown(compared, "a").visible and not shown(compared, "b").visible
     compared.keys.press("Q")
@@ -169,6 +152,54 @@ def test_flicker_shows_one_at_a_time(compared):
     assert compared.result.modes.flip_button.text().startswith("B is shown")
     compared.result.modes.choose("curtain")
     assert shown(compared, "a").visible and shown(compared, "b").visible
+
+
+def shows_the_difference_with_the_right_sign(compared):
+    compared.result.modes.choose("difference")
+    layer = shown(compared, "difference")
+    low, high = layer.contrast_limits
+    assert low == -high
+    expected = compared.match.comparison.difference[1]
+    assert np.allclose(layer.data, expected, atol=1e-5)
+    assert compared.result.legend.ramp.isVisibleTo(compared)
+
+
+def visits_disagreements_the_worst_first(compared):
+    places = compared.match.comparison.places
+    assert places
+    compared.result.next()
+    centre = np.asarray(compared.viewer.scene.camera.center)[-2:]
+    assert np.allclose(centre, (places[0].y * 2, places[0].x * 2), atol=1e-3)
+    assert compared.result.place_label.text().startswith(f"1 of {len(places)}")
+    compared.result.previous()
+    assert compared.result.place_label.text().startswith(f"{len(places)} of")
+
+
+def test_every_mode_shows_what_it_says(compared):
+    """One window for all of them: opening one takes longer than looking."""
+    shows_both_and_what_became_of_everything(compared)
+    cuts_a_right_and_b_left_of_its_curtain(compared)
+    drags_the_curtain_by_the_mouse(compared)
+    flickers_one_at_a_time(compared)
+    shows_the_difference_with_the_right_sign(compared)
+    visits_disagreements_the_worst_first(compared)
+
+
+def test_leaving_puts_everything_back(compared):
+    marks = layer_for(compared.viewer, ("points", "grid 0"))
+    assert not marks.visible  # out of the way while comparing
+    compared.hide()
+    assert marks.visible
+    assert set(visibility(compared.viewer)) == {"grid 0", marks.name}
+    compared.show()
+    assert shown(compared, "a") is not None and not marks.visible
+
+
+def test_cropping_leaves_the_original_alone():
+    picture = np.full((2, 4, 4), 9, np.uint8)
+    left = cropped(picture, 1, keep_left=True)
+    assert left[..., 3].tolist() == [[9, 0, 0, 0]] * 2 and (picture == 9).all()
+    assert not cropped(picture, 99, keep_left=False)[..., 3].any()
 
 
 def test_side_by_side_gives_the_grid_back(compared):
@@ -191,27 +222,6 @@ def test_side_by_side_gives_the_grid_back(compared):
     compared.result.modes.choose("difference")
     assert not grid.enabled and grid.stride == 3
     assert shown(compared, "image-b") is None and "mine" in viewer.layers
-
-
-def test_the_difference_has_symmetric_limits_and_the_right_sign(compared):
-    compared.result.modes.choose("difference")
-    layer = shown(compared, "difference")
-    low, high = layer.contrast_limits
-    assert low == -high
-    expected = compared.match.comparison.difference[1]
-    assert np.allclose(layer.data, expected, atol=1e-5)
-    assert compared.result.legend.ramp.isVisibleTo(compared)
-
-
-def test_disagreements_are_visited_the_worst_first(compared):
-    places = compared.match.comparison.places
-    assert places
-    compared.result.next()
-    centre = np.asarray(compared.viewer.scene.camera.center)[-2:]
-    assert np.allclose(centre, (places[0].y * 2, places[0].x * 2), atol=1e-3)
-    assert compared.result.place_label.text().startswith(f"1 of {len(places)}")
-    compared.result.previous()
-    assert compared.result.place_label.text().startswith(f"{len(places)} of")
 
 
 def test_a_network_is_compared_with_what_was_marked(page, until, session):

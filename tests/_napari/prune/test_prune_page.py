@@ -78,7 +78,7 @@ def settle(page, until, timeout_s=60):
     live = page.live
 
     def calm():
-        lanes = live._looking, live._resting, page.keeper._lane
+        lanes = live._previewing, live._validating, page.maker._lane
         waiting = live._rest.isActive() or live._camera.isActive()
         return not waiting and not any(lane.busy for lane in lanes)
 
@@ -167,7 +167,7 @@ def test_the_overlay_follows_and_lies_on_the_image(page, viewer, until):
 
 def test_only_the_latest_position_matters(page, until):
     looks = []
-    page.live.looked.connect(looks.append)
+    page.live.previewed.connect(looks.append)
     shares = np.linspace(0.1, 0.97, 60)
     for share in shares:
         page.slider.number.setValue(100 * share)
@@ -178,7 +178,7 @@ def test_only_the_latest_position_matters(page, until):
 
 def test_a_look_is_quick(page, until, capsys):
     looks = []
-    page.live.looked.connect(looks.append)
+    page.live.previewed.connect(looks.append)
     times = []
     for share in (0.3, 0.55, 0.7, 0.85, 0.97):
         looks.clear()

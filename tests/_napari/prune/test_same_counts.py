@@ -38,7 +38,7 @@ def checkpoint(task):
     )
 
 
-def looked(plan, area, share):
+def previewed(plan, area, share):
     """What the Prune page sees: its overlay and its counts."""
     seen = []
     run(PruningView(plan, {}).look(area, share), lambda p: seen.append(p.report))
@@ -55,12 +55,13 @@ def test_the_same_particles_are_counted_everywhere(checkpoint, virions, window, 
     assert len(found) > 4
 
     area = VisibleArea("grid", image, window or (0, 130, 0, 130), SCALE)
-    look = looked(plan, area, share)
+    preview = previewed(plan, area, share)
     places = [
-        sorted(map(tuple, one.coordinates)) for one in (look.overlay.detections, found)
+        sorted(map(tuple, one.coordinates))
+        for one in (preview.overlay.detections, found)
     ]
     np.testing.assert_allclose(*places, atol=1e-3)
-    assert look.same[2] == len(found)
+    assert preview.same[2] == len(found)
 
     subject = Subject(
         name="grid", image=image, scale=SCALE, annotations=(), window=window

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPixmap, QPolygonF
@@ -253,7 +254,7 @@ class ComparisonLayers:
             border_color="transparent",
             text={
                 "string": [fill(f"{which.upper()}: {side.name}", NAME_WIDTH)],
-                "color": "white",
+                "color": get_theme(self.viewer.theme).text.as_hex(),
                 "size": 11,
                 "anchor": "upper_left",
             },

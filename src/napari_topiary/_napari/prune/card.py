@@ -187,14 +187,16 @@ class PruneCard(BeforeAfter):
         for key in ("speed", "quality", "common"):
             self.fade(key)
 
-    def show_look(self, look: PruningPreview, *, particles: bool) -> None:
+    def show_preview(self, preview: PruningPreview, *, particles: bool) -> None:
         """Show what was seen in the visible area."""
         self.set_row(
-            "agreement", before=words.percent(1.0), after=words.percent(look.agreement)
+            "agreement",
+            before=words.percent(1.0),
+            after=words.percent(preview.agreement),
         )
         self.show_row("same", particles)
-        if look.same is not None:
-            same, before, after = look.same
+        if preview.same is not None:
+            same, before, after = preview.same
             extra = after - same
             self.set_row(
                 "same",

@@ -145,7 +145,7 @@ class TuningRow(QWidget):
         self._chosen = True
 
 
-class Keeper(QObject):
+class VersionMaker(QObject):
     """Adds versions to the session, and says which one is used."""
 
     kept = Signal(str)
@@ -201,7 +201,7 @@ class Keeper(QObject):
             self.acting = False
 
 
-class Tuner(QObject):
+class FineTuning(QObject):
     """Starts and stops fine-tuning."""
 
     begun = Signal()
@@ -210,9 +210,11 @@ class Tuner(QObject):
     problem = Signal(str)
     ended = Signal()
 
-    def __init__(self, live: LivePruning, panel: PrunePanel, keeper: Keeper) -> None:
+    def __init__(
+        self, live: LivePruning, panel: PrunePanel, maker: VersionMaker
+    ) -> None:
         super().__init__()
-        self.live, self.panel, self.keeper = live, panel, keeper
+        self.live, self.panel, self.maker = live, panel, maker
         self.training_run = TrainingRun(
             live.drawn.viewer, live.session, live.runner, curves=panel.tabs.curves
         )
@@ -258,7 +260,7 @@ class Tuner(QObject):
 
     def _on_made(self, checkpoint: Checkpoint) -> None:
         name = self.panel.keep_row.name.text()
-        made = self.keeper.keep_tuned(checkpoint, name)
+        made = self.maker.keep_tuned(checkpoint, name)
         self.live.tuned = made
         problems = made.provenance.get("problems", ())
         said = (f"Fine-tuned and kept as “{made.name}”.", *problems)

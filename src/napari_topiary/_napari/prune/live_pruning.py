@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_topiary.types import Task
 
 
-class DrawnLook:
+class DrawnPreview:
     """Finds the area to look at, and draws what was seen there."""
 
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
@@ -62,19 +62,19 @@ class DrawnLook:
         window = visible_window(layer, entry.image.shape[1:])
         return VisibleArea(name, entry.image, window, entry.scale)
 
-    def draw(self, look: PruningPreview, task: Task) -> None:
+    def draw(self, preview: PruningPreview, task: Task) -> None:
         """Show what was seen."""
         if not self.on:
             return
-        self.clear(but=look.area.name)
+        self.clear(but=preview.area.name)
         show_overlay(
             self.viewer,
-            look.area.name,
-            look.overlay,
+            preview.area.name,
+            preview.overlay,
             task=task,
             colours=self.session.colours,
         )
-        self.drawn_on = look.area.name
+        self.drawn_on = preview.area.name
 
     def clear(self, *, but: str | None = None) -> None:
         """Take away what is drawn."""
@@ -92,7 +92,7 @@ class LivePruning(QObject):
     """Everything the slider sets off, none of it in the main thread."""
 
     planned = Signal(object)
-    looked = Signal(object)
+    previewed = Signal(object)
     counted = Signal(object)
     found = Signal(object)
     problem = Signal(str)
@@ -105,10 +105,10 @@ class LivePruning(QObject):
         self.ready: Ready | None = None
         self.share = 0.0
         self.tuned: Checkpoint | None = None
-        self.drawn = DrawnLook(viewer, session)
+        self.drawn = DrawnPreview(viewer, session)
         self.findings = Findings(HoldOut((), ()))
-        self._planning, self._resting = Latest(), Latest()
-        self._looking = Latest(finish_current=True)
+        self._planning, self._validating = Latest(), Latest()
+        self._previewing = Latest(finish_current=True)
         self._rest = self._timer(REST_MS, self._on_rest)
         self._camera = self._timer(CAMERA_MS, self.look)
 
@@ -156,7 +156,7 @@ class LivePruning(QObject):
     def close_plan(self) -> None:
         """Forget the plan; nothing is asked for until there is another one."""
         self.ready, self.tuned = None, None
-        for lane in (self._planning, self._looking, self._resting):
+        for lane in (self._planning, self._previewing, self._validating):
             lane.drop()
         self._rest.stop()
 
@@ -168,7 +168,7 @@ class LivePruning(QObject):
     def renew_hold_out(self) -> None:
         """Judge on what is annotated now; what was found out before is void."""
         training_data = TrainingData.of(self.session)
-        self._resting.drop()
+        self._validating.drop()
         self.findings = Findings(
             HoldOut(
                 training_data.samples,
@@ -206,7 +206,7 @@ class LivePruning(QObject):
 
     def close_down(self) -> None:
         """End everything; may be called when the window is gone."""
-        for lane in (self._planning, self._looking, self._resting):
+        for lane in (self._planning, self._previewing, self._validating):
             lane.close()
 
     # -- looking ------------------------------------------------------------------
@@ -215,7 +215,7 @@ class LivePruning(QObject):
         """Try the present position on the visible area."""
         if self.ready is None:
             return
-        self._resting.drop()
+        self._validating.drop()
         self._rest.start()
         self._ask()
 
@@ -228,20 +228,20 @@ class LivePruning(QObject):
         )
         quality = self.findings.quality_at(Position(self.ready.plan, share))
         limits = None if quality is None else quality.thresholds
-        self._looking.ask(
+        self._previewing.ask(
             lambda: view.look(area, share, tuned=tuned, thresholds=limits),
             title="Looking at the pruned network",
-            on_progress=self._on_look,
+            on_progress=self._on_previewed,
             on_result=self._on_counted,
             on_error=self.problem.emit,
         )
 
-    def _on_look(self, progress: Progress) -> None:
-        look = progress.report
-        if self.ready is None or not isinstance(look, PruningPreview):
+    def _on_previewed(self, progress: Progress) -> None:
+        preview = progress.report
+        if self.ready is None or not isinstance(preview, PruningPreview):
             return
-        self.drawn.draw(look, self.ready.plan.checkpoint.task)
-        self.looked.emit(look)
+        self.drawn.draw(preview, self.ready.plan.checkpoint.task)
+        self.previewed.emit(preview)
 
     def _on_counted(self, statistics: PlanStatistics | None) -> None:
         if statistics is not None and self.ready is not None:
@@ -252,12 +252,12 @@ class LivePruning(QObject):
     def _on_rest(self) -> None:
         if self.ready is None or self.runner.running or not self.active:
             return
-        if self._looking.busy:
+        if self._previewing.busy:
             self._rest.start()
             return
         position = Position(self.ready.plan, self.share, self.tuned)
         findings, versions = self.findings, list(self.versions().values())
-        self._resting.ask(
+        self._validating.ask(
             lambda: findings.find_out(position, versions),
             title="Judging the pruned network",
             on_progress=self._on_finding,

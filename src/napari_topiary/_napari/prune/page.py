@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.prune.form import is_searched
-from napari_topiary._napari.prune.keeping import Keeper, Tuner
+from napari_topiary._napari.prune.keeping import FineTuning, VersionMaker
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.panel import PrunePanel
 from napari_topiary._napari.prune.view import PruningPreview, Ready
@@ -40,11 +40,11 @@ class PrunePage(Page):
     ) -> None:
         super().__init__(viewer, session, runner)
         self.live = LivePruning(self.viewer, self.session, self.runner)
-        self.keeper = Keeper(self.session)
+        self.maker = VersionMaker(self.session)
         self.panel = panel = PrunePanel(self.session, self.runner)
         self.form, self.slider, self.card = panel.form, panel.slider, panel.card
         self.tune, self.keep_row, self.tabs = panel.tune, panel.keep_row, panel.tabs
-        self.tuner = Tuner(self.live, panel, self.keeper)
+        self.fine_tuning = FineTuning(self.live, panel, self.maker)
         self.body.addWidget(panel)
         self.body.addStretch(1)
         self._connect_panel()
@@ -72,17 +72,17 @@ class PrunePage(Page):
     def _connect_work(self) -> None:
         session, live = self.session, self.live
         live.planned.connect(self._on_planned)
-        live.looked.connect(self._on_looked)
+        live.previewed.connect(self._on_preview)
         live.counted.connect(self._on_counted)
         live.found.connect(self._on_found)
         live.problem.connect(self.refuse)
-        self.keeper.kept.connect(self._on_kept)
-        self.keeper.problem.connect(self.refuse)
-        self.tuner.begun.connect(self._on_tuning)
-        self.tuner.made.connect(self._on_kept)
-        self.tuner.said.connect(self.say)
-        self.tuner.problem.connect(self.refuse)
-        self.tuner.ended.connect(self._on_end)
+        self.maker.kept.connect(self._on_kept)
+        self.maker.problem.connect(self.refuse)
+        self.fine_tuning.begun.connect(self._on_tuning)
+        self.fine_tuning.made.connect(self._on_kept)
+        self.fine_tuning.said.connect(self.say)
+        self.fine_tuning.problem.connect(self.refuse)
+        self.fine_tuning.ended.connect(self._on_end)
         self.listen(session.checkpoints_changed, self._on_checkpoints)
         self.listen(session.active_checkpoint_changed, self._on_active)
         for signal in (
@@ -97,7 +97,7 @@ class PrunePage(Page):
         self.listen(self.viewer.events.theme, self.restyle)
         self.runner.started.connect(self._refresh_buttons)
         self.runner.finished.connect(self._refresh_buttons)
-        at_end_of(self, live.close_down, self.keeper.close)
+        at_end_of(self, live.close_down, self.maker.close)
 
     def restyle(self, _event: object = None) -> None:
         """Take over the colours of the theme."""
@@ -135,7 +135,7 @@ class PrunePage(Page):
 
     def _on_active(self) -> None:
         name = self.session.active_checkpoint
-        if not self.keeper.acting and name is not None and name != self.form.name:
+        if not self.maker.acting and name is not None and name != self.form.name:
             self.open_version(name)
         self._show_versions()
 
@@ -192,8 +192,8 @@ class PrunePage(Page):
         self.panel.propose(self.live.ready)
         self._refresh_buttons()
 
-    def _on_looked(self, look: PruningPreview) -> None:
-        self.panel.show_look(look, self.live.ready.plan.checkpoint.task)
+    def _on_preview(self, preview: PruningPreview) -> None:
+        self.panel.show_preview(preview, self.live.ready.plan.checkpoint.task)
 
     def _on_counted(self, statistics: PlanStatistics) -> None:
         self.panel.show_statistics(statistics)
@@ -227,7 +227,7 @@ class PrunePage(Page):
         )
 
     def _on_preferred(self, name: str) -> None:
-        self.keeper.use(name)
+        self.maker.use(name)
         self.say(f"“{name}” is used from now on, for Predict and Compare.")
 
     def delete_version(self, name: str) -> None:
@@ -249,7 +249,7 @@ class PrunePage(Page):
         ready = self.live.ready
         if ready is not None:
             hold_out = self.live.findings.hold_out
-            self.keeper.keep(ready, self.slider.share, name, hold_out)
+            self.maker.keep(ready, self.slider.share, name, hold_out)
 
     def _on_kept(self, sentence: str) -> None:
         self.keep_row.forget()
@@ -263,11 +263,11 @@ class PrunePage(Page):
     @property
     def tuning(self) -> bool:
         """Whether this page's fine-tuning runs."""
-        return self.tuner.running
+        return self.fine_tuning.running
 
     def on_tune(self) -> None:
         """Start fine-tuning, or stop it and keep the best."""
-        self.tuner.toggle()
+        self.fine_tuning.toggle()
 
     def _on_tuning(self) -> None:
         self.say("")

@@ -115,9 +115,9 @@ class PrunePanel(QWidget):
         share = min(self.slider.share, ready.plan.end)
         self.slider.set_share(max(share, ready.plan.start))
 
-    def show_look(self, look: PruningPreview, task: Task) -> None:
+    def show_preview(self, preview: PruningPreview, task: Task) -> None:
         """Show what was seen on the image."""
-        self.card.show_look(look, particles=task.kind == "detect")
+        self.card.show_preview(preview, particles=task.kind == "detect")
 
     def show_statistics(self, statistics: PlanStatistics) -> None:
         """Show what the position means for the network."""

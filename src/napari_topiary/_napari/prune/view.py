@@ -1,6 +1,6 @@
 """A plan, and what a position of its slider looks like on the visible part of an image.
 
-No Qt in here: it runs in a worker thread, one look at a time.
+No Qt in here: it runs in a worker thread, one preview at a time.
 """
 
 from __future__ import annotations
