@@ -214,3 +214,14 @@ def test_dark_ground_is_no_banner(seed, depth):
     image *= ((200 - y) / depth).clip(0, 1)  # it fades into vacuum
     assert rows_without_banner(image.astype(np.uint8)[None]) is None
     assert rows_without_banner(texture(rng, (200, 220))[None]) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize("corner", [(0, 0), (0, 85), (86, 0), (86, 85), (40, 40)])
+def test_an_image_of_which_hardly_anything_is_left_is_blank(channels, ground, corner):
+    image = np.full((channels, 96, 96), ground, np.uint8)
+    y, x = corner
+    rest = np.random.default_rng(0).integers(1, 255, (channels, 8, 8), np.uint8)
+    image[:, y : y + 8, x : x + 8] = rest
+    assert not image_area(image).any()

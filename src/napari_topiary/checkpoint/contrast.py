@@ -94,6 +94,11 @@ class Contrast:
             for name, value in asdict(self).items()
         }
 
+    @property
+    def strength(self) -> float:
+        """How much a usual image says about the contrast: 0 where it is symmetric."""
+        return float(self._weight() @ np.array(self.asymmetry))
+
     def likeness(self, image: NDArray[np.float32]) -> float:
         """Compare an image: about 1 where it is like what was learned, −1 if opposite.
 
@@ -102,9 +107,12 @@ class Contrast:
         image
             `(c, y, x)`, normalised, on the working grid.
         """
+        return float(self._weight() @ _asymmetry(image)) / max(1e-6, self.strength)
+
+    def _weight(self) -> NDArray[np.float64]:
         learned, spread = np.array(self.asymmetry), np.array(self.spread)
-        weight = learned / (spread**2 + SAME**2)
-        return float(weight @ _asymmetry(image) / max(1e-6, weight @ learned))
+        weight: NDArray[np.float64] = learned / (spread**2 + SAME**2)
+        return weight
 
 
 def _asymmetry(image: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -19,6 +19,9 @@ UNLIKE = 0.25
 """Images that are more alike than this to those learned from are not tried."""
 CLEARLY = 2.0
 """The negative must come so many times closer to what was learned."""
+OPPOSITE, EVIDENCE = -0.35, 3.0
+"""Images that are less alike, and by so much evidence, are the opposite already by
+their histogram: a network finds as much in a negative, in other places."""
 AT_LEAST = 1e-3
 """Smaller shares of foreground count as this."""
 
@@ -32,9 +35,10 @@ def contrast_problem(
 ) -> str | None:
     """Return a sentence if the contrast is the opposite of what was learned.
 
-    The histogram raises the suspicion; the network decides, on a small part of the
+    The histogram raises the suspicion; the network has a say, on a small part of the
     image and of its negative: it is the opposite if only the negative shows as much
-    foreground as was learned from.
+    foreground as was learned from, and where the histogram leaves little doubt, unless
+    only the image as it is does.
 
     Parameters
     ----------
@@ -46,8 +50,12 @@ def contrast_problem(
         Where to compute.
     """
     learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
-    if learned is None or seen.is_blank or learned.likeness(_centre(seen)) > UNLIKE:
+    if learned is None or seen.is_blank:
         return None
+    likeness = learned.likeness(_centre(seen))
+    if likeness > UNLIKE:
+        return None
+    certain = likeness < OPPOSITE and likeness * learned.strength < -EVIDENCE
     part = _middle(seen)
     wanted = learned.foreground_share
     off = [
@@ -57,7 +65,7 @@ def contrast_problem(
             _foreground(-part, network, device),
         )
     ]
-    if off[0] < off[1] + np.log(CLEARLY):
+    if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
         return None
     look = "brighter" if learned.foreground > 0 else "darker"
     found = ", ".join(checkpoint.task.classes[1:])

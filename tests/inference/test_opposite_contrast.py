@@ -1,0 +1,95 @@
+"""A negative is noticed, and sound images are not taken for one."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
+from napari_topiary.config import PredictConfig
+from napari_topiary.inference.predict import predict
+from napari_topiary.networks import build_network
+from napari_topiary.networks.base import Network
+from napari_topiary.types import Task, run
+
+
+class AnyEnd(Network):
+    """Finds a tenth in every image: what lies at the dark end, or at any that is told.
+
+    Real networks find as much in a negative as in an image, in other places.
+    """
+
+    stride, halo, output_layers = 1, 0, ("none",)
+
+    def __init__(self, shares=(0.1, 0.1)) -> None:
+        super().__init__()
+        self.shares = shares
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        dark_tail = image.mean() - image.median() < 0
+        share = self.shares[0 if dark_tail else 1]
+        level = torch.quantile(image, share)
+        return torch.cat([image - level, level - image], dim=1) * self.weight
+
+
+def lines(seed, channels=1):
+    """Dark lines on a bright ground, and where they are."""
+    noise = np.random.default_rng(seed).normal(size=(96, 96))
+    ridge = np.abs(ndimage.gaussian_filter(noise, 5))
+    there = ridge < np.quantile(ridge, 0.12)
+    grey = 180 - 110 * ndimage.gaussian_filter(there.astype(float), 0.8) + 6 * noise
+    return np.repeat(grey.clip(0, 255)[None], channels, axis=0), there
+
+
+def learned(channels, normalise):
+    material = [lines(seed, channels) for seed in range(3)]
+    contrast = Contrast.of((normalise.apply(image), there) for image, there in material)
+    sizes = {"base": 2, "multiplier": 1.0, "levels": 1}
+    return Checkpoint(
+        network="unet",
+        sizes=sizes,
+        in_channels=channels,
+        task=Task("segment", ("background", "membrane")),
+        state=build_network("unet", sizes, channels, 2).state_dict(),
+        normalisation=normalise,
+        annotations_summary={"contrast": contrast.to_record()},
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_negative_is_told_and_inverting_heals_it(dtype, channels):
+    checkpoint = learned(channels, Normalisation())
+    image = lines(7, channels)[0]
+    as_it_is, negative = image.astype(dtype), (255 - image).astype(dtype)
+    network = AnyEnd()
+    network = _on_grey(network)
+
+    def said(pixels, **options):
+        return run(
+            predict(pixels, checkpoint, PredictConfig(**options), network=network)
+        ).notes
+
+    assert said(as_it_is) == ()
+    (sentence,) = said(negative)
+    assert sentence.startswith("The contrast of this image is the opposite")
+    assert "membrane is darker than the background" in sentence
+    assert "--invert" in sentence
+    assert said(negative, invert=True) == ()
+    assert len(said(as_it_is, invert=True)) == 1
+
+
+def test_a_network_that_clearly_finds_what_it_learned_is_believed():
+    checkpoint = learned(1, Normalisation())
+    negative = 255 - lines(7)[0]
+    only_here = AnyEnd(shares=(0.9, 0.12))
+    found = run(predict(negative, checkpoint, network=only_here))
+    assert found.notes == ()
+
+
+def _on_grey(network):
+    plain = network.forward
+    network.forward = lambda image: plain(image.mean(dim=1, keepdim=True))
+    return network
