@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -175,6 +177,23 @@ def visits_disagreements_the_worst_first(compared):
     assert compared.result.place_label.text().startswith(f"{len(places)} of")
 
 
+def searches_for_garbage_once_a_mode(compared):
+    """napari searches all of memory when layers leave: once for all that leave."""
+    searches = []
+
+    def count(phase, info):
+        if phase == "start" and info["generation"] == 2:
+            searches.append(compared.view.mode)
+
+    gc.callbacks.append(count)
+    try:
+        for mode in ("side", "difference", "flicker", "curtain"):
+            compared.result.modes.choose(mode)
+    finally:
+        gc.callbacks.remove(count)
+    assert len(searches) <= 5  # Python may begin one of its own
+
+
 def test_every_mode_shows_what_it_says(compared):
     """One window for all of them: opening one takes longer than looking."""
     shows_both_and_what_became_of_everything(compared)
@@ -183,6 +202,7 @@ def test_every_mode_shows_what_it_says(compared):
     flickers_one_at_a_time(compared)
     shows_the_difference_with_the_right_sign(compared)
     visits_disagreements_the_worst_first(compared)
+    searches_for_garbage_once_a_mode(compared)
 
 
 def test_leaving_puts_everything_back(compared):
