@@ -1,5 +1,6 @@
 """The state of one project: images, what was drawn on them, and the checkpoints."""
 
+from napari_topiary.session.commands import commands_for, parents_of
 from napari_topiary.session.contents import ImageEntry
 from napari_topiary.session.recent import (
     Recent,
@@ -12,7 +13,7 @@ from napari_topiary.session.recovery import (
     forget_recovery,
     recoverable_projects,
 )
-from napari_topiary.session.session import UNTITLED, Session, parents_of
+from napari_topiary.session.session import UNTITLED, Session
 from napari_topiary.session.versions import SavedVersion
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Recovery",
     "SavedVersion",
     "Session",
+    "commands_for",
     "forget_recovery",
     "parents_of",
     "recent_projects",

@@ -27,6 +27,7 @@ from napari_topiary.io.dataset import (
 from napari_topiary.io.dataset_writing import write_json
 from napari_topiary.io.folder_changes import FolderChange, changing
 from napari_topiary.io.pairing import Pairing, pair_files
+from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
 from napari_topiary.session.versions import (
     KEPT,
@@ -141,6 +142,7 @@ def write(
             _write_images(session, change, now)
             _write_checkpoints(session, change, now)
             write_json(change.new(STATE_FILE), _state(session, now))
+            _write_script(session, change)
             if moving_from is not None:
                 _bring_along(change, moving_from)
             written = change.names()
@@ -155,6 +157,23 @@ def write(
         now.known.add(folder, name)
     record.take(now)
     drop_old_versions(folder)
+
+
+def _write_script(session: Session, change: FolderChange) -> None:
+    """Write how the networks were made, unless a person has a script of that name."""
+    if not session.checkpoints:
+        return
+    there, before = change.root / SCRIPT, ""
+    if there.exists():
+        try:
+            before = there.read_text(encoding="utf-8")
+        except (OSError, UnicodeError):
+            return
+        if PROGRAM not in before:
+            return
+    text = script_for(session.checkpoints, parents_of(session.checkpoints))
+    if text != before:
+        change.new(SCRIPT).write_text(text, encoding="utf-8")
 
 
 def _write_images(session: Session, change: FolderChange, record: SavedFiles) -> None:

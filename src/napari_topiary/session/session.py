@@ -357,26 +357,3 @@ class Session(Contents):
     def _settled(self) -> None:
         self._changed, self.saved_at = False, time.time()
         self.saved.emit()
-
-
-def parents_of(checkpoints: Mapping[str, Checkpoint]) -> dict[str, str]:
-    """Return which checkpoint each comes from, by name, as far as both are here.
-
-    Parameters
-    ----------
-    checkpoints
-        By name.
-    """
-    wanted = {
-        name: str(each.provenance["parent"])
-        for name, each in checkpoints.items()
-        if each.provenance.get("parent")
-    }
-    if not wanted:
-        return {}
-    names = {each.hash: name for name, each in checkpoints.items()}
-    return {
-        name: names[parent]
-        for name, parent in wanted.items()
-        if names.get(parent, name) != name
-    }

@@ -180,6 +180,7 @@ class TrainingRecord:
             "minutes_asked": self.config.minutes,
             "epochs_asked": self.config.epochs,
             "learning_rate": self.config.learning_rate,
+            "settings": asdict(self.config),
             "device": self.device,
             "config": asdict(self.config),
             "preset": self.config.preset if start is None else None,

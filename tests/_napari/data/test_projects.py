@@ -12,7 +12,7 @@ import tifffile
 pytest.importorskip("qtpy")
 
 from napari.layers import Image
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_topiary._napari.data import intake
 from napari_topiary._napari.data.intake import Incoming, Refused, read_files
@@ -308,3 +308,13 @@ def test_of_a_very_large_image_what_is_on_the_screen_is_added(
     layer.corner_pixels = np.array([[0, 0], [299, 399]])
     with pytest.raises(TopiaryError, match="move closer"):
         intake.layer_source(layer, (0, 0))
+
+
+def test_how_a_network_was_made_is_copied_as_commands(
+    open_page, session, checkpoint, until
+):
+    _, page = open_page(session)
+    session.add_checkpoint("small", checkpoint)
+    page.networks.commands_button.click()
+    until(lambda: "Copied" in page.message.text())
+    assert QApplication.clipboard().text().startswith("# small: it does not say")

@@ -9,6 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QApplication,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
@@ -26,7 +27,7 @@ from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import safe_name
 from napari_topiary.jobs import words
-from napari_topiary.session import parents_of
+from napari_topiary.session import commands_for, parents_of
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -63,6 +64,12 @@ class NetworkList(QWidget):
         self.delete_button = button(
             "Delete", "Take the selected network out of the project.", self._on_delete
         )
+        self.commands_button = button(
+            "Copy as commands",
+            "Copy the commands that make the selected network again, to be run in the "
+            "folder of the project; session.sh there has those of all networks.",
+            self.copy_commands,
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -75,6 +82,7 @@ class NetworkList(QWidget):
         layout.addWidget(heading)
         layout.addWidget(self.rows)
         layout.addLayout(line)
+        layout.addWidget(self.commands_button)
 
     @property
     def selected(self) -> str | None:
@@ -144,10 +152,33 @@ class NetworkList(QWidget):
 
     def _on_selected(self, *_: object) -> None:
         name = self.selected
-        for widget in (self.name, self.file_button, self.delete_button):
+        for widget in (
+            self.name,
+            self.file_button,
+            self.delete_button,
+            self.commands_button,
+        ):
             widget.setEnabled(name is not None)
         self.name.setText(name or "")
         self.name.setCursorPosition(0)
+
+    def copy_commands(self) -> None:
+        """Put the commands that make the selected network again on the clipboard."""
+        name, known = self.selected, dict(self.host.session.checkpoints)
+        if name is None:
+            return
+
+        def found(lines: list[str]) -> None:
+            clipboard = QApplication.clipboard()
+            if clipboard is not None:
+                clipboard.setText("\n".join(lines) + "\n")
+            self.host.say(f"Copied: {lines[-1]}")
+
+        in_background(
+            lambda: commands_for(name, known, parents_of(known)),
+            title="Looking how the network was made",
+            on_result=found,
+        )
 
     def _on_renamed(self) -> None:
         old, new = self.selected, self.name.text()
