@@ -41,10 +41,10 @@ def pruned(
 ) -> Checkpoint:
     """Remove weights gradually while fine-tuning."""
     how = PruneConfig(kind="weights", criterion="magnitude", scope=scope)
-    shaper = GradualPruning(make_plan(whole, how), share)
+    pruning = GradualPruning(make_plan(whole, how), share)
     config = tuning_config("nuclei", "weights", {"minutes": seconds / 60})
     train = dataset.part("train")
-    return run(fit(train, config, task=dataset.task, start=whole, shaper=shaper))
+    return run(fit(train, config, task=dataset.task, start=whole, pruning=pruning))
 
 
 def row(name: str, made: Checkpoint, took: float, found: dict[str, float]) -> str:

@@ -104,14 +104,14 @@ def prune_and_tune(
     plan = make_plan(
         checkpoint, PruneConfig(kind=kind, criterion=criterion, scope=scope)
     )
-    shaper = GradualPruning(plan, float(share))
+    pruning = GradualPruning(plan, float(share))
     return run(
         fit(
             dataset.part("train"),
             tuning_config(checkpoint.network, kind, {"minutes": seconds / 60}),
             task=dataset.task,
             start=checkpoint,
-            shaper=shaper,
+            pruning=pruning,
         )
     )
 

@@ -101,7 +101,7 @@ def _trainer(data: str, preset: str) -> Trainer:
         task=dataset.task,
         sizes=dict(resolve_sizes("unet", preset)),
         start=None,
-        shaper=FixedShape(PrunedShape()),
+        pruning=FixedShape(PrunedShape()),
     )
     _milliseconds(trainer, WARM_UP_STEPS)
     return trainer

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
         PruningPlan,
         make_plan,
         prune,
+        pruning_schedule,
         recalibrate,
-        shaper_for,
     )
     from napari_topiary.session import Session
     from napari_topiary.studies import LearningCurve, learning_curve, run_study
@@ -97,7 +97,7 @@ _HOMES = {
     "postprocessing.interpret": ("interpret",),
     "inference.predict": ("predict",),
     "inference.results": ("write_prediction",),
-    "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "shaper_for"),
+    "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "pruning_schedule"),
     "session": ("Session",),
     "studies": ("LearningCurve", "learning_curve", "run_study"),
     "training": ("PreviewRequest", "fit"),
@@ -135,7 +135,7 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "make_plan",
     "prune",
     "recalibrate",
-    "shaper_for",
+    "pruning_schedule",
     "PredictConfig",
     "DetectConfig",
     "predict",

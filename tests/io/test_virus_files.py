@@ -13,8 +13,11 @@ from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.virus_files import read_positions, read_tags
-from napari_topiary.io.virus_folder import import_virus_folder
-from napari_topiary.io.virus_sizes import DIAMETER_NM, nominal_radius
+from napari_topiary.io.virus_folder import (
+    DIAMETER_NM,
+    import_virus_folder,
+    nominal_radius,
+)
 from napari_topiary.types import Stop, run
 
 HEAD = "image file\nversion 1\nx;y in pixels\n"

@@ -24,7 +24,7 @@ from napari_topiary.pruning import (
     FilterPlan,
     GradualPruning,
     make_plan,
-    shaper_for,
+    pruning_schedule,
 )
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run
@@ -48,14 +48,14 @@ def learn(one: NetworkInTraining, seed: int) -> None:
     one.optimizer.step()
 
 
-def fine_tune(shaper: GradualPruning, network: Network, steps: int = 12) -> Network:
+def fine_tune(pruning: GradualPruning, network: Network, steps: int = 12) -> Network:
     one = trained(network)
     for index in range(steps):
         fraction = index / steps
-        if shaper.due(fraction):
-            shaper.update(fraction, one)
+        if pruning.due(fraction):
+            pruning.update(fraction, one)
         learn(one, index)
-        shaper.after_step(network)
+        pruning.after_step(network)
     return network.eval()
 
 
@@ -63,11 +63,11 @@ def test_ends_exactly_at_the_position(
     checkpoint: Checkpoint, config: PruneConfig
 ) -> None:
     plan = make_plan(checkpoint, config)
-    shaper = GradualPruning(plan, 0.8, stages=4)
-    assert not shaper.settled
-    network = fine_tune(shaper, checkpoint.build())
-    assert shaper.settled
-    goal, shape = plan.checkpoint_at(0.8), shaper.shape()
+    pruning = GradualPruning(plan, 0.8, stages=4)
+    assert not pruning.settled
+    network = fine_tune(pruning, checkpoint.build())
+    assert pruning.settled
+    goal, shape = plan.checkpoint_at(0.8), pruning.shape()
     assert shape.widths == goal.widths
     assert shape.masks.keys() == goal.masks.keys()
     state = network.state_dict()
@@ -98,14 +98,14 @@ def test_weights_are_carried_over(fresh: Callable[..., Checkpoint]) -> None:
     ):
         checkpoint = fresh("unet-norm")
         plan = make_plan(checkpoint, config)
-        shaper = GradualPruning(plan, 0.9, until=0.5, stages=5)
+        pruning = GradualPruning(plan, 0.9, until=0.5, stages=5)
         network = checkpoint.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         positions, one = [], trained(network)
         for step in range(20):
-            if shaper.due(step / 20):
-                shaper.update(step / 20, one)
-            shaper.after_step(network)
-            positions.append(shaper.shape().pruning[-1]["share"])
+            if pruning.due(step / 20):
+                pruning.update(step / 20, one)
+            pruning.after_step(network)
+            positions.append(pruning.shape().pruning[-1]["share"])
         assert 4 <= len(set(positions)) <= 5  # small layers, big steps
         assert positions == sorted(positions)
         assert positions[0] > 0.4  # most goes early
@@ -121,19 +121,19 @@ def test_halving_halves_what_remains(
 ) -> None:
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig(kind=kind, criterion=criterion))
-    shaper = GradualPruning(plan, 1 - 1 / 10, schedule="halving")
+    pruning = GradualPruning(plan, 1 - 1 / 10, schedule="halving")
     fractions = [0.0, 0.1, 0.24, 0.25, 0.49, 0.5, 0.74, 0.75, 1.0]
-    left = [1 - plan.share(shaper.cursor_at(fraction)) for fraction in fractions]
+    left = [1 - plan.share(pruning.cursor_at(fraction)) for fraction in fractions]
     expected = [0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.1, 0.1]
     assert left == pytest.approx(expected, abs=0.012)
-    network = fine_tune(shaper, checkpoint.build())
-    assert shaper.settled
-    entry = shaper.shape().pruning[-1]
+    network = fine_tune(pruning, checkpoint.build())
+    assert pruning.settled
+    entry = pruning.shape().pruning[-1]
     assert (entry["stages"], entry["schedule"]) == (4, "halving")
     found = checkpoint.replaced(
         state=network.state_dict(),
-        widths=shaper.shape().widths,
-        masks=shaper.shape().masks,
+        widths=pruning.shape().widths,
+        masks=pruning.shape().masks,
     )
     assert found.sparsity == pytest.approx(0.9, abs=0.005)
     again = GradualPruning(make_plan(found), 0.95, schedule="halving")
@@ -143,23 +143,23 @@ def test_halving_halves_what_remains(
 def test_cut_on_a_copy(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("unet")
     before = {n: t.clone() for n, t in checkpoint.state.items()}
-    shaper = GradualPruning(make_plan(checkpoint, PruneConfig()), 0.75)
-    fine_tune(shaper, checkpoint.build())
+    pruning = GradualPruning(make_plan(checkpoint, PruneConfig()), 0.75)
+    fine_tune(pruning, checkpoint.build())
     assert all(torch.equal(before[n], t) for n, t in checkpoint.state.items())
 
 
 def test_ended_early_is_still_the_position(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig())
-    shaper = GradualPruning(plan, 0.9)
+    pruning = GradualPruning(plan, 0.9)
     network = checkpoint.build()
     one = trained(network)
-    shaper.update(0.0, one)
-    assert not shaper.settled
-    assert shaper.due(1.0)
-    shaper.update(1.0, one)
-    assert shaper.settled
-    assert not shaper.due(1.0)
+    pruning.update(0.0, one)
+    assert not pruning.settled
+    assert pruning.due(1.0)
+    pruning.update(1.0, one)
+    assert pruning.settled
+    assert not pruning.due(1.0)
     shapes = {n: t.shape for n, t in network.state_dict().items()}
     goal = plan.checkpoint_at(0.9)
     assert shapes == {n: t.shape for n, t in goal.state.items()}
@@ -170,10 +170,10 @@ def test_one_stage_removes_all_before_the_first_step(
 ) -> None:
     checkpoint = fresh("unet")
     plan = make_plan(checkpoint, PruneConfig())
-    shaper = GradualPruning(plan, 0.9, stages=1)
+    pruning = GradualPruning(plan, 0.9, stages=1)
     network = checkpoint.build()
-    shaper.update(0.0, trained(network))
-    assert shaper.settled
+    pruning.update(0.0, trained(network))
+    assert pruning.settled
     goal = plan.checkpoint_at(0.9).state
     assert all(torch.equal(t, goal[n]) for n, t in network.state_dict().items())
 
@@ -185,14 +185,14 @@ def test_masks_of_an_earlier_pruning_survive_a_later_one(
     masked = make_plan(fresh("unet"), weights).checkpoint_at(0.5)
     for config in (PruneConfig(), weights):
         plan = make_plan(masked, config)
-        shaper = GradualPruning(plan, 0.85, stages=3)
-        network = fine_tune(shaper, masked.build(), steps=6)
+        pruning = GradualPruning(plan, 0.85, stages=3)
+        network = fine_tune(pruning, masked.build(), steps=6)
         state = network.state_dict()
-        for name, mask in shaper.shape().masks.items():
+        for name, mask in pruning.shape().masks.items():
             assert not state[name][~mask].any()
-        assert len(shaper.shape().pruning) == 2
+        assert len(pruning.shape().pruning) == 2
         if isinstance(plan, FilterPlan):
-            assert shaper.shape().masks  # cut, but not forgotten
+            assert pruning.shape().masks  # cut, but not forgotten
 
 
 def test_plain_fine_tuning_keeps_zeros(fresh: Callable[..., Checkpoint]) -> None:
@@ -200,10 +200,10 @@ def test_plain_fine_tuning_keeps_zeros(fresh: Callable[..., Checkpoint]) -> None
     pruned = make_plan(fresh("unet"), weights).checkpoint_at(0.9)
     network = pruned.build()
     one = trained(network)
-    shaper = FixedShape(PrunedShape(pruned.widths, pruned.masks, pruned.pruning))
+    pruning = FixedShape(PrunedShape(pruned.widths, pruned.masks, pruned.pruning))
     for step in range(3):
         learn(one, step)
-        shaper.after_step(network)
+        pruning.after_step(network)
     state = network.state_dict()
     for name, mask in pruned.masks.items():
         assert not state[name][~mask].any()
@@ -218,16 +218,16 @@ def test_removed_weights_have_no_say_in_a_step(
     plan = make_plan(fresh("unet"), weights)
     pruned = plan.checkpoint_at(0.9)
     network = (plan.checkpoint if gradual else pruned).build()
-    shaper: GradualPruning | FixedShape = FixedShape(
+    pruning: GradualPruning | FixedShape = FixedShape(
         PrunedShape(pruned.widths, pruned.masks, pruned.pruning)
     )
     if gradual:
-        shaper = GradualPruning(plan, 0.9, stages=1)
-        shaper.due(0.0)
-        shaper.after_step(network)
+        pruning = GradualPruning(plan, 0.9, stages=1)
+        pruning.due(0.0)
+        pruning.after_step(network)
     for weight in network.parameters():
         weight.grad = torch.ones_like(weight)
-    shaper.before_step(network)
+    pruning.before_step(network)
     for name, weight in network.named_parameters():
         assert weight.grad is not None
         kept = pruned.masks.get(name, torch.ones_like(weight, dtype=torch.bool))
@@ -284,7 +284,13 @@ def test_fine_tuning_from_end_to_end(kind: str) -> None:
     criterion = "l1" if kind == "filters" else "magnitude"
     plan = make_plan(start, PruneConfig(kind=kind, criterion=criterion))
     tuned = run(
-        fit(samples, config, task=task, start=start, shaper=shaper_for(plan, 0.85))
+        fit(
+            samples,
+            config,
+            task=task,
+            start=start,
+            pruning=pruning_schedule(plan, 0.85),
+        )
     )
     goal = plan.checkpoint_at(0.85)
     assert tuned.widths == goal.widths

@@ -131,9 +131,9 @@ def test_pruned_and_taught(name: str, samples: list[Sample]) -> None:
     """Gradually, imitating the unpruned network: by its maps, or batch by batch."""
     whole = run(fit(samples, config(name, epochs=1, training_pixels=96), task=TASK))
     plan = make_plan(whole, PruneConfig(scope="layer"))
-    shaper = GradualPruning(plan, 0.6, stages=3)
+    pruning = GradualPruning(plan, 0.6, stages=3)
     asked = config(name, epochs=2, training_pixels=192)
-    tuned = run(fit(samples, asked, task=TASK, start=whole, shaper=shaper))
+    tuned = run(fit(samples, asked, task=TASK, start=whole, pruning=pruning))
     assert tuned.sparsity == pytest.approx(plan.statistics(0.6).share)
     assert tuned.parameters < 0.45 * whole.parameters
     assert tuned.metrics["quality"] >= 0

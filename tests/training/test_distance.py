@@ -20,7 +20,7 @@ from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.pruning import make_plan, shaper_for
+from napari_topiary.pruning import make_plan, pruning_schedule
 from napari_topiary.training import fit
 from napari_topiary.training.objective import IMITATION, objective
 from napari_topiary.types import Task, run
@@ -110,7 +110,7 @@ def test_masks_of_both_branches_stay_through_fine_tuning(
             tune,
             task=TASK,
             start=trained,
-            shaper=shaper_for(plan, 0.8),
+            pruning=pruning_schedule(plan, 0.8),
         )
         tuned = run(job)
         shares = []

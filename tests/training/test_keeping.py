@@ -148,14 +148,14 @@ def test_gradual_pruning_keeps_its_running_form(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
     whole = run(fit(samples, dataclasses.replace(SMALL, epochs=1), task=TASK))
     plan = make_plan(whole, PruneConfig(scope="layer"))
-    shaper = GradualPruning(plan, 0.8, until=1.0, stages=4)
+    pruning = GradualPruning(plan, 0.8, until=1.0, stages=4)
     path = tmp_path / "net.safetensors"
     job = fit(
-        samples, SMALL, task=TASK, start=whole, shaper=shaper, checkpoint_path=path
+        samples, SMALL, task=TASK, start=whole, pruning=pruning, checkpoint_path=path
     )
     while not path.exists():
         next(job)
-    assert not shaper.settled
+    assert not pruning.settled
     kept = load_checkpoint(path)
     assert 0 < kept.sparsity < 0.8
     assert kept.pruning[-1]["asked"] == pytest.approx(kept.sparsity)

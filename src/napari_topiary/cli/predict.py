@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from napari_topiary.inference.results import ResultFormat
     from napari_topiary.types import Prediction
 
-DEFAULTS = PredictConfig()
 ONLY_MIDDLES = (
     "of an image of this size the middles of areas are exported to {}, not their "
     "outlines, which are in the labels."

@@ -152,7 +152,7 @@ def _pruned(
     """Return the pruned checkpoint, and whether it was pruned gradually."""
     from napari_topiary.evaluation.validate import validate
     from napari_topiary.networks import tuning_config
-    from napari_topiary.pruning import GradualPruning, recalibrate, shaper_for
+    from napari_topiary.pruning import GradualPruning, pruning_schedule, recalibrate
     from napari_topiary.training import fit
 
     share = options.remove
@@ -169,11 +169,11 @@ def _pruned(
         )
         return runner(judging), False
     if options.gradual is None:
-        shaper = shaper_for(plan, share)
+        pruning = pruning_schedule(plan, share)
     elif options.gradual == "halving":
-        shaper = GradualPruning(plan, share, schedule="halving")
+        pruning = GradualPruning(plan, share, schedule="halving")
     else:
-        shaper = GradualPruning(plan, share, stages=None if options.gradual else 1)
+        pruning = GradualPruning(plan, share, stages=None if options.gradual else 1)
     config = tuning_config(
         plan.checkpoint.network,
         plan.config.kind,
@@ -189,7 +189,7 @@ def _pruned(
         task=plan.checkpoint.task,
         start=plan.checkpoint,
         validation=data.validation,
-        shaper=shaper,
+        pruning=pruning,
         checkpoint_path=growing,
     )
     tuned = runner(tuning)

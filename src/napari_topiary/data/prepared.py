@@ -170,28 +170,10 @@ def prepare(
         return on_working_grid(sample, own, task, normalisation, zones)
 
     pool = [field_of(sample) for sample in samples]
+    given = [field_of(sample) for sample in validation] if validation else None
     history = dict(before or {})
-    notes: tuple[str, ...] = ()
-    if validation:
-        taken = {one["pixels"] for one in history.get("learned", ())}
-        taken |= {one.pixels for one in pool} if learning else set()
-        held = [one for s in validation if (one := field_of(s)).pixels not in taken]
-        words = _count(len(held))
-    elif history and "learned" not in history:
-        held, words, notes = [], "", (UNKNOWN,)
-    elif not learning and history.get("learned"):
-        seen = {one["pixels"] for one in history["learned"]}
-        taught, held = hold_out(pool, 0.0, config.seed, history)
-        held = held or [one for one in pool if one.pixels not in seen]
-        pool = [one for one in taught if one.pixels in seen and one.things]
-        words = _in_words(held)
-    else:
-        pool, held = hold_out(pool, config.validation_share, config.seed, history)
-        if learning and not any(one.things for one in pool):
-            pool, held = pool + held, []
-        words = _in_words(held)
-    held = [one for one in held if one.things and (one.field.target >= 0).any()]
-    choosing, measured = for_choosing_and_figure(held)
+    parts = _parts(pool, given, history, config, learning=learning)
+    choosing, measured = for_choosing_and_figure(parts.held)
     few = sum(one.things for one in choosing) < ENOUGH
     only = choosing == measured and not few
     apart = tuple(
@@ -199,38 +181,104 @@ def prepare(
         for sample in _some(unannotated, every[0])
         if learning and task.kind == "detect" and config.self_teaching
     )
-    summary, lines = _summary(samples + validation)
-    contrast = Contrast.of((f.field.image, f.field.target) for f in pool)
-    if contrast is not None:
-        summary["contrast"] = contrast.to_record()
-    if task.kind == "instances":
-        summary["distance"] = config.distance
-    if task.kind == "detect":
-        summary["zones"] = asdict(zones)
+    summary, lines = _summary(every)
+    summary |= _drawn_as(parts.learned, task, config, zones)
     if learning and (not history or "learned" in history):
-        own = {one.pixels for one in (*pool, *apart)}
-        old = [e for e in history.get("learned", ()) if e["pixels"] not in own]
-        summary["learned"] = [*old, *(one.entry() for one in (*pool, *apart))]
-        summary["held_out"] = [one.entry() for one in held]
+        summary |= _remembered((*parts.learned, *apart), parts.held, history)
     return PreparedData(
-        train=tuple(item.field for item in pool),
+        train=tuple(item.field for item in parts.learned),
         held=tuple(choosing),
         figure_areas=tuple(measured),
         few=few,
         factor=factor,
         pixel_size_nm=scale,
         in_channels=every[0].image.shape[0],
-        held_names=words,
+        held_names=parts.words,
         summary=summary,
         line_classes=lines,
-        learned=few_areas(pool)
+        learned=few_areas(parts.learned)
         if only or (task.kind == "detect" and (few or not validation))
         else (),
-        areas=tuple(pool),
+        areas=tuple(parts.learned),
         unannotated=apart,
         zones=zones,
-        notes=notes,
+        notes=parts.notes,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What is learned from and what is held out; the latter in words too."""
+
+    learned: Sequence[AnnotatedArea]
+    held: Sequence[AnnotatedArea]
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+def _parts(
+    pool: list[AnnotatedArea],
+    given: list[AnnotatedArea] | None,
+    history: Mapping[str, Any],
+    config: TrainConfig,
+    *,
+    learning: bool,
+) -> _Parts:
+    """Hold out what was given for it, what was held out before, or a share."""
+    learned, notes = pool, tuple[str, ...]()
+    if given is not None:
+        taken = {one["pixels"] for one in history.get("learned", ())}
+        taken |= {one.pixels for one in pool} if learning else set()
+        held = [one for one in given if one.pixels not in taken]
+        words = _count(len(held))
+    elif history and "learned" not in history:
+        held, words, notes = [], "", (UNKNOWN,)
+    else:
+        share = config.validation_share
+        if not learning and history.get("learned"):
+            seen = {one["pixels"] for one in history["learned"]}
+            learned, held = hold_out(pool, 0.0, config.seed, history)
+            held = held or [one for one in pool if one.pixels not in seen]
+            learned = [one for one in learned if one.pixels in seen and one.things]
+        else:
+            learned, held = hold_out(pool, share, config.seed, history)
+            if learning and not any(one.things for one in learned):
+                learned, held = learned + held, []
+        words = _in_words(held)
+    held = [one for one in held if one.things and (one.field.target >= 0).any()]
+    return _Parts(learned=learned, held=held, words=words, notes=notes)
+
+
+def _drawn_as(
+    learned: Sequence[AnnotatedArea],
+    task: Task,
+    config: TrainConfig,
+    zones: TargetConfig,
+) -> dict[str, object]:
+    """How the targets were drawn and what stood out, for whoever validates later."""
+    found: dict[str, object] = {}
+    contrast = Contrast.of((f.field.image, f.field.target) for f in learned)
+    if contrast is not None:
+        found["contrast"] = contrast.to_record()
+    if task.kind == "instances":
+        found["distance"] = config.distance
+    if task.kind == "detect":
+        found["zones"] = asdict(zones)
+    return found
+
+
+def _remembered(
+    learned: Sequence[AnnotatedArea],
+    held: Sequence[AnnotatedArea],
+    history: Mapping[str, Any],
+) -> dict[str, object]:
+    """Which areas were learned from, now and before, and which are held out."""
+    own = {one.pixels for one in learned}
+    old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
+    return {
+        "learned": [*old, *(one.entry() for one in learned)],
+        "held_out": [one.entry() for one in held],
+    }
 
 
 def _zones(samples: tuple[Sample, ...], task: Task) -> TargetConfig:

@@ -91,10 +91,8 @@ def evaluate(
             total=len(known),
         )
         if prediction is not None:
-            own = scorer.score(prediction)
-            again = at_common_threshold(prediction, checkpoint, config)
-            common = own if again is prediction else scorer.score(again)
-            results.append((sample.name, own, common))
+            scores = own_and_common(scorer, prediction, checkpoint, config)
+            results.append((sample.name, *scores))
         if stopped:
             break
     return {
@@ -150,15 +148,20 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
     return " ".join(said)
 
 
-def at_common_threshold(
-    prediction: Prediction, checkpoint: Checkpoint, config: PredictConfig
-) -> Prediction:
-    """Return a prediction read at a threshold of 0.5: itself if it was read so."""
-    own = PostProcessing.of(checkpoint, config.detect).thresholds
-    if set(own.values()) == {COMMON_THRESHOLD}:
-        return prediction
+def own_and_common(
+    scorer: Scorer,
+    prediction: Prediction,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+) -> tuple[Score, Score]:
+    """Score a prediction as it was read, and at a threshold of 0.5."""
+    own = scorer.score(prediction)
+    thresholds = PostProcessing.of(checkpoint, config.detect).thresholds
+    if set(thresholds.values()) == {COMMON_THRESHOLD}:
+        return own, own
     common = replace(config.detect, threshold=COMMON_THRESHOLD)
-    return PostProcessing.of(checkpoint, common).read(prediction)
+    again = PostProcessing.of(checkpoint, common).read(prediction)
+    return own, scorer.score(again)
 
 
 def predicted(

@@ -15,7 +15,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.compare import changes_between
 from napari_topiary.evaluation.evaluate import (
     DEFAULTS,
-    at_common_threshold,
+    own_and_common,
     predicted,
 )
 from napari_topiary.evaluation.score import Score, Scorer, without_nan
@@ -94,10 +94,9 @@ class Entry:
         """
         mine, first = predictions[self.name], next(iter(predictions.values()))
         scorer = Scorer.of(self.checkpoint, sample, tolerance_nm)
-        own = scorer.score(mine)
+        own, common = own_and_common(scorer, mine, self.checkpoint, self.config)
         self.own.append(own)
-        common = at_common_threshold(mine, self.checkpoint, self.config)
-        self.common.append(own if common is mine else scorer.score(common))
+        self.common.append(common)
         self.sweep += sweep(
             mine,
             scorer.truth,

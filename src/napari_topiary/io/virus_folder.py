@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -23,10 +24,57 @@ from napari_topiary.io.dataset_writing import write_description, write_sample_im
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
 from napari_topiary.io.pairing import pair_files, safe_name
-from napari_topiary.io.virus_files import read_positions, read_tags
-from napari_topiary.io.virus_layout import VirusImage, virus_images
-from napari_topiary.io.virus_sizes import nominal_radius
+from napari_topiary.io.virus_files import POSITIONS, TAGS, read_positions, read_tags
 from napari_topiary.types import BACKGROUND, Image, Job, Progress, Stop, Task
+
+DIAMETER_NM: Final = {
+    "adenovirus": 90.0,
+    "astrovirus": 30.0,
+    "cchf": 100.0,
+    "cowpox": 250.0,
+    "dengue": 50.0,
+    "ebola": 80.0,
+    "guanarito": 120.0,
+    "influenza": 100.0,
+    "lassa": 120.0,
+    "lcm": 110.0,
+    "machupo": 120.0,
+    "marburg": 80.0,
+    "nipah": 20.0,
+    "norovirus": 35.0,
+    "orf": 200.0,
+    "papilloma": 55.0,
+    "pseudocowpox": 200.0,
+    "riftvalley": 95.0,
+    "rotavirus": 75.0,
+    "sapovirus": 35.0,
+    "tbe": 50.0,
+    "westnile": 50.0,
+}
+"""Outer diameter by name in small letters; Ebola and Marburg: width of the filament;
+Nipah: free nucleocapsid strands (whole virions are 150 nm and more)."""
+
+
+def nominal_radius(name: str) -> float | None:
+    """Return half the usual diameter of a virus in nm, None where it is not listed.
+
+    Parameters
+    ----------
+    name
+        Of a class or folder; case, blanks and a trailing "virus" do not matter.
+
+    Examples
+    --------
+    >>> nominal_radius("Rift Valley")
+    47.5
+    """
+    letters = "".join(c for c in name.lower() if c.isalpha())
+    short = letters.removesuffix("virus")
+    for known in (letters, short, f"{short}virus"):
+        if known in DIAMETER_NM:
+            return DIAMETER_NM[known] / 2
+    return None
+
 
 NO_RADII: Mapping[str, float] = {}
 
@@ -195,3 +243,99 @@ def _one_channel(image: Image, channel: int, name: str) -> tuple[Image, str]:
             f"--channel 1 to {count}."
         )
     return image[channel - 1 : channel], f"{name} has {count} channels: {channel} used."
+
+
+PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+"""Name of a folder -> part of the split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirusImage:
+    """One image with its side files.
+
+    Parameters
+    ----------
+    image, positions, tags
+        Its files; the tags may be missing.
+    part
+        Of the split.
+    label
+        Name of its class.
+    """
+
+    image: Path
+    part: str
+    label: str
+    positions: Path
+    tags: Path | None
+
+
+def virus_images(root: Path) -> tuple[list[VirusImage], int]:
+    """Find all images that have a file of positions, and count those without.
+
+    Parameters
+    ----------
+    root
+        Folder of all parts, of one part, or of one class.
+    """
+    if not root.is_dir():
+        raise TopiaryError(f"There is no folder {root}: check the name.")
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    positions = _by_image(files, POSITIONS)
+    tags = _by_image(files, TAGS)
+    entries, without = list[VirusImage](), 0
+    for path in files:
+        if path.suffix.lower() not in (".tif", ".tiff") or path.name.startswith("."):
+            continue
+        mine = _nearest(path, positions.get(path.stem, ()))
+        if mine is None:
+            without += 1
+            continue
+        part, label = _part_and_class(path, root)
+        own_tags = _nearest(path, tags.get(path.stem, ()))
+        entries.append(
+            VirusImage(
+                image=path, part=part, label=label, positions=mine, tags=own_tags
+            )
+        )
+    if not entries:
+        raise TopiaryError(
+            f"{root} holds no TIFF image with a file of positions: give the folder "
+            f"that holds the class folders and their particle_positions/*{POSITIONS}."
+        )
+    return entries, without
+
+
+def _by_image(files: list[Path], ending: str) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        if path.name.endswith(ending):
+            found.setdefault(path.name.removesuffix(ending), []).append(path)
+    return found
+
+
+def _nearest(image: Path, side_files: list[Path] | tuple[()]) -> Path | None:
+    """Of several files of the same name the one that shares most folders."""
+
+    def shared(path: Path) -> int:
+        return len(os.path.commonpath([path.parent, image.parent]))
+
+    return max(side_files, key=shared, default=None)
+
+
+def _part_and_class(image: Path, root: Path) -> tuple[str, str]:
+    """Read part and class from the names of the folders that an image is in."""
+    folders = [root.name, *image.parent.relative_to(root).parts]
+    part = "train"
+    for place, name in enumerate(folders):
+        if name.lower() in PARTS:
+            part, folders = PARTS[name.lower()], folders[place + 1 :]
+            break
+    else:
+        folders = folders[-1:]
+    if not folders:
+        raise TopiaryError(
+            f"{image.name} lies in no class folder: put it into a folder that is named "
+            "after its virus."
+        )
+    return part, folders[0]

@@ -369,7 +369,7 @@ def fine_tuning(
             "annotate one, or keep the network as it is."
         )
     original = plan.checkpoint
-    shaper = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
+    pruning = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
     seed = int(original.provenance.get("seed") or 0)
     return (
         yield from fit(
@@ -382,6 +382,6 @@ def fine_tuning(
             task=original.task,
             start=original,
             validation=validation,
-            shaper=shaper,
+            pruning=pruning,
         )
     )

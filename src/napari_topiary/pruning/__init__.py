@@ -9,7 +9,7 @@ from napari_topiary.pruning.criteria import (
     criterion_of,
 )
 from napari_topiary.pruning.filter_plan import FilterPlan
-from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, shaper_for
+from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, pruning_schedule
 from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, prune
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.outcome import pruning_doubt, pruning_problems
@@ -45,8 +45,8 @@ __all__ = [
     "prune",
     "pruning_doubt",
     "pruning_problems",
+    "pruning_schedule",
     "recalibrate",
     "remove_counts",
     "sensitivity",
-    "shaper_for",
 ]

@@ -44,7 +44,7 @@ WEIGHTS_UNTIL = 0.4
 """Which weights stay is decided on the way: not too fast, with time left to learn."""
 
 
-def shaper_for(plan: PruningPlan, share: float) -> GradualPruning:
+def pruning_schedule(plan: PruningPlan, share: float) -> GradualPruning:
     """Return what fine-tuning should use for a position: gradual above `ABOVE_RATIO`.
 
     Parameters

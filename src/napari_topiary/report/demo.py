@@ -26,7 +26,7 @@ from napari_topiary.pruning import (
     PruningPlan,
     make_plan,
     measure_speed,
-    shaper_for,
+    pruning_schedule,
 )
 from napari_topiary.report.charts import (
     BLUE,
@@ -196,7 +196,7 @@ class _Demo:
             task=self.task,
             start=plan.checkpoint,
             validation=self.held,
-            shaper=shaper_for(plan, self.config.share),
+            pruning=pruning_schedule(plan, self.config.share),
         )
         pruned = yield from self._relayed(3, job)
         pruned = self._kept(PRUNED, pruned)

@@ -141,7 +141,7 @@ class StudyContext:
         config: TrainConfig,
         *,
         start: Checkpoint | None = None,
-        shaper: PruningSchedule | None = None,
+        pruning: PruningSchedule | None = None,
     ) -> Job[Checkpoint]:
         """Train on the images to learn from; see `training.fit`."""
         job = fit(
@@ -150,7 +150,7 @@ class StudyContext:
             task=self.task,
             start=start,
             validation=self.validation,
-            shaper=shaper,
+            pruning=pruning,
         )
         return self.relay(job)
 

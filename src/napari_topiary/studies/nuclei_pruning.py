@@ -29,7 +29,7 @@ from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning import plan_job, shaper_for
+from napari_topiary.pruning import plan_job, pruning_schedule
 from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
@@ -114,8 +114,8 @@ class NucleiPruning(Study):
         )
         plan = yield from context.relay(plan_job(whole, how))
         config = shortened(_config(context), FINE_TUNING)
-        shaper = shaper_for(plan, share)
-        return (yield from context.fit(config, start=whole, shaper=shaper))
+        pruning = pruning_schedule(plan, share)
+        return (yield from context.fit(config, start=whole, pruning=pruning))
 
     def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """Return all figures, and the largest ratios with a loss below 2 %."""

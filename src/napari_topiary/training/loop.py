@@ -59,7 +59,7 @@ def fit(
     task: Task,
     start: Checkpoint | None = None,
     validation: Sequence[Sample] = (),
-    shaper: PruningSchedule | None = None,
+    pruning: PruningSchedule | None = None,
     checkpoint_path: Path | None = None,
 ) -> Job[Checkpoint]:
     """Train a network, or fine-tune one.
@@ -79,7 +79,7 @@ def fit(
     validation
         Images to judge on. Empty: some images are held out of `samples`, or an area
         of the only one.
-    shaper
+    pruning
         Changes the network's shape while training (gradual pruning); the start
         checkpoint is then also imitated.
     checkpoint_path
@@ -131,7 +131,7 @@ def fit(
             raise TopiaryError(_channels_sentence(start, prepared.in_channels))
         sizes = dict(start.sizes)
         kept = PrunedShape(start.widths, start.masks, start.pruning)
-    if start is not None and shaper is not None:
+    if start is not None and pruning is not None:
         seconds = math.inf if config.minutes is None else config.minutes * 60
         device = pick_device(config.device)
         prepared = yield from taught(prepared, start, device=device, seconds=seconds)
@@ -144,7 +144,7 @@ def fit(
         task=task,
         sizes=sizes,
         start=start,
-        shaper=shaper or FixedShape(kept),
+        pruning=pruning or FixedShape(kept),
     )
     record = TrainingRecord(
         config=config,

@@ -65,7 +65,7 @@ class Trainer:
         Sizes of the unpruned network.
     start
         Checkpoint to continue from, if any.
-    shaper
+    pruning
         Changes the network's shape as the run goes on.
     """
 
@@ -77,7 +77,7 @@ class Trainer:
         task: Task,
         sizes: dict[str, Any],
         start: Checkpoint | None,
-        shaper: PruningSchedule,
+        pruning: PruningSchedule,
     ) -> None:
         torch.manual_seed(config.seed)
         self.device = pick_device(config.device)
@@ -87,7 +87,7 @@ class Trainer:
         self.threads = Threads(choose=timed and self.device.type == "cpu")
         self.notes: list[str] = []
         self.loss = float("nan")
-        self._config, self._shaper = config, shaper
+        self._config, self._pruning = config, pruning
         self._amp = autocast_dtype(self.device)
         n_classes = len(task.classes)
         network = (
@@ -113,7 +113,7 @@ class Trainer:
             else None
         )
         self._teacher = None
-        if start is not None and not isinstance(shaper, FixedShape):
+        if start is not None and not isinstance(pruning, FixedShape):
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
@@ -175,13 +175,13 @@ class Trainer:
 
     def reshape(self, fraction: float) -> bool:
         """Let the schedule change the network; return whether its shape is final."""
-        if self._shaper.due(fraction):
+        if self._pruning.due(fraction):
             trained = NetworkInTraining(
                 self.network, self.optimizer, self._norms.by_layer()
             )
-            self._shaper.update(fraction, trained)
+            self._pruning.update(fraction, trained)
             self._settle(1)
-        return self._shaper.settled
+        return self._pruning.settled
 
     def _settle(self, batches: int) -> None:
         """Re-estimate the norms' statistics on the first of the example batches."""
@@ -192,7 +192,7 @@ class Trainer:
 
     def shape(self) -> PrunedShape:
         """Shape of the present network, for the checkpoint."""
-        return self._shaper.shape()
+        return self._pruning.shape()
 
     def step(self, learning_rate: float) -> bool:
         """Learn from one batch; False if the loss is not a number any more."""
@@ -236,11 +236,11 @@ class Trainer:
         torch.autograd.backward(loss)
         value = float(loss.detach())
         if math.isfinite(value):
-            self._shaper.before_step(self.network)
+            self._pruning.before_step(self.network)
             trained = [p for g in self.optimizer.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(trained, GRADIENT_LIMIT)
             self.optimizer.step()
-            self._shaper.after_step(self.network)
+            self._pruning.after_step(self.network)
         return value
 
     def _asked(self, teacher: Network, image: torch.Tensor) -> torch.Tensor:
@@ -274,7 +274,7 @@ class Trainer:
     def plain(self) -> Network:
         """Return the present network as it would be kept: a copy, norms folded in."""
         plain = self._norms.folded()
-        self._shaper.after_step(plain)
+        self._pruning.after_step(plain)
         return plain
 
 
