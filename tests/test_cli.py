@@ -97,6 +97,19 @@ def test_train_reports_what_it_made(tmp_path, made):
     assert checkpoint.provenance["seed"] == 0
 
 
+def test_marks_in_a_corner_are_noticed(tmp_path, virions):
+    drawn = virions(0, size=96, count=8)
+    points = Points(drawn.centres / 4, ("virion",) * 8)
+    one = Sample(drawn.image, (points,), 2.0, "m0")
+    folder = tmp_path / "data"
+    write_dataset(folder, Dataset("corner", TASK, {"m0": one}, {"train": ("m0",)}))
+    train = ("train", folder, "--epochs", 1, *SMALL, "--out", tmp_path / "net")
+    (note,) = result_of(tmp_path, *train)["notes"]
+    assert note.startswith("m0: All marks lie in one part") and "--around-marks" in note
+    found = result_of(tmp_path, *train, "--around-marks", "--overwrite")
+    assert any("only what is around them is known" in note for note in found["notes"])
+
+
 def test_the_same_seed_trains_the_same_network(tmp_path, made):
     files = [tmp_path / f"{name}.safetensors" for name in ("a", "b", "c")]
     for file, seed in zip(files, (5, 5, 6), strict=True):

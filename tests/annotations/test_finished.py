@@ -11,7 +11,9 @@ from napari_topiary.annotations import (
     Points,
     Regions,
     TargetConfig,
+    around_marks,
     build_target,
+    marked_in_part,
     marks_outside,
     teaching,
 )
@@ -121,3 +123,58 @@ def test_what_was_reviewed_is_kept_in_layers_and_tables() -> None:
     assert both.reviewed == (False, True) and both.radius_nm is None
     with pytest.raises(TopiaryError, match="3 points 1 say"):
         Points(points.coordinates, points.classes, reviewed=(True,))
+
+
+def in_part(*drawn: object, height: int = 400, width: int = 500) -> bool:
+    return marked_in_part(drawn, (0, height), (0, width), task=TASK, scale=None)
+
+
+def scattered(seed: int, number: int, height: float, width: float) -> Points:
+    places = np.random.default_rng(seed).uniform(0, 1, (number, 2)) * (height, width)
+    return Points(places, ("virion",) * number)
+
+
+@pytest.mark.parametrize("number", [5, 15, 100])
+def test_a_corner_is_told_from_an_image(number: int) -> None:
+    corners = [in_part(scattered(seed, number, 70, 90)) for seed in range(40)]
+    images = [in_part(scattered(seed, number, 400, 500)) for seed in range(40)]
+    assert all(corners) and not any(images)
+
+
+def test_what_was_answered_is_not_asked() -> None:
+    corner = scattered(0, 15, 70, 90)
+    assert in_part(corner)
+    assert not in_part(corner, Regions((BOX,), ("rectangle",)))
+    assert not in_part(corner, height=75, width=95), "the rest is a margin"
+    assert not in_part()
+    assert not in_part(scattered(0, 1, 70, 90))
+    none_there = Points(corner.coordinates, ("background",) * 15)
+    assert not in_part(none_there)
+
+
+@pytest.mark.parametrize("instances", [True, False])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint64])
+def test_painting_in_a_corner_is_told_too(instances: bool, dtype: type) -> None:
+    labels = np.zeros((400, 500), dtype)
+    for number in range(6):
+        top, left = 20 * (number // 3), 30 * (number % 3)
+        labels[top : top + 8, left : left + 9] = 1 + number * 1000 * instances
+    assert in_part(Labels(labels, instances=instances))
+    labels[380:390, 480:490] = 1
+    assert not in_part(Labels(labels, instances=instances))
+    assert not in_part(Labels(np.zeros((400, 500), dtype), instances=instances))
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_the_part_holds_all_marks_and_not_much_more(number: int) -> None:
+    points = scattered(number, number, 60, 80)
+    line = Centerlines(([[30, 30], [35, 45]],), ("virion",))
+    for drawn in ((points,), (points, line)):
+        part = around_marks(drawn, (400, 500), task=TASK, scale=None)
+        assert part is not None
+        assert part.contains(points.coordinates).all()
+        assert marks_outside((*drawn, part))[0] == 0
+        found = np.argwhere(part.mask((400, 500)))
+        every = np.concatenate([points.coordinates, *line.paths])
+        assert (found.max(axis=0) <= every.max(axis=0) + 1.5 * 3 + 0.5).all()
+    assert around_marks((), (400, 500), task=TASK, scale=None) is None

@@ -156,6 +156,7 @@ def test_a_killed_training_leaves_a_checkpoint(virions, tmp_path, monkeypatch):
 
 def test_a_preview_shows_the_present_network_on_the_window(virions):
     made = sample(virions, 0)
+    made.image[:, :, :24] = 0  # a margin: nothing is found there
     job = fit([made, sample(virions, 1)], SMALL, task=TASK)
     for _ in range(4):
         next(job)
@@ -168,6 +169,8 @@ def test_a_preview_shows_the_present_network_on_the_window(virions):
     assert shown.window == (10, 60, 20, 90)
     assert shown.probability.shape == (2, 50, 70)
     assert np.allclose(shown.probability.sum(axis=0), 1.0, atol=1e-3)
+    assert not shown.probability[1:, :, :4].any()
+    assert shown.probability[1:, :, 4:].all()
     job.close()
 
 

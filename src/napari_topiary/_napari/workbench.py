@@ -182,8 +182,7 @@ class Workbench(QWidget):
         name
             Name of the sample.
         """
-        data: Any = self.show_page("Data")
-        data.projects.open_sample(name)
+        self.show_page("Data").projects.open_sample(name)
 
     def open_folder(self, folder: Path) -> None:
         """Open a project or dataset folder.
@@ -193,8 +192,7 @@ class Workbench(QWidget):
         folder
             The folder.
         """
-        data: Any = self.show_page("Data")
-        data.projects.open_folder(folder)
+        self.show_page("Data").projects.open_folder(folder)
 
     def _follow_session(self) -> None:
         self._listening = Listening(self)

@@ -13,7 +13,12 @@ from napari_topiary.annotations.base import (
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.crowding import zones_for
 from napari_topiary.annotations.distances import distance_map
-from napari_topiary.annotations.finished import marks_outside, teaching
+from napari_topiary.annotations.finished import (
+    around_marks,
+    marked_in_part,
+    marks_outside,
+    teaching,
+)
 from napari_topiary.annotations.labels import Labels, object_numbers
 from napari_topiary.annotations.points import Points
 from napari_topiary.annotations.regions import Regions
@@ -32,8 +37,10 @@ __all__ = [
     "TargetConfig",
     "annotation_kinds",
     "annotation_problem",
+    "around_marks",
     "build_target",
     "distance_map",
+    "marked_in_part",
     "marks_outside",
     "object_numbers",
     "rescaled",

@@ -41,7 +41,11 @@ class LearningData:
 
 
 def learning_data(
-    folder: Path, runner: Runner, *, look_alikes: bool = False
+    folder: Path,
+    runner: Runner,
+    *,
+    look_alikes: bool = False,
+    around_marks: bool = False,
 ) -> LearningData:
     """Read the images to learn from and those to choose the best weights by.
 
@@ -54,6 +58,8 @@ def learning_data(
     look_alikes
         Whether what looks like the marked particles is learned from images without
         annotations, too.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
     """
     dataset = read_dataset(folder)
     if not dataset.parts.get("train"):
@@ -82,8 +88,8 @@ def learning_data(
     seen = [dataset.samples[name] for name in others if name not in names]
     return LearningData(
         dataset,
-        _admitted(known, dataset.task, runner),
-        _admitted(held, dataset.task, runner),
+        _admitted(known, dataset.task, runner, around_marks=around_marks),
+        _admitted(held, dataset.task, runner, around_marks=around_marks),
         tuple(sample for sample in seen if not sample.annotations),
     )
 
@@ -144,10 +150,14 @@ def _annotated(
 
 
 def _admitted(
-    samples: tuple[Sample, ...], task: Task, runner: Runner
+    samples: tuple[Sample, ...],
+    task: Task,
+    runner: Runner,
+    *,
+    around_marks: bool = False,
 ) -> tuple[Sample, ...]:
     """What counts of the annotations; tells the rest."""
-    kept, notes = admitted(samples, task=task)
+    kept, notes = admitted(samples, task=task, around_marks=around_marks)
     for note in notes:
         runner.note(note)
     return kept

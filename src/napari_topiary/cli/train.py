@@ -31,7 +31,7 @@ SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
 SETTINGS = (
     "learning_rate", "batch", "patch", "weight_decay", "training_pixels",
     "dice_weight", "distance", "distance_weight", "validation_share", "optimizer",
-    "schedule", "balance", "augment", "self_teaching",
+    "schedule", "balance", "augment", "self_teaching", "around_marks",
 )  # fmt: skip
 """Fields of the form as the help lists them."""
 
@@ -121,6 +121,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         options.dataset,
         runner,
         look_alikes=config.self_teaching and start is None,
+        around_marks=config.around_marks,
     )
     keeping = Keeping(options.out)
     made = runner(

@@ -151,8 +151,9 @@ def prepare(
     samples = tuple(sample for sample in samples if sample.annotations)
     if learning:
         check_learning(samples, validation, task=task)
-    samples, _ = admitted(samples, task=task)
-    validation, _ = admitted(validation, task=task)
+    around = config.around_marks
+    samples, _ = admitted(samples, task=task, around_marks=around)
+    validation, _ = admitted(validation, task=task, around_marks=around)
     every = samples + validation
     if not every:
         raise TopiaryError("There is no annotated image to judge on.")

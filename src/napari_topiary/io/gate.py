@@ -16,7 +16,10 @@ from napari_topiary.annotations import (
     Centerlines,
     Labels,
     Points,
+    Regions,
     annotation_problem,
+    around_marks,
+    marked_in_part,
     usable_annotations,
 )
 from napari_topiary.errors import TopiaryError
@@ -28,6 +31,14 @@ from napari_topiary.types import Task
 
 _SAME_SCALE = 1.02
 _ANOTHER_SCALE = 20.0
+_REST_IS_EMPTY = (
+    "All marks lie in one part of the image and no area is finished, so the rest "
+    "counts as empty. If only this part is marked, draw a finished area around it "
+    "(--around-marks in a command)."
+)
+_ONLY_AROUND = (
+    "All marks lie in one part of the image: only what is around them is known."
+)
 
 
 def learning_problem(
@@ -82,7 +93,7 @@ def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
 
 
 def admitted(
-    samples: Sequence[Sample], *, task: Task
+    samples: Sequence[Sample], *, task: Task, around_marks: bool = False
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Return samples with what counts of their annotations, and what to tell the user.
 
@@ -95,6 +106,8 @@ def admitted(
         Without a problem.
     task
         Kind, classes and radii.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
     """
     kept, said = list[Sample](), dict[str, list[str]]()
     for sample in samples:
@@ -104,11 +117,51 @@ def admitted(
             task=task,
             scale=sample.scale,
         )
-        kept.append(replace(sample, annotations=annotations) if notes else sample)
+        sample = replace(sample, annotations=annotations) if notes else sample
+        part = part_marked(sample, task)
+        if part is not None:
+            notes = (*notes, _ONLY_AROUND if around_marks else _REST_IS_EMPTY)
+        if part is not None and around_marks:
+            sample = replace(sample, annotations=(*annotations, part))
+        kept.append(sample)
         for note in (*sample.notes, *notes):
             said.setdefault(note, []).append(sample.name)
     each = (f"{listed(names)}: {note}" for note, names in said.items())
     return tuple(kept), (*each, *_set_notes(samples))
+
+
+def part_marked(sample: Sample, task: Task) -> Regions | None:
+    """Return the part of an image that its marks lie in, if that must be asked about.
+
+    Looks at all pixels: not for the main thread of the window.
+
+    Parameters
+    ----------
+    sample
+        An annotated image.
+    task
+        Radii of the classes.
+
+    Returns
+    -------
+    Regions or None
+        None where an area is finished, or the marks lie all over the image.
+    """
+    shape, drawn = sample.image.shape[1:], sample.annotations
+
+    def in_part(rows: tuple[int, int], columns: tuple[int, int]) -> bool:
+        return marked_in_part(drawn, rows, columns, task=task, scale=sample.scale)
+
+    if not in_part((0, shape[0]), (0, shape[1])):
+        return None
+    # In a margin nothing could be marked.
+    area = sample.area
+    rows, columns = (np.flatnonzero(area.any(axis=axis)) for axis in (1, 0))
+    if not len(rows) or not in_part(
+        (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+    ):
+        return None
+    return around_marks(drawn, shape, task=task, scale=sample.scale)
 
 
 def check_learning(

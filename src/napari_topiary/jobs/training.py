@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from napari_topiary.annotations import (
     Centerlines,
     Labels,
     Points,
+    Regions,
     marks_outside,
     teaching,
 )
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import admitted, learning_problem
+from napari_topiary.io.gate import admitted, learning_problem, part_marked
 from napari_topiary.jobs import unfinished, words
 from napari_topiary.session import Session
 from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
@@ -115,6 +118,17 @@ class TrainingData:
         sets = (self.samples, self.validation)
         return tuple(note for one in sets for note in admitted(one, task=self.task)[1])
 
+    def parts(self) -> dict[str, Regions]:
+        """Images of which only a part may be marked, and that part.
+
+        Looks at all pixels of labels: not for the main thread.
+        """
+        found = {
+            one.name: part_marked(one, self.task)
+            for one in (*self.samples, *self.validation)
+        }
+        return {name: part for name, part in found.items() if part is not None}
+
     def summary(self) -> str:
         """What is learned from, in a line or two."""
         if not self.samples:
@@ -172,8 +186,27 @@ SHORTEST_MINUTES = 0.5
 """A learning curve takes at least this long, however short the trainings are."""
 
 
-def checking(training_data: TrainingData) -> Job[tuple[str, tuple[str, ...]]]:
-    """Look at all that is marked: what stops it from being learned from, or notes.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found where all that is marked was looked at.
+
+    Parameters
+    ----------
+    problem
+        What stops it from being learned from; empty if nothing does.
+    notes
+        What is left out of it, or taken otherwise than it says.
+    parts
+        Images of which only a part may be marked, and that part.
+    """
+
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    parts: Mapping[str, Regions] = field(default_factory=dict)
+
+
+def checking(training_data: TrainingData) -> Job[Checked]:
+    """Look at all that is marked.
 
     Parameters
     ----------
@@ -182,7 +215,9 @@ def checking(training_data: TrainingData) -> Job[tuple[str, tuple[str, ...]]]:
     """
     yield Progress(0, 0, "Looking at what is marked")
     problem = training_data.problem()
-    return problem, () if problem else training_data.notes()
+    if problem:
+        return Checked(problem=problem)
+    return Checked(notes=training_data.notes(), parts=training_data.parts())
 
 
 def training(
@@ -248,3 +283,23 @@ def short_name(base: str, weights: int) -> str:
     """
     stem = base.split(" · ")[0]
     return f"{stem} · {words.count(weights).replace(words.THIN, ' ')}"
+
+
+def finish(session: Session, parts: Mapping[str, Regions | None]) -> None:
+    """Draw what is finished of images on which no area is.
+
+    Parameters
+    ----------
+    session
+        The project.
+    parts
+        Image name -> what of it is finished; None = all of it.
+    """
+    for name, part in parts.items():
+        drawn = session.annotations.get(name, ())
+        height, width = session.images[name].image.shape[1:]
+        bottom, right = height - 0.5, width - 0.5
+        corners = [[-0.5, -0.5], [-0.5, right], [bottom, right], [bottom, -0.5]]
+        whole = Regions((np.array(corners),), ("rectangle",))
+        rest = tuple(one for one in drawn if one.kind != Regions.kind)
+        session.set_annotations(name, (*rest, part or whole))

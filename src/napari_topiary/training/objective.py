@@ -8,6 +8,7 @@ annotated. It is asked once, before the first step.
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_topiary.data.losses import (
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
 from napari_topiary.inference.tiles import infer
-from napari_topiary.types import Job, Progress, run
+from napari_topiary.types import Progress, run
 
 IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
@@ -81,7 +82,7 @@ def objective(
 
 def taught(
     prepared: PreparedData, teacher: Checkpoint, *, device: torch.device, seconds: float
-) -> Job[PreparedData]:
+) -> Generator[Progress, object, PreparedData]:
     """Add what the teacher says, values included, to the training fields.
 
     Parameters

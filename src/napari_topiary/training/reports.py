@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Normalisation, factor_at
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.io.image_area import image_area, known_in, thinning
 from napari_topiary.networks.base import Network, in_shares
 
 LARGEST_SIDE = 768
@@ -141,7 +142,15 @@ def preview(
     classes = answer.shape[1] - network.regressions
     probability = answer[:, :classes, : size[0], : size[1]]
     full = F.interpolate(probability.cpu(), size=tensor.shape[2:], mode="bilinear")
-    return Preview(full[0].numpy(), (top, bottom, left, right), request.key)
+    shown = full[0].numpy()
+    # As in a prediction: nothing is found where there is no image.
+    step = thinning((request.image.shape[1], request.image.shape[2]))
+    area = image_area(request.image[:, ::step, ::step])
+    part = request.image[:, top:bottom, left:right]
+    known = known_in(area, part, step=step, corner=(top, left))
+    shown *= known
+    shown[0] += ~known
+    return Preview(shown, (top, bottom, left, right), request.key)
 
 
 def _window(request: PreviewRequest, largest: int) -> tuple[int, int, int, int]:

@@ -300,6 +300,38 @@ def test_what_is_left_out_is_said_and_learned_without(page, session, until):
     assert page.train_button.isEnabled()
 
 
+@pytest.fixture
+def corner(page, session, until):
+    """Eight marks in a corner of an image with particles all over it."""
+    drawn = session.annotations["grid 0"][0].coordinates
+    session.set_annotations("grid 0", (Points(drawn / 4, ("virion",) * 8),))
+    page.refresh()
+    until(lambda: not page._checks.busy)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"), [("Learn only around", 0.15), ("The rest", 1.0)]
+)
+def test_marks_in_a_corner_are_asked_about(corner, session, until, answer, share):
+    page = corner
+    assert "All marks lie in one part" in page.form.marks_notes.text()
+    page.train_button.click()
+    assert not page.training and page.part_offer.isVisibleTo(page)
+    assert "grid 0" in page.part_offer.text.text()
+    pressed = next(
+        b for t, b in page.part_offer.buttons.items() if t.startswith(answer)
+    )
+    pressed.click()
+    until(lambda: not page.training and not page.runner.running, 60)
+    assert session.checkpoints
+    (finished,) = (a for a in session.annotations["grid 0"] if a.kind == "regions")
+    assert 0.5 * share < finished.mask((96, 96)).mean() <= share
+    page.refresh()
+    until(lambda: not page._checks.busy)
+    assert not page.part_offer.isVisibleTo(page) and not page._parts
+
+
 def test_the_button_that_trains_stays_where_it_is(viewer, session, until, qtbot):
     page = TrainPage(viewer, session)
     viewer.window.add_dock_widget(page, name="Train")

@@ -14,6 +14,7 @@ from napari_topiary._napari.drawing import marks
 from napari_topiary.annotations import (
     Regions,
     annotation_problem,
+    around_marks,
     marks_outside,
     usable_annotations,
 )
@@ -51,8 +52,9 @@ def _area(drawn: Sequence[Any]) -> str:
     if any(one.kind == "regions" for one in drawn):
         return "Networks learn only inside the finished areas of this image."
     return (
-        "No finished area is drawn: the whole image counts as finished. Did you mark "
-        "only a part? Then draw a <b>Finished area</b> around it."
+        "No finished area is drawn: the whole image counts as finished, and what is "
+        "not marked as empty. Did you mark only a part? Then draw a <b>Finished "
+        "area</b>, or finish what is around the marks."
     )
 
 
@@ -111,6 +113,22 @@ class AreaSuggestions(QObject):
         regions = Regions((*polygons, box), (*types, "rectangle"))
         self.give_up()
         drawing.replace_kind("regions", regions)
+
+    def finish_around_marks(self) -> None:
+        """Take only what is around the marks as finished: the rest is not known."""
+        drawing, name = self.drawing, self.drawing.name
+        drawing.gather()
+        if name is None:
+            return
+        entry = drawing.session.images[name]
+        part = around_marks(
+            drawing.drawn,
+            entry.image.shape[1:],
+            task=drawing.session.task,
+            scale=entry.scale,
+        )
+        if part is not None:
+            drawing.replace_kind("regions", part)
 
     def finish_all(self) -> None:
         """Take the whole image as finished: without areas all of it is."""

@@ -82,7 +82,14 @@ class AnnotatePage(Page):
             "teach.",
             self.areas.finish_all,
         )
+        self.around_button = button(
+            "Finish around the marks",
+            "Only the part of this image that your marks lie in is marked completely: "
+            "nothing is known of the rest.",
+            self.areas.finish_around_marks,
+        )
         self.body.addWidget(self.whole_button)
+        self.body.addWidget(self.around_button)
         self.body.addStretch(1)
         self.keys = Keys(viewer, self._key_actions())
         self._connect()
@@ -208,7 +215,9 @@ class AnnotatePage(Page):
         self._refresh_tools()
         self.review.refresh()
         self.summary.setText("" if name is None else advice(session, name))
-        self.whole_button.setVisible(self.drawing.of_kind("regions") is not None)
+        has_areas = self.drawing.of_kind("regions") is not None
+        self.whole_button.setVisible(has_areas)
+        self.around_button.setVisible(bool(self.drawing.drawn) and not has_areas)
 
     def _refresh_tools(self) -> None:
         drawing, kind = self.drawing, self.session.task.kind

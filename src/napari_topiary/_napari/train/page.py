@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog
 
+from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import Latest, at_end_of
 from napari_topiary._napari.learning.checkpoint_files import CheckpointFiles, named
 from napari_topiary._napari.learning.training_run import STOP, STOPPING, TrainingRun
@@ -17,8 +19,17 @@ from napari_topiary._napari.train.result import MoreHelp, ResultCard
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
+from napari_topiary.annotations import Regions
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.jobs.training import TrainingData, checking, short_name, training
+from napari_topiary.io.split import listed
+from napari_topiary.jobs.training import (
+    Checked,
+    TrainingData,
+    checking,
+    finish,
+    short_name,
+    training,
+)
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -63,9 +74,12 @@ class TrainPage(Page):
             self.runner, lambda: (TrainingData.of(self.session), self.form.config())
         )
         self.offer = Offer()
+        self.part_offer = Offer()
+        self._parts: Mapping[str, Regions] = {}
         for widget in (
             self.offer,
             self.form,
+            self.part_offer,
             self.train_button,
             self.form.below,
             self.preview_switch,
@@ -124,6 +138,8 @@ class TrainPage(Page):
         """Another project was opened: curves and figures were of the one before."""
         super().on_other_project()
         self.offer.close_offer()
+        self.part_offer.close_offer()
+        self._parts = {}
         self.plot.reset()
         self.plot.hide()
         self.card.hide()
@@ -176,8 +192,10 @@ class TrainPage(Page):
         self.form.refresh(measure=not self.runner.running)
         self._refresh_button()
 
-    def _on_checked(self, found: tuple[str, tuple[str, ...]]) -> None:
-        self.form.set_marks_problem(*found)
+    def _on_checked(self, found: Checked) -> None:
+        self._parts = found.parts
+        self.part_offer.close_offer()
+        self.form.set_marks_problem(found.problem, found.notes)
         self._refresh_button()
 
     def _on_busy(self, *_: object) -> None:
@@ -211,7 +229,34 @@ class TrainPage(Page):
             self.train_button.setEnabled(False)
             self.train_button.setText(STOPPING)
             self.training_run.stop()
-            return
+        elif self._parts:
+            self._ask_about_the_rest()
+        else:
+            self._start()
+
+    def _ask_about_the_rest(self) -> None:
+        """All marks in one corner: is the rest empty, or has nobody looked there."""
+        names = listed(list(self._parts))
+        things = " or ".join(self.session.task.classes[1:])
+        self.part_offer.show_choice(
+            f"All marks on {names} lie in one part of the image. Is the rest empty, or "
+            "not marked yet? What is not marked teaches a network that there is no "
+            f"{things}.",
+            {
+                "Learn only around the marks": lambda: self._finish(self._parts),
+                "The rest is empty": lambda: self._finish(dict.fromkeys(self._parts)),
+            },
+            problem=False,
+        )
+
+    def _finish(self, parts: Mapping[str, Regions | None]) -> None:
+        """Draw what is finished, as somebody would have, and learn from it."""
+        drawing_of(self.viewer).gather()
+        finish(self.session, parts)
+        self._parts = {}
+        self._start()
+
+    def _start(self) -> None:
         training_data, config = TrainingData.of(self.session), self.form.config()
         name = self.form.start_name
         start = None if name is None else self.session.checkpoints[name]

@@ -54,11 +54,9 @@ class Coco:
                 f'{path.name} is not COCO: it has to hold lists of "images" and of '
                 '"annotations".'
             )
-        given = lists["categories"]
-        categories = given if isinstance(given, list) else ()
         names = {
             str(one.get("id")): str(one.get("name", ""))
-            for one in categories
+            for one in lists["categories"] or ()
             if isinstance(one, Mapping)
         }
         drawn: dict[str, list[Mapping[str, Any]]] = {}

@@ -25,7 +25,7 @@ together have been tried one by one, not together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +144,7 @@ def rank_layer(
     *,
     at_once: float,
     most: int | None = None,
-) -> Job[tuple[LayerSearch, bool]]:
+) -> Generator[Progress, object, tuple[LayerSearch, bool]]:
     """Order the filters of one layer.
 
     Parameters
@@ -190,7 +190,7 @@ def rank_layers(
     at_once: float,
     given: Mapping[str, int],
     no_more: bool = False,
-) -> Job[tuple[list[LayerSearch], bool]]:
+) -> Generator[Progress, object, tuple[list[LayerSearch], bool]]:
     """Order the filters of one layer after the other, from the bottom.
 
     Parameters
@@ -231,7 +231,7 @@ def rank_layers(
 
 def rank_all(
     ablated: AblatedNetwork, counter: WorkCounter, *, at_once: float
-) -> Job[tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
+) -> Generator[Progress, object, tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
     """Order the filters of all layers together.
 
     Parameters
