@@ -22,6 +22,7 @@ from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import Ready, planning
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.checkpoint_choice import fill
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.jobs.training import TrainingData
@@ -121,10 +122,7 @@ class PruneForm(QWidget):
 
     def set_names(self, names: Iterable[str], chosen: str | None) -> None:
         """Offer checkpoints, without saying that the user chose."""
-        with QSignalBlocker(self.checkpoint):
-            self.checkpoint.clear()
-            self.checkpoint.addItems(list(names))
-            self.checkpoint.setCurrentIndex(self.checkpoint.findText(chosen or ""))
+        fill(self.checkpoint, names, chosen)
 
     def _fill_criteria(self) -> None:
         tips = []

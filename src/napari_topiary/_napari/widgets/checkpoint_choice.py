@@ -116,6 +116,10 @@ class CheckpointChoice(QWidget):
         )
 
 
+_BESIDE = 40
+"""Pixels beside a name in an opened list: margins and the scroll bar."""
+
+
 def combo(tip: str) -> QComboBox:
     """Make a list to choose from that gives way when the page is narrow.
 
@@ -146,7 +150,12 @@ def fill(box: QComboBox, names: Iterable[str], chosen: str | None) -> None:
     chosen
         The one that is chosen.
     """
+    offered = list(names)
     with QSignalBlocker(box):
         box.clear()
-        box.addItems(list(names))
+        box.addItems(offered)
         box.setCurrentIndex(box.findText(chosen or ""))
+    # A narrow page cuts long names in the box: the list that opens shows them whole.
+    measure = box.fontMetrics().horizontalAdvance
+    widest = max((measure(name) for name in offered), default=0)
+    box.view().setMinimumWidth(widest + _BESIDE)
