@@ -17,6 +17,7 @@ import json
 import queue
 import random
 import re
+import runpy
 import shutil
 import struct
 import subprocess
@@ -36,6 +37,12 @@ from PIL import Image as Picture
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import memory
+from napari_topiary.io.annotation_formats import (
+    annotation_formats,
+    format_of,
+    writing_formats,
+)
+from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import read_labels, read_slices
 from napari_topiary.io.virus_files import read_positions, read_tags
@@ -243,9 +250,9 @@ def _damaged(rng: random.Random, name: str, content: bytes) -> bytes:
         ways += [_description_damaged] * 4
     elif name.endswith(".png"):
         ways += [lambda r, c: _checked_png(_bytes_damaged(r, c))] * 4
-    elif name.endswith((".json", ".zarray", ".zattrs", ".zgroup")):
+    elif name.endswith((".json", ".geojson", ".zarray", ".zattrs", ".zgroup")):
         ways += [_json_damaged] * 4 + [_words_damaged] * 2
-    elif name.endswith((".csv", ".txt")):
+    elif name.endswith((".csv", ".txt", ".star", ".cbox", ".box", ".xml", ".coords")):
         ways += [_words_damaged] * 4
     elif name.endswith(".tif"):
         ways += [_tags_damaged] * 4
@@ -411,6 +418,57 @@ def _make_mrcs(folder: Path) -> None:
 def _make_gatan_files(folder: Path) -> None:
     for path in (Path(__file__).parents[1] / "tests/io/files").glob("*.dm?"):
         shutil.copy(path, folder)
+
+
+def _make_emd_files(folder: Path) -> None:
+    from rsciio.emd import file_writer
+
+    rows = [
+        {"name": name, "size": size, "scale": 0.5, "offset": 0.0, "units": "nm",
+         "navigate": False, "index_in_array": at}
+        for at, (name, size) in enumerate(zip("yx", GREY.shape, strict=True))
+    ]  # fmt: skip
+    about = {"General": {"title": "a"}, "Signal": {}}
+    signal = {"data": GREY, "axes": rows, "metadata": about, "original_metadata": {}}
+    file_writer(str(folder / "a.emd"), signal)
+
+
+def _make_ser_files(folder: Path) -> None:
+    """Image series of TIA: one image, and two."""
+    height, width = GREY.shape
+    one = struct.pack("<ddiddi", 0.0, 5e-10, 0, 0.0, 5e-10, 0)
+    one += struct.pack("<hii", 1, width, height) + GREY.tobytes()
+    for count in (1, 2):
+        head = struct.pack(
+            "<hhhiiii", 0x4949, 0x0197, 0x0210, 0x4122, 0x4152, *[count] * 2
+        )
+        row = (
+            struct.pack("<iddii", count, 0.0, 1.0, 0, 6)
+            + b"Number"
+            + struct.pack("<i", 0)
+        )
+        table = len(head) + 8 + len(row)
+        first = table + 8 * count
+        tags = first + count * len(one)
+        places = [first + i * len(one) for i in range(count)]
+        places += [tags + i * 8 for i in range(count)]
+        content = head + struct.pack("<ii", table, 1) + row
+        content += struct.pack(f"<{2 * count}i", *places) + one * count
+        content += struct.pack("<hhi", 0x4152, 0, 1_700_000_000) * count
+        (folder / f"{count}.ser").write_bytes(content)
+
+
+def _make_marks(folder: Path) -> None:
+    tests = Path(__file__).parents[1] / "tests/io/test_annotation_formats.py"
+    for name, (file, text) in runpy.run_path(str(tests))["EXAMPLES"].items():
+        (folder / f"{name}-{file}").write_text(text, encoding="utf-8")
+    rois = writing_formats()["roi"]
+    drawn = marks([[24, 14], [44, 34]], ["virus", "rod"], image="mic1.tif")
+    rois.write(folder / f"mic1{rois.ending}", drawn)
+
+
+def _read_marks(path: Path) -> object:
+    return annotation_formats[format_of(path)].read(path)
 
 
 def _make_zarrs(folder: Path) -> None:
@@ -582,6 +640,8 @@ READERS = {
     },
     "mrc": Reader(_make_mrcs, lambda path: list(read_slices(path))),
     "dm": Reader(_make_gatan_files, lambda path: list(read_slices(path))),
+    "emd": Reader(_make_emd_files, lambda path: list(read_slices(path))),
+    "ser": Reader(_make_ser_files, lambda path: list(read_slices(path))),
     "zarr": Reader(_make_zarrs, lambda path: list(read_slices(path))),
     "labels": Reader(_make_labels, read_labels),
     "table": Reader(_make_dataset, _read_dataset, (".csv",)),
@@ -589,6 +649,7 @@ READERS = {
     "checkpoint": Reader(_make_checkpoints, _read_checkpoint),
     "plan": Reader(_make_plan, _read_plan, ("plan.json",)),
     "project": Reader(_make_project, _read_project, (".json",)),
+    "marks": Reader(_make_marks, _read_marks),
     "virus": Reader(_make_virus_files, _read_virus_file),
 }
 

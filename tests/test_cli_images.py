@@ -209,8 +209,8 @@ def test_large_images_are_predicted_in_parts(tmp_path, made, drawn, monkeypatch,
     assert (out / "big_detections.csv").read_text() == (
         out / "whole_detections.csv"
     ).read_text()
-    labels = zarr.open_array(out / "big_labels.zarr" / "0")
-    assert (np.asarray(labels) == tifffile.imread(out / "whole_labels.tif")).all()
+    labels = np.asarray(zarr.open_array(out / "big_labels.zarr" / "0"))
+    assert (labels == tifffile.imread(out / "whole_labels.tif")).all()
     with (out / "summary.csv").open() as file:
         counts = {row["image"]: row["count"] for row in csv.DictReader(file)}
     assert counts[image.name] == counts["whole.tif"] != "0"
@@ -220,3 +220,11 @@ def test_large_images_are_predicted_in_parts(tmp_path, made, drawn, monkeypatch,
     assert {"@id": "big_labels.zarr/"} in runs[-1]["result"]
     assert call(*large, "--skip-existing", "--json", report) == 0
     assert json.loads(report.read_text())["skipped"] == [str(image)]
+    if kind == "tiled":
+        assert call(*large, "--format", "tif") == 0
+        found = tifffile.imread(out / "big_labels.tif")
+        assert (found == labels).all()
+        maps = tifffile.imread(out / "big_probability.tif")
+        wanted = tifffile.imread(out / "whole_probability.tif")
+        np.testing.assert_allclose(maps, wanted, atol=1e-3)
+        assert not (out / "big_labels.zarr").exists()

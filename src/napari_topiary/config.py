@@ -20,6 +20,9 @@ LearningRateSchedule = Literal["cosine", "linear"]
 DistanceScale = Literal["object", "image"]
 Balance = Literal["classes", "natural"]
 
+LAST_SEED = 2**31 - 1
+"""Seeds of all libraries go so far."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -180,7 +183,7 @@ class TrainConfig:
             "is finished, only what is around them is known."
         },
     ] = False
-    seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
+    seed: Annotated[int, {"min": 0, "max": LAST_SEED, "tooltip": "For repeats."}] = 0
     device: Annotated[Device, {"tooltip": "Where to compute."}] = "auto"
 
     def problem(self) -> str | None:
@@ -242,7 +245,7 @@ class PruneConfig:
         },
         Option(metavar="SHARE"),
     ] = None
-    seed: Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "For repeats."}] = 0
+    seed: Annotated[int, {"min": 0, "max": LAST_SEED, "tooltip": "For repeats."}] = 0
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""

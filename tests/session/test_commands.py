@@ -60,7 +60,7 @@ def parsed(line):
         {"minutes": 2.5, "epochs": None, "seed": 7, "augment": False},
         {"preset": "2m", "sizes": {}, "learning_rate": 0.003, "balance": "natural"},
         {"working_pixel_size_nm": 4.5, "self_teaching": False, "batch": 3},
-        {"working_factor": 1.5, "optimizer": "adamw", "patch": 96},
+        {"working_factor": 1.5, "distance": "image", "patch": 96},
     ],
 )
 def test_a_training_is_the_same_again(changes):

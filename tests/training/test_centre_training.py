@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.data.annotated_area import on_working_grid
+from napari_topiary.data.sampling import Field
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
@@ -88,16 +91,13 @@ def test_judged_on_pixels_as_on_areas(
     torch.manual_seed(0)
     network = build_network("dcnn", resolve_sizes("dcnn", "small"), 1, 2).eval()
     areas = [
-        type(area)(
-            type(area.field)(
+        replace(
+            area,
+            field=Field(
                 area.field.image[:, :30, :20],
                 area.field.target[:30, :20],
                 area.field.weight[:30, :20],
             ),
-            area.points,
-            area.point_class,
-            area.task,
-            area.sample,
         )
         for area in held(samples)
     ]

@@ -182,7 +182,8 @@ class Workbench(QWidget):
         name
             Name of the sample.
         """
-        self.show_page("Data").projects.open_sample(name)
+        data: Any = self.show_page("Data")
+        data.projects.open_sample(name)
 
     def open_folder(self, folder: Path) -> None:
         """Open a project or dataset folder.
@@ -192,7 +193,8 @@ class Workbench(QWidget):
         folder
             The folder.
         """
-        self.show_page("Data").projects.open_folder(folder)
+        data: Any = self.show_page("Data")
+        data.projects.open_folder(folder)
 
     def _follow_session(self) -> None:
         self._listening = Listening(self)

@@ -16,7 +16,6 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files
 
-DEFAULTS = PredictConfig()
 SHOWN = (
     "f1", "precision", "recall", "dice", "iou", "accuracy", "sensitivity",
     "specificity", "cross_entropy", "aji", "pq", "dq", "sq", "segmentation_dice",

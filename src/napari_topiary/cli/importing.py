@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.config import number_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.importing import (
     ImportConfig,
@@ -114,6 +115,9 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Show the table, and take everything over if that is wanted."""
+    problem = number_problem("Channel", options.channel, low=1, high=1000, whole=True)
+    if problem is not None:
+        raise TopiaryError(problem)
     if _is_virus_folder(options.folder):
         return _virus_folder(options, runner)
     radius_nm, radius_px = _radii(options.radius)

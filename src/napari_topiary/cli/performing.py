@@ -18,7 +18,8 @@ from typing import Any
 from napari_topiary.cli import INTERRUPTED
 from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.cli.parsing import DONE, PARTLY, program_version
-from napari_topiary.errors import NotWritten
+from napari_topiary.config import LAST_SEED, number_problem
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.run_crate import Run, write_crate, written_since
 from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, signed
@@ -45,6 +46,9 @@ def perform(arguments: Sequence[str], options: argparse.Namespace) -> int:
 def _perform(
     arguments: Sequence[str], options: argparse.Namespace, runner: Runner
 ) -> int:
+    problem = number_problem("Seed", options.seed, low=0, high=LAST_SEED, whole=True)
+    if problem is not None:
+        raise TopiaryError(problem)
     files: Files = options.files(options)
     if options.json is not None:
         report = OutputFile(options.json, "--json")

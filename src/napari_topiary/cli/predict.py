@@ -63,7 +63,11 @@ def add(verb: AddVerb) -> None:
         "images", metavar="IMAGE", type=Path, nargs="+", help="image files or folders"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True)
-    parser.add_argument("--format", choices=("zarr", "tif"), default="tif")
+    parser.add_argument(
+        "--format",
+        choices=("zarr", "tif"),
+        help="of probability and labels (default: tif, of large images zarr)",
+    )
     parser.add_argument(
         "--probability",
         choices=("float16", "uint8"),
@@ -122,6 +126,12 @@ def files(options: argparse.Namespace) -> Files:
             f"labels.{_format(path, options)}",
             "detections.csv",
             "lines.csv",
+            # On the way to TIFF, large images have results in zarr.
+            *(
+                ("probability.zarr", "labels.zarr")
+                if _by_way_of_zarr(path, options)
+                else ()
+            ),
         )
     )
     return Files(
@@ -131,9 +141,13 @@ def files(options: argparse.Namespace) -> Files:
 
 
 def _format(path: Path, options: argparse.Namespace) -> ResultFormat:
-    """What the maps of an image are written as: large ones always as zarr."""
-    given: ResultFormat = options.format
-    return "zarr" if is_large(path) else given
+    """What the maps of an image are written as: large ones as zarr, if not told."""
+    given: ResultFormat | None = options.format
+    return given or ("zarr" if is_large(path) else "tif")
+
+
+def _by_way_of_zarr(path: Path, options: argparse.Namespace) -> bool:
+    return _format(path, options) == "tif" and is_large(path)
 
 
 def _kinds(options: argparse.Namespace) -> tuple[str, ...]:
@@ -262,7 +276,10 @@ class _Predictor:
         self.engine = Engine(checkpoint.build(), config.device, backend=config.backend)
         how = PostProcessing.of(checkpoint, config.detect)
         self.thresholds = how.thresholds
-        self.form = {"format": options.format, "filaments": bool(how.line_classes)}
+        self.form: dict[str, Any] = {
+            "format": options.format or "tif",
+            "filaments": bool(how.line_classes),
+        }
 
     def file(self, path: Path) -> dict[str, Any]:
         """Predict all that is in a file; return what was found, ready for JSON."""
@@ -314,10 +331,10 @@ class _Predictor:
         """Predict an image that is too large to be read whole."""
         from napari_topiary.inference.exporting import write_exports
         from napari_topiary.inference.large import predict_large
-        from napari_topiary.inference.results import write_tables
+        from napari_topiary.inference.results import large_as_tiff, write_tables
 
         out, stem = self.options.out, result_stem(path)
-        kinds = _kinds(self.options)
+        kinds, as_tiff = _kinds(self.options), self.options.format == "tif"
         outlined = [kind for kind in kinds if kind in ("geojson", "roi")]
         job = predict_large(
             image,
@@ -330,13 +347,15 @@ class _Predictor:
             convert=self.options.convert,
             cut_banner=self.options.cut_banner,
             measure=bool(kinds),
-            stored=self.options.probability,
+            stored="float16" if as_tiff else self.options.probability,
         )
         prediction = self.runner(
             job, lambda said: self.runner.note(f"{path.name}: {said}")
         )
         found = prediction.found
         files = dict(prediction.files)
+        if as_tiff:
+            files = large_as_tiff(files)
         files |= write_tables(out, stem, found=found, filaments=self.form["filaments"])
         if kinds:
             files |= write_exports(

@@ -112,6 +112,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         pixel_nm=options.working_pixel_size,
         device=options.device,
     )
+    problem = budget.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
     dataset = read_dataset(options.data)
     result = runner(
         run_study(options.name, dataset, out=options.out, budget=budget, only=only)

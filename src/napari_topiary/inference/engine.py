@@ -132,7 +132,7 @@ class Engine:
         """
         tile = (image, rows, columns)
         begun = time.perf_counter()
-        maps = self._run(*tile)
+        maps = self._answer(tile)
         seconds = time.perf_counter() - begun
         if self._next:
             self._replace(tile, maps)
@@ -140,14 +140,33 @@ class Engine:
             self._listen(self._search, tile, maps, seconds)
         return maps
 
+    def _answer(self, tile: Tile) -> NDArray[np.float32]:
+        if self.backend == "torch":
+            return self._run(*tile)
+        try:
+            return self._run(*tile)
+        except Exception as reason:  # each package has errors of its own
+            logger.warning("%s failed (%s): back to torch", self.backend, reason)
+            self._run, self.backend = self._exact, "torch"
+            return self._run(*tile)
+
     def _replace(self, tile: Tile, maps: NDArray[np.float32]) -> None:
         """Take what was asked for, if the labels stay; in float32 if need be."""
         name, kind = self._next.pop()
         for exact in (False, True):
-            other = kind.make(self._ready, self.device, exact=exact)
-            if other.precision == self._run.precision and name == self.backend:
-                return
-            if same_labels(maps, other(*tile), self.network):
+            try:
+                other = kind.make(self._ready, self.device, exact=exact)
+                if other.precision == self._run.precision and name == self.backend:
+                    return
+                again = other(*tile)
+            except Exception as reason:
+                if name == "torch":
+                    raise
+                raise TopiaryError(
+                    f"{kind.title} cannot run this network ({reason}): choose the "
+                    "backend torch or auto."
+                ) from reason
+            if same_labels(maps, again, self.network):
                 self._run, self.backend = other, name
                 return
         logger.warning("%s changes labels: the network stays in torch", kind.title)
@@ -164,11 +183,14 @@ class Engine:
             maps = self._exact(*tile)
         times = {self.backend: seconds}
         for name, other in found.items():
-            if not same_labels(maps, other(*tile), self.network):
-                continue
-            begun = time.perf_counter()
-            other(*tile)
-            times[name] = (time.perf_counter() - begun) / FASTER
+            try:
+                if not same_labels(maps, other(*tile), self.network):
+                    continue
+                begun = time.perf_counter()
+                other(*tile)
+                times[name] = (time.perf_counter() - begun) / FASTER
+            except Exception as reason:  # each package has errors of its own
+                logger.warning("%s cannot be used: %s", name, reason)
         best = min(times, key=lambda name: times[name])
         search.remember(best)
         if best != self.backend:

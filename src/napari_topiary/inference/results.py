@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -313,6 +314,33 @@ def _smallest_type(highest: int) -> Any:
         if highest <= np.iinfo(dtype).max:
             return dtype
     return np.uint32
+
+
+def large_as_tiff(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Turn the OME-Zarr results of a large image into TIFF files, map by map.
+
+    Parameters
+    ----------
+    files
+        `probability` and `labels`; they are removed.
+
+    Returns
+    -------
+    dict
+        What -> file.
+    """
+    import zarr
+
+    made = dict[str, Path]()
+    for what, path in files.items():
+        group = zarr.open_group(str(path), mode="r")
+        about = {name: one for name, one in group.attrs.items() if name != "ome"}
+        axes, dtype = ("kyx", STORED["tif"]) if what == "probability" else ("yx", None)
+        made[what] = path.with_suffix(".tif")
+        _write_array(made[what], group["0"], axes, about, dtype)
+    for path in files.values():
+        shutil.rmtree(path)
+    return made
 
 
 def _write_array(

@@ -9,6 +9,8 @@ from typing import Any
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.tiff_scale import nm_per_unit
 
+LARGEST = 1e6
+"""nm per pixel: no microscope has more."""
 SHORTEST_BAR = 5
 """In pixels: a shorter line says too little about the length of a pixel."""
 _LENGTH = re.compile(r"\s*(\d+(?:[.,]\d*)?|[.,]\d+)\s*(\D*?)\s*")
@@ -25,11 +27,11 @@ def pixel_size_problem(size: Any) -> str:
         nm per pixel.
     """
     number = isinstance(size, int | float) and not isinstance(size, bool)
-    if not number or not 0 < size < math.inf:
+    if not number or not 0 < size <= LARGEST:
         shown = f"{size:g}" if number else repr(size)
         return (
-            f"A pixel size of {shown} nm is not possible: give more than 0, or leave "
-            "it empty if it is unknown."
+            f"A pixel size of {shown} nm is not possible: give more than 0 and at most "
+            f"{LARGEST:,.0f} (a millimetre), or leave it empty if it is unknown."
         )
     for dots in _PRINTED:
         if math.isclose(size, _INCH / dots, rel_tol=1e-4):

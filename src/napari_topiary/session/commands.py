@@ -21,8 +21,6 @@ SWITCHES = {"augment": "--no-augment", "self_teaching": "--marks-only"}
 """Options that turn off what is usual."""
 RENAMED = {"working_pixel_size_nm": "--working-pixel-size"}
 APART = ("network", "preset", "sizes", "minutes", "epochs", "seed", "device")
-NOT_OPTIONS = ("distance", "distance_weight")
-"""Settings of the window that the command line takes as they usually are."""
 
 
 def parents_of(checkpoints: Mapping[str, Checkpoint]) -> dict[str, str]:
@@ -138,7 +136,7 @@ def _training(settings: Mapping[str, Any], parent: str | None) -> list[str]:
     words += ["--seed", str(settings["seed"])]
     usual = recipe_config(str(settings["network"]), {})
     for field, value in settings.items():
-        if field in (*APART, *NOT_OPTIONS) or value == getattr(usual, field, value):
+        if field in APART or value == getattr(usual, field, value):
             continue
         if field in SWITCHES:
             words += [] if value else [SWITCHES[field]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,7 +202,7 @@ def _channels_sentence(start: Checkpoint, channels: int) -> str:
 
 def _kept_whatever_comes(
     trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
-) -> Generator[Progress, object, None]:
+) -> Job[None]:
     """Learn; whatever a library raises on the way, what was learned stays."""
     try:
         with trainer.threads:
@@ -256,7 +256,7 @@ def _save_running(
 
 def _loop(
     trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
-) -> Generator[Progress, object, None]:
+) -> Job[None]:
     """Step until the budget is used or Stop arrives; judge and save on the way."""
     schedule = Schedule(config, trainer.steps_per_epoch)
     rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0

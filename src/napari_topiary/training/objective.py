@@ -8,7 +8,6 @@ annotated. It is asked once, before the first step.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +23,7 @@ from napari_topiary.data.losses import (
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
 from napari_topiary.inference.tiles import infer
-from napari_topiary.types import Progress, run
+from napari_topiary.types import Job, Progress, run
 
 IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
@@ -82,7 +81,7 @@ def objective(
 
 def taught(
     prepared: PreparedData, teacher: Checkpoint, *, device: torch.device, seconds: float
-) -> Generator[Progress, object, PreparedData]:
+) -> Job[PreparedData]:
     """Add what the teacher says, values included, to the training fields.
 
     Parameters

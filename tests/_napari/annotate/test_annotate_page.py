@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,11 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from napari_topiary import Labels, Points, Regions, Task
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
 from napari_topiary._napari.annotate.page import AnnotatePage
-from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY
+from napari_topiary._napari.annotate.review import (
+    ACCEPT_KEY,
+    REJECT_KEY,
+    open_questions,
+)
 from napari_topiary._napari.annotate.tools import TOOLS, tool_in_hand
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
@@ -960,6 +966,22 @@ def test_marks_with_a_radius_of_their_own_are_shown_and_added_to(open_page, sess
     layer(page, "points").add([[70, 70]])
     settle(page)
     assert drawn(page, "points").radius_nm == (9.0, None, None)
+
+
+def test_ten_thousand_marks_and_detections_need_no_table_of_all_pairs():
+    """Such a table has 800 MB, and held the window for a quarter of a minute."""
+    grid = 20.0 * np.stack(np.divmod(np.arange(10_000), 100), axis=1)
+    score = np.linspace(0.5, 1.0, len(grid))
+    found = Detections(
+        coordinates=grid, class_index=np.ones(len(grid), np.int64), score=score
+    )
+    marks = Points(coordinates=grid[::2] + 3.0, classes=("virion",) * 5000)
+    tracemalloc.start()
+    left = open_questions(found, marks, np.array([0.0, 6.0]))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert left.tolist() == list(range(1, 10_000, 2))  # the most doubtful first
+    assert most < 2e7
 
 
 def test_what_is_around_the_marks_can_be_finished(open_page, session):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
@@ -33,7 +33,7 @@ def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
     layer.mode = mode
 
 
-def _selectable(drawing: Drawing, active: object) -> object:
+def _selectable(drawing: Drawing, active: Any) -> Any:
     """The layer to select in: the active one of ours, or one that has something."""
     kinds = ("points", "centerlines", "regions", "labels")
     layers = [drawing.layer(kind) for kind in kinds]

@@ -137,8 +137,8 @@ class ReadingForm(QWidget):
         self.spacing.setDecimals(1)
         self.spacing.setSingleStep(0.1)
         self.spacing.setValue(1.0)
-        self.size = QLabeledSlider(Qt.Orientation.Horizontal)
-        self.size.setRange(0, LARGEST_SIZE)
+        self.smallest = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.smallest.setRange(0, LARGEST_SIZE)
         self.best_button = button("Best", "", self.use_best)
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
@@ -151,12 +151,12 @@ class ReadingForm(QWidget):
         self._add("Threshold", both, "threshold", self.threshold)
         self._rows.addRow(self.origin)
         self._add("Spacing", self.spacing, "spacing", self.spacing)
-        self._add("Smallest area", self.size, "size", self.size)
+        self._add("Smallest area", self.smallest, "size", self.smallest)
         self.cutting = CuttingForm()
         self._rows.addRow(self.cutting)
         self.threshold.valueChanged.connect(self._on_threshold)
         self.spacing.valueChanged.connect(self._on_change)
-        self.size.valueChanged.connect(self._on_change)
+        self.smallest.valueChanged.connect(self._on_change)
         self.cutting.changed.connect(self.changed)
 
     def _add(self, text: str, what: object, tip: str, slider: QWidget) -> None:
@@ -172,7 +172,7 @@ class ReadingForm(QWidget):
         return DetectConfig(
             threshold=threshold,
             spacing=float(self.spacing.value()),
-            min_size_px=self.size.value(),
+            min_size_px=self.smallest.value(),
             **self.cutting.values(),
         )
 
@@ -183,7 +183,7 @@ class ReadingForm(QWidget):
             return
         detects = checkpoint.task.kind == "detect"
         self._rows.setRowVisible(self.spacing, detects)
-        self._rows.setRowVisible(self.size, not detects)
+        self._rows.setRowVisible(self.smallest, not detects)
         cuts = traits_of(checkpoint.network).has_distance and not detects
         self._rows.setRowVisible(self.cutting, cuts)
         limits = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel
 
 from napari_topiary._napari.prune.view import PruningPreview
 from napari_topiary._napari.widgets import look
@@ -84,7 +84,7 @@ class BeforeAfter(QFrame):
 
 
 def _cell(text: str, *, role: str = "info") -> QLabel:
-    cell: QWidget = QLabel(text)
+    cell = QLabel(text)
     cell.setProperty("role", role)
     cell.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return cell

@@ -24,7 +24,8 @@ from napari_topiary._napari.prune.view import Ready
 from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio
-from napari_topiary.jobs.pruning import HoldOut, Tuning, fine_tuning, keeping
+from napari_topiary.evaluation.validate import HoldOut
+from napari_topiary.jobs.pruning import Tuning, fine_tuning, keeping
 from napari_topiary.jobs.training import TrainingData, short_name
 from napari_topiary.pruning import ABOVE_RATIO
 

@@ -17,7 +17,6 @@ from napari_topiary._napari.canvas.visible import middle_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig, PruneConfig
 from napari_topiary.data.working_grid import (
-    Window,
     window_to_working,
     working_to_original_coords,
 )
@@ -30,7 +29,15 @@ from napari_topiary.jobs.training import TrainingData
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import PlanStatistics, PruningPlan, plan_job
-from napari_topiary.types import Detections, Job, LabelImage, Progress, Stop, run
+from napari_topiary.types import (
+    Detections,
+    Job,
+    LabelImage,
+    Progress,
+    Stop,
+    Window,
+    run,
+)
 
 LARGEST_SIDE = 512
 """At most this many network pixels are looked at, to each side."""

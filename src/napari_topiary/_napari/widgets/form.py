@@ -131,7 +131,7 @@ class Form(QWidget):
                 # The field for whole numbers cannot show a word in place of one.
                 kind = float
                 self._whole.add(name)
-        widget = create_widget(
+        widget: Any = create_widget(
             value=value, annotation=kind, name=name, options=options or {}
         )
         if kind is float and hasattr(widget.native, "setDecimals"):

@@ -54,9 +54,11 @@ class Coco:
                 f'{path.name} is not COCO: it has to hold lists of "images" and of '
                 '"annotations".'
             )
+        given = lists["categories"]
+        categories = given if isinstance(given, list) else ()
         names = {
             str(one.get("id")): str(one.get("name", ""))
-            for one in lists["categories"] or ()
+            for one in categories
             if isinstance(one, Mapping)
         }
         drawn: dict[str, list[Mapping[str, Any]]] = {}

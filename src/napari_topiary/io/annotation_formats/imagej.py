@@ -6,6 +6,7 @@ import importlib.util
 import re
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -157,7 +158,7 @@ def _rois(path: Path) -> list[Any]:
     except (
         ValueError, OSError, EOFError, IndexError, KeyError, TypeError, struct.error,
         zipfile.BadZipFile, NotImplementedError, RuntimeError, OverflowError,
-        MemoryError,
+        MemoryError, zlib.error,
     ) as error:  # fmt: skip
         raise TopiaryError(
             f"{path.name} cannot be read as ROIs of ImageJ ({error}): save the set "

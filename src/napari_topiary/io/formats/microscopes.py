@@ -32,6 +32,12 @@ _READERS = {
     ".emd": "emd",
 }
 
+HEAD_BYTES = 4096
+"""So much of a series of TIA is its head."""
+LONG_OFFSETS = 0x220
+"""From this version on places in a series are written with 8 bytes."""
+MOST_DIMENSIONS = 8
+
 
 @image_formats.register("microscopes")
 class Microscopes:
@@ -77,12 +83,40 @@ def _open(path: Path) -> list[dict[str, Any]]:
             f"{path.name}: reading .emd files needs h5py, which is not installed: "
             "pip install 'napari-topiary[formats]'."
         )
+    if suffix == ".ser":
+        _check_series(path)
     # Takes a second to load, which only those wait for who have such files.
     reader = importlib.import_module(f"rsciio.{_READERS[suffix]}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         signals: list[dict[str, Any]] = reader.file_reader(str(path), lazy=True)
     return signals
+
+
+def _check_series(path: Path) -> None:
+    """Refuse a series that names more images, or words, than the file has bytes for.
+
+    The library makes room for as many as the file says, before it reads any.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+
+    def number(at: int) -> int:
+        return int.from_bytes(head[at : at + 4], "little")
+
+    long = int.from_bytes(head[4:6], "little") >= LONG_OFFSETS
+    dimensions, place = number(30 if long else 26), 34 if long else 30
+    fits = 8 * max(number(14), number(18)) <= size and dimensions <= MOST_DIMENSIONS
+    for _ in range(dimensions if fits else 0):
+        for before in (24, 0):  # numbers, then a description and a unit
+            place += before + 4 + number(place + before)
+        fits = fits and place <= min(size, HEAD_BYTES)
+    if not fits:
+        raise TopiaryError(
+            f"{path.name} says that it holds more than there is room for in the file: "
+            "it is damaged or incomplete, get it again."
+        )
 
 
 def _nm(axis: Any) -> float | None:

@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from napari_topiary.config import number_problem
 from napari_topiary.io.annotation_formats import Marks
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 Unit = Literal["px", "nm", "angstrom", "um"]
@@ -70,11 +72,11 @@ class ImportConfig:
 
     def problem(self) -> str | None:
         """Return what is wrong with the settings, as a sentence."""
-        if not 0 < self.binned < float("inf"):
-            return f"A binning of {self.binned:g} is not possible: give more than 0."
-        size = self.pixel_size_nm
-        if size is not None and not 0 < size < float("inf"):
-            return f"A pixel size of {size:g} nm is not possible: give more than 0."
+        problem = number_problem("A binning of", self.binned, low=0.01, high=1000)
+        if problem is None and self.pixel_size_nm is not None:
+            problem = pixel_size_problem(self.pixel_size_nm) or None
+        if problem is not None:
+            return problem
         if BACKGROUND in self.classes or len(set(self.classes)) < len(self.classes):
             return (
                 f"The classes are {', '.join(self.classes)}: give each once, without "

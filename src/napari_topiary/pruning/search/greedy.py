@@ -25,7 +25,7 @@ together have been tried one by one, not together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +144,7 @@ def rank_layer(
     *,
     at_once: float,
     most: int | None = None,
-) -> Generator[Progress, object, tuple[LayerSearch, bool]]:
+) -> Job[tuple[LayerSearch, bool]]:
     """Order the filters of one layer.
 
     Parameters
@@ -190,7 +190,7 @@ def rank_layers(
     at_once: float,
     given: Mapping[str, int],
     no_more: bool = False,
-) -> Generator[Progress, object, tuple[list[LayerSearch], bool]]:
+) -> Job[tuple[list[LayerSearch], bool]]:
     """Order the filters of one layer after the other, from the bottom.
 
     Parameters
@@ -231,7 +231,7 @@ def rank_layers(
 
 def rank_all(
     ablated: AblatedNetwork, counter: WorkCounter, *, at_once: float
-) -> Generator[Progress, object, tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
+) -> Job[tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
     """Order the filters of all layers together.
 
     Parameters
