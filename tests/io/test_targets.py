@@ -13,6 +13,7 @@ from PIL import Image
 
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.large_images import is_large
 from napari_topiary.io.targets import (
     Files,
     OutputFile,
@@ -130,3 +131,11 @@ def test_a_free_name_is_nobodys(tmp_path):
     path.touch()
     (tmp_path / "a-2.txt").touch()
     assert free_name(path) == tmp_path / "a-3.txt"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", ["a.tif", "a.mrc", "a.json", "a.safetensors", "a.png"])
+def test_nobody_waits_for_a_pipe(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert not written_by_topiary(tmp_path / name)
+    assert not is_large(tmp_path / name)

@@ -139,6 +139,8 @@ class LargeImage:
 
 def is_large(path: Path) -> bool:
     """Whether the images of a file are too large to be read whole, and need not be."""
+    if not (path.is_file() or path.is_dir()):
+        return False  # a pipe: who opens it waits without end
     try:
         reader = reader_of(path)
         shape, axes = reader.layout(path)

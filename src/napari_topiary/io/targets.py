@@ -210,6 +210,8 @@ def written_by_topiary(path: Path) -> bool:
         ".cbox": _own_star,
         ".zip": _own_archive,
     }
+    if not (path.is_file() or path.is_dir()):
+        return False  # a pipe: who opens it waits without end
     look = looks.get(path.suffix.lower(), _own_json)
     try:
         return look(path)
