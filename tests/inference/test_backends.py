@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -124,6 +125,16 @@ def test_in_float32_where_it_has_to_be(name: str) -> None:
         backends["torch"].make(made, CPU, exact=True)(image, *inside),
         atol=1e-4,
     )
+
+
+@INSTALLED
+def test_several_networks_are_converted_at_once(name: str) -> None:
+    made = NETWORKS["unet"]()
+    with ThreadPoolExecutor(3) as threads:
+        jobs = [
+            threads.submit(backends[name].make, made, CPU, exact=True) for _ in range(3)
+        ]
+        assert {job.result().precision for job in jobs} == {"float32"}
 
 
 @INSTALLED

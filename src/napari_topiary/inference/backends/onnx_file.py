@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from copy import deepcopy
 
@@ -14,6 +15,8 @@ from napari_topiary.networks.layers import input_channels
 PACKAGE = "onnx"
 """torch needs it to write such files."""
 OPSET = 17
+_ONE_AT_A_TIME = threading.Lock()
+"""Torch's exporter refuses a second thread; Compare converts several networks."""
 
 
 def as_onnx(network: Network) -> bytes:
@@ -28,7 +31,7 @@ def as_onnx(network: Network) -> bytes:
     axes = {2: "y", 3: "x"}
     # Of its own: torch may be running the network meanwhile, in another thread.
     copy = deepcopy(network).to("cpu").eval()
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         # The exporter that torch recommends takes ten times as long and more packages.
         warnings.simplefilter("ignore")
         torch.onnx.export(
