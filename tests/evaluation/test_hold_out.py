@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
+from napari_topiary.data.prepared import prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import interval
@@ -124,6 +126,37 @@ def test_what_was_learned_from_is_never_judged_on(virions):
     blank = dataclasses.replace(tuned, metrics={})
     assert "quality" not in run(validate(blank, (), validation=renamed)).metrics
     assert "quality" in run(validate(blank, samples)).metrics
+
+
+def test_an_image_that_is_there_twice_is_never_learned_from_and_judged_on():
+    one, other = cells(name="a"), cells(seed=1, name="b")
+    double = dataclasses.replace(one, name="c")
+    for pool, names in (
+        ([one, double, other], {"a", "b", "c"}),
+        ([double, one], {"a", "c"}),
+    ):
+        for seed in range(3):
+            config = dataclasses.replace(SMALL, seed=seed)
+            made = prepared(pool, (), config)
+            assert made.held_back
+            for area, judged in itertools.product(made.areas, made.held_back):
+                if area.pixels == judged.pixels:
+                    both = np.minimum(area.field.target, judged.field.target)
+                    assert (both < 0).all()
+            used = [area.sample.name for area in (*made.areas, *made.held_back)]
+            missing = names - set(used)
+            assert [note[0] for note in made.notes] == sorted(missing)
+            assert all("same image under another name" in n for n in made.notes)
+    made = prepared([one, other], (double,), SMALL)
+    assert not made.held
+    (note,) = made.notes
+    assert note.startswith("c: not judged on")
+
+
+def prepared(samples, validation, config):
+    return prepare(
+        samples, validation, config, task=OBJECTS, normalisation=Normalisation()
+    )
 
 
 @pytest.mark.parametrize("places", [[(30, 4)], [(10, 5), (30, 8), (50, 6)]])

@@ -214,31 +214,36 @@ def test_stop_before_anything_was_judged_still_gives_a_checkpoint(virions):
 
 
 def test_labels_and_centerlines_are_learned_too(virions):
-    made = virions(0, size=96, count=4, filaments=1)
+    images = [virions(n, size=96, count=4, filaments=1) for n in range(2)]
     task = Task(
         "segment",
         ("background", "virion", "filament"),
     )
-    labelled = Sample(made.image, (Labels(made.labels, False),), made.scale, "labels")
+    labelled = [
+        Sample(made.image, (Labels(made.labels, False),), made.scale, f"labels {n}")
+        for n, made in enumerate(images)
+    ]
     config = dataclasses.replace(SMALL, epochs=6)
-    assert run(fit([labelled, labelled], config, task=task)).metrics[
-        "quality_name"
-    ] == ("Dice")
+    trained = run(fit(labelled, config, task=task))
+    assert trained.metrics["quality_name"] == "Dice"
     detect = Task(
         "detect",
         ("background", "virion", "filament"),
         radius_nm={"virion": 12.0, "filament": 4.0},
     )
-    both = Sample(
-        made.image,
-        (
-            Points(made.centres, ("virion",) * len(made.centres)),
-            Centerlines(made.lines, ("filament",) * len(made.lines)),
-        ),
-        made.scale,
-        "both",
-    )
-    drawn = run(fit([both, both], config, task=detect))
+    both = [
+        Sample(
+            made.image,
+            (
+                Points(made.centres, ("virion",) * len(made.centres)),
+                Centerlines(made.lines, ("filament",) * len(made.lines)),
+            ),
+            made.scale,
+            f"both {n}",
+        )
+        for n, made in enumerate(images)
+    ]
+    drawn = run(fit(both, config, task=detect))
     assert drawn.annotations_summary["line_classes"] == ["filament"]
     assert set(drawn.metrics["per_class"]) == {"virion", "filament"}
 

@@ -137,6 +137,10 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ended_early = list(made.provenance.get("problems", ()))
     whole = not (runner.interrupted or ended_early)
     made, path, problems = keeping.keep(made, whole=whole)
+    known = () if start is None else start.provenance.get("notes", ())
+    for note in made.provenance.get("notes", ()):
+        if note not in known:
+            runner.note(note)
     result = report(made, path) | {
         "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),

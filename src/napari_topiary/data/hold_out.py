@@ -44,7 +44,8 @@ def hold_out(
     Returns
     -------
     tuple
-        What to learn from, and what to judge on; the latter may be empty.
+        What to learn from, and what to judge on; the latter may be empty. An image
+        that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
     learned = {one["pixels"] for one in before.get("learned", ())}
@@ -60,7 +61,8 @@ def hold_out(
             (judged if one.pixels in boxes else taught).append(one)
     if judged:
         return taught, judged
-    fresh = [one for one in pool if one.pixels not in learned and one.things]
+    marked = [one for one in pool if one.pixels not in learned and one.things]
+    fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
     known = [one for one in pool if one.pixels in learned]
     if not known and len(fresh) < 2:
         return _part_of(pool, fresh, share)
@@ -71,7 +73,8 @@ def hold_out(
     while most < limit and sum(one.things for one in order[:most]) < ENOUGH:
         most += 1
     judged = order[:most]
-    return [one for one in pool if not any(one is other for other in judged)], judged
+    held = {one.pixels for one in judged}
+    return [one for one in pool if one.pixels not in held], judged
 
 
 def _part_of(
@@ -95,7 +98,8 @@ def _part_of(
                 best = rest, part
     if best is None or not best[1].things:
         return taught, []
-    return [best[0] if one is whole else one for one in pool], [best[1]]
+    alone = [one for one in pool if one is whole or one.pixels != whole.pixels]
+    return [best[0] if one is whole else one for one in alone], [best[1]]
 
 
 def _end(whole: AnnotatedArea, share: float, axis: int, *, last: bool) -> Box:

@@ -26,6 +26,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning
 from napari_topiary.io.quality import image_problem
+from napari_topiary.io.split import listed
 from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000
@@ -36,6 +37,14 @@ UNKNOWN = (
     "The network was trained with an earlier version, which did not write down what it "
     "learned from: nothing here is judged on, for it may know these images. To have a "
     "figure, put images that it has never seen into the part 'val'."
+)
+
+_LEARNED = (
+    ": not judged on, for the network learns, or has learned, from the same image "
+    "(perhaps under another name)."
+)
+_JUDGED = (
+    ": not learned from, for the same image under another name is kept to judge on."
 )
 
 
@@ -231,6 +240,7 @@ def _parts(
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]
+        notes = _doubles([one for one in given if one.pixels in taken], _LEARNED)
         words = _count(len(held))
     elif history and "learned" not in history:
         held, words, notes = [], "", (UNKNOWN,)
@@ -245,9 +255,15 @@ def _parts(
             learned, held = hold_out(pool, share, config.seed, history)
             if learning and not any(one.things for one in learned):
                 learned, held = learned + held, []
+            used = {one.sample.name for one in (*learned, *held)}
+            notes = _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
     return _Parts(learned=learned, held=held, words=words, notes=notes)
+
+
+def _doubles(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:
+    return (listed([one.sample.name for one in areas]) + words,) if areas else ()
 
 
 def _drawn_as(

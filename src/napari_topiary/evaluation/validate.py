@@ -52,7 +52,8 @@ def validate(
     """
     prepared = validation_data(checkpoint, samples, validation)
     if prepared.notes:
-        notes = [*checkpoint.provenance.get("notes", ()), *prepared.notes]
+        before = checkpoint.provenance.get("notes", ())
+        notes = list(dict.fromkeys((*before, *prepared.notes)))
         about = {**checkpoint.provenance, "notes": notes}
         checkpoint = replace(checkpoint, provenance=about)
     found = yield from validate_on(prepared, checkpoint, device=device)
