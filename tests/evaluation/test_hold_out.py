@@ -91,6 +91,23 @@ def test_training_and_evaluate_say_the_same_about_areas_and_particles(virions):
     assert 0 <= low <= found.metrics["quality"] <= high <= 1
 
 
+def test_marks_outside_finished_areas_count_in_no_figure(virions):
+    """Nor do reviewed ones: of what else lies there nobody has said anything."""
+    learned, judged = clicks(virions, 0), clicks(virions, 1)
+    (points,) = judged.annotations
+    height, width = judged.image.shape[1:]
+    inside = points.coordinates[:, 0] < height / 2
+    seen = dataclasses.replace(points, reviewed=tuple(map(bool, ~inside)))
+    for drawn in (points, seen):
+        judged = dataclasses.replace(judged, annotations=(drawn,))
+        part = marked(judged, (0, height // 2, 0, width))
+        config = dataclasses.replace(SMALL, epochs=1)
+        made = run(fit([learned], config, task=DETECT, validation=[part]))
+        again = run(evaluate(made, [part], config=CPU))
+        assert again["n_true"] == made.metrics["n_objects"] < len(points)
+        assert made.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
+
+
 def test_where_nobody_knows_what_was_learned_from_nothing_is_judged_on(virions):
     """Networks of earlier versions do not say; images of a part `val` are new."""
     samples = [clicks(virions, seed) for seed in range(3)]

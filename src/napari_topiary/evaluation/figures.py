@@ -7,7 +7,6 @@ the checkpoint has: whoever evaluates it on the same area gets the same figure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -69,7 +68,8 @@ def with_figures(
         figures["used_for_choosing"] = True
         if "quality" not in checkpoint.metrics:
             return checkpoint
-        figures |= _resting_on(float(checkpoint.metrics["quality"]), areas)
+        things = sum(area.things for area in areas)
+        figures |= _resting_on(float(checkpoint.metrics["quality"]), things)
         return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
     figures["used_for_choosing"] = _chosen_by_them(prepared, task)
     scores: list[Score] = []
@@ -85,16 +85,21 @@ def with_figures(
         if Stop in heard:
             break
     lines = PostProcessing.of(checkpoint).line_classes
-    found, name, per_class, beside = _figure(reduce(add, scores), lines)
+    total = reduce(add, scores)
+    found, name, per_class, beside = _figure(total, lines)
     if found is None:
         return checkpoint
+    things = sum(area.things for area in areas[: len(scores)])
+    if name == "F1":
+        # Marks outside finished areas do not count.
+        things = int(total.report()["n_true"])
     figures |= {
         "quality": found,
         "quality_name": name,
         "per_class": per_class,
         "beside": beside,
         "held_out": prepared.held_names,
-        **_resting_on(found, areas[: len(scores)]),
+        **_resting_on(found, things),
     }
     return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
 
@@ -106,9 +111,8 @@ def _chosen_by_them(prepared: PreparedData, task: Task) -> bool:
     return prepared.figure_only and not apart
 
 
-def _resting_on(figure: float, areas: Sequence[AnnotatedArea]) -> dict[str, Any]:
+def _resting_on(figure: float, things: int) -> dict[str, Any]:
     """How many things a figure rests on, and how sure it is."""
-    things = sum(area.things for area in areas)
     return {"n_objects": things, "interval": list(interval(figure, things))}
 
 
