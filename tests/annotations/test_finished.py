@@ -153,12 +153,14 @@ def test_what_was_answered_is_not_asked() -> None:
 
 
 @pytest.mark.parametrize("instances", [True, False])
-@pytest.mark.parametrize("dtype", [np.int16, np.uint64])
-def test_painting_in_a_corner_is_told_too(instances: bool, dtype: type) -> None:
+@pytest.mark.parametrize(("dtype", "step"), [(np.int16, 1000), (np.uint64, 2**40)])
+def test_painting_in_a_corner_is_told_too(
+    instances: bool, dtype: type, step: int
+) -> None:
     labels = np.zeros((400, 500), dtype)
     for number in range(6):
         top, left = 20 * (number // 3), 30 * (number % 3)
-        labels[top : top + 8, left : left + 9] = 1 + number * 1000 * instances
+        labels[top : top + 8, left : left + 9] = 1 + number * step * instances
     assert in_part(Labels(labels, instances=instances))
     labels[380:390, 480:490] = 1
     assert not in_part(Labels(labels, instances=instances))
@@ -178,3 +180,5 @@ def test_the_part_holds_all_marks_and_not_much_more(number: int) -> None:
         every = np.concatenate([points.coordinates, *line.paths])
         assert (found.max(axis=0) <= every.max(axis=0) + 1.5 * 3 + 0.5).all()
     assert around_marks((), (400, 500), task=TASK, scale=None) is None
+    outside = Points([[-200.0, 30.0]], ("virion",))
+    assert around_marks((outside,), (400, 500), task=TASK, scale=None) is None

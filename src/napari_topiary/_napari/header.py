@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
@@ -103,16 +102,9 @@ class Header(QWidget):
     def _show_device(self, words: str) -> None:
         self.device.setText(words)
         self._make_room()
-        # The first visit of a page would wait for these otherwise.
-        in_background(_import_core, title="Getting ready")
 
 
 def _device_label() -> str:
     from napari_topiary.inference.devices import device_label
 
     return device_label()
-
-
-def _import_core() -> None:
-    for name in ("training", "pruning", "evaluation", "studies"):
-        import_module(f"napari_topiary.{name}")

@@ -26,6 +26,8 @@ CHANCE = 0.01
 close together in fewer images than this."""
 PART = 0.45
 """Marks in a box of a larger share of the image are all over it: things do cluster."""
+LARGEST_NUMBER = 1_000_000
+"""Objects with larger numbers are numbered anew before they are looked for."""
 AROUND = 1.5
 """What is nearer to a mark than this, in its radii, was looked at with it."""
 
@@ -90,7 +92,7 @@ def around_marks(
     -------
     Regions or None
         One polygon around all that is marked and half a thing more; None where nothing
-        is marked.
+        is marked, or all of it far outside the image.
     """
     # scipy.spatial takes a quarter of a second to load.
     from scipy.spatial import ConvexHull
@@ -107,6 +109,8 @@ def around_marks(
     ]
     last = np.asarray(shape) - 0.5
     rim = np.clip(np.concatenate(rims), -0.5, last)
+    if not np.ptp(rim, axis=0).all():
+        return None
     return Regions((rim[ConvexHull(rim).vertices],), ("polygon",))
 
 
@@ -186,12 +190,13 @@ def _places(
 def _painted(labels: Labels) -> list[tuple[NDArray[np.float64], float]]:
     """Corners of the box of each painted thing, and half of its shorter side."""
     numbers = np.where(labels.labels > 0, labels.labels, 0)
-    if labels.instances:
-        # Whatever the numbers are: only as many boxes are looked for as there are.
+    if not labels.instances:
+        pieces, _ = ndimage.label(numbers)
+    elif numbers.max(initial=0) <= LARGEST_NUMBER:
+        pieces = numbers.astype(np.int32)
+    else:  # only as many boxes are looked for as there are
         pieces = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape)
         pieces += int(numbers.min(initial=1) > 0)
-    else:
-        pieces, _ = ndimage.label(numbers)
     boxes = [box for box in ndimage.find_objects(pieces) if box is not None]
     return [
         (

@@ -20,6 +20,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.annotations.suggestion import Area, suggest_area, uncertainty
 from napari_topiary.jobs.words import plural
+from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
@@ -113,6 +114,14 @@ class AreaSuggestions(QObject):
         regions = Regions((*polygons, box), (*types, "rectangle"))
         self.give_up()
         drawing.replace_kind("regions", regions)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether anything but "not this" is marked on the shown image."""
+        return any(
+            one.kind == "labels" or set(getattr(one, "classes", ())) - {BACKGROUND}
+            for one in self.drawing.drawn
+        )
 
     def finish_around_marks(self) -> None:
         """Take only what is around the marks as finished: the rest is not known."""

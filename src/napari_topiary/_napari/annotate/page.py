@@ -217,7 +217,7 @@ class AnnotatePage(Page):
         self.summary.setText("" if name is None else advice(session, name))
         has_areas = self.drawing.of_kind("regions") is not None
         self.whole_button.setVisible(has_areas)
-        self.around_button.setVisible(bool(self.drawing.drawn) and not has_areas)
+        self.around_button.setVisible(self.areas.has_marks and not has_areas)
 
     def _refresh_tools(self) -> None:
         drawing, kind = self.drawing, self.session.task.kind
