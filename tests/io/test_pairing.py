@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from napari_topiary.annotations import Points
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import write_image
@@ -55,6 +56,20 @@ def test_an_ome_tiff_is_called_without_its_second_ending(home):
     assert len(project.annotations["cells"][0]) == 1
 
 
+def test_folders_are_found_in_any_case_and_keep_what_is_in_them(home):
+    (home / "images").rename(home / "Images")
+    (home / "POINTS").mkdir()
+    (home / "POINTS" / "z.csv").write_text("axis-0,axis-1\n3,4\n")
+    samples, project = opened(home)
+    assert len(samples["z"].annotations[0]) == 1
+    project.annotations["z"] = (Points(np.array([[3.0, 4], [9, 9]]), ("a", "a")),)
+    project.save(home)
+    samples, project = opened(home)
+    for drawn in (samples["z"].annotations, project.annotations["z"]):
+        assert drawn[0].coordinates.tolist() == [[3, 4], [9, 9]]
+    assert read_dataset(home).notes == ()
+
+
 def test_names_that_differ_in_case_alone_are_two_images(home):
     write_image(home / "images" / "Z.tif", GREY)
     write_image(home / "labels" / "Z.png", LABELS)
@@ -82,6 +97,7 @@ def test_what_systems_leave_behind_is_passed_over(home):
         ("points/old/", "points/old: left out, a folder"),
         ("labels/q.tif", "labels/q.tif belongs to no image"),
         ("images/z_masks.tif", "images/z_masks.tif looks like the labels"),
+        ("Masks/z.tif", "Masks: left out; a dataset has label images in a folder"),
     ],
 )
 def test_whatever_is_not_used_is_named(home, path, words):

@@ -57,6 +57,12 @@ class Labels:
         if labels.dtype == bool:
             labels = labels.astype(np.uint8)
         if not np.issubdtype(labels.dtype, np.integer):
+            if np.isnan(labels).any():
+                raise TopiaryError(
+                    "The labels have pixels that are no number (NaN): save a label "
+                    "image (0 = background, 1, 2, ...), and draw finished areas around "
+                    "what is known."
+                )
             whole = np.rint(labels)
             if not np.array_equal(whole, labels):
                 raise TopiaryError(

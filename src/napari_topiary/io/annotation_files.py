@@ -23,7 +23,7 @@ from napari_topiary.io.images import (
     read_labels,
     write_image,
 )
-from napari_topiary.io.pairing import Pairing
+from napari_topiary.io.pairing import Pairing, place_of
 from napari_topiary.io.stacks import rows_by_slice
 from napari_topiary.io.tables import Rows, joined, read_rows, write_table
 from napari_topiary.types import Task
@@ -181,16 +181,17 @@ def write_annotations(
         same = [annotation for annotation in annotations if annotation.kind == kind]
         new = _write(change, kind, name, same) if same else None
         for old in there.all_of(kind, name):
-            if old.name != new:
-                change.remove(f"{kind}/{old.name}")
+            if (place := place_of(old)) != new:
+                change.remove(place)
 
 
 def _write(change: FolderChange, kind: str, name: str, annotations: list[Any]) -> str:
-    """Write what is drawn of one kind; return the name of its file."""
+    """Write what is drawn of one kind; return where."""
     if annotations[0].storage == "table":
         table = joined([a.to_table() for a in annotations])
-        write_table(change.new(f"{kind}/{name}.csv"), table)
-        return f"{name}.csv"
+        file = f"{kind}/{name}.csv"
+        write_table(change.new(file), table)
+        return file
     if len(annotations) > 1:
         raise TopiaryError(
             f"The image {name!r} has {len(annotations)} label images: merge them into "
@@ -199,7 +200,7 @@ def _write(change: FolderChange, kind: str, name: str, annotations: list[Any]) -
     labels, file = _compact(annotations[0]), f"{kind}/{name}.tif"
     if not holds_image(change.root / file, labels[None]):
         write_image(change.new(file), labels)
-    return f"{name}.tif"
+    return file
 
 
 def _read_table(

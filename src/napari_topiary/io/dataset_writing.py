@@ -13,7 +13,7 @@ from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.description import DESCRIPTION, Description
 from napari_topiary.io.folder_changes import FolderChange, changing
 from napari_topiary.io.images import holds_image, write_image
-from napari_topiary.io.pairing import Pairing, pair_files, safe_name
+from napari_topiary.io.pairing import Pairing, pair_files, place_of, safe_name
 from napari_topiary.types import Image
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def write_image_file(
     """
     path = change.root / "images" / f"{name}.tif"
     for old in there.all_of("images", name):
-        if change.is_leaving(f"images/{old.name}"):
+        if change.is_leaving(place_of(old)):
             continue
         if source is not None and source.resolve() == old.resolve():
             return

@@ -158,8 +158,9 @@ def _content(root: Path) -> dict[str, Any]:
     path = root / DESCRIPTION
     if not path.is_file():
         raise TopiaryError(
-            f"{root} is not a dataset: it has no {DESCRIPTION}; give the folder that "
-            "holds it, or save the images as a project first."
+            f"{root} is not a dataset: it has no {DESCRIPTION}. Give the folder that "
+            f"holds it, or make one ('napari-topiary import {root.name} --out NEW', or "
+            "save the images as a project)."
         )
     content = read_json(path)
     if not isinstance(content, dict):

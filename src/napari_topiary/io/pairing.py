@@ -33,6 +33,12 @@ OF_LABELS = re.compile(
     r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
 )
 OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
+LABEL_FOLDERS = frozenset(
+    "label labels mask masks annotation annotations seg segs segmentation "
+    "segmentations gt groundtruth ground_truth ground-truth truth target targets "
+    "labelled".split()
+)
+"""Folders that hold label images in the data of other programs."""
 TABLE = ".csv"
 
 
@@ -114,7 +120,7 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         The dataset folder.
     """
     root = Path(folder)
-    files, problems, notes, twins = _images_in(root / "images")
+    files, problems, notes, twins = _images_in(root)
     slices = slices_in(files)
     images = _with_slices(files, slices)
     # What is drawn may be for a whole stack, or for one slice of it.
@@ -123,7 +129,7 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
     for kind in annotation_kinds:
         table = annotation_kinds[kind].storage == "table"
         suffixes = (TABLE,) if table else readable_suffixes()
-        found, others = _split(visible_files(root / kind), suffixes)
+        found, others = _split(_files_of(root, kind), suffixes)
         what = "table (.csv)" if table else f"label image ({', '.join(suffixes)})"
         foreign = any(path.suffix.lower() in readable_tables() for path in others)
         hint = " (napari-topiary import takes over those of other programs)"
@@ -140,6 +146,7 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         )
         problems += sentences
         unused[kind] = (*twins, *((image_name(path), path) for path in lost))
+    notes += _like_labels(root)
     return Pairing(
         images=images,
         drawn=drawn,
@@ -163,10 +170,10 @@ def _with_slices(
 
 
 def _images_in(
-    home: Path,
+    root: Path,
 ) -> tuple[dict[str, Path], list[str], list[str], tuple[tuple[str, Path], ...]]:
     """Return the images by name, problems, notes, and those with a twin."""
-    found, others = _split(visible_files(home), readable_suffixes())
+    found, others = _split(_files_of(root, "images"), readable_suffixes())
     notes = _unused("images", others, f"no image ({', '.join(readable_suffixes())})")
     names = {image_name(path) for path in found}
     masks = [path for path in found if _base(image_name(path), names) is not None]
@@ -179,6 +186,35 @@ def _images_in(
         (image_name(path), path) for path in found if path not in masks
     )
     return images, problems, notes, twins
+
+
+def place_of(file: Path) -> str:
+    """Return where a file of a dataset folder lies in it.
+
+    Parameters
+    ----------
+    file
+        An image, or what is drawn on one.
+    """
+    return f"{file.parent.name}/{file.name}"
+
+
+def _files_of(root: Path, folder: str) -> list[Path]:
+    """What lies in `images`, `labels`, `points` ..., in whatever case it is written."""
+    homes = [p for p in visible_files(root) if p.name.casefold() == folder]
+    return [path for home in homes for path in visible_files(home)]
+
+
+def _like_labels(root: Path) -> list[str]:
+    """A note for each folder that would be `labels` in other programs."""
+    return [
+        f"{path.name}: left out; a dataset has label images in a folder 'labels': "
+        "rename it, or let napari-topiary import pair the files."
+        for path in visible_files(root)
+        if path.is_dir()
+        and path.name.casefold() in LABEL_FOLDERS - set(annotation_kinds)
+        and _split(visible_files(path), readable_suffixes())[0]
+    ]
 
 
 def image_name(path: Path) -> str:

@@ -26,7 +26,7 @@ from napari_topiary.io.dataset import (
 )
 from napari_topiary.io.dataset_writing import write_json
 from napari_topiary.io.folder_changes import FolderChange, changing
-from napari_topiary.io.pairing import Pairing, pair_files
+from napari_topiary.io.pairing import Pairing, pair_files, place_of
 from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
 from napari_topiary.session.versions import (
@@ -202,7 +202,7 @@ def _set_aside(change: FolderChange, name: str, there: Pairing) -> None:
     """Move the files of an image that was taken out of the project to `removed/`."""
     for kind in ("images", *annotation_kinds):
         for file in there.all_of(kind, name):
-            own = f"{kind}/{file.name}"
+            own = place_of(file)
             change.move(own, free_name(change.root, f"{REMOVED}/{own}"))
 
 

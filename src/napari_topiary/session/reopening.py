@@ -29,7 +29,7 @@ from napari_topiary.io.description import (
 )
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.images import LoadedImage, read_image, read_slices
-from napari_topiary.io.pairing import Pairing, pair_files, visible_files
+from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import resolved_split
 from napari_topiary.io.stacks import Slice
@@ -173,7 +173,7 @@ def _slices(
         each = read_stack_annotations(files, task=task, count=place.count)
         notes += [f"{fault} {_KEPT}" for fault in each[0].faults]
         for file in each[0].whole:
-            record.known.add(file.parent.parent, f"{file.parent.name}/{file.name}")
+            record.known.add(file.parent.parent, place_of(file))
         for name in names:
             index = pairing.slices[name].index
             found[name] = images[index], each[index]
@@ -192,7 +192,7 @@ def _sample(
 ) -> Sample:
     """Put an image together with what the project says about it."""
     record.images[name] = loaded.data
-    record.known.add(file.parent.parent, f"images/{file.name}")
+    record.known.add(file.parent.parent, place_of(file))
     stack = None if place is None else place.stack
     scale, said = about.scale_of(name, loaded.scale, stack=stack)
     notes += (f"{name}: {note}" for note in said)
@@ -215,7 +215,7 @@ def _with_annotations(
     shape = sample.image.shape[1:]
     drawn = read_sound_annotations(files, task=task, shape=shape)
     for file in drawn.whole:
-        record.known.add(file.parent.parent, f"{file.parent.name}/{file.name}")
+        record.known.add(file.parent.parent, place_of(file))
     notes += [f"{fault} {_KEPT}" for fault in drawn.faults]
     annotations = over_stack(drawn.annotations, of_stack.annotations)
     record.annotations[sample.name] = annotations

@@ -25,6 +25,7 @@ from napari_topiary.io.annotation_formats import (
 from napari_topiary.io.description import DESCRIPTION
 from napari_topiary.io.images import is_image
 from napari_topiary.io.pairing import (
+    LABEL_FOLDERS,
     OF_IMAGES,
     OF_LABELS,
     image_name,
@@ -34,11 +35,6 @@ from napari_topiary.io.pairing import (
 LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
 Confidence = Literal["high", "medium", "ambiguous", "refused"]
-LABEL_FOLDERS = frozenset(
-    "label labels mask masks annotation annotations seg segs segmentation "
-    "segmentations gt groundtruth ground_truth ground-truth truth target targets "
-    "labelled".split()
-)
 _OF_TABLES = re.compile(
     r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
     r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
