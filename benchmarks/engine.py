@@ -103,7 +103,8 @@ def _compare(
                     took = run_once()
                     if number >= 2:  # to warm up, and to choose a back end
                         times[way].append(took)
-    exact = run(infer(ours.build(), image)).probability.argmax(axis=0)
+    exactly = Engine(ours.build(), backend="torch", precision="float32")
+    exact = run(infer(exactly, image)).probability.argmax(axis=0)
     print(f"\n{name} | s | ratio | same labels")
     first = median(times[peer])
     for way, taken in times.items():

@@ -21,6 +21,7 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.inference.devices import device_label
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.pruning import PruningPlan, make_plan
@@ -59,7 +60,7 @@ def moves(plan: PruningPlan, side: int, repeats: int) -> list[tuple[float, float
             begun = time.perf_counter()
             network = plan.network_at(share)
             made = time.perf_counter()
-            run(infer(network, image, tile=side, amp=True))
+            run(infer(Engine(network), image, tile=side))
             done = time.perf_counter()
             if repeat:  # the first round warms up
                 times[share].append((made - begun, done - made))

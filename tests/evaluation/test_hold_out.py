@@ -243,7 +243,6 @@ def test_what_is_not_judged_is_not_computed_and_the_figure_is_the_same():
                 task=AREAS,
                 line_classes=frozenset(),
                 device=torch.device("cpu"),
-                amp=False,
             ),
             network,
         )

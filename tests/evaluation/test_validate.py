@@ -55,7 +55,6 @@ def judged(held, learned, *, figure_only: bool) -> Quality:
         task=AREAS,
         line_classes=frozenset(),
         device=torch.device("cpu"),
-        amp=False,
         learned=learned,
         figure_only=figure_only,
     )
@@ -156,7 +155,6 @@ def test_particles_held_back_do_not_move_their_threshold():
         task=DETECT,
         line_classes=frozenset(),
         device=torch.device("cpu"),
-        amp=False,
         learned=learned,
         figure_only=True,
     )

@@ -75,12 +75,17 @@ NETWORKS = {
 }
 
 
+def exactly(network: Network) -> Engine:
+    """Runs a network in torch and float32, whatever else there is."""
+    return Engine(network, "cpu", backend="torch", precision="float32")
+
+
 @INSTALLED
 @pytest.mark.parametrize("network", NETWORKS)
 def test_labels_are_those_of_torch(name: str, network: str) -> None:
     made = NETWORKS[network]()
     image = np.random.default_rng(0).normal(size=(1, 77, 103)).astype(np.float32)
-    expected = run(infer(made, image, device="cpu"))
+    expected = run(infer(exactly(made), image))
     engine = Engine(made, "cpu", backend=name)
     for tile in (32, 512):
         found = run(infer(engine, image, tile=tile))
@@ -97,7 +102,7 @@ def test_no_tile_shows_in_a_network_of_odd_widths(name: str) -> None:
     widths = {module.out_channels for module in made.modules() if _convolves(module)}
     assert any(number % 2 for number in widths - {made.stride, 1})
     image = np.random.default_rng(0).normal(size=(1, height, width)).astype(np.float32)
-    expected = run(infer(made, image, tile=2048, device="cpu")).probability
+    expected = run(infer(exactly(made), image, tile=2048)).probability
     # Where both classes are as good as equally likely, the last digit may decide.
     sure = np.abs(expected[0] - expected[1]) > 1e-4
     assert sure.mean() > 0.99

@@ -44,6 +44,11 @@ def unet(*, steep: float = 1.0, **sizes: object) -> Network:
     return network.eval()
 
 
+def exactly(network: Network) -> Engine:
+    """Runs a network in torch and float32, whatever else there is."""
+    return Engine(network, "cpu", backend="torch", precision="float32")
+
+
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
@@ -57,7 +62,7 @@ def test_normalisations_become_a_part_of_their_convolutions() -> None:
     ready = folded(network)
     assert has_norms(network)
     assert not has_norms(ready)
-    expected = run(infer(network, image, device="cpu")).probability
+    expected = TorchBackend(network, CPU)(image, slice(0, 64), slice(0, 48))
     found = run(infer(Engine(network, "cpu"), image)).probability
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert folded(unet()) is not None
@@ -96,7 +101,7 @@ def test_reduced_precision_is_taken_where_labels_stay() -> None:
     network.get_submodule("output").bias.data[0] = 50  # sure everywhere
     engine = Engine(network, "cpu")
     assert (engine.backend, engine.precision) == ("torch", "float32")
-    expected = run(infer(network, image, device="cpu")).probability
+    expected = run(infer(exactly(network), image)).probability
     found = run(infer(engine, image, tile=32)).probability
     assert (engine.backend, engine.precision) == ("torch", "bfloat16")
     assert (found.argmax(0) == expected.argmax(0)).mean() > 0.999
@@ -107,7 +112,7 @@ def test_reduced_precision_is_not_taken_where_labels_change() -> None:
     network, image = unet(steep=1e-4), noise(1, 96, 96)  # undecided everywhere
     network.get_submodule("output").bias.data[:] = 0
     engine = Engine(network, "cpu")
-    expected = run(infer(network, image, device="cpu")).probability
+    expected = run(infer(exactly(network), image)).probability
     found = run(infer(engine, image, tile=32)).probability
     assert (engine.backend, engine.precision) == ("torch", "float32")
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -147,10 +152,10 @@ def test_small_images_are_one_tile_and_nothing_is_counted(
         "napari_topiary.inference.tiles.tile_side",
         lambda *_: asked.append(True) or 32,
     )
-    job = infer(unet(), noise(1, 40, 512), device="cpu")
+    job = infer(exactly(unet()), noise(1, 40, 512))
     assert len(list(job)) == 1
     assert not asked
-    assert len(list(infer(unet(), noise(1, 8, 520), device="cpu"))) > 1
+    assert len(list(infer(exactly(unet()), noise(1, 8, 520)))) > 1
     assert asked
 
 
@@ -209,11 +214,36 @@ def tiles(engine: Engine) -> np.ndarray:
 def test_a_faster_back_end_is_taken_and_remembered(
     another: Callable[..., Engine], tmp_path: Path
 ) -> None:
-    expected = run(infer(unet(), noise(1, 64, 64), device="cpu")).probability
+    expected = run(infer(exactly(unet()), noise(1, 64, 64))).probability
     engine = another(faster=True)
     np.testing.assert_allclose(tiles(engine), expected, atol=1e-5)
     assert engine.backend == "abacus"
     assert list(_remembered(tmp_path).values()) == ["abacus"]
+
+
+def test_what_is_measured_is_settled_at_once(
+    another: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PATIENCE_S", 1e9)
+    for faster, expected in ((True, "abacus"), (False, "torch")):
+        engine = another(faster=faster)
+        engine.settle(noise(1, 32, 32))
+        assert engine.backend == expected
+
+
+def test_what_is_known_of_a_network_holds_after_more_training(
+    another: Callable[..., Engine], tmp_path: Path
+) -> None:
+    tiles(another(faster=True))
+    engine = another(faster=True)
+    more = unet()
+    more.get_submodule("output").bias.data += 1
+    wider = unet(base=6)
+    for network, known in ((more, 1), (wider, 2)):
+        engine = Engine(network, "cpu")
+        engine.settle(noise(1, 32, 32))
+        assert engine.backend == "abacus"
+        assert len(_remembered(tmp_path)) == known
 
 
 def test_a_slower_one_is_not_taken_nor_converted_again(
@@ -240,7 +270,7 @@ def test_one_that_says_something_else_is_not_taken(
 
 
 def test_one_that_cannot_convert_is_no_loss(another: Callable[..., Engine]) -> None:
-    expected = run(infer(unet(), noise(1, 64, 64), device="cpu")).probability
+    expected = run(infer(exactly(unet()), noise(1, 64, 64))).probability
     engine = another(faster=True, fails=True)
     np.testing.assert_allclose(tiles(engine), expected, atol=1e-5)
     assert engine.backend == "torch"

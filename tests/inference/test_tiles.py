@@ -11,6 +11,7 @@ from torch import nn
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.devices import autocast_dtype
+from napari_topiary.inference.engine import Engine, Precision
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks import Network, build_network
 from napari_topiary.types import Progress, Stop, run
@@ -44,8 +45,13 @@ def whole(network: Network, image: np.ndarray) -> np.ndarray:
     return probability[:, :height, :width]
 
 
+def exactly(network: Network) -> Engine:
+    """Runs a network in torch and float32, whatever else there is."""
+    return Engine(network, "cpu", backend="torch", precision="float32")
+
+
 def on_cpu(network: Network, image: np.ndarray, tile: int = 512) -> InferResult:
-    return run(infer(network, image, tile=tile, device="cpu"))
+    return run(infer(exactly(network), image, tile=tile))
 
 
 @given(
@@ -128,7 +134,7 @@ def test_views_and_other_types_are_read() -> None:
 
 
 def test_progress_counts_up_to_the_end() -> None:
-    job = infer(unet(1), noise(1, 64, 96), tile=32, device="cpu")
+    job = infer(exactly(unet(1)), noise(1, 64, 96), tile=32)
     seen: list[Progress] = []
     run(job, on_progress=seen.append)
     fractions = [progress.fraction for progress in seen]
@@ -139,7 +145,7 @@ def test_progress_counts_up_to_the_end() -> None:
 
 def test_stop_keeps_what_is_done() -> None:
     network, image = unet(1), noise(1, 64, 96)
-    job = infer(network, image, tile=32, device="cpu")
+    job = infer(exactly(network), image, tile=32)
     next(job)
     job.send(None)
     with pytest.raises(StopIteration) as end:
@@ -158,15 +164,14 @@ def test_stop_keeps_what_is_done() -> None:
 
 
 def test_stop_after_the_last_tile_is_no_loss() -> None:
-    found = run(
-        infer(unet(1), noise(1, 20, 20), device="cpu"), should_stop=lambda: True
-    )
+    found = run(infer(exactly(unet(1)), noise(1, 20, 20)), should_stop=lambda: True)
     assert found.done.all()
     assert found.notes == ()
 
 
 def test_nothing_leaks_into_whoever_drives_the_job() -> None:
-    job = infer(unet(1), noise(1, 64, 64), tile=32, device="cpu", amp=True)
+    reduced = Engine(unet(1), "cpu", precision="reduced")
+    job = infer(reduced, noise(1, 64, 64), tile=32)
     for _ in job:
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()
@@ -183,7 +188,7 @@ def test_a_network_in_training_mode_is_put_back() -> None:
     network.train()
     found = on_cpu(network, image, 16).probability
     assert network.training
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
 
@@ -222,7 +227,7 @@ def test_out_of_memory_halves_the_tile(error: Exception) -> None:
     network, image = unet(1), noise(1, 200, 130)
     hungry = Hungry(network, 80 * 80, error)
     seen: list[Progress] = []
-    found = run(infer(hungry, image, tile=512, device="cpu"), seen.append)
+    found = run(infer(exactly(hungry), image, tile=512), seen.append)
     assert np.abs(found.probability - whole(network, image)).max() <= 1e-5
     assert found.done.all()
     assert len(found.notes) == 1
@@ -235,7 +240,7 @@ def test_out_of_memory_halves_the_tile(error: Exception) -> None:
 def test_memory_that_runs_out_later_keeps_the_finished_tiles() -> None:
     network, image = unet(1), noise(1, 64, 256)
     hungry = Hungry(network, 100**2)
-    job = infer(hungry, image, tile=64, device="cpu")
+    job = infer(exactly(hungry), image, tile=64)
     next(job)
     finished = len(hungry.sides)
     hungry.most = 70**2
@@ -293,7 +298,7 @@ def test_tiles_are_of_about_equal_size() -> None:
 @pytest.mark.skipif(autocast_dtype("cpu") is None, reason="no bfloat16 here")
 def test_reduced_precision_is_close() -> None:
     network, image = unet(2), noise(1, 64, 64)
-    found = run(infer(network, image, device="cpu", amp=True)).probability
+    found = run(infer(Engine(network, "cpu", precision="reduced"), image)).probability
     error = np.abs(found - whole(network, image)).max()
     assert 0 < error < 0.05
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
@@ -301,16 +306,15 @@ def test_reduced_precision_is_close() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("amp", [False, True])
-def test_on_a_gpu(amp: bool) -> None:
+@pytest.mark.parametrize("precision", ["float32", "reduced"])
+def test_on_a_gpu(precision: Precision) -> None:
     network, image = unet(3), noise(1, 300, 410)
     expected = whole(network, image)
     for tile in (64, 512):
-        job = infer(network, image, tile=tile, device="cuda", amp=amp)
-        found = run(job).probability
-        assert np.abs(found - expected).max() <= (0.05 if amp else 1e-4)
-    parts = [
-        run(infer(network, image, tile=tile, device="cuda")).probability
-        for tile in (64, 512)
-    ]
+        engine = Engine(network, "cuda", precision=precision)
+        found = run(infer(engine, image, tile=tile)).probability
+        largest = 1e-4 if precision == "float32" else 0.05
+        assert np.abs(found - expected).max() <= largest
+    engine = Engine(network, "cuda", precision="float32")
+    parts = [run(infer(engine, image, tile=tile)).probability for tile in (64, 512)]
     assert np.abs(parts[0] - parts[1]).max() <= 1e-5

@@ -16,6 +16,7 @@ from napari_topiary.data.sampling import Field
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.tiles import PIXEL_BY_PIXEL, infer
 from napari_topiary.io.dataset import Sample
@@ -106,7 +107,6 @@ def test_judged_on_pixels_as_on_areas(
         task=TASK,
         line_classes=frozenset(),
         device=pick_device("cpu"),
-        amp=False,
     )
     whole = _end(judge.validate(network))
     monkeypatch.setattr("napari_topiary.evaluation.validator_pixels.MOST_DENSE", 0)
@@ -154,7 +154,7 @@ def test_networks_without_a_dense_form_can_be_stopped_soon(
 ) -> None:
     network = build_network("dccn", resolve_sizes("dccn", "small"), 1, 2)
     image = np.zeros((1, 40, 40), np.float32)
-    job = infer(network, image, tile=512, device="cpu")
+    job = infer(Engine(network, "cpu"), image, tile=512)
     first = next(job)
     assert isinstance(first, Progress)
     assert first.message == PIXEL_BY_PIXEL

@@ -17,8 +17,8 @@ from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import InferResult, infer
-from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
 
@@ -30,8 +30,7 @@ def with_figures(
     checkpoint: Checkpoint,
     prepared: PreparedData,
     *,
-    device: str = "auto",
-    network: Network | None = None,
+    engine: Engine,
 ) -> Job[Checkpoint]:
     """Measure a checkpoint at its own thresholds and write the figure into it.
 
@@ -41,10 +40,8 @@ def with_figures(
         With its thresholds.
     prepared
         With what is held back.
-    device
-        Where to compute.
-    network
-        The checkpoint's network, if it is built already.
+    engine
+        Runs the checkpoint's network.
 
     Yields
     ------
@@ -61,9 +58,8 @@ def with_figures(
     areas, task = prepared.figure_areas, checkpoint.task
     if not areas:
         return checkpoint
-    network = network or checkpoint.build()
     figures: dict[str, Any] = {"counted": _counted(prepared, task)}
-    if suits_pixels(network, areas, task):
+    if suits_pixels(engine.network, areas, task):
         # Whole areas would take longer than the training: a sample of pixels it is.
         figures["used_for_choosing"] = True
         if "quality" not in checkpoint.metrics:
@@ -76,7 +72,7 @@ def with_figures(
     for area in areas:
         heard: list[object] = []
         answer = yield from relay(
-            infer(network, area.field.image, device=device),
+            infer(engine, area.field.image),
             told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
             heard=heard.append,
             whole=True,

@@ -16,7 +16,8 @@ from napari_topiary.data.prepared import PreparedData, prepare
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
-from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
@@ -95,20 +96,19 @@ def validate_on(
         after a `Stop`, and where there is nothing to validate on.
     """
     where = pick_device(device)
-    network = (network or checkpoint.build()).to(where)
+    engine = Engine(network or checkpoint.build(), where)
     validator = Validator(
         held=prepared.held,
         task=checkpoint.task,
         line_classes=PostProcessing.of(checkpoint).line_classes,
         device=where,
-        amp=autocast_dtype(where) is not None,
         learned=prepared.learned,
         figure_only=prepared.figure_only,
     )
     total = len(prepared.held) + len(prepared.learned) + len(checkpoint.task.classes)
     done = count(1)
     quality = yield from unless_stopped(
-        validator.validate(network),
+        validator.validate(engine),
         told=lambda _: Progress(
             min(next(done), total), total, "Looking for the best threshold"
         ),
@@ -121,7 +121,7 @@ def validate_on(
     made = replace(
         checkpoint, thresholds=known, metrics=quality.metrics(prepared.held_names)
     )
-    made = yield from with_figures(made, prepared, device=device, network=network)
+    made = yield from with_figures(made, prepared, engine=engine)
     if not quality.known:
         return made, quality
     figure = replace(

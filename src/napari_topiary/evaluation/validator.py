@@ -26,6 +26,7 @@ from napari_topiary.evaluation.validator_pixels import (
     PixelValidator,
     suits_pixels,
 )
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing import COMMON_THRESHOLD, find_detections
@@ -59,8 +60,6 @@ class Validator:
         Classes drawn as centerlines only: judged by pixels, not by centres.
     device
         Where to compute.
-    amp
-        Whether to compute in reduced precision.
     learned
         Areas that training does learn from. The threshold of particles is chosen on
         them as well: a hold-out of one or two images may be an odd one.
@@ -73,29 +72,32 @@ class Validator:
     task: Task
     line_classes: frozenset[str]
     device: torch.device
-    amp: bool
     learned: Sequence[AnnotatedArea] = ()
     figure_only: bool = False
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def validate(self, network: Network) -> Job[Quality]:
-        """Validate a network; yields after every area, so that others can breathe."""
+    def validate(self, network: Network | Engine) -> Job[Quality]:
+        """Validate a network; yields after every area, so that others can breathe.
+
+        Parameters
+        ----------
+        network
+            An engine of it where it is finished; one that still learns is run as it
+            learns, in reduced precision.
+        """
+        if isinstance(network, Engine):
+            engine, network = network, network.network
+        else:
+            engine = Engine(network, self.device, backend="torch", precision="reduced")
         if not self.held and (network.patch is not None or not self.learned):
             return Quality(value=0.0, name="none", loss=float("nan"))
         if network.patch is not None and suits_pixels(network, self.held, self.task):
-            return (yield from self._by_single_pixels(network.patch).validate(network))
+            return (yield from self._by_single_pixels(network.patch).validate(engine))
         answers: list[InferResult] = []
         for area in (*self.held, *self.learned):
-            job = infer(
-                network,
-                area.field.image,
-                tile=TILE,
-                device=self.device,
-                amp=self.amp,
-            )
-            answers.append(run(job))
+            answers.append(run(infer(engine, area.field.image, tile=TILE)))
             if not np.isfinite(answers[-1].probability).all():
                 return Quality(value=0.0, name="not a number", loss=float("nan"))
             yield VALIDATING
@@ -141,9 +143,7 @@ class Validator:
 
     def _by_single_pixels(self, patch: int) -> PixelValidator:
         if patch not in self._by_patch:
-            self._by_patch[patch] = PixelValidator(
-                self.held, self.task, patch=patch, device=self.device, amp=self.amp
-            )
+            self._by_patch[patch] = PixelValidator(self.held, self.task, patch=patch)
         return self._by_patch[patch]
 
     def _by_pixel(

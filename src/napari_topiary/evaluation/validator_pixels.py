@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.sampling import Surroundings, centre_pixels
 from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import best_pixel_threshold
-from napari_topiary.inference.devices import autocast_dtype
+from napari_topiary.inference.engine import Engine
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import Job, Task
 
 PIXELS = 4096
 BATCH = 256
+LEAST = 1e-12
+"""No true class counts as less probable: a loss stays a number."""
 MOST_DENSE = 150_000
 """Held-out pixels up to which a network that has a dense form answers all of them."""
 
@@ -57,10 +57,6 @@ class PixelValidator:
         Its classes.
     patch
         Side of the patches, in pixels.
-    device
-        Where to compute.
-    amp
-        Whether to compute in reduced precision.
     """
 
     def __init__(
@@ -69,45 +65,29 @@ class PixelValidator:
         task: Task,
         *,
         patch: int,
-        device: torch.device,
-        amp: bool,
     ) -> None:
-        self._device, self._task = device, task
-        self._dtype = autocast_dtype(device) if amp else None
+        self._task = task
         self._around = Surroundings([area.field for area in held], patch)
         self._pixels = np.sort(centre_pixels(self._around.target, PIXELS))
         self._truth = self._around.target[self._pixels].astype(np.int64)
         self._weight = self._around.weight[self._pixels]
 
-    def validate(self, network: Network) -> Job[Quality]:
+    def validate(self, engine: Engine) -> Job[Quality]:
         """Validate a network; yields after every batch, so that others can breathe."""
-        answers: list[torch.Tensor] = []
+        answers: list[NDArray[np.float32]] = []
         for first in range(0, len(self._pixels), BATCH):
-            answers.append(self._answer(network, self._pixels[first : first + BATCH]))
-            if not answers[-1].isfinite().all():
+            patches = self._around.around(self._pixels[first : first + BATCH])
+            answers.append(engine.on_patches(patches))
+            if not np.isfinite(answers[-1]).all():
                 return Quality(value=0.0, name="not a number", loss=float("nan"))
             yield VALIDATING
         if not answers:
             return Quality(value=0.0, name="none", loss=float("nan"))
-        logits = torch.cat(answers)
-        losses = F.cross_entropy(
-            logits, torch.from_numpy(self._truth), reduction="none"
-        ).numpy()
+        probability = np.concatenate(answers)
+        true = probability[np.arange(len(self._truth)), self._truth]
+        losses = -np.log(np.maximum(true, LEAST))
         loss = float((losses * self._weight).sum() / max(self._weight.sum(), 1e-6))
-        return self._quality(logits.softmax(dim=1).numpy(), loss)
-
-    def _answer(self, network: Network, pixels: NDArray[np.int64]) -> torch.Tensor:
-        """Logits `(b, k)`; the modes are left before the caller breathes."""
-        patches = torch.from_numpy(self._around.around(pixels))
-        network.eval()
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                self._device.type, dtype=self._dtype, enabled=self._dtype is not None
-            ),
-        ):
-            batch = patches.to(self._device, memory_format=torch.channels_last)
-            return network.on_patches(batch)[:, :, 0, 0].float().cpu()
+        return self._quality(probability, loss)
 
     def _quality(self, probability: NDArray[np.float32], loss: float) -> Quality:
         thresholds, scores, at_common = {}, {}, []

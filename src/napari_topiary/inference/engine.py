@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ from napari_topiary.networks.base import Network
 logger = logging.getLogger(__name__)
 
 Tile = tuple[NDArray[np.float32], slice, slice]
+Precision = Literal["checked", "reduced", "float32"]
+"""Reduced where the labels of the first tile stay; reduced wherever that is faster, as
+in training; or never reduced."""
 AUTO = "auto"
 PATIENCE_S = 2.0
 """A network that runs for less is not converted: it would be over before."""
@@ -77,6 +81,8 @@ class Engine:
         Where to compute.
     backend
         Name of one that has to be used, or `auto`.
+    precision
+        Whether reduced precision is taken.
 
     Attributes
     ----------
@@ -95,19 +101,23 @@ class Engine:
         device: torch.device | str = "auto",
         *,
         backend: str = AUTO,
+        precision: Precision = "checked",
     ) -> None:
         wanted = backend in backends and backends[backend]
         if wanted and wanted.processor_only and device == "auto":
             device = "cpu"
         self.network, self.device = network, pick_device(device)
         self.backend, self._ready = "torch", folded(network)
-        self._exact = TorchBackend(self._ready, self.device)
+        reduced = autocast_dtype(self.device) if precision != "float32" else None
+        self._exact = TorchBackend(
+            self._ready, self.device, reduced if precision == "reduced" else None
+        )
         self._run: Backend = self._exact
         self._next: list[tuple[str, BackendKind]] = []
         if backend != AUTO:
             kind = backend_kind(backend, network, self.device)
             self._next.append((backend, kind))
-        elif autocast_dtype(self.device) is not None:
+        elif precision == "checked" and reduced is not None:
             self._next.append(("torch", backends["torch"]))
         self._search = None
         if backend == AUTO:
@@ -139,6 +149,34 @@ class Engine:
         elif self._search is not None:
             self._listen(self._search, tile, maps, seconds)
         return maps
+
+    def on_patches(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities `(b, k)` of the middles of patches `(b, c, y, x)`.
+
+        Parameters
+        ----------
+        patches
+            As large as a classifier of centre pixels looks at.
+        """
+        return self._exact.on_patches(patches)
+
+    def settle(self, image: NDArray[np.float32]) -> None:
+        """Choose at once what runs the network, as a large image would in time.
+
+        For measuring: back ends are converted now, not beside the work.
+
+        Parameters
+        ----------
+        image
+            A tile `(c, y, x)`.
+        """
+        tile = (image, slice(0, image.shape[1]), slice(0, image.shape[2]))
+        self(*tile)
+        if self._search is None:
+            return
+        self._search.convert_now()
+        while self._search is not None and self._search.under_way:
+            self(*tile)
 
     def _answer(self, tile: Tile) -> NDArray[np.float32]:
         if self.backend == "torch":
@@ -217,7 +255,6 @@ class _Search:
             and backends[name].suits(network)
         ]
         self._waiting: Future[dict[str, Backend]] | None = None
-        self._asked = False
 
     def found_after(self, seconds: float) -> dict[str, Backend] | None:
         """What was converted; None as long as there is nothing.
@@ -230,18 +267,30 @@ class _Search:
         self._spent += seconds
         if self._waiting is not None:
             return self._waiting.result() if self._waiting.done() else None
-        if not self._names:
-            return None
+        if self._names and (self._known() or self._spent >= PATIENCE_S):
+            self._begin()
+        return None
+
+    def convert_now(self) -> None:
+        """Convert and wait for it, if there is anything to convert."""
+        if self._names and self._waiting is None:
+            self._begin()
+        if self._waiting is not None:
+            self._waiting.result()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something is converted, or has been."""
+        return self._waiting is not None
+
+    def _begin(self) -> None:
         known = self._known()
-        if known is None and self._spent < PATIENCE_S:
-            return None
         if known is not None:
             self._names = [name for name in self._names if name == known]
         if self._names:
             thread = ThreadPoolExecutor(1)
             self._waiting = thread.submit(self._convert)
             thread.shutdown(wait=False)
-        return None
 
     def remember(self, name: str) -> None:
         """Write down which back end was fastest; what cannot be written is no loss."""
@@ -262,11 +311,14 @@ class _Search:
 
     @cached_property
     def _key(self) -> str:
-        """Stands for the network, this machine and the versions of what takes part."""
+        """Stands for the network, this machine and the versions of what takes part.
+
+        How fast a network runs depends on its shapes, not on its weights: what was
+        found out about one holds after more training.
+        """
         digest = hashlib.sha256()
         for name, tensor in self._network.state_dict().items():
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         packages = {"torch", *(p for n in self._names for p in backends[n].packages)}
         about = [
             platform.node(),

@@ -10,7 +10,6 @@ from napari_topiary.checkpoint.contrast import LARGEST_SIDE
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.seen import Look, Seen
 from napari_topiary.inference.tiles import infer
-from napari_topiary.networks.base import Network
 from napari_topiary.types import run
 
 LOOK = 320
@@ -29,9 +28,7 @@ AT_LEAST = 1e-3
 def contrast_problem(
     seen: Seen | Look,
     checkpoint: Checkpoint,
-    network: Network | Engine,
-    *,
-    device: str = "auto",
+    engine: Engine,
 ) -> str | None:
     """Return a sentence if the contrast is the opposite of what was learned.
 
@@ -44,10 +41,8 @@ def contrast_problem(
     ----------
     seen
         The image as the network sees it.
-    checkpoint, network
-        What learned.
-    device
-        Where to compute.
+    checkpoint, engine
+        What learned, and what runs its network.
     """
     learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
     if learned is None or seen.is_blank:
@@ -61,8 +56,8 @@ def contrast_problem(
     off = [
         abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
         for share in (
-            _foreground(part, network, device),
-            _foreground(-part, network, device),
+            _foreground(part, engine),
+            _foreground(-part, engine),
         )
     ]
     if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
@@ -76,11 +71,9 @@ def contrast_problem(
     )
 
 
-def _foreground(
-    part: NDArray[np.float32], network: Network | Engine, device: str
-) -> float:
+def _foreground(part: NDArray[np.float32], engine: Engine) -> float:
     """Share of a part that the network does not call background."""
-    found = run(infer(network, np.ascontiguousarray(part), device=device))
+    found = run(infer(engine, np.ascontiguousarray(part)))
     return float((found.probability.argmax(axis=0) > 0).mean())
 
 

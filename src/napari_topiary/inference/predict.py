@@ -88,7 +88,7 @@ def predict(
             network or checkpoint.build(), config.device, backend=config.backend
         )
     notes = seen.notes
-    sentence = contrast_problem(seen, checkpoint, engine, device=config.device)
+    sentence = contrast_problem(seen, checkpoint, engine)
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
@@ -96,14 +96,12 @@ def predict(
         result = _nothing(seen, engine.network, len(checkpoint.task.classes))
         result = _only_where_known(result, seen.area)
     elif window is None:
-        result = yield from infer(
-            engine, seen.image, tile=config.tile, device=config.device
-        )
+        result = yield from infer(engine, seen.image, tile=config.tile)
         result = _only_where_known(result, seen.area)
     else:
         grid = (seen.image.shape[1], seen.image.shape[2])
         part = window_to_working(window, seen.shape, grid)
-        result = yield from infer_window(seen, part, engine, config)
+        result = yield from infer_window(seen, part, engine, tile=config.tile)
         result = _on_whole_grid(result, part, grid)
     shape = seen.shape
     del seen  # as large as the result
@@ -132,7 +130,7 @@ def predict(
 
 
 def infer_window(
-    seen: Seen, window: Window, network: Network | Engine, config: PredictConfig
+    seen: Seen, window: Window, engine: Engine, *, tile: int | None
 ) -> Job[InferResult]:
     """Run a network over a part of an image, with the same result as over all of it.
 
@@ -142,10 +140,10 @@ def infer_window(
         The whole image as the network sees it.
     window
         In *working* pixels.
-    network
-        To be run, with as much around the window as it looks at.
-    config
-        Tile size and device.
+    engine
+        Runs the network, with as much around the window as it looks at.
+    tile
+        As for `infer`.
 
     Yields
     ------
@@ -158,14 +156,13 @@ def infer_window(
         Of the window alone; background where the file carries no image.
     """
     top, bottom, left, right = window
-    bare = network.network if isinstance(network, Engine) else network
-    stride, halo = bare.stride, round_up(bare.halo, bare.stride)
+    stride = engine.network.stride
+    halo = round_up(engine.network.halo, stride)
     first = [max(0, at // stride * stride - halo) for at in (top, left)]
     result = yield from infer(
-        network,
+        engine,
         seen.image[:, first[0] : bottom + halo, first[1] : right + halo],
-        tile=config.tile,
-        device=config.device,
+        tile=tile,
     )
     inside = np.s_[
         top - first[0] : bottom - first[0], left - first[1] : right - first[1]

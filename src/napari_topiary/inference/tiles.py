@@ -20,14 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.backends.pytorch import TorchBackend
-from napari_topiary.inference.devices import (
-    autocast_dtype,
-    is_out_of_memory,
-    pick_device,
-)
+from napari_topiary.inference.devices import is_out_of_memory
 from napari_topiary.inference.engine import USUAL_TILE, Engine, tile_side
-from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
@@ -60,31 +54,23 @@ class InferResult:
 
 
 def infer(
-    network: Network | Engine,
+    engine: Engine,
     image: NDArray[np.float32],
     *,
     tile: int | None = None,
-    device: torch.device | str = "auto",
-    amp: bool = False,
     part: TileBox | None = None,
 ) -> Job[InferResult]:
     """Run a network over an image.
 
     Parameters
     ----------
-    network
-        Any; it is moved to the device and runs as it is now, in evaluation mode. An
-        engine where it does not change any more: that is faster.
+    engine
+        Runs the network.
     image
         `(c, y, x)` float32, normalised, on the working grid.
     tile
         Longest side of what is computed at a time, context not counted, in pixels;
         None = as suits the network and the free memory.
-    device
-        Where to compute; an engine has its own.
-    amp
-        Compute in reduced precision where the device gains from it; an engine sees to
-        that itself.
     part
         Only this part of the image, on the stride grid; the rest is context.
 
@@ -105,12 +91,7 @@ def infer(
     """
     if image.size == 0:
         raise TopiaryError("The image is empty: it has no pixels.")
-    if isinstance(network, Engine):
-        answer: Engine | TorchBackend = network
-    else:
-        place = pick_device(device)
-        answer = TorchBackend(network, place, autocast_dtype(place) if amp else None)
-    network, place = answer.network, answer.device
+    network, place = engine.network, engine.device
     if tile is None:
         small = max(image.shape[1:]) <= USUAL_TILE
         tile = USUAL_TILE if small else tile_side(network, place)
@@ -129,7 +110,7 @@ def infer(
         maps = None
         try:
             inside = boxes[0].within(window)
-            maps = answer(_cut(image, window), *inside)
+            maps = engine(_cut(image, window), *inside)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -8,8 +8,9 @@ from statistics import median
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from napari_topiary.inference.backends.pytorch import precision
+from napari_topiary.inference.engine import Engine
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Probability, Progress, Stop
 
@@ -22,7 +23,7 @@ def measure_speed(
     side: int = 512,
     rounds: int = 5,
 ) -> Job[dict[str, float]]:
-    """Measure milliseconds per megapixel, as prediction computes.
+    """Measure milliseconds per megapixel, by the engine that predicts.
 
     The networks take turns, so that a machine that is busy with something else slows
     all of them alike and their ratio holds.
@@ -39,24 +40,32 @@ def measure_speed(
         Of the square image, in network pixels; rounded up to each stride, and no more
         than a network does at a time.
     rounds
-        Measured runs each, after one to warm up.
+        Measured runs each, after the engine has chosen what runs the network.
 
     Yields
     ------
     Progress
         After every run; a `Stop` sent in returns the medians so far.
+
+    Returns
+    -------
+    dict
+        By name; networks that were not measured are missing.
     """
-    for network in networks.values():
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network.eval()
-    ready = dict(networks)
+    engines = {name: Engine(network, device) for name, network in networks.items()}
+    tiles = {
+        name: _tile(network, in_channels, side) for name, network in networks.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     total = (rounds + 1) * len(networks)
     for index in range(total):
-        name = list(ready)[index % len(ready)]
-        took, pixels = _one_run(ready[name], in_channels, device, side)
-        if index >= len(ready):  # the first round warms up
-            seconds[name].append(took / pixels)
+        name = list(engines)[index % len(engines)]
+        engine, tile = engines[name], tiles[name]
+        if index < len(engines):
+            engine.settle(tile)
+        else:
+            pixels = tile.shape[1] * tile.shape[2]
+            seconds[name].append(_one_run(engine, tile) / pixels)
         message = yield Progress(index + 1, total, "Measuring the speed")
         if message is Stop:
             break
@@ -76,27 +85,22 @@ def agreement(a: Probability, b: Probability) -> float:
     return float(np.mean(a.argmax(axis=0) == b.argmax(axis=0)))
 
 
-def _one_run(
-    network: Network, channels: int, device: torch.device, side: int
-) -> tuple[float, int]:
-    """Seconds of one forward pass, and its pixels."""
+def _tile(network: Network, channels: int, side: int) -> NDArray[np.float32]:
+    """An image `(c, y, x)` of a side that a network does at a time."""
     side = min(side, network.largest_side or side)
     side = -(-side // network.stride) * network.stride
-    image = torch.zeros(1, channels, side, side, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), precision(device, None):
-        # Tile after tile a network finds its memory as the last run has left it.
-        network(image)
-        _synchronise(device)
-        begun = time.perf_counter()
-        network(image)
-        _synchronise(device)
-        return time.perf_counter() - begun, side * side
+    noise = np.random.default_rng(0).normal(size=(channels, side, side))
+    return noise.astype(np.float32)
 
 
-def _synchronise(device: torch.device) -> None:
-    """Wait for a device that computes in the background."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+def _one_run(engine: Engine, tile: NDArray[np.float32]) -> float:
+    """Seconds of one answer.
+
+    Tile after tile a network finds its memory as the last one has left it: so one that
+    is not timed comes first.
+    """
+    whole = slice(0, tile.shape[1]), slice(0, tile.shape[2])
+    engine(tile, *whole)
+    begun = time.perf_counter()
+    engine(tile, *whole)
+    return time.perf_counter() - begun

@@ -18,6 +18,7 @@ from napari_topiary.config import Balance
 from napari_topiary.data.annotated_area import as_learned
 from napari_topiary.data.sampling import Surroundings, centre_pixels
 from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.studies.base import Measured
@@ -100,15 +101,13 @@ def counted(logits: torch.Tensor, truth: torch.Tensor) -> Measured:
 
 def inference_ms(checkpoint: Checkpoint, device_name: str) -> float:
     """Mean milliseconds of a prediction of one single patch."""
-    device = pick_device(device_name)
-    network = checkpoint.build(device)
-    side = network.patch or 1
-    patch = torch.zeros(1, checkpoint.in_channels, side, side, device=device)
-    with torch.inference_mode():
-        network.on_patches(patch)
-        begun = time.perf_counter()
-        for _ in range(PREDICTIONS):
-            network.on_patches(patch).sum().item()  # waits for the device
+    engine = Engine(checkpoint.build(), device_name)
+    side = engine.network.patch or 1
+    patch = np.zeros((1, checkpoint.in_channels, side, side), np.float32)
+    engine.on_patches(patch)
+    begun = time.perf_counter()
+    for _ in range(PREDICTIONS):
+        engine.on_patches(patch)
     return 1e3 * (time.perf_counter() - begun) / PREDICTIONS
 
 

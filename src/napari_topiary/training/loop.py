@@ -23,6 +23,7 @@ from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.devices import is_out_of_memory, pick_device
+from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import (
@@ -164,7 +165,9 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
-    made = yield from with_figures(record.checkpoint(), prepared, device=config.device)
+    finished = record.checkpoint()
+    engine = Engine(finished.build(), config.device, backend="torch")
+    made = yield from with_figures(finished, prepared, engine=engine)
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made

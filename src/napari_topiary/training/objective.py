@@ -22,6 +22,7 @@ from napari_topiary.data.losses import (
 )
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.types import Job, Progress, run
 
@@ -103,6 +104,7 @@ def taught(
     network = teacher.build()
     if not network.dense:
         return prepared  # it is asked about every batch instead
+    engine = Engine(network, device, backend="torch", precision="reduced")
     maps = len(teacher.task.classes) + network.regressions
     begun = time.perf_counter()
     fields: list[Field] = []
@@ -112,7 +114,7 @@ def taught(
 
     for field in prepared.train:
         if not late():
-            asking = infer(network, field.image, device=device, amp=True)
+            asking = infer(engine, field.image)
             # What it has not answered by then is 0: not known.
             answer = run(asking, should_stop=late)
             said = answer.probability

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Normalisation, factor_at
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.inference.engine import Engine
 from napari_topiary.io.image_area import image_area, known_in, thinning
-from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.networks.base import Network
 
 LARGEST_SIDE = 768
 """Larger windows are cut around their centre: a preview must not hold training up."""
@@ -93,7 +94,6 @@ class TrainReport:
     note: str = ""
 
 
-@torch.inference_mode()
 def preview(
     network: Network,
     request: PreviewRequest,
@@ -107,7 +107,7 @@ def preview(
     Parameters
     ----------
     network
-        In eval mode.
+        As it would be kept.
     request
         Image and window.
     prepared
@@ -115,7 +115,7 @@ def preview(
     normalisation
         How intensities are brought to the network's range.
     device
-        Where the network is.
+        Where to compute.
 
     Returns
     -------
@@ -135,13 +135,12 @@ def preview(
     small = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)
     stride = network.stride
     grow = (0, -size[1] % stride, 0, -size[0] % stride)
-    padded = F.pad(small, grow, mode="replicate").to(
-        device, memory_format=torch.channels_last
-    )
-    answer = in_shares(network, network(padded))
-    classes = answer.shape[1] - network.regressions
-    probability = answer[:, :classes, : size[0], : size[1]]
-    full = F.interpolate(probability.cpu(), size=tensor.shape[2:], mode="bilinear")
+    padded = F.pad(small, grow, mode="replicate")[0].numpy()
+    engine = Engine(network, device, backend="torch", precision="reduced")
+    answer = engine(padded, slice(0, size[0]), slice(0, size[1]))
+    classes = len(answer) - network.regressions
+    probability = torch.from_numpy(answer[:classes])[None]
+    full = F.interpolate(probability, size=tensor.shape[2:], mode="bilinear")
     shown = full[0].numpy()
     # As in a prediction: nothing is found where there is no image.
     step = thinning((request.image.shape[1], request.image.shape[2]))

@@ -122,7 +122,6 @@ class Trainer:
             task=task,
             line_classes=frozenset(prepared.line_classes),
             device=self.device,
-            amp=self._amp is not None,
             learned=self._cut(prepared.learned, network),
             figure_only=prepared.figure_only,
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_topiary._napari.canvas.overlay import Overlay, coloured
 from napari_topiary._napari.canvas.visible import middle_of
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import Device, PredictConfig, PruneConfig
+from napari_topiary.config import Device, PruneConfig
 from napari_topiary.data.working_grid import (
     window_to_working,
     working_to_original_coords,
@@ -193,9 +193,9 @@ class PruningView:
     def _see(
         self, network: Network, part: _Part, thresholds: Mapping[str, float]
     ) -> _Seen:
-        config = PredictConfig(device=self.device, tile=LARGEST_SIDE)
         engine = Engine(network, self.device)
-        result = run(infer_window(part.seen, part.window, engine, config))
+        looking = infer_window(part.seen, part.window, engine, tile=LARGEST_SIDE)
+        result = run(looking)
         probability = result.probability
         task = self.checkpoint.task
         reading = PostProcessing.of(self.checkpoint).at(thresholds)

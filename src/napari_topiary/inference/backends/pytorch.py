@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 
@@ -42,23 +43,46 @@ class TorchBackend:
     ) -> NDArray[np.float32]:
         """Probabilities, then values, `(k + r, rows, columns)` of a tile `(c, y, x)`.
 
+        Parameters
+        ----------
+        image
+            With context.
+        rows, columns
+            What of it is wanted.
+        """
+
+        def within(tensor: torch.Tensor) -> torch.Tensor:
+            return self.network.within(tensor, rows, columns)
+
+        maps: NDArray[np.float32] = self._asked(within, image[None])[0]
+        return maps
+
+    def on_patches(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities `(b, k)` of the middles of patches `(b, c, y, x)`."""
+        return self._asked(self.network.on_patches, patches)[:, :, 0, 0]
+
+    def _asked(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        images: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """What a network says about images, in shares.
+
         The modes are entered and left here, never across a `yield`: they belong to the
         thread, and whoever drives the job would run on in them.
         """
-        network = self.network
-        was_training = network.training
+        was_training = self.network.training
         if was_training:
-            network.eval()
+            self.network.eval()
         try:
             with torch.inference_mode(), precision(self.device, self.dtype):
-                tensor = torch.from_numpy(image)[None].to(self.device)
-                tensor = tensor.contiguous(memory_format=torch.channels_last)
-                answer = network.within(tensor, rows, columns)[0]
-            result: NDArray[np.float32] = in_shares(network, answer).cpu().numpy()
+                tensor = torch.from_numpy(images).to(self.device)
+                answer = network(tensor.contiguous(memory_format=torch.channels_last))
+            result: NDArray[np.float32] = in_shares(self.network, answer).cpu().numpy()
             return result
         finally:
             if was_training:
-                network.train()
+                self.network.train()
 
 
 def _make(network: Network, device: torch.device, *, exact: bool) -> TorchBackend:
