@@ -15,7 +15,12 @@ from napari_topiary.cli.file_predictor import FilePredictor, export_formats
 from napari_topiary.cli.forms import add_predicting, predict_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.image_files import SUMMARY, image_files, result_stem
+from napari_topiary.io.image_files import (
+    SUMMARY,
+    image_files,
+    passed_over,
+    result_stem,
+)
 from napari_topiary.io.large_images import is_large
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.targets import (
@@ -181,6 +186,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     problem = export_problem(export_formats(options), checkpoint.task)
     if problem is not None:
         raise TopiaryError(problem)
+    for sentence in passed_over(options.images):
+        runner.note(sentence)
     begun = time.perf_counter()
     predictor = FilePredictor(checkpoint, config, options, runner)
     images: list[dict[str, Any]] = []

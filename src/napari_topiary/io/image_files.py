@@ -49,9 +49,11 @@ def image_files(given: Sequence[Path]) -> list[Path]:
                 if is_image(file) and not _is_result(file)
             ]
             if not inside:
+                deeper = [f.name for f in visible_files(path) if _has_images(f)]
+                hint = f" Its folder {deeper[0]} does: give that." if deeper else ""
                 raise TopiaryError(
                     f"The folder {path} holds no image that can be read "
-                    f"({', '.join(suffixes)})."
+                    f"({', '.join(suffixes)}).{hint}"
                 )
             found += inside
         elif not path.exists():
@@ -67,6 +69,45 @@ def image_files(given: Sequence[Path]) -> list[Path]:
             "same names: predict them one by one into different folders."
         )
     return found
+
+
+def passed_over(given: Sequence[Path]) -> list[str]:
+    """Return a sentence about what lies in the folders given and is no image.
+
+    Parameters
+    ----------
+    given
+        Files, folders of images, or zarr arrays.
+    """
+    sentences = []
+    for folder in given:
+        if not folder.is_dir() or is_image(folder):
+            continue
+        others = [file for file in visible_files(folder) if not is_image(file)]
+        folders = [file.name for file in others if _has_images(file)]
+        if folders:
+            sentences.append(
+                f"{folder.name}: images in its {_folders(folders)} are left out; give "
+                "those as well if they are wanted."
+            )
+        files = [f.name for f in others if f.is_file() and not written_by_topiary(f)]
+        if files:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            sentences.append(
+                f"{folder.name}: {files[0]}{more} left out, no image that can be read "
+                f"({', '.join(readable_suffixes())})."
+            )
+    return sentences
+
+
+def _folders(names: Sequence[str]) -> str:
+    return f"folder {names[0]}" if len(names) == 1 else f"folders {', '.join(names)}"
+
+
+def _has_images(path: Path) -> bool:
+    return path.is_dir() and any(
+        is_image(file) and not _is_result(file) for file in visible_files(path)
+    )
 
 
 def _is_result(path: Path) -> bool:

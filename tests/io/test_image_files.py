@@ -1,0 +1,30 @@
+"""Which images a folder stands for, and what is said of the rest of it."""
+
+import numpy as np
+import pytest
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.image_files import image_files, passed_over
+from napari_topiary.io.images import write_image
+
+GREY = np.arange(12 * 9, dtype=np.uint8).reshape(12, 9)
+
+
+def test_what_is_no_image_of_a_folder_is_named(tmp_path):
+    write_image(tmp_path / "in" / "a.tif", GREY)
+    assert passed_over([tmp_path / "in", tmp_path / "in" / "a.tif"]) == []
+    for name in ("n.npy", "notes.txt", "Thumbs.db"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    (tmp_path / "in" / "empty").mkdir()
+    (sentence,) = passed_over([tmp_path / "in"])
+    assert sentence.startswith("in: n.npy and 1 more left out, no image that can be")
+    write_image(tmp_path / "in" / "day 2" / "b.tif", GREY)
+    first, second = passed_over([tmp_path / "in"])
+    assert (second, first[:36]) == (sentence, "in: images in its folder day 2 are l")
+    assert [path.name for path in image_files([tmp_path / "in"])] == ["a.tif"]
+
+
+def test_a_folder_whose_images_lie_deeper_says_where(tmp_path):
+    write_image(tmp_path / "in" / "day 2" / "b.tif", GREY)
+    with pytest.raises(TopiaryError, match=r"no image .* Its folder day 2 does: give"):
+        image_files([tmp_path / "in"])
