@@ -105,6 +105,8 @@ def test_marks_outside_finished_areas_count_in_no_figure(virions):
         made = run(fit([learned], config, task=DETECT, validation=[part]))
         again = run(evaluate(made, [part], config=CPU))
         assert again["n_true"] == made.metrics["n_objects"] < len(points)
+        assert again["n_right"] == made.metrics["n_right"]
+        assert again["n_wrong"] == made.metrics["n_wrong"]
         assert made.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
 
 

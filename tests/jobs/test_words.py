@@ -31,6 +31,20 @@ from napari_topiary.jobs import words
         (words.quality(0.9641), "0.96"),
         (words.quality(0.9641, 3), "0.964"),
         (words.quality(0.69), "0.69"),
+        (words.figure({}), ""),
+        (words.figure({"quality": 0.9641, "quality_name": "Dice"}), "Dice 0.96"),
+        (
+            words.figure(
+                {
+                    "quality": 1.0,
+                    "quality_name": "F1",
+                    "n_objects": 3,
+                    "n_right": 3,
+                    "n_wrong": 0,
+                }
+            ),
+            "F1 1.00: 3 of 3 found, 0 wrong",
+        ),
         (words.plural(1, "image"), "1 image"),
         (words.plural(3, "image"), "3 images"),
         (words.plural(2, "painted image"), "2 painted images"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary.jobs import words
+
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
     from napari_topiary.inference.large import LargePrediction
@@ -116,8 +118,9 @@ def quality_in_words(metrics: Any) -> str:
     if metrics.get("quality") is None:
         return ""
     held = metrics.get("held_out") or "what was held back"
-    figure = f"{metrics.get('quality_name', 'quality')} {metrics['quality']:.3f}"
-    return f"{figure} on {held}{_certainty(metrics)}"
+    figure = words.figure(metrics, digits=3)
+    stop = "," if "n_right" in metrics else ""
+    return f"{figure}{stop} on {held}{_certainty(metrics)}"
 
 
 def _certainty(metrics: Any) -> str:

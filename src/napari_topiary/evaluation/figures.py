@@ -52,8 +52,9 @@ def with_figures(
     -------
     Checkpoint
         Its `metrics` have, beside `quality`: `n_objects` that the figure rests on and
-        what they are (`counted`), its 95 % `interval`, and whether the same areas
-        were `used_for_choosing` weights or thresholds.
+        what they are (`counted`), how many of them were found (`n_right`) and how
+        many finds are none (`n_wrong`), its 95 % `interval`, and whether the same
+        areas were `used_for_choosing` weights or thresholds.
     """
     areas, task = prepared.figure_areas, checkpoint.task
     if not areas:
@@ -86,8 +87,12 @@ def with_figures(
     if found is None:
         return checkpoint
     things = sum(area.things for area in areas[: len(scores)])
-    if name == "F1":
+    counts = total.counts()
+    if counts is not None and name in ("F1", "PQ"):
         # Marks outside finished areas do not count.
+        things = counts.there
+        figures |= {"n_right": counts.right, "n_wrong": counts.wrong}
+    elif name == "F1":
         things = int(total.report()["n_true"])
     figures |= {
         "quality": found,

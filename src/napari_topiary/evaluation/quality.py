@@ -34,6 +34,9 @@ class Quality:
         shifted calibration shows here first.
     beside
         Other figures of the same weights, by name.
+    counts
+        Particles or objects that are found, that are there, and finds that are none;
+        None where nothing is counted.
     """
 
     value: float
@@ -43,6 +46,7 @@ class Quality:
     per_class: Mapping[str, float] = field(default_factory=dict)
     at_common: float | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
+    counts: tuple[int, int, int] | None = None
 
     def metrics(self, held_out: str) -> dict[str, Any]:
         """Return what is written into a checkpoint.

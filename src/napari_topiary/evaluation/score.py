@@ -32,6 +32,26 @@ INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse"
 """Averaged over the images, where every one of them has it."""
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many particles or objects a figure rests on.
+
+    Parameters
+    ----------
+    right, wrong, missed
+        Found and there; found and not there; there and not found.
+    """
+
+    right: int
+    wrong: int
+    missed: int
+
+    @property
+    def there(self) -> int:
+        """How many there are."""
+        return self.right + self.missed
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """How good predictions are; adds up over images.
@@ -80,6 +100,19 @@ class Score:
             else self.votes + other.votes,
         )
 
+    def counts(self) -> Counts | None:
+        """Count particles or objects; None where areas or lines are compared."""
+        if self.objects:
+            each = [
+                (s["true_positives"], s["false_positives"], s["false_negatives"])
+                for s in self.objects
+            ]
+            return Counts(*np.sum(each, axis=0).tolist())
+        if self.particles is None or self.lines:
+            return None
+        one = self.particles
+        return Counts(*(int(n.sum()) for n in (one.hit, one.extra, one.missed)))
+
     def report(self) -> dict[str, Any]:
         """All metrics, ready for JSON.
 
@@ -93,7 +126,8 @@ class Score:
             the share of its length that is right. Tasks with several classes have
             `accuracy_foreground` (pixels of all classes but background) and a
             `confusion_matrix`, those with particles also `accuracy_particles` (every
-            particle counts once, as what most of its pixels were taken for).
+            particle counts once, as what most of its pixels were taken for). Particles
+            and objects are counted in `n_true`, `n_right` and `n_wrong`.
         """
         pixels = self.pixels.metrics()
         each = pixels.pop("per_class")
@@ -115,6 +149,13 @@ class Score:
                 each_image = [s[name] for s in self.objects if name in s]
                 if len(each_image) == len(self.objects):
                     report[name] = float(np.mean(each_image))
+        counts = self.counts()
+        if counts is not None:
+            report |= {
+                "n_true": counts.there,
+                "n_right": counts.right,
+                "n_wrong": counts.wrong,
+            }
         report["per_class"] = per_class
         if len(names) > 2:
             report.update(self._mistaken())

@@ -124,8 +124,11 @@ def validate_on(
     made = yield from with_figures(made, prepared, engine=engine)
     if not quality.known:
         return made, quality
+    keys = ("n_right", "n_objects", "n_wrong")
+    counts = tuple(int(made.metrics[key]) for key in keys if key in made.metrics)
     figure = replace(
         quality,
+        counts=counts if len(counts) == len(keys) else None,
         value=float(made.metrics["quality"]),
         name=str(made.metrics["quality_name"]),
         thresholds=known,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 NONE = "–"
 """Stands where nothing is known yet."""
 THIN = "\N{NO-BREAK SPACE}"
@@ -87,6 +90,31 @@ def quality(number: float, digits: int = 2) -> str:
         After the point.
     """
     return f"{number:.{digits}f}"
+
+
+def figure(metrics: Mapping[str, Any], digits: int = 2) -> str:
+    """How good a network is, with what that rests on: "F1 1.00: 3 of 3 found, 0 wrong".
+
+    Parameters
+    ----------
+    metrics
+        Of a checkpoint; empty words where nobody has judged it.
+    digits
+        Of the figure, after the point.
+    """
+    value = metrics.get("quality")
+    if value is None:
+        return ""
+    text = f"{metrics.get('quality_name', 'quality')} {quality(float(value), digits)}"
+    if "n_right" in metrics:
+        text += f": {found(metrics['n_right'], metrics['n_objects'])}"
+        text += f", {metrics['n_wrong']} wrong"
+    return text
+
+
+def found(number: int, there: int) -> str:
+    """How many of those that are there were found."""
+    return f"{number} of {there} found"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

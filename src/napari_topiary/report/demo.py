@@ -22,6 +22,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.samples import sample_dataset
 from napari_topiary.io.targets import signed
+from napari_topiary.jobs import words
 from napari_topiary.pruning import (
     PruningPlan,
     make_plan,
@@ -308,10 +309,8 @@ def _quality(checkpoint: Checkpoint) -> str:
     metrics = checkpoint.metrics
     if metrics.get("quality") is None:
         return ""
-    return (
-        f": {metrics['quality_name']} {metrics['quality']:.3f} on "
-        f"{metrics['held_out']} that it has not learned from"
-    )
+    figure = words.figure(metrics, digits=3)
+    return f": {figure} on {metrics['held_out']} that it has not learned from"
 
 
 def _draw_training(path: Path, checkpoint: Checkpoint) -> None:

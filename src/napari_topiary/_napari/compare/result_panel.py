@@ -32,14 +32,16 @@ FIGURES = {
     "f1": ("F1", "Balance of precision and recall: 1 is perfect."),
     "precision": ("Precision", "Share of what was found that is right."),
     "recall": ("Recall", "Share of what is there that was found."),
+    "found": ("Found", "Of what is marked, how many were found."),
+    "wrong": ("Wrong", "How many finds are none of the marked."),
     "aji": ("AJI", "Overlap of the objects with the marked ones: 1 is perfect."),
     "pq": ("PQ", "Panoptic quality of the objects: 1 is perfect."),
     "dice": ("Dice", "Overlap of the areas with the marked ones: 1 is perfect."),
     "iou": ("IoU", "Shared area over joint area: 1 is perfect."),
 }
 SHOWN = {
-    "detect": ("f1", "precision", "recall"),
-    "instances": ("aji", "pq", "dice"),
+    "detect": ("f1", "found", "wrong"),
+    "instances": ("aji", "pq", "found", "wrong"),
     "segment": ("dice", "iou", "precision"),
 }
 COLUMNS = (
@@ -92,20 +94,36 @@ class MetricsTable(QTableWidget):
                 None if side == truth else _value(metrics[side][at], name)
                 for side, at, _ in COLUMNS
             ]
-            for x, value in enumerate(values):
-                other = values[x ^ 1]
-                best = name != "threshold" and _is_better(value, other)
-                self.setItem(y, x, _item(value, bold=best))
+            for x, (side, at, _) in enumerate(COLUMNS):
+                value, other = values[x], values[x ^ 1]
+                if name == "wrong":
+                    value, other = other, value  # fewer are better
+                better = name != "threshold" and _is_better(value, other)
+                text = "" if side == truth else _text(metrics[side][at], name)
+                self.setItem(y, x, _item(text, bold=better))
         self.resizeRowsToContents()
         height = sum(self.rowHeight(y) for y in range(self.rowCount()))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height + 6)
+
+
+COUNTS = {"found": "n_right", "wrong": "n_wrong"}
+"""Rows that count, and where a report has their number."""
+
+
+def _text(report: Mapping[str, Any], name: str) -> str:
+    value = _value(report, name)
+    if value is None:
+        return words.NONE
+    if name == "found":
+        return f"{value:.0f} of {report['n_true']}"
+    return f"{value:.0f}" if name in COUNTS else words.quality(value, digits=3)
 
 
 def _value(report: Mapping[str, Any], name: str) -> float | None:
     if name == "threshold":
         limits = list(report["thresholds"].values())
         return float(sum(limits) / len(limits)) if limits else None
-    value = report.get(name)
+    value = report.get(COUNTS.get(name, name))
     return None if value is None else float(value)
 
 
@@ -113,8 +131,7 @@ def _is_better(value: float | None, other: float | None) -> bool:
     return value is not None and other is not None and value > other + 5e-4
 
 
-def _item(value: float | None, *, bold: bool) -> QTableWidgetItem:
-    text = words.NONE if value is None else words.quality(value, digits=3)
+def _item(text: str, *, bold: bool) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
     if bold:

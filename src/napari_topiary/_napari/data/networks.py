@@ -118,10 +118,9 @@ class NetworkList(QWidget):
     def _words(self, name: str, checkpoint: Checkpoint) -> str:
         weights = words.count(checkpoint.parameters_nonzero)
         told = []
-        quality = checkpoint.metrics.get("quality")
-        if isinstance(quality, float):
-            which = checkpoint.metrics.get("quality_name", "quality")
-            told.append(f"{which} {words.quality(quality)}")
+        figure = words.figure(checkpoint.metrics)
+        if figure:
+            told.append(figure)
         if weights not in name:
             told.append(f"{weights} weights")
         if name in self._parents:

@@ -135,6 +135,12 @@ ROWS = (
         "threshold.",
     ),
     Row(
+        "found",
+        "… found",
+        "How many of what is marked on these areas it finds; and how many of its finds "
+        "are none.",
+    ),
+    Row(
         "common",
         "… at 0.5",
         "Both networks at a threshold of 0.5. Pruning shifts how sure a network is "
@@ -149,6 +155,7 @@ class PruneCard(BeforeAfter):
 
     def __init__(self) -> None:
         super().__init__(ROWS)
+        self.show_row("found", False)
         self._before: PlanStatistics | None = None
         self._area = 1.0
 
@@ -184,7 +191,7 @@ class PruneCard(BeforeAfter):
 
     def wait(self) -> None:
         """Mark what has to be measured again, because the slider was moved."""
-        for key in ("speed", "quality", "common"):
+        for key in ("speed", "quality", "found", "common"):
             self.fade(key)
 
     def show_preview(self, preview: PruningPreview, *, particles: bool) -> None:
@@ -222,6 +229,7 @@ class PruneCard(BeforeAfter):
         """Show how good both are on the hold-out."""
         known = before is not None
         self.set_title("quality", f"{before.name}, unseen" if known else "Quality")
+        self._show_found(before, after)
         for key, figure in (("quality", "value"), ("common", "at_common")):
             one, other = getattr(before, figure, None), getattr(after, figure, None)
             if one is not None:
@@ -231,6 +239,18 @@ class PruneCard(BeforeAfter):
                     key, after=words.quality(other, 3), **_difference(one, other)
                 )
                 self.fade(key, on=False)
+
+    def _show_found(self, before: Quality | None, after: Quality | None) -> None:
+        """Show what the figure rests on, where things are counted."""
+        one, other = (None if q is None else q.counts for q in (before, after))
+        self.show_row("found", one is not None)
+        if one is None:
+            return
+        self.set_title("found", f"… of {one[1]} found")
+        self.set_row("found", before=str(one[0]))
+        if other is not None:
+            self.set_row("found", after=str(other[0]), change=f"{other[2]} wrong")
+            self.fade("found", on=False)
 
     def _memory(self, statistics: PlanStatistics) -> str:
         return words.file_size(statistics.memory_per_megapixel / self._area)

@@ -61,15 +61,14 @@ def headline(checkpoint: Checkpoint) -> str:
     value = metrics.get("quality")
     if value is None:
         return "Trained; there is nothing to judge on, so its quality is not known."
-    figure = f"{metrics.get('quality_name', 'quality')} {words.quality(float(value))}"
+    figure = words.figure(metrics)
     if metrics.get("interval"):
         n, (low, high) = int(metrics["n_objects"]), metrics["interval"]
         many = str(metrics["counted"])
         one = many.removesuffix("es" if many == "patches" else "s")
-        figure += (
-            f" on {words.plural(n, one, many)} "
-            f"({words.quality(low)} to {words.quality(high)}),"
-        )
+        if "n_right" not in metrics:
+            figure += f" on {words.plural(n, one, many)}"
+        figure += f" ({words.quality(low)} to {words.quality(high)}),"
     held = str(metrics.get("held_out") or "")
     if held == "a part of the image":
         return f"{figure} on a part of the image that it has not seen"
