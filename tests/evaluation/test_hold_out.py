@@ -16,12 +16,14 @@ from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.prepared import prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
-from napari_topiary.evaluation.figures import interval
-from napari_topiary.evaluation.validate import validate
+from napari_topiary.evaluation.figures import figure_pixels, interval
+from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
+from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training import fit
+from napari_topiary.training.trainer import LEAST_VALIDATED, Trainer
 from napari_topiary.types import Task, run
 
 DETECT = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
@@ -108,6 +110,48 @@ def test_marks_outside_finished_areas_count_in_no_figure(virions):
         assert again["n_right"] == made.metrics["n_right"]
         assert again["n_wrong"] == made.metrics["n_wrong"]
         assert made.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
+
+
+def test_of_a_large_image_only_what_is_held_back_is_computed(virions):
+    """The figure is that of evaluate all the same, on a coarser grid too."""
+    made = [virions(seed) for seed in range(6)]
+    image = np.concatenate([one.image for one in made], axis=2)
+    places = [one.centres + np.array([0, 96 * n]) for n, one in enumerate(made)]
+    points = Points(np.concatenate(places), ("virion",) * 48)
+    sample = Sample(image, (points,), made[0].scale, "long")
+    config = dataclasses.replace(SMALL, working_pixel_size_nm=3.0, epochs=4)
+    found = run(fit([sample], config, task=DETECT))
+    (area,) = found.annotations_summary["held_out"]
+    again = run(evaluate(found, [marked(sample, area["box"])], config=CPU))
+    assert found.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
+    assert found.metrics["n_right"] == again["n_right"] > 0
+    prepared = validation_data(found, [sample], ())
+    network, whole = found.build(), prepared.figure_areas[0].field.target.size
+    assert figure_pixels(prepared, network, DETECT) < 0.6 * whole
+
+
+def test_judging_takes_a_tenth_of_a_timed_training(virions):
+    """The slower a network, the less of a large image is judged on the way."""
+    sample = clicks(virions, 0)
+    large = dataclasses.replace(sample, image=np.tile(sample.image, (1, 8, 8)))
+    config = dataclasses.replace(SMALL, epochs=None, minutes=0.05)
+    prepared = prepare(
+        [large], [large], config, task=DETECT, normalisation=Normalisation()
+    )
+    held = on_working_grid(large, 1.0, DETECT, Normalisation())
+    prepared = dataclasses.replace(prepared, held=(held,), learned=())
+    trainer = Trainer(
+        config,
+        prepared,
+        task=DETECT,
+        sizes=SMALL.sizes,
+        start=None,
+        pruning=FixedShape(PrunedShape()),
+    )
+    assert trainer.pixel_s > 0
+    trainer._most = 0  # as for a network that is far too slow
+    (cut,) = trainer._cut([held], trainer.network)
+    assert (cut.field.target >= 0).sum() <= LEAST_VALIDATED < held.field.target.size
 
 
 def test_where_nobody_knows_what_was_learned_from_nothing_is_judged_on(virions):

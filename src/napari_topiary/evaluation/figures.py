@@ -12,16 +12,25 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import numpy as np
+
+from napari_topiary.annotations import Centerlines
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
+from napari_topiary.data.working_grid import working_to_original_coords
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.tiles import InferResult, infer
+from napari_topiary.inference.tiles import InferResult, TileBox, infer
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing.detections import shrinking
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
 
+_REACH = 6.0
+"""Radii around what is judged that may change what is found in it."""
 SURE = 1.96
 """Standard deviations to each side: the true figure lies in 19 of 20 such intervals."""
 
@@ -73,12 +82,16 @@ def with_figures(
     for area in areas:
         heard: list[object] = []
         answer = yield from relay(
-            infer(engine, area.field.image),
+            infer(
+                engine,
+                area.field.image,
+                part=judged_part(area, engine.network, task),
+            ),
             told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
             heard=heard.append,
             whole=True,
         )
-        scores.append(_score(checkpoint, area, answer))
+        scores.append(_score(checkpoint, area, answer, engine.network))
         if Stop in heard:
             break
     lines = PostProcessing.of(checkpoint).line_classes
@@ -117,10 +130,69 @@ def _resting_on(figure: float, things: int) -> dict[str, Any]:
     return {"n_objects": things, "interval": list(interval(figure, things))}
 
 
-def _score(checkpoint: Checkpoint, area: AnnotatedArea, answer: InferResult) -> Score:
+def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | None:
+    """Find what a network has to look at for a figure that is the same as of all.
+
+    Parameters
+    ----------
+    area
+        Its `box` is judged.
+    network
+        Whose grid the part lies on; what it sees around is not counted.
+    task
+        Kind of answer.
+
+    Returns
+    -------
+    TileBox or None
+        In working pixels; None where objects or lines may reach anywhere.
+    """
+    radii, shape = area.task.radius_px, area.field.target.shape
+    particles = task.kind == "detect" and set(task.classes[1:]) <= set(radii)
+    if area.box is None or network.patch is not None:
+        return None
+    if task.kind == "detect":
+        particles &= not any(len(one) for one in _lines_of(area.sample))
+    if not (particles or task.kind == "segment"):
+        return None
+    reach = _REACH * max(radii.values()) if particles else 1.0
+    # Particles are looked for in blocks of pixels.
+    step = network.stride * max([1, *(shrinking(one) for one in radii.values())])
+    original, ends = area.sample.image.shape[1:], list[int]()
+    for axis, (first, last) in enumerate((area.box[:2], area.box[2:])):
+        ratio = shape[axis] / original[axis]
+        low, high = first * ratio - reach, last * ratio + reach
+        most = -(-shape[axis] // network.stride) * network.stride
+        ends += [max(0, int(low // step) * step), min(most, -int(-high // step) * step)]
+    return TileBox(*ends)
+
+
+def figure_pixels(prepared: PreparedData, network: Network, task: Task) -> int:
+    """Count the working pixels that the figure is measured on."""
+    parts = [(one, judged_part(one, network, task)) for one in prepared.figure_areas]
+    return sum(one.field.target.size if p is None else p.area for one, p in parts)
+
+
+def _lines_of(sample: Sample) -> list[Centerlines]:
+    return [one for one in sample.annotations if isinstance(one, Centerlines)]
+
+
+def _score(
+    checkpoint: Checkpoint, area: AnnotatedArea, answer: InferResult, network: Network
+) -> Score:
     """Read an answer like a prediction and count it like an evaluation."""
     sample, task = area.sample, checkpoint.task
     shape = (sample.image.shape[1], sample.image.shape[2])
+    part = judged_part(area, network, task)
+    if part is not None and task.kind == "detect":
+        # Of a large image, labels and their pixels would take longer than the rest.
+        seen = answer.probability[:, part.top : part.bottom, part.left : part.right]
+        found = PostProcessing.of(checkpoint).detections(seen, seen.shape[1:], task)
+        places = found.coordinates + np.array([part.top, part.left])
+        working = (answer.probability.shape[1], answer.probability.shape[2])
+        places = working_to_original_coords(places, shape, working)
+        found = replace(found, coordinates=places)
+        return Scorer.of(checkpoint, sample, None, area.box).score_particles(found)
     labels, detections = PostProcessing.of(checkpoint).interpret(
         answer.probability, shape, task, answer.regression
     )

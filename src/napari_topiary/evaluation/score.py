@@ -26,7 +26,7 @@ from napari_topiary.evaluation.particles import DetectionCounts, count_detection
 from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Prediction, Task
+from napari_topiary.types import Detections, Prediction, Task
 
 INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse")
 """Averaged over the images, where every one of them has it."""
@@ -244,14 +244,7 @@ def score(
         return Score(task=task, pixels=pixels)
     there, found = truth.particles, prediction.detections
     filaments = [i for i in range(1, n) if task.classes[i] in line_classes]
-    round_ = ~np.isin(there.class_index, filaments)
-    particles = count_detections(
-        (there.coordinates[round_], there.class_index[round_]),
-        found,
-        tolerance_px.tolist(),
-        n,
-        area=truth.area,
-    )
+    particles = _particles(found, truth, tolerance_px, filaments)
     lines = {
         index: count_lines(
             [
@@ -272,6 +265,24 @@ def score(
     votes = count_votes(truth.zones, labels, n) if n > 2 else None
     return Score(
         task=task, pixels=pixels, particles=particles, lines=lines, votes=votes
+    )
+
+
+def _particles(
+    found: Detections,
+    truth: Truth,
+    tolerance_px: NDArray[np.float64],
+    filaments: Collection[int],
+) -> DetectionCounts:
+    """Count what was found against the marked particles; filaments are none."""
+    there = truth.particles
+    round_ = ~np.isin(there.class_index, list(filaments))
+    return count_detections(
+        (there.coordinates[round_], there.class_index[round_]),
+        found,
+        tolerance_px.tolist(),
+        len(tolerance_px),
+        area=truth.area,
     )
 
 
@@ -348,6 +359,15 @@ class Scorer:
             tolerance_px=self.tolerance_px,
             line_classes=self.line_classes,
             relative_to=self.relative_to,
+        )
+
+    def score_particles(self, found: Detections) -> Score:
+        """Hold particles, in pixels of the image, against the truth; no pixels."""
+        n = len(self.task.classes)
+        return Score(
+            task=self.task,
+            pixels=PixelCounts(np.zeros((n, n), np.int64)),
+            particles=_particles(found, self.truth, self.tolerance_px, ()),
         )
 
     def report(self) -> dict[str, float | None]:

@@ -6,9 +6,10 @@ threshold of its parent looks worse than it is. So its thresholds are chosen ane
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, TrainConfig
@@ -124,17 +125,21 @@ def validate_on(
     made = yield from with_figures(made, prepared, engine=engine)
     if not quality.known:
         return made, quality
-    keys = ("n_right", "n_objects", "n_wrong")
-    counts = tuple(int(made.metrics[key]) for key in keys if key in made.metrics)
     figure = replace(
         quality,
-        counts=counts if len(counts) == len(keys) else None,
+        counts=_counts(made.metrics),
         value=float(made.metrics["quality"]),
         name=str(made.metrics["quality_name"]),
         thresholds=known,
         per_class=made.metrics["per_class"],
     )
     return made, figure
+
+
+def _counts(metrics: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    if "n_right" not in metrics:
+        return None
+    return metrics["n_right"], metrics["n_objects"], metrics["n_wrong"]
 
 
 def validation_data(

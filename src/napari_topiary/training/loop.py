@@ -20,7 +20,7 @@ from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import prepare
 from napari_topiary.data.working_size import with_drawn_radii
 from napari_topiary.errors import NotWritten, TopiaryError
-from napari_topiary.evaluation.figures import with_figures
+from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.devices import is_out_of_memory, pick_device
 from napari_topiary.inference.engine import Engine
@@ -165,9 +165,12 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
+    begun = time.perf_counter()
     finished = record.checkpoint()
     engine = Engine(finished.build(), config.device, backend="torch")
     made = yield from with_figures(finished, prepared, engine=engine)
+    judging_s = round(record.judging_s + time.perf_counter() - begun, 2)
+    made = replace(made, provenance={**made.provenance, "judging_seconds": judging_s})
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made
@@ -263,7 +266,10 @@ def _loop(
     """Step until the budget is used or Stop arrives; judge and save on the way."""
     schedule = Schedule(config, trainer.steps_per_epoch)
     rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0
+    rounds.lasts = trainer.judging_s
     settled, ending = False, False
+    pixels = figure_pixels(record.prepared, trainer.network, record.task)
+    figure_s = pixels * trainer.pixel_s
     message: object = None
     while not ending:
         fraction = schedule.fraction(record.step)
@@ -284,11 +290,15 @@ def _loop(
             if path is not None and rounds.long:
                 saved_at = _save_running(trainer, record, schedule, path)
             begun = time.perf_counter()
-            quality, stop = yield from _validated(trainer, record, schedule, rounds)
+            quality, stop = yield from _validated(
+                trainer, record, schedule, rounds, figure_s
+            )
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
             record.validated_at = schedule.seconds
-            rounds.took(time.perf_counter() - begun, schedule.seconds)
+            took = time.perf_counter() - begun
+            rounds.took(took, schedule.seconds)
+            record.judging_s += took
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
         if path is not None and overdue:
             saved_at = _save_running(trainer, record, schedule, path)
@@ -302,7 +312,7 @@ def _loop(
                 device=trainer.device,
             )
         report = _report(trainer, record, quality, answer)
-        message = yield _progress(schedule, record, report, rounds)
+        message = yield _progress(schedule, record, report, rounds, figure_s)
 
 
 def _note(record: TrainingRecord, trainer: Trainer, schedule: Schedule) -> None:
@@ -318,12 +328,13 @@ def _validated(
     record: TrainingRecord,
     schedule: Schedule,
     rounds: ValidationRounds,
+    figure_s: float,
 ) -> Job[tuple[Quality, bool]]:
     """Validate the hold-out, still listening for Stop."""
 
     def told(_: object = None) -> Progress:
         report = _report(trainer, record, None, None)
-        return _progress(schedule, record, report, rounds, validating=True)
+        return _progress(schedule, record, report, rounds, figure_s, validating=True)
 
     heard = [(yield told())]
     quality = yield from relay(
@@ -354,6 +365,7 @@ def _progress(
     record: TrainingRecord,
     report: TrainReport,
     rounds: ValidationRounds,
+    figure_s: float,
     *,
     validating: bool = False,
 ) -> Progress:
@@ -364,9 +376,10 @@ def _progress(
         message += f", best {record.best.name} {record.best.value:.2f}"
     left = schedule.seconds_left(record.step)
     if left is not None:
-        # At the end it is judged twice more; how long is left then nobody knows.
+        # At the end it is judged once more, and its figure is measured; how long is
+        # left then nobody knows.
         over = schedule.fraction(record.step) >= 1.0
-        left = None if over else left + 2 * rounds.lasts
+        left = None if over else left + rounds.lasts + max(rounds.lasts, figure_s)
     return Progress(
         done=schedule.fraction(record.step),
         total=1.0,

@@ -64,6 +64,7 @@ class TrainingRecord:
     best: Quality | None = None
     step: int = 0
     seconds: float = 0.0
+    judging_s: float = 0.0
     device: str = "cpu"
     complete: bool = False
     validated_at: float = -math.inf

@@ -154,11 +154,14 @@ def _worth_while(
     if not all(names <= set(area.task.radius_px) for area in areas):
         return False
     # The rims of marked particles are narrower than a radius: people have been there.
-    unseen = there = 0
+    there = sum(area.field.target.size for area in areas)
+    unknown = sum(int((area.field.target < 0).sum()) for area in areas)
+    if unknown < UNSEEN * there:
+        return False  # of large images this is known long before the rest
+    unseen = 0
     for area in areas:
         deep = ndi.distance_transform_edt(_free(area, prepared.held_back))
         unseen += int((deep > max(area.task.radius_px.values())).sum())
-        there += deep.size
     return unseen >= UNSEEN * there
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,6 +38,7 @@ from napari_topiary.networks.pruning_schedule import (
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.objective import objective
 from napari_topiary.training.optimizers import optimizer_for
+from napari_topiary.training.schedule import ONCE_SHARE
 from napari_topiary.types import Job, Task
 
 logger = logging.getLogger(__name__)
@@ -117,6 +119,11 @@ class Trainer:
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
+        self.pixel_s = self._seconds_per_pixel() if timed else 0.0
+        seconds = ONCE_SHARE * 60 * (config.minutes or 0.0)
+        self._most = MOST_VALIDATED
+        if self.pixel_s > 0:
+            self._most = min(MOST_VALIDATED, int(seconds / self.pixel_s))
         self._validator = Validator(
             held=self._cut(prepared.held, network),
             task=task,
@@ -137,11 +144,30 @@ class Trainer:
         """Areas without what is not judged, and no more than can be judged often."""
         if network.patch is not None:
             return tuple(areas)  # single pixels are looked at
-        most = max(LEAST_VALIDATED, MOST_VALIDATED // max(1, len(areas)))
+        most = max(LEAST_VALIDATED, self._most // max(1, len(areas)))
         return tuple(
             one.cropped(most=most, margin=network.halo, step=network.stride)
             for one in areas
         )
+
+    def _seconds_per_pixel(self) -> float:
+        """How long judging takes for a working pixel here, about; 0 where unknown."""
+        if self.network.patch is not None:
+            return 0.0
+        times = []
+        for _ in range(2):  # the first time is slower
+            begun = time.perf_counter()
+            self._settle(1)
+            times.append(time.perf_counter() - begun)
+        shape = self._examples[0].shape
+        # What is found has to be looked for as well.
+        return 2 * times[-1] / (shape[0] * shape[2] * shape[3])
+
+    @property
+    def judging_s(self) -> float:
+        """About how long judging takes, before it was done once."""
+        areas = (*self._validator.held, *self._validator.learned)
+        return self.pixel_s * sum(one.field.target.size for one in areas)
 
     def _adopt(self, network: Network) -> None:
         """Take over a network: lend it norms, give it an optimizer."""
