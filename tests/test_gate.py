@@ -1,25 +1,38 @@
-"""One gate: each fault gets the same answer at every door.
+"""One gate: each fault gets the same sentence at every door, and nothing is written.
 
-The doors: the command line (`train`, `evaluate`, before any network is made), Python
-(`fit`, `evaluate`) and the window (readiness of the Train page).
+The doors: the verbs of the command line, Python (`fit`, `validate`, `evaluate`,
+`compare_checkpoints`) and the window (a session as it opens, and the readiness of the
+Train page). What comes behind a door, training and predicting, does not run here.
 """
 
 import json
+import os
+import re
+from importlib import import_module
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Picture
 
 from napari_topiary.annotations import Labels, Points
-from napari_topiary.cli.datasets import evaluation_samples, learning_data
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.cli import main
+from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.driving import ProgressBar, Runner
+from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import compare_checkpoints, evaluate
 from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.evaluation.validate import validate
 from napari_topiary.io.dataset import Sample, read_dataset
 from napari_topiary.io.gate import admitted, learning_problem
 from napari_topiary.io.images import write_image
+from napari_topiary.jobs.training import TrainingData, checking
+from napari_topiary.networks import build_network, resolve_sizes
 from napari_topiary.session import Session
-from napari_topiary.types import Task
+from napari_topiary.training import fit
+from napari_topiary.types import Task, run
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(1, 255, (40, 48), dtype=np.uint8)
@@ -38,23 +51,28 @@ def table(places, head="axis-0,axis-1,class"):
     return "\n".join([head, *(f"{y},{x},a" for y, x in places)]) + "\n"
 
 
-def folder(home, *, task="detect", scale=4.0, radius=12.0, image=GREY, **drawn):
+def folder(
+    home, *, task="detect", scale=4.0, radius=12.0, image=GREY, own=None, **drawn
+):
     """A data set of image `a`, with what is drawn on it, and of a sound image `b`."""
     about = {"name": "x", "task": task, "classes": ["background", "a"]}
     about |= {"pixel_size_nm": scale} | ({"radius_nm": {"a": radius}} if radius else {})
     about["split"] = {"train": ["b"], "val": ["a"]} if drawn.pop("val", 0) else {}
+    about["pixel_sizes_nm"] = drawn.pop("scales", {})
     home.mkdir(exist_ok=True)
     (home / "dataset.json").write_text(json.dumps(about))
     for name, pixels in (("a", image), ("b", GREY)):
-        write_image(home / "images" / f"{name}.tif", pixels)
+        given = own if name == "a" else None
+        write_image(home / "images" / f"{name}.tif", pixels, scale=given)
     sound = {"points": table(MARKS)} if task == "detect" else {"labels": BLOCKS}
     if task == "instances":
         sound = {"labels": numbered(BLOCKS)}
     for name, what in (("a", drawn), ("b", sound)):
         for kind, content in what.items():
             (home / kind).mkdir(exist_ok=True)
-            if isinstance(content, str):
-                (home / kind / f"{name}.csv").write_text(content)
+            if isinstance(content, str | bytes):
+                content = content.encode() if isinstance(content, str) else content
+                (home / kind / f"{name}.csv").write_bytes(content)
             else:
                 write_image(home / kind / f"{name}.tif", content)
     return home
@@ -66,88 +84,319 @@ def numbered(mask):
     return label(mask).astype(np.uint16)
 
 
-def doors(home):
-    """What each door says: the sentence that it refuses with, or its notes."""
-    said = {}
-    for name, enter in (
-        ("train", lambda runner: learning_data(home, runner)),
-        (
-            "evaluate",
-            lambda runner: evaluation_samples(read_dataset(home), "all", runner),
-        ),
-    ):
-        runner = Runner(ProgressBar())
-        try:
-            enter(runner)
-            said[name] = " ".join(runner.notes)
-        except TopiaryError as error:
-            said[name] = str(error)
-    try:
-        dataset = read_dataset(home)
-        samples = tuple(dataset.samples.values())
-        said["python"] = learning_problem(samples, task=dataset.task) or " ".join(
-            (*dataset.notes, *admitted(samples, task=dataset.task)[1])
+class Ran(Exception):
+    """The gate was passed: what comes behind would have begun."""
+
+
+NETWORK = dict(resolve_sizes("unet", "tiny", {"base": 2, "levels": 1}))
+VERBS = {
+    "train": "train {home} --out {out}/net.safetensors",
+    "prune": "prune {net} --remove 0.5 --data {home} --out {out}/less.safetensors",
+    "evaluate": "evaluate {net} {home} --split all",
+    "compare": "compare {net} {net} --data {home} --split all --out {out}",
+}
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """A file for each kind of task; their weights have learned nothing."""
+    home, made = tmp_path_factory.mktemp("networks"), {}
+    for kind in ("detect", "segment", "instances"):
+        network = build_network("unet", NETWORK, 1, 2)
+        made[kind] = Checkpoint(
+            network="unet",
+            sizes=NETWORK,
+            in_channels=1,
+            task=Task(kind, ("background", "a"), radius_nm={"a": 12.0}),
+            state=network.state_dict(),
+            pixel_size_nm=4.0,
         )
-    except TopiaryError as error:
-        said["python"] = str(error)
-    return said
+        made[kind].save(home / f"{kind}.safetensors")
+    return home, made
 
 
-LEARNED = [
+@pytest.fixture
+def at_all_doors(tmp_path, monkeypatch, capsys, networks):
+    """`at_all_doors(home)`: what each says, and whether it lets the data set in."""
+
+    def begun(*_, **__):
+        raise Ran
+
+    def prepared(*given, **_):
+        raise Ran(*next(one for one in given if hasattr(one, "held_back")).notes)
+
+    for module in ("evaluation.evaluate", "evaluation.side_by_side"):
+        monkeypatch.setattr(import_module(f"napari_topiary.{module}"), "Engine", begun)
+    monkeypatch.setattr("napari_topiary.pruning.plan_job", begun)
+    monkeypatch.setattr("napari_topiary.training.loop.Trainer", prepared)
+    monkeypatch.setattr(
+        import_module("napari_topiary.evaluation.validate"), "validate_on", prepared
+    )
+    files, made = networks
+
+    def called(line):
+        try:
+            status = main(line.split())
+        except Ran:
+            status = None
+        said = capsys.readouterr()
+        assert status in (None, 2), said
+        return said.err, status is None
+
+    def python(job):
+        said = []
+        try:
+            run(job, lambda one: said.append(str(one.report or "")))
+        except Ran as end:
+            return "\n".join([*said, *end.args]), True
+        except TopiaryError as refusal:
+            return str(refusal), False
+        raise AssertionError
+
+    def window(home):
+        try:
+            session = Session.open(home)
+        except TopiaryError as refusal:
+            return str(refusal), False
+        found = run(checking(TrainingData.of(session)))
+        said = [*session.notes, found.problem, *found.notes]
+        return "\n".join(said), not found.problem
+
+    def at(home):
+        kind = json.loads((home / "dataset.json").read_text())["task"]
+        out, net = tmp_path / "out", files / f"{kind}.safetensors"
+        said = {
+            verb: called(line.format(home=home, out=out, net=net))
+            for verb, line in VERBS.items()
+        }
+        try:
+            dataset = read_dataset(home)
+            samples = dataset.part("all")
+        except TopiaryError as refusal:
+            said["reading"] = str(refusal), False
+        else:
+            known, learned = made[kind], tuple(samples)
+            config = TrainConfig(epochs=1, minutes=None, sizes=NETWORK)
+            for name, job in {
+                "fit": fit(learned, config, task=dataset.task),
+                "validate": validate(known, learned),
+                "evaluation": evaluate(known, learned),
+                "comparison": compare_checkpoints({"one": known}, learned),
+            }.items():
+                said[name] = python(job)
+        assert not out.exists()
+        before = {file: file.read_bytes() for file in home.rglob("*") if file.is_file()}
+        said["window"] = window(home)
+        for file, content in before.items():
+            assert file.read_bytes() == content
+        return said
+
+    return at
+
+
+def sentence_of(text, words):
+    """The sentence with these words, without the name that it begins with."""
+    (line,) = {line for line in text.splitlines() if words in line}
+    begin, rest = line.split(words)[0], line.split(words)[1]
+    return re.sub(r"^([\w, /.]+: )+", "", begin) + words + re.split(r"[.:] ", rest)[0]
+
+
+def told(said, words, *, refused, but_window=None):
+    """Hold every door to the same sentence, and to letting in or not."""
+    sentences = {}
+    for door, (text, let_in) in said.items():
+        assert words in text, (door, text)
+        sentences[door] = sentence_of(text, words)
+        wanted = not refused
+        if door == "window" and but_window is not None:
+            wanted = but_window
+        assert let_in is wanted, (door, text)
+    assert len(set(sentences.values())) == 1, sentences
+
+
+REFUSED = [
     ("NaN", {"image": np.full((40, 48), np.nan, np.float32)}, "not a number"),
+    ("infinite", {"image": np.full((40, 48), np.inf, np.float32)}, "not a number"),
     ("constant", {"image": np.full((40, 48), 7, np.uint8)}, "constant"),
+    ("saturated", {"image": np.where(GREY > 253, 9, 255).astype(np.uint8)}, "saturat"),
     ("colour", {"image": RNG.integers(0, 255, (3, 40, 48), np.uint8)}, "one kind"),
-    ("a radius of nothing", {"radius": 1.0}, "radius of 'a' is 0.25 pixels"),
-    ("a radius of metres", {"radius": 1e6}, "check the radius and the pixel size"),
-    ("no radius", {"radius": None}, "has no radius"),
-    ("300 dpi", {"scale": 84666.67}, "300 dots per inch"),
     ("areas", {"points": table(np.argwhere(BLOCKS))}, "these are areas"),
     ("nm", {"points": table(np.array(MARKS) * 4.0)}, "Are these nm? Divide them by 4"),
     ("swapped", {"points": table([[47, 5], [47, 30], [9, 9]])}, "y and x swap"),
     ("far", {"points": table(np.array(MARKS) + 999)}, "4 of 4 points lie outside"),
+    ("400 nm", {"scales": {"a": 400.0}}, "a has 400 nm per pixel and b 4 nm"),
 ]  # fmt: skip
+"""Of particles: name, what is wrong, and what every door says."""
+RADII = [
+    ("nothing", {"radius": 1.0}, "radius of 'a' is 0.25 pixels"),
+    ("metres", {"radius": 1e6}, "check the radius and the pixel size"),
+    ("none", {"radius": None}, "has no radius"),
+]
+"""A network knows its own radii: where it is asked for by Python, they count."""
+UNREAD = [
+    ("no number", {"points": table([*MARKS, ["here", 3]])}, "has 'here' in column"),
+    ("a row too short", {"points": table(MARKS) + "3\n"}, "has 1 values for 3 columns"),
+    ("other columns", {"points": "left,up\n3,4\n"}, "axis-0"),
+    ("another alphabet", {"points": (table(MARKS) + "1,2,K\xf6\n").encode("latin-1")},
+     "is not a text table"),
+]  # fmt: skip
+"""What reading refuses; a project opens with what is sound."""
 LEFT_OUT = [
     ("outside", {"points": table([*MARKS, [99, 5]])}, "1 of 5 points lie more than"),
     ("twice", {"points": table([*MARKS, [10, 10.5]])}, "1 of 5 points mark the same"),
+    ("near", {"points": table([*MARKS, [10.6, 10.3]])}, "1 of 5 points mark the"),
+    ("sizes", {"scales": {"a": 5.0}}, "The pixel sizes differ, from 4 to 5 nm"),
+    ("file", {"own": 5.0}, "The file says 5 nm per pixel, dataset.json 4 nm"),
+    ("print", {"own": 84666.67}, "300 dots per inch"),
+    ("corner", {"points": table(np.array(MARKS) / 4)}, "lie in one part of the image"),
 ]
+"""What is told, and learned from all the same."""
 MASKS = [
-    ("instances", BLOCKS * 255, "One number (255) for 30 separate pieces"),
-    ("instances", BLOCKS * (1 + (np.arange(48) // 24)), "only 2 different numbers"),
-    ("instances", SMOOTH, "smooth or lossy"),
-    ("segment", BLOCKS * 255, "255 is taken for a"),
-    ("segment", SMOOTH, "smooth or lossy edges"),
-    ("segment", BLOCKS * 0, "1 of 2 label images are empty"),
-    ("segment", BLOCKS[:-1], "39 x 48 pixels, but the image is 40 x 48"),
+    ("instances", BLOCKS * 255, "One number (255) for 30 separate pieces", False),
+    ("instances", BLOCKS * (1 + (np.arange(48) // 24)), "only 2 different", True),
+    ("instances", SMOOTH, "smooth or lossy", True),
+    ("segment", BLOCKS * 255, "255 is taken for a", False),
+    ("segment", SMOOTH, "smooth or lossy edges", True),
+    ("segment", BLOCKS * (6 + np.arange(48) % 2), "hold the value 7", True),
+    ("segment", BLOCKS * 0, "1 of 2 label images are empty", False),
+    ("instances", BLOCKS * 0, "1 of 2 label images are empty", False),
+    ("segment", BLOCKS[:-1], "39 x 48 pixels, but the image is 40 x 48", None),
+    ("instances", BLOCKS[:, :-9], "40 x 39 pixels, but the image is 40 x 48", None),
+    ("segment", BLOCKS.astype(np.int16) - 1, "hold the value -1", True),
+    ("segment", BLOCKS / 3, "not whole numbers", None),
+    (
+        "segment",
+        np.stack([BLOCKS, BLOCKS * 2, BLOCKS]),
+        "is a colour picture, not a label",
+        None,
+    ),
 ]
+"""Task, labels, what is said, whether it is refused; None = by reading already."""
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [(given, words) for _, given, words in LEARNED + LEFT_OUT],
-    ids=[name for name, *_ in LEARNED + LEFT_OUT],
-)
-def test_every_door_says_the_same_of_points(tmp_path, given, words):
+def named(cases):
+    return pytest.mark.parametrize(
+        ("given", "words"),
+        [(given, words) for _, given, words in cases],
+        ids=[name for name, *_ in cases],
+    )
+
+
+@named(REFUSED)
+def test_every_door_refuses_with_the_same_sentence(
+    tmp_path, at_all_doors, given, words
+):
     home = folder(tmp_path / "x", **{"points": table(MARKS)} | given)
-    said = doors(home)
-    assert all(words in sentence for sentence in said.values()), said
+    told(at_all_doors(home), words, refused=True)
 
 
-@pytest.mark.parametrize(("task", "labels", "words"), MASKS)
-def test_every_door_says_the_same_of_labels(tmp_path, task, labels, words):
-    labels = labels.astype(np.uint8)
-    said = doors(folder(tmp_path / "x", task=task, labels=labels))
-    assert all(words in sentence for sentence in said.values()), said
+@pytest.mark.parametrize("image", [given["image"] for _, given, _ in REFUSED[:4]])
+def test_an_image_that_shows_nothing_is_told_and_predicted_as_empty(
+    tmp_path, networks, capsys, image
+):
+    file, out, (net, _) = tmp_path / "i.tif", tmp_path / "out", networks
+    tifffile.imwrite(file, image)
+    write_image(tmp_path / "sound.tif", GREY)
+    line = (
+        f"predict {net}/instances.safetensors {file} {tmp_path}/sound.tif --out {out}"
+    )
+    assert main(line.split()) == 0
+    assert "i.tif: There is nothing to see on this image" in capsys.readouterr().err
+    assert not tifffile.imread(out / "i_labels.tif").any()
+    assert (out / "sound_labels.tif").exists()
+    pytest.importorskip("napari")
+    intake = import_module("napari_topiary._napari.data.intake")
+    (refused,) = intake.read_files([file])
+    task = Task("segment", ("background", "a"))
+    sample = Sample(image[None], (Labels(BLOCKS),), None, "i")
+    assert refused.sentence == learning_problem([sample], task=task)
+
+
+@named(RADII)
+def test_radii_are_held_against_the_image(tmp_path, at_all_doors, given, words):
+    said = at_all_doors(folder(tmp_path / "x", points=table(MARKS), **given))
+    for door in ("validate", "evaluation", "comparison"):
+        assert said.pop(door)[1]
+    told(said, words, refused=True)
+
+
+def test_the_resolution_of_a_print_is_no_pixel_size(tmp_path, at_all_doors):
+    home = folder(tmp_path / "x", points=table(MARKS), scale=84666.67)
+    told(at_all_doors(home), "300 dots per inch", refused=True)
+
+
+@named(UNREAD)
+def test_what_cannot_be_read_is_told_alike(tmp_path, at_all_doors, given, words):
+    home = folder(tmp_path / "x", **{"points": table(MARKS)} | given)
+    told(at_all_doors(home), words, refused=True, but_window=True)
+
+
+@named(LEFT_OUT)
+def test_every_door_tells_what_is_left_out(tmp_path, at_all_doors, given, words):
+    home = folder(tmp_path / "x", **{"points": table(MARKS)} | given)
+    told(at_all_doors(home), words, refused=False)
+
+
+@pytest.mark.parametrize(("task", "labels", "words", "refused"), MASKS)
+def test_every_door_says_the_same_of_labels(
+    tmp_path, at_all_doors, task, labels, words, refused
+):
+    if labels.dtype == np.int64:
+        labels = labels.astype(np.uint8)
+    said = at_all_doors(folder(tmp_path / "x", task=task, labels=labels))
+    window = True if refused is None else None
+    told(said, words, refused=refused is not False, but_window=window)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
-def test_labels_in_a_lossy_file_are_refused(tmp_path, suffix):
+def test_labels_in_a_lossy_file_are_refused(tmp_path, at_all_doors, suffix):
     home = folder(tmp_path / "x", task="segment")
     Picture.fromarray(BLOCKS * 255).save(home / "labels" / f"a{suffix}")
-    said = doors(home)
-    assert all("is a JPEG, which changes" in words for words in said.values()), said
+    words = "is a JPEG, which changes"
+    told(at_all_doors(home), words, refused=True, but_window=True)
 
 
-def test_numbers_of_a_palette_are_the_labels(tmp_path):
+def test_twins_are_refused(tmp_path, at_all_doors):
+    home = folder(tmp_path / "x", task="segment", labels=BLOCKS)
+    Picture.fromarray(BLOCKS).save(home / "labels" / "a.png")
+    words = "a.png and a.tif have the same name"
+    told(at_all_doors(home), words, refused=True, but_window=True)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.0])
+def test_torn_images_are_refused(tmp_path, at_all_doors, share):
+    home = folder(tmp_path / "x", points=table(MARKS))
+    file = home / "images" / "a.tif"
+    os.truncate(file, int(share * file.stat().st_size))
+    told(at_all_doors(home), "a.tif", refused=True, but_window=True)
+
+
+def test_one_hot_pixel_says_nothing_and_changes_nothing(tmp_path, at_all_doors):
+    image = GREY.astype(np.uint16)
+    image[3, 3] = 65_535
+    home = folder(tmp_path / "x", points=table(MARKS), image=image)
+    said = at_all_doors(home)
+    assert all(let_in for _, let_in in said.values())
+    assert not any("a:" in text for text, _ in said.values()), said
+
+
+def test_slices_that_are_not_annotated_are_left_out(tmp_path, at_all_doors):
+    home = folder(tmp_path / "x", task="segment", labels=BLOCKS)
+    for kind, content in (("images", GREY), ("labels", BLOCKS)):
+        stack = np.stack([content, content[::-1], content[:, ::-1]])
+        stack[0] *= kind == "images"
+        (home / kind / "a.tif").unlink()
+        tifffile.imwrite(
+            home / kind / "a.tif", stack, imagej=True, metadata={"axes": "ZYX"}
+        )
+    said = at_all_doors(home)
+    assert all(let_in for _, let_in in said.values())
+    for verb in ("train", "prune", "evaluate", "compare"):
+        assert "1 of 4 images" in said[verb][0]
+        assert "are not annotated: left out (a 0)" in said[verb][0]
+
+
+def test_numbers_of_a_palette_are_the_labels(tmp_path, at_all_doors):
     home = folder(tmp_path / "x", task="instances")
     objects = numbered(BLOCKS).astype(np.uint8)
     picture = Picture.frombytes("P", objects.shape[::-1], objects.tobytes())
@@ -155,26 +404,7 @@ def test_numbers_of_a_palette_are_the_labels(tmp_path):
     picture.save(home / "labels" / "a.png")
     (labels,) = read_dataset(home).samples["a"].annotations
     np.testing.assert_array_equal(labels.labels, objects)
-    Picture.fromarray(RNG.integers(0, 255, (40, 48, 3), np.uint8)).save(
-        home / "labels" / "a.png"
-    )
-    with pytest.raises(TopiaryError, match="is a colour picture, not a label image"):
-        read_dataset(home).part("all")
-
-
-def test_pixel_sizes_that_disagree_are_told(tmp_path):
-    home = folder(tmp_path / "x", points=table(MARKS))
-    write_image(home / "images" / "a.tif", GREY, scale=5.0)
-    (note,) = doors(home)["python"].splitlines()
-    assert note == (
-        "a: The file says 5 nm per pixel, dataset.json 4 nm: the latter counts."
-    )
-    assert note in Session.open(home).notes
-    about = json.loads((home / "dataset.json").read_text())
-    about["pixel_sizes_nm"] = {"a": 400.0}
-    (home / "dataset.json").write_text(json.dumps(about))
-    said = doors(home)
-    assert all("a has 400 nm per pixel and b 4 nm" in s for s in said.values()), said
+    assert all(let_in for _, let_in in at_all_doors(home).values())
 
 
 def test_a_particle_cut_by_the_border_is_learned_from_and_counts():

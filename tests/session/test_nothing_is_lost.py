@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 from PIL import Image as Picture
 
 from napari_topiary.annotations import (
@@ -135,9 +137,127 @@ def test_a_table_with_a_fault_keeps_its_good_rows_and_its_file(tmp_path, fault):
     assert is_kept(folder, content) or fault in whole
 
 
-def test_every_kind_of_table_has_a_fault_here():
+SOUND = {"points": POINTS, "centerlines": LINES, "regions": AREAS}
+"""Two things of each kind."""
+LAST = {
+    "points": "2,{y},{x},virus\n",
+    "centerlines": "2,path,0,{y},{x},virus\n2,path,1,{y},{x}5,virus\n",
+    "regions": "".join(f"2,rectangle,{n},{{y}},{{x}},virus\n" for n in range(4)),
+}
+"""A third one, at some place."""
+FAULTS = {
+    "outside": lambda kind: (SOUND[kind] + LAST[kind].format(y=-90, x=3), 3),
+    "far away": lambda kind: (SOUND[kind] + LAST[kind].format(y=1e9, x=3), 3),
+    "no number": lambda kind: (SOUND[kind] + LAST[kind].format(y="here", x=3), 2),
+    "no place": lambda kind: (SOUND[kind] + LAST[kind].format(y="nan", x=3), 2),
+    "cut short": lambda kind: (SOUND[kind] + "2,3", 2),
+    "too long": lambda kind: (SOUND[kind] + "2" + ",3" * 9 + "\n", 2),
+    "header only": lambda kind: (SOUND[kind].splitlines()[0] + "\n", 0),
+    "nothing": lambda kind: (b"", 0),
+    "no table": lambda kind: (b"\x89PNG\x00\x01\xff", 0),
+    "another alphabet": lambda kind: (SOUND[kind].encode() + b"2,K\xf6\n", 0),
+    "a class twice": lambda kind: (SOUND[kind].replace("index", "class", 1), 0),
+    "in UTF-16": lambda kind: (SOUND[kind].encode("utf-16"), 2),
+    "of a spreadsheet": lambda kind: (
+        b"\xef\xbb\xbf" + SOUND[kind].replace(",", ";").replace("7.5", "7,5").encode(),
+        2,
+    ),
+    "of an old Mac": lambda kind: (SOUND[kind].replace("\n", "\r"), 2),
+}
+"""What the file of any kind of table holds, and how many things of it are used."""
+WHOLE = {"outside", "far away", "header only", "in UTF-16", "of a spreadsheet",
+         "of an old Mac"}  # fmt: skip
+
+
+OF_STACKS = ("outside", "no number", "another alphabet", "in UTF-16")
+
+
+@pytest.mark.parametrize(
+    ("fault", "of_stack"),
+    [(fault, False) for fault in FAULTS] + [(fault, True) for fault in OF_STACKS],
+)
+@pytest.mark.parametrize("kind", SOUND)
+def test_every_kind_of_table_survives_every_fault(tmp_path, kind, fault, of_stack):
+    folder, name = project(tmp_path / "p"), "a"
+    content, used = FAULTS[fault](kind)
+    if of_stack:
+        name, content = stacked(folder, content), in_slice(content)
+    file = put(folder, f"{kind}/{'vol' if of_stack else 'a'}.csv", content)
+    before = file.read_bytes()
+    session = Session.open(folder)
+    assert len(of_kind(session, kind, name) or ()) == used
+    assert session.notes or fault in WHOLE
+    one_more(session, kind, name)
+    session.save()
+    assert len(of_kind(Session.open(folder), kind, name)) == used + 1
+    # That of a stack stays where it is: what is drawn on a slice has its own file.
+    assert is_kept(folder, before) or fault in WHOLE or file.read_bytes() == before
+    session.go_back(session.versions()[-1])
+    assert file.read_bytes() == before
+
+
+def stacked(folder, content):
+    """Put a stack of three slices beside the image; return the name of the second."""
+    volume = np.random.default_rng(1).integers(0, 255, (3, SIZE, SIZE), np.uint8)
+    tifffile.imwrite(
+        folder / "images" / "vol.tif", volume, imagej=True, metadata={"axes": "ZYX"}
+    )
+    return "vol 1"
+
+
+def in_slice(content):
+    """The rows of a table as those of slice 1 of a stack."""
+    if isinstance(content, bytes):
+        for mark, name in ((b"\xff\xfe", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
+            if content.startswith(mark):
+                return in_slice(content.decode(name)).encode(name)
+        return content
+    if "axis-1" not in content:
+        return content
+    end = "\r" if "\r" in content else "\n"
+    between = ";" if ";" in content else ","
+    head, *rows = content.split(end)
+    whole = head.count(between)
+    rows = [f"{row}{between}1" * (row.count(between) == whole) or row for row in rows]
+    return end.join([f"{head}{between}z", *rows])
+
+
+def test_every_kind_of_table_has_a_fault_of_its_own_here():
     tables = {k for k in annotation_kinds if annotation_kinds[k].storage == "table"}
-    assert {kind for kind, _, _ in TABLES.values()} == tables
+    assert {kind for kind, _, _ in TABLES.values()} == tables == set(SOUND)
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_twin_tables_are_both_kept(tmp_path, kind):
+    folder = project(tmp_path / "p")
+    other = SOUND[kind].replace("virus", "rod")
+    files = (
+        put(folder, f"{kind}/a.csv", SOUND[kind]),
+        put(folder, f"{kind}/A.CSV", other),
+    )
+    if files[0].samefile(files[1]):
+        pytest.skip("Here a.csv and A.CSV are the same file.")
+    session = Session.open(folder)
+    assert of_kind(session, kind) is None
+    one_more(session, kind)
+    session.save()
+    assert len(of_kind(Session.open(folder), kind)) == 1
+    assert is_kept(folder, SOUND[kind])
+    assert is_kept(folder, other)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="All can be read.")
+def test_a_table_that_may_not_be_read_is_kept(tmp_path):
+    folder = project(tmp_path / "p")
+    file = put(folder, "points/a.csv", POINTS)
+    file.chmod(0)
+    session = Session.open(folder)
+    assert "points/a.csv" in session.notes[0]
+    one_more(session, "points")
+    session.save()
+    (kept,) = (folder / "kept" / "points").iterdir()
+    kept.chmod(0o600)
+    assert kept.read_text() == POINTS
 
 
 def test_the_rows_that_are_left_out_are_named(tmp_path):
@@ -145,7 +265,7 @@ def test_the_rows_that_are_left_out_are_named(tmp_path):
     put(folder, "points/a.csv", POINTS + "2,here,3,virus\n3,1\n4,5,5,virus\n")
     (note,) = Session.open(folder).notes
     assert note.startswith("points/a.csv: ")
-    assert "2 of 5 rows are left out (line 4, 5)" in note
+    assert "2 of 5 rows cannot be read (line 4, 5)" in note
     assert "kept" in note
 
 
@@ -211,6 +331,60 @@ def test_a_label_image_that_cannot_be_used_is_named_and_kept(tmp_path, make):
     for name, content in before.items():
         assert kept.get(name) == content or name == "a.tif"
     assert kept or make is twins
+
+
+def in_zarr(folder, labels):
+    """Write labels as OME-Zarr."""
+    group = zarr.open_group(str(folder / "labels" / "a.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", shape=labels.shape, dtype=labels.dtype)[...] = labels
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}
+    ]
+
+
+@pytest.mark.parametrize("kind", ["segment", "instances"])
+@pytest.mark.parametrize("cut", [np.s_[:], np.s_[:-1], np.s_[::2, ::2]])
+def test_labels_in_zarr_are_read_kept_and_come_back(tmp_path, kind, cut):
+    folder = project(tmp_path / "p", kind)
+    (folder / "labels").mkdir()
+    labels = np.minimum(OBJECTS, 1 if kind == "segment" else 9).astype(np.uint16)
+    in_zarr(folder, labels[cut])
+    session = Session.open(folder)
+    drawn = of_kind(session, "labels")
+    assert (drawn is None) == (labels[cut].shape[1] < SIZE)
+    painted = (np.zeros_like(labels) if drawn is None else drawn.labels).copy()
+    painted[35:38, 35:38] = 1
+    session.set_annotations("a", [Labels(painted, instances=kind == "instances")])
+    session.save()
+    again = Session.open(folder)
+    assert np.array_equal(of_kind(again, "labels").labels, painted)
+    assert again.notes == ()
+    session.go_back(session.versions()[-1])
+    assert np.array_equal(read_labels(folder / "labels" / "a.zarr"), labels[cut])
+
+
+@pytest.mark.parametrize("pages", [2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_labels_of_a_stack_stay_whatever_is_painted_on_a_slice(tmp_path, pages, dtype):
+    folder = project(tmp_path / "p", "instances")
+    name = stacked(folder, "")
+    (folder / "labels").mkdir()
+    file = folder / "labels" / "vol.tif"
+    tifffile.imwrite(
+        file, np.stack([OBJECTS.astype(dtype)] * pages), photometric="minisblack"
+    )
+    before = file.read_bytes()
+    session = Session.open(folder)
+    drawn = of_kind(session, "labels", name)
+    assert (drawn is not None) == (pages == 3)
+    assert bool(session.notes) == (pages != 3)
+    painted = np.where(OBJECTS == 2, 9, OBJECTS)
+    session.set_annotations(name, [Labels(painted, instances=True)])
+    session.save()
+    again = Session.open(folder)
+    assert np.array_equal(of_kind(again, "labels", name).labels, painted)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         compare_checkpoints(
             checkpoints, samples, config=config, tolerance_nm=options.tolerance
         ),
-        None if options.out is None else _drawing(options.out, pictures),
+        _heeding(options.out, pictures, runner),
     )
     result = found.to_dict() | {"split": split, "dataset": str(options.data)}
     if options.out is not None:
@@ -99,13 +99,17 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
     return loaded
 
 
-def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], None]:
-    """Return what writes pictures of each image as soon as it was compared."""
+def _heeding(
+    folder: Path | None, done: list[dict[str, Any]], runner: Runner
+) -> Callable[[object], None]:
+    """Return what tells sentences, and draws each image as soon as it was compared."""
     from napari_topiary.evaluation import ComparedImage
     from napari_topiary.report.pictures import save_comparison
 
-    def draw(report: object) -> None:
-        if not isinstance(report, ComparedImage):
+    def heed(report: object) -> None:
+        if isinstance(report, str):
+            runner.note(report)
+        if not isinstance(report, ComparedImage) or folder is None:
             return
         (_, first), *others = report.predictions.items()
         for name, other in others:
@@ -114,7 +118,7 @@ def _drawing(folder: Path, done: list[dict[str, Any]]) -> Callable[[object], Non
             entry = save_comparison(path, report.sample, (first, other))
             done.append({"image": report.sample.name, "checkpoint": name, **entry})
 
-    return draw
+    return heed
 
 
 def _quality(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_size import asked_factor, propose_working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import admitted, check_learning
+from napari_topiary.io.gate import admitted, check_learning, check_truth
 from napari_topiary.io.quality import image_problem
 from napari_topiary.io.split import listed
 from napari_topiary.types import Task
@@ -160,9 +160,12 @@ def prepare(
     samples = tuple(sample for sample in samples if sample.annotations)
     if learning:
         check_learning(samples, validation, task=task)
+    elif samples or validation:
+        known = (*samples, *validation)
+        check_truth(known, task=task, scale=known[0].scale)
     around = config.around_marks
-    samples, _ = admitted(samples, task=task, around_marks=around)
-    validation, _ = admitted(validation, task=task, around_marks=around)
+    samples, notes = admitted(samples, task=task, around_marks=around)
+    validation, said = admitted(validation, task=task, around_marks=around)
     every = samples + validation
     if not every:
         raise TopiaryError("There is no annotated image to judge on.")
@@ -212,7 +215,7 @@ def prepare(
         areas=tuple(parts.learned),
         unannotated=apart,
         zones=zones,
-        notes=parts.notes,
+        notes=tuple(dict.fromkeys((*notes, *said, *parts.notes))),
     )
 
 

@@ -51,7 +51,8 @@ def evaluate(
     Yields
     ------
     Progress
-        In images. `Stop` may be sent in; then the images so far count.
+        In images; a report is a sentence about what is judged on. `Stop` may be sent
+        in; then the images so far count.
 
     Returns
     -------
@@ -69,7 +70,11 @@ def evaluate(
     TopiaryError
         With a sentence if an image does not suit, or none is annotated.
     """
-    known = with_truth(samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm)
+    known, notes = with_truth(
+        samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm
+    )
+    for note in notes:
+        yield Progress(0, len(known), "Evaluating", report=note)
     begun = time.perf_counter()
     engine = Engine(checkpoint.build(), config.device, backend=config.backend)
     results: list[tuple[str, Score, Score]] = []

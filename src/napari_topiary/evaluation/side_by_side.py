@@ -237,8 +237,8 @@ def compare_checkpoints(
     Yields
     ------
     Progress
-        In predictions; after each image the report is a `ComparedImage`. `Stop` may be
-        sent in; then the images so far count.
+        In predictions; after each image the report is a `ComparedImage`, before it may
+        be a sentence about it. `Stop` may be sent in; then the images so far count.
 
     Returns
     -------
@@ -253,7 +253,9 @@ def compare_checkpoints(
     if not checkpoints:
         raise TopiaryError("To compare takes at least one checkpoint.")
     first = next(iter(checkpoints.values()))
-    known = with_truth(samples, task=first.task, scale=first.pixel_size_nm)
+    known, notes = with_truth(samples, task=first.task, scale=first.pixel_size_nm)
+    for note in notes:
+        yield Progress(0, len(known), "Comparing", report=note)
     begun = time.perf_counter()
     entries = [Entry(name, own, config) for name, own in checkpoints.items()]
     total, done = len(known) * len(entries), 0

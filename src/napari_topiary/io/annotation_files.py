@@ -232,8 +232,8 @@ def _drawn_in(rows: Rows, kind: str, task: Task) -> tuple[Any, str]:
     total = len(lines) + len(rows.bad)
     listed = ", ".join(map(str, left_out[:_FEW])) + (", ..." * (len(left_out) > _FEW))
     return annotation, (
-        f"{rows.fault or reason} {len(left_out)} of {total} rows are left out (line "
-        f"{listed})."
+        f"{rows.fault or reason} {len(left_out)} of {total} rows cannot be read "
+        f"(line {listed})."
     )
 
 

@@ -71,7 +71,7 @@ class FolderChange:
             shutil.copy2(source, place)
 
     def remove(self, name: str) -> None:
-        """Remove a file."""
+        """Remove a file (or folder)."""
         self._removed.append(name)
 
     def move(self, name: str, to: str) -> None:
@@ -228,6 +228,8 @@ def _carry_out(root: Path, stage: Path) -> None:
                 shutil.copymode(root / name, new)
             new.replace(root / name)
     for name in content["remove"]:
+        if (root / name).is_dir() and not (root / name).is_symlink():
+            shutil.rmtree(root / name)  # an image in zarr
         (root / name).unlink(missing_ok=True)
     (stage / _LIST).unlink(missing_ok=True)
     shutil.rmtree(stage, ignore_errors=True)

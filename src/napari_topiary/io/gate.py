@@ -179,10 +179,32 @@ def check_learning(
         raise TopiaryError(problem)
 
 
-def with_truth(
+def check_truth(
     samples: Sequence[Sample], *, task: Task, scale: float | None
 ) -> tuple[Sample, ...]:
-    """Return what of samples a network can be held against, or refuse them.
+    """Refuse samples that a network cannot be held against.
+
+    Parameters
+    ----------
+    samples, task, scale
+        As for `with_truth`.
+
+    Returns
+    -------
+    tuple of Sample
+        The same, each with a pixel size where one is known at all.
+    """
+    sized = tuple(replace(sample, scale=sample.scale or scale) for sample in samples)
+    problem = evaluation_problem(sized, task=task)
+    if problem:
+        raise TopiaryError(problem)
+    return sized
+
+
+def with_truth(
+    samples: Sequence[Sample], *, task: Task, scale: float | None
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Return what of samples a network can be held against, and what to tell.
 
     Parameters
     ----------
@@ -193,6 +215,11 @@ def with_truth(
     scale
         nm per pixel of what the network has learned from: taken to be that of images
         whose pixel size is unknown.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if they cannot be judged by.
     """
     known = [sample for sample in samples if sample.annotations]
     if not known:
@@ -200,15 +227,13 @@ def with_truth(
             "None of the images is annotated, so there is nothing to judge by: mark "
             "particles or paint labels on at least one."
         )
-    sized = [replace(sample, scale=sample.scale or scale) for sample in known]
-    problem = evaluation_problem(sized, task=task)
-    if problem:
-        raise TopiaryError(problem)
-    kept, _ = admitted(sized, task=task)
-    return tuple(
+    sized = check_truth(known, task=task, scale=scale)
+    kept, notes = admitted(sized, task=task)
+    samples = tuple(
         replace(sample, annotations=own.annotations)
         for sample, own in zip(known, kept, strict=True)
     )
+    return samples, notes
 
 
 def _channels_problem(samples: Sequence[Sample]) -> str:

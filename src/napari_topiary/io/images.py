@@ -18,10 +18,12 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.formats import ImageFormat, RawImage, image_formats
 from napari_topiary.io.formats.tiff import write_tiff
+from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import check_plain_file
 from napari_topiary.types import Image, LabelImage
 
 _LOSSY = (".jpg", ".jpeg")
+IN_FILE = "The pixel size that stands in the file is not believed."
 _ZARR = (".zgroup", ".zarray", "zarr.json")
 
 
@@ -318,6 +320,10 @@ def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
             f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "
             f"{raw.array.shape}."
         )
+    doubt = "" if raw.scale is None else pixel_size_problem(raw.scale)
+    if doubt:
+        notes = (*raw.notes, f"{IN_FILE} {doubt}")
+        raw = replace(raw, scale=None, notes=notes)
     return raw
 
 

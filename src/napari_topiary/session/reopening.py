@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_KEPT = "The file is kept as it is, in the folder kept once something new is saved."
+_KEPT = (
+    "What can be read of it is used. The file is kept as it is, in the folder kept "
+    "once something new is saved."
+)
 
 
 def read(folder: Path) -> Read:
@@ -195,7 +198,7 @@ def _sample(
     record.known.add(file.parent.parent, place_of(file))
     stack = None if place is None else place.stack
     scale, said = about.scale_of(name, loaded.scale, stack=stack)
-    notes += (f"{name}: {note}" for note in said)
+    notes += (f"{name}: {note}" for note in (*loaded.notes, *said))
     if name in scales:
         own = scales[name]
         scale = float(own) if is_positive(own) else None
