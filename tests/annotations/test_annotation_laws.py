@@ -115,6 +115,7 @@ def test_values_do_not_change_under_the_feet(example):
     [
         (lambda: Points([[1, 2, 3]], ("a",)), "annotations are 2-D"),
         (lambda: Points([[1, np.nan]], ("a",)), "have no position"),
+        (lambda: Points([[1, 1e300]], ("a",)), "have no position"),
         (lambda: Points([[1, 2]], ("a", "b")), "1 points come with 2 classes"),
         (lambda: Points([[1, 2]], ("",)), "1 of 1 points have no class"),
         (lambda: Points([[1, 2]], ("a",), (-3.0,)), "radius of -3 is not possible"),
@@ -127,12 +128,28 @@ def test_values_do_not_change_under_the_feet(example):
         (lambda: Regions(([[1, 2], [3, 4]],), ()), "1 regions come with 0"),
         (lambda: Labels(np.zeros((3, 4, 5), int)), "slice by slice"),
         (lambda: Labels(np.full((3, 4), 0.5)), "not whole numbers"),
+        (lambda: Labels(np.full((3, 4), np.nan)), "have pixels that are no number"),
     ],
 )
 def test_impossible_values_are_refused_in_a_sentence(make, words):
     with pytest.raises(TopiaryError, match=words) as fault:
         make()
     assert str(fault.value).endswith(".")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float16, np.float32, ">u2", ">f8", np.int8])
+def test_labels_of_every_number_type_are_whole_numbers(dtype):
+    labels = Labels(np.eye(3, dtype=dtype))
+    assert labels.labels.dtype.kind in "ui"
+    np.testing.assert_array_equal(labels.labels, np.eye(3))
+
+
+def test_points_in_another_unit_are_no_areas():
+    task = Task("detect", ("background", "a"), radius_nm={"a": 16.0})
+    places = np.argwhere(np.ones((6, 6))) * 10 * 0.004
+    points = Points(places, ("a",) * 36)
+    sentence = points.problem((64, 64), task=task, scale=4.0, radii=True)
+    assert "are these nm or µm? Pixels count." in sentence
 
 
 def test_layers_of_the_wrong_kind_are_refused_in_a_sentence():

@@ -688,3 +688,25 @@ def test_the_two_axes_of_imagej_may_have_two_units(tmp_path):
     loaded = read_image(tmp_path / "a.tif")
     assert loaded.scale == 4.0
     assert loaded.notes == ()
+
+
+def test_labels_in_two_channels_are_refused(tmp_path):
+    labels = np.eye(20, 30, dtype=np.uint8)
+    veiled = np.dstack([labels, np.full_like(labels, 255)])
+    Picture.fromarray(veiled, "LA").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), labels)
+    tifffile.imwrite(
+        tmp_path / "b.tif",
+        np.stack([1 - labels, labels]),
+        photometric="minisblack",
+        planarconfig="separate",
+    )
+    with pytest.raises(TopiaryError, match="has two channels"):
+        read_labels(tmp_path / "b.tif")
+
+
+def test_a_pixel_size_that_cannot_be_is_not_believed(tmp_path):
+    write_image(tmp_path / "a.tif", np.eye(20, dtype=np.uint8), scale=25.4e6 / 300)
+    found = read_image(tmp_path / "a.tif")
+    assert found.scale is None
+    assert "is not believed. 84,667 nm per pixel are 300 dots" in found.notes[0]

@@ -46,6 +46,17 @@ def test_labels_are_found(home, name):
     assert read_dataset(home).notes == ()
 
 
+@pytest.mark.parametrize(
+    "name", ["z_points.csv", "Z-picks.CSV", "z.tif.csv", "z.mrc.csv"]
+)
+def test_tables_are_found(home, name):
+    (home / "points").mkdir()
+    (home / "points" / name).write_text("axis-0,axis-1\n3,4\n")
+    samples, project = opened(home)
+    assert len(samples["z"].annotations[0]) == len(project.annotations["z"][0]) == 1
+    assert read_dataset(home).notes == ()
+
+
 def test_an_ome_tiff_is_called_without_its_second_ending(home):
     (home / "images" / "z.tif").rename(home / "images" / "cells.OME.TIF")
     (home / "points").mkdir()

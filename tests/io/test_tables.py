@@ -183,3 +183,34 @@ def test_an_unchanged_table_is_not_written_again(tmp_path):
     assert (tmp_path / "p.csv").stat().st_ino == before.st_ino
     write_table(tmp_path / "p.csv", LINES.to_table())
     assert Centerlines.from_table(read_table(tmp_path / "p.csv")) == LINES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# made by X\n# on Monday\naxis-0,axis-1,class\n1.5,2,a\n3,4,b\n",
+        "axis-0,axis-1,class\n1.5,2,a,,\n3,4,b,,\n",
+        "axis-0,axis-1,class\r1.5,2,a\r3,4,b\r",
+        "axis-0\taxis-1\tclass\n1,5\t2\ta\n3\t4\tb\n",
+        "y,x,class\n1.5e0,2,a\n\n3,4,b\n\n",
+        "x;y;class\n2;1,5;a\n4;3;b\n",
+    ],
+)
+def test_tables_as_other_programs_leave_them(tmp_path, text):
+    (tmp_path / "p.csv").write_bytes(text.encode())
+    expected = Points([[1.5, 2], [3, 4]], ("a", "b"))
+    assert Points.from_table(read_table(tmp_path / "p.csv")) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1.5,2,a\n3,4,b\n", "no names of columns, its first line is '1.5,2,a'"),
+        (b"0;7,5;9\n", "no names of columns"),
+        ("axis-0,axis-1\n1,2\n".encode("utf-16-le"), "save it in UTF-8"),
+    ],
+)
+def test_what_is_no_table_with_names_is_told(tmp_path, content, words):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(TopiaryError, match=words):
+        read_table(tmp_path / "p.csv")

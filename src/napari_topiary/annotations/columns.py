@@ -15,6 +15,8 @@ from napari_topiary.types import Task
 
 SMALLEST_RADIUS = 0.5
 """In pixels; of anything smaller not even one pixel is seen."""
+FARTHEST = 1e9
+"""In pixels: no image is so large, and what is farther is no place."""
 
 
 def features_of(meta: Mapping[str, Any]) -> Table:
@@ -39,12 +41,14 @@ def column(table: Mapping[str, Sequence[Any]], name: str) -> Sequence[Any]:
     return table[name]
 
 
-def numbers(table: Mapping[str, Sequence[Any]], name: str) -> list[float]:
-    """Return a column of finite numbers."""
+def numbers(
+    table: Mapping[str, Sequence[Any]], name: str, *, most: float = math.inf
+) -> list[float]:
+    """Return a column of finite numbers, none of them beyond `most`."""
     values = []
     for row, value in enumerate(column(table, name), start=1):
         number = _number(value)
-        if number is None or not math.isfinite(number):
+        if number is None or not math.isfinite(number) or abs(number) > most:
             raise TopiaryError(
                 f"Row {row} has {value!r} in column {name!r}: give a number there, or "
                 "delete the row."
@@ -60,7 +64,7 @@ def coordinates(table: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
             "The table holds 3-D coordinates (column 'axis-2'); annotations are 2-D: "
             "save one table per slice with the columns 'axis-0' and 'axis-1' only."
         )
-    columns = [numbers(table, "axis-0"), numbers(table, "axis-1")]
+    columns = [numbers(table, f"axis-{n}", most=FARTHEST) for n in (0, 1)]
     return np.array(columns, dtype=np.float64).reshape(2, -1).T
 
 

@@ -69,14 +69,13 @@ class Labels:
                     "The labels are not whole numbers: save a label image (0 = "
                     "background, 1, 2, ...), not a probability map."
                 )
-            if labels.size and not np.abs(labels).max() < _MOST:
+            largest = float(np.abs(labels).max(initial=0))
+            if not largest < _MOST:
                 raise TopiaryError(
-                    f"The labels go up to {np.abs(labels).max():g}, which is no number "
-                    "of an object or class: save a label image (0 = background, 1, 2, "
-                    "...)."
+                    f"The labels go up to {largest:g}, which is no number of an object "
+                    "or class: save a label image (0 = background, 1, 2, ...)."
                 )
-            small = not labels.size or np.abs(labels).max() < 2**31
-            labels = whole.astype(np.int32 if small else np.int64)
+            labels = whole.astype(np.int32 if largest < 2**31 else np.int64)
         labels.flags.writeable = False
         object.__setattr__(self, "labels", labels)
 

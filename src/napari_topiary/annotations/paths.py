@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import Table
-from napari_topiary.annotations.columns import column, coordinates, numbers
+from napari_topiary.annotations.columns import FARTHEST, column, coordinates, numbers
 from napari_topiary.errors import TopiaryError
 
 Path = NDArray[np.float64]
@@ -30,7 +30,7 @@ def as_paths(paths: Iterable[Any], what: str) -> tuple[Path, ...]:
                 f"{what} {number} has vertices of shape {vertices.shape}; annotations "
                 "are 2-D: give y and x of each vertex, slice by slice for a stack."
             )
-        if not np.isfinite(vertices).all():
+        if not (np.abs(vertices) <= FARTHEST).all():
             raise TopiaryError(
                 f"{what} {number} has vertices without a position (not a number): "
                 "delete it."

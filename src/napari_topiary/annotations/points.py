@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
 from napari_topiary.annotations.columns import (
+    FARTHEST,
     class_names,
     column,
     coordinates,
@@ -73,7 +74,7 @@ class Points:
                 f"The points have coordinates of shape {places.shape}; annotations are "
                 "2-D: give y and x of each point, slice by slice for a stack."
             )
-        bad = int((~np.isfinite(places)).any(axis=1).sum())
+        bad = int((~(np.abs(places) <= FARTHEST)).any(axis=1).sum())
         if bad:
             raise TopiaryError(
                 f"{bad} of {len(places)} points have no position (not a number): "
@@ -164,6 +165,9 @@ class Points:
         if sentence is not None:
             return sentence
         if fill_areas(self.coordinates):
+            unit = cornered(self.coordinates, shape, scale=scale)
+            if unit:
+                return f"{unit} Pixels count."
             return (
                 f"The {len(self)} points lie pixel beside pixel: these are areas. Save "
                 "them as a label image in the folder labels, or keep one point for "

@@ -157,7 +157,17 @@ def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
             f"{path.name} is a JPEG, which changes the numbers of labels along every "
             "edge: save them as PNG or TIFF, from the program that they come from."
         )
-    data, _ = _channels_first(_read(path))
+    raw = _read(path)
+    samples = raw.axes.find("s")
+    if samples >= 0 and raw.array.shape[samples] == 2:
+        # What says which pixels are to be seen is the same everywhere, or no label.
+        veil = raw.array.take(1, axis=samples)
+        if (veil != veil.flat[0]).any():
+            raise TopiaryError(
+                f"{path.name} has two channels: save the numbers of the labels (0, 1, "
+                "2, ...) in one."
+            )
+    data, _ = _channels_first(raw)
     slices = [_without_copies(one) for one in data.reshape(-1, *data.shape[-3:])]
     if any(one.shape[0] != 1 for one in slices):
         raise TopiaryError(

@@ -32,6 +32,12 @@ _LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 OF_LABELS = re.compile(
     r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
 )
+OF_TABLES = re.compile(
+    r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
+    r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
+    r"results?)$",
+    re.I,
+)
 OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
 LABEL_FOLDERS = frozenset(
     "label labels mask masks annotation annotations seg segs segmentation "
@@ -278,7 +284,10 @@ def _split(
 def _owner(path: Path, images: Mapping[str, Path], *, masks: bool) -> str | None:
     """The image that a file belongs to."""
     name = image_name(path)
-    for wanted in (name, OF_LABELS.sub("", name) if masks else name):
+    wanted_names = [name, (OF_LABELS if masks else OF_TABLES).sub("", name)]
+    if Path(name).suffix.lower() in readable_suffixes():
+        wanted_names.append(image_name(Path(name)))  # a.tif.csv
+    for wanted in wanted_names:
         if wanted in images:
             return wanted
         alike = [

@@ -81,8 +81,11 @@ def read_text(path: Path, what: str = "file") -> str:
         )
         content = path.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+        if "\0" in text:
+            raise ValueError
+        return text
+    except ValueError:
         raise TopiaryError(
             f"{path.name} is not a text {what}: save it in UTF-8."
         ) from None

@@ -85,9 +85,12 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
         raise TopiaryError(
             f"{path.name} is empty: a table starts with a line of column names."
         )
+    remarks = next((i for i, line in enumerate(lines) if line[:1] != "#"), 0)
+    lines = lines[remarks:]
     between = max(",;\t", key=lines[0].count)
-    skipped = int(lines[0].lower().startswith(_SEPARATOR))
-    if skipped:
+    is_named = lines[0].lower().startswith(_SEPARATOR)
+    skipped = remarks + is_named
+    if is_named:
         between = lines.pop(0)[len(_SEPARATOR) :].strip(" ") or ","
     reader = csv.reader(lines, delimiter=between)
     try:
@@ -97,6 +100,12 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
             f"{path.name} is not a table ({error}): save it as CSV (UTF-8)."
         ) from error
     names = _names(rows[0][1]) if rows else []
+    if len(names) > 1 and sum(map(_is_number, names)) > 1:
+        raise TopiaryError(
+            f"{path.name} has no names of columns, its first line is {lines[0]!r}: put "
+            "one above that says what is what, such as axis-0,axis-1,class (axis-0 is "
+            "y, downwards, and axis-1 is x)."
+        )
     table: Table = {name: [] for name in names if name}
     if len(table) != len([name for name in names if name]):
         raise TopiaryError(
@@ -104,6 +113,8 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
         )
     good, bad, fault = list[int](), list[int](), ""
     for line, row in rows[1:]:
+        while len(row) > len(names) and not row[-1].strip():
+            row.pop()  # commas at the end of every line
         if len(row) != len(names):
             bad.append(line)
             fault = fault or (
@@ -118,6 +129,14 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
                 value = value.replace(",", ".", 1) if decimal else value
                 table[name].append(value.strip())
     return Rows(table, good, bad, fault)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _names(header: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from napari_topiary.io.pairing import (
     LABEL_FOLDERS,
     OF_IMAGES,
     OF_LABELS,
+    OF_TABLES,
     image_name,
     visible_files,
 )
@@ -35,12 +36,6 @@ from napari_topiary.io.pairing import (
 LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
 Confidence = Literal["high", "medium", "ambiguous", "refused"]
-_OF_TABLES = re.compile(
-    r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
-    r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
-    r"results?)$",
-    re.I,
-)
 _UID = re.compile(r"^\d{12,}_")
 _SHARED = (".txt", ".csv", ".tsv", ".json", ".xml", ".zip")
 """Endings of so many things that a file which is no annotation is none to speak of."""
@@ -191,7 +186,7 @@ def _found(
     """The pair of a file, or of what a table says about one image."""
     named = marks is not None and bool(marks.image)
     # A name in a table is meant as it is.
-    endings = None if named else OF_LABELS if marks is None else _OF_TABLES
+    endings = None if named else OF_LABELS if marks is None else OF_TABLES
     images, confidence, reason = owners.of(name, path, endings)
     if named:
         reason = f"the table names it, {reason}"
@@ -233,7 +228,7 @@ def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
         found = annotation_formats[kind].read(path)
     except TopiaryError as error:
         reason = str(error).removeprefix(f"{path.name}: ")
-        images, _, _ = owners.of(image_name(path), path, _OF_TABLES)
+        images, _, _ = owners.of(image_name(path), path, OF_TABLES)
         if len(images) == 1 and path.suffix.lower() not in _SHARED:
             return [
                 Pair(
