@@ -8,9 +8,10 @@ import tifffile
 
 from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
+from napari_topiary.data.annotated_area import on_working_grid
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import excerpts, large_images
-from napari_topiary.io.dataset import read_dataset, write_dataset
+from napari_topiary.io.dataset import Sample, read_dataset, write_dataset
 
 SHAPE = (400, 500)
 BOXES = [(20, 60, 30, 90), (300, 390, 400, 480)]
@@ -92,13 +93,17 @@ def test_marks_lie_where_they_lay(folder, image):
     whole = finished().mask(SHAPE)
     assert mask.sum() == whole.sum()
     assert sorted(sample.image[0][mask]) == sorted(image[whole])
-    assert "Only what is marked was read" in sample.notes[0]
+    assert "Only what is marked was read" in sample.notes[-1]
 
 
 @pytest.mark.usefixtures("_large")
-def test_without_finished_areas_all_between_the_marks_counts(folder):
+def test_without_finished_areas_what_lies_between_the_marks_counts(folder):
     sample = read_dataset(folder).samples["a"]
-    assert sample.excerpt.windows == ((14, 398 - 1, 0, 487),)
+    ((top, _, left, _),) = sample.excerpt.windows
+    assert (top, left) == (6, 0)
+    mask = kinds(sample)[Regions].mask(sample.image.shape[1:])
+    assert 0.2 < mask.mean() < 0.8
+    assert "between its marks" in sample.notes[0]
 
 
 @pytest.mark.usefixtures("_large")
@@ -138,3 +143,54 @@ def test_a_part_is_never_written_as_the_whole(folder):
     with pytest.raises(TopiaryError, match="copy its files"):
         write_dataset(folder, read_dataset(folder))
     assert (folder / "points" / "a.csv").read_text() == before
+
+
+@pytest.mark.usefixtures("_large")
+def test_what_is_at_hand_is_cut_like_what_lies_in_files(folder):
+    write(folder / "regions" / "a.csv", finished())
+    task = read_dataset(folder).task
+    (large,) = large_images.open_large(folder / "images" / "a.tif")
+    points = Points(PLACES, ("virus",) * 4)
+    sample = Sample(large, (points, finished()), name="a").read_marked(task)
+    known = read_dataset(folder).samples["a"]
+    np.testing.assert_array_equal(sample.image, known.image)
+    assert sample.excerpt.windows == known.excerpt.windows
+    assert sample.fingerprint == known.fingerprint
+
+
+@pytest.mark.usefixtures("_large")
+def test_an_image_is_the_same_whatever_more_is_marked(folder):
+    before = read_dataset(folder).samples["a"].fingerprint
+    write(folder / "regions" / "a.csv", finished())
+    assert read_dataset(folder).samples["a"].fingerprint == before
+
+
+@pytest.mark.usefixtures("_large")
+def test_more_than_can_be_learned_from_at_once_is_a_sentence(folder, monkeypatch):
+    monkeypatch.setattr(excerpts, "MOST_PIXELS", 1000)
+    (large,) = large_images.open_large(folder / "images" / "a.tif")
+    sample = Sample(large, (Points(PLACES, ("virus",) * 4),), name="a")
+    with pytest.raises(TopiaryError, match=r"a: What is marked .* finished areas"):
+        sample.read_marked(read_dataset(folder).task)
+
+
+@pytest.mark.usefixtures("_large")
+def test_a_part_of_the_whole_is_the_same_part_of_a_cut_out(folder, image):
+    write(folder / "regions" / "a.csv", finished())
+    dataset = read_dataset(folder)
+    sample = dataset.samples["a"]
+    whole = Sample(image[None], (Points(PLACES, ("virus",) * 4), finished()))
+    box = 0, 350, 60, 460
+    looks = [
+        on_working_grid(one, 1.0, dataset.task, Normalisation())
+        for one in (sample, whole)
+    ]
+    for part, known in zip(*(one.divided(box) for one in looks), strict=True):
+        assert (part.field.target >= 0).sum() == (known.field.target >= 0).sum()
+        assert len(part.points) == len(known.points)
+    assert sample.inside(box).sum() == sum(
+        max(0, min(b, 350) - max(a, 0)) * max(0, min(d, 460) - max(c, 60))
+        for a, b, c, d in sample.excerpt.windows
+    )
+    for axis in (0, 1):
+        np.testing.assert_array_equal(*(one.marked_along(axis) for one in looks))

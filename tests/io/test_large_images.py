@@ -5,10 +5,12 @@ import pytest
 import tifffile
 import zarr
 
-from napari_topiary.io import image_area, large_images
+from napari_topiary.io import image_area, large_images, pyramids
 from napari_topiary.io.images import read_image
-from napari_topiary.io.large_images import open_large, views
+from napari_topiary.io.large_images import open_large, open_lazily
 from napari_topiary.io.ome_zarr import OmeZarr
+from napari_topiary.io.pyramids import needs_reading, reading_on, views
+from napari_topiary.types import run
 
 SHAPE = (300, 410)
 
@@ -94,15 +96,53 @@ def test_thinning_leaves_out_rows_and_columns(tmp_path, image, monkeypatch):
 @pytest.mark.parametrize("pyramid", [True, False])
 def test_windows_see_coarser_copies(tmp_path, image, monkeypatch, pyramid):
     monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 128)
-    monkeypatch.setattr(large_images, "SHOWN", 120)
+    monkeypatch.setattr(pyramids, "GLANCE", 120)
+    monkeypatch.setattr(large_images, "GLANCE", 120)
+    monkeypatch.setattr(image_area, "LARGE", 1000)
+    monkeypatch.setattr(image_area, "THIN_PIXELS", 1500)
+    monkeypatch.setattr(large_images, "BAND_PIXELS", 20_000)
     path = tmp_path / ("ome.zarr" if pyramid else "plain.tif")
     WRITERS[path.name](path, image)
     (large,) = open_large(path)
     levels = views(large)
-    assert max(levels[-1].shape) <= 120
     np.testing.assert_array_equal(levels[0][5:9, 400:], image[5:9, 400:])
+    assert needs_reading(large) is not pyramid
     if pyramid:
         assert [one.shape for one in levels[:3]] == [SHAPE, (150, 205), (75, 103)]
-    else:
-        np.testing.assert_array_equal(np.asarray(levels[-1]), image[::4, ::4])
-        np.testing.assert_array_equal(levels[-1][3:7, 2:3], image[12:28:4, 8:9])
+        np.testing.assert_array_equal(large.glance()[0], np.asarray(levels[-1]))
+        return
+    step = large.thin.step
+    assert step == 10
+    assert [one.shape for one in levels] == [SHAPE, (75, 103), (30, 41)]
+    np.testing.assert_array_equal(levels[1][3:7, 2:3], image[12:28:4, 8:9])
+    # What was not gone through yet is 0.
+    large.thin.read_more()
+    assert not np.asarray(levels[-1])[-1].any()
+    np.testing.assert_array_equal(levels[-1][:1], image[:1, ::step])
+    run(reading_on(large))
+    np.testing.assert_array_equal(np.asarray(levels[-1]), image[::step, ::step])
+    np.testing.assert_array_equal(large.glance()[0], image[::step, ::step])
+
+
+def test_grey_saved_as_colour_is_opened_as_grey(tmp_path, image, monkeypatch):
+    monkeypatch.setattr(large_images, "WHOLE_PIXELS", 1000)
+    pictures = {
+        "grey": np.stack([image] * 3, axis=-1),
+        "blank": np.full((*SHAPE, 3), 200, np.uint16),
+        "colour": np.stack([image, image, image // 2], axis=-1),
+    }
+    found = {}
+    for name, picture in pictures.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, picture, tile=(64, 64), photometric="rgb")
+        found[name] = open_lazily(path).shape[0]
+    assert found == {"grey": 1, "blank": 3, "colour": 3}
+
+
+def test_colours_of_16_bit_are_shown_with_8(tmp_path, image):
+    path = tmp_path / "colour.tif"
+    WRITERS["colour.tif"](path, image)
+    (level,) = views(open_large(path)[0], (0.0, 60_000.0))
+    assert (level.dtype, level.shape) == (np.uint8, (*SHAPE, 3))
+    red = np.asarray(level)[..., 0].astype(float)
+    np.testing.assert_allclose(red, image / 60_000 * 255, atol=1)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_topiary.annotations import Labels, Points
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.folder_changes import changing, complete_changes
+from napari_topiary.io.large_images import LargeImage, open_lazily
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import Task
 
@@ -235,3 +237,57 @@ def test_only_the_newest_versions_stay(tmp_path):
 def test_a_project_that_was_never_saved_has_nothing_to_undo():
     with pytest.raises(TopiaryError, match="nothing to undo"):
         Session().go_back()
+
+
+@pytest.fixture
+def with_slide(tmp_path, monkeypatch):
+    """A project with an image that stays where it is, beside the project."""
+    monkeypatch.setattr("napari_topiary.io.large_images.LARGE", 100)
+    monkeypatch.setattr("napari_topiary.io.large_images.WHOLE_PIXELS", 100)
+    home = tmp_path / "home"
+    home.mkdir()
+    tifffile.imwrite(home / "slide.tif", picture()[0], tile=(16, 16))
+    session = Session()
+    session.set_task(TASK)
+    image = open_lazily(home / "slide.tif")
+    session.add_image(ImageEntry("slide", image, 2.0, home / "slide.tif"))
+    session.add_image(ImageEntry("small", picture(1)[:, :9, :9], 2.0))
+    session.set_annotations("slide", [marks((3, 4), (5, 6))])
+    session.save(home / "project")
+    return home
+
+
+def test_a_large_image_is_not_copied_and_moves_with_the_project(with_slide, tmp_path):
+    about = json.loads((with_slide / "project" / "dataset.json").read_text())
+    assert about["images_elsewhere"] == {"slide": "../slide.tif"}
+    with_slide.rename(tmp_path / "moved")
+    session = Session.open(tmp_path / "moved" / "project")
+    assert session.notes == ()
+    assert isinstance(session.images["slide"].image, LargeImage)
+    dataset = read_dataset(tmp_path / "moved" / "project")
+    assert dataset.samples["slide"].excerpt is not None
+    # Taken out of the project it is forgotten, and stays.
+    session.remove_image("slide")
+    session.save()
+    assert list(Session.open(tmp_path / "moved" / "project").images) == ["small"]
+    assert (tmp_path / "moved" / "slide.tif").is_file()
+
+
+def test_a_large_image_that_is_gone_is_named_and_its_marks_stay(with_slide):
+    (with_slide / "slide.tif").rename(with_slide / "elsewhere.tif")
+    session = Session.open(with_slide / "project")
+    assert list(session.images) == ["small"]
+    assert "slide is not where it was" in session.notes[0]
+    session.set_annotations("small", [marks((3, 4))])
+    session.save()
+    (with_slide / "elsewhere.tif").rename(with_slide / "slide.tif")
+    again = Session.open(with_slide / "project")
+    assert again.notes == ()
+    assert len(again.annotations["slide"][0]) == 2
+
+
+def test_a_project_saved_elsewhere_points_to_the_same_image(with_slide, tmp_path):
+    session = Session.open(with_slide / "project")
+    session.save(tmp_path / "other" / "project")
+    again = Session.open(tmp_path / "other" / "project")
+    assert again.images["slide"].path.samefile(with_slide / "slide.tif")

@@ -10,7 +10,7 @@ import napari
 import numpy as np
 
 from napari_topiary._napari.canvas.layers import AXES
-from napari_topiary._napari.canvas.shown_image import displayed
+from napari_topiary._napari.canvas.shown_image import displayed, picture_of, read_on
 from napari_topiary._napari.data.intake import nm_per_pixel
 from napari_topiary._napari.launch import workbench_of
 from napari_topiary.errors import TopiaryError
@@ -23,7 +23,7 @@ from napari_topiary.io.annotation_formats import (
 from napari_topiary.io.description import DESCRIPTION
 from napari_topiary.io.image_files import image_files
 from napari_topiary.io.images import is_image, read_slices
-from napari_topiary.io.large_images import LargeImage, open_large, views
+from napari_topiary.io.large_images import LargeImage, open_large
 
 LayerData = tuple[Any, dict[str, Any], str]
 NO_LAYER: Any = [(None,)]
@@ -121,20 +121,19 @@ def _layer(path: Path) -> LayerData:
 
 def _large_layer(path: Path, image: LargeImage) -> LayerData:
     """Show an image of which only what is on the screen is read."""
-    levels = views(image)
-    ends = np.percentile(np.asarray(levels[-1]), (0.1, 99.9))
+    levels, look = picture_of(image)
     step, unit = (1.0, "pixel") if image.scale is None else (image.scale, "nm")
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        read_on(viewer, image)
     meta = {
         "name": path.stem,
-        "rgb": levels[0].ndim == 3,
-        "multiscale": True,
+        **look,
         "scale": (step,) * 2,
         "units": (unit,) * 2,
         "axis_labels": tuple(AXES),
         "metadata": {"notes": image.notes},
     }
-    if levels[0].ndim == 2 and ends[0] < ends[1]:
-        meta["contrast_limits"] = tuple(ends.tolist())
     return levels, meta, "image"
 
 

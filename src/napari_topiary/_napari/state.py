@@ -16,10 +16,9 @@ from napari_topiary._napari.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
     import napari.viewer
-    import numpy as np
     from napari.layers import Layer
-    from numpy.typing import NDArray
 
+    from napari_topiary.io.large_images import AnyImage
     from napari_topiary.session import Session
 
 
@@ -41,7 +40,7 @@ class ViewerState:
     shown
         Name of the image that is being worked on.
     picture
-        The array of that image which its layer was made from.
+        That image, of which its layer was made.
     scale_bar
         Whether the image shown had a known pixel size, and so a scale bar.
     brought
@@ -55,7 +54,7 @@ class ViewerState:
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     spare: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
-    picture: NDArray[np.generic] | None = None
+    picture: AnyImage | None = None
     scale_bar: bool = False
     brought: Layer | None = None
     parts: dict[type, Any] = field(default_factory=dict)

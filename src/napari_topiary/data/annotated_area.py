@@ -50,8 +50,8 @@ class AnnotatedArea:
     sample
         The image that it comes from.
     box
-        `(top, bottom, left, right)` in pixels of the image: what is meant of it; None =
-        all.
+        `(top, bottom, left, right)` in pixels of the image in its file: what is meant
+        of it; None = all.
     """
 
     field: Field
@@ -84,22 +84,33 @@ class AnnotatedArea:
 
     def divided(self, box: Box) -> tuple[AnnotatedArea, AnnotatedArea]:
         """What lies outside a box, and what lies inside; a gap belongs to neither."""
-        shape = self.field.target.shape
-        original = self.sample.image.shape[1:]
-        gap = max([*self.task.radius_px.values(), 2.0]) * 2
+        shape, sample = self.field.target.shape, self.sample
+        ratio = np.array(sample.image.shape[1:]) / np.array(shape)
+        gaps = max([*self.task.radius_px.values(), 2.0]) * 2 * ratio
         inside, near = np.ones(shape, dtype=bool), np.ones(shape, dtype=bool)
         among = np.ones(len(self.points), dtype=bool)
-        for axis, (first, last) in enumerate((box[:2], box[2:])):
-            low, high = (
-                end * shape[axis] / original[axis] - 0.5 for end in (first, last)
-            )
-            at = np.arange(shape[axis])
-            at = at[:, None] if axis == 0 else at[None]
-            inside &= (at >= low) & (at < high)
-            near &= (at >= low - gap) & (at < high + gap)
-            places = self.points[:, axis]
-            among &= (places >= low) & (places < high)
+        points = (self.points + 0.5) * ratio - 0.5
+        if sample.excerpt is not None:
+            points = sample.excerpt.original(points)
+        for axis, (at, gap) in enumerate(zip(sample.origins(shape), gaps, strict=True)):
+            first, last = box[2 * axis : 2 * axis + 2]
+            inside &= (at >= first) & (at < last)
+            near &= (at >= first - gap) & (at < last + gap)
+            among &= (points[:, axis] >= first - 0.5) & (points[:, axis] < last - 0.5)
         return self._where(~near, ~among), replace(self._where(inside, among), box=box)
+
+    def marked_along(self, axis: int) -> NDArray[np.int64]:
+        """How many pixels are marked in each row (0) or column (1) of the image.
+
+        In working pixels, of all of the image that is in the file.
+        """
+        target = self.field.target
+        whole, own = self.sample.whole[axis], self.sample.image.shape[1 + axis]
+        n = max(1, round(whole * target.shape[axis] / own))
+        at = np.broadcast_to(self.sample.origins(target.shape)[axis], target.shape)
+        places = np.floor(at[target > 0].astype(np.float64) * n / whole)
+        counts = np.bincount(places.astype(np.int64), minlength=n)
+        return np.asarray(counts, dtype=np.int64)
 
     def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
         """Cut to what is judged, and where that is much to its fullest part.

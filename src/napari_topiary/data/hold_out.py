@@ -86,9 +86,9 @@ def _part_of(
         return taught, []
     whole = marked[0]
     share = min(0.5, max(share, ENOUGH / whole.things))
-    target = whole.field.target
     best: tuple[AnnotatedArea, AnnotatedArea] | None = None
-    longer = int(target.shape[1] >= target.shape[0])
+    height, width = whole.sample.whole
+    longer = int(width >= height)
     for axis in (longer, 1 - longer):
         for last in (True, False):
             rest, part = whole.divided(_end(whole, share, axis, last=last))
@@ -104,12 +104,11 @@ def _part_of(
 
 def _end(whole: AnnotatedArea, share: float, axis: int, *, last: bool) -> Box:
     """The end of an image with a share of all that is marked on it."""
-    target, original = whole.field.target, whole.sample.image.shape[1:]
-    marked = (target > 0).sum(axis=1 - axis)
+    original, marked = whole.sample.whole, whole.marked_along(axis)
     along = (marked if last else marked[::-1]).cumsum()
     cut = int(np.searchsorted(along, (1 - share) * along[-1]))
     side = original[axis]
-    cut = round(cut * side / target.shape[axis])
+    cut = round(cut * side / len(marked))
     ends = [[0, original[0]], [0, original[1]]]
     ends[axis] = [cut, side] if last else [0, side - cut]
     (top, bottom), (left, right) = ends

@@ -59,13 +59,9 @@ class Truth:
     objects: LabelImage | None = None
     area: NDArray[np.bool_] | None = None
 
-    def within(self, box: tuple[int, int, int, int] | None) -> Truth:
-        """Return the truth of `(top, bottom, left, right)` alone; None = all of it."""
-        if box is None:
-            return self
-        inside = np.zeros(self.classes.shape, dtype=bool)
-        inside[box[0] : box[1], box[2] : box[3]] = True
-        return self._where(inside, inside)
+    def within(self, inside: NDArray[np.bool_] | None) -> Truth:
+        """Return the truth of some pixels `(y, x)` alone; None = all of it."""
+        return self if inside is None else self._where(inside, inside)
 
     def where_seen(self, image: NDArray[np.bool_]) -> Truth:
         """Return the truth where there is an image; in margins nothing can be found.

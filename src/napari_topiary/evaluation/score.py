@@ -323,7 +323,8 @@ class Scorer:
     ) -> Scorer:
         """Read the truth of a sample, or say what is wrong with it.
 
-        Only of `box`: top, bottom, left, right in pixels of the image; None = all.
+        Only of `box`: top, bottom, left, right in pixels of the image in its file;
+        None = all.
         """
         task, trained = checkpoint.task, checkpoint.pixel_size_nm
         # An image of unknown pixel size is taken to be like the training images.
@@ -343,7 +344,9 @@ class Scorer:
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
         return cls(
-            truth=truth.within(box).where_seen(sample.area),
+            truth=truth.within(None if box is None else sample.inside(box)).where_seen(
+                sample.area
+            ),
             task=task,
             scale=scale,
             tolerance_px=tolerances(task, scale=scale, tolerance_nm=tolerance_nm),

@@ -23,7 +23,7 @@ from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Job, Progress, Stop, relay, unless_stopped
+from napari_topiary.types import Job, Progress, Stop, Task, relay, unless_stopped
 
 
 def validate(
@@ -250,6 +250,17 @@ class HoldOut:
             quality = None
         return ValidationResult(quality=quality, held_out=prepared.held_names)
 
+    def read(self, task: Task) -> None:
+        """Read the marked parts of images that are large.
+
+        Parameters
+        ----------
+        task
+            Classes with their radii.
+        """
+        self.samples = tuple(one.read_marked(task) for one in self.samples)
+        self.validation = tuple(one.read_marked(task) for one in self.validation)
+
     def _data_for(self, checkpoint: Checkpoint) -> PreparedData | None:
         every = self.validation or self.samples
         if not every:
@@ -259,6 +270,7 @@ class HoldOut:
         own = (about.get("learned"), about.get("held_out"))
         key = repr((round(factor, 6), checkpoint.normalisation, checkpoint.task, own))
         if key not in self._prepared:
+            self.read(checkpoint.task)
             self._prepared[key] = validation_data(
                 checkpoint, self.samples, self.validation
             )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from napari_topiary.io.description import (
     Description,
     parse_description,
 )
-from napari_topiary.io.excerpts import Excerpt, cut_out
+from napari_topiary.io.excerpts import Excerpt, cut_marked, cut_out
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.image_area import image_area
 from napari_topiary.io.images import (
@@ -46,6 +46,7 @@ from napari_topiary.io.images import (
     read_slices,
     readable_suffixes,
 )
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, safe_name
 from napari_topiary.io.split import (
     Split,
@@ -55,7 +56,7 @@ from napari_topiary.io.split import (
     split_problem,
 )
 from napari_topiary.io.stacks import Slice
-from napari_topiary.types import Image, Task
+from napari_topiary.types import Image, Task, Window
 
 __all__ = [
     "Dataset",
@@ -69,6 +70,9 @@ __all__ = [
 ]
 
 
+Axis = NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One image and what is drawn on it.
@@ -76,7 +80,8 @@ class Sample:
     Parameters
     ----------
     image
-        `(c, y, x)`, any numeric type.
+        `(c, y, x)`, any numeric type; a project has a `LargeImage` here until it is
+        `read_marked`.
     annotations
         Points, Centerlines, Labels, Regions; empty = nothing is known.
     scale
@@ -109,8 +114,68 @@ class Sample:
     @cached_property
     def fingerprint(self) -> str:
         """Of the pixels: the same under another name, or in another data set."""
-        image = np.ascontiguousarray(self.image)
+        excerpt = self.excerpt
+        # What is marked of a large image may be more the next time.
+        image = np.ascontiguousarray(self.image if excerpt is None else excerpt.thin)
         return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """`(y, x)` of the image in its file, in pixels."""
+        if self.excerpt is not None:
+            return self.excerpt.whole
+        return self.image.shape[1], self.image.shape[2]
+
+    def origins(self, shape: tuple[int, ...]) -> tuple[Axis, Axis]:
+        """Return where in the image of its file the pixels of a grid lie.
+
+        Parameters
+        ----------
+        shape
+            `(h, w)` of a grid over `image`.
+
+        Returns
+        -------
+        tuple
+            y and x of each pixel's middle, counted from the corner of the first pixel:
+            they can be broadcast to `(h, w)`, and are not a number between parts.
+        """
+        if self.excerpt is not None:
+            return self.excerpt.origins(shape)
+        y, x = (
+            ((np.arange(n) + 0.5) * side / n).astype(np.float32)
+            for n, side in zip(shape, self.whole, strict=True)
+        )
+        return y[:, None], x[None]
+
+    def inside(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels `(y, x)` of `image` that lie in a part of the image of its file."""
+        y, x = self.origins(self.image.shape[1:])
+        top, bottom, left, right = window
+        return (y >= top) & (y < bottom) & (x >= left) & (x < right)
+
+    def read_marked(self, task: Task) -> Sample:
+        """Return the sample itself, or of a large image the marked parts, read now.
+
+        Parameters
+        ----------
+        task
+            Classes with their radii.
+        """
+        image: AnyImage = self.image
+        if not isinstance(image, LargeImage):
+            return self
+        try:
+            cut = cut_marked(image, self.annotations, task=task, scale=self.scale)
+        except TopiaryError as reason:
+            raise TopiaryError(f"{self.name}: {reason}") from reason
+        return replace(
+            self,
+            image=cut.image,
+            annotations=cut.annotations,
+            excerpt=cut.excerpt,
+            notes=(*self.notes, *cut.notes),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,13 @@ from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.description import DESCRIPTION, Description
 from napari_topiary.io.folder_changes import FolderChange, changing
 from napari_topiary.io.images import holds_image, write_image
-from napari_topiary.io.pairing import Pairing, pair_files, place_of, safe_name
+from napari_topiary.io.pairing import (
+    Pairing,
+    images_elsewhere,
+    pair_files,
+    place_of,
+    safe_name,
+)
 from napari_topiary.types import Image
 
 if TYPE_CHECKING:
@@ -78,6 +84,7 @@ def write_description(
     dataset: Dataset,
     *,
     scales: Mapping[str, float | None],
+    elsewhere: Mapping[str, str] | None = None,
 ) -> None:
     """Write `dataset.json` alone; keys of others that are in it stay.
 
@@ -89,7 +96,11 @@ def write_description(
         Name, task and split are taken from it.
     scales
         nm per pixel of each image by name, None if unknown.
+    elsewhere
+        Images that do not lie in the folder, and where they do; None = as it was.
     """
+    if elsewhere is None:
+        elsewhere = images_elsewhere(change.root)
     sizes, scale = dict(scales), None
     if len(set(sizes.values())) == 1:
         scale, sizes = next(iter(sizes.values())), {}
@@ -99,6 +110,7 @@ def write_description(
         split=dict(dataset.split),
         scale=scale,
         scales={name: size for name, size in sizes.items() if size is not None},
+        elsewhere=dict(elsewhere),
     )
     write_json(change.new(DESCRIPTION), about.updated(change.root / DESCRIPTION))
 

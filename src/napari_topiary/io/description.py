@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.pairing import DESCRIPTION as DESCRIPTION
+from napari_topiary.io.pairing import ELSEWHERE, images_elsewhere
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import Split, parsed_split
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
-DESCRIPTION = "dataset.json"
 SAME_SCALE = 0.02
 _KINDS: tuple[str, ...] = get_args(TaskKind)
 
@@ -35,6 +36,9 @@ class Description:
         nm per pixel of all images, None if unknown or not the same.
     scales
         nm per pixel of single images, where they differ.
+    elsewhere
+        Images that do not lie in the folder, as they are too large to be copied: name
+        -> path, from the folder on or absolute.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Description:
     split: dict[str, tuple[str, ...]]
     scale: float | None
     scales: dict[str, float] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
     def scale_of(
         self, name: str, own: float | None, *, stack: str | None = None
@@ -80,7 +85,7 @@ class Description:
         except TopiaryError:
             content = {}
         content = content if isinstance(content, dict) else {}
-        for key in ("radius_nm", "radius_px", "split", "pixel_sizes_nm"):
+        for key in ("radius_nm", "radius_px", "split", "pixel_sizes_nm", ELSEWHERE):
             content.pop(key, None)
         content |= {
             "name": self.name,
@@ -96,6 +101,8 @@ class Description:
             content["split"] = {part: list(s) for part, s in self.split.items()}
         if self.scales:
             content["pixel_sizes_nm"] = dict(self.scales)
+        if self.elsewhere:
+            content[ELSEWHERE] = dict(self.elsewhere)
         return content
 
 
@@ -146,6 +153,7 @@ def parse_description(root: Path) -> Description:
         split=_split(content, where),
         scale=_scale(content, where),
         scales=_numbers(content, "pixel_sizes_nm", "image", where),
+        elsewhere=images_elsewhere(root),
     )
 
 

@@ -15,17 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations import (
+    Centerlines,
+    Labels,
+    Points,
+    Regions,
+    around_marks,
+)
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.image_area import image_area, known_in
 from napari_topiary.io.images import read_labels
 from napari_topiary.io.large_images import LargeImage, open_large
-from napari_topiary.types import Image, Task, Window
+from napari_topiary.types import Image, LabelImage, Task, Window
 
 MARGIN = 256
 """Around what is marked so much is read with it, in pixels of the image."""
 MOST_PIXELS = 64_000_000
-"""Where more is marked, the image is read whole."""
+"""Where more is marked, the image is read whole, if that is possible."""
 BARE = 2048
 """Side of what is read of the middle of an image without marks, in pixels."""
 BAND = 512
@@ -80,6 +87,49 @@ class Excerpt:
             found[place] = known_in(
                 self.thin_area, image[:, *place], step=self.step, corner=corner
             )
+        return found
+
+    def origins(
+        self, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return where in the whole image the pixels of a grid over the cut-out lie.
+
+        Parameters
+        ----------
+        shape
+            `(h, w)` of the grid.
+
+        Returns
+        -------
+        tuple
+            y and x of each pixel's middle, `(h, w)`, counted from the corner of the
+            first pixel; not a number where no part is.
+        """
+        own = self.shape
+        middles = [
+            (np.arange(n) + 0.5) * side / n for n, side in zip(shape, own, strict=True)
+        ]
+        found = np.full((2, *shape), np.nan, np.float32)
+        for place, corner in self.pieces():
+            inside = [
+                np.flatnonzero((at >= one.start) & (at < one.stop))
+                for at, one in zip(middles, place, strict=True)
+            ]
+            for axis in (0, 1):
+                shift = corner[axis] - place[axis].start
+                along = middles[axis][inside[axis]] + shift
+                part = along[:, None] if axis == 0 else along[None]
+                found[axis][np.ix_(*inside)] = part
+        return found[0], found[1]
+
+    def original(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Positions `(n, 2)` in the cut-out as those in the whole image."""
+        found = np.array(places, dtype=np.float64)
+        for (rows, columns), corner in self.pieces():
+            first = np.array([rows.start, columns.start])
+            last = np.array([rows.stop, columns.stop])
+            inside = ((places >= first - 0.5) & (places < last - 0.5)).all(axis=1)
+            found[inside] += np.array(corner) - first
         return found
 
     def moved(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -148,22 +198,87 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
     opened = open_large(path)
     if opened is None or len(opened) != 1:
         return None
-    image = opened[0]
     tables = {kind: file for kind, file in files.items() if kind != "labels"}
     drawn = read_annotations(tables, task=task)
     painted = _Painted(files["labels"]) if "labels" in files else None
-    windows = _windows(drawn, painted, (image.shape[1], image.shape[2]))
+    return _marked_parts(opened[0], drawn, painted, task, opened[0].scale)
+
+
+def cut_marked(
+    image: LargeImage, drawn: Sequence[Any], *, task: Task, scale: float | None
+) -> CutOut:
+    """Read the marked parts of a large image, as `cut_out` does with files.
+
+    Parameters
+    ----------
+    image
+        The image.
+    drawn
+        All that is drawn on it.
+    task, scale
+        Classes with their radii, and nm per pixel.
+
+    Raises
+    ------
+    TopiaryError
+        Where too much of it is marked.
+    """
+    labels = next((one for one in drawn if isinstance(one, Labels)), None)
+    painted = None if labels is None else _Painted(labels.labels)
+    rest = [one for one in drawn if one is not labels]
+    cut = _marked_parts(image, rest, painted, task, scale)
+    if cut is None:
+        raise TopiaryError(
+            "What is marked spreads over more of this large image than can be learned "
+            f"from at once ({MOST_PIXELS // 1_000_000} megapixels): draw finished "
+            "areas around some of it."
+        )
+    return cut
+
+
+def cut_window(image: LargeImage, window: Window) -> tuple[Image, Excerpt]:
+    """Read one part of a large image, with what has to be known of the rest.
+
+    Parameters
+    ----------
+    image
+        The image.
+    window
+        In its pixels.
+    """
+    thin, step = image.thinned()
+    excerpt = Excerpt(
+        thin=thin,
+        step=step,
+        whole=(image.shape[1], image.shape[2]),
+        windows=(window,),
+        corners=((0, 0),),
+    )
+    return image.read(window), excerpt
+
+
+def _marked_parts(
+    image: LargeImage,
+    drawn: Sequence[Any],
+    painted: _Painted | None,
+    task: Task,
+    scale: float | None,
+) -> CutOut | None:
+    shape, notes = (image.shape[1], image.shape[2]), image.notes
+    if painted is None and not any(isinstance(one, Regions) for one in drawn):
+        # Nobody marks all of a large image.
+        part = around_marks(drawn, shape, task=task, scale=scale)
+        if part is not None:
+            drawn = [*drawn, part]
+            notes = (*notes, _NOTHING_FINISHED)
+    windows = _windows(drawn, painted, shape)
     if sum((b - a) * (d - c) for a, b, c, d in windows) > MOST_PIXELS:
         return None
     thin, step = image.thinned()
     if len(thin) == 3 and all(np.array_equal(thin[0], one) for one in thin[1:]):
         image, thin = replace(image, channel=0), thin[:1]
     excerpt = Excerpt(
-        thin=thin,
-        step=step,
-        whole=(image.shape[1], image.shape[2]),
-        windows=windows,
-        corners=_shelves(windows),
+        thin=thin, step=step, whole=shape, windows=windows, corners=_shelves(windows)
     )
     pixels = np.zeros((image.shape[0], *excerpt.shape), image.dtype)
     for (place, _), window in zip(excerpt.pieces(), windows, strict=True):
@@ -184,17 +299,27 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
         annotations=tuple(found),
         excerpt=excerpt,
         scale=image.scale,
-        notes=(*image.notes, note),
+        notes=(*notes, note),
     )
 
 
-class _Painted:
-    """A label image, read part by part where that is possible."""
+_NOTHING_FINISHED = (
+    "No finished area is drawn on this large image: only what lies between its marks "
+    "counts as looked at."
+)
 
-    def __init__(self, path: Path) -> None:
-        opened = open_large(path)
+
+class _Painted:
+    """A label image, at hand or read part by part where that is possible."""
+
+    def __init__(self, source: Path | LabelImage) -> None:
+        opened = open_large(source) if isinstance(source, Path) else None
         self._large: LargeImage | None = opened[0] if opened else None
-        self._whole = None if self._large else read_labels(path)
+        self._whole: LabelImage | None = None
+        if not isinstance(source, Path):
+            self._whole = source
+        elif self._large is None:
+            self._whole = read_labels(source)
 
     @property
     def dtype(self) -> np.dtype[Any]:

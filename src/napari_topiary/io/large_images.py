@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -22,10 +24,14 @@ from napari_topiary.types import Image, Window
 
 CACHE_BYTES = 256 << 20
 """Unpacked pieces of a file are kept up to this size, for their neighbours."""
-SHOWN = 4096
-"""The coarsest resolution is not longer than this, in pixels."""
+WHOLE_PIXELS = 64_000_000
+"""Of images with more only what is needed is read, where their file allows it."""
+GLANCE = 4096
+"""A resolution that is not longer than this is read at once to look at all of it."""
 BAND_PIXELS = 16_000_000
 """The whole image is gone through in bands of about so many pixels."""
+SPOTS, SPOT = 5, 128
+"""So many spots by so many, of this side in pixels, tell what an image is like."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +50,8 @@ class LargeImage:
         First row and one after the last; the others are cut off (a banner).
     channel
         The only channel that counts, since the others are the same; None = all.
+    path
+        Its file.
     """
 
     raw: RawImage
@@ -51,6 +59,7 @@ class LargeImage:
     notes: tuple[str, ...] = ()
     rows: tuple[int, int] | None = None
     channel: int | None = None
+    path: Path | None = None
 
     @property
     def scale(self) -> float | None:
@@ -112,16 +121,40 @@ class LargeImage:
             array = ~array
         return np.ascontiguousarray(array)
 
+    @cached_property
+    def thin(self) -> Thinned:
+        """What is read of it to measure all of it: once, by whoever needs it."""
+        return Thinned(self)
+
     def thinned(self) -> tuple[Image, int]:
         """Read every so many-th row and column `(c, y, x)`; return that step too."""
+        while self.thin.read_more() < 1:
+            pass
+        return self.thin.picture, self.thin.step
+
+    def glance(self) -> Image:
+        """Return all of it, small `(c, y, x)`, without going through the whole file.
+
+        That is its lowest resolution; where it has no low one, what is read of `thin`
+        so far, which is 0 elsewhere.
+        """
+        smallest = self.levels()[-1]
+        if max(smallest.shape[1:]) <= GLANCE:
+            return smallest.read()
+        return self.thin.picture
+
+    def spots(self) -> Image:
+        """Return some small squares of it side by side `(c, y, x)`."""
         _, height, width = self.shape
-        step = thinning((height, width))
-        band = max(1, BAND_PIXELS // width // step) * step
-        parts = [
-            self.read((top, min(top + band, height), 0, width), step)
-            for top in range(0, height, band)
-        ]
-        return np.concatenate(parts, axis=1), step
+        side = min(SPOT, height, width)
+        corners = [np.linspace(0, n - side, SPOTS).astype(int) for n in (height, width)]
+        return np.concatenate(
+            [
+                self.read((top, top + side, left, left + side))
+                for top, left in product(*(one.tolist() for one in corners))
+            ],
+            axis=2,
+        )
 
     def levels(self) -> list[LargeImage]:
         """Return the image and its lower resolutions, as far as the file has them."""
@@ -135,6 +168,47 @@ class LargeImage:
         count = sizes.get("s", sizes.get("c", 1))
         # The last of two or four colour samples is transparency.
         return count - 1 if "s" in sizes and count in (2, 4) else count
+
+
+class Thinned:
+    """Every `step`-th row and column of a large image, read band by band.
+
+    Parameters
+    ----------
+    image
+        Which.
+    """
+
+    def __init__(self, image: LargeImage) -> None:
+        channels, height, width = image.shape
+        self.step = thinning((height, width))
+        size = (-(-n // self.step) for n in (height, width))
+        self.picture: Image = np.zeros((channels, *size), image.dtype)
+        self._image, self._lock = image, threading.Lock()
+        self._rows = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the image was gone through."""
+        return self._rows >= self._image.shape[1]
+
+    def read_more(self) -> float:
+        """Read the next band; return the share of the image that was gone through."""
+        with self._lock:
+            _, height, width = self._image.shape
+            if not self.complete:
+                top, step = self._rows, self.step
+                band = max(1, BAND_PIXELS // width // step) * step
+                bottom = min(top + band, height)
+                part = self._image.read((top, bottom, 0, width), step)
+                first = top // step
+                self.picture[:, first : first + part.shape[1]] = part
+                self._rows = bottom
+            return self._rows / height
+
+
+AnyImage = Image | LargeImage
+"""An image at hand, `(c, y, x)`, or one that is read when it is asked for."""
 
 
 def is_large(path: Path) -> bool:
@@ -181,9 +255,48 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
         steps.append("c")
     counts = [raw.array.shape[raw.axes.index(name)] for name in steps]
     return [
-        LargeImage(raw=raw, at=tuple(zip(steps, at, strict=True)), notes=raw.notes)
+        LargeImage(
+            raw=raw, at=tuple(zip(steps, at, strict=True)), notes=raw.notes, path=path
+        )
         for at in product(*(range(n) for n in counts))
     ]
+
+
+def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
+    """Open an image of which only what is needed will be read.
+
+    Parameters
+    ----------
+    path
+        Of a file or zarr folder.
+
+    Returns
+    -------
+    LargeImage or None
+        None where it is small enough to be read whole, or has to be.
+
+    Raises
+    ------
+    TopiaryError
+        Where it is a stack of such images.
+    """
+    opened = open_large(path)
+    if opened is None or math.prod(opened[0].shape[1:]) <= WHOLE_PIXELS:
+        return None
+    if len(opened) > 1:
+        raise TopiaryError(
+            f"{Path(path).name} is a stack of {len(opened)} images of "
+            f"{opened[0].shape[1]:,} x {opened[0].shape[2]:,} pixels: open it with "
+            "File > Open, go to the slice and the place where you want to mark "
+            "something, and use the layer, which adds what is on the screen. All of it "
+            "is predicted by the command line (napari-topiary predict)."
+        )
+    (image,) = opened
+    spots = image.spots()
+    # Grey that was saved as colour; what is blank says nothing about it.
+    if len(spots) == 3 and (spots == spots[:1]).all() and spots.min() < spots.max():
+        return replace(image, channel=0)
+    return image
 
 
 class _Pieces:
@@ -201,6 +314,8 @@ class _Pieces:
         self._chunks: tuple[int, ...] = getattr(array, "chunks", None) or ()
         self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
         self._bytes = 0
+        # The window draws while a training reads.
+        self._lock = threading.Lock()
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
         if not self._chunks:
@@ -221,9 +336,10 @@ class _Pieces:
         return result[drop]
 
     def _piece(self, number: tuple[int, ...]) -> NDArray[Any]:
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
+        with self._lock:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
         place = tuple(
             slice(i * size, min((i + 1) * size, n))
             for i, size, n in zip(number, self._chunks, self.shape, strict=True)
@@ -235,10 +351,12 @@ class _Pieces:
                 f"a part of the image cannot be read ({error}): the file is damaged or "
                 "incomplete, get it again."
             ) from error
-        self._kept[number] = piece
-        self._bytes += piece.nbytes
-        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        with self._lock:
+            if number not in self._kept:
+                self._kept[number] = piece
+                self._bytes += piece.nbytes
+            while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return piece
 
 
@@ -253,73 +371,3 @@ def _spans(wanted: range, size: int) -> Iterator[tuple[int, slice, slice]]:
         last = first + (count - 1) * wanted.step + 1
         yield number, slice(at, at + count), slice(first, last, wanted.step)
         at += count
-
-
-class View:
-    """A large image as windows show it: an array `(y, x)` or `(y, x, 3)`.
-
-    Parameters
-    ----------
-    image
-        One of its resolutions.
-    step
-        Only every so many-th row and column.
-    """
-
-    def __init__(self, image: LargeImage, step: int = 1) -> None:
-        self._image, self._step = image, step
-        channels, *sides = image.shape
-        colour = (3,) if channels == 3 else ()
-        self.shape = (*(-(-n // step) for n in sides), *colour)
-        self.dtype, self.ndim = image.dtype, len(self.shape)
-        self._kept: NDArray[Any] | None = None
-
-    @property
-    def size(self) -> int:
-        """How many numbers."""
-        return math.prod(self.shape)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read a part."""
-        index = index if isinstance(index, tuple) else (index,)
-        index = tuple(one for one in index if one is not Ellipsis)
-        rows, columns = (
-            slice(*one.indices(n))
-            for one, n in zip(
-                (*index, slice(None), slice(None))[:2], self.shape, strict=False
-            )
-        )
-        step, (_, height, width) = self._step, self._image.shape
-        # What rows and columns are left out of took long to be gone through.
-        if self._kept is None and step > 1 and max(self.shape[:2]) <= SHOWN:
-            self._kept = self._read((0, height, 0, width))
-        if self._kept is not None:
-            return self._kept[rows, columns]
-        window = (
-            rows.start * step,
-            min(rows.stop * step, height),
-            columns.start * step,
-            min(columns.stop * step, width),
-        )
-        return self._read(window)[:: rows.step, :: columns.step]
-
-    def _read(self, window: Window) -> NDArray[Any]:
-        part = self._image.read(window, self._step)
-        return np.moveaxis(part, 0, -1) if self.ndim == 3 else part[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Read all of it."""
-        return np.asarray(self[:, :], dtype=dtype)
-
-
-def views(image: LargeImage) -> list[View]:
-    """Return an image at more and more coarse resolutions, to look at.
-
-    Where the file has none, rows and columns are left out.
-    """
-    found = [View(level) for level in image.levels()]
-    last, step = image.levels()[-1], 1
-    while max(found[-1].shape[:2]) > SHOWN:
-        step *= 4
-        found.append(View(last, step))
-    return found

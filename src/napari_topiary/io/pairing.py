@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_topiary.annotations import annotation_kinds
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import readable_tables
 from napari_topiary.io.images import count_slices, is_image, readable_suffixes
+from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.stacks import Slice, slices_in
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
@@ -46,6 +48,8 @@ LABEL_FOLDERS = frozenset(
 )
 """Folders that hold label images in the data of other programs."""
 TABLE = ".csv"
+DESCRIPTION = "dataset.json"
+ELSEWHERE = "images_elsewhere"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,8 @@ class Pairing:
         For each kind of annotation, its files by the name of the image or the stack.
     slices
         Those images that are slices of a stack, by name.
+    elsewhere
+        Images that do not lie in the folder, as its description names them.
     problems
         Sentences about files of which one cannot know which is meant; none of them is
         in `images` or `drawn`.
@@ -77,6 +83,7 @@ class Pairing:
     notes: tuple[str, ...] = ()
     unused: dict[str, tuple[tuple[str, Path], ...]] = field(default_factory=dict)
     slices: dict[str, Slice] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
     @property
     def stacks(self) -> dict[str, tuple[str, ...]]:
@@ -89,7 +96,8 @@ class Pairing:
     def all_of(self, kind: str, name: str) -> tuple[Path, ...]:
         """Return every file of one kind that has the name of an image, twins too.
 
-        The file of a stack is not that of its slices.
+        The file of a stack is not that of its slices; files elsewhere are none of the
+        folder's.
 
         Parameters
         ----------
@@ -99,7 +107,9 @@ class Pairing:
             Of the image, which need not be there.
         """
         files = self.images if kind == "images" else self.drawn.get(kind, {})
-        is_own = name in files and not (kind == "images" and name in self.slices)
+        is_own = name in files
+        if kind == "images":
+            is_own &= name not in self.slices and name not in self.elsewhere
         found = [files[name]] if is_own else []
         others = self.unused.get(kind, ())
         return (*found, *(f for n, f in others if n.casefold() == name.casefold()))
@@ -127,6 +137,17 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
     """
     root = Path(folder)
     files, problems, notes, twins = _images_in(root)
+    elsewhere = {n: p for n, p in images_elsewhere(root).items() if n not in files}
+    for name, where in elsewhere.items():
+        path = root / where
+        if path.exists():
+            files[name] = path
+        else:
+            notes.append(
+                f"The image {name} is not where it was ({path}): put it back, or write "
+                f"its new place into {root.name}/{DESCRIPTION}; what is drawn on it is "
+                "kept."
+            )
     slices = slices_in(files)
     images = _with_slices(files, slices)
     # What is drawn may be for a whole stack, or for one slice of it.
@@ -160,7 +181,26 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
         notes=tuple(notes),
         unused=unused,
         slices=slices,
+        elsewhere=elsewhere,
     )
+
+
+def images_elsewhere(root: Path) -> dict[str, str]:
+    """Return the images of a dataset that lie elsewhere; empty where none is named.
+
+    Parameters
+    ----------
+    root
+        The dataset folder, which need not exist.
+    """
+    try:
+        content = read_json(root / DESCRIPTION)
+    except TopiaryError:
+        return {}
+    found = content.get(ELSEWHERE) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {name: path for name, path in found.items() if isinstance(path, str)}
 
 
 def _with_slices(

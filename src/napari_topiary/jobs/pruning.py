@@ -310,6 +310,7 @@ def keeping(
     """
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
+    hold_out.read(made.task)
     made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
     if hold_out.samples or hold_out.validation:
         made = yield from validate(
@@ -369,6 +370,8 @@ def fine_tuning(
             "annotate one, or keep the network as it is."
         )
     original = plan.checkpoint
+    samples = [one.read_marked(original.task) for one in samples]
+    validation = [one.read_marked(original.task) for one in validation]
     pruning = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
     seed = int(original.provenance.get("seed") or 0)
     return (

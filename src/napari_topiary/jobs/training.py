@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from napari_topiary.annotations import (
     teaching,
 )
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, learning_problem, part_marked
 from napari_topiary.jobs import unfinished, words
@@ -62,6 +63,19 @@ class TrainingData:
             task=session.task,
             n_images=len(session.images),
             unannotated=session.unannotated(),
+        )
+
+    def read(self) -> TrainingData:
+        """Return the same with what is marked of large images; they are read now."""
+
+        def marked(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+            return tuple(one.read_marked(self.task) for one in samples)
+
+        return replace(
+            self,
+            samples=marked(self.samples),
+            validation=marked(self.validation),
+            unannotated=marked(self.unannotated),
         )
 
     @property
@@ -214,6 +228,12 @@ def checking(training_data: TrainingData) -> Job[Checked]:
         What there is to learn from.
     """
     yield Progress(0, 0, "Looking at what is marked")
+    if missing := training_data.first_step():
+        return Checked(problem=missing)
+    try:
+        training_data = training_data.read()
+    except TopiaryError as reason:
+        return Checked(problem=str(reason))
     problem = training_data.problem()
     if problem:
         return Checked(problem=problem)
@@ -234,6 +254,8 @@ def training(
     start
         A checkpoint to start from; None = from scratch.
     """
+    yield Progress(0, 0, "Reading what is marked")
+    training_data = training_data.read()
     file = unfinished.new_file()
     try:
         return (
@@ -265,9 +287,9 @@ def drawing_curve(
     """
     minutes = config.minutes
     seconds = None if minutes is None else 60 * max(SHORTEST_MINUTES, minutes)
-    job = learning_curve(
-        training_data.samples, config, task=training_data.task, seconds=seconds
-    )
+    yield Progress(0, 0, "Reading what is marked")
+    samples = training_data.read().samples
+    job = learning_curve(samples, config, task=training_data.task, seconds=seconds)
     return (yield from job)
 
 

@@ -85,6 +85,7 @@ def sensitivity(
     Progress
         After every layer, with the time left; a `Stop` sent in keeps what is measured.
     """
+    samples = tuple(one.read_marked(checkpoint.task) for one in samples)
     score = criteria[criterion].score
     if score is None or criteria[criterion].removes != "filters":
         raise TopiaryError(

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from psygnal import Signal
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample, safe_name
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.split import may_be_seen, parts_of
 from napari_topiary.types import BACKGROUND, Image, Task
@@ -34,7 +35,7 @@ class ImageEntry:
     name
         Unlike that of any other image; also the name of its files.
     image
-        `(c, y, x)`, any numeric dtype.
+        `(c, y, x)`, any numeric dtype; a large one is read where it is needed.
     scale
         nm per pixel, None if unknown.
     path
@@ -42,7 +43,7 @@ class ImageEntry:
     """
 
     name: str
-    image: Image
+    image: AnyImage
     scale: float | None = None
     path: Path | None = None
 
@@ -76,8 +77,10 @@ class Contents:
         entry
             Its name is made fit for a file, and a number is added if it is taken.
         """
-        image = np.asarray(entry.image)
-        if image.ndim != 3:
+        image = entry.image
+        if not isinstance(image, LargeImage):
+            image = np.asarray(image)
+        if len(image.shape) != 3:
             raise TopiaryError(
                 "An image has channels, height and width, this one has the shape "
                 f"{image.shape}: give one slice of a stack at a time."
@@ -202,10 +205,10 @@ class Contents:
         self.images_changed.emit()
 
     def sample(self, name: str) -> Sample:
-        """Return an image with what was drawn on it."""
+        """Return an image with what was drawn on it; a large one is not read yet."""
         entry = self._entry(name)
         return Sample(
-            image=entry.image,
+            image=cast("Image", entry.image),
             annotations=self.annotations.get(name, ()),
             scale=entry.scale,
             name=name,

@@ -26,6 +26,7 @@ from napari_topiary.io.dataset import (
 )
 from napari_topiary.io.dataset_writing import write_json
 from napari_topiary.io.folder_changes import FolderChange, changing
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, place_of
 from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
@@ -37,7 +38,6 @@ from napari_topiary.session.versions import (
     free_name,
     keep_version,
 )
-from napari_topiary.types import Image
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -61,7 +61,7 @@ class SavedFiles:
         The files whose content is in memory; others are never replaced.
     """
 
-    images: dict[str, Image] = field(default_factory=dict)
+    images: dict[str, AnyImage] = field(default_factory=dict)
     annotations: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     checkpoints: dict[str, tuple[Path, Checkpoint]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
@@ -180,6 +180,15 @@ def _write_images(session: Session, change: FolderChange, record: SavedFiles) ->
     for name in session.images:
         check_name(name)
     there = pair_files(change.root)
+    # What could not be read is kept, so that it is there again where its file is.
+    unread = {n: p for n, p in there.elsewhere.items() if n not in record.images}
+    elsewhere = unread | {
+        name: _place(entry.path, change.root)
+        for name, entry in session.images.items()
+        if isinstance(entry.image, LargeImage)
+        and entry.path is not None
+        and entry.path.resolve().parent.parent != change.root.resolve()
+    }
     for name in [name for name in record.images if name not in session.images]:
         _set_aside(change, name, there)
         del record.images[name]
@@ -187,7 +196,8 @@ def _write_images(session: Session, change: FolderChange, record: SavedFiles) ->
     for name, entry in session.images.items():
         sample = session.sample(name)
         if record.images.get(name) is not entry.image:
-            write_sample_image(change, sample, there=there)
+            if not isinstance(entry.image, LargeImage):
+                write_sample_image(change, sample, there=there)
             record.images[name] = entry.image
         drawn = sample.annotations
         if record.annotations.get(name, ()) != drawn:
@@ -195,7 +205,15 @@ def _write_images(session: Session, change: FolderChange, record: SavedFiles) ->
             record.annotations[name] = drawn
     scales = {name: entry.scale for name, entry in session.images.items()}
     dataset = Dataset(session.name, session.task, {}, dict(session.split))
-    write_description(change, dataset, scales=scales)
+    write_description(change, dataset, scales=scales, elsewhere=elsewhere)
+
+
+def _place(image: Path, root: Path) -> str:
+    """Say where an image is: beside the project, so that both can be moved, or not."""
+    image, home = image.resolve(), root.resolve().parent
+    if image.is_relative_to(home) and not is_recovery(root):
+        return (Path("..") / image.relative_to(home)).as_posix()
+    return str(image)
 
 
 def _set_aside(change: FolderChange, name: str, there: Pairing) -> None:

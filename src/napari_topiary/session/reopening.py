@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
@@ -29,13 +29,14 @@ from napari_topiary.io.description import (
 )
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.images import LoadedImage, read_image, read_slices
+from napari_topiary.io.large_images import open_lazily
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import resolved_split
 from napari_topiary.io.stacks import Slice
 from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
-from napari_topiary.types import BACKGROUND, Task
+from napari_topiary.types import BACKGROUND, Image, Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -82,7 +83,17 @@ def read(folder: Path) -> Read:
             loaded, drawn = _loaded(file, notes), Drawn()
         if loaded is not None:
             place = pairing.slices.get(name)
-            sample = _sample(name, file, loaded, about, scales, record, notes, place)
+            sample = _sample(
+                name,
+                file,
+                loaded,
+                about,
+                scales,
+                record,
+                notes,
+                place,
+                is_elsewhere=name in pairing.elsewhere,
+            )
             samples[name] = _with_annotations(
                 sample, pairing.of(name), drawn, about.task, record, notes
             )
@@ -155,6 +166,8 @@ def _description(
 def _loaded(file: Path, notes: list[str]) -> LoadedImage | None:
     """Read an image, if that is possible."""
     try:
+        if (large := open_lazily(file)) is not None:
+            return LoadedImage(cast("Image", large), large.scale, large.notes)
         return read_image(file)
     except TopiaryError as reason:
         notes.append(str(reason))
@@ -192,10 +205,13 @@ def _sample(
     record: SavedFiles,
     notes: list[str],
     place: Slice | None,
+    *,
+    is_elsewhere: bool,
 ) -> Sample:
     """Put an image together with what the project says about it."""
     record.images[name] = loaded.data
-    record.known.add(file.parent.parent, place_of(file))
+    if not is_elsewhere:
+        record.known.add(file.parent.parent, place_of(file))
     stack = None if place is None else place.stack
     scale, said = about.scale_of(name, loaded.scale, stack=stack)
     notes += (f"{name}: {note}" for note in (*loaded.notes, *said))

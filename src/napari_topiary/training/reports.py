@@ -13,8 +13,11 @@ from napari_topiary.checkpoint import Normalisation, factor_at
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
+from napari_topiary.io.excerpts import cut_window
 from napari_topiary.io.image_area import image_area, known_in, thinning
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.networks.base import Network
+from napari_topiary.types import Window
 
 LARGEST_SIDE = 768
 """Larger windows are cut around their centre: a preview must not hold training up."""
@@ -38,7 +41,7 @@ class PreviewRequest:
         Handed back unchanged, so that the asker knows what was answered.
     """
 
-    image: NDArray[np.generic]
+    image: AnyImage
     window: tuple[int, int, int, int] | None = None
     scale: float | None = None
     key: object = None
@@ -129,7 +132,7 @@ def preview(
     top, bottom, left, right = _window(request, round(side * factor))
     if bottom <= top or right <= left:
         return None
-    image = normalisation.apply(request.image)[:, top:bottom, left:right]
+    image, known = _seen(request.image, (top, bottom, left, right), normalisation)
     tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
     size = tuple(max(1, round(n / factor)) for n in tensor.shape[2:])
     small = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)
@@ -143,13 +146,24 @@ def preview(
     full = F.interpolate(probability, size=tensor.shape[2:], mode="bilinear")
     shown = full[0].numpy()
     # As in a prediction: nothing is found where there is no image.
-    step = thinning((request.image.shape[1], request.image.shape[2]))
-    area = image_area(request.image[:, ::step, ::step])
-    part = request.image[:, top:bottom, left:right]
-    known = known_in(area, part, step=step, corner=(top, left))
     shown *= known
     shown[0] += ~known
     return Preview(shown, (top, bottom, left, right), request.key)
+
+
+def _seen(
+    image: AnyImage, window: Window, normalisation: Normalisation
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a part as it looks in the whole image, and which pixels are an image."""
+    top, bottom, left, right = window
+    if isinstance(image, LargeImage):
+        part, excerpt = cut_window(image, window)
+        return normalisation.apply(part, excerpt), excerpt.area(part)
+    step = thinning((image.shape[1], image.shape[2]))
+    area = image_area(image[:, ::step, ::step])
+    part = image[:, top:bottom, left:right]
+    known = known_in(area, part, step=step, corner=(top, left))
+    return normalisation.apply(image)[:, top:bottom, left:right], known
 
 
 def _window(request: PreviewRequest, largest: int) -> tuple[int, int, int, int]:

@@ -11,16 +11,18 @@ import tifffile
 
 pytest.importorskip("qtpy")
 
-from napari.layers import Image
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton
 
+from napari_topiary._napari.canvas.layers import image_layer
 from napari_topiary._napari.data import intake
 from napari_topiary._napari.data.intake import Incoming, Refused, read_files
 from napari_topiary._napari.data.page import DataPage
 from napari_topiary._napari.reader import read_layers
 from napari_topiary._napari.samples import virus_phil
-from napari_topiary._napari.state import state_of
+from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.annotations import Points
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.large_images import LargeImage
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.session import ImageEntry, Session, recent_projects
 
@@ -286,28 +288,69 @@ def test_slices_are_checked_where_they_are_read(tmp_path, rng):
     assert "constant" in stack.slices[1].sentence
 
 
-def test_of_a_very_large_image_what_is_on_the_screen_is_added(
-    tmp_path, rng, monkeypatch
-):
+@pytest.fixture
+def slide(tmp_path, rng, monkeypatch):
+    """An image that counts as too large to be read whole, in tiles."""
+    monkeypatch.setattr("napari_topiary.io.large_images.LARGE", 1000)
+    monkeypatch.setattr("napari_topiary.io.image_area.LARGE", 1000)
+    monkeypatch.setattr("napari_topiary.io.image_area.THIN_PIXELS", 2000)
+    monkeypatch.setattr("napari_topiary.io.pyramids.GLANCE", 120)
+    monkeypatch.setattr("napari_topiary.io.large_images.GLANCE", 120)
+    monkeypatch.setattr("napari_topiary.io.large_images.WHOLE_PIXELS", 10_000)
+    monkeypatch.setattr(intake, "WHOLE_PIXELS", 10_000)
     image = rng.integers(0, 255, (300, 400), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64))
-    monkeypatch.setattr("napari_topiary.io.large_images.LARGE", 1000)
-    monkeypatch.setattr("napari_topiary.io.large_images.SHOWN", 120)
-    monkeypatch.setattr(intake, "MOST_PIXELS", 10_000)
-    (refused,) = read_files([tmp_path / "slide.tif"])
-    assert "300 x 400 pixels" in refused.sentence
-    assert "napari-topiary predict" in refused.sentence
+    return tmp_path / "slide.tif", image
 
-    ((levels, meta, _),) = read_layers(str(tmp_path / "slide.tif"))
-    layer = Image(levels, **meta)
-    layer._data_level, layer.corner_pixels = 0, np.array([[100, 200], [149, 259]])
-    source = intake.layer_source(layer, (0, 0))
-    found = source.read()
-    assert found.name == "slide y100 x200"
-    np.testing.assert_array_equal(found.image[0], image[100:150, 200:260])
-    layer.corner_pixels = np.array([[0, 0], [299, 399]])
+
+def test_a_large_image_is_added_without_being_read(slide, open_page, until, tmp_path):
+    path, image = slide
+    viewer, page = open_page()
+    page.adder.add_files([path])
+    until(lambda: "slide" in page.session.images)
+    entry = page.session.images["slide"]
+    assert isinstance(entry.image, LargeImage)
+    layer = image_layer(viewer, "slide")
+    assert layer.multiscale
+    np.testing.assert_array_equal(layer.data[0][10:20, 30:50], image[10:20, 30:50])
+    until(lambda: entry.image.thin.complete)
+    step = entry.image.thin.step
+    coarsest = np.asarray(layer.data[-1])
+    np.testing.assert_array_equal(coarsest, image[::step, ::step])
+    # Marks on it, a project with it, and all is there again.
+    page.session.set_annotations("slide", [Points([(20, 30)], ("virus",))])
+    page.session.save(tmp_path / "project")
+    assert not list((tmp_path / "project" / "images").glob("*"))
+    again = Session.open(tmp_path / "project")
+    assert "virus" in again.task.classes
+    assert isinstance(again.images["slide"].image, LargeImage)
+    assert len(again.annotations["slide"][0]) == 1
+
+
+@pytest.mark.parametrize("button", ["Add all of it", "Add what is on the screen"])
+def test_of_a_large_layer_all_or_what_is_on_the_screen_is_added(
+    slide, open_page, until, button
+):
+    path, image = slide
+    viewer, page = open_page()
+    ((levels, meta, _),) = read_layers(str(path))
+    layer = viewer.add_image(levels, **meta)
+    unwrap(layer)._data_level = 0
+    unwrap(layer).corner_pixels = np.array([[100, 200], [149, 259]])
+    page.adder.use_layer(unwrap(layer))
+    choices = {one.text(): one for one in page.offer.findChildren(QPushButton)}
+    choices[button].click()
+    until(lambda: bool(page.session.images))
+    (name, entry), *_ = page.session.images.items()
+    if button == "Add all of it":
+        assert isinstance(entry.image, LargeImage)
+        assert image_layer(viewer, name) is unwrap(layer)
+        return
+    assert name == "slide y100 x200"
+    np.testing.assert_array_equal(entry.image[0], image[100:150, 200:260])
+    unwrap(layer).corner_pixels = np.array([[0, 0], [299, 399]])
     with pytest.raises(TopiaryError, match="move closer"):
-        intake.layer_source(layer, (0, 0))
+        intake.layer_source(unwrap(layer), (0, 0))
 
 
 def test_how_a_network_was_made_is_copied_as_commands(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ from napari_topiary._napari.canvas.layers import (
     remove_layer,
     spare_layer,
 )
+from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.io.large_images import AnyImage, LargeImage
+from napari_topiary.io.pyramids import View, needs_reading, reading_on, views
+from napari_topiary.types import Progress
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -26,6 +31,70 @@ if TYPE_CHECKING:
 
 
 _SAMPLED_PIXELS = 400_000
+_REDRAWN_S = 0.5
+"""While a large image is gone through, what is seen of it is drawn so often."""
+
+
+def picture_of(image: AnyImage) -> tuple[Any, dict[str, Any]]:
+    """Return what napari shows of an image, and how.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`; of a large one only what is drawn is read.
+    """
+    if isinstance(image, LargeImage):
+        is_rgb = image.shape[0] == 3
+        limits = contrast(image.spots()[0 if not is_rgb else slice(None)])
+        ends = limits if is_rgb and image.dtype != np.uint8 else None
+        look: dict[str, Any] = {"rgb": is_rgb, "multiscale": True}
+        data: Any = views(image, ends)
+    else:
+        data, is_rgb = displayed(image)
+        look = {"rgb": is_rgb}
+        limits = (0.0, 1.0) if is_rgb else contrast(data)
+    if not is_rgb:
+        look |= {"contrast_limits": limits, "colormap": "gray"}
+    return data, look
+
+
+def large_image_of(layer: Any) -> LargeImage | None:
+    """Return the large image that a layer shows, None if it is none of ours."""
+    finest = layer.data[0] if getattr(layer, "multiscale", False) else None
+    return finest.image if isinstance(finest, View) else None
+
+
+def read_on(viewer: napari.viewer.Viewer, image: LargeImage) -> None:
+    """Go through a large image in the background, as far as its picture needs that.
+
+    Parameters
+    ----------
+    viewer
+        Its layers that show the image are drawn anew as more of it is known.
+    image
+        The image.
+    """
+    if not needs_reading(image) or image.thin.complete:
+        return
+    shown, drawn = unwrap(viewer), time.monotonic()
+
+    def draw(progress: Progress) -> None:
+        nonlocal drawn
+        if progress.done < 1 and time.monotonic() < drawn + _REDRAWN_S:
+            return
+        drawn = time.monotonic()
+        for layer in shown.layers:
+            if large_image_of(layer) is image:
+                layer.refresh()
+        session = state_of(viewer).session
+        if progress.done == 1 and any(
+            entry.image is image for entry in session.images.values()
+        ):
+            session.images_changed.emit()  # its thumbnail can be made
+
+    JobRunner().start(
+        lambda: reading_on(image), title="Reading the image", on_progress=draw
+    )
 
 
 def displayed(image: NDArray[np.generic]) -> tuple[NDArray[np.generic], bool]:
@@ -89,11 +158,13 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     if state.brought is not None and is_in(viewer, state.brought):
         layer, state.brought = state.brought, None
         return adopt(viewer, ("image", name), layer, users=True)
-    data, is_rgb = displayed(entry.image)
-    limits = None if is_rgb else contrast(data)
+    if isinstance(entry.image, LargeImage):
+        read_on(viewer, entry.image)
+    data, look = picture_of(entry.image)
     layer = spare_layer(viewer, ("image", name), "image")
-    if layer is not None and layer.rgb == is_rgb:
-        _show_another(layer, data, limits)
+    same = ("rgb", "multiscale")
+    if layer is not None and all(getattr(layer, k) == look.get(k, False) for k in same):
+        _show_another(layer, data, look.get("contrast_limits"))
         layer.name, layer.translate = name, (0.0, 0.0)
         layer.scale, layer.units = (scale, scale), (units, units)
         return layer
@@ -105,8 +176,7 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         scale=(scale, scale),
         units=(units, units),
         axis_labels=AXES,
-        rgb=is_rgb,
-        **({} if limits is None else {"contrast_limits": limits, "colormap": "gray"}),
+        **look,
     )
     viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
     return adopt(viewer, ("image", name), layer)
@@ -120,13 +190,12 @@ def _show_scale_bar(viewer: napari.viewer.Viewer, known: bool) -> None:
         unwrap(viewer).canvas.overlays.scale_bar.visible = known
 
 
-def _show_another(
-    layer: Layer, data: NDArray[np.generic], limits: tuple[float, float] | None
-) -> None:
+def _show_another(layer: Layer, data: Any, limits: tuple[float, float] | None) -> None:
     """Let an image layer show other pixels, between limits that suit them."""
     layer.data = data
     if limits is not None:
-        low, high = float(data.min()), float(data.max())
+        some = data if isinstance(data, np.ndarray) else np.array(limits)
+        low, high = float(some.min()), float(some.max())
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
         layer.contrast_limits = limits
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from napari_topiary._napari.canvas.shown_image import large_image_of
 from napari_topiary._napari.data.intake import (
     Incoming,
     Refused,
     Stack,
     layer_source,
+    nm_per_pixel,
     read_files,
     with_channels,
     without_banner,
@@ -85,7 +87,13 @@ class Adder:
             on_error=self.host.refuse,
         )
 
-    def use_layer(self, layer: ImageLayer, *, every: bool | None = None) -> None:
+    def use_layer(
+        self,
+        layer: ImageLayer,
+        *,
+        every: bool | None = None,
+        all_of_it: bool | None = None,
+    ) -> None:
         """Add what an image layer of the user shows.
 
         Parameters
@@ -94,8 +102,31 @@ class Adder:
             The layer; if it is one 2-D image it becomes the image's own layer.
         every
             Whether each slice of a stack becomes an image; None asks.
+        all_of_it
+            Whether a very large image is added, not what is on the screen; None asks.
         """
+        large = large_image_of(layer)
+        if large is not None and all_of_it is None:
+            _, height, width = large.shape
+            self.host.offer.show_choice(
+                f"{layer.name} has {width:,} × {height:,} pixels: of all of it only "
+                "what is needed is read. What is on the screen can become an image of "
+                "its own, on which areas can be painted.",
+                {
+                    "Add all of it": lambda: self.use_layer(layer, all_of_it=True),
+                    "Add what is on the screen": lambda: self.use_layer(
+                        layer, all_of_it=False
+                    ),
+                    "Cancel": lambda: None,
+                },
+            )
+            return
         try:
+            if large is not None and all_of_it:
+                size, path = nm_per_pixel(layer), large.path
+                one = Incoming(layer.name, large, size, path, large.notes)
+                self.take([one], layer=layer)
+                return
             source = layer_source(layer, self.host.viewer.dims.current_step)
         except TopiaryError as reason:
             self.host.refuse(str(reason))

@@ -18,28 +18,32 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.canvas.shown_image import contrast, displayed
+from napari_topiary.io.large_images import AnyImage, LargeImage
+from napari_topiary.io.pyramids import needs_reading
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 THUMBNAIL = 46
 _FINE = 8
-_PICTURE, _WORDS, _MARKED = (Qt.ItemDataRole.UserRole + n for n in (1, 2, 3))
+_PICTURE, _WORDS, _MARKED, _WHOLE = (Qt.ItemDataRole.UserRole + n for n in range(1, 5))
 
 
-def thumbnail(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+def thumbnail(image: AnyImage) -> NDArray[np.uint8]:
     """Shrink an image to a small colour picture, averaging so that noise goes.
 
     Parameters
     ----------
     image
-        `(c, y, x)`.
+        `(c, y, x)`; of a large one that has no small copy, what is read so far.
 
     Returns
     -------
     NDArray[np.uint8]
         `(y, x, 3)`, the longer side about `THUMBNAIL` pixels.
     """
+    if isinstance(image, LargeImage):
+        image = image.glance()
     side = max(image.shape[1:])
     step = max(1, side // (THUMBNAIL * _FINE))
     small = image[:, ::step, ::step]
@@ -117,7 +121,7 @@ class Gallery(QListWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self._images: list[tuple[str, NDArray[np.generic]]] = []
+        self._images: list[tuple[str, AnyImage]] = []
         self._good = QColor()
         self.setProperty("role", "gallery")
         self.setToolTip("Click an image to work on it.")
@@ -157,8 +161,10 @@ class Gallery(QListWidget):
             item.setSizeHint(QSize(200, height + 10))
             self.addItem(item)
         self._images = images
-        for number, (name, _) in enumerate(images):
+        for number, (name, image) in enumerate(images):
             item = self.item(number)
+            if not item.data(_WHOLE):
+                _draw(item, image)
             words = (size_words(self.session, name), status_words(self.session, name))
             if item.data(_WORDS) != words:
                 item.setData(_WORDS, words)
@@ -188,8 +194,7 @@ class Gallery(QListWidget):
 
 
 def _same(
-    known: Sequence[tuple[str, NDArray[np.generic]]],
-    now: Sequence[tuple[str, NDArray[np.generic]]],
+    known: Sequence[tuple[str, AnyImage]], now: Sequence[tuple[str, AnyImage]]
 ) -> bool:
     return len(known) == len(now) and all(
         old_name == name and old is image
@@ -197,7 +202,15 @@ def _same(
     )
 
 
-def _item(name: str, image: NDArray[np.generic]) -> QListWidgetItem:
+def _item(name: str, image: AnyImage) -> QListWidgetItem:
+    item = QListWidgetItem()
+    item.setData(Qt.ItemDataRole.UserRole, name)
+    _draw(item, image)
+    return item
+
+
+def _draw(item: QListWidgetItem, image: AnyImage) -> None:
+    """Give an item its picture; that of a large image may have to be made again."""
     picture = thumbnail(image)
     height, width = picture.shape[:2]
     shown = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888)
@@ -207,10 +220,9 @@ def _item(name: str, image: NDArray[np.generic]) -> QListWidgetItem:
         Qt.AspectRatioMode.KeepAspectRatioByExpanding,
         Qt.TransformationMode.SmoothTransformation,
     )
-    item = QListWidgetItem()
-    item.setData(Qt.ItemDataRole.UserRole, name)
     item.setData(_PICTURE, square)
-    return item
+    is_whole = not isinstance(image, LargeImage) or not needs_reading(image)
+    item.setData(_WHOLE, is_whole or image.thin.complete)
 
 
 class _Painter(QStyledItemDelegate):

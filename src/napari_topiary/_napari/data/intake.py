@@ -15,17 +15,18 @@ from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.images import read_slices, to_grey
-from napari_topiary.io.large_images import open_large
+from napari_topiary.io.large_images import (
+    WHOLE_PIXELS,
+    AnyImage,
+    LargeImage,
+    open_lazily,
+)
 from napari_topiary.io.quality import image_problem
 from napari_topiary.io.stacks import slice_names
 from napari_topiary.types import Image, Window
 
 if TYPE_CHECKING:
     import napari.layers
-
-
-MOST_PIXELS = 200_000_000
-"""Images with more are not read whole: what is on the screen is added of a layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Incoming:
     """
 
     name: str
-    image: Image
+    image: AnyImage
     scale: float | None
     path: Path | None = None
     notes: tuple[str, ...] = ()
@@ -91,9 +92,9 @@ def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
 
 
 def _read_file(path: Path) -> Incoming | Stack | Refused:
-    if (sentence := _too_large(path)) is not None:
-        return Refused(path.name, sentence)
     try:
+        if (large := open_lazily(path)) is not None:
+            return Incoming(path.stem, large, large.scale, path, large.notes)
         found = list(read_slices(path))
     except TopiaryError as reason:
         return Refused(path.name, str(reason))
@@ -108,26 +109,10 @@ def _read_file(path: Path) -> Incoming | Stack | Refused:
     return Stack(path.name, slices)
 
 
-def _too_large(path: Path) -> str | None:
-    """Return a sentence about an image that no window can keep in memory."""
-    try:
-        opened = open_large(path)
-    except TopiaryError:
-        return None  # reading it says why
-    if opened is None or math.prod(opened[0].shape[1:]) <= MOST_PIXELS:
-        return None
-    _, height, width = opened[0].shape
-    return (
-        f"{path.name} has {height:,} x {width:,} pixels, which are too many for a "
-        "window: open it with File > Open, move to where you want to mark something, "
-        "and add the layer, which adds what is on the screen. All of it is predicted "
-        "by the command line (napari-topiary predict)."
-    )
-
-
 def checked(incoming: Incoming) -> Incoming | Refused:
     """Return the image, or why nothing can be learned from it."""
-    sentence = image_problem(incoming.image)
+    image = incoming.image
+    sentence = None if isinstance(image, LargeImage) else image_problem(image)
     if sentence is None:
         return incoming
     return Refused(incoming.name, f"{incoming.name}: {sentence}")
@@ -135,9 +120,10 @@ def checked(incoming: Incoming) -> Incoming | Refused:
 
 def without_banner(incoming: Incoming) -> Incoming:
     """Cut the information banner off an image that has one."""
-    if incoming.rows is None:
+    image = incoming.image
+    if incoming.rows is None or isinstance(image, LargeImage):
         return incoming
-    image = incoming.image[:, slice(*incoming.rows)]
+    image = image[:, slice(*incoming.rows)]
     # The file still has it: it is not the source any more.
     return replace(incoming, image=image, path=None, rows=None)
 
@@ -157,13 +143,16 @@ def with_channels(incoming: Incoming, channels: int) -> Incoming | None:
     Incoming or None
         None where there is no such conversion.
     """
-    if incoming.image.shape[0] == channels:
+    image = incoming.image
+    if image.shape[0] == channels:
         return incoming
+    if isinstance(image, LargeImage):
+        return None
     # The file still has the other number of channels: it is not the source any more.
     if channels == 1:
-        return replace(incoming, image=to_grey(incoming.image), path=None)
-    if incoming.image.shape[0] == 1:
-        image = np.repeat(incoming.image, channels, axis=0)
+        return replace(incoming, image=to_grey(image), path=None)
+    if image.shape[0] == 1:
+        image = np.repeat(image, channels, axis=0)
         return replace(incoming, image=image, path=None)
     return None
 
@@ -259,7 +248,7 @@ def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource
     )
     name, window = layer.name, None
     height, width = data.shape[before : before + 2]
-    if height * width > MOST_PIXELS:
+    if height * width > WHOLE_PIXELS:
         window = _on_screen(layer, (height, width))
         name = f"{name} y{window[0]} x{window[2]}"
     return LayerSource(
@@ -270,7 +259,7 @@ def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource
 def _on_screen(layer: napari.layers.Image, shape: tuple[int, int]) -> Window:
     """Return the part of a very large image that the person looks at."""
     window = visible_window(layer, shape)
-    side = math.isqrt(MOST_PIXELS)
+    side = math.isqrt(WHOLE_PIXELS)
     if window[1] - window[0] > side or window[3] - window[2] > side:
         raise TopiaryError(
             f"{layer.name} has {shape[0]:,} x {shape[1]:,} pixels, and too many of "

@@ -23,8 +23,12 @@ from napari_topiary.data.working_grid import (
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.large.finding import grown
 from napari_topiary.inference.predict import infer_window
 from napari_topiary.inference.seen import Seen, as_seen
+from napari_topiary.inference.suitability import working_factor_for
+from napari_topiary.io.excerpts import cut_window
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -50,7 +54,7 @@ class VisibleArea:
     """What is being looked at."""
 
     name: str
-    image: NDArray[np.generic]
+    image: AnyImage
     window: Window
     scale: float | None
 
@@ -69,17 +73,27 @@ class PruningPreview:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of an image as the network sees it; `window` in working pixels."""
+    """A part of an image as the network sees it; `window` in working pixels.
+
+    Of a large image only what is around it was read, from `corner` on.
+    """
 
     seen: Seen
     window: Window
+    corner: tuple[int, int] = (0, 0)
 
     @property
     def covers(self) -> tuple[float, float, float, float]:
         """Top, bottom, left and right in image pixels."""
         rows, columns = self._ratio
         top, bottom, left, right = self.window
-        return top * rows, bottom * rows, left * columns, right * columns
+        y, x = self.corner
+        return (
+            y + top * rows,
+            y + bottom * rows,
+            x + left * columns,
+            x + right * columns,
+        )
 
     @property
     def _ratio(self) -> tuple[float, float]:
@@ -95,7 +109,8 @@ class _Part:
                 found.coordinates + np.array([top, left]),
                 self.seen.shape,
                 self.seen.grid,
-            ),
+            )
+            + np.array(self.corner),
         )
 
 
@@ -153,7 +168,7 @@ class PruningView:
     ) -> PruningPreview:
         begun = time.perf_counter()
         part = self._part(area)
-        key = (id(area.image), area.scale, part.window)
+        key = (id(area.image), area.scale, part.corner, part.window)
         if self._before is None or self._before[0] != key:
             unpruned = self.plan.network_at(0.0, pick_device(self.device))
             self._before = (key, self._see(unpruned, part, {}))
@@ -183,12 +198,31 @@ class PruningView:
 
     def _part(self, area: VisibleArea) -> _Part:
         """The visible part of an image, on the same grid as Predict looks at it."""
+        if isinstance(area.image, LargeImage):
+            return self._part_of_large(area, area.image)
         if self._seen is None or self._seen[0] != (id(area.image), area.scale):
             seen = as_seen(area.image, self.checkpoint, scale=area.scale)
             self._seen = (id(area.image), area.scale), seen
         seen = self._seen[1]
         window = window_to_working(area.window, seen.shape, seen.grid)
         return _Part(seen, middle_of(window, LARGEST_SIDE))
+
+    def _part_of_large(self, area: VisibleArea, image: LargeImage) -> _Part:
+        """The middle of what is visible of an image that is not at hand."""
+        factor, _ = working_factor_for(self.checkpoint, area.scale)
+        height, width = image.shape[1:]
+        window = middle_of(area.window, round(LARGEST_SIDE * factor))
+        around = round(self.plan.network_at(0.0).halo * factor) + 1
+        box = grown(window, around, (height, width))
+        if self._seen is None or self._seen[0] != (id(image), area.scale, box):
+            part, excerpt = cut_window(image, box)
+            seen = as_seen(part, self.checkpoint, scale=area.scale, excerpt=excerpt)
+            self._seen = (id(image), area.scale, box), seen
+        seen = self._seen[1]
+        top, bottom, left, right = window
+        inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
+        working = window_to_working(inside, seen.shape, seen.grid)
+        return _Part(seen, working, (box[0], box[2]))
 
     def _see(
         self, network: Network, part: _Part, thresholds: Mapping[str, float]
@@ -246,6 +280,6 @@ def planning(
 ) -> Job[Ready]:
     """Rank everything once; `Stop` keeps an order that is not finished."""
     plan = yield from plan_job(
-        checkpoint, config, samples=training_data.samples, device=device
+        checkpoint, config, samples=training_data.read().samples, device=device
     )
     return Ready(plan, PruningView(plan, colours, device), plan.statistics(plan.start))
