@@ -345,6 +345,29 @@ class PredictConfig:
         },
         Option(metavar="B"),
     ] = "auto"
+    scheduler: Annotated[
+        str,
+        {
+            "label": "Workers of",
+            "tooltip": "Address of a dask scheduler whose workers compute, such as "
+            "tcp://node1:8786. Empty: this computer.",
+        },
+        Option(
+            metavar="ADDRESS",
+            words="let the workers of a dask scheduler compute, such as "
+            "tcp://node1:8786; they need neither the images nor a disk in common",
+        ),
+    ] = ""
+    workers: Annotated[
+        int,
+        {
+            "min": 1,
+            "max": 1000,
+            "tooltip": "Processes of this computer that compute. One uses all cores; "
+            "several pay from about eight cores on.",
+        },
+        Option(metavar="N"),
+    ] = 1
     invert: Annotated[
         bool,
         {"tooltip": "Look at the negative: bright for dark and dark for bright."},
@@ -357,7 +380,7 @@ class PredictConfig:
 
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
-        return form_problem(self, open_fields=("device", "backend"))
+        return form_problem(self, open_fields=("device", "backend", "scheduler"))
 
 
 def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:

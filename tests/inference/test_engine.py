@@ -14,17 +14,17 @@ from torch import nn
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference import engine as engine_module
+from napari_topiary.inference import tiles as tiles_module
 from napari_topiary.inference.backends import BackendKind, backends, pytorch
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
-from napari_topiary.inference.engine import (
+from napari_topiary.inference.engine import Engine, same_labels
+from napari_topiary.inference.tiles import (
     LARGEST_TILE,
-    SMALLEST_TILE,
+    LEAST_TILE,
     USUAL_TILE,
-    Engine,
-    same_labels,
+    infer,
     tile_side,
 )
-from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import Network, build_network, networks, resolve_sizes
 from napari_topiary.networks.layers import OnPatches
 from napari_topiary.types import run
@@ -134,14 +134,14 @@ def test_tiles_are_as_large_as_memory_and_time_allow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def side(preset: str, free: float) -> int:
-        monkeypatch.setattr(engine_module, "free_memory", lambda: int(free))
+        monkeypatch.setattr(tiles_module, "free_memory", lambda: int(free))
         sizes = resolve_sizes("unet", preset)
         return tile_side(build_network("unet", sizes, 1, 2), CPU)
 
     assert side("tiny", 64e9) == side("2m", 64e9) == LARGEST_TILE["cpu"]
     assert side("original", 64e9) == USUAL_TILE
-    assert SMALLEST_TILE < side("2m", 1e9) < USUAL_TILE
-    assert side("2m", 0) == SMALLEST_TILE
+    assert LEAST_TILE < side("2m", 1e9) < USUAL_TILE
+    assert side("2m", 0) == LEAST_TILE
 
 
 def test_small_images_are_one_tile_and_nothing_is_counted(

@@ -10,9 +10,9 @@ import pytest
 
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
-from napari_topiary.studies import Budget, run_study, studies
-from napari_topiary.studies.base import CellResult, Source, Study, grouped
-from napari_topiary.studies.running import RESULTS, Records, chosen
+from napari_topiary.studies import Budget, run_study, running, studies
+from napari_topiary.studies.base import CellResult, Source, Study, chosen, grouped
+from napari_topiary.studies.running import RESULTS, Records
 from napari_topiary.studies.tables import Column, Table
 from napari_topiary.studies.unet_size import pareto
 from napari_topiary.types import Progress, Stop, run
@@ -75,6 +75,43 @@ def test_every_cell_is_done_once_and_a_second_run_skips_it(tiny, tmp_path):
     again = run(run_study("counting", data, out=tmp_path, budget=quick))
     assert len(CALLS) == 4
     assert (again["done"], again["skipped"]) == (4, 4)
+
+
+class AtOnce:
+    """Workers that do everything when they are asked, the last task first."""
+
+    words = "on 2 workers"
+
+    def __init__(self, shared, **where):
+        self.shared, self.where, self.closed = shared, where, False
+        AtOnce.made = self
+
+    def spread(self, function, next_task):
+        tasks = list(iter(next_task, None))
+        yield None
+        for key, arguments in reversed(tasks):
+            yield key, function(self.shared, *arguments)
+
+    def close(self):
+        self.closed = True
+
+
+def test_cells_are_spread_over_workers(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "Workers", AtOnce)
+    data, seen = tiny("segment"), []
+    job = run_study("counting", data, out=tmp_path, budget=FAST, workers=2)
+    about = run(job, seen.append)
+    assert CALLS == [(3, 0), (2, 0), (1, 0), (0, 0)]
+    assert AtOnce.made.where == {"scheduler": "", "processes": 2}
+    assert AtOnce.made.closed
+    assert (about["cells"], about["done"]) == (4, 3)
+    assert about["failures"] == ["a 3, b 0.5: Three is too many."]
+    assert [row["square"] for row in rows_of(tmp_path)] == ["0.0", "1.0", "4.0"]
+    assert "2 of 4 done, on 2 workers" in [progress.message for progress in seen]
+    stopped = tmp_path / "stopped"
+    job = run_study("counting", data, out=stopped, budget=FAST, workers=2)
+    about = run(job, should_stop=lambda: len(CALLS) > 5)
+    assert (about["done"], about["complete"]) == (1, False)
 
 
 def test_stop_keeps_what_is_finished_and_loses_one_cell(tiny, tmp_path):

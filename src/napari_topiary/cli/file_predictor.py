@@ -24,6 +24,8 @@ from napari_topiary.io.split import listed
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.inference.cluster import Cluster
+    from napari_topiary.inference.engine import Engine
     from napari_topiary.inference.measures import Counted
     from napari_topiary.types import Prediction
 
@@ -49,6 +51,8 @@ class FilePredictor:
         What was asked for.
     runner
         Runs the predictions and tells what there is to say.
+    engine
+        Runs the checkpoint's network.
     """
 
     def __init__(
@@ -57,14 +61,14 @@ class FilePredictor:
         config: PredictConfig,
         options: argparse.Namespace,
         runner: Runner,
+        engine: Engine | Cluster,
     ) -> None:
-        from napari_topiary.inference.engine import Engine
         from napari_topiary.postprocessing.interpret import PostProcessing
 
         self.checkpoint, self.config = checkpoint, config
         self.options, self.runner = options, runner
         self.rows: list[dict[str, Any]] = []
-        self.engine = Engine(checkpoint.build(), config.device, backend=config.backend)
+        self.engine = engine
         how = PostProcessing.of(checkpoint, config.detect)
         self.thresholds = how.thresholds
         self.form: dict[str, Any] = {

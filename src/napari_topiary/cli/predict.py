@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.cli.describing import found_in_words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.file_predictor import FilePredictor, export_formats
-from napari_topiary.cli.forms import add_predicting, predict_config
+from napari_topiary.cli.forms import add_fields, add_predicting, predict_config
 from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_files import (
     SUMMARY,
@@ -64,6 +65,7 @@ def add(verb: AddVerb) -> None:
         "the space (default: float16)",
     )
     add_predicting(parser)
+    add_fields(parser, PredictConfig, ("scheduler", "workers"))
     parser.add_argument(
         "--pixel-size",
         metavar="NM",
@@ -172,11 +174,12 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     paths = image_files(options.images)
 
     from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.inference.cluster import engine_for
     from napari_topiary.inference.devices import device_label, pick_device
     from napari_topiary.inference.exporting import export_problem, write_summary
-    from napari_topiary.inference.results import is_written
 
-    pick_device(options.device)
+    if not config.scheduler:
+        pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
     if options.link and checkpoint.task.kind == "segment":
         raise TopiaryError(
@@ -189,7 +192,35 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     for sentence in passed_over(options.images):
         runner.note(sentence)
     begun = time.perf_counter()
-    predictor = FilePredictor(checkpoint, config, options, runner)
+    with engine_for(checkpoint, config) as engine:
+        predictor = FilePredictor(checkpoint, config, options, runner, engine)
+        images, failed, skipped = _through(paths, predictor)
+    if failed and not images and not skipped:
+        first = failed[0]
+        others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
+        raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
+    summary = write_summary(options.out, predictor.rows)
+    return {
+        "checkpoint": str(options.checkpoint),
+        "images": images,
+        "summary": str(summary),
+        "n_images": len(images),
+        "failed": failed,
+        "skipped": skipped,
+        "seconds": time.perf_counter() - begun,
+        "device": device_label(engine.device),
+        "backend": engine.backend,
+        "precision": engine.precision,
+    }
+
+
+def _through(
+    paths: Sequence[Path], predictor: FilePredictor
+) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[str]]:
+    """Predict file after file; return what was found, what failed and was left out."""
+    from napari_topiary.inference.results import is_written
+
+    options, runner = predictor.options, predictor.runner
     images: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     skipped: list[str] = []
@@ -197,7 +228,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         if options.skip_existing and is_written(
             options.out,
             result_stem(path),
-            task=checkpoint.task,
+            task=predictor.checkpoint.task,
             format=_format(path, options),
         ):
             skipped.append(str(path))
@@ -213,23 +244,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         runner.say(found_in_words(path, images[-1]))
         if runner.interrupted:
             break
-    if failed and not images and not skipped:
-        first = failed[0]
-        others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
-        raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
-    summary = write_summary(options.out, predictor.rows)
-    return {
-        "checkpoint": str(options.checkpoint),
-        "images": images,
-        "summary": str(summary),
-        "n_images": len(images),
-        "failed": failed,
-        "skipped": skipped,
-        "seconds": time.perf_counter() - begun,
-        "device": device_label(predictor.engine.device),
-        "backend": predictor.engine.backend,
-        "precision": predictor.engine.precision,
-    }
+    return images, failed, skipped
 
 
 def _problem(options: argparse.Namespace) -> str | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.forms import add_fields, given
 from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files, targets_in
@@ -68,6 +70,7 @@ def add(verb: AddVerb) -> None:
         type=float,
         help="nm per pixel that the networks see (default: as training proposes)",
     )
+    add_fields(parser, PredictConfig, ("scheduler", "workers"))
     parser.set_defaults(run=run, files=files)
 
 
@@ -87,12 +90,12 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Do the study and report."""
     if options.list:
         return _listed(runner)
-    for given, words in (
+    for said, words in (
         (options.name, "which study: give its NAME (--list says which there are)"),
         (options.data, "which images: give a dataset folder with --data"),
         (options.out, "where the results go: give a folder with --out"),
     ):
-        if given is None:
+        if said is None:
             raise TopiaryError(f"Say {words}.")
     only = dict(_wanted(text) for text in options.only)
 
@@ -112,12 +115,21 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         pixel_nm=options.working_pixel_size,
         device=options.device,
     )
-    problem = budget.problem()
+    where = PredictConfig(**given(options, PredictConfig))
+    problem = budget.problem() or where.problem()
     if problem is not None:
         raise TopiaryError(problem)
     dataset = read_dataset(options.data)
     result = runner(
-        run_study(options.name, dataset, out=options.out, budget=budget, only=only)
+        run_study(
+            options.name,
+            dataset,
+            out=options.out,
+            budget=budget,
+            only=only,
+            scheduler=where.scheduler,
+            workers=where.workers,
+        )
     )
     runner.say((options.out / "table.md").read_text(encoding="utf-8"))
     done, cells, skipped = (result[key] for key in ("done", "cells", "skipped"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import platform
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends import (
@@ -33,7 +31,6 @@ from napari_topiary.inference.backends import (
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.devices import autocast_dtype, pick_device
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.memory import free_memory
 from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.networks.base import Network
 
@@ -53,16 +50,6 @@ MOST_CHANGED = 1e-3
 """Share of the pixels that may get another label from a faster way of computing."""
 CHANGED = 0.05
 """A probability that differs by so much counts as another label."""
-USUAL_TILE, SMALLEST_TILE = 512, 128
-"""Sides in pixels: what suits nearly every network, and the least."""
-LARGEST_TILE = {"cpu": 640, "mps": 2048, "cuda": 2048}
-"""The most, in pixels: on a CPU larger ones are slower, and take hundreds of MB."""
-SHARE_OF_MEMORY = 0.25
-"""Of what is free, for the maps of one tile."""
-MULTIPLICATIONS = {"cpu": 6e10, "mps": 5e11, "cuda": 5e12}
-"""Tiles above the usual side have no more: Stop is heard after about two seconds."""
-PROBED = 32
-"""Side of the image that a network's cost is counted on, in pixels."""
 
 
 class Engine:
@@ -94,6 +81,9 @@ class Engine:
     TopiaryError
         With a sentence if the back end is not installed or does not suit.
     """
+
+    at_once = 1
+    """Parts of a large image that are worth being under way together."""
 
     def __init__(
         self,
@@ -372,64 +362,3 @@ def same_labels(
     # What is not a number is not the same either.
     changed |= ~(np.abs(exact - faster).max(axis=0) < CHANGED)
     return float(changed.mean()) <= MOST_CHANGED
-
-
-def tile_side(network: Network, device: torch.device) -> int:
-    """Side of the tiles of large images, in pixels.
-
-    Large tiles waste little on context, but they need memory, and Stop is heard only
-    between them.
-
-    Parameters
-    ----------
-    network
-        Of which maps and multiplications are counted.
-    device
-        Where it runs.
-    """
-    if network.patch is not None:
-        return USUAL_TILE
-    free = free_memory()
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    nbytes, multiplications = _cost(network, device)
-    most = MULTIPLICATIONS[device.type] / multiplications
-    by_time = min(max(USUAL_TILE, math.sqrt(most)), LARGEST_TILE[device.type])
-    by_memory = math.sqrt(SHARE_OF_MEMORY * free / nbytes) - 2 * network.halo
-    return int(max(SMALLEST_TILE, min(by_time, by_memory)))
-
-
-def _cost(network: Network, device: torch.device) -> tuple[float, float]:
-    """Bytes of all maps and multiplications, for one pixel of the image.
-
-    Counted by running the network on a small image: without values it would take
-    torch more than a second to get ready.
-    """
-    values = multiplications = 0
-
-    def count(module: nn.Module, read: tuple[torch.Tensor], made: torch.Tensor) -> None:
-        nonlocal values, multiplications
-        applied = read[0] if isinstance(module, nn.ConvTranspose2d) else made
-        weight = module.get_parameter("weight")
-        values += made.numel()
-        multiplications += weight.numel() * applied.shape[-2:].numel()
-
-    convolutions = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    hooks = [module.register_forward_hook(count) for module in convolutions]
-    side = max(PROBED, network.stride)
-    image = torch.zeros(1, convolutions[0].in_channels, side, side, device=device)
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            network(image)
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    # Every convolution's maps once, and half of them again where they are joined.
-    return 6 * values / side**2, multiplications / side**2

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint, Contrast
 from napari_topiary.checkpoint.contrast import LARGEST_SIDE
+from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.seen import Look, Seen
 from napari_topiary.inference.tiles import infer
@@ -28,7 +29,7 @@ AT_LEAST = 1e-3
 def contrast_problem(
     seen: Seen | Look,
     checkpoint: Checkpoint,
-    engine: Engine,
+    engine: Engine | Cluster,
 ) -> str | None:
     """Return a sentence if the contrast is the opposite of what was learned.
 
@@ -71,7 +72,7 @@ def contrast_problem(
     )
 
 
-def _foreground(part: NDArray[np.float32], engine: Engine) -> float:
+def _foreground(part: NDArray[np.float32], engine: Engine | Cluster) -> float:
     """Share of a part that the network does not call background."""
     found = run(infer(engine, np.ascontiguousarray(part)))
     return float((found.probability.argmax(axis=0) > 0).mean())

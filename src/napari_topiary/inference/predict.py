@@ -12,6 +12,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Seen, as_seen
@@ -33,7 +34,7 @@ def predict(
     config: PredictConfig = DEFAULTS,
     *,
     scale: float | None = None,
-    network: Network | Engine | None = None,
+    network: Network | Engine | Cluster | None = None,
     window: Window | None = None,
     excerpt: Excerpt | None = None,
 ) -> Job[Prediction]:
@@ -52,6 +53,7 @@ def predict(
     network
         The checkpoint's network, or better an engine of it, if there is one already:
         what the engine has found out about the network holds for other images too.
+        None = as `config` says, here or on several workers.
     window
         Only this part of the image, with the same result as if all were predicted;
         None = all of it.
@@ -78,15 +80,25 @@ def predict(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
+    if network is None:
+        with engine_for(checkpoint, config) as engine:
+            return (
+                yield from predict(
+                    image,
+                    checkpoint,
+                    config,
+                    scale=scale,
+                    network=engine,
+                    window=window,
+                    excerpt=excerpt,
+                )
+            )
+    if isinstance(network, Network):
+        network = Engine(network, config.device, backend=config.backend)
+    engine = network
     seen = as_seen(
         image, checkpoint, scale=scale, invert=config.invert, excerpt=excerpt
     )
-    if isinstance(network, Engine):
-        engine = network
-    else:
-        engine = Engine(
-            network or checkpoint.build(), config.device, backend=config.backend
-        )
     notes = seen.notes
     sentence = contrast_problem(seen, checkpoint, engine)
     if sentence is not None:
@@ -130,7 +142,7 @@ def predict(
 
 
 def infer_window(
-    seen: Seen, window: Window, engine: Engine, *, tile: int | None
+    seen: Seen, window: Window, engine: Engine | Cluster, *, tile: int | None
 ) -> Job[InferResult]:
     """Run a network over a part of an image, with the same result as over all of it.
 

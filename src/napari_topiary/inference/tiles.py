@@ -11,23 +11,38 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.devices import is_out_of_memory
-from napari_topiary.inference.engine import USUAL_TILE, Engine, tile_side
+from napari_topiary.inference.engine import Engine, Tile
+from napari_topiary.io.memory import free_memory
+from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop
 
 logger = logging.getLogger(__name__)
 
 SMALLEST_TILE = 32
 """Tiles are not halved below this side, in pixels."""
+USUAL_TILE, LEAST_TILE = 512, 128
+"""Sides in pixels: what suits nearly every network, and the least that is planned."""
+LARGEST_TILE = {"cpu": 640, "mps": 2048, "cuda": 2048}
+"""The most, in pixels: on a CPU larger ones are slower, and take hundreds of MB."""
+SHARE_OF_MEMORY = 0.25
+"""Of what is free, for the maps of one tile."""
+MULTIPLICATIONS = {"cpu": 6e10, "mps": 5e11, "cuda": 5e12}
+"""Tiles above the usual side have no more: Stop is heard after about two seconds."""
+PROBED = 32
+"""Side of the image that a network's cost is counted on, in pixels."""
 PIXEL_BY_PIXEL = "Predicting pixel by pixel: this network has no faster exact way"
 
 
@@ -54,7 +69,7 @@ class InferResult:
 
 
 def infer(
-    engine: Engine,
+    engine: Engine | Cluster,
     image: NDArray[np.float32],
     *,
     tile: int | None = None,
@@ -77,7 +92,8 @@ def infer(
     Yields
     ------
     Progress
-        After every tile, in pixels. `Stop` may be sent in.
+        After every tile, in pixels, and now and then while workers are waited for.
+        `Stop` may be sent in.
 
     Returns
     -------
@@ -101,39 +117,41 @@ def infer(
         0, round_up(canvas.height, stride), 0, round_up(canvas.width, stride)
     )
     tile = max(min(tile, network.largest_side or tile), stride)
-    boxes = list((part or whole).split(tile, stride))
+    boxes = deque((part or whole).split(tile, stride))
     total = sum(box.area for box in boxes)
     notes: tuple[str, ...] = ()
     begun, finished = time.perf_counter(), 0
-    while boxes:
-        window = boxes[0].grown(context, whole.bottom, whole.right)
-        maps = None
-        try:
-            inside = boxes[0].within(window)
-            maps = engine(_cut(image, window), *inside)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if maps is None:  # only here has the error let go of its tensors
-            boxes = _halved(boxes, stride, place)
-            notes = (_halving_note(boxes[0].side),)
+    words = "Predicting" if network.dense else PIXEL_BY_PIXEL
+    answers = _answers(engine, _Pieces(image, boxes, context, whole))
+    while finished < total:
+        found = next(answers)
+        if found is not None and found[1] is None:
+            # What is under way on other workers may be too large as well.
+            halved = _halved([found[0], *boxes], stride, place)
+            boxes.clear()
+            boxes.extend(halved)
+            notes = (_halving_note(halved[0].side),)
             continue
-        canvas.put(maps, boxes[0])
-        finished += boxes.pop(0).area
+        if found is not None and found[1] is not None:
+            canvas.put(found[1], found[0])
+            finished += found[0].area
         spent = time.perf_counter() - begun
         message = yield Progress(
             finished,
             total,
-            "Predicting" if network.dense else PIXEL_BY_PIXEL,
-            eta_s=spent * (total - finished) / finished,
+            words if isinstance(engine, Engine) else f"{words}, {engine.workers.words}",
+            eta_s=spent * (total - finished) / finished if finished else None,
         )
-        if message is Stop and boxes:
+        if message is Stop and finished < total:
             share = canvas.done.mean()
             notes += (
                 f"Stopped early: {share:.0%} of the image was predicted, the rest "
                 "of its results is 0.",
             )
             break
+    answers.close()
+    if not isinstance(engine, Engine) and not len(canvas.maps):  # stopped before
+        canvas.maps = np.zeros((engine.n_maps, *canvas.done.shape), np.float32)
     classes = len(canvas.maps) - network.regressions
     return InferResult(
         canvas.maps[:classes],
@@ -167,6 +185,48 @@ class _Canvas:
         kept = np.s_[box.top : bottom, box.left : right]
         self.maps[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
         self.done[kept] = True
+
+
+@dataclass
+class _Pieces:
+    """What is left to be computed of an image."""
+
+    image: NDArray[np.float32]
+    boxes: deque[TileBox]
+    context: int
+    whole: TileBox
+
+    def next(self) -> tuple[TileBox, Tile] | None:
+        """Cut the next tile out, with its context."""
+        if not self.boxes:
+            return None
+        box = self.boxes.popleft()
+        window = box.grown(self.context, self.whole.bottom, self.whole.right)
+        return box, (_cut(self.image, window), *box.within(window))
+
+
+def _answers(
+    engine: Engine | Cluster, pieces: _Pieces
+) -> Generator[tuple[TileBox, NDArray[np.float32] | None] | None]:
+    """What the network says about one tile after the other.
+
+    The maps are None where memory was not enough; None alone while workers are waited
+    for.
+    """
+    if not isinstance(engine, Engine):
+        while True:  # tiles that were halved come after the others have ended
+            yield from engine.answers(pieces.next)
+    while (piece := pieces.next()) is not None:
+        yield piece[0], _unless_out_of_memory(engine, piece[1])
+
+
+def _unless_out_of_memory(engine: Engine, tile: Tile) -> NDArray[np.float32] | None:
+    try:
+        return engine(*tile)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None  # only here has the error let go of its tensors
 
 
 def _cut(image: NDArray[np.float32], box: TileBox) -> NDArray[np.float32]:
@@ -277,3 +337,64 @@ def round_up(size: int, stride: int) -> int:
         In pixels.
     """
     return -(-size // stride) * stride
+
+
+def tile_side(network: Network, device: torch.device) -> int:
+    """Side of the tiles of large images, in pixels.
+
+    Large tiles waste little on context, but they need memory, and Stop is heard only
+    between them.
+
+    Parameters
+    ----------
+    network
+        Of which maps and multiplications are counted.
+    device
+        Where it runs.
+    """
+    if network.patch is not None:
+        return USUAL_TILE
+    free = free_memory()
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    nbytes, multiplications = _cost(network, device)
+    most = MULTIPLICATIONS[device.type] / multiplications
+    by_time = min(max(USUAL_TILE, math.sqrt(most)), LARGEST_TILE[device.type])
+    by_memory = math.sqrt(SHARE_OF_MEMORY * free / nbytes) - 2 * network.halo
+    return int(max(LEAST_TILE, min(by_time, by_memory)))
+
+
+def _cost(network: Network, device: torch.device) -> tuple[float, float]:
+    """Bytes of all maps and multiplications, for one pixel of the image.
+
+    Counted by running the network on a small image: without values it would take
+    torch more than a second to get ready.
+    """
+    values = multiplications = 0
+
+    def count(module: nn.Module, read: tuple[torch.Tensor], made: torch.Tensor) -> None:
+        nonlocal values, multiplications
+        applied = read[0] if isinstance(module, nn.ConvTranspose2d) else made
+        weight = module.get_parameter("weight")
+        values += made.numel()
+        multiplications += weight.numel() * applied.shape[-2:].numel()
+
+    convolutions = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    hooks = [module.register_forward_hook(count) for module in convolutions]
+    side = max(PROBED, network.stride)
+    image = torch.zeros(1, convolutions[0].in_channels, side, side, device=device)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(image)
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    # Every convolution's maps once, and half of them again where they are joined.
+    return 6 * values / side**2, multiplications / side**2

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
@@ -75,7 +76,17 @@ def predicting(
     int
         How many images were predicted, wholly or in part.
     """
-    engine = Engine(checkpoint.build(), config.device, backend=config.backend)
+    with engine_for(checkpoint, config) as engine:
+        return (yield from _one_by_one(wanted, checkpoint, config, engine, convert))
+
+
+def _one_by_one(
+    wanted: Sequence[Wanted],
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    engine: Engine | Cluster,
+    convert: bool,
+) -> Job[int]:
     done = 0
     heard: list[object] = []
     for number, one in enumerate(wanted):
@@ -113,14 +124,15 @@ def _as_part(number: int, total: int, name: str, inner: Progress) -> Progress:
     """Progress of one image, as a part of all images."""
     where = f" {number + 1} of {total}" if total > 1 else ""
     eta = inner.eta_s if number == total - 1 else None
-    return Progress(number + inner.fraction, total, f"Predicting {name}{where}", eta)
+    words = inner.message.replace("Predicting", f"Predicting {name}{where}", 1)
+    return Progress(number + inner.fraction, total, words, eta)
 
 
 def _predict(
     wanted: Wanted,
     checkpoint: Checkpoint,
     config: PredictConfig,
-    engine: Engine,
+    engine: Engine | Cluster,
     convert: bool,
 ) -> Job[Prediction]:
     image = wanted.image

@@ -18,22 +18,24 @@ from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label, is_out_of_memory
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
+from napari_topiary.io.workers import Workers, workers_problem
 from napari_topiary.report.charts import see_to_charts
 from napari_topiary.studies.base import (
     Budget,
     Cell,
     CellResult,
     Measured,
+    Only,
     Study,
+    chosen,
+    in_words,
     studies,
 )
 from napari_topiary.studies.context import StudyContext, digest
 from napari_topiary.studies.tables import write_report
-from napari_topiary.types import Job, Progress, relay
+from napari_topiary.types import Job, Progress, Stop, relay, run
 
 RESULTS = "results.jsonl"
-Only = Mapping[str, Sequence[str]]
-"""Name of a setting -> values that are wanted, as text."""
 EVERYTHING: Only = {}
 STANDARD = Budget()
 
@@ -62,6 +64,8 @@ def run_study(
     out: str | os.PathLike[str],
     budget: Budget = STANDARD,
     only: Only = EVERYTHING,
+    scheduler: str = "",
+    workers: int = 1,
 ) -> Job[dict[str, Any]]:
     """Do a study and leave its tables, plots and numbers.
 
@@ -78,6 +82,9 @@ def run_study(
         For each cell.
     only
         Part of the grid.
+    scheduler, workers
+        Address of a dask scheduler whose workers do the cells, or how many processes
+        of this computer do; by default the calling one.
 
     Yields
     ------
@@ -105,7 +112,20 @@ def run_study(
     # All cells with the first seed, then all with the next: a table stands early.
     asked = [(cell, seed) for seed in seeds for cell in cells]
     waiting = [pair for pair in asked if pair not in records]
-    failures = yield from _through(study, waiting, context, records)
+    sentence = workers_problem(scheduler, workers)
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    if scheduler or workers > 1:
+        shared = Share(name, dataset, budget, folder.resolve())
+        crowd: Workers[tuple[Cell, int]] = Workers(
+            shared, scheduler=scheduler, processes=workers
+        )
+        try:
+            failures = yield from _spread(waiting, crowd, records)
+        finally:
+            crowd.close()
+    else:
+        failures = yield from _through(study, waiting, context, records)
     if failures and not records.results:
         raise TopiaryError(failures[0])
     done = sum(pair in records for pair in asked)
@@ -124,7 +144,7 @@ def run_study(
         "failures": failures,
         "seconds": time.perf_counter() - begun,
     }
-    return written(study, about, records.results, dataset, folder)
+    return written(study, about, records.in_order(asked), dataset, folder)
 
 
 def planned(
@@ -197,6 +217,74 @@ def _through(
     return failures
 
 
+@dataclass(frozen=True)
+class Share:
+    """What every worker needs to do cells of a study.
+
+    Parameters
+    ----------
+    name
+        Of the study.
+    dataset, budget
+        As for `run_study`.
+    folder
+        For checkpoints that several cells need, where workers can see it.
+    """
+
+    name: str
+    dataset: Dataset
+    budget: Budget
+    folder: Path
+
+
+def _spread(
+    waiting: Sequence[tuple[Cell, int]],
+    workers: Workers[tuple[Cell, int]],
+    records: Records,
+) -> Job[list[str]]:
+    """Have cells measured by several workers; return what went wrong."""
+    failures: list[str] = []
+    left, total, done = iter(waiting), len(waiting), 0
+    begun = time.perf_counter()
+
+    def next_cell() -> tuple[tuple[Cell, int], tuple[Cell, int]] | None:
+        pair = next(left, None)
+        return None if pair is None else (pair, pair)
+
+    for found in workers.spread(_measure, next_cell):
+        note = ""
+        if found is not None:
+            (cell, seed), (measured, why, spent) = found
+            done += 1
+            if why:
+                note = f"{in_words(cell)}: {why}"
+                failures.append(note)
+            else:
+                records.add(CellResult(dict(cell), seed, without_nan(measured), spent))
+        eta = (time.perf_counter() - begun) / done * (total - done) if done else None
+        report = StudyReport(done, total, note)
+        words = f"{done} of {total} done, {workers.words}"
+        if (yield Progress(done, total, words, eta, report)) is Stop:
+            break
+    return failures
+
+
+def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float]:
+    """Measure one cell, or say why not, and how long it took; runs in a worker."""
+    context = StudyContext(
+        dataset=share.dataset, budget=share.budget, folder=share.folder, seed=seed
+    )
+    begun = time.perf_counter()
+    try:
+        measured = run(studies[share.name]().run_cell(cell, context))
+    except (TopiaryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        why = "not enough memory." if isinstance(error, RuntimeError) else str(error)
+        return {}, why, 0.0
+    return measured, "", time.perf_counter() - begun
+
+
 def _staged(
     job: Job[Measured], done: int, total: int, begun: float, words: str
 ) -> Job[Measured]:
@@ -221,55 +309,6 @@ def _staged(
         )
 
     return relay(job, told=told)
-
-
-def chosen(cells: Sequence[Cell], only: Only) -> tuple[Cell, ...]:
-    """Return the part of a grid that is asked for.
-
-    Parameters
-    ----------
-    cells
-        The grid.
-    only
-        Settings that are not named may have any value.
-    """
-    kept = tuple(cells)
-    for name, wanted in only.items():
-        known = list(dict.fromkeys(_text(c[name]) for c in cells if name in c))
-        if not known:
-            settings = dict.fromkeys(key for cell in cells for key in cell)
-            raise TopiaryError(
-                f"This study has no setting {name!r}: it has {', '.join(settings)}."
-            )
-        for value in wanted:
-            if _text(_number(value)) not in known:
-                raise TopiaryError(
-                    f"{name}={value} is not in the grid: it has {', '.join(known)}."
-                )
-        texts = {_text(_number(value)) for value in wanted}
-        kept = tuple(c for c in kept if name in c and _text(c[name]) in texts)
-    if not kept:
-        raise TopiaryError(
-            "No cell of the grid has all of these settings: leave one of them out."
-        )
-    return kept
-
-
-def in_words(cell: Cell) -> str:
-    """Return the settings of a cell on a line."""
-    return ", ".join(f"{name} {_text(value)}" for name, value in cell.items())
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _number(text: str) -> object:
-    """Read a number where it is one, so that 0.50 and 0.5 are the same."""
-    try:
-        return float(text) if "." in text or "e" in text else int(text)
-    except ValueError:
-        return text
 
 
 class Records:
@@ -310,6 +349,15 @@ class Records:
     def results(self) -> tuple[CellResult, ...]:
         """All finished cells, in the order in which they were finished."""
         return tuple(self._found.values())
+
+    def in_order(self, asked: Sequence[tuple[Cell, int]]) -> tuple[CellResult, ...]:
+        """Finished cells as they were asked for; then those of other parts of a grid.
+
+        Workers finish cells in any order.
+        """
+        own = (self._key(*pair) for pair in asked)
+        first = {key: self._found[key] for key in own if key in self._found}
+        return tuple({**first, **self._found}.values())
 
     def add(self, result: CellResult) -> None:
         """Keep a finished cell: afterwards the file holds it whole."""

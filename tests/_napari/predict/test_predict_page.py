@@ -280,6 +280,18 @@ def test_prediction_computes_where_the_preferences_say(page, monkeypatch, until)
     assert asked == ["cpu"]
 
 
+def test_workers_that_do_not_answer_are_a_sentence(page, until):
+    pytest.importorskip("distributed")
+    page.run.scheduler.setText(" nonsense:// ")
+    page.on_run()
+    until(lambda: not page.predicting)
+    assert "No dask scheduler answers at nonsense://" in page.message.text()
+    page.run.scheduler.clear()
+    page.on_run()
+    until(lambda: not page.predicting)
+    assert "grid 0" in page.results
+
+
 def test_export_writes_a_summary_and_never_replaces_a_persons_file(
     predicted, until, tmp_path
 ):

@@ -233,6 +233,7 @@ class PredictPage(Page):
         network, detect = self.choice.name or "", self.form.value()
         config = PredictConfig(
             invert=self.run.invert.isChecked(),
+            scheduler=self.run.scheduler.text().strip(),
             detect=detect,
             device=preferences().device,
         )

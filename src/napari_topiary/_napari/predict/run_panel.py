@@ -11,6 +11,8 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
+    QLineEdit,
     QRadioButton,
     QVBoxLayout,
     QWidget,
@@ -61,6 +63,17 @@ class RunPanel(QWidget):
             "Look at the negative: for images with the opposite contrast of those that "
             "the network learned from."
         )
+        self.scheduler = QLineEdit()
+        self.scheduler.setPlaceholderText("this computer")
+        self.scheduler.setToolTip(
+            "Address of a dask scheduler whose workers compute instead of this "
+            "computer, such as tcp://node1:8786: a cluster, or a machine with a GPU."
+        )
+        how = QHBoxLayout()
+        how.addWidget(self.invert)
+        how.addSpacing(12)
+        how.addWidget(QLabel("Compute on"))
+        how.addWidget(self.scheduler, 1)
         rows = QFormLayout()
         rows.setHorizontalSpacing(10)
         rows.setVerticalSpacing(6)
@@ -73,7 +86,7 @@ class RunPanel(QWidget):
         layout.setSpacing(8)
         layout.addLayout(rows)
         layout.addLayout(areas)
-        layout.addWidget(self.invert)
+        layout.addLayout(how)
         layout.addWidget(self.button)
         layout.addWidget(self.offer)
 

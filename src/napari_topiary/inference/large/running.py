@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,13 +25,14 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import NotWritten, TopiaryError
-from napari_topiary.inference.engine import USUAL_TILE, Engine
+from napari_topiary.inference.cluster import Cluster
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import Kept
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Look, Pixels, look_at
 from napari_topiary.inference.suitability import as_channels
-from napari_topiary.inference.tiles import TileBox, infer, round_up
+from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
@@ -52,7 +54,7 @@ def predict_large(
     scale: float | None,
     folder: Path,
     stem: str,
-    engine: Engine,
+    engine: Engine | Cluster,
     convert: bool = False,
     cut_banner: bool = False,
     measure: bool = False,
@@ -235,36 +237,42 @@ def _resume(
 
 def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
     """Run the network over every block that is not done; say whether it was stopped."""
-    kept = runner.kept
-    blocks = [key for key in kept.blocks() if key not in kept.done]
-    begun, notes = time.perf_counter(), list[str]()
-    heard: list[object] = []
+    kept, engine = runner.kept, runner.engine
+    waiting = deque(key for key in kept.blocks() if key not in kept.done)
+    begun, total, notes = time.perf_counter(), len(waiting), list[str]()
+    under_way: dict[tuple[int, int], Job[bool]] = {}
+    shares: dict[tuple[int, int], float] = {}
+    finished, stopped = 0, False
     with (work / "done.txt").open("a", encoding="utf-8") as file:
-        for number, key in enumerate(blocks):
-
-            def told(inner: Progress, number: int = number) -> Progress:
-                share = (number + inner.fraction) / max(1, len(blocks))
+        while under_way or (waiting and not stopped):
+            while waiting and len(under_way) < engine.at_once and not stopped:
+                key = waiting.popleft()
+                under_way[key], shares[key] = runner.run(key, notes), 0.0
+            for key, job in list(under_way.items()):
+                try:
+                    inner = job.send(Stop if stopped and shares[key] else None)
+                except StopIteration as end:
+                    del under_way[key], shares[key]
+                    if end.value:
+                        file.write(f"\n{key[0]} {key[1]} done")
+                        file.flush()
+                        kept.done.add(key)
+                    finished += 1
+                    continue
+                shares[key] = max(inner.fraction, 1e-9)  # it has begun, and hears Stop
+                share = (finished + sum(shares.values())) / max(1, total)
                 spent = time.perf_counter() - begun
                 left = spent / share * (1 - share) if share > 0.01 else None
-                return Progress(share * (1 - READING), 1, inner.message, left)
-
-            whole = yield from relay(
-                runner.run(key, notes), told=told, heard=heard.append
-            )
-            if whole:
-                file.write(f"\n{key[0]} {key[1]} done")
-                file.flush()
-                kept.done.add(key)
-            if Stop in heard:
-                if number + 1 == len(blocks) and whole:
-                    break
-                share = len(kept.done) / len(list(kept.blocks()))
-                notes.append(
-                    f"Stopped early: {share:.0%} of the image was predicted, the rest "
-                    "of its results is 0. The same command goes on from there."
-                )
-                return True, tuple(dict.fromkeys(notes))
-    return False, tuple(dict.fromkeys(notes))
+                message = yield Progress(share * (1 - READING), 1, inner.message, left)
+                stopped = stopped or message is Stop
+    if kept.complete or not stopped:
+        return False, tuple(dict.fromkeys(notes))
+    share = len(kept.done) / len(list(kept.blocks()))
+    notes.append(
+        f"Stopped early: {share:.0%} of the image was predicted, the rest "
+        "of its results is 0. The same command goes on from there."
+    )
+    return True, tuple(dict.fromkeys(notes))
 
 
 @dataclass
@@ -273,7 +281,7 @@ class _Blocks:
 
     look: Look
     kept: Kept
-    engine: Engine
+    engine: Engine | Cluster
     tile: int
 
     def __post_init__(self) -> None:
