@@ -41,8 +41,7 @@ from napari_topiary.inference.backends import backends
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
-from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.samples import sample_folder
+from napari_topiary.io.dataset import read_dataset, sample_folder
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.pruning import prune
 from napari_topiary.training import fit

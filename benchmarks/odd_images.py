@@ -31,8 +31,7 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.evaluation import evaluate
 from napari_topiary.inference.predict import predict
-from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.samples import sample_folder
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset, sample_folder
 from napari_topiary.networks import build_network
 from napari_topiary.training import fit
 from napari_topiary.types import run

@@ -29,8 +29,7 @@ from napari_topiary.data.working_grid import to_original
 from napari_topiary.evaluation.thresholds import best_pixel_threshold
 from napari_topiary.inference.devices import device_label, pick_device
 from napari_topiary.inference.predict import predict
-from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.samples import sample_folder
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset, sample_folder
 from napari_topiary.networks import tuning_config
 from napari_topiary.pruning import GradualPruning, make_plan, measure_speed
 from napari_topiary.training import fit

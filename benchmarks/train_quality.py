@@ -15,8 +15,7 @@ import time
 
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.evaluation import evaluate
-from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.samples import sample_folder
+from napari_topiary.io.dataset import read_dataset, sample_folder
 from napari_topiary.training import fit
 from napari_topiary.types import run
 

@@ -18,12 +18,10 @@ import time
 
 import torch
 
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.devices import TRIALS, Threads
-from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.samples import sample_folder
+from napari_topiary.io.dataset import read_dataset, sample_folder
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training.trainer import Trainer
@@ -93,12 +91,10 @@ def _trainer(data: str, preset: str) -> Trainer:
         (),
         config,
         task=dataset.task,
-        normalisation=Normalisation(),
     )
     trainer = Trainer(
         config,
         prepared,
-        task=dataset.task,
         sizes=dict(resolve_sizes("unet", preset)),
         start=None,
         pruning=FixedShape(PrunedShape()),

@@ -22,11 +22,10 @@ from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import demo, main, window
 from napari_topiary.cli.dispatch import build_parser
 from napari_topiary.cli.driving import ProgressBar, Runner
-from napari_topiary.cli.forms import predict_config
+from napari_topiary.cli.parsing import predict_config
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
-from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+from napari_topiary.io.dataset import Dataset, Sample, sample_folder, write_dataset
 from napari_topiary.io.images import write_image
-from napari_topiary.io.samples import sample_folder
 from napari_topiary.types import Progress, Stop, Task
 
 TASK = Task("detect", ("background", "virion"), {"virion": 12.0})

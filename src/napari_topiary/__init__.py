@@ -48,10 +48,11 @@ if TYPE_CHECKING:
         Dataset,
         Sample,
         read_dataset,
+        sample_dataset,
+        sample_folder,
         write_dataset,
     )
     from napari_topiary.io.images import read_image, write_image
-    from napari_topiary.io.samples import sample_dataset, sample_folder
     from napari_topiary.io.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
     from napari_topiary.postprocessing.interpret import interpret
@@ -89,10 +90,16 @@ _HOMES = {
     "config": ("DetectConfig", "PredictConfig", "PruneConfig", "TrainConfig"),
     "errors": ("TopiaryError",),
     "evaluation": ("Comparison", "compare", "evaluate"),
-    "io.dataset": ("Dataset", "Sample", "read_dataset", "write_dataset"),
+    "io.dataset": (
+        "Dataset",
+        "Sample",
+        "read_dataset",
+        "sample_dataset",
+        "sample_folder",
+        "write_dataset",
+    ),
     "io.images": ("read_image", "write_image"),
     "io.virus_folder": ("import_virus_folder",),
-    "io.samples": ("sample_dataset", "sample_folder"),
     "networks": ("build_network",),
     "postprocessing.interpret": ("interpret",),
     "inference.predict": ("predict",),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.batches import Augmentation
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 

@@ -18,12 +18,12 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import figure_pixels, interval
 from napari_topiary.evaluation.validate import validate, validation_data
-from napari_topiary.evaluation.validator import Validator
+from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training import fit
-from napari_topiary.training.trainer import LEAST_VALIDATED, Trainer
+from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Task, run
 
 DETECT = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
@@ -135,22 +135,20 @@ def test_judging_takes_a_tenth_of_a_timed_training(virions):
     sample = clicks(virions, 0)
     large = dataclasses.replace(sample, image=np.tile(sample.image, (1, 8, 8)))
     config = dataclasses.replace(SMALL, epochs=None, minutes=0.05)
-    prepared = prepare(
-        [large], [large], config, task=DETECT, normalisation=Normalisation()
-    )
+    prepared = prepare([large], [large], config, task=DETECT)
     held = on_working_grid(large, 1.0, DETECT, Normalisation())
     prepared = dataclasses.replace(prepared, held=(held,), learned=())
     trainer = Trainer(
         config,
         prepared,
-        task=DETECT,
         sizes=SMALL.sizes,
         start=None,
         pruning=FixedShape(PrunedShape()),
     )
     assert trainer.pixel_s > 0
-    trainer._most = 0  # as for a network that is far too slow
-    (cut,) = trainer._cut([held], trainer.network)
+    # As for a network that is far too slow.
+    often = Validator.often(prepared, trainer.network, device=trainer.device, most=0)
+    (cut,) = often.held
     assert (cut.field.target >= 0).sum() <= LEAST_VALIDATED < held.field.target.size
 
 
@@ -217,9 +215,7 @@ def test_an_image_that_is_there_twice_is_never_learned_from_and_judged_on():
 
 
 def prepared(samples, validation, config):
-    return prepare(
-        samples, validation, config, task=OBJECTS, normalisation=Normalisation()
-    )
+    return prepare(samples, validation, config, task=OBJECTS)
 
 
 @pytest.mark.parametrize("places", [[(30, 4)], [(10, 5), (30, 8), (50, 6)]])

@@ -90,7 +90,6 @@ def prepared(samples):
         (),
         TrainConfig(working_factor=1.0),
         task=AREAS,
-        normalisation=Normalisation(),
     )
 
 
@@ -103,9 +102,7 @@ def test_of_little_that_is_held_back_nothing_is_chosen():
     ]
     record = TrainingRecord(
         config=TrainConfig(),
-        task=DETECT,
-        prepared=little,
-        normalisation=Normalisation(),
+        prepared=dataclasses.replace(little, task=DETECT),
         sizes={},
         start=None,
     )
@@ -122,9 +119,7 @@ def test_of_much_some_choose_and_others_judge():
     assert not much.figure_only and not much.learned
     record = TrainingRecord(
         config=TrainConfig(),
-        task=AREAS,
         prepared=much,
-        normalisation=Normalisation(),
         sizes={},
         start=None,
     )

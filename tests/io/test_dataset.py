@@ -21,10 +21,12 @@ from napari_topiary.io.dataset import (
     Sample,
     read_dataset,
     safe_name,
+    sample_dataset,
+    sample_folder,
+    sample_names,
     write_dataset,
 )
 from napari_topiary.io.images import read_image, write_image
-from napari_topiary.io.samples import sample_dataset, sample_folder, sample_names
 from napari_topiary.types import Task
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -14,7 +14,6 @@ from PIL import Image as Picture
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
-from napari_topiary.io.formats.tiff_scale import nm_per_unit
 from napari_topiary.io.images import (
     holds_image,
     is_image,
@@ -25,6 +24,7 @@ from napari_topiary.io.images import (
     to_grey,
     write_image,
 )
+from napari_topiary.io.pixel_size import nm_per_unit
 
 VENDOR = Path(__file__).parents[3] / "shared" / "data" / "vendor_formats"
 RNG = np.random.default_rng(0)

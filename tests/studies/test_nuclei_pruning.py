@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import Labels
-from napari_topiary.annotations.distances import object_distances
+from napari_topiary.annotations.labels import object_distances
 from napari_topiary.io.dataset import Sample
 from napari_topiary.studies import studies
 from napari_topiary.studies.base import CellResult

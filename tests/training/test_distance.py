@@ -11,7 +11,7 @@ import torch
 from napari_topiary.annotations import Labels, distance_map
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import DetectConfig, PruneConfig, TrainConfig
-from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.batches import Augmentation
 from napari_topiary.data.losses import masked_square_error
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
@@ -22,7 +22,7 @@ from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import make_plan, pruning_schedule
 from napari_topiary.training import fit
-from napari_topiary.training.objective import IMITATION, objective
+from napari_topiary.training.distillation import IMITATION, objective
 from napari_topiary.types import Task, run
 
 TASK = Task("instances", ("background", "nucleus"))
@@ -225,7 +225,7 @@ def test_augmentation_moves_the_distance_with_the_image() -> None:
 
 def test_other_stains_keep_greys_grey() -> None:
     torch.manual_seed(0)
-    from napari_topiary.data.augmentation import _restained
+    from napari_topiary.data.batches import _restained
 
     grey = torch.rand(4, 1, 5, 5).expand(4, 3, 5, 5)
     torch.testing.assert_close(_restained(grey), grey)

@@ -12,7 +12,7 @@ import torch
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.working_size import propose_working_factor
+from napari_topiary.data.working_grid import propose_working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.validate import validate

@@ -14,7 +14,7 @@ from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning import GradualPruning, make_plan
-from napari_topiary.training import fit, loop, schedule
+from napari_topiary.training import fit, loop, optimizers
 from napari_topiary.training import trainer as trainer_module
 from napari_topiary.types import Stop, Task, run
 
@@ -129,7 +129,7 @@ def test_weights_are_saved_though_nobody_has_judged_them(
 
 def test_before_a_long_judging_weights_are_saved(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 1e9)
-    monkeypatch.setattr(schedule, "LONG_S", 0.0)
+    monkeypatch.setattr(optimizers, "LONG_S", 0.0)
     judge, path = trainer_module.Trainer.validate, tmp_path / "net.safetensors"
     steps = []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_topiary._napari.canvas.layers import AXES
 from napari_topiary._napari.canvas.shown_image import displayed
-from napari_topiary.io.samples import sample_dataset
+from napari_topiary.io.dataset import sample_dataset
 
 SAMPLE = "topiary_sample"
 """Where the metadata of its layers name the sample: the workbench opens all of it."""

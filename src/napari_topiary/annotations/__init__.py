@@ -11,16 +11,14 @@ from napari_topiary.annotations.base import (
     usable_annotations,
 )
 from napari_topiary.annotations.centerlines import Centerlines
-from napari_topiary.annotations.crowding import zones_for
-from napari_topiary.annotations.distances import distance_map
 from napari_topiary.annotations.finished import (
     around_marks,
     marked_in_part,
     marks_outside,
     teaching,
 )
-from napari_topiary.annotations.labels import Labels, object_numbers
-from napari_topiary.annotations.points import Points
+from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
+from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.annotations.targets import Target, TargetConfig, build_target
 

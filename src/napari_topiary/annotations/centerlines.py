@@ -11,22 +11,20 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
 from napari_topiary.annotations.columns import (
+    Path,
+    as_paths,
     class_names,
     column,
     features_of,
     lengths,
-    positive_or_none,
-    radius_problem,
-    unknown_class_problem,
-)
-from napari_topiary.annotations.paths import (
-    Path,
-    as_paths,
     paths_from_table,
     paths_to_table,
+    positive_or_none,
+    radius_problem,
     rescaled_paths,
     same_paths,
     shape_types,
+    unknown_class_problem,
 )
 from napari_topiary.annotations.places import beyond, misfit_problem, reaches
 from napari_topiary.errors import TopiaryError

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
-from napari_topiary.annotations.paths import (
+from napari_topiary.annotations.columns import (
     Path,
     as_paths,
     paths_from_table,

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from napari_topiary.checkpoint import metadata, packing, storage
+from napari_topiary.checkpoint import metadata, storage
 from napari_topiary.checkpoint.normalisation import Normalisation
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
@@ -120,14 +120,14 @@ class Checkpoint:
     def hash(self) -> str:
         """Fingerprint of everything in the checkpoint, weights and words."""
         digest = hashlib.sha256(metadata.encode(self).encode())
-        for name, array in sorted(packing.pack(self.state, self.masks).items()):
+        for name, array in sorted(storage.pack(self.state, self.masks).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
 
     def file_bytes(self) -> int:
         """Exact size of the file, without writing it."""
-        sizes = packing.packed_sizes(self.state, self.masks)
+        sizes = storage.packed_sizes(self.state, self.masks)
         return storage.file_size(sizes, metadata.encode(self))
 
     def factor_for(self, scale: float | None) -> float:
@@ -190,7 +190,7 @@ class Checkpoint:
         path
             Its name ends in `.safetensors`.
         """
-        arrays, text = packing.pack(self.state, self.masks), metadata.encode(self)
+        arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)
         with writing(Path(path)) as beside:
             storage.write(beside, arrays, text)
 
@@ -232,7 +232,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         with storage.opened(path) as stored:
             fields = metadata.decode(stored.text)
             wanted = _structure(Checkpoint(state={}, **fields))
-            state, masks = packing.unpack(stored.sizes, stored.read, wanted)
+            state, masks = storage.unpack(stored.sizes, stored.read, wanted)
     except TopiaryError as error:
         raise TopiaryError(f"{path.name} cannot be used: {error}") from error
     return Checkpoint(state=state, masks=masks, **fields)

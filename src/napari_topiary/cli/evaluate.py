@@ -9,8 +9,7 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.forms import add_predicting, predict_config
-from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.cli.parsing import AddVerb, add_predicting, predict_config
 from napari_topiary.config import PredictConfig, number_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset

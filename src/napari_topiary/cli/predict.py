@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.cli.describing import found_in_words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.file_predictor import FilePredictor, export_formats
-from napari_topiary.cli.forms import add_fields, add_predicting, predict_config
-from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.cli.parsing import (
+    AddVerb,
+    add_fields,
+    add_predicting,
+    predict_config,
+)
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_files import (

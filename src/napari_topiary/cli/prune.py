@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import LearningData, check_suits, learning_data
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.forms import add_fields, given
 from napari_topiary.cli.keeping import Keeping
-from napari_topiary.cli.parsing import AddVerb, checkpoint_target
+from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.cli.train import in_words, report
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.forms import add_fields, given
-from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.cli.parsing import AddVerb, add_fields, given
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset

@@ -14,9 +14,8 @@ from napari_topiary.cli.describing import (
     size_in_words,
 )
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.forms import add_fields, given
 from napari_topiary.cli.keeping import Keeping
-from napari_topiary.cli.parsing import AddVerb, checkpoint_target
+from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.config import (
     TrainConfig,
 )

@@ -20,8 +20,7 @@ from napari_topiary.annotations import (
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_grid import area_to_working, to_working
-from napari_topiary.data.working_size import working_task
+from napari_topiary.data.working_grid import area_to_working, to_working, working_task
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Task
 
@@ -201,16 +200,15 @@ def on_working_grid(
     """Bring one sample to the working grid; `zones` say how particles are drawn."""
     image = to_working(normalisation.apply(sample.image, sample.excerpt), factor)
     shape = (image.shape[1], image.shape[2])
+    area, own_task = area_to_working(sample.area, shape), working_task(task, factor)
     original = sample.image.shape[1:]
     ratio = (shape[0] / original[0], shape[1] / original[1])
     annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
-    own_task = working_task(task, factor)
     own_scale = None if sample.scale is None else sample.scale * factor
     target = build_target(
         annotations, shape, task=own_task, scale=own_scale, config=zones
     )
     points, classes = _true_points(annotations, task)
-    area = area_to_working(sample.area, shape)
     if not area.all():
         target = target.within(area)
         y, x = points.round().astype(int).clip(0, np.array(shape) - 1).T

@@ -8,11 +8,14 @@ and however many images there are by then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
+from napari_topiary.io.split import listed
 
 ENOUGH = 10
 """Fewer things than that tell neither which weights are better nor which threshold."""
@@ -21,6 +24,69 @@ FEWEST = ENOUGH
 figure on half of them would say nothing."""
 TWICE = 40
 """With so many things held back, some choose weights and thresholds, others judge."""
+UNKNOWN = (
+    "The network was trained with an earlier version, which did not write down what it "
+    "learned from: nothing here is judged on, for it may know these images. To have a "
+    "figure, put images that it has never seen into the part 'val'."
+)
+
+_LEARNED = (
+    ": not judged on, for the network learns, or has learned, from the same image "
+    "(perhaps under another name)."
+)
+_JUDGED = (
+    ": not learned from, for the same image under another name is kept to judge on."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """What is learned from and what is held out; the latter in words too."""
+
+    learned: Sequence[AnnotatedArea]
+    held: Sequence[AnnotatedArea]
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+def divide(
+    pool: list[AnnotatedArea],
+    given: list[AnnotatedArea] | None,
+    history: Mapping[str, Any],
+    config: TrainConfig,
+    *,
+    learning: bool,
+) -> Division:
+    """Hold out what was given for it, what was held out before, or a share."""
+    learned, notes = pool, tuple[str, ...]()
+    if given is not None:
+        taken = {one["pixels"] for one in history.get("learned", ())}
+        taken |= {one.pixels for one in pool} if learning else set()
+        held = [one for one in given if one.pixels not in taken]
+        notes = _doubles([one for one in given if one.pixels in taken], _LEARNED)
+        words = _count(len(held))
+    elif history and "learned" not in history:
+        held, words, notes = [], "", (UNKNOWN,)
+    else:
+        share = config.validation_share
+        if not learning and history.get("learned"):
+            seen = {one["pixels"] for one in history["learned"]}
+            learned, held = hold_out(pool, 0.0, config.seed, history)
+            held = held or [one for one in pool if one.pixels not in seen]
+            learned = [one for one in learned if one.pixels in seen and one.things]
+        else:
+            learned, held = hold_out(pool, share, config.seed, history)
+            if learning and not any(one.things for one in learned):
+                learned, held = learned + held, []
+            used = {one.sample.name for one in (*learned, *held)}
+            notes = _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
+        words = _in_words(held)
+    held = [one for one in held if one.things and (one.field.target >= 0).any()]
+    return Division(learned=learned, held=held, words=words, notes=notes)
+
+
+def _doubles(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:
+    return (listed([one.sample.name for one in areas]) + words,) if areas else ()
 
 
 def hold_out(
@@ -48,22 +114,22 @@ def hold_out(
         that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
-    learned = {one["pixels"] for one in before.get("learned", ())}
-    taught: list[AnnotatedArea] = []
+    old = {one["pixels"] for one in before.get("learned", ())}
+    learned: list[AnnotatedArea] = []
     judged: list[AnnotatedArea] = []
     for one in pool:
         box = boxes.get(one.pixels)
         if box is not None:
             rest, part = one.divided((box[0], box[1], box[2], box[3]))
-            taught.append(rest)
+            learned.append(rest)
             judged.append(part)
         else:
-            (judged if one.pixels in boxes else taught).append(one)
+            (judged if one.pixels in boxes else learned).append(one)
     if judged:
-        return taught, judged
-    marked = [one for one in pool if one.pixels not in learned and one.things]
+        return learned, judged
+    marked = [one for one in pool if one.pixels not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
-    known = [one for one in pool if one.pixels in learned]
+    known = [one for one in pool if one.pixels in old]
     if not known and len(fresh) < 2:
         return _part_of(pool, fresh, share)
     order = [fresh[i] for i in np.random.default_rng(seed).permutation(len(fresh))]
@@ -81,9 +147,9 @@ def _part_of(
     pool: Sequence[AnnotatedArea], marked: Sequence[AnnotatedArea], share: float
 ) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Hold out one end of the only image on which anything is marked."""
-    taught = list(pool)
+    learned = list(pool)
     if not marked or marked[0].things < FEWEST:
-        return taught, []
+        return learned, []
     whole = marked[0]
     share = min(0.5, max(share, ENOUGH / whole.things))
     best: tuple[AnnotatedArea, AnnotatedArea] | None = None
@@ -97,7 +163,7 @@ def _part_of(
             if best is None or min(part.things, ENOUGH) > min(best[1].things, ENOUGH):
                 best = rest, part
     if best is None or not best[1].things:
-        return taught, []
+        return learned, []
     alone = [one for one in pool if one is whole or one.pixels != whole.pixels]
     return [best[0] if one is whole else one for one in alone], [best[1]]
 
@@ -151,3 +217,29 @@ def _halves(
         )
     rest, part = area.divided(half)
     return [rest], [part]
+
+
+def remembered(
+    learned: Sequence[AnnotatedArea],
+    held: Sequence[AnnotatedArea],
+    history: Mapping[str, Any],
+) -> dict[str, object]:
+    """Which areas were learned from, now and before, and which are held out."""
+    own = {one.pixels for one in learned}
+    old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
+    return {
+        "learned": [*old, *(one.entry() for one in learned)],
+        "held_out": [one.entry() for one in held],
+    }
+
+
+def _in_words(held: Sequence[AnnotatedArea]) -> str:
+    if not held:
+        return ""
+    if all(one.box is not None for one in held):
+        return "a part of the image"
+    return _count(len(held))
+
+
+def _count(n: int) -> str:
+    return f"{n} image{'s' if n != 1 else ''}"

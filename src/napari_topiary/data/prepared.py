@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -16,36 +15,27 @@ from napari_topiary.annotations import (
     TargetConfig,
     zones_for,
 )
-from napari_topiary.checkpoint import Contrast, Normalisation, factor_at
+from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation, factor_at
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
-from napari_topiary.data.hold_out import ENOUGH, for_choosing_and_figure, hold_out
+from napari_topiary.data.hold_out import (
+    ENOUGH,
+    divide,
+    for_choosing_and_figure,
+    remembered,
+)
+from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_size import asked_factor, propose_working_factor
+from napari_topiary.data.working_grid import with_drawn_radii, working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning, check_truth
 from napari_topiary.io.quality import image_problem
-from napari_topiary.io.split import listed
 from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000
 MOST_UNANNOTATED = 24
 """More images than that would take memory and teach little."""
-
-UNKNOWN = (
-    "The network was trained with an earlier version, which did not write down what it "
-    "learned from: nothing here is judged on, for it may know these images. To have a "
-    "figure, put images that it has never seen into the part 'val'."
-)
-
-_LEARNED = (
-    ": not judged on, for the network learns, or has learned, from the same image "
-    "(perhaps under another name)."
-)
-_JUDGED = (
-    ": not learned from, for the same image under another name is kept to judge on."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +44,12 @@ class PreparedData:
 
     Parameters
     ----------
+    task
+        Kind and classes, with the radii that were drawn.
+    normalisation
+        How intensities are brought to the network's range.
     train
-        Fields to learn from.
+        Fields to learn from, with those on which look-alikes were found.
     held
         Areas to choose weights and thresholds by.
     figure_areas
@@ -79,15 +73,13 @@ class PreparedData:
         for, and wherever all that is held back is needed for the figure. None where
         somebody has said which images to judge on, and those are enough.
     areas
-        What `train` was drawn from, in the same order, with the marks.
-    unannotated
-        Images on which nothing is drawn.
-    zones
-        How particles are drawn.
+        What was annotated of what is learned from, with the marks.
     notes
         Sentences for the user.
     """
 
+    task: Task
+    normalisation: Normalisation
     train: tuple[Field, ...]
     held: tuple[AnnotatedArea, ...]
     figure_areas: tuple[AnnotatedArea, ...]
@@ -100,8 +92,6 @@ class PreparedData:
     line_classes: tuple[str, ...] = ()
     learned: tuple[AnnotatedArea, ...] = ()
     areas: tuple[AnnotatedArea, ...] = ()
-    unannotated: tuple[AnnotatedArea, ...] = ()
-    zones: TargetConfig = field(default_factory=TargetConfig)
     notes: tuple[str, ...] = ()
 
     @property
@@ -125,12 +115,10 @@ def prepare(
     config: TrainConfig,
     *,
     task: Task,
-    normalisation: Normalisation,
-    factor: float | None = None,
-    before: Mapping[str, Any] | None = None,
+    start: Checkpoint | None = None,
     learning: bool = True,
 ) -> PreparedData:
-    """Resample, draw targets and hold something out.
+    """Resample, draw targets, hold something out, and find look-alikes.
 
     Parameters
     ----------
@@ -142,12 +130,9 @@ def prepare(
         Working pixel size, share to hold out and seed are read from it.
     task
         Kind and classes.
-    normalisation
-        How intensities are brought to the network's range.
-    factor
-        Shrink factor that must be used (fine-tuning); None = from the form or proposed.
-    before
-        What the checkpoint that is gone on with says of its own images; see `hold_out`.
+    start
+        The checkpoint that is gone on with: the pixel size it works at, how intensities
+        are brought to its range, and what it has learned from, are kept.
     learning
         Whether there is to be something to learn from, or only to judge on.
 
@@ -156,7 +141,72 @@ def prepare(
     TopiaryError
         With a sentence if the samples cannot be learned from.
     """
-    unannotated = tuple(sample for sample in samples if not sample.annotations)
+    if learning:
+        task = with_drawn_radii(task, (*samples, *validation))
+    unannotated = [sample for sample in samples if not sample.annotations]
+    samples, validation, notes = _admitted(samples, validation, config, task, learning)
+    every = (*samples, *validation)
+    scale, channels = every[0].scale, every[0].image.shape[0]
+    if start is not None and learning and start.in_channels != channels:
+        raise TopiaryError(_channels_sentence(start, channels))
+    factor = (
+        working_factor(config, task, scale, samples)
+        if start is None
+        else start.factor_for(scale)
+    )
+    normalisation = Normalisation() if start is None else start.normalisation
+    zones = _zones(every, task)
+
+    def field_of(sample: Sample) -> AnnotatedArea:
+        # Images of another pixel size are brought to the same working size.
+        own = factor_at(sample.scale, factor, scale)
+        return on_working_grid(sample, own, task, normalisation, zones)
+
+    pool = [field_of(sample) for sample in samples]
+    given = [field_of(sample) for sample in validation] if validation else None
+    history = {} if start is None else dict(start.annotations_summary)
+    parts = divide(pool, given, history, config, learning=learning)
+    choosing, measured = for_choosing_and_figure(parts.held)
+    few = sum(one.things for one in choosing) < ENOUGH
+    only = choosing == measured and not few
+    alike = learning and task.kind == "detect" and config.self_teaching
+    apart = [field_of(s) for s in _some(unannotated, every[0])] if alike else []
+    summary, lines = _summary(every)
+    summary |= _drawn_as(parts.learned, task, config, zones)
+    if learning and (not history or "learned" in history):
+        summary |= remembered((*parts.learned, *apart), parts.held, history)
+    prepared = PreparedData(
+        task=task,
+        normalisation=normalisation,
+        train=tuple(item.field for item in parts.learned),
+        held=tuple(choosing),
+        figure_areas=tuple(measured),
+        few=few,
+        factor=factor,
+        pixel_size_nm=scale,
+        in_channels=channels,
+        held_names=parts.words,
+        summary=summary,
+        line_classes=lines,
+        learned=few_areas(parts.learned)
+        if only or (task.kind == "detect" and (few or not validation))
+        else (),
+        areas=tuple(parts.learned),
+        notes=tuple(dict.fromkeys((*notes, *parts.notes))),
+    )
+    if not alike or start is not None or summary["centerlines"]:
+        return prepared
+    return _with_look_alikes(prepared, (*parts.learned, *apart))
+
+
+def _admitted(
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    config: TrainConfig,
+    task: Task,
+    learning: bool,
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[str, ...]]:
+    """Return the annotated images with what counts of it, and what to tell the user."""
     samples = tuple(sample for sample in samples if sample.annotations)
     if learning:
         check_learning(samples, validation, task=task)
@@ -166,107 +216,42 @@ def prepare(
     around = config.around_marks
     samples, notes = admitted(samples, task=task, around_marks=around)
     validation, said = admitted(validation, task=task, around_marks=around)
-    every = samples + validation
-    if not every:
+    if not samples and not validation:
         raise TopiaryError("There is no annotated image to judge on.")
-    scale = every[0].scale
-    if factor is None:
-        factor = asked_factor(config, scale)
-    if factor is None:
-        factor = propose_working_factor(task, scale, samples)
+    return samples, validation, (*notes, *said)
 
-    zones = _zones(samples + validation, task)
 
-    def field_of(sample: Sample) -> AnnotatedArea:
-        # Images of another pixel size are brought to the same working size.
-        own = factor_at(sample.scale, factor, scale)
-        return on_working_grid(sample, own, task, normalisation, zones)
-
-    pool = [field_of(sample) for sample in samples]
-    given = [field_of(sample) for sample in validation] if validation else None
-    history = dict(before or {})
-    parts = _parts(pool, given, history, config, learning=learning)
-    choosing, measured = for_choosing_and_figure(parts.held)
-    few = sum(one.things for one in choosing) < ENOUGH
-    only = choosing == measured and not few
-    apart = tuple(
-        field_of(sample)
-        for sample in _some(unannotated, every[0])
-        if learning and task.kind == "detect" and config.self_teaching
-    )
-    summary, lines = _summary(every)
-    summary |= _drawn_as(parts.learned, task, config, zones)
-    if learning and (not history or "learned" in history):
-        summary |= _remembered((*parts.learned, *apart), parts.held, history)
-    return PreparedData(
-        train=tuple(item.field for item in parts.learned),
-        held=tuple(choosing),
-        figure_areas=tuple(measured),
-        few=few,
-        factor=factor,
-        pixel_size_nm=scale,
-        in_channels=every[0].image.shape[0],
-        held_names=parts.words,
-        summary=summary,
-        line_classes=lines,
-        learned=few_areas(parts.learned)
-        if only or (task.kind == "detect" and (few or not validation))
-        else (),
-        areas=tuple(parts.learned),
-        unannotated=apart,
-        zones=zones,
-        notes=tuple(dict.fromkeys((*notes, *said, *parts.notes))),
+def _channels_sentence(start: Checkpoint, channels: int) -> str:
+    kinds = {1: "grey", 3: "colour"}
+    return (
+        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} images "
+        f"and these are {kinds.get(channels, 'of another kind')}: convert them, or "
+        "start from scratch."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What is learned from and what is held out; the latter in words too."""
-
-    learned: Sequence[AnnotatedArea]
-    held: Sequence[AnnotatedArea]
-    words: str
-    notes: tuple[str, ...] = ()
-
-
-def _parts(
-    pool: list[AnnotatedArea],
-    given: list[AnnotatedArea] | None,
-    history: Mapping[str, Any],
-    config: TrainConfig,
-    *,
-    learning: bool,
-) -> _Parts:
-    """Hold out what was given for it, what was held out before, or a share."""
-    learned, notes = pool, tuple[str, ...]()
-    if given is not None:
-        taken = {one["pixels"] for one in history.get("learned", ())}
-        taken |= {one.pixels for one in pool} if learning else set()
-        held = [one for one in given if one.pixels not in taken]
-        notes = _doubles([one for one in given if one.pixels in taken], _LEARNED)
-        words = _count(len(held))
-    elif history and "learned" not in history:
-        held, words, notes = [], "", (UNKNOWN,)
-    else:
-        share = config.validation_share
-        if not learning and history.get("learned"):
-            seen = {one["pixels"] for one in history["learned"]}
-            learned, held = hold_out(pool, 0.0, config.seed, history)
-            held = held or [one for one in pool if one.pixels not in seen]
-            learned = [one for one in learned if one.pixels in seen and one.things]
-        else:
-            learned, held = hold_out(pool, share, config.seed, history)
-            if learning and not any(one.things for one in learned):
-                learned, held = learned + held, []
-            used = {one.sample.name for one in (*learned, *held)}
-            notes = _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
-        words = _in_words(held)
-    held = [one for one in held if one.things and (one.field.target >= 0).any()]
-    return _Parts(learned=learned, held=held, words=words, notes=notes)
-
-
-def _doubles(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:
-    return (listed([one.sample.name for one in areas]) + words,) if areas else ()
+def _with_look_alikes(
+    prepared: PreparedData, areas: Sequence[AnnotatedArea]
+) -> PreparedData:
+    """Also learn from what looks like the few marked particles, where that helps."""
+    found = look_alikes(areas, prepared.held_back, prepared.task)
+    if found is None:
+        return prepared
+    note = (
+        f"Also learned from {found.count:,} look-alikes of the marked particles that "
+        "it found itself where nobody has looked."
+    )
+    return replace(
+        prepared,
+        train=tuple(area.field for area in found.areas),
+        learned=few_areas(found.parted) or prepared.learned,
+        summary={
+            **prepared.summary,
+            "zones": asdict(found.zones),
+            "look_alikes": found.count,
+        },
+        notes=(*prepared.notes, note) if found.count else prepared.notes,
+    )
 
 
 def _drawn_as(
@@ -287,21 +272,7 @@ def _drawn_as(
     return found
 
 
-def _remembered(
-    learned: Sequence[AnnotatedArea],
-    held: Sequence[AnnotatedArea],
-    history: Mapping[str, Any],
-) -> dict[str, object]:
-    """Which areas were learned from, now and before, and which are held out."""
-    own = {one.pixels for one in learned}
-    old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
-    return {
-        "learned": [*old, *(one.entry() for one in learned)],
-        "held_out": [one.entry() for one in held],
-    }
-
-
-def _zones(samples: tuple[Sample, ...], task: Task) -> TargetConfig:
+def _zones(samples: Sequence[Sample], task: Task) -> TargetConfig:
     marks = [
         (item, sample.scale)
         for sample in samples
@@ -325,20 +296,8 @@ def few_areas(areas: Sequence[AnnotatedArea]) -> tuple[AnnotatedArea, ...]:
     return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
 
 
-def _in_words(held: Sequence[AnnotatedArea]) -> str:
-    if not held:
-        return ""
-    if all(one.box is not None for one in held):
-        return "a part of the image"
-    return _count(len(held))
-
-
-def _count(n: int) -> str:
-    return f"{n} image{'s' if n != 1 else ''}"
-
-
 def _summary(
-    samples: tuple[Sample, ...],
+    samples: Sequence[Sample],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Count annotations by class; name the classes only drawn as lines."""
     points: Counter[str] = Counter()

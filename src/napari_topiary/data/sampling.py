@@ -24,6 +24,10 @@ from napari_topiary.config import Balance
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage
 
+MAX_CLASS_WEIGHT = 10.0
+TURNS = 8
+"""A square can be turned and flipped in so many ways."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -135,6 +139,15 @@ class PatchSampler:
             torch.from_numpy(np.stack(values)) if values else None,
         )
 
+    def class_weight(self, n_classes: int) -> torch.Tensor:
+        """Inverse root `(k,)` of how often a class is drawn, at most 10× the least."""
+        target = self.draw(32).target
+        counts = torch.bincount(target[target >= 0], minlength=n_classes).float()
+        share = counts / counts.sum().clamp(min=1)
+        weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), 0.0)
+        weight = weight / weight[weight > 0].min().clamp(min=1e-6)
+        return weight.clamp(max=MAX_CLASS_WEIGHT)
+
     def _draw_one(self) -> Field:
         index = self._usable[self._random.integers(len(self._usable))]
         field, pixels = self._fields[index], self._pixels[index]
@@ -169,10 +182,6 @@ def _padded(field: Field, patch: int) -> Field:
         None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
         None if field.regression is None else np.pad(field.regression, ((0, 0), *grow)),
     )
-
-
-TURNS = 8
-"""A square can be turned and flipped in so many ways."""
 
 
 def centre_pixels(
@@ -342,6 +351,10 @@ class CentreSampler:
     def known_pixels(self) -> int:
         """How many pixels are learned from."""
         return sum(map(len, self._pools))
+
+    def class_weight(self, n_classes: int) -> torch.Tensor:
+        """Ones `(k,)`: centre pixels are drawn as often as they shall count."""
+        return torch.ones(n_classes)
 
     def draw(self, n: int) -> Batch:
         """Draw `n` patches; `target` and `weight` of the batch are `(n, 1, 1)`."""

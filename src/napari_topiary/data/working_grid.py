@@ -1,16 +1,10 @@
-"""Between an image's own pixels and the working grid that the network sees.
-
-One convention, used by every function here: pixel centres are at integers and both
-grids cover the same area, so that along an axis of `N` original and `n` working pixels
-working position `w` is original position `(w + 0.5) * N / n - 0.5`. `n` is a whole
-number, so `N / n` may differ a little from the factor that was asked for; coordinates
-use the true ratio of each axis, never the factor.
-"""
+"""The pixel size a network works at: chosen, and images brought there and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +12,18 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
+from napari_topiary.annotations import Centerlines, Points
+from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.dataset import Sample
 from napari_topiary.io.memory import check_fits
-from napari_topiary.types import Window
+from napari_topiary.types import BACKGROUND, Task, Window
 
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""
 Shape = tuple[int, int]
+SMALLEST_RADIUS_PX = 6.0
+"""Radius of the smallest class on the working grid, in pixels."""
 
 
 def working_shape(shape: Shape, factor: float) -> Shape:
@@ -287,3 +286,90 @@ class _Taps:
             tap *= weight
             result += tap
         return result
+
+
+def propose_working_factor(
+    task: Task, scale: float | None, samples: Sequence[Sample] = ()
+) -> float:
+    """Shrink factor that keeps the smallest class radius at about 6 px.
+
+    Parameters
+    ----------
+    task
+        Detection shrinks; segmentation and instances keep the original pixels.
+    scale
+        nm per pixel of the images, None if unknown.
+    samples
+        Only looked at for radii drawn with the annotations themselves.
+
+    Returns
+    -------
+    float
+        Original pixels per working pixel, >= 1.
+    """
+    if task.kind != "detect":
+        return 1.0
+    sought = [each for each in task.classes if each != BACKGROUND]
+    radii = [r for each in sought if (r := task.radius(each, scale)) is not None]
+    if scale is not None:
+        radii += [r / scale for drawn in _drawn_radii(samples).values() for r in drawn]
+    return max(1.0, min(radii) / SMALLEST_RADIUS_PX) if radii else 1.0
+
+
+def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
+    """Return the task with a radius for each class that has one only where it is drawn.
+
+    Parameters
+    ----------
+    task
+        Classes of known radius keep it.
+    samples
+        The middle one of the radii that their annotations carry, in nm, is taken.
+    """
+    known = {**task.radius_nm, **task.radius_px}
+    drawn = {
+        name: float(np.median(radii))
+        for name, radii in _drawn_radii(samples).items()
+        if name not in known and name in task.classes[1:]
+    }
+    return replace(task, radius_nm={**task.radius_nm, **drawn}) if drawn else task
+
+
+def _drawn_radii(samples: Sequence[Sample]) -> dict[str, list[float]]:
+    """Class -> each radius in nm that was drawn with it; half of the width of lines."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        for item in sample.annotations:
+            if isinstance(item, Points):
+                own, share = item.radius_nm, 1.0
+            elif isinstance(item, Centerlines):
+                own, share = item.width_nm, 0.5
+            else:
+                continue
+            for name, length in zip(item.classes, own or (), strict=False):
+                if length:
+                    found[name].append(length * share)
+    return found
+
+
+def working_task(task: Task, factor: float) -> Task:
+    """Return the task with its pixel radii in working pixels."""
+    return replace(
+        task, radius_px={name: r / factor for name, r in task.radius_px.items()}
+    )
+
+
+def working_factor(
+    config: TrainConfig, task: Task, scale: float | None, samples: Sequence[Sample]
+) -> float:
+    """Shrink factor that the form asks for, else the proposed one."""
+    if config.working_pixel_size_nm is not None:
+        if scale is None:
+            raise TopiaryError(
+                f"A working pixel size of {config.working_pixel_size_nm:g} nm needs "
+                "images of known pixel size: enter nm per pixel on the Data page."
+            )
+        return max(1.0, config.working_pixel_size_nm / scale)
+    if config.working_factor is not None:
+        return max(1.0, config.working_factor)
+    return propose_working_factor(task, scale, samples)

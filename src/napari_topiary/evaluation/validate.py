@@ -154,15 +154,12 @@ def validation_data(
     samples, validation
         Annotated images; the latter, where there are any, are those to validate on.
     """
-    scale = next((s.scale for s in (*samples, *validation)), None)
     return prepare(
         () if validation else samples,
         validation,
         TrainConfig(seed=int(checkpoint.provenance.get("seed") or 0)),
         task=checkpoint.task,
-        normalisation=checkpoint.normalisation,
-        factor=checkpoint.factor_for(scale),
-        before=checkpoint.annotations_summary,
+        start=checkpoint,
         learning=False,
     )
 

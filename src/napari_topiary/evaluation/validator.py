@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.losses import masked_cross_entropy
+from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.evaluation.quality import VALIDATING, Quality
@@ -33,6 +34,8 @@ from napari_topiary.postprocessing import COMMON_THRESHOLD, find_detections
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Job, LabelImage, Task, run
 
+MOST_VALIDATED, LEAST_VALIDATED = 4_000_000, 256**2
+"""Pixels that are judged while training: of all areas together, and of each."""
 LOWEST_SCORE = 0.1
 """Detections are collected down to this score, then the best threshold is swept."""
 TILE = 512
@@ -77,6 +80,35 @@ class Validator:
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @classmethod
+    def often(
+        cls,
+        prepared: PreparedData,
+        network: Network,
+        *,
+        device: torch.device,
+        most: int = MOST_VALIDATED,
+    ) -> Validator:
+        """Return one that is asked often: it looks at so many pixels in all, about."""
+
+        def cut(areas: Sequence[AnnotatedArea]) -> tuple[AnnotatedArea, ...]:
+            if network.patch is not None:
+                return tuple(areas)  # single pixels are looked at
+            each = max(LEAST_VALIDATED, min(most, MOST_VALIDATED) // max(1, len(areas)))
+            return tuple(
+                one.cropped(most=each, margin=network.halo, step=network.stride)
+                for one in areas
+            )
+
+        return cls(
+            held=cut(prepared.held),
+            task=prepared.task,
+            line_classes=frozenset(prepared.line_classes),
+            device=device,
+            learned=cut(prepared.learned),
+            figure_only=prepared.figure_only,
+        )
 
     def validate(self, network: Network | Engine) -> Job[Quality]:
         """Validate a network; yields after every area, so that others can breathe.

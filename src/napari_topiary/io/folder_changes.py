@@ -21,8 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.atomic import clean_leftovers, writing
-from napari_topiary.io.processes import process_lives
+from napari_topiary.io.atomic import clean_leftovers, process_lives, writing
 
 _STAGE = ".saving-"
 _LIST = "changes.json"

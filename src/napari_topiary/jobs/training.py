@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +21,14 @@ from napari_topiary.annotations import (
     marks_outside,
     teaching,
 )
-from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, learning_problem, part_marked
-from napari_topiary.jobs import unfinished, words
+from napari_topiary.io.pairing import visible_files
+from napari_topiary.io.user_folder import user_folder
+from napari_topiary.jobs import words
 from napari_topiary.session import Session
 from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
 from napari_topiary.training import fit
@@ -28,6 +36,10 @@ from napari_topiary.types import BACKGROUND, Job, Progress, Task
 
 if TYPE_CHECKING:
     from napari_topiary.config import TrainConfig
+SHORTEST_MINUTES = 0.5
+"""A learning curve takes at least this long, however short the trainings are."""
+logger = logging.getLogger(__name__)
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +208,6 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
     return counts
 
 
-SHORTEST_MINUTES = 0.5
-"""A learning curve takes at least this long, however short the trainings are."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """What was found where all that is marked was looked at.
@@ -256,7 +264,7 @@ def training(
     """
     yield Progress(0, 0, "Reading what is marked")
     training_data = training_data.read()
-    file = unfinished.new_file()
+    file = new_training_file()
     try:
         return (
             yield from fit(
@@ -270,7 +278,7 @@ def training(
         )
     finally:
         if file is not None:
-            unfinished.forget(file)
+            forget_training(file)
 
 
 def drawing_curve(
@@ -325,3 +333,62 @@ def finish(session: Session, parts: Mapping[str, Regions | None]) -> None:
         whole = Regions((np.array(corners),), ("rectangle",))
         rest = tuple(one for one in drawn if one.kind != Regions.kind)
         session.set_annotations(name, (*rest, part or whole))
+
+
+def training_folder() -> Path:
+    """Folder of the networks of running trainings."""
+    return user_folder() / "training"
+
+
+def new_training_file() -> Path | None:
+    """A file for a training that begins now; None where nothing can be written."""
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    try:
+        training_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        logger.warning("trainings cannot be kept in %s (%s)", training_folder(), reason)
+        return None
+    return training_folder() / f"{moment}-{os.getpid()}-{next(_numbers)}.safetensors"
+
+
+def unfinished_training() -> Path | None:
+    """The newest network of a training whose program is gone, or None."""
+    if not training_folder().is_dir():
+        return None
+    clean_leftovers(training_folder())
+    files = [
+        (file.stat().st_mtime, file)
+        for file in visible_files(training_folder())
+        if file.suffix == ".safetensors" and not process_lives(_process_of(file))
+    ]
+    return max(files)[1] if files else None
+
+
+def recover_training(file: Path) -> Checkpoint:
+    """Read what is left of a training, and forget the file.
+
+    Parameters
+    ----------
+    file
+        From `unfinished_training`.
+    """
+    checkpoint = load_checkpoint(file)
+    forget_training(file)
+    return checkpoint
+
+
+def _process_of(file: Path) -> int:
+    """Number of the program that a file belongs to, 0 if there is none."""
+    parts = file.stem.split("-")
+    return int(parts[-2]) if len(parts) > 2 and parts[-2].isdigit() else 0
+
+
+def forget_training(file: Path) -> None:
+    """Delete a network that is not needed any more.
+
+    Parameters
+    ----------
+    file
+        From `unfinished_training` or `new_training_file`; need not exist.
+    """
+    file.unlink(missing_ok=True)

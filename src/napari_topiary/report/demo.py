@@ -19,8 +19,7 @@ from napari_topiary.evaluation import ComparedImage, compare_checkpoints
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.dataset import Sample
-from napari_topiary.io.samples import sample_dataset
+from napari_topiary.io.dataset import Sample, sample_dataset
 from napari_topiary.io.targets import signed
 from napari_topiary.jobs import words
 from napari_topiary.pruning import (

@@ -2,16 +2,14 @@
 
 from napari_topiary.session.commands import commands_for, parents_of
 from napari_topiary.session.contents import ImageEntry
-from napari_topiary.session.recent import (
-    Recent,
-    recent_projects,
-    remember_project,
-    shown_last,
-)
 from napari_topiary.session.recovery import (
+    Recent,
     Recovery,
     forget_recovery,
+    recent_projects,
     recoverable_projects,
+    remember_project,
+    shown_last,
 )
 from napari_topiary.session.session import UNTITLED, Session
 from napari_topiary.session.versions import SavedVersion

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.distances import object_distances
+from napari_topiary.annotations.labels import object_distances
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.data.working_grid import to_original

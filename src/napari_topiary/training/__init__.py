@@ -1,6 +1,6 @@
 """Training and fine-tuning: samples -> checkpoint."""
 
-from napari_topiary.data.working_size import propose_working_factor
+from napari_topiary.data.working_grid import propose_working_factor
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.networks.pruning_schedule import (

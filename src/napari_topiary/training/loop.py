@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import prepare
-from napari_topiary.data.working_size import with_drawn_radii
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.inference.devices import is_out_of_memory, pick_device
+from napari_topiary.inference.devices import is_out_of_memory
 from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
@@ -31,7 +30,8 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.objective import taught
+from napari_topiary.training.distillation import with_answers_of
+from napari_topiary.training.optimizers import Schedule, ValidationRounds
 from napari_topiary.training.record import TrainingRecord
 from napari_topiary.training.reports import (
     Preview,
@@ -39,8 +39,6 @@ from napari_topiary.training.reports import (
     TrainReport,
     preview,
 )
-from napari_topiary.training.schedule import Schedule, ValidationRounds
-from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Job, Progress, Stop, Task, relay
 
@@ -111,58 +109,23 @@ def fit(
     problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)
-    task = with_drawn_radii(task, (*samples, *validation))
     yield Progress(0, 0, "Preparing the images")
-    normalisation = Normalisation() if start is None else start.normalisation
-    factor = None if start is None else _factor(start, samples)
-    prepared = prepare(
-        samples,
-        validation,
-        config,
-        task=task,
-        normalisation=normalisation,
-        factor=factor,
-        before=None if start is None else start.annotations_summary,
-    )
+    prepared = prepare(samples, validation, config, task=task, start=start)
     if start is None:
         sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
         kept = PrunedShape()
     else:
-        if start.in_channels != prepared.in_channels:
-            raise TopiaryError(_channels_sentence(start, prepared.in_channels))
         sizes = dict(start.sizes)
         kept = PrunedShape(start.widths, start.masks, start.pruning)
     if start is not None and pruning is not None:
-        seconds = math.inf if config.minutes is None else config.minutes * 60
-        device = pick_device(config.device)
-        prepared = yield from taught(prepared, start, device=device, seconds=seconds)
-    alike = 0
-    if start is None and config.self_teaching:
-        prepared, alike = self_taught(prepared, task)
+        prepared = yield from with_answers_of(start, prepared, config)
     trainer = Trainer(
-        config,
-        prepared,
-        task=task,
-        sizes=sizes,
-        start=start,
-        pruning=pruning or FixedShape(kept),
+        config, prepared, sizes=sizes, start=start, pruning=pruning or FixedShape(kept)
     )
-    record = TrainingRecord(
-        config=config,
-        task=task,
-        prepared=prepared,
-        normalisation=normalisation,
-        sizes=sizes,
-        start=start,
-    )
+    record = TrainingRecord(config=config, prepared=prepared, sizes=sizes, start=start)
     record.device = str(trainer.device)
     record.notes += prepared.notes
-    if alike:
-        record.notes.append(
-            f"Also learned from {alike:,} look-alikes of the marked particles that it "
-            "found itself where nobody has looked."
-        )
-    yield from _kept_whatever_comes(trainer, record, config, checkpoint_path)
+    yield from _kept_whatever_comes(trainer, record, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
     begun = time.perf_counter()
@@ -191,28 +154,13 @@ def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
     return None
 
 
-def _factor(start: Checkpoint, samples: Sequence[Sample]) -> float:
-    """Shrink factor at which the start checkpoint sees these images as it learned."""
-    scale = samples[0].scale if samples else None
-    return start.factor_for(scale)
-
-
-def _channels_sentence(start: Checkpoint, channels: int) -> str:
-    kinds = {1: "grey", 3: "colour"}
-    return (
-        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} images "
-        f"and these are {kinds.get(channels, 'of another kind')}: convert them, or "
-        "start from scratch."
-    )
-
-
 def _kept_whatever_comes(
-    trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
+    trainer: Trainer, record: TrainingRecord, path: Path | None
 ) -> Job[None]:
     """Learn; whatever a library raises on the way, what was learned stays."""
     try:
         with trainer.threads:
-            yield from _loop(trainer, record, config, path)
+            yield from _loop(trainer, record, path)
     except Exception as error:
         try:
             if not record.has_weights and record.step > 1:
@@ -260,15 +208,13 @@ def _save_running(
     return schedule.seconds
 
 
-def _loop(
-    trainer: Trainer, record: TrainingRecord, config: TrainConfig, path: Path | None
-) -> Job[None]:
+def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[None]:
     """Step until the budget is used or Stop arrives; judge and save on the way."""
-    schedule = Schedule(config, trainer.steps_per_epoch)
+    schedule = Schedule(record.config, trainer.batches.per_epoch)
     rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0
     rounds.lasts = trainer.judging_s
     settled, ending = False, False
-    pixels = figure_pixels(record.prepared, trainer.network, record.task)
+    pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
     figure_s = pixels * trainer.pixel_s
     message: object = None
     while not ending:
@@ -308,7 +254,6 @@ def _loop(
                 trainer.plain(),
                 message,
                 prepared=record.prepared,
-                normalisation=record.normalisation,
                 device=trainer.device,
             )
         report = _report(trainer, record, quality, answer)

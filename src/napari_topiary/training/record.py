@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
-from napari_topiary.types import Task
 
 CURVE_POINTS = 400
 NOISE = 0.003
@@ -47,7 +46,7 @@ class TrainingRecord:
 
     Parameters
     ----------
-    config, task, prepared, normalisation
+    config, prepared
         What the run was given.
     sizes
         Sizes of the unpruned network.
@@ -56,9 +55,7 @@ class TrainingRecord:
     """
 
     config: TrainConfig
-    task: Task
     prepared: PreparedData
-    normalisation: Normalisation
     sizes: dict[str, Any]
     start: Checkpoint | None
     best: Quality | None = None
@@ -91,7 +88,7 @@ class TrainingRecord:
         self._running = None
         self.qualities.append((self.seconds, quality.value))
         self._highest = max(self._highest, quality.value)
-        particles = self.task.kind == "detect" and self.prepared.figure_only
+        particles = self.prepared.task.kind == "detect" and self.prepared.figure_only
         if self.prepared.few or particles or quality.value >= self._highest - NOISE:
             self.best = quality
             self.keep(network, shape)
@@ -141,11 +138,11 @@ class TrainingRecord:
             network=self.config.network if self.start is None else self.start.network,
             sizes=self.sizes,
             in_channels=prepared.in_channels,
-            task=self.task,
+            task=prepared.task,
             state=kept.state,
             widths=dict(shape.widths),
             masks=dict(shape.masks),
-            normalisation=self.normalisation,
+            normalisation=prepared.normalisation,
             pixel_size_nm=prepared.pixel_size_nm,
             working_factor=prepared.factor,
             unpruned_parameters=0,
@@ -167,7 +164,9 @@ class TrainingRecord:
 
         Those of particles look at what is learned from as well.
         """
-        if self.best is None or (self.prepared.few and self.task.kind != "detect"):
+        if self.best is None or (
+            self.prepared.few and self.prepared.task.kind != "detect"
+        ):
             return {}
         return dict(self.best.thresholds)
 

@@ -102,7 +102,6 @@ def preview(
     request: PreviewRequest,
     *,
     prepared: PreparedData,
-    normalisation: Normalisation,
     device: torch.device,
 ) -> Preview | None:
     """Run the present network on the window of a request.
@@ -114,9 +113,7 @@ def preview(
     request
         Image and window.
     prepared
-        Knows working pixel size and channels of the run.
-    normalisation
-        How intensities are brought to the network's range.
+        Knows working pixel size, channels and normalisation of the run.
     device
         Where to compute.
 
@@ -132,7 +129,8 @@ def preview(
     top, bottom, left, right = _window(request, round(side * factor))
     if bottom <= top or right <= left:
         return None
-    image, known = _seen(request.image, (top, bottom, left, right), normalisation)
+    window = top, bottom, left, right
+    image, known = _seen(request.image, window, prepared.normalisation)
     tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
     size = tuple(max(1, round(n / factor)) for n in tensor.shape[2:])
     small = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from napari_topiary.annotations import distance_map
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.annotated_area import AnnotatedArea
-from napari_topiary.data.augmentation import Augmentation
+from napari_topiary.data.batches import Batches
 from napari_topiary.data.prepared import PreparedData
-from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
-from napari_topiary.errors import TopiaryError
+from napari_topiary.data.sampling import Batch
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validator import Validator
+from napari_topiary.evaluation.validator import MOST_VALIDATED, Validator
 from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
@@ -35,25 +31,15 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
+from napari_topiary.training.distillation import objective
 from napari_topiary.training.normalising import LentNorms
-from napari_topiary.training.objective import objective
-from napari_topiary.training.optimizers import optimizer_for
-from napari_topiary.training.schedule import ONCE_SHARE
-from napari_topiary.types import Job, Task
+from napari_topiary.training.optimizers import ONCE_SHARE, optimizer_for
+from napari_topiary.types import Job
 
 logger = logging.getLogger(__name__)
 
-USUAL_PATCH = 128
-USUAL_BATCH = 8
-DETECTING_BATCH = 4
-"""Particles are on every patch and look alike: more steps teach more (measured)."""
-MAX_CLASS_WEIGHT = 10.0
 GRADIENT_LIMIT = 5.0
 FEWER = "The device ran out of memory: training goes on with fewer patches a step."
-MOST_VALIDATED, LEAST_VALIDATED = 4_000_000, 256**2
-"""Pixels that are judged while training: of all areas together, and of each."""
-EXAMPLES = 4
-"""Batches that the statistics of normalisations are taken from before judging."""
 
 
 class Trainer:
@@ -61,7 +47,7 @@ class Trainer:
 
     Parameters
     ----------
-    config, task, prepared
+    config, prepared
         What the run was given.
     sizes
         Sizes of the unpruned network.
@@ -76,7 +62,6 @@ class Trainer:
         config: TrainConfig,
         prepared: PreparedData,
         *,
-        task: Task,
         sizes: dict[str, Any],
         start: Checkpoint | None,
         pruning: PruningSchedule,
@@ -91,63 +76,31 @@ class Trainer:
         self.loss = float("nan")
         self._config, self._pruning = config, pruning
         self._amp = autocast_dtype(self.device)
-        n_classes = len(task.classes)
         network = (
-            build_network(config.network, sizes, prepared.in_channels, n_classes)
+            build_network(
+                config.network, sizes, prepared.in_channels, len(prepared.task.classes)
+            )
             if start is None
             else start.build()
         )
-        usual = DETECTING_BATCH if task.kind == "detect" else USUAL_BATCH
-        self._batch = config.batch or usual
-        self._sampler = sampler_for(network, config, prepared)
-        # The same ones throughout: how often a run is judged must not change it.
+        self.batches = Batches(network, config, prepared)
         self._examples = [
-            self._sampler.draw(max(self._batch, USUAL_BATCH))
-            .image.to(self.device)
-            .contiguous(memory_format=torch.channels_last)
-            for _ in range(EXAMPLES)
+            image.to(self.device).contiguous(memory_format=torch.channels_last)
+            for image in self.batches.examples
         ]
         self._adopt(channels_last(network.to(self.device)))
-        self._class_weight = self._balance(n_classes).to(self.device)
-        self._augment = (
-            Augmentation(prepared.in_channels, geometry=network.patch is None)
-            if config.augment
-            else None
-        )
+        self._class_weight = self.batches.class_weight.to(self.device)
         self._teacher = None
         if start is not None and not isinstance(pruning, FixedShape):
             # Without a dense form it cannot be asked about whole images beforehand.
             teacher = None if network.dense else start.build()
             self._teacher = teacher and teacher.to(self.device).eval()
         self.pixel_s = self._seconds_per_pixel() if timed else 0.0
-        seconds = ONCE_SHARE * 60 * (config.minutes or 0.0)
-        self._most = MOST_VALIDATED
+        most = MOST_VALIDATED
         if self.pixel_s > 0:
-            self._most = min(MOST_VALIDATED, int(seconds / self.pixel_s))
-        self._validator = Validator(
-            held=self._cut(prepared.held, network),
-            task=task,
-            line_classes=frozenset(prepared.line_classes),
-            device=self.device,
-            learned=self._cut(prepared.learned, network),
-            figure_only=prepared.figure_only,
-        )
-        examples = 1 if network.patch is not None else self._sampler.patch**2
-        patch_pixels = examples * self._batch
-        self.steps_per_epoch = max(
-            1, math.ceil(self._sampler.known_pixels / patch_pixels)
-        )
-
-    def _cut(
-        self, areas: Sequence[AnnotatedArea], network: Network
-    ) -> tuple[AnnotatedArea, ...]:
-        """Areas without what is not judged, and no more than can be judged often."""
-        if network.patch is not None:
-            return tuple(areas)  # single pixels are looked at
-        most = max(LEAST_VALIDATED, self._most // max(1, len(areas)))
-        return tuple(
-            one.cropped(most=most, margin=network.halo, step=network.stride)
-            for one in areas
+            most = int(ONCE_SHARE * 60 * (config.minutes or 0.0) / self.pixel_s)
+        self._validator = Validator.often(
+            prepared, network, device=self.device, most=most
         )
 
     def _seconds_per_pixel(self) -> float:
@@ -184,20 +137,6 @@ class Trainer:
         ]
         self.optimizer = optimizer_for(self._config, groups)
 
-    def _balance(self, n_classes: int) -> torch.Tensor:
-        """Class weights: inverse root of how often each class is drawn, at most 10×.
-
-        Centre pixels are drawn as often as they shall count.
-        """
-        if self.network.patch is not None:
-            return torch.ones(n_classes)
-        target = self._sampler.draw(32).target
-        counts = torch.bincount(target[target >= 0], minlength=n_classes).float()
-        share = counts / counts.sum().clamp(min=1)
-        weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), 0.0)
-        weight = weight / weight[weight > 0].min().clamp(min=1e-6)
-        return weight.clamp(max=MAX_CLASS_WEIGHT)
-
     def reshape(self, fraction: float) -> bool:
         """Let the schedule change the network; return whether its shape is final."""
         if self._pruning.due(fraction):
@@ -225,9 +164,9 @@ class Trainer:
             group["lr"] = learning_rate
         try:
             with self.threads.step():
-                loss = self._learn(self._next_batch())
+                loss = self._learn(self.batches.draw())
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or self._batch == 1:
+            if not is_out_of_memory(error) or self.batches.size == 1:
                 raise
             self._halve_batch()
             return True
@@ -236,10 +175,6 @@ class Trainer:
         first = math.isnan(self.loss)
         self.loss = loss if first else 0.95 * self.loss + 0.05 * loss
         return True
-
-    def _next_batch(self) -> Batch:
-        batch = self._sampler.draw(self._batch)
-        return batch if self._augment is None else self._augment(batch)
 
     def _learn(self, batch: Batch) -> float:
         self.network.train()
@@ -279,11 +214,13 @@ class Trainer:
             return in_shares(teacher, teacher.on_patches(image))
 
     def _halve_batch(self) -> None:
-        self._batch //= 2
+        self.batches.size //= 2
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        logger.warning("out of memory: %d patches a step from now on", self._batch)
+        logger.warning(
+            "out of memory: %d patches a step from now on", self.batches.size
+        )
         # The same words however often it happens: the user is told once.
         self.notes.append(FEWER)
 
@@ -293,7 +230,7 @@ class Trainer:
 
     def settled(self) -> Network:
         """Return the present network as it would be validated."""
-        self._settle(EXAMPLES)
+        self._settle(len(self._examples))
         return self.plain()
 
     def plain(self) -> Network:
@@ -301,54 +238,6 @@ class Trainer:
         plain = self._norms.folded()
         self._pruning.after_step(plain)
         return plain
-
-
-def sampler_for(
-    network: Network, config: TrainConfig, prepared: PreparedData
-) -> PatchSampler | CentreSampler:
-    """Return what draws the patches that a network learns from.
-
-    Parameters
-    ----------
-    network
-        What will be trained.
-    config
-        Patch side, balance and seed are read from it.
-    prepared
-        What there is to learn from.
-    """
-    if network.patch is None:
-        patch = _patch_side(config.patch, network.stride, prepared)
-        fields = prepared.train
-        if network.regressions:
-            fields = tuple(_with_distance(field, config) for field in fields)
-        return PatchSampler(fields, patch=patch, seed=config.seed)
-    return CentreSampler(
-        prepared.train,
-        patch=network.patch,
-        seed=config.seed,
-        balance=config.balance,
-        pixels=config.training_pixels,
-        turn=config.augment,
-    )
-
-
-def _with_distance(field: Field, config: TrainConfig) -> Field:
-    """Add what a network with a distance branch learns beside the classes."""
-    if field.objects is None:
-        raise TopiaryError(
-            "This network learns how deep inside its object a pixel lies, so it needs "
-            "numbered objects: choose the task instances, or another network."
-        )
-    distance = distance_map(field.objects, relative_to=config.distance)
-    return replace(field, regression=distance[None])
-
-
-def _patch_side(asked: int | None, stride: int, prepared: PreparedData) -> int:
-    """Side of a patch: as asked, else 128, but not far beyond the images."""
-    largest: int = max(max(field.target.shape) for field in prepared.train)
-    side = min(asked or USUAL_PATCH, math.ceil(largest / stride) * stride)
-    return max(stride, math.ceil(side / stride) * stride)
 
 
 def channels_last(network: Network) -> Network:

@@ -20,7 +20,7 @@ from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
 from napari_topiary.data import hold_out
 from napari_topiary.data.prepared import PreparedData
-from napari_topiary.jobs import unfinished
+from napari_topiary.jobs.training import training_folder
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.training.record import KeptWeights, TrainingRecord
 from napari_topiary.types import BACKGROUND
@@ -209,9 +209,9 @@ def test_a_training_that_was_cut_off_can_be_taken_over(
     viewer, page, session, until, tmp_path
 ):
     train(page, until)
-    assert list(unfinished.home().glob("*")) == []  # what ended well leaves nothing
-    running = unfinished.home() / f"20260101-120000-{os.getpid()}-9.safetensors"
-    half = unfinished.home() / ".part-00ff00ff-20260101-120000-1.safetensors"
+    assert list(training_folder().glob("*")) == []  # what ended well leaves nothing
+    running = training_folder() / f"20260101-120000-{os.getpid()}-9.safetensors"
+    half = training_folder() / ".part-00ff00ff-20260101-120000-1.safetensors"
     session.checkpoints["Untitled · 1.65 k"].save(running)
     half.write_bytes(b"half a network")
     page.activated()

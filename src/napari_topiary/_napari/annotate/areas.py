@@ -18,7 +18,7 @@ from napari_topiary.annotations import (
     marks_outside,
     usable_annotations,
 )
-from napari_topiary.annotations.suggestion import Area, suggest_area, uncertainty
+from napari_topiary.annotations.finished import Area, suggest_area, uncertainty
 from napari_topiary.jobs.words import plural
 from napari_topiary.types import BACKGROUND
 

@@ -10,7 +10,11 @@ from qtpy.QtCore import QObject, Signal
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
-from napari_topiary.jobs import unfinished
+from napari_topiary.jobs.training import (
+    forget_training,
+    recover_training,
+    unfinished_training,
+)
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -54,7 +58,7 @@ class CheckpointFiles(QObject):
 
     def offer_unfinished(self) -> None:
         """Ask what to do with a training that was cut off, if there is one."""
-        file = unfinished.left_behind()
+        file = unfinished_training()
         if file is None:
             return
         self.offer.show_choice(
@@ -62,14 +66,14 @@ class CheckpointFiles(QObject):
             "still there.",
             {
                 "Take it over": lambda: self._recover(file),
-                "Delete it": lambda: unfinished.forget(file),
+                "Delete it": lambda: forget_training(file),
             },
             problem=False,
         )
 
     def _recover(self, file: Path) -> None:
         self._reading = in_background(
-            lambda: unfinished.recover(file),
+            lambda: recover_training(file),
             title="Reading the network of the training that was cut off",
             on_result=self._on_recovered,
             on_error=self.problem.emit,

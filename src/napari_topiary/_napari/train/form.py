@@ -23,7 +23,7 @@ from napari_topiary._napari.train.network_form import NETWORK_TIP, NetworkForm
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.fields import LengthField
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.working_size import propose_working_factor
+from napari_topiary.data.working_grid import propose_working_factor
 from napari_topiary.jobs.network_figures import USUAL_BATCH, Blueprint, Circumstances
 from napari_topiary.jobs.training import TrainingData
 

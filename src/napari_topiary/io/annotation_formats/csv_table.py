@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_topiary.annotations import Table
-from napari_topiary.annotations.columns import numbers
-from napari_topiary.annotations.paths import paths_from_table
+from napari_topiary.annotations.columns import numbers, paths_from_table
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (

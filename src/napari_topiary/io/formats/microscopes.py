@@ -19,7 +19,7 @@ from napari_topiary.io.formats.base import (
     image_formats,
     square_pixels,
 )
-from napari_topiary.io.formats.tiff_scale import nm_per_unit
+from napari_topiary.io.pixel_size import nm_per_unit
 
 # What the library finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("rsciio").addHandler(logging.NullHandler())

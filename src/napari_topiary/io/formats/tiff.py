@@ -24,8 +24,8 @@ from napari_topiary.io.formats.base import (
     image_formats,
     square_pixels,
 )
-from napari_topiary.io.formats.tiff_scale import pixel_size
 from napari_topiary.io.memory import in_words
+from napari_topiary.io.pixel_size import pixel_size
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())

@@ -19,7 +19,7 @@ from napari_topiary.io.formats.base import (
     image_formats,
     square_pixels,
 )
-from napari_topiary.io.formats.tiff_scale import nm_per_unit
+from napari_topiary.io.pixel_size import nm_per_unit
 from napari_topiary.io.plain_files import check_plain_file
 
 MANY, FEWEST = 100_000, 1000

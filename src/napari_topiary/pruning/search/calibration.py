@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import rescaled
-from napari_topiary.annotations.distances import object_distances
+from napari_topiary.annotations.labels import object_distances
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance, DistanceScale, TrainConfig
 from napari_topiary.data.annotated_area import (

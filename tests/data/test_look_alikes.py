@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import Centerlines, Points, Regions
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.evaluation.particles import match_points
 from napari_topiary.io.dataset import Sample
 from napari_topiary.training import fit
-from napari_topiary.training.self_teaching import self_taught
 from napari_topiary.types import Task, run
 
 TASK = Task("detect", ("background", "virion"), radius_nm={"virion": 12.0})
@@ -38,14 +36,9 @@ def clicked(made, *, finished=True, name="clicked", side=SIDE) -> Sample:
     return Sample(made.image, tuple(annotations), made.scale, name)
 
 
-def data_of(samples, validation=()):
-    return prepare(
-        samples,
-        validation,
-        TrainConfig(working_factor=1.0),
-        task=TASK,
-        normalisation=Normalisation(),
-    )
+def data_of(samples, validation=(), *, found=True, task=TASK):
+    config = TrainConfig(working_factor=1.0, self_teaching=found)
+    return prepare(samples, validation, config, task=task)
 
 
 def test_look_alikes_are_where_the_particles_are(micrographs):
@@ -53,11 +46,10 @@ def test_look_alikes_are_where_the_particles_are(micrographs):
         clicked(micrographs[0]),
         Sample(micrographs[1].image, (), micrographs[1].scale, "bare"),
     ]
-    prepared = data_of(samples)
-    taught, count = self_taught(prepared, TASK)
-    assert taught.summary["look_alikes"] == count > 60
+    made_of = data_of(samples)
+    assert made_of.summary["look_alikes"] > 60
     radius = 6.0
-    for field, made in zip(taught.train, micrographs, strict=True):
+    for field, made in zip(made_of.train, micrographs, strict=True):
         y, x = np.rint(made.centres).astype(int).T
         there = field.target[y, x]
         # Held out or in doubt is neither right nor wrong.
@@ -67,7 +59,7 @@ def test_look_alikes_are_where_the_particles_are(micrographs):
             [np.hypot(*(grid - c[:, None, None])) for c in made.centres], axis=0
         )
         assert (field.target[far > 1.5 * radius] > 0).mean() < 0.01
-    bare = taught.train[1]
+    bare = made_of.train[1]
     y, x = np.rint(micrographs[1].centres).astype(int).T
     assert (bare.target[y, x] == 1).mean() > 0.9
     assert (bare.weight[bare.target < 0] == 0).all()
@@ -75,17 +67,15 @@ def test_look_alikes_are_where_the_particles_are(micrographs):
 
 def test_a_threshold_is_chosen_where_look_alikes_part_from_the_rest(micrographs):
     prepared = data_of([clicked(micrographs[0])], [clicked(micrographs[1])])
-    taught, _ = self_taught(prepared, TASK)
-    (area,) = taught.learned
+    (area,) = prepared.learned
     found = match_points(area.points, micrographs[0].centres, 3.0)
     assert len(found) > 0.9 * len(micrographs[0].centres)
     assert len(found) > 0.95 * len(area.points)
 
 
 def test_what_was_marked_stays_as_it_was(micrographs):
-    prepared = data_of([clicked(micrographs[0])])
-    taught, _ = self_taught(prepared, TASK)
-    before, after = prepared.train[0], taught.train[0]
+    samples = [clicked(micrographs[0])]
+    (before,), (after,) = (data_of(samples, found=f).train for f in (False, True))
     known = before.target >= 0
     assert known.any()
     assert (after.target[known] == before.target[known]).all()
@@ -93,15 +83,16 @@ def test_what_was_marked_stays_as_it_was(micrographs):
 
 
 def test_nothing_is_learned_in_or_near_what_is_held_out(micrographs):
-    prepared = data_of([clicked(micrographs[0], side=140.0)])
-    taught, count = self_taught(prepared, TASK)
-    assert count
-    assert taught.held is prepared.held
+    samples = [clicked(micrographs[0], side=140.0)]
+    prepared = data_of(samples)
+    assert prepared.summary["look_alikes"]
     (held,) = prepared.held
+    (same,) = data_of(samples, found=False).held
+    assert (held.field.target == same.field.target).all()
     judged = held.field.target >= 0
     assert judged.any()
-    assert (taught.train[0].target[judged] == -1).all()
-    for area in taught.learned:
+    assert (prepared.train[0].target[judged] == -1).all()
+    for area in prepared.learned:
         assert (area.field.target[judged] == -1).all()
 
 
@@ -112,8 +103,7 @@ def test_images_without_annotations_are_not_held_out(micrographs):
     ]
     prepared = data_of([*bare, clicked(micrographs[0], side=140.0)])
     assert prepared.held_names == "a part of the image"
-    assert len(prepared.areas) == len(prepared.train) == 1
-    assert len(prepared.unannotated) == 3
+    assert len(prepared.areas) == 1 and len(prepared.train) == 4
 
 
 @pytest.mark.parametrize("why", ["all is annotated", "one mark", "lines", "noise"])
@@ -130,15 +120,16 @@ def test_it_is_off_where_it_cannot_help(why, micrographs, rng):
     if why == "lines":
         line = np.array([[10.0, 10.0], [60.0, 60.0]])
         annotations.append(Centerlines((line,), ("virion",)))
-    prepared = data_of([dataclasses.replace(sample, annotations=tuple(annotations))])
-    taught, count = self_taught(prepared, TASK)
-    assert (taught, count) == (prepared, 0)
+    samples = [dataclasses.replace(sample, annotations=tuple(annotations))]
+    prepared, without = (data_of(samples, found=f) for f in (True, False))
+    assert "look_alikes" not in prepared.summary and prepared.notes == without.notes
+    assert (prepared.train[0].target == without.train[0].target).all()
 
 
 def test_a_class_that_nobody_has_marked_does_not_stop_it(micrographs):
     task = dataclasses.replace(TASK, classes=(*TASK.classes, "other"))
-    prepared = data_of([clicked(micrographs[0])])
-    assert self_taught(prepared, task)[1] > 0
+    prepared = data_of([clicked(micrographs[0])], task=task)
+    assert prepared.summary["look_alikes"] > 0
 
 
 def test_a_training_says_that_it_found_look_alikes(micrographs):

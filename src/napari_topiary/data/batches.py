@@ -1,18 +1,82 @@
-"""Random flips, turns and contrast changes of training patches (kornia)."""
+"""What a network learns from step by step: patches, turned and changed in contrast."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import kornia.augmentation as K
 import torch
 
-from napari_topiary.data.sampling import Batch
+from napari_topiary.annotations import distance_map
+from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import PreparedData
+from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
+from napari_topiary.errors import TopiaryError
+from napari_topiary.networks.base import Network
+
+USUAL_PATCH = 128
+USUAL_BATCH = 8
+DETECTING_BATCH = 4
+"""Particles are on every patch and look alike: more steps are worth more (measured)."""
+EXAMPLES = 4
+"""Batches that the statistics of normalisations are taken from before judging."""
 
 MIXING = 0.25
 """Largest share of one channel's difference from grey that comes into another's."""
 SATURATION = (0.6, 1.4)
 """Factors of the differences from grey."""
+
+
+class Batches:
+    """Draws what a network learns from, step by step.
+
+    Parameters
+    ----------
+    network
+        What will be trained.
+    config
+        Patches a step, their side, balance, augmentation and seed are read from it.
+    prepared
+        What there is to learn from.
+
+    Attributes
+    ----------
+    size
+        Patches a step.
+    examples
+        Images `(b, c, y, x)` of some batches, the same throughout: how often a run is
+        judged must not change it.
+    class_weight
+        `(k,)` how much each class counts.
+    per_epoch
+        Steps until as much was seen as is known.
+    """
+
+    def __init__(
+        self, network: Network, config: TrainConfig, prepared: PreparedData
+    ) -> None:
+        usual = DETECTING_BATCH if prepared.task.kind == "detect" else USUAL_BATCH
+        self.size = config.batch or usual
+        self._sampler = _sampler_for(network, config, prepared)
+        self.examples = [
+            self._sampler.draw(max(self.size, USUAL_BATCH)).image
+            for _ in range(EXAMPLES)
+        ]
+        by_centre = network.patch is not None
+        self.class_weight = self._sampler.class_weight(len(prepared.task.classes))
+        self._augment = (
+            Augmentation(prepared.in_channels, geometry=not by_centre)
+            if config.augment
+            else None
+        )
+        patch_pixels = self.size * (1 if by_centre else self._sampler.patch**2)
+        self.per_epoch = max(1, math.ceil(self._sampler.known_pixels / patch_pixels))
+
+    def draw(self) -> Batch:
+        """Draw the next batch."""
+        batch = self._sampler.draw(self.size)
+        return batch if self._augment is None else self._augment(batch)
 
 
 class Augmentation:
@@ -110,3 +174,41 @@ def _turned(batch: Batch) -> Batch:
         None if batch.teacher is None else moved(batch.teacher),
         None if batch.regression is None else moved(batch.regression),
     )
+
+
+def _sampler_for(
+    network: Network, config: TrainConfig, prepared: PreparedData
+) -> PatchSampler | CentreSampler:
+    """Return what draws the patches that a network learns from."""
+    if network.patch is None:
+        patch = _patch_side(config.patch, network.stride, prepared)
+        fields = prepared.train
+        if network.regressions:
+            fields = tuple(_with_distance(field, config) for field in fields)
+        return PatchSampler(fields, patch=patch, seed=config.seed)
+    return CentreSampler(
+        prepared.train,
+        patch=network.patch,
+        seed=config.seed,
+        balance=config.balance,
+        pixels=config.training_pixels,
+        turn=config.augment,
+    )
+
+
+def _with_distance(field: Field, config: TrainConfig) -> Field:
+    """Add what a network with a distance branch learns beside the classes."""
+    if field.objects is None:
+        raise TopiaryError(
+            "This network learns how deep inside its object a pixel lies, so it needs "
+            "numbered objects: choose the task instances, or another network."
+        )
+    distance = distance_map(field.objects, relative_to=config.distance)
+    return replace(field, regression=distance[None])
+
+
+def _patch_side(asked: int | None, stride: int, prepared: PreparedData) -> int:
+    """Side of a patch: as asked, else 128, but not far beyond the images."""
+    largest: int = max(max(field.target.shape) for field in prepared.train)
+    side = min(asked or USUAL_PATCH, math.ceil(largest / stride) * stride)
+    return max(stride, math.ceil(side / stride) * stride)

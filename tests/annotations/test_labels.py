@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import Labels, distance_map
-from napari_topiary.annotations.distances import object_distances
+from napari_topiary.annotations.labels import object_distances
 
 
 def test_one_square_by_hand() -> None:

@@ -7,6 +7,7 @@ annotated. It is asked once, before the first step.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from napari_topiary.data.losses import (
 )
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
+from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.types import Job, Progress, run
@@ -29,7 +31,7 @@ from napari_topiary.types import Job, Progress, run
 IMITATION = 0.9
 """Share of the loss that asks a pruned network to answer as the unpruned one did."""
 SHARE_OF_TIME = 0.1
-"""Asking may take this share of the time; images not reached have no teacher."""
+"""Asking may take this share of the time; images not reached have no answers."""
 
 
 def objective(
@@ -80,27 +82,27 @@ def objective(
     return loss
 
 
-def taught(
-    prepared: PreparedData, teacher: Checkpoint, *, device: torch.device, seconds: float
+def with_answers_of(
+    teacher: Checkpoint, prepared: PreparedData, config: TrainConfig
 ) -> Job[PreparedData]:
-    """Add what the teacher says, values included, to the training fields.
+    """Add what a teacher answers, values included, to the fields to learn from.
 
     Parameters
     ----------
-    prepared
-        What training works on.
     teacher
         The network to imitate.
-    device
-        Where to compute.
-    seconds
-        The time budget of the training.
+    prepared
+        What training works on.
+    config
+        Where to compute, and for how long at most.
 
     Yields
     ------
     Progress
         After every image.
     """
+    seconds = math.inf if config.minutes is None else config.minutes * 60
+    device = pick_device(config.device)
     network = teacher.build()
     if not network.dense:
         return prepared  # it is asked about every batch instead

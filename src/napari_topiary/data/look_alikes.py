@@ -1,4 +1,4 @@
-"""Few marks, much that nobody has looked at: particles found there teach as well.
+"""Few marks, much that nobody has looked at: particles found there are learned as well.
 
 A network that learns from five particles in one corner learns that corner by heart. But
 the mean of these five finds most of the others, in this image and in those without any
@@ -12,7 +12,7 @@ what was found here, and nothing is added to the annotations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from skimage.filters import threshold_otsu
 
 from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
 from napari_topiary.data.annotated_area import AnnotatedArea
-from napari_topiary.data.prepared import PreparedData, few_areas
 from napari_topiary.types import Detections, Task
 
 FEWEST, MOST = 2, 600
@@ -43,8 +42,8 @@ TRUSTED = 0.6
 finished areas that must be marked."""
 
 
-@dataclass(frozen=True)
-class LookAlikes:
+@dataclass(frozen=True, kw_only=True)
+class AreaLookAlikes:
     """What looks like the marked particles in one area.
 
     Parameters
@@ -66,69 +65,83 @@ class LookAlikes:
     free: NDArray[np.bool_]
 
 
-def self_taught(prepared: PreparedData, task: Task) -> tuple[PreparedData, int]:
-    """Add what looks like the marked particles to what is learned from.
-
-    Only for particles, where few are marked and much of what there is has not been
-    looked at; and only if the marked ones, too, can be told from their surroundings by
-    what they look like.
+@dataclass(frozen=True, kw_only=True)
+class LookAlikes:
+    """What looks like the few marked particles, to be learned from as well.
 
     Parameters
     ----------
-    prepared
-        As annotated, in working pixels.
+    areas
+        All areas, what was found drawn in them.
+    parted
+        Those that say where to part particles from the rest, with all that was found.
+    zones
+        How particles are drawn, now that more is known of how close they lie.
+    count
+        How many were found.
+    """
+
+    areas: tuple[AnnotatedArea, ...]
+    parted: tuple[AnnotatedArea, ...]
+    zones: TargetConfig
+    count: int
+
+
+def look_alikes(
+    areas: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea], task: Task
+) -> LookAlikes | None:
+    """Find what looks like the marked particles where nobody has looked.
+
+    Only where few are marked and much of what there is has not been looked at; and only
+    if the marked ones, too, can be told from their surroundings by what they look like.
+
+    Parameters
+    ----------
+    areas
+        As annotated, in working pixels; on some of them nothing need be marked.
+    held
+        What must not be learned from.
     task
         Kind and classes.
 
     Returns
     -------
-    tuple
-        Prepared data, the same where this does not help, and how many look-alikes are
-        in it.
+    LookAlikes or None
+        None where this does not help.
     """
-    if task.kind != "detect":
-        return prepared, 0  # without radii nothing can be kept apart
-    areas = [
-        _apart(area, prepared.held_back)
-        for area in (*prepared.areas, *prepared.unannotated)
-    ]
+    areas = [_apart(area, held) for area in areas]
     marked = np.unique(np.concatenate([area.point_class for area in areas]))
-    if not _worth_while(areas, prepared, task):
-        return prepared, 0
+    if not _worth_while(areas, held, task):
+        return None
     matches = [Detections.empty() for _ in areas]
     limits = np.zeros((len(task.classes), 2))
     for index in marked.tolist():
         found = _matching(areas, index)
         band = None if found is None else _unsure_band(areas, found, index)
         if found is None or band is None:
-            return prepared, 0
+            return None
         limits[index] = band
         matches = [_joined(*pair) for pair in zip(matches, found, strict=True)]
     seen = [
-        _look_alikes(area, found, limits, _free(area, prepared.held_back))
+        _sorted(area, found, limits, _free(area, held))
         for area, found in zip(areas, matches, strict=True)
     ]
     # How close particles lie is better known from many.
     every = [_with_marks(*pair) for pair in zip(areas, seen, strict=True)]
     zones = zones_for([(points, None) for points in every], areas[0].task)
-    taught = [_drawn(*three, zones) for three in zip(areas, seen, every, strict=True)]
-    # An image in which most are doubtful does not say where to part them.
-    parted = [
-        _parted(area, one)
-        for area, one in zip(areas, seen, strict=True)
-        if 2 * len(one.sure.score) >= len(one.likely.score)
-    ]
-    count = sum(len(one.sure.score) for one in seen)
-    return replace(
-        prepared,
-        train=tuple(area.field for area in taught),
-        learned=few_areas(parted) or prepared.learned,
-        summary={
-            **prepared.summary,
-            "zones": asdict(zones),
-            "look_alikes": count,
-        },
-    ), count
+    return LookAlikes(
+        areas=tuple(
+            _drawn(*three, zones) for three in zip(areas, seen, every, strict=True)
+        ),
+        # An image in which most are doubtful does not say where to part them.
+        parted=tuple(
+            _parted(area, one)
+            for area, one in zip(areas, seen, strict=True)
+            if 2 * len(one.sure.score) >= len(one.likely.score)
+        ),
+        zones=zones,
+        count=sum(len(one.sure.score) for one in seen),
+    )
 
 
 def _apart(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> AnnotatedArea:
@@ -141,10 +154,8 @@ def _apart(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> AnnotatedArea:
 
 
 def _worth_while(
-    areas: Sequence[AnnotatedArea], prepared: PreparedData, task: Task
+    areas: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea], task: Task
 ) -> bool:
-    if prepared.summary["centerlines"]:
-        return False
     marked = np.concatenate([area.point_class for area in areas])
     # A class that nobody has marked cannot be looked for, here as in any training.
     classes, counts = np.unique(marked, return_counts=True)
@@ -160,7 +171,7 @@ def _worth_while(
         return False  # of large images this is known long before the rest
     unseen = 0
     for area in areas:
-        deep = ndi.distance_transform_edt(_free(area, prepared.held_back))
+        deep = ndi.distance_transform_edt(_free(area, held))
         unseen += int((deep > max(area.task.radius_px.values())).sum())
     return unseen >= UNSEEN * there
 
@@ -275,12 +286,12 @@ def _unsure_band(
     return middle - half, middle + half
 
 
-def _look_alikes(
+def _sorted(
     area: AnnotatedArea,
     found: Detections,
     limits: NDArray[np.float64],
     free: NDArray[np.bool_],
-) -> LookAlikes:
+) -> AreaLookAlikes:
     """Sort what was found where nobody has looked by how sure it is."""
     radii = [area.task.radius_px.get(name, 0.0) for name in area.task.classes]
     radius = np.array(radii)[found.class_index]
@@ -291,7 +302,7 @@ def _look_alikes(
         away = np.linalg.norm(found.coordinates[:, None] - area.points, axis=2)
         new &= away.min(axis=1) >= radius
     low, high = limits[found.class_index].T
-    return LookAlikes(
+    return AreaLookAlikes(
         sure=_only(found, new & (found.score >= high)),
         doubtful=_only(found, new & (found.score >= low) & (found.score < high)),
         likely=_only(found, new & (found.score >= (low + high) / 2)),
@@ -299,7 +310,7 @@ def _look_alikes(
     )
 
 
-def _with_marks(area: AnnotatedArea, seen: LookAlikes) -> Points:
+def _with_marks(area: AnnotatedArea, seen: AreaLookAlikes) -> Points:
     index = np.concatenate([area.point_class, seen.sure.class_index])
     return Points(
         np.concatenate([area.points, seen.sure.coordinates]),
@@ -308,7 +319,7 @@ def _with_marks(area: AnnotatedArea, seen: LookAlikes) -> Points:
 
 
 def _drawn(
-    area: AnnotatedArea, seen: LookAlikes, every: Points, zones: TargetConfig
+    area: AnnotatedArea, seen: AreaLookAlikes, every: Points, zones: TargetConfig
 ) -> AnnotatedArea:
     """Draw what is sure where nobody has looked, and leave out what is not."""
     shape = (seen.free.shape[0], seen.free.shape[1])
@@ -326,7 +337,7 @@ def _drawn(
     return replace(area, field=replace(area.field, target=target, weight=weight))
 
 
-def _parted(area: AnnotatedArea, seen: LookAlikes) -> AnnotatedArea:
+def _parted(area: AnnotatedArea, seen: AreaLookAlikes) -> AnnotatedArea:
     """What a threshold is chosen on: all that was found is a particle or is not."""
     target = np.where(seen.free, 0, area.field.target).astype(np.int16)
     return replace(
