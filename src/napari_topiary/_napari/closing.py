@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def close_down(viewer: napari.viewer.Viewer) -> None:
     drawing_of(viewer).gather()
     runner_of(viewer).close(_LONGEST_WAIT_S)
     saver_of(viewer).save_and_wait()
+    gc.unfreeze()  # what belongs to this window may be freed now
 
 
 def watch_window(viewer: napari.viewer.Viewer, widget: QWidget) -> None:

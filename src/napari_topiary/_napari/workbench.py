@@ -51,6 +51,8 @@ AHEAD = (
     "napari_topiary.jobs.pruning",
     "napari_topiary.jobs.comparing",
     "napari_topiary.jobs.predicting",
+    "napari_topiary.jobs.network_figures",
+    "pyqtgraph",  # its widgets are made in the main thread
 )
 """What the pages after the first compute with: torch alone takes seconds to load."""
 AHEAD_MS = 800
@@ -249,13 +251,20 @@ class Workbench(QWidget):
 
 @cache
 def load_ahead() -> None:
-    """Load what pages compute with, before one is opened; nothing of Qt, in a thread.
+    """Load what pages compute with, before one is opened; in a thread.
 
     napari collects garbage whenever a layer leaves. What was loaded is no garbage: it
-    need not be searched every time, which takes longer than all the rest.
+    need not be searched every time, which takes longer than all the rest. `close_down`
+    lets it be searched again, so that a window that closes is freed.
     """
     for name in AHEAD:
         import_module(name)
+    from napari_topiary.jobs.network_figures import preset_weights, traits_of
+    from napari_topiary.networks import networks
+
+    for name in networks:
+        preset_weights(name)
+        traits_of(name)
     gc.freeze()
 
 

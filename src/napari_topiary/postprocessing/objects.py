@@ -71,8 +71,32 @@ def label_objects(
     return _numbered(labels, max(1, min_size))
 
 
+def cut_apart(mask: NDArray[np.bool_], neck: float = NECK) -> NDArray[np.int32]:
+    """Cut what is painted as one object at its necks.
+
+    Parameters
+    ----------
+    mask
+        `(y, x)`.
+    neck
+        The narrowest share of a core that a neck still has in one object, 0..1.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n.
+    """
+    parts: NDArray[np.int32] = mask.astype(np.int32)
+    if np.count_nonzero(mask) < SMALLEST_TO_CUT:
+        return parts
+    whole = _filled(mask)[None]  # a hole is no neck
+    for _, cut in _cut(whole, np.ones(whole.shape, np.float32), neck):
+        parts = np.where(mask, cut, 0).astype(np.int32)
+    return parts
+
+
 def _cut(
-    masks: NDArray[np.bool_], probability: NDArray[np.float32]
+    masks: NDArray[np.bool_], probability: NDArray[np.float32], neck: float = NECK
 ) -> Iterator[tuple[int, NDArray[np.integer]]]:
     """Cut connected areas `(n, y, x)` at their necks: yields those that fall apart.
 
@@ -104,7 +128,7 @@ def _cut(
 
     for place in np.flatnonzero(several).tolist():
         hill, area = hills[place], padded[place]
-        flooded = reconstruction(hill + np.log(NECK), hill)
+        flooded = reconstruction(hill + np.log(neck), hill)
         markers, count = ndi.label(local_maxima(flooded) & area, structure=EIGHT)
         if count > 1:
             yield place, watershed(-hill, markers, mask=area)[1:-1, 1:-1]

@@ -202,7 +202,7 @@ def test_tools_fit_what_is_to_be_found(open_page, session):
     page.classes.kind.setCurrentIndex(page.classes.kind.findData("segment"))
     page.classes.kind.activated.emit(page.classes.kind.currentIndex())
     assert session.task.kind == "segment"
-    assert offered() == {"paint", "region", "select"}
+    assert offered() == {"paint", "outline", "region", "select"}
 
 
 def test_a_click_on_the_canvas_is_a_mark(open_page, session, canvas_of, qtbot):
@@ -995,3 +995,98 @@ def test_what_is_around_the_marks_can_be_finished(open_page, session):
     assert page.undo_button.isEnabled()
     page.undo_button.click()
     assert [one.kind for one in session.annotations["grid 0"]] == ["points"]
+
+
+# -- small tools for what is painted --------------------------------------------------
+
+
+@pytest.fixture
+def touching(session):
+    """Two discs painted as one object, one with a hole, and a crumb."""
+    rows, columns = np.ogrid[:96, :96]
+    made = np.zeros((96, 96), np.uint16)
+    made[(rows - 40) ** 2 + (columns - 30) ** 2 <= 144] = 4
+    made[(rows - 40) ** 2 + (columns - 50) ** 2 <= 100] = 4
+    made[38:41, 28:31] = 0
+    made[80:82, 80:82] = 9
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
+    session.set_annotations("grid 0", (Labels(made, instances=True),))
+    return made
+
+
+def test_sliders_tidy_what_is_painted_live_and_undo_brings_it_back(
+    open_page, session, touching, until
+):
+    viewer, page = open_page(session, show=True)
+    clean = page.clean_up
+    assert clean.isVisible() and not clean.take_button.isVisible()
+    clean.smallest.setValue(6)
+    clean.hole.setValue(20)
+    until(lambda: "1 hole" in clean.words.text() and not clean.busy)
+    assert "1 piece would be gone" in clean.words.text()
+    shown = layer_for(viewer, ("tidied", "grid 0"))
+    assert shown.data[39, 29] == 4 and not (shown.data == 9).any()
+    assert not layer(page, "labels").visible
+    assert np.array_equal(drawn(page, "labels").labels, touching)  # not yet
+    clean.leave_button.click()
+    assert layer(page, "labels").visible and clean.hole.value() == 0
+    assert layer_for(viewer, ("tidied", "grid 0")) is None
+    clean.hole.setValue(20)
+    until(lambda: clean._tidied is not None and not clean.busy)
+    clean.take_button.click()
+    assert "Undo" in page.message.text() and layer(page, "labels").visible
+    assert drawn(page, "labels").labels[39, 29] == 4
+    page.undo_button.click()
+    assert np.array_equal(drawn(page, "labels").labels, touching)
+    clean.cut_button.click()
+    until(lambda: "1 new object" in page.message.text())
+    assert set(np.unique(drawn(page, "labels").labels)) == {0, 4, 9, 10}
+    page.undo_button.click()
+    assert np.array_equal(drawn(page, "labels").labels, touching)
+
+
+def test_objects_are_cut_and_joined_by_clicks(
+    open_page, session, touching, canvas_of, qtbot
+):
+    viewer, page = open_page(session, show=True)
+    canvas = canvas_of(viewer)
+    qtbot.wait(200)
+    page.tools.buttons["split"].click()
+    assert page.tools.buttons["split"].isChecked()
+    canvas.click((80, 50))  # nm, at 2 nm per pixel
+    settle(page)
+    parts = drawn(page, "labels").labels
+    assert parts[40, 22] == 4 and parts[40, 56] == 10
+    assert page.message.text().startswith("Cut in 2")
+    page.tools.buttons["merge"].click()
+    assert page.tools.buttons["merge"].isChecked()
+    canvas.click((80, 44))
+    canvas.click((80, 112))
+    settle(page)
+    assert np.array_equal(drawn(page, "labels").labels, touching)
+    page.undo_button.click()
+    page.undo_button.click()
+    assert np.array_equal(drawn(page, "labels").labels, touching)
+    page.redo_button.click()
+    assert drawn(page, "labels").labels[40, 56] == 10
+
+
+def test_an_outline_fills_itself_and_the_next_begins_another(
+    open_page, session, canvas_of, qtbot
+):
+    session.set_annotations("grid 0", ())
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
+    viewer, page = open_page(session, show=True)
+    canvas = canvas_of(viewer)
+    page.tools.buttons["outline"].click()
+    assert "fills itself" in page.hint.text()
+    qtbot.wait(200)
+    for left in (20, 100):
+        for place in ((20, left), (60, left), (60, left + 40), (20, left + 40)):
+            canvas.click(place)
+        layer(page, "labels")._overlays["polygon"].add_polygon_to_labels(
+            layer(page, "labels")
+        )
+        settle(page)
+    painted = drawn(page, "labels").labels
+    assert painted[20, 20] == 1 and painted[20, 60] == 2

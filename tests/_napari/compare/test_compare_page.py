@@ -74,6 +74,7 @@ def compared(page, until):
     page.compare()
     until(lambda: not page.comparing)
     assert page.match is not None, page.message.text()
+    page.view.turns.finish()
     return page
 
 
@@ -148,16 +149,19 @@ def drags_the_curtain_by_the_mouse(compared):
 
 def flickers_one_at_a_time(compared):
     compared.result.modes.choose("flicker")
+    compared.view.turns.finish()
     assert shown(compared, "a").visible and not shown(compared, "b").visible
     compared.keys.press("Q")
     assert shown(compared, "b").visible and not shown(compared, "a").visible
     assert compared.result.modes.flip_button.text().startswith("B is shown")
     compared.result.modes.choose("curtain")
+    compared.view.turns.finish()
     assert shown(compared, "a").visible and shown(compared, "b").visible
 
 
 def shows_the_difference_with_the_right_sign(compared):
     compared.result.modes.choose("difference")
+    compared.view.turns.finish()
     layer = shown(compared, "difference")
     low, high = layer.contrast_limits
     assert low == -high
@@ -177,6 +181,19 @@ def visits_disagreements_the_worst_first(compared):
     assert compared.result.place_label.text().startswith(f"{len(places)} of")
 
 
+def makes_one_layer_at_a_time(compared):
+    """Making a layer takes napari long: the window lives between two of them."""
+    turn, made = [0], []
+    compared.viewer.layers.events.inserted.connect(lambda _: made.append(turn[0]))
+    for mode in ("side", "difference", "side"):
+        compared.result.modes.choose(mode)
+        while compared.view.turns.busy:
+            turn[0] += 1
+            compared.view.turns._next()
+        turn[0] += 1
+    assert len(made) > 6 and max(made.count(one) for one in made) <= 2
+
+
 def searches_for_garbage_once_a_mode(compared):
     """napari searches all of memory when layers leave: once for all that leave."""
     searches = []
@@ -189,6 +206,7 @@ def searches_for_garbage_once_a_mode(compared):
     try:
         for mode in ("side", "difference", "flicker", "curtain"):
             compared.result.modes.choose(mode)
+            compared.view.turns.finish()
     finally:
         gc.callbacks.remove(count)
     assert len(searches) <= 5  # Python may begin one of its own
@@ -203,6 +221,7 @@ def test_every_mode_shows_what_it_says(compared):
     shows_the_difference_with_the_right_sign(compared)
     visits_disagreements_the_worst_first(compared)
     searches_for_garbage_once_a_mode(compared)
+    makes_one_layer_at_a_time(compared)
 
 
 def test_leaving_puts_everything_back(compared):
@@ -227,6 +246,7 @@ def test_side_by_side_gives_the_grid_back(compared):
     grid = viewer.canvas.grid
     grid.stride = 3
     compared.result.modes.choose("side")
+    compared.view.turns.finish()
     assert grid.enabled and tuple(grid.shape) == (1, 2)
     cells = [
         {viewer.layers[i] for i in grid.contents_at((0, column), viewer.layers)}
@@ -240,6 +260,7 @@ def test_side_by_side_gives_the_grid_back(compared):
     assert shown(compared, "b") in [viewer.layers[i] for i in second]
     assert viewer.layers["mine"] not in [viewer.layers[i] for i in second]
     compared.result.modes.choose("difference")
+    compared.view.turns.finish()
     assert not grid.enabled and grid.stride == 3
     assert shown(compared, "image-b") is None and "mine" in viewer.layers
 
@@ -284,6 +305,7 @@ def test_deleted_and_renamed_layers_break_nothing(compared):
     viewer = compared.viewer
     for mode in ("curtain", "flicker", "side", "difference"):
         compared.result.modes.choose(mode)
+        compared.view.turns.finish()
         for layer in list(viewer.layers):
             if layer.name.startswith("grid 0 · "):
                 layer.name = "renamed"
@@ -298,6 +320,7 @@ def test_deleted_and_renamed_layers_break_nothing(compared):
     viewer.layers.clear()
     compared.result.next()
     compared.result.modes.choose("curtain")
+    compared.view.turns.finish()
     compared.compare()
 
 

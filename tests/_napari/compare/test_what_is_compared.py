@@ -95,6 +95,7 @@ def test_the_difference_of_one_class_can_be_chosen(page, until):
 def test_other_labels_are_outlined_in_both_views(page, until):
     compared(page, until)
     page.result.modes.choose("side")
+    page.view.turns.finish()
     assert page.result.labels_switch.isChecked()
     first, second = shown(page, "labels"), shown(page, "labels-b")
     assert np.array_equal(first.data, second.data) and first.data.any()
@@ -103,6 +104,7 @@ def test_other_labels_are_outlined_in_both_views(page, until):
     page.result.labels_switch.setChecked(True)
     assert shown(page, "labels-b") is not None
     page.result.modes.choose("curtain")
+    page.view.turns.finish()
     assert shown(page, "labels-b") is None
 
 

@@ -27,6 +27,28 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 
+class Advice:
+    """What is wrong with the marks on an image, or how they will be used.
+
+    It is asked for whenever a layer is selected: of the same marks only once.
+    """
+
+    def __init__(self) -> None:
+        self._about: tuple[object, ...] = ()
+        self._words = ""
+
+    def of(self, session: Session, name: str) -> str:
+        """Say it of an image."""
+        entry, drawn = session.images[name], session.annotations.get(name, ())
+        about = (name, entry.image, entry.scale, session.task, drawn)
+        same = len(self._about) == len(about) and all(
+            one is other for one, other in zip(about, self._about, strict=True)
+        )
+        if not same:
+            self._about, self._words = about, advice(session, name)
+        return self._words
+
+
 def advice(session: Session, name: str) -> str:
     """Say what is wrong with the marks on an image, or how they will be used."""
     entry, drawn = session.images[name], session.annotations.get(name, ())

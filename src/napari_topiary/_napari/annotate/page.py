@@ -8,8 +8,9 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_topiary._napari.annotate import class_edits
-from napari_topiary._napari.annotate.areas import AreaSuggestions, advice
+from napari_topiary._napari.annotate.areas import Advice, AreaSuggestions
 from napari_topiary._napari.annotate.classes import KEYS, ClassTable
+from napari_topiary._napari.annotate.cleaning import CleanUp, ObjectEdits
 from napari_topiary._napari.annotate.own_layers import usable_layer, use_layer
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY, Review
 from napari_topiary._napari.annotate.tools import (
@@ -65,7 +66,7 @@ class AnnotatePage(Page):
         self.drawing = drawing_of(viewer)
         self.tool = ""
         self._image = self.drawing.name
-        self.areas = AreaSuggestions(self.drawing)
+        self.areas, self.advice = AreaSuggestions(self.drawing), Advice()
         self.offer = Offer()
         self._make_classes()
         self._make_tools()
@@ -74,6 +75,9 @@ class AnnotatePage(Page):
         self.body.addWidget(self.area_offer)
         self.review = Review(self.drawing)
         self.body.addWidget(self.review)
+        self.clean_up = CleanUp(self.drawing)
+        self.body.addWidget(self.clean_up)
+        self.edits = ObjectEdits(self.drawing, lambda: self.tool)
         self.summary = look.paragraph("", role="hint")
         self.body.addWidget(self.summary)
         self.whole_button = button(
@@ -147,7 +151,8 @@ class AnnotatePage(Page):
         self.classes.named.connect(self._give_keys_to_canvas)
         self.tools.picked.connect(self.pick_tool)
         self.areas.changed.connect(self._on_area)
-        self.review.said.connect(self.say)
+        for part in (self.review, self.clean_up, self.edits):
+            part.said.connect(self.say)
         self.review.replacing.connect(self._ask_take_labels)
         self.drawing.changed.connect(self._on_drawing)
         self.drawing.problem.connect(self.refuse)
@@ -200,6 +205,7 @@ class AnnotatePage(Page):
         self.keys.free()
         if not event.spontaneous():
             self.review.leave()
+            self.clean_up.leave()
 
     def refresh(self, *_: object) -> None:
         """Show classes, tools and counts as they are now."""
@@ -214,7 +220,8 @@ class AnnotatePage(Page):
             self.drawing.aim(self.classes.current)
         self._refresh_tools()
         self.review.refresh()
-        self.summary.setText("" if name is None else advice(session, name))
+        self.clean_up.refresh()
+        self.summary.setText("" if name is None else self.advice.of(session, name))
         has_areas = self.drawing.of_kind("regions") is not None
         self.whole_button.setVisible(has_areas)
         self.around_button.setVisible(self.areas.has_marks and not has_areas)
@@ -224,7 +231,7 @@ class AnnotatePage(Page):
         flat = unwrap(self.viewer).dims.ndisplay == 2
         there = drawing.name is not None and len(self.session.task.classes) > 1
         ready = there and flat
-        in_hand = tool_in_hand(drawing) if ready else ""
+        in_hand = tool_in_hand(drawing, self.tool) if ready else ""
         self.tools.refresh(kind, in_hand, enabled=ready)
         nothing = ready and not self.session.annotations.get(drawing.name or "")
         for name, made in self.tools.buttons.items():

@@ -89,6 +89,12 @@ def _says_something(prediction: Prediction | None) -> bool:
     return bool(prediction.labels.any())
 
 
+def _alike(now: tuple[object, ...], before: tuple[object, ...]) -> bool:
+    """Whether these are the very same things as before."""
+    pairs = zip(now, before, strict=False)
+    return len(now) == len(before) and all(one is other for one, other in pairs)
+
+
 class Review(QFrame):
     """A card with the question that is open, and its answers."""
 
@@ -105,6 +111,10 @@ class Review(QFrame):
         self._bared = Aside()
         self.ringed: int | None = None
         self._ringing = False
+        self._known: tuple[object, ...] = ()
+        self._open = np.zeros(0, dtype=np.int64)
+        self._ring_of: tuple[object, ...] = ()
+        self._ringed_at: tuple[str, int] = ("", -1)
         self.heading = QLabel()
         look.set_role(self.heading, "title")
         self.question = look.paragraph("")
@@ -202,11 +212,14 @@ class Review(QFrame):
         prediction = self.prediction
         if prediction is None:
             return np.zeros(0, dtype=np.int64)
-        return open_questions(
-            prediction.detections,
-            self.drawing.of_kind("points"),
-            radii_of(self.drawing, prediction),
-        )
+        drawn, task = self.drawing.of_kind("points"), self.drawing.session.task
+        known = (prediction, drawn, task)
+        # Asked again and again, of thousands: looked for once.
+        if not _alike(known, self._known):
+            radii = radii_of(self.drawing, prediction)
+            self._known = known
+            self._open = open_questions(prediction.detections, drawn, radii)
+        return self._open
 
     @property
     def current(self) -> int | None:
@@ -214,11 +227,12 @@ class Review(QFrame):
         return self._first(self._left())
 
     def _first(self, left: NDArray[np.int64]) -> int | None:
-        waiting = [index for index in left if int(index) not in self._skipped]
-        if len(left) and not waiting:
+        waiting = (int(index) for index in left if int(index) not in self._skipped)
+        first = next(waiting, None)
+        if len(left) and first is None:
             self._skipped.clear()
-            waiting = list(left)
-        return int(waiting[0]) if waiting else None
+            first = int(left[0])
+        return first
 
     def arrive(self) -> None:
         """The page came to the front: ring the open question, and look at it once."""
@@ -276,6 +290,12 @@ class Review(QFrame):
             remove_layer(viewer, ("review", name))
             self._bared.restore()
             return
+        about = (prediction, self.drawing.session.task, image)
+        same = _alike(about, self._ring_of) and self._ringed_at == (name, index)
+        if same and layer_for(viewer, ("review", name)) is not None:
+            return
+        self._ringed_at = (name, index)
+        self._ring_of = about
         place = prediction.detections.coordinates[index]
         class_name = prediction.task.classes[prediction.detections.class_index[index]]
         size = 2.6 * marks.radius_px(self.drawing.session, name, class_name)

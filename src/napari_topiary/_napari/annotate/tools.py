@@ -44,10 +44,14 @@ def _selectable(drawing: Drawing, active: Any) -> Any:
     )
 
 
-def tool_in_hand(drawing: Drawing) -> str:
-    """Name of the tool that napari's active layer and mode amount to; empty = none."""
+def tool_in_hand(drawing: Drawing, wanted: str = "") -> str:
+    """Name of the tool that napari's active layer and mode amount to; empty = none.
+
+    Of several that look alike it is the `wanted` one.
+    """
     active = unwrap(drawing.viewer.layers.selection.active)
-    for name, tool in TOOLS.items():
+    names = sorted(TOOLS, key=lambda name: name != wanted)
+    for name, tool in ((name, TOOLS[name]) for name in names):
         kinds = (tool.kind,) if tool.kind else ("points", "centerlines", "regions")
         layers = [drawing.layer(kind) for kind in kinds]
         is_ours = active is not None and any(layer is active for layer in layers)
@@ -133,6 +137,18 @@ TOOLS = {
         f"Paint one object. A stroke apart from it begins the next one, and so does "
         f"{KEYS[0]}. [ and ] change the brush, E erases, 2 paints again.",
     ),
+    "outline": Tool(
+        "Outline",
+        "labels",
+        "polygon",
+        "Click around it: what is inside is filled (napari's polygon).",
+        "Click around it; a double-click closes it, and it fills itself. A right click "
+        "takes the last corner back, Escape all.",
+        ("segment", "instances"),
+        "Shift-P",
+        "Click around one object; a double-click closes it, and it fills itself. The "
+        "next outline begins the next object. Escape gives up.",
+    ),
     "region": Tool(
         "Finished area",
         "regions",
@@ -159,6 +175,24 @@ TOOLS = {
         "Click a mark, or drag around several; drag to move, Delete removes.",
         ("detect", "segment", "instances"),
         "Shift-S",
+    ),
+    "split": Tool(
+        "Split",
+        "labels",
+        "pick",
+        "Cut an object that is two at its narrowest place.",
+        "Click an object: it is cut at its narrowest place.",
+        ("instances",),
+        "Shift-X",
+    ),
+    "merge": Tool(
+        "Merge",
+        "labels",
+        "pick",
+        "Join objects that are one.",
+        "Click an object, then what belongs to it.",
+        ("instances",),
+        "Shift-V",
     ),
 }
 

@@ -213,10 +213,13 @@ def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
         # napari would undo strokes of the old numbers in the new ones.
         for strokes in (layer._undo_history, layer._redo_history):
             strokes.clear()
-    if features is not None:
-        layer.features = features
-    for name, value in kept.items():
-        if name == "metadata":
-            layer.metadata.update(value)
-        else:
-            setattr(layer, name, value)
+    with layer._block_refresh():  # drawn once for all
+        if features is not None:
+            layer.features = features
+        for name, value in kept.items():
+            if name == "metadata":
+                layer.metadata.update(value)
+            else:
+                setattr(layer, name, value)
+    if kept:
+        layer.refresh()

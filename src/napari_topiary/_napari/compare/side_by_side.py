@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,8 +56,12 @@ class SideBySide(QObject):
         """Whether there are two views."""
         return self.layers is not None
 
-    def open(self, layers: ComparisonLayers, *, things: bool, labels: bool) -> None:
-        """Show A in the first view and B in the second.
+    def steps(
+        self, layers: ComparisonLayers, *, things: bool, labels: bool
+    ) -> list[Callable[[], object]]:
+        """What shows A in the first view and B in the second, one after the other.
+
+        Making a layer takes napari long: the window lives between two of them.
 
         Parameters
         ----------
@@ -68,21 +73,35 @@ class SideBySide(QObject):
             Whether other labels are outlined in the second view too.
         """
         self.close()
+        then: list[Callable[[], object]] = [
+            lambda: layers.put_side("a"),
+            lambda: layers.put_side("b"),
+        ]
+        if labels:
+            then.append(lambda: put_labels(layers, "labels-b"))
+        if things:
+            then.append(lambda: put_things(layers, "things-b"))
+        then += [lambda: layers.put_name("a"), lambda: layers.put_name("b")]
+        return [
+            lambda: self._open(layers),
+            *(lambda one=one: self._then(one) for one in then),
+        ]
+
+    def _then(self, step: Callable[[], object]) -> None:
+        """Take a step, while there are two views."""
+        if self.layers is not None:
+            step()
+            self.arrange()
+
+    def _open(self, layers: ComparisonLayers) -> None:
+        """Make two views of the image."""
         viewer, image = self._viewer(), layers.image
         if viewer is None or image is None:
             return
         self.layers = layers
         shape = layers.match.subject.image.shape[1:]
         top, bottom, _, _ = visible_window(image, shape)
-        layers.put_side("a")
-        layers.put_name("a")
-        layers.stack()
         self._put_second(image)
-        if labels:
-            put_labels(layers, "labels-b")
-        if things:
-            put_things(layers, "things-b")
-        layers.put_name("b")
         grid = viewer.canvas.grid
         self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
         grid.shape = (1, 2)
@@ -168,7 +187,6 @@ class SideBySide(QObject):
                 "colormap": image.colormap,
             }
         layers.put("image-b", data, "image", **visual)
-        layers.put_side("b")
 
     def _fit(self, viewer: Any, image: Layer) -> None:
         """Who saw all of the image sees all of it in both views."""

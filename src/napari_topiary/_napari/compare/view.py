@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,6 +86,48 @@ class Flicker(QObject):
         self.flipped.emit(which)
 
 
+class Turns(QObject):
+    """Does one thing after the other, and lets the window live between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Callable[[], object]] = []
+        self._timer = QTimer(self)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._next)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self._waiting)
+
+    def take(self, steps: Iterable[Callable[[], object]], *, at_once: bool) -> None:
+        """Do these in place of what waits; `at_once` where nobody looks."""
+        self._waiting = list(steps)
+        self._next()
+        if at_once:
+            self.finish()
+        if self._waiting:
+            self._timer.start()
+
+    def finish(self) -> None:
+        """Do at once what waits."""
+        while self._waiting:
+            self._next()
+
+    def stop(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        if isalive(self._timer):  # not so at the very end of the program
+            self._timer.stop()
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._waiting.pop(0)()
+        if not self._waiting:
+            self._timer.stop()
+
+
 ALL = ("a", "b", "difference")
 MODES = ("curtain", "flicker", "side", "difference")
 IN_THE_WAY = (
@@ -124,7 +166,7 @@ class ComparisonView(QObject):
         self.curtain = Curtain(viewer)
         self.flicker = Flicker()
         self.side_by_side = SideBySide(viewer)
-        self._aside = Aside()
+        self._aside, self.turns = Aside(), Turns()
 
     def open(self, match: Match, colours: Mapping[str, str]) -> None:
         """Show a match."""
@@ -141,6 +183,7 @@ class ComparisonView(QObject):
 
     def close(self) -> None:
         """Take everything away; what was visible before is visible again."""
+        self.turns.stop()
         if self.layers is None:
             return
         self._end_mode(keep=ALL)
@@ -153,11 +196,14 @@ class ComparisonView(QObject):
         self.mode = mode
         if self.layers is not None:
             # napari takes long to remove a layer: A and B stay for the next mode.
-            self._end_mode(keep=() if mode == "difference" else ("a", "b"))
+            keep = () if mode == "difference" else ("a", "b")
+            self.turns.stop()
+            self._end_mode(keep=keep)
             self._draw()
 
     def set_class(self, index: int) -> None:
         """Show the difference of one class."""
+        self.turns.finish()
         self.class_index = index
         if self.layers is not None and self.mode == "difference":
             self.limit = self.layers.put_difference(index)
@@ -165,6 +211,7 @@ class ComparisonView(QObject):
 
     def show_things(self, on: bool) -> None:
         """Mark what was kept, lost and gained, or no longer."""
+        self.turns.finish()
         self.things = on
         self._draw_marks()
         self._stack()
@@ -172,6 +219,7 @@ class ComparisonView(QObject):
 
     def show_labels(self, on: bool) -> None:
         """Outline where the labels differ, or no longer."""
+        self.turns.finish()
         self.labels = on
         self._draw_marks()
         self._stack()
@@ -205,16 +253,25 @@ class ComparisonView(QObject):
         layers = self.layers
         if layers is None:
             return
+        steps: list[Callable[[], object]] = []
         if self.mode == "curtain":
-            self.curtain.open(layers)
+            steps = [lambda: self.curtain.open(layers)]
         elif self.mode == "flicker":
-            self.flicker.open(layers)
+            steps = [lambda: self.flicker.open(layers)]
         elif self.mode == "difference":
-            self.limit = layers.put_difference(self.class_index)
-        self._draw_marks()
-        layers.stack()
+            steps = [self._draw_difference]
+        steps += [self._draw_marks, layers.stack]
         if self.mode == "side":
-            self.side_by_side.open(layers, things=self.things, labels=self.labels)
+            steps += self.side_by_side.steps(
+                layers, things=self.things, labels=self.labels
+            )
+        window = getattr(self.viewer, "window", None)
+        seen = window is not None and window._qt_window.isVisible()
+        self.turns.take(steps, at_once=not seen)
+
+    def _draw_difference(self) -> None:
+        if self.layers is not None:
+            self.limit = self.layers.put_difference(self.class_index)
 
     def _stack(self) -> None:
         if self.layers is not None and not self.side_by_side.active:

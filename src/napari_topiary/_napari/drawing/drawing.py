@@ -38,11 +38,14 @@ class Drawing(QObject):
         What is drawn cannot be used as it is (a sentence); empty when it is solved.
     lost(str)
         The user deleted the layer of this kind; what it showed is still there.
+    picked(object)
+        A place `(y, x)` in pixels of what is painted was clicked, to pick it.
     """
 
     changed = Signal()
     problem = Signal(str)
     lost = Signal(str)
+    picked = Signal(object)
 
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
         super().__init__()
@@ -54,6 +57,7 @@ class Drawing(QObject):
         self.watch.edited.connect(self._on_edited)
         self.watch.settled.connect(self.gather)
         self.watch.aimed.connect(self._on_aimed)
+        self.watch.picked.connect(self.picked)
         self._following = Following(self, viewer)
 
     @property

@@ -45,6 +45,7 @@ class LayerWatch(QObject):
     edited = Signal()
     settled = Signal()
     aimed = Signal()
+    picked = Signal(object)
 
     def __init__(self, on_key: Callable[[str], object]) -> None:
         super().__init__()
@@ -272,10 +273,17 @@ class DrawnLayers:
 
     def _on_press(self, layer: Labels, event: Any) -> None:
         """Give a stroke apart from the object in the hand to a new object."""
-        if self.session.task.kind != "instances" or str(layer.mode) != "paint":
+        mode = str(layer.mode)
+        if self.session.task.kind != "instances":
+            return
+        place = np.asarray(layer.world_to_data(event.position))[-2:]
+        if mode == "pick":
+            self.watch.picked.emit(place)
+        if mode == "polygon" and not layer._overlays["polygon"].points:
+            layer.selected_label = marks.new_object(layer)
+        if mode != "paint":
             return
         if layer.selected_label == self._painted:  # nobody has chosen another since
-            place = np.asarray(layer.world_to_data(event.position))[-2:]
             layer.selected_label = marks.object_at(layer, place)
         self._painted = int(layer.selected_label)
 

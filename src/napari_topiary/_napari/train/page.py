@@ -165,7 +165,9 @@ class TrainPage(Page):
         self.more_help.card.picture.restyle(colours)
 
     def refresh(self) -> None:
-        """Renew all that follows from the session."""
+        """Renew all that follows from the session; not while another page is shown."""
+        if self.window() is not self and not self.isVisible():
+            return
         training_data = TrainingData.of(self.session)
         missing = training_data.first_step()
         self.show_empty(missing)
