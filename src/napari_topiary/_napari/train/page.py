@@ -166,7 +166,7 @@ class TrainPage(Page):
 
     def refresh(self) -> None:
         """Renew all that follows from the session; not while another page is shown."""
-        if self.window() is not self and not self.isVisible():
+        if self.window().isVisible() and not self.isVisible():
             return
         training_data = TrainingData.of(self.session)
         missing = training_data.first_step()
