@@ -194,3 +194,8 @@ def test_a_part_of_the_whole_is_the_same_part_of_a_cut_out(folder, image):
     )
     for axis in (0, 1):
         np.testing.assert_array_equal(*(one.marked_along(axis) for one in looks))
+    # The judge looks at the rectangle of the cut-out that the part lies in.
+    held = looks[0].divided(box)[1]
+    top, bottom, left, right = held.own_box
+    assert not sample.inside(box)[bottom:].any()
+    assert sample.inside(box)[top:bottom, left:right].sum() == sample.inside(box).sum()

@@ -66,6 +66,17 @@ class AnnotatedArea:
         return self.sample.fingerprint
 
     @cached_property
+    def own_box(self) -> Box | None:
+        """What is meant, in pixels of the sample's image: `box`, but of a cut-out."""
+        if self.box is None or self.sample.excerpt is None:
+            return self.box
+        inside = self.sample.inside(self.box)
+        (top, bottom), (left, right) = (
+            _span(np.asarray(inside.any(axis=a))) for a in (1, 0)
+        )
+        return top, bottom, left, right
+
+    @cached_property
     def things(self) -> int:
         """How much there is to judge by: particles, objects, or patches of an area."""
         if len(self.points):

@@ -149,7 +149,8 @@ def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | 
     """
     radii, shape = area.task.radius_px, area.field.target.shape
     particles = task.kind == "detect" and set(task.classes[1:]) <= set(radii)
-    if area.box is None or network.patch is not None:
+    box = area.own_box
+    if box is None or network.patch is not None:
         return None
     if task.kind == "detect":
         particles &= not any(len(one) for one in _lines_of(area.sample))
@@ -159,7 +160,7 @@ def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | 
     # Particles are looked for in blocks of pixels.
     step = network.stride * max([1, *(shrinking(one) for one in radii.values())])
     original, ends = area.sample.image.shape[1:], list[int]()
-    for axis, (first, last) in enumerate((area.box[:2], area.box[2:])):
+    for axis, (first, last) in enumerate((box[:2], box[2:])):
         ratio = shape[axis] / original[axis]
         low, high = first * ratio - reach, last * ratio + reach
         most = -(-shape[axis] // network.stride) * network.stride
