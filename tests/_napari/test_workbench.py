@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtWidgets import QApplication
 
 from napari_topiary import Progress, Stop
 from napari_topiary._napari import workbench as workbench_module
+from napari_topiary._napari.header import readme, section_of
 from napari_topiary._napari.state import runner_of, session_of, unwrap
 from napari_topiary._napari.workbench import (
     AHEAD,
@@ -327,3 +328,18 @@ def test_the_name_of_the_project_is_read_before_anything_else(open_workbench, se
     session.name = "membranes of the second week, with all that was done since " * 2
     header.refresh()
     assert not header.saved.isVisible()
+
+
+def test_every_page_has_its_section_of_the_readme_with_a_picture(open_workbench):
+    _, workbench = open_workbench()
+    text = readme().read_text(encoding="utf-8")
+    for title in PAGES:
+        section = section_of(text, title)
+        assert len(section) > 200 and f"screenshots/{title.lower()}.png" in section
+        assert section.count("\n#") == 0
+    workbench.show_page("Train")
+    workbench.keys["?"].activated.emit()
+    assert workbench.help.isVisible() and "Train" in workbench.help.windowTitle()
+    picture = workbench.help.loadResource(2, QUrl(".github/screenshots/train.png"))
+    assert 0 < picture.width() <= 820
+    workbench.help.close()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtCore import Qt, QTimer, QUrl
+from qtpy.QtGui import QImage, QResizeEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTextBrowser, QWidget
 
+import napari_topiary
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import ElidedLabel, duration
@@ -20,6 +23,58 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary.session import Session
+
+
+_PICTURE = 820
+"""Widest picture of a help page, in pixels."""
+
+
+class Help(QTextBrowser):
+    """What the README says about a page, with its picture, in a window of its own."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowFlag(Qt.WindowType.Window)
+        self.setOpenExternalLinks(True)
+        self.resize(_PICTURE + 60, 760)
+
+    def show_page(self, title: str) -> None:
+        """Show the section of a page."""
+        self.setWindowTitle(f"Topiary · {title}")
+        self.setMarkdown(section_of(readme().read_text(encoding="utf-8"), title))
+        self.show()
+        self.raise_()
+
+    def loadResource(self, kind: int, name: QUrl) -> Any:
+        """Find pictures beside the README, no wider than the window."""
+        file = readme().parent / name.path()
+        picture = QImage(str(file)) if file.suffix == ".png" else QImage()
+        if picture.isNull():
+            return super().loadResource(kind, name)
+        smooth = Qt.TransformationMode.SmoothTransformation
+        return picture.scaledToWidth(min(_PICTURE, picture.width()), smooth)
+
+
+def readme() -> Path:
+    """The README: beside the package, or above it in a checkout."""
+    own = Path(napari_topiary.__file__).parent
+    return next(one / "README.md" for one in (own, own.parents[1])
+                if (one / "README.md").exists())  # fmt: skip
+
+
+def section_of(text: str, title: str) -> str:
+    """A section of a text in Markdown, its heading included.
+
+    Parameters
+    ----------
+    text
+        All of it.
+    title
+        Of a heading of the third level.
+    """
+    _, _, after = text.partition(f"\n### {title}\n")
+    until = re.search(r"^##", after, re.MULTILINE)
+    return f"### {title}\n{after[: until.start()] if until else after}"
 
 
 class Header(QWidget):
@@ -44,12 +99,18 @@ class Header(QWidget):
         self.device = QLabel("…")
         look.set_role(self.device, "chip")
         self.device.setToolTip("Where the networks are computed on this machine.")
+        self.help = QPushButton("?")
+        self.help.setFixedSize(22, 22)
+        self.help.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.help.setToolTip("What this page is for, with a picture (F1).")
+        look.set_role(self.help, "small")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2, 0, 2, 0)
         layout.setSpacing(8)
         layout.addWidget(self.name, 1)
         layout.addWidget(self.saved)
         layout.addWidget(self.device)
+        layout.addWidget(self.help)
         self._listening = Listening(self)
         self._listening.to(session.saved, self.refresh)
         self._listening.to(session.images_changed, self.refresh)

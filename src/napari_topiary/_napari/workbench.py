@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.closing import watch_window
-from napari_topiary._napari.header import Header
+from napari_topiary._napari.header import Header, Help
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import runner_of, session_of, state_of
 from napari_topiary._napari.status import StatusLine
@@ -80,6 +80,8 @@ class Workbench(QWidget):
         self.pages: dict[str, Page] = {}
         self.setMinimumWidth(320)
         self.header = Header(viewer, self.session)
+        self.header.help.clicked.connect(lambda _=False: self.show_help())
+        self.help: Help | None = None
         self.tabs: dict[str, QPushButton] = {}
         self.keys: dict[str, QShortcut] = {}
         self.stack = QStackedWidget()
@@ -93,6 +95,8 @@ class Workbench(QWidget):
         layout.addWidget(self._make_tabs())
         layout.addWidget(self.stack, 1)
         layout.addWidget(self.status)
+        self.keys["?"] = QShortcut(QKeySequence("F1"), self)
+        self.keys["?"].activated.connect(self.show_help)
         look.dress(self, viewer)
         self._follow_session()
         self._ahead = QTimer(self)
@@ -175,6 +179,12 @@ class Workbench(QWidget):
             page.activated()  # otherwise its show event says so
         self._mark_next()
         return page
+
+    def show_help(self) -> None:
+        """Show what the README says about the page in front."""
+        if self.help is None:
+            self.help = Help(self)
+        self.help.show_page(self.current)
 
     def open_sample(self, name: str) -> None:
         """Open one of the sample projects.

@@ -16,9 +16,13 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     remove_layer,
 )
+from napari_topiary._napari.canvas.overlay import FOUND_COLOURS, found_colours
 from napari_topiary._napari.canvas.shown_image import contrast, displayed, show_image
+from napari_topiary._napari.drawing.marks import class_colour
 from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
 from napari_topiary.session import ImageEntry, Session
+from napari_topiary.session.contents import PALETTE
+from napari_topiary.types import BACKGROUND
 
 
 @pytest.fixture
@@ -250,3 +254,16 @@ def test_contrast_leaves_out_outliers_and_what_is_no_number(rng):
     assert 0 <= low < 0.05 and 0.95 < high <= 1
     assert contrast(np.full((4, 4), 7.0)) == (7.0, 8.0)
     assert displayed(np.zeros((3, 4, 5), np.float32))[0].shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 6])
+def test_what_is_found_has_no_colour_of_a_mark(number):
+    names = [f"class {n}" for n in range(number)]
+    colours = dict(zip(names, PALETTE, strict=False)) | {BACKGROUND: "#808080"}
+    own = found_colours([BACKGROUND, *names], colours)
+    assert set(own) == set(names)
+    assert not {*own.values()} & {
+        *colours.values(),
+        class_colour(Session(), BACKGROUND),
+    }
+    assert len({*own.values()}) == min(number, len(FOUND_COLOURS))

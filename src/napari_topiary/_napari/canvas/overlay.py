@@ -123,6 +123,34 @@ def coloured(
     return result
 
 
+FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")
+"""Colours of what networks found; none is that of a mark."""
+
+
+def found_colours(classes: Iterable[str], colours: Mapping[str, str]) -> dict[str, str]:
+    """Choose for each class the colour of what was found, far from those of all marks.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes, background first.
+    colours
+        Class name -> `#rrggbb` of what a person marks.
+    """
+    names = [name for name in classes if name in colours]
+    free, chosen = list(FOUND_COLOURS), dict[str, str]()
+    for name in names[1:]:
+        marks = [_rgb(colours[one]) for one in names[1:]]
+
+        def apart(one: str, marks: list[tuple[int, int, int]] = marks) -> float:
+            return min(float(np.hypot.reduce(np.subtract(_rgb(one), m))) for m in marks)
+
+        chosen[name] = max(free or FOUND_COLOURS, key=apart)
+        if chosen[name] in free:
+            free.remove(chosen[name])
+    return chosen
+
+
 def show_overlay(
     viewer: napari.viewer.Viewer,
     image_name: str,
@@ -221,7 +249,8 @@ def _show_detections(
     unit = str(image.units[-1])
     nm = scale if unit == "nanometer" else None
     radii = [task.radius_or_usual(each, nm) for each in task.classes]
-    edge = [colours.get(each, "#ffffff") for each in task.classes]
+    own = found_colours(task.classes, colours)
+    edge = [own.get(each, FOUND_COLOURS[0]) for each in task.classes]
     visual: dict[str, Any] = {}
     if len(found):  # napari takes no empty list of colours
         visual["size"] = [2 * radii[i] for i in found.class_index]

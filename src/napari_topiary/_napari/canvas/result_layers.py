@@ -15,7 +15,11 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     remove_layer,
 )
-from napari_topiary._napari.canvas.overlay import coloured
+from napari_topiary._napari.canvas.overlay import (
+    FOUND_COLOURS,
+    coloured,
+    found_colours,
+)
 from napari_topiary.types import Prediction, Task
 
 if TYPE_CHECKING:
@@ -173,15 +177,17 @@ def _particles(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
     if not len(found):
         return None
     names = [classes[index] for index in found.class_index]
+    own = found_colours(classes, colours)
     return (
         "points",
         found.coordinates,
         {
             "features": {"class": names, "score": found.score},
             "size": particle_sizes(prediction),
-            "border_color": [colours.get(name, "#ffffff") for name in names],
+            # Thinner than what a person has marked, and in another colour.
+            "border_color": [own.get(name, FOUND_COLOURS[0]) for name in names],
             "face_color": "transparent",
-            "border_width": 0.035,  # thinner than what a person has marked
+            "border_width": 0.045,
             "border_width_is_relative": True,
         },
     )
@@ -193,6 +199,7 @@ def _lines(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
         return None
     names = [task.classes[index] for index in found.line_class]
     widths = [task.radius_or_usual(n, prediction.scale) for n in names]
+    own = found_colours(task.classes, colours)
     return (
         "shapes",
         list(found.lines),
@@ -200,7 +207,7 @@ def _lines(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
             "features": {"class": names, "score": found.line_score},
             "shape_type": "path",
             "edge_width": [max(1.0, 0.4 * width) for width in widths],
-            "edge_color": [colours.get(name, "#ffffff") for name in names],
+            "edge_color": [own.get(name, FOUND_COLOURS[0]) for name in names],
             "face_color": "transparent",
         },
     )

@@ -150,13 +150,13 @@ class DataPage(Page):
             (self.sample_button, self.add_button),
             (self.open_button, self.save_button),
             (self.import_button, self.back_button),
-            (self.layer_button,),
         ):
             line = QHBoxLayout()
             line.setSpacing(6)
             for one in pair:
                 line.addWidget(one, 1)
             self.body.addLayout(line)
+        self.body.addWidget(self.layer_button)  # in a line it would leave a gap
 
     def _make_details(self) -> None:
         layout, self.details = look.card()

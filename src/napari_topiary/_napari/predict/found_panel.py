@@ -259,7 +259,12 @@ class FoundPanel(QWidget):
         self.table.chosen.connect(self.chosen)
 
     def show_counts(
-        self, shown: str | None, problems: Sequence[str], network: object
+        self,
+        shown: str | None,
+        problems: Sequence[str],
+        network: object,
+        *,
+        marked: bool = False,
     ) -> None:
         """Count what was found; `network` is the checkpoint that is chosen now."""
         results = self._results()
@@ -277,6 +282,8 @@ class FoundPanel(QWidget):
             part = current.wanted.window is not None
             if part and current.prediction.done is not None:
                 sentences.append("Only the area that was visible has been looked at.")
+            if marked and len(current.prediction.detections):
+                sentences.append("Thin rings: found. Thicker ones: your marks.")
         elif not results:
             sentences.append("Nothing was predicted yet.")
         self.notes.setText(" ".join(sentences))

@@ -159,7 +159,13 @@ class PredictPage(Page):
 
     def _show_counts(self) -> None:
         shown = current_image_name(self.viewer, self.session)
-        self.found.show_counts(shown, self._problems, self.choice.checkpoint)
+        drawn = self.session.annotations.get(shown or "", ())
+        self.found.show_counts(
+            shown,
+            self._problems,
+            self.choice.checkpoint,
+            marked=any(one.kind == "points" for one in drawn),
+        )
 
     def _on_drawing(self) -> None:
         """Another image may be shown now."""

@@ -228,8 +228,9 @@ class ReadingForm(QWidget):
 
 _KIND_TIPS = {
     "probability": "How sure the network is, in the colour of the class.",
-    "detections": "A ring around everything that was found.",
-    "lines": "The filaments that were traced.",
+    "detections": "A thin ring around everything that was found, in another colour "
+    "than your marks.",
+    "lines": "The filaments that were traced, in another colour than your own.",
     "result-labels": "The class, or the number of the object, at every pixel.",
     "distance": "How far each pixel is from the edge of its object: objects are cut "
     "apart in its valleys.",

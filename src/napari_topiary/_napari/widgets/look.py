@@ -87,6 +87,9 @@ QListWidget[role="gallery"]::item:hover, QListWidget[role="list"]::item:hover {{
     background: {primary}; }}
 QListWidget[role="gallery"]::item:selected, QListWidget[role="list"]::item:selected {{
     background: {secondary}; }}
+QHeaderView {{ background: {ground}; }}
+QHeaderView::section, QTableCornerButton::section {{ background: {foreground};
+    color: {text}; border: 0px; padding: 3px 4px; }}
 QPushButton {{ padding: 4px 7px; border: 1px solid transparent; }}
 QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus,
 QListWidget:focus, QTableWidget:focus {{ border: 1px solid {ours["b"]}; }}
