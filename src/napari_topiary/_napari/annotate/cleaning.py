@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QVBoxLayout, QWidget
 from scipy import ndimage as ndi
 from superqt import QLabeledSlider
 
@@ -59,7 +59,7 @@ class CleanUp(QFrame):
             slider, label = getattr(self, name), QLabel(f"{text} (px)")
             slider.setRange(0, LARGEST)
             slider.setMinimumWidth(90)
-            for one in (label, slider):
+            for one in (label, slider, *slider.findChildren(QWidget)):
                 one.setToolTip(_TIPS[name])
             rows.addRow(label, slider)
             slider.valueChanged.connect(self._on_slider)
