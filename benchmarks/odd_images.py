@@ -130,6 +130,7 @@ def changes() -> list[tuple[str, Change, bool]]:
         ("one hot pixel of 65,535", _hot(1), False),
         ("100 hot pixels", _hot(100), False),
         ("one half brighter by 4 deviations", _step(4.0), False),
+        ("brighter to one side by 2.5 deviations", _slope(2.5), False),
         ("brighter to one side by 4 deviations", _slope(4.0), False),
     ]
     for dtype in ("uint16", "int16", "uint32", "int32", "float16", "float64"):

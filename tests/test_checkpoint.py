@@ -644,6 +644,18 @@ def test_robust_levels_a_slope(rng: np.random.Generator) -> None:
     assert np.median(apart) < 0.15
 
 
+def test_robust_levels_a_slope_that_rich_content_hides(
+    rng: np.random.Generator,
+) -> None:
+    blocks = rng.normal(0, 25, (6, 6)).repeat(32, axis=0).repeat(32, axis=1)
+    image = micrograph(rng, 192, 192) + gaussian_filter(blocks, 6)
+    usual = Normalisation().apply(image[None])
+    mean = (image - image.mean()) / image.std()
+    np.testing.assert_allclose(usual[0], mean, atol=0.1)  # content is not levelled
+    tilted = Normalisation().apply((image + np.linspace(0, 80, 192))[None])
+    assert np.median(np.abs(usual - tilted)) < 0.1
+
+
 def test_clean_images_are_not_levelled(rng: np.random.Generator) -> None:
     image = micrograph(rng, 192, 192)[None]
     usual = (image - image.mean()) / image.std()

@@ -24,6 +24,8 @@ SLOPE = 1.2
 """A slope covers at least so many deviations from its darkest to its brightest part."""
 EXPLAINED = 0.75
 """A slope is all but this share of the differences between blocks, or it is content."""
+TILTED, TILT = 0.6, 2.0
+"""One that is straight and covers so many deviations may leave more: rich content."""
 SMALLEST_SIDE = 48
 """Parts are not cut smaller, in pixels."""
 LINES = 256
@@ -132,15 +134,17 @@ def _slope(blocks: _Blocks) -> NDArray[np.float64] | None:
     if len(median) < 16 or blocks.deviation <= 0:
         return None
     basis = np.stack([np.ones_like(y), y, x, y * y, x * y, x * x], axis=1)
-    factors = np.linalg.lstsq(basis, median, rcond=None)[0]
-    fitted = basis @ factors
-    if np.ptp(fitted) < SLOPE * blocks.deviation:
-        return None
-    explained = 1 - np.var(median - fitted) / np.var(median)
-    if explained < EXPLAINED:
-        return None
-    factors[0] -= fitted.mean()
-    return np.asarray(factors, dtype=np.float64)
+    for n, least, share in ((6, SLOPE, EXPLAINED), (3, TILT, TILTED)):
+        own = np.linalg.lstsq(basis[:, :n], median, rcond=None)[0]
+        fitted = basis[:, :n] @ own
+        if np.ptp(fitted) < least * blocks.deviation:
+            continue
+        if 1 - np.var(median - fitted) / np.var(median) >= share:
+            factors = np.zeros(6)
+            factors[:n] = own
+            factors[0] -= fitted.mean()
+            return factors
+    return None
 
 
 def _cut(
