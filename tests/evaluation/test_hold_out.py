@@ -112,6 +112,15 @@ def test_marks_outside_finished_areas_count_in_no_figure(virions):
         assert made.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
 
 
+def test_marks_outside_finished_areas_are_no_reason_to_hold_back(virions):
+    whole = clicks(virions, 0)
+    inside = int((whole.annotations[0].coordinates[:, 0] < 47.5).sum())
+    assert 0 < inside < 8
+    for sample, count in ((whole, 8), (marked(whole, (0, 48, 0, 96)), inside)):
+        area = on_working_grid(sample, 1.0, DETECT, Normalisation())
+        assert area.things == count
+
+
 def test_of_a_large_image_only_what_is_held_back_is_computed(virions):
     """The figure is that of evaluate all the same, on a coarser grid too."""
     made = [virions(seed) for seed in range(6)]
@@ -226,6 +235,9 @@ def test_with_a_few_clicks_there_is_nothing_to_judge_on(virions, places):
     made = run(fit([sample], dataclasses.replace(SMALL, epochs=1), task=DETECT))
     assert "quality" not in made.metrics
     assert made.annotations_summary["held_out"] == []
+    said = " ".join(made.provenance["notes"])
+    assert f"Only {len(places)} thing" in said
+    assert "nothing is kept back to judge on" in said
 
 
 @pytest.mark.parametrize("shape", [(20, 20), (1, 300), (128, 16), (33, 205), (64, 64)])

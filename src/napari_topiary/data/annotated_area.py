@@ -78,10 +78,16 @@ class AnnotatedArea:
 
     @cached_property
     def things(self) -> int:
-        """How much there is to judge by: particles, objects, or patches of an area."""
-        if len(self.points):
-            return len(self.points)
+        """How much there is to judge by: particles, objects, or patches of an area.
+
+        Particles outside finished areas do not count.
+        """
         known = self.field.target >= 0
+        last = np.array(known.shape) - 1
+        y, x = np.rint(self.points).astype(int).clip(0, last).T
+        particles = int(known[y, x].sum())
+        if particles:
+            return particles
         if self.field.objects is not None:
             objects = self.field.objects[known]
             return len(np.unique(objects[objects > 0]))

@@ -82,6 +82,8 @@ def divide(
             notes = _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
+    if learning and not held and not notes:
+        notes = (_nothing_held_back(pool),)
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 
@@ -141,6 +143,28 @@ def hold_out(
     judged = order[:most]
     held = {one.pixels for one in judged}
     return [one for one in pool if one.pixels not in held], judged
+
+
+def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:
+    """Say why nothing was held back, and what to do about it.
+
+    Parameters
+    ----------
+    pool
+        All annotated images.
+    """
+    n = sum(one.things for one in pool)
+    if n < FEWEST:
+        many = "1 thing is" if n == 1 else f"{n} things are"
+        return (
+            f"Only {many} marked where all is finished: learned from, and nothing is "
+            f"kept back to judge on. Mark {FEWEST} or more, or keep an image aside "
+            "(the part 'val')."
+        )
+    return (
+        "What is marked lies too close together to keep some of it back to judge on: "
+        "keep another image aside (the part 'val')."
+    )
 
 
 def _part_of(

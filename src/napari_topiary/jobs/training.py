@@ -22,6 +22,7 @@ from napari_topiary.annotations import (
     teaching,
 )
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
+from napari_topiary.data import hold_out
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
@@ -170,6 +171,8 @@ class TrainingData:
                 f"{text} Judged on {words.plural(len(self.validation), 'image')} that "
                 "it does not see."
             )
+        if len(self.samples) == 1 and _few(counts):
+            return f"{text} They are too few to keep some of them back to judge it."
         if len(self.samples) > 1:
             return f"{text} Some of them are kept back to judge it."
         return f"{text} A part of it is kept back to judge it."
@@ -185,6 +188,12 @@ class TrainingData:
             f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
             f"{'does' if outside == 1 else 'do'} not teach: see the Annotate page."
         )
+
+
+def _few(counts: Mapping[tuple[str, str], int]) -> bool:
+    """Whether there are only particles, and fewer than are held back of."""
+    first, *others = (n for (one, _), n in counts.items() if one != "counterexample")
+    return first < hold_out.FEWEST and not any(others)
 
 
 def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:

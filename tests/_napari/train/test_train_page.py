@@ -74,6 +74,17 @@ def test_it_trains_and_keeps_the_result(page, session, until):
     assert page.train_button.text() == TRAIN and page.train_button.isEnabled()
 
 
+def test_few_marks_are_not_judged_and_the_card_says_why(page, until, monkeypatch):
+    monkeypatch.setattr(hold_out, "FEWEST", 10)
+    page.refresh()
+    assert page.form.summary.text().endswith(
+        "They are too few to keep some of them back to judge it."
+    )
+    train(page, until)
+    assert "nothing to judge on" in page.card.headline.text()
+    assert "Only 8 things are marked where all is finished" in page.card.details.text()
+
+
 def test_a_second_training_gets_a_name_of_its_own(page, session, until):
     train(page, until)
     train(page, until)

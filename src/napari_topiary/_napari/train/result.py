@@ -50,8 +50,9 @@ class ResultCard(QFrame):
         if seconds:
             took = duration(float(seconds)).replace(" ", words.THIN)
             parts.append(f"in {took}")
-        problems = " ".join(checkpoint.provenance.get("problems", ()))
-        self.details.setText("\n".join(filter(None, (problems, " · ".join(parts)))))
+        about = checkpoint.provenance
+        said = (*about.get("problems", ()), " · ".join(parts), *about.get("notes", ()))
+        self.details.setText("\n".join(map(str, said)))
         self.show()
 
 
