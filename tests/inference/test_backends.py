@@ -15,7 +15,9 @@ from napari_topiary.config import PruneConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends import backend_kind, backends
 from napari_topiary.inference.backends import base as backends_base
+from napari_topiary.inference.backends.pytorch import TorchBackend
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.int8 import input_ranges, quantised
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import Network, build_network, count_parameters
 from napari_topiary.pruning import prune
@@ -94,6 +96,20 @@ def test_labels_are_those_of_torch(name: str, network: str) -> None:
         if expected.regression is not None and found.regression is not None:
             assert np.abs(found.regression - expected.regression).max() < 0.05
     assert engine.backend == name
+
+
+@INSTALLED
+def test_rounded_networks_say_what_torch_imitates(name: str) -> None:
+    made = NETWORKS["filters"]()
+    image = np.random.default_rng(0).normal(size=(1, 96, 96)).astype(np.float32)
+    ranges = input_ranges(made, [torch.from_numpy(image)[None]])
+    rounded, whole = quantised(made, ranges), (slice(0, 96), slice(0, 96))
+    assert len(ranges) > 3
+    expected = TorchBackend(rounded, CPU)(image, *whole)
+    exact = TorchBackend(made, CPU)(image, *whole)
+    assert 0 < np.abs(expected - exact).max() < 0.1
+    backend = backends[name].make(rounded, CPU, exact=True)
+    assert np.abs(backend(image, *whole) - expected).max() < 0.05
 
 
 @INSTALLED

@@ -125,6 +125,37 @@ class Checkpoint:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def weights_hash(self) -> str:
+        """Fingerprint of the weights alone."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state.items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def int8(self) -> dict[str, tuple[float, float]]:
+        """Range of what each layer reads, where it was prepared for whole numbers.
+
+        Empty where it was not, and after anything has changed the weights.
+        """
+        about = self.provenance.get("int8")
+        if not isinstance(about, Mapping) or about.get("weights") != self.weights_hash:
+            return {}
+        try:
+            ranges = {
+                str(n): (float(a), float(b)) for n, (a, b) in about["ranges"].items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return {}
+        sound = all(-1e30 < low <= 0 <= high < 1e30 for low, high in ranges.values())
+        return ranges if sound and ranges.keys() <= self._layers else {}
+
+    @property
+    def _layers(self) -> set[str]:
+        return {name.removesuffix(".weight") for name in self.state}
+
     def file_bytes(self) -> int:
         """Exact size of the file, without writing it."""
         sizes = storage.packed_sizes(self.state, self.masks)

@@ -76,7 +76,7 @@ def evaluate(
     for note in notes:
         yield Progress(0, len(known), "Evaluating", report=note)
     begun = time.perf_counter()
-    engine = Engine(checkpoint.build(), config.device, backend=config.backend)
+    engine = Engine.of(checkpoint, config.device, backend=config.backend)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
     for index, sample in enumerate(known):

@@ -50,7 +50,7 @@ class Entry:
         self, name: str, checkpoint: Checkpoint, config: PredictConfig
     ) -> None:
         self.name, self.checkpoint, self.config = name, checkpoint, config
-        self.engine = Engine(checkpoint.build(), config.device, backend=config.backend)
+        self.engine = Engine.of(checkpoint, config.device, backend=config.backend)
         self.own: list[Score] = []
         self.common: list[Score] = []
         self.sweep = Sweep()

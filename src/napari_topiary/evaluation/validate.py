@@ -67,7 +67,7 @@ def validate_on(
     checkpoint: Checkpoint,
     *,
     device: str = "auto",
-    network: Network | None = None,
+    network: Network | Engine | None = None,
     find: bool = True,
 ) -> Job[tuple[Checkpoint, Quality] | None]:
     """Find a network's best thresholds on prepared data, and its quality at them.
@@ -81,7 +81,7 @@ def validate_on(
     device
         Where to compute.
     network
-        What is validated; None builds the checkpoint's own.
+        What is validated, or an engine of it; None builds the checkpoint's own.
     find
         Whether thresholds are found; else the checkpoint's are taken, as Predict does.
 
@@ -97,7 +97,9 @@ def validate_on(
         after a `Stop`, and where there is nothing to validate on.
     """
     where = pick_device(device)
-    engine = Engine(network or checkpoint.build(), where)
+    engine = network or Engine.of(checkpoint, where)
+    if isinstance(engine, Network):
+        engine = Engine(engine, where)
     validator = Validator(
         held=prepared.held,
         task=checkpoint.task,
@@ -209,7 +211,7 @@ class HoldOut:
         self._prepared: dict[str, PreparedData] = {}
 
     def validate(
-        self, checkpoint: Checkpoint, network: Network | None = None
+        self, checkpoint: Checkpoint, network: Network | Engine | None = None
     ) -> Job[ValidationResult]:
         """Validate a checkpoint, or a network that may become a version of it.
 
@@ -219,7 +221,8 @@ class HoldOut:
             Task, normalisation and working pixel size.
         network
             Validated at the thresholds that it would be kept with; None = the
-            checkpoint's own network, at the checkpoint's own thresholds.
+            checkpoint's own network, at the checkpoint's own thresholds, or an engine
+            of it.
 
         Yields
         ------
@@ -236,7 +239,7 @@ class HoldOut:
                 checkpoint,
                 device=self.device,
                 network=network,
-                find=network is not None,
+                find=isinstance(network, Network),
             ),
             heard=heard.append,
         )

@@ -76,6 +76,8 @@ class Cluster:
             work, scheduler=config.scheduler, processes=config.workers
         )
 
+    note = ""
+
     @property
     def at_once(self) -> int:
         """Parts of a large image that are worth being under way together."""
@@ -127,7 +129,7 @@ def engine_for(
     if sentence is not None:
         raise TopiaryError(sentence)
     if not config.scheduler and config.workers == 1:
-        yield Engine(checkpoint.build(), config.device, backend=config.backend)
+        yield Engine.of(checkpoint, config.device, backend=config.backend)
         return
     cluster = Cluster(checkpoint, config)
     try:
@@ -164,6 +166,5 @@ def _engine(work: Work) -> Engine:
             del _engines[next(iter(_engines))]
         if work.threads:
             torch.set_num_threads(work.threads)
-        network = work.checkpoint.build()
-        _engines[key] = Engine(network, work.device, backend=work.backend)
+        _engines[key] = Engine.of(work.checkpoint, work.device, backend=work.backend)
     return _engines[key]

@@ -15,12 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends import (
     Backend,
@@ -30,6 +32,7 @@ from napari_topiary.inference.backends import (
 )
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.inference.int8 import Ranges, quantised
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.networks.base import Network
@@ -41,6 +44,7 @@ Precision = Literal["checked", "reduced", "float32"]
 """Reduced where the labels of the first tile stay; reduced wherever that is faster, as
 in training; or never reduced."""
 AUTO = "auto"
+INT8, WITH_INT8 = "int8", ", int8"
 PATIENCE_S = 2.0
 """A network that runs for less is not converted: it would be over before."""
 FASTER = 0.9
@@ -70,11 +74,16 @@ class Engine:
         Name of one that has to be used, or `auto`.
     precision
         Whether reduced precision is taken.
+    int8
+        What each layer reads, where the network may be computed with whole numbers; how
+        good it is then somebody has looked at before.
 
     Attributes
     ----------
     backend, precision
         What runs the network now: "torch", "float32".
+    note
+        A sentence for the user, mostly empty.
 
     Raises
     ------
@@ -92,6 +101,7 @@ class Engine:
         *,
         backend: str = AUTO,
         precision: Precision = "checked",
+        int8: Ranges = MappingProxyType({}),
     ) -> None:
         wanted = backend in backends and backends[backend]
         if wanted and wanted.processor_only and device == "auto":
@@ -103,6 +113,8 @@ class Engine:
             self._ready, self.device, reduced if precision == "reduced" else None
         )
         self._run: Backend = self._exact
+        self._int8 = quantised(self._ready, int8) if int8 else None
+        self.note = ""
         self._next: list[tuple[str, BackendKind]] = []
         if backend != AUTO:
             kind = backend_kind(backend, network, self.device)
@@ -111,7 +123,13 @@ class Engine:
             self._next.append(("torch", backends["torch"]))
         self._search = None
         if backend == AUTO:
-            self._search = _Search(self._ready, self.device)
+            self._search = _Search(self._ready, self.device, self._int8)
+            if self._int8 is not None and not self._search.converts:
+                self.note = (
+                    "This network is prepared for int8, which needs OpenVINO or ONNX "
+                    "Runtime on a processor: it is computed in full here. "
+                    "pip install 'napari-topiary[fast]'"
+                )
 
     @property
     def precision(self) -> str:
@@ -139,6 +157,25 @@ class Engine:
         elif self._search is not None:
             self._listen(self._search, tile, maps, seconds)
         return maps
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "auto",
+        *,
+        backend: str = AUTO,
+    ) -> Engine:
+        """Return what runs a checkpoint's network, with all that is known of it.
+
+        Parameters
+        ----------
+        checkpoint
+            Of which a network is built.
+        device, backend
+            As for an engine.
+        """
+        return cls(checkpoint.build(), device, backend=backend, int8=checkpoint.int8)
 
     def on_patches(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities `(b, k)` of the middles of patches `(b, c, y, x)`.
@@ -183,7 +220,10 @@ class Engine:
         name, kind = self._next.pop()
         for exact in (False, True):
             try:
-                other = kind.make(self._ready, self.device, exact=exact)
+                whole = self._int8 if kind.processor_only else None
+                other = kind.make(whole or self._ready, self.device, exact=exact)
+                if whole is not None:
+                    other.precision = INT8
                 if other.precision == self._run.precision and name == self.backend:
                     return
                 again = other(*tile)
@@ -194,7 +234,7 @@ class Engine:
                     f"{kind.title} cannot run this network ({reason}): choose the "
                     "backend torch or auto."
                 ) from reason
-            if same_labels(maps, again, self.network):
+            if other.precision == INT8 or same_labels(maps, again, self.network):
                 self._run, self.backend = other, name
                 return
         logger.warning("%s changes labels: the network stays in torch", kind.title)
@@ -212,7 +252,11 @@ class Engine:
         times = {self.backend: seconds}
         for name, other in found.items():
             try:
-                if not same_labels(maps, other(*tile), self.network):
+                again = other(*tile)
+                if other.precision == INT8:
+                    if not np.isfinite(again).all():
+                        continue
+                elif not same_labels(maps, again, self.network):
                     continue
                 begun = time.perf_counter()
                 other(*tile)
@@ -222,7 +266,7 @@ class Engine:
         best = min(times, key=lambda name: times[name])
         search.remember(best)
         if best != self.backend:
-            self._run, self.backend = found[best], best
+            self._run, self.backend = found[best], best.removesuffix(WITH_INT8)
 
 
 class _Search:
@@ -232,10 +276,15 @@ class _Search:
     ----------
     network, device
         What is to run, and where.
+    int8
+        The same of rounded numbers, if it may be computed so.
     """
 
-    def __init__(self, network: Network, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, int8: Network | None
+    ) -> None:
         self._network, self._device, self._spent = network, device, 0.0
+        self._int8 = int8
         self._names = [
             name
             for name in backends
@@ -244,6 +293,8 @@ class _Search:
             and backends[name].installed
             and backends[name].suits(network)
         ]
+        if int8 is not None:
+            self._names += [name + WITH_INT8 for name in self._names]
         self._waiting: Future[dict[str, Backend]] | None = None
 
     def found_after(self, seconds: float) -> dict[str, Backend] | None:
@@ -260,6 +311,11 @@ class _Search:
         if self._names and (self._known() or self._spent >= PATIENCE_S):
             self._begin()
         return None
+
+    @property
+    def converts(self) -> bool:
+        """Whether there is another back end to convert for."""
+        return bool(self._names)
 
     def convert_now(self) -> None:
         """Convert and wait for it, if there is anything to convert."""
@@ -309,11 +365,13 @@ class _Search:
         digest = hashlib.sha256()
         for name, tensor in self._network.state_dict().items():
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        packages = {"torch", *(p for n in self._names for p in backends[n].packages)}
+        kinds = [backends[name.removesuffix(WITH_INT8)] for name in self._names]
+        packages = {"torch", *(package for kind in kinds for package in kind.packages)}
         about = [
             platform.node(),
             str(torch.get_num_threads()),
             type(self._network).__name__,
+            *(INT8 for _ in (self._int8,) if self._int8 is not None),
             *(f"{name} {version(name)}" for name in sorted(packages)),
         ]
         digest.update("\n".join(about).encode())
@@ -323,12 +381,17 @@ class _Search:
         """Convert for every back end that can; runs in a thread of its own."""
         made: dict[str, Backend] = {}
         for name in self._names:
+            kind = backends[name.removesuffix(WITH_INT8)]
+            rounded = self._int8 if name.endswith(WITH_INT8) else None
             try:
-                made[name] = backends[name].make(
-                    self._network, self._device, exact=False
+                made[name] = kind.make(
+                    rounded or self._network, self._device, exact=False
                 )
             except Exception as reason:  # whatever ails another package: torch goes on
-                logger.warning("%s cannot be used: %s", backends[name].title, reason)
+                logger.warning("%s cannot be used: %s", kind.title, reason)
+                continue
+            if rounded is not None:
+                made[name].precision = INT8
         return made
 
 

@@ -134,7 +134,7 @@ def predict(
         labels=labels,
         detections=detections,
         checkpoint=checkpoint.name or checkpoint.hash[:12],
-        notes=(*notes, *result.notes),
+        notes=(*notes, *result.notes, *filter(None, (engine.note,))),
         done=None if result.done.all() else result.done,
         regression=result.regression,
         backend=engine.backend,

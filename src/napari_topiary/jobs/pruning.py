@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device
@@ -12,6 +12,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
+from napari_topiary.jobs.int8 import prepared_for_int8
 from napari_topiary.networks import tuning_config
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning import (
@@ -23,7 +24,7 @@ from napari_topiary.pruning import (
     recalibrate,
 )
 from napari_topiary.training import fit
-from napari_topiary.types import Job, Progress, Stop
+from napari_topiary.types import Job, Progress, Stop, relay
 
 SIDE = 256
 ROUNDS = 5
@@ -295,7 +296,12 @@ def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | 
 
 
 def keeping(
-    plan: PruningPlan, share: float, name: str, hold_out: HoldOut
+    plan: PruningPlan,
+    share: float,
+    name: str,
+    hold_out: HoldOut,
+    *,
+    int8: bool = False,
 ) -> Job[Checkpoint]:
     """Make the checkpoint of a position, judged at its own best threshold.
 
@@ -307,6 +313,8 @@ def keeping(
         To be written into it.
     hold_out
         What to judge on.
+    int8
+        Whether it is prepared for whole numbers as well.
     """
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
@@ -319,6 +327,8 @@ def keeping(
             validation=hold_out.validation,
             device=hold_out.device,
         )
+    if int8:
+        made = yield from prepared_for_int8(made, hold_out)
     doubt = pruning_doubt(plan.checkpoint, made)
     problems = [*pruning_problems(plan.checkpoint, made, share)]
     problems += [] if doubt is None else [doubt]
@@ -336,10 +346,13 @@ class Tuning:
         Time budget.
     gradual
         Remove little by little while training, instead of all at once before.
+    int8
+        Prepare the result for whole numbers as well.
     """
 
     minutes: float
     gradual: bool
+    int8: bool = False
 
 
 def fine_tuning(
@@ -374,17 +387,22 @@ def fine_tuning(
     validation = [one.read_marked(original.task) for one in validation]
     pruning = GradualPruning(plan, share, stages=None if tuning.gradual else 1)
     seed = int(original.provenance.get("seed") or 0)
-    return (
-        yield from fit(
-            samples,
-            tuning_config(
-                original.network,
-                plan.config.kind,
-                {"minutes": tuning.minutes, "seed": seed, "device": device},
-            ),
-            task=original.task,
-            start=original,
-            validation=validation,
-            pruning=pruning,
-        )
+    made = yield from fit(
+        samples,
+        tuning_config(
+            original.network,
+            plan.config.kind,
+            {"minutes": tuning.minutes, "seed": seed, "device": device},
+        ),
+        task=original.task,
+        start=original,
+        validation=validation,
+        pruning=pruning,
     )
+    if tuning.int8:
+        hold_out = HoldOut(samples, validation, device=device)
+        # What a training reports is of training: a bar alone is shown after it.
+        made = yield from relay(
+            prepared_for_int8(made, hold_out), told=lambda p: replace(p, report=None)
+        )
+    return made

@@ -14,7 +14,7 @@ from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, p
 from napari_topiary.pruning.measure import agreement, measure_speed
 from napari_topiary.pruning.outcome import pruning_doubt, pruning_problems
 from napari_topiary.pruning.plan import LayerKept, PlanStatistics, PruningPlan
-from napari_topiary.pruning.recalibration import recalibrate
+from napari_topiary.pruning.recalibration import learned_part, recalibrate
 from napari_topiary.pruning.search.record import LayerSearch, Search
 from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity
 from napari_topiary.pruning.weight_plan import WeightPlan
@@ -38,6 +38,7 @@ __all__ = [
     "criteria_for",
     "criterion_of",
     "filter_counts",
+    "learned_part",
     "make_plan",
     "measure_speed",
     "plan_from_json",

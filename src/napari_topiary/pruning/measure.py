@@ -16,7 +16,7 @@ from napari_topiary.types import Job, Probability, Progress, Stop
 
 
 def measure_speed(
-    networks: Mapping[str, Network],
+    networks: Mapping[str, Network | Engine],
     *,
     in_channels: int,
     device: torch.device,
@@ -31,7 +31,8 @@ def measure_speed(
     Parameters
     ----------
     networks
-        Name -> network; moved to the device, otherwise left alone.
+        Name -> network; moved to the device, otherwise left alone. An engine has its
+        device.
     in_channels
         Channels of the images.
     device
@@ -52,9 +53,13 @@ def measure_speed(
     dict
         By name; networks that were not measured are missing.
     """
-    engines = {name: Engine(network, device) for name, network in networks.items()}
+    engines = {
+        name: one if isinstance(one, Engine) else Engine(one, device)
+        for name, one in networks.items()
+    }
     tiles = {
-        name: _tile(network, in_channels, side) for name, network in networks.items()
+        name: _tile(engine.network, in_channels, side)
+        for name, engine in engines.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     total = (rounds + 1) * len(networks)

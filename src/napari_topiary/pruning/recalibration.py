@@ -64,7 +64,9 @@ def recalibrate(
     network.train()
     total = PASSES * len(samples)
     for index in range(total):
-        crop = _crop(checkpoint, samples[index % len(samples)], network, generator)
+        crop = learned_part(
+            checkpoint, samples[index % len(samples)], network, generator
+        )
         with torch.no_grad():
             network.on_patches(crop.to(device))
         message = yield Progress(index + 1, total, "Re-estimating batch statistics")
@@ -74,7 +76,7 @@ def recalibrate(
     return dataclasses.replace(checkpoint, state={**checkpoint.state, **fresh})
 
 
-def _crop(
+def learned_part(
     checkpoint: Checkpoint,
     sample: Sample,
     network: Network,
@@ -83,6 +85,17 @@ def _crop(
     """Cut a random piece `(1, c, y, x)` as the network sees images.
 
     Of an image for a classifier of centre pixels: `PATCHES` patches.
+
+    Parameters
+    ----------
+    checkpoint
+        Knows how images are normalised, and their working grid.
+    sample
+        The image.
+    network
+        The checkpoint's.
+    generator
+        Says where.
     """
     factor = checkpoint.factor_for(sample.scale)
     normalised = checkpoint.normalisation.apply(sample.image, sample.excerpt)

@@ -109,7 +109,9 @@ def _command(
     if parent is not None and len(made.pruning) > len(checkpoints[parent].pruning):
         tuned = about.get("created") != checkpoints[parent].provenance.get("created")
         minutes = about.get("minutes_asked") if tuned else None
-        return shlex.join([PROGRAM, *_pruning(made.pruning[-1], parent, minutes), *out])
+        words = _pruning(made.pruning[-1], parent, minutes)
+        words += ["--int8"] if made.int8 else []
+        return shlex.join([PROGRAM, *words, *out])
     if not isinstance(settings, Mapping):
         return f"# {name}: it does not say how it was trained."
     return shlex.join([PROGRAM, "train", ".", *_training(settings, parent), *out])

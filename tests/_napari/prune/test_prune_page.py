@@ -403,6 +403,16 @@ def test_stop_keeps_the_best(page, session, until, viewer):
     settle(page, until)
 
 
+def test_int8_can_be_ticked_where_something_computes_it(page):
+    from napari_topiary.jobs.int8 import int8_problem
+
+    problem = int8_problem("cpu")
+    tick = page.keep_row.int8
+    assert tick.isEnabled() == (problem is None)
+    assert not tick.isChecked()
+    assert tick.toolTip()
+
+
 def test_closing_in_mid_tuning_and_in_mid_look(
     make_napari_viewer_proxy, session, until
 ):

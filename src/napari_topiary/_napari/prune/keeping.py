@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
@@ -25,6 +26,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio
 from napari_topiary.evaluation.validate import HoldOut
+from napari_topiary.jobs.int8 import int8_problem, on_int8
 from napari_topiary.jobs.pruning import Tuning, fine_tuning, keeping
 from napari_topiary.jobs.training import TrainingData, short_name
 from napari_topiary.pruning import ABOVE_RATIO
@@ -54,6 +56,11 @@ class KeepRow(QWidget):
         layout.setSpacing(6)
         layout.addWidget(self.button)
         layout.addWidget(self.name, 1)
+        self.int8 = QCheckBox("int8")
+        problem = int8_problem(preferences().device)
+        self.int8.setToolTip(problem or INT8_TIP)
+        self.int8.setEnabled(problem is None)
+        layout.addWidget(self.int8)
         self.button.clicked.connect(lambda _checked=False: self.keep())
         self.name.returnPressed.connect(self.keep)
         self.name.textEdited.connect(self._on_edited)
@@ -80,6 +87,11 @@ class KeepRow(QWidget):
         self._own = bool(text.strip())
 
 
+INT8_TIP = (
+    "Also prepare what is kept or fine-tuned for whole numbers of eight bits: it is "
+    "measured\nhere, taken only where it is faster, and the quality before and after "
+    "is said."
+)
 TUNE = "Fine-tune"
 TIP = (
     "Let the pruned network learn on from the annotated images: most of what pruning "
@@ -164,11 +176,19 @@ class VersionMaker(QObject):
         """Whether a version is being made."""
         return self._lane.busy
 
-    def keep(self, ready: Ready, share: float, name: str, hold_out: HoldOut) -> None:
+    def keep(
+        self,
+        ready: Ready,
+        share: float,
+        name: str,
+        hold_out: HoldOut,
+        *,
+        int8: bool = False,
+    ) -> None:
         """Make a version of one position, judge it, and add it."""
         name = self.session.unique_checkpoint_name(name)
         self._lane.ask(
-            lambda: keeping(ready.plan, share, name, hold_out),
+            lambda: keeping(ready.plan, share, name, hold_out, int8=int8),
             title="Keeping the pruned network",
             on_result=self._on_made,
             on_error=self.problem.emit,
@@ -177,7 +197,8 @@ class VersionMaker(QObject):
     def _on_made(self, checkpoint: Checkpoint) -> None:
         self._add(checkpoint.name, checkpoint)
         problems = checkpoint.provenance.get("problems", ())
-        self.kept.emit(" ".join((f"Kept as “{checkpoint.name}”.", *problems)))
+        said = (f"Kept as “{checkpoint.name}”.", *on_int8(checkpoint), *problems)
+        self.kept.emit(" ".join(said))
 
     def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Add what fine-tuning made; returns it with its name."""
@@ -240,7 +261,9 @@ class FineTuning(QObject):
             return
         training_data, tuning = (
             TrainingData.of(self.live.session),
-            self.panel.tune.tuning(),
+            replace(
+                self.panel.tune.tuning(), int8=self.panel.keep_row.int8.isChecked()
+            ),
         )
         device = preferences().device
         begun = self.training_run.start(
@@ -264,5 +287,5 @@ class FineTuning(QObject):
         made = self.maker.keep_tuned(checkpoint, name)
         self.live.tuned = made
         problems = made.provenance.get("problems", ())
-        said = (f"Fine-tuned and kept as “{made.name}”.", *problems)
+        said = (f"Fine-tuned and kept as “{made.name}”.", *on_int8(made), *problems)
         self.made.emit(" ".join(said))

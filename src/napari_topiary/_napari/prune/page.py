@@ -249,7 +249,8 @@ class PrunePage(Page):
         ready = self.live.ready
         if ready is not None:
             hold_out = self.live.findings.hold_out
-            self.maker.keep(ready, self.slider.share, name, hold_out)
+            int8 = self.keep_row.int8.isChecked()
+            self.maker.keep(ready, self.slider.share, name, hold_out, int8=int8)
 
     def _on_kept(self, sentence: str) -> None:
         self.keep_row.forget()
