@@ -40,13 +40,15 @@ def workbench_of(viewer: napari.viewer.Viewer) -> Workbench:
     return next(there, None) or open_workbench(viewer)
 
 
-def launch(sample: str | None = None) -> int:
+def launch(sample: str | None = None, notice: str = "") -> int:
     """Open napari with the workbench and stay until the window is closed.
 
     Parameters
     ----------
     sample
         Name of a sample to open in it; None = start empty.
+    notice
+        What the user should know from the beginning; empty mostly.
 
     Returns
     -------
@@ -55,7 +57,9 @@ def launch(sample: str | None = None) -> int:
     """
     viewer = napari.Viewer(title="Topiary", show_welcome_screen=sample is None)
     first = get_settings().application.window_size is None
-    open_workbench(viewer, sample)
+    workbench = open_workbench(viewer, sample)
+    if notice:
+        workbench.page("Data").refuse(notice)
     if first:  # napari remembers from then on how a person wants it
         unwrap(viewer).window._qt_window.showMaximized()
     napari.run()

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +17,12 @@ from napari_topiary.errors import TopiaryError
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 """Environment variables of which one is set where Linux has a screen."""
 
+_XDG = {
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_CACHE_HOME": ".cache",
+    "XDG_DATA_HOME": ".local/share",
+}
+"""Where programs keep things of the user, and where that is in a home folder."""
 _LIBRARIES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
@@ -56,13 +63,52 @@ def open_window(sample: str | None) -> int:
             "The window needs system libraries that are not installed here. Debian, "
             f"Ubuntu: sudo apt-get install {' '.join(missing)}"
         )
+    notice = _home_for_now()
+    if notice:
+        sys.stderr.write(f"{notice}\n")
     # The window has a way of its own to close.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # By name: arrows only point down, and no verb is built on the window.
     window = import_module("napari_topiary._napari.launch")
-    status: int = window.launch(sample)
+    status: int = window.launch(sample, notice)
     return status
+
+
+def _home_for_now() -> str:
+    """Use another home where nothing can be written to that of the user.
+
+    napari keeps its settings there, and could not even be imported.
+
+    Returns
+    -------
+    str
+        What the user should know; empty mostly.
+    """
+    if sys.platform == "win32":
+        return ""
+    home = Path(os.environ.get("HOME") or os.path.expanduser("~"))
+    folders = [home, *(Path(os.environ.get(k) or home / v) for k, v in _XDG.items())]
+    bad = next((one for one in folders if not _can_write(one)), None)
+    if bad is None:
+        return ""
+    place = tempfile.mkdtemp(prefix="napari-topiary-")
+    for variable in ("HOME", *_XDG):
+        os.environ[variable] = place
+    return (
+        f"Nothing can be written to {bad}: settings, and work that is not saved, are "
+        f"kept in {place} instead, and may be gone after a restart of the computer. "
+        "Save your project in a folder of its own."
+    )
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _has_screen() -> bool:
