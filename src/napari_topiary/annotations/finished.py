@@ -49,11 +49,6 @@ def teaching(annotations: Sequence[Any]) -> tuple[Any, ...]:
     other marks there teach nothing. A centerline teaches where any of its vertices lies
     inside.
 
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-
     Returns
     -------
     tuple
@@ -66,13 +61,7 @@ def teaching(annotations: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def marks_outside(annotations: Sequence[Any]) -> tuple[int, int]:
-    """Count the marks that teach nothing, and all marks.
-
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-    """
+    """Count the marks that teach nothing, and all marks."""
     every = _marks(annotations)
     return every - _marks(teaching(annotations)), every
 

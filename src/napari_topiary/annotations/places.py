@@ -85,13 +85,7 @@ def repeated(
 
 
 def fill_areas(places: Places) -> bool:
-    """Whether most places lie pixel beside pixel: areas, one row for each pixel.
-
-    Parameters
-    ----------
-    places
-        Centres.
-    """
+    """Whether most places lie pixel beside pixel: areas, one row for each pixel."""
     distinct = np.unique(places, axis=0)
     if len(distinct) < _FEW:
         return False

@@ -172,13 +172,7 @@ class Checkpoint:
         return factor_at(scale, self.working_factor, self.pixel_size_nm)
 
     def build(self, device: torch.device | str = "cpu") -> Network:
-        """Rebuild the network, in evaluation mode; its tensors are its own.
-
-        Parameters
-        ----------
-        device
-            Where it is wanted.
-        """
+        """Rebuild the network, in evaluation mode; its tensors are its own."""
         network = self._blank()
         own = network.state_dict()
         if own.keys() != self.state.keys():
@@ -200,13 +194,7 @@ class Checkpoint:
         return network.eval()
 
     def replaced(self, **changes: Any) -> Checkpoint:
-        """Return a copy with some fields replaced.
-
-        Parameters
-        ----------
-        **changes
-            Field name -> new value.
-        """
+        """Return a copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
     def named(self, name: str) -> Checkpoint:

@@ -97,15 +97,6 @@ def unpack(
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """What is stored -> state and masks, checked before anything is read.
 
-    Parameters
-    ----------
-    sizes
-        Types and shapes of what is stored.
-    read
-        Reads a stored tensor by its name.
-    wanted
-        Name -> tensor of the shape and type that the network needs.
-
     Raises
     ------
     TopiaryError
@@ -193,15 +184,7 @@ class Stored:
 
 
 def file_size(sizes: Sizes, text: str) -> int:
-    """Bytes of the file that holds these tensors and this text.
-
-    Parameters
-    ----------
-    sizes
-        Of everything stored.
-    text
-        The JSON description.
-    """
+    """Bytes of the file that holds these tensors and this text."""
     header: dict[str, object] = {"__metadata__": {KEY: text}}
     offset = 0
     for name in sorted(sizes, key=lambda n: (-_WIDTHS[sizes[n][0]], n)):
@@ -247,11 +230,6 @@ def _reason(error: Exception) -> str:
 @contextmanager
 def opened(path: Path) -> Iterator[Stored]:
     """Open a file and read its description; the tensors stay on disk.
-
-    Parameters
-    ----------
-    path
-        Any file.
 
     Raises
     ------

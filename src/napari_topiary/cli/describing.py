@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what `info` reports, ready for JSON.
-
-    Parameters
-    ----------
-    checkpoint
-        Any.
-    """
+    """Return what `info` reports, ready for JSON."""
     from napari_topiary.networks import activation_bytes, count_macs_per_pixel
 
     network = checkpoint.build()

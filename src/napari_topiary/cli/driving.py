@@ -125,15 +125,7 @@ class Runner:
             signal.signal(number, handler)
 
     def __call__(self, job: Job[T], heed: Callable[[object], None] | None = None) -> T:
-        """Run a job to its end, or to what it has when interrupted.
-
-        Parameters
-        ----------
-        job
-            What to run.
-        heed
-            Called with every report of its progress.
-        """
+        """Run a job to its end, or to what it has when interrupted."""
 
         def show(progress: Progress) -> None:
             self._show(progress)

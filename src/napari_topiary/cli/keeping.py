@@ -42,13 +42,6 @@ class Keeping:
     ) -> tuple[Checkpoint, Path, list[str]]:
         """Write the file at the end.
 
-        Parameters
-        ----------
-        made
-            The result.
-        whole
-            Whether it came to its end.
-
         Returns
         -------
         Checkpoint

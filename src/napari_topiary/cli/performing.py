@@ -26,15 +26,7 @@ from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, 
 
 
 def perform(arguments: Sequence[str], options: argparse.Namespace) -> int:
-    """Run a verb; returns the exit status.
-
-    Parameters
-    ----------
-    arguments
-        As they were given, for the record.
-    options
-        What they mean.
-    """
+    """Run a verb; returns the exit status."""
     bar = ProgressBar()
     try:
         with Runner(bar) as runner:

@@ -271,13 +271,7 @@ def as_learned(sample: Sample, checkpoint: Checkpoint) -> AnnotatedArea:
 
 
 def learned_zones(checkpoint: Checkpoint) -> TargetConfig | None:
-    """How large particles were drawn for a checkpoint to learn from; None = as usual.
-
-    Parameters
-    ----------
-    checkpoint
-        Wrote it down when it was trained.
-    """
+    """How large particles were drawn to be learned; None = as usual."""
     drawn = checkpoint.annotations_summary.get("zones")
     if not isinstance(drawn, Mapping):
         return None
@@ -287,13 +281,7 @@ def learned_zones(checkpoint: Checkpoint) -> TargetConfig | None:
 
 
 def learned_distance(checkpoint: Checkpoint) -> DistanceScale | None:
-    """What is 1 in the distance maps that a checkpoint learned; None = none.
-
-    Parameters
-    ----------
-    checkpoint
-        Wrote it down when it was trained.
-    """
+    """What is 1 in the distance maps that a checkpoint learned; None = none."""
     scale = checkpoint.annotations_summary.get("distance")
     return next((each for each in get_args(DistanceScale) if each == scale), None)
 

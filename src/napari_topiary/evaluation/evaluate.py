@@ -120,15 +120,7 @@ def evaluate(
 
 
 def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> str:
-    """Say which of some images training has seen; empty where it has seen none.
-
-    Parameters
-    ----------
-    checkpoint
-        Remembers the images that were learned from and those that were held back.
-    samples
-        What it is judged on.
-    """
+    """Say which of some images training has seen; empty where it has seen none."""
     about = checkpoint.annotations_summary
     learned, held = (
         {area["pixels"] for area in about.get(key, ())}

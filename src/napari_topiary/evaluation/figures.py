@@ -43,15 +43,6 @@ def with_figures(
 ) -> Job[Checkpoint]:
     """Measure a checkpoint at its own thresholds and write the figure into it.
 
-    Parameters
-    ----------
-    checkpoint
-        With its thresholds.
-    prepared
-        With what is held back.
-    engine
-        Runs the checkpoint's network.
-
     Yields
     ------
     Progress

@@ -49,13 +49,7 @@ class Quality:
     counts: tuple[int, int, int] | None = None
 
     def metrics(self, held_out: str) -> dict[str, Any]:
-        """Return what is written into a checkpoint.
-
-        Parameters
-        ----------
-        held_out
-            What it was measured on, in words.
-        """
+        """Return what is written into a checkpoint."""
         return {
             "quality": self.value,
             "quality_name": self.name,

@@ -251,13 +251,7 @@ class HoldOut:
         return ValidationResult(quality=quality, held_out=prepared.held_names)
 
     def read(self, task: Task) -> None:
-        """Read the marked parts of images that are large.
-
-        Parameters
-        ----------
-        task
-            Classes with their radii.
-        """
+        """Read the marked parts of images that are large."""
         self.samples = tuple(one.read_marked(task) for one in self.samples)
         self.validation = tuple(one.read_marked(task) for one in self.validation)
 

@@ -88,11 +88,6 @@ class Cluster:
     ) -> Iterator[tuple[K, NDArray[np.float32] | None] | None]:
         """Hand on what the network says about tiles, as the answers come.
 
-        Parameters
-        ----------
-        next_tile
-            Asked for another tile, and for what tells it from the others.
-
         Yields
         ------
         tuple or None

@@ -83,11 +83,6 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
     """Reduced precision that makes this device faster; None where it does not.
 
     Processors without bfloat16 instructions emulate it, slower than float32.
-
-    Parameters
-    ----------
-    device
-        Where the network runs.
     """
     kind = torch.device(device).type
     if kind == "cuda":

@@ -178,15 +178,7 @@ def marks_of(
 
 
 def of_class(marks: Marks, name: str) -> Marks:
-    """Return what is of one class.
-
-    Parameters
-    ----------
-    marks
-        Of several classes.
-    name
-        Of one of them.
-    """
+    """Return what is of one class."""
     own = [i for i, other in enumerate(marks.classes) if other == name]
     lines = [i for i, other in enumerate(marks.line_classes) if other == name]
 

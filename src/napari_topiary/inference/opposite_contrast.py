@@ -37,13 +37,6 @@ def contrast_problem(
     image and of its negative: it is the opposite if only the negative shows as much
     foreground as was learned from, and where the histogram leaves little doubt, unless
     only the image as it is does.
-
-    Parameters
-    ----------
-    seen
-        The image as the network sees it.
-    checkpoint, engine
-        What learned, and what runs its network.
     """
     learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
     if learned is None or seen.is_blank:

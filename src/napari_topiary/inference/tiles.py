@@ -295,15 +295,7 @@ class TileBox:
                 yield TileBox(top, bottom, left, right)
 
     def grown(self, by: int, height: int, width: int) -> TileBox:
-        """With context on every side, as far as there is any.
-
-        Parameters
-        ----------
-        by
-            Pixels of context.
-        height, width
-            Where everything ends.
-        """
+        """With context on every side, as far as there is any."""
         return TileBox(
             max(0, self.top - by),
             min(height, self.bottom + by),
@@ -344,13 +336,6 @@ def tile_side(network: Network, device: torch.device) -> int:
 
     Large tiles waste little on context, but they need memory, and Stop is heard only
     between them.
-
-    Parameters
-    ----------
-    network
-        Of which maps and multiplications are counted.
-    device
-        Where it runs.
     """
     if network.patch is not None:
         return USUAL_TILE

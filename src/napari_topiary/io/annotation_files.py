@@ -148,13 +148,7 @@ def read_stack_annotations(
 
 
 def over_stack(own: Sequence[Any], stack: Sequence[Any]) -> tuple[Any, ...]:
-    """Return what is drawn on a slice: by its own files, else by those of the stack.
-
-    Parameters
-    ----------
-    own, stack
-        Annotations, one for each kind.
-    """
+    """Return what is drawn on a slice: by its own files, else by those of the stack."""
     kinds = {annotation.kind for annotation in own}
     return (*own, *(other for other in stack if other.kind not in kinds))
 

@@ -20,13 +20,7 @@ _BESIDE = re.compile(r"\.(?P<what>part|old)-(?:(?P<pid>\d+)-)?[0-9a-f]{8}-(?P<na
 
 
 def process_lives(pid: int) -> bool:
-    """Whether a process of this number runs on this computer.
-
-    Parameters
-    ----------
-    pid
-        Its number.
-    """
+    """Whether a process of this number runs on this computer."""
     if pid <= 0:
         return False
     if sys.platform == "win32":

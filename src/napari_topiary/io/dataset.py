@@ -156,13 +156,7 @@ class Sample:
         return (y >= top) & (y < bottom) & (x >= left) & (x < right)
 
     def read_marked(self, task: Task) -> Sample:
-        """Return the sample itself, or of a large image the marked parts, read now.
-
-        Parameters
-        ----------
-        task
-            Classes with their radii.
-        """
+        """Return the sample itself, or of a large image the marked parts, read now."""
         image: AnyImage = self.image
         if not isinstance(image, LargeImage):
             return self

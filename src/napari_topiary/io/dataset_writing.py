@@ -53,17 +53,7 @@ def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
 
 
 def write_sample_image(change: FolderChange, sample: Sample, *, there: Pairing) -> None:
-    """Write the image of one sample, unless it lies in the folder already.
-
-    Parameters
-    ----------
-    change
-        To the dataset folder.
-    sample
-        Image, scale, name and path are taken from it.
-    there
-        What is in the folder now.
-    """
+    """Write the image of one sample, unless it lies in the folder already."""
     if sample.excerpt is not None:
         raise TopiaryError(
             f"Only the marked parts of {sample.name} are at hand, for it is large: "
@@ -116,15 +106,7 @@ def write_description(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as text for people; names that are no proper text are escaped.
-
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        Plain values.
-    """
+    """Write an object as text for people; names that are no proper text are escaped."""
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # a file name with bytes that mean nothing

@@ -109,11 +109,6 @@ class Description:
 def parse_description(root: Path) -> Description:
     """Read `dataset.json`; keys that are not known are left alone.
 
-    Parameters
-    ----------
-    root
-        The dataset folder.
-
     Raises
     ------
     TopiaryError

@@ -32,13 +32,7 @@ def result_stem(path: Path) -> str:
 
 
 def image_files(given: Sequence[Path]) -> list[Path]:
-    """Return the image files that are meant, those in folders included.
-
-    Parameters
-    ----------
-    given
-        Files, folders of images, or zarr arrays.
-    """
+    """Return the image files that are meant, those in folders included."""
     suffixes = readable_suffixes()
     found: list[Path] = []
     for path in given:
@@ -72,13 +66,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
 
 
 def passed_over(given: Sequence[Path]) -> list[str]:
-    """Return a sentence about what lies in the folders given and is no image.
-
-    Parameters
-    ----------
-    given
-        Files, folders of images, or zarr arrays.
-    """
+    """Return a sentence about what lies in the folders given and is no image."""
     sentences = []
     for folder in given:
         if not folder.is_dir() or is_image(folder):

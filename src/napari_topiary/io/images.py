@@ -293,15 +293,7 @@ def _read(path: Path) -> RawImage:
 
 
 def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
-    """Read a file, whole or lazily, and refuse with a sentence what is no image.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    read
-        Does it.
-    """
+    """Read a file, whole or lazily, and refuse with a sentence what is no image."""
     if not path.is_dir():
         check_plain_file(path)
     try:

@@ -32,15 +32,6 @@ def free_memory() -> int:
 def check_fits(nbytes: float, what: str, cure: str) -> None:
     """Refuse what would not fit into the free memory.
 
-    Parameters
-    ----------
-    nbytes
-        Bytes that it takes at its peak, copies on the way included.
-    what
-        What it is, to begin a sentence with.
-    cure
-        What to do instead, to end the sentence with.
-
     Raises
     ------
     TopiaryError

@@ -115,26 +115,14 @@ class Pairing:
         return (*found, *(f for n, f in others if n.casefold() == name.casefold()))
 
     def of(self, name: str) -> dict[str, Path]:
-        """Return what is drawn on an image: a file for each kind that there is.
-
-        Parameters
-        ----------
-        name
-            Of the image.
-        """
+        """Return what is drawn on an image: a file for each kind that there is."""
         return {
             kind: files[name] for kind, files in self.drawn.items() if name in files
         }
 
 
 def pair_files(folder: str | os.PathLike[str]) -> Pairing:
-    """Find the images of a dataset folder and what is drawn on each.
-
-    Parameters
-    ----------
-    folder
-        The dataset folder.
-    """
+    """Find the images of a dataset folder and what is drawn on each."""
     root = Path(folder)
     files, problems, notes, twins = _images_in(root)
     elsewhere = {n: p for n, p in images_elsewhere(root).items() if n not in files}
@@ -235,13 +223,7 @@ def _images_in(
 
 
 def place_of(file: Path) -> str:
-    """Return where a file of a dataset folder lies in it.
-
-    Parameters
-    ----------
-    file
-        An image, or what is drawn on one.
-    """
+    """Return where a file of a dataset folder lies in it."""
     return f"{file.parent.name}/{file.name}"
 
 
@@ -294,11 +276,6 @@ def visible_files(folder: Path) -> list[Path]:
     """Return what lies in a folder, in alphabetical order.
 
     Hidden files and those that operating systems leave behind are not among it.
-
-    Parameters
-    ----------
-    folder
-        Need not exist.
     """
     if not folder.is_dir():
         return []

@@ -112,15 +112,7 @@ def nm_per_unit(unit: str | None) -> float | None:
 
 
 def pixel_size(file: tifffile.TiffFile, page: Any) -> Sizes:
-    """Return nm per pixel along y and x.
-
-    Parameters
-    ----------
-    file
-        The open file.
-    page
-        The page that the image is on.
-    """
+    """Return nm per pixel along y and x."""
     for source in _SOURCES:
         sizes: Sizes = source(file, page)
         if any(size is not None and size > 0 for size in sizes):

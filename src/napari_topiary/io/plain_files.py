@@ -22,13 +22,6 @@ _BYTES_PER_LETTER = 8
 def check_plain_file(path: Path, what: str = "file") -> None:
     """Refuse whatever is not a file that can be read to its end.
 
-    Parameters
-    ----------
-    path
-        Links are followed.
-    what
-        What it should be, for the sentence.
-
     Raises
     ------
     TopiaryError
@@ -60,13 +53,6 @@ def check_plain_file(path: Path, what: str = "file") -> None:
 def read_text(path: Path, what: str = "file") -> str:
     """Read a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
-    Parameters
-    ----------
-    path
-        The file.
-    what
-        What it should be, for the sentence.
-
     Raises
     ------
     TopiaryError
@@ -96,11 +82,6 @@ def read_text(path: Path, what: str = "file") -> str:
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     TopiaryError
@@ -111,13 +92,6 @@ def read_json(path: Path) -> Any:
 
 def parsed_json(text: str, name: str) -> Any:
     """Read JSON from a text.
-
-    Parameters
-    ----------
-    text
-        The text.
-    name
-        What it is, to begin a sentence with.
 
     Raises
     ------

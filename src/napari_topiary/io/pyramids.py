@@ -116,13 +116,7 @@ def needs_reading(image: LargeImage) -> bool:
 
 
 def reading_on(image: LargeImage) -> Job[None]:
-    """Go through an image, so that its thinned picture fills; `Stop` ends it.
-
-    Parameters
-    ----------
-    image
-        The image.
-    """
+    """Go through an image, so that its thinned picture fills; `Stop` ends it."""
     while (share := image.thin.read_more()) < 1:
         if (yield Progress(share, 1, "Reading the image", report=share)) is Stop:
             return

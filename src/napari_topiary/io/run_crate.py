@@ -64,13 +64,6 @@ class Run:
 def write_crate(folder: Path, run: Run) -> Path | None:
     """Add a run to the crate of a folder.
 
-    Parameters
-    ----------
-    folder
-        Where the results are.
-    run
-        That made them.
-
     Returns
     -------
     Path or None

@@ -106,15 +106,7 @@ def resolved_split(
 
 
 def split_problem(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> str:
-    """Return what is wrong with a split, as a sentence; empty if nothing is.
-
-    Parameters
-    ----------
-    split
-        Resolved.
-    images
-        Names of the images.
-    """
+    """Return what is wrong with a split, as a sentence; empty if nothing is."""
     known = set(images)
     for part, names in split.items():
         unknown = [name for name in names if name not in known]
@@ -157,27 +149,13 @@ def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Spl
 def may_be_seen(
     split: Mapping[str, tuple[str, ...]], images: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return the names of the images that no part holds back to judge by.
-
-    Parameters
-    ----------
-    split
-        Resolved.
-    images
-        Names of the images.
-    """
+    """Return the names of the images that no part holds back to judge by."""
     held = {name for part in HELD_OUT for name in split.get(part, ())}
     return tuple(name for name in images if name not in held)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first few names in words.
-
-    Parameters
-    ----------
-    names
-        Of images.
-    """
+    """Return the first few names in words."""
     return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
 
 

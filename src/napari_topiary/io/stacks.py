@@ -43,15 +43,7 @@ class Slice:
 
 
 def slice_names(name: str, count: int) -> tuple[str, ...]:
-    """Return what the slices of a stack are called; a single image keeps its name.
-
-    Parameters
-    ----------
-    name
-        Of the stack.
-    count
-        How many slices it has.
-    """
+    """Return what the slices of a stack are called; a single image keeps its name."""
     digits = len(str(count - 1))
     return (
         (name,) if count == 1 else tuple(f"{name} {n:0{digits}d}" for n in range(count))
@@ -62,11 +54,6 @@ def slices_in(images: Mapping[str, Path]) -> dict[str, Slice]:
     """Return the slices of those images that are stacks, by name.
 
     A slice that there is a file of its own for is not among them.
-
-    Parameters
-    ----------
-    images
-        Files by the name of the image.
     """
     found = {}
     for stack, path in images.items():

@@ -54,11 +54,6 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     first line `sep=;` are understood too: spreadsheet programs write them in many
     countries. So are `y` and `x` and the table of results of ImageJ.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     TopiaryError
@@ -71,13 +66,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 
 def read_rows(path: str | os.PathLike[str]) -> Rows:
-    """Read a CSV file as `read_table` does, and set aside the lines that do not fit.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
+    """Read a CSV file as `read_table` does, and set aside the lines that do not fit."""
     path = Path(path)
     text = read_text(path, "table")
     lines = text.splitlines()
@@ -180,13 +169,7 @@ def write_table(
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Put tables below one another; `index` goes on counting, gaps become None.
-
-    Parameters
-    ----------
-    tables
-        At least one.
-    """
+    """Put tables below one another; `index` goes on counting, gaps become None."""
     names = list(dict.fromkeys(name for table in tables for name in table))
     whole: Table = {name: [] for name in names}
     for table in tables:

@@ -271,13 +271,7 @@ class VirusImage:
 
 
 def virus_images(root: Path) -> tuple[list[VirusImage], int]:
-    """Find all images that have a file of positions, and count those without.
-
-    Parameters
-    ----------
-    root
-        Folder of all parts, of one part, or of one class.
-    """
+    """Find all images that have a file of positions, and count those without."""
     if not root.is_dir():
         raise TopiaryError(f"There is no folder {root}: check the name.")
     files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -107,17 +107,6 @@ def comparing(
 ) -> Job[Match | None]:
     """Run the networks whose prediction is not known, and compare.
 
-    Parameters
-    ----------
-    subject
-        The image.
-    a, b
-        At least one of them a checkpoint.
-    at
-        Threshold at which their probabilities are read.
-    device
-        Where to compute.
-
     Returns
     -------
     Match or None
@@ -168,15 +157,7 @@ def comparing(
 
 
 def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:
-    """Annotations that a task can be judged by; empty where a class is not known.
-
-    Parameters
-    ----------
-    annotations
-        All of one image.
-    task
-        Of the networks.
-    """
+    """Annotations that a task can be judged by; empty where a class is not known."""
     known = {BACKGROUND, *task.classes}
     for annotation in annotations:
         if not known.issuperset(getattr(annotation, "classes", ())):
@@ -330,15 +311,7 @@ class KnownPredictions:
         self._known: list[_Known] = []
 
     def about(self, subject: Subject, checkpoint: Checkpoint) -> Prediction | None:
-        """Return what a checkpoint said about all of an image, None if nothing yet.
-
-        Parameters
-        ----------
-        subject
-            The image.
-        checkpoint
-            The network.
-        """
+        """Return what a checkpoint said about all of an image, None if nothing yet."""
         for one in self._known:
             if (
                 one.checkpoint is checkpoint
@@ -351,13 +324,7 @@ class KnownPredictions:
     def keep(
         self, subject: Subject, checkpoint: Checkpoint, prediction: Prediction
     ) -> None:
-        """Remember a prediction, unless it is only a part.
-
-        Parameters
-        ----------
-        subject, checkpoint, prediction
-            What was said by whom about what.
-        """
+        """Remember a prediction, unless it is only a part."""
         if prediction.done is None and self.about(subject, checkpoint) is None:
             self._known = [*self._known, _Known(subject, checkpoint, prediction)][
                 -MOST:

@@ -48,13 +48,7 @@ class Found:
 
 
 def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
-    """Counts and densities of all images, and what they rest on, as `summary_rows`.
-
-    Parameters
-    ----------
-    found
-        By image.
-    """
+    """Counts and densities of all images, and what they rest on, as `summary_rows`."""
     return [
         row
         for name, one in found.items()
@@ -68,15 +62,7 @@ def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
 
 
 def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
-    """Files that an export would replace; refuses those that Topiary did not write.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    found
-        By image.
-    """
+    """Files that an export would replace; refuses those that Topiary did not write."""
     names = [f"{name}{ending}" for name in found for ending in ENDINGS]
     there = [path for n in (*names, SUMMARY) if (path := folder / n).exists()]
     for path in there:
@@ -89,15 +75,7 @@ def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
 
 
 def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
-    """Write the maps and tables of all images; returns the files.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    found
-        By image.
-    """
+    """Write the maps and tables of all images; returns the files."""
     files: list[Path] = []
     try:
         for name, one in found.items():

@@ -231,15 +231,7 @@ class Circumstances:
 
 
 def warning(known: Figures, around: Circumstances) -> str:
-    """Why a network is out of reach, in one sentence; empty if it is not.
-
-    Parameters
-    ----------
-    known
-        What it costs.
-    around
-        What it is to be used on.
-    """
+    """Why a network is out of reach, in one sentence; empty if it is not."""
     return (
         _too_large_for(known, around)
         or _too_much_memory(known, around)
@@ -248,15 +240,7 @@ def warning(known: Figures, around: Circumstances) -> str:
 
 
 def training_bytes(known: Figures, batch: int) -> float:
-    """About how much memory a training needs.
-
-    Parameters
-    ----------
-    known
-        What the network costs.
-    batch
-        Patches a step.
-    """
+    """About how much memory a training needs."""
     pixels = 1 if known.patch else PATCH_SIDE**2
     results = known.values * pixels * batch * COPIES * BYTES_A_VALUE
     return results + BYTES_A_TRAINED_WEIGHT * known.weights
@@ -329,13 +313,7 @@ class Traits:
 
 @lru_cache(maxsize=32)
 def preset_weights(network: str) -> dict[str, int]:
-    """Weights of every preset of a network, for grey images and one class.
-
-    Parameters
-    ----------
-    network
-        Its registered name.
-    """
+    """Weights of every preset of a network, for grey images and one class."""
     with torch.device("meta"):
         return {
             name: count_parameters(build_network(network, dict(sizes), 1, 2))

@@ -181,15 +181,7 @@ def rereading(
 def rereading_all(
     predictions: Mapping[str, tuple[Prediction, Checkpoint]], config: DetectConfig
 ) -> Job[dict[str, Prediction]]:
-    """Read several probabilities anew; Stop drops what is left.
-
-    Parameters
-    ----------
-    predictions
-        Image name -> its prediction and what made it.
-    config
-        The new settings.
-    """
+    """Read several probabilities anew; Stop drops what is left."""
     read: dict[str, Prediction] = {}
     for number, (name, (prediction, checkpoint)) in enumerate(predictions.items()):
         if (yield Progress(number, len(predictions), "Reading")) is Stop:

@@ -134,35 +134,16 @@ class Findings:
         self._positions: dict[tuple[PruningPlan, int], Quality | None] = {}
 
     def quality_of(self, version: Checkpoint) -> Quality | None:
-        """Quality of a kept version; None if unknown.
-
-        Parameters
-        ----------
-        version
-            A checkpoint of the session.
-        """
+        """Quality of a kept version; None if unknown."""
         return self._versions.get(version)
 
     def quality_at(self, position: Position) -> Quality | None:
-        """Quality of a position of the slider; None if unknown.
-
-        Parameters
-        ----------
-        position
-            Without fine-tuning.
-        """
+        """Quality of a position of the slider; None if unknown."""
         cursor = position.plan.cursor(position.share)
         return self._positions.get((position.plan, cursor))
 
     def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
         """Judge and measure a position, then judge the versions not judged before.
-
-        Parameters
-        ----------
-        position
-            Where the slider rests.
-        versions
-            Kept ones.
 
         Yields
         ------
@@ -259,15 +240,7 @@ def comparable(
 
 
 def parent_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | None:
-    """Name of the network that a checkpoint was made from; else of the unpruned one.
-
-    Parameters
-    ----------
-    checkpoint
-        Trained on, or pruned.
-    known
-        All of the project.
-    """
+    """Name of the network that a checkpoint was made from; else of the unpruned one."""
     parent = checkpoint.provenance.get("parent")
     for name, each in known.items():
         if parent and each.hash == parent and each is not checkpoint:
@@ -276,15 +249,7 @@ def parent_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | 
 
 
 def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | None:
-    """Name of the unpruned network that a checkpoint comes from, if it is kept.
-
-    Parameters
-    ----------
-    checkpoint
-        Pruned or not.
-    known
-        All of the project.
-    """
+    """Name of the unpruned network that a checkpoint comes from, if it is kept."""
     for name, each in comparable(checkpoint, known).items():
         if (
             not each.pruning
@@ -303,19 +268,7 @@ def keeping(
     *,
     int8: bool = False,
 ) -> Job[Checkpoint]:
-    """Make the checkpoint of a position, judged at its own best threshold.
-
-    Parameters
-    ----------
-    plan, share
-        The position.
-    name
-        To be written into it.
-    hold_out
-        What to judge on.
-    int8
-        Whether it is prepared for whole numbers as well.
-    """
+    """Make the checkpoint of a position, judged at its own best threshold."""
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
     hold_out.read(made.task)
@@ -364,19 +317,7 @@ def fine_tuning(
     validation: Sequence[Sample],
     device: Device = "auto",
 ) -> Job[Checkpoint]:
-    """Train a pruned network on; ends exactly at the slider's position.
-
-    Parameters
-    ----------
-    plan, share
-        The position.
-    tuning
-        How long, and how.
-    samples, validation
-        Annotated images to learn from, and those that only judge.
-    device
-        Where to compute.
-    """
+    """Train a pruned network on; ends exactly at the slider's position."""
     if not samples:
         raise TopiaryError(
             "Fine-tuning learns from annotated images, and this project has none: "

@@ -237,13 +237,7 @@ class Checked:
 
 
 def checking(training_data: TrainingData) -> Job[Checked]:
-    """Look at all that is marked.
-
-    Parameters
-    ----------
-    training_data
-        What there is to learn from.
-    """
+    """Look at all that is marked."""
     yield Progress(0, 0, "Looking at what is marked")
     if missing := training_data.first_step():
         return Checked(problem=missing)
@@ -293,15 +287,7 @@ def training(
 def drawing_curve(
     training_data: TrainingData, config: TrainConfig
 ) -> Job[LearningCurve]:
-    """Train on an eighth, a quarter, half and all of what is marked.
-
-    Parameters
-    ----------
-    training_data
-        What to learn from.
-    config
-        How; its minutes are for all trainings together.
-    """
+    """Train on an eighth, a quarter, half and all of what is marked."""
     minutes = config.minutes
     seconds = None if minutes is None else 60 * max(SHORTEST_MINUTES, minutes)
     yield Progress(0, 0, "Reading what is marked")
@@ -311,15 +297,7 @@ def drawing_curve(
 
 
 def short_name(base: str, weights: int) -> str:
-    """What a new network is called: "viruses · 12 k", by its weights.
-
-    Parameters
-    ----------
-    base
-        Name of the project, or of the network that it comes from.
-    weights
-        How many it has; zeros not counted.
-    """
+    """What a new network is called: "viruses · 12 k", by its weights."""
     stem = base.split(" · ")[0]
     return f"{stem} · {words.count(weights).replace(words.THIN, ' ')}"
 

@@ -12,13 +12,7 @@ THIN = "\N{NO-BREAK SPACE}"
 
 
 def count(number: float) -> str:
-    """Three digits and a unit: 121 k, 1.94 M, 31.0 M.
-
-    Parameters
-    ----------
-    number
-        Not negative.
-    """
+    """Three digits and a unit: 121 k, 1.94 M, 31.0 M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
             return f"{_three(number / size)}{THIN}{unit}"
@@ -26,13 +20,7 @@ def count(number: float) -> str:
 
 
 def file_size(number: float) -> str:
-    """Bytes in kB or MB (decimal, as file managers count).
-
-    Parameters
-    ----------
-    number
-        Bytes.
-    """
+    """Bytes in kB or MB (decimal, as file managers count)."""
     if number < 1e5:
         return f"{number / 1e3:.1f}{THIN}kB"
     if number < 1e9:
@@ -118,15 +106,7 @@ def found(number: int, there: int) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 image", "3 images".
-
-    Parameters
-    ----------
-    number
-        How many.
-    one, many
-        The noun; its plural takes an s if not given.
-    """
+    """A number with its noun: "1 image", "3 images"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 

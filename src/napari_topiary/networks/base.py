@@ -159,15 +159,7 @@ class Sizes:
         return None
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Classes, background included.
-        """
+        """Count the weights without building anything."""
         raise NotImplementedError
 
 
@@ -232,11 +224,6 @@ networks: Registry[NetworkKind] = Registry("network")
 def kind_of(network: str) -> NetworkKind:
     """Return a network's entry; a miss is a sentence for people.
 
-    Parameters
-    ----------
-    network
-        The name it is registered under.
-
     Raises
     ------
     TopiaryError
@@ -249,13 +236,7 @@ def kind_of(network: str) -> NetworkKind:
 
 
 def suited(task_kind: TaskKind) -> list[str]:
-    """Names of the networks that can answer a kind of task, the best known first.
-
-    Parameters
-    ----------
-    task_kind
-        Of the project.
-    """
+    """Names of the networks that can answer a kind of task, the best known first."""
     known = [name for name in networks if task_kind in networks[name].tasks]
     return sorted(known, key=lambda name: networks[name].place)
 

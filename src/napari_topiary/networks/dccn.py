@@ -150,15 +150,7 @@ class DccnSizes(Sizes):
         )
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Classes, background included.
-        """
+        """Count the weights without building anything."""
         total = (49 * in_channels + 2) * self.stem
         into = self.stem
         for depth, out in self.blocks:

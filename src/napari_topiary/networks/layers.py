@@ -24,13 +24,7 @@ COUNTED = frozenset(
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count the weights of a network (running statistics are not weights).
-
-    Parameters
-    ----------
-    network
-        Any module.
-    """
+    """Count the weights of a network (running statistics are not weights)."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -71,15 +71,7 @@ class MembraneSizes(Sizes):
     ] = 200
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Classes, background included.
-        """
+        """Count the weights without building anything."""
         return pooled_parameters(
             (in_channels, self.conv1, self.conv2, self.conv3, self.fc, n_classes),
             KERNELS,

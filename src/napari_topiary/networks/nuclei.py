@@ -106,15 +106,7 @@ class NucleiSizes(Sizes):
         return UNetSizes(base=self.base, multiplier=self.multiplier, levels=self.levels)
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Classes, background included.
-        """
+        """Count the weights without building anything."""
         branch = self.branch
         whole = branch.parameters(in_channels, n_classes - 1)
         both = whole + branch.parameters(in_channels, 1)

@@ -104,15 +104,7 @@ class UNetSizes(Sizes):
         return (self.last, *self.maps[1:])
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything.
-
-        Parameters
-        ----------
-        in_channels
-            Channels of the image.
-        n_classes
-            Maps of the output.
-        """
+        """Count the weights without building anything."""
         c, o = self.maps, self.decoder_maps
         norm = 2 if self.batch_norm else 0
 
@@ -358,11 +350,6 @@ def receptive_radius(levels: int) -> int:
 
     Poolings sit on a fixed grid, so that a pixel sees further to one side than to the
     other, depending on where it is on the grid; this is the furthest of all.
-
-    Parameters
-    ----------
-    levels
-        How often the image is halved.
     """
     furthest = 0
     for place in range(2**levels):

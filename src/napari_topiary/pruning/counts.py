@@ -31,13 +31,7 @@ Orders = Mapping[str, Sequence[int]]
 
 
 def filter_counts(checkpoint: Checkpoint) -> dict[str, int]:
-    """How many filters each layer has that can lose some, in the order they run.
-
-    Parameters
-    ----------
-    checkpoint
-        Pruned before or not. Layers that are added up have one entry, the first's.
-    """
+    """How many filters each layer has that can lose some, in the order they run."""
     _, coupling = structure(checkpoint)
     return {group.name: group.channels for group in coupling.groups}
 

@@ -66,15 +66,7 @@ removing one changes the rest: their groups are left whole."""
 
 
 def build_coupling(network: Network, in_channels: int) -> Coupling:
-    """Trace a network once and say which channels go together.
-
-    Parameters
-    ----------
-    network
-        Left as it was found (mode and gradients included).
-    in_channels
-        Channels of the images it reads.
-    """
+    """Trace a network once and say which channels go together."""
     side = probe_side(network, TRACE_SIDE)
     reference = next(network.parameters())
     image = torch.zeros(1, in_channels, side, side, device=reference.device)
@@ -201,17 +193,7 @@ def _groups(
 
 
 def proven(network: Network, coupling: Coupling, in_channels: int) -> Coupling:
-    """Drop the groups that cannot be cut without changing anything else.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode; left as it is.
-    coupling
-        What tracing found.
-    in_channels
-        Channels of the images it reads.
-    """
+    """Drop the groups that cannot be cut without changing anything else."""
     side = probe_side(network, TRACE_SIDE)
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, in_channels, side, side, generator=generator)

@@ -262,13 +262,7 @@ class FilterPlan(PruningPlan):
         return self._table[cursor][1]
 
     def kept(self, cursor: int) -> list[NDArray[np.bool_]]:
-        """Per group, `(channels,)` bool: which channels are left.
-
-        Parameters
-        ----------
-        cursor
-            How many filters have gone.
-        """
+        """Per group, `(channels,)` bool: which channels are left."""
         return [places >= cursor for places in self._places]
 
     def network_after(self, cursor: int, device: torch.device | str = "cpu") -> Network:

@@ -57,17 +57,6 @@ def plan_job(
 ) -> Job[PruningPlan]:
     """Rank everything once; criteria that measure a loss take their time.
 
-    Parameters
-    ----------
-    checkpoint
-        What to prune; pruned before or not.
-    config
-        Kind, criterion and scope.
-    samples
-        Annotated images, for criteria that measure a loss.
-    device
-        Where those are to compute.
-
     Yields
     ------
     Progress
@@ -200,13 +189,7 @@ def _search(record: dict[str, Any], steps: tuple[Step, ...]) -> Search | None:
 
 
 def structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:
-    """Build a checkpoint's network, and say which channels go together in it.
-
-    Parameters
-    ----------
-    checkpoint
-        Pruned before or not.
-    """
+    """Build a checkpoint's network, and say which channels go together in it."""
     network = checkpoint.build()
     coupling = build_coupling(network, checkpoint.in_channels)
     return network, proven(network, coupling, checkpoint.in_channels)

@@ -28,15 +28,7 @@ LITTLE = 0.05
 def pruning_problems(
     before: Checkpoint, after: Checkpoint, share: float
 ) -> tuple[str, ...]:
-    """Return what was asked of a pruning and did not come; mostly nothing.
-
-    Parameters
-    ----------
-    before, after
-        The checkpoint that was pruned, and what became of it.
-    share
-        Of the unpruned network's weights that was to be removed.
-    """
+    """Return what was asked of a pruning and did not come; mostly nothing."""
     found = []
     if after.sparsity < share - NEAR:
         found.append(
@@ -63,11 +55,6 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
 
     Both networks are shown noise. How good a network is that cannot tell, but whether
     it still tells anything apart; so this is a doubt to be looked into, no verdict.
-
-    Parameters
-    ----------
-    before, after
-        The checkpoint that was pruned, and what became of it.
     """
     if after.metrics.get("quality") is not None:
         return None

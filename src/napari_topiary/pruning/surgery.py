@@ -45,13 +45,6 @@ class Indices:
 def kept_indices(coupling: Coupling, kept: Kept) -> dict[str, Indices]:
     """Translate kept channels of groups to kept indices of layers.
 
-    Parameters
-    ----------
-    coupling
-        Of the network to cut.
-    kept
-        What stays of each group.
-
     Returns
     -------
     dict

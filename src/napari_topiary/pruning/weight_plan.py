@@ -195,15 +195,7 @@ class WeightPlan(PruningPlan):
     def masks(
         self, cursor: int, device: torch.device | str = "cpu"
     ) -> dict[str, torch.Tensor]:
-        """Parameter name -> bool, True = kept, for every prunable parameter.
-
-        Parameters
-        ----------
-        cursor
-            How many weights have gone.
-        device
-            Where the masks are wanted.
-        """
+        """Parameter name -> bool, True = kept, for every prunable parameter."""
         return {n: places >= cursor for n, places in self._places_on(device).items()}
 
     def network_after(self, cursor: int, device: torch.device | str = "cpu") -> Network:

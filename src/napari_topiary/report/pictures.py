@@ -178,17 +178,7 @@ def labels_panel(image: NDArray[Any], labels: NDArray[Any], caption: str) -> Pan
 
 
 def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
-    """Show what a person drew on an image.
-
-    Parameters
-    ----------
-    sample
-        Image and annotations.
-    task
-        Radii of the classes.
-    caption
-        A short line above it.
-    """
+    """Show what a person drew on an image."""
     shown = panel(sample.image, caption)
     for drawn in sample.annotations:
         if isinstance(drawn, Labels):

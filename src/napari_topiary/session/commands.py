@@ -24,13 +24,7 @@ APART = ("network", "preset", "sizes", "minutes", "epochs", "seed", "device")
 
 
 def parents_of(checkpoints: Mapping[str, Checkpoint]) -> dict[str, str]:
-    """Return which checkpoint each comes from, by name, as far as both are here.
-
-    Parameters
-    ----------
-    checkpoints
-        By name.
-    """
+    """Return which checkpoint each comes from, by name, as far as both are here."""
     wanted = {
         name: str(each.provenance["parent"])
         for name, each in checkpoints.items()

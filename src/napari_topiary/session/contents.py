@@ -70,13 +70,7 @@ class Contents:
         return self._changed
 
     def add_image(self, entry: ImageEntry) -> ImageEntry:
-        """Add an image; return it under the name that it got.
-
-        Parameters
-        ----------
-        entry
-            Its name is made fit for a file, and a number is added if it is taken.
-        """
+        """Add an image; return it under the name that it got."""
         image = entry.image
         if not isinstance(image, LargeImage):
             image = np.asarray(image)
@@ -267,15 +261,7 @@ def with_colours(classes: Sequence[str], known: Mapping[str, str]) -> dict[str, 
 
 
 def without_class(annotation: Any, name: str, index: int) -> Any:
-    """Return an annotation without one class; later class numbers move up.
-
-    Parameters
-    ----------
-    annotation
-        Of any kind.
-    name, index
-        Of the class.
-    """
+    """Return an annotation without one class; later class numbers move up."""
     if annotation.kind == "labels" and not annotation.instances:
         labels = annotation.labels.astype(np.int64)
         labels[labels == index] = 0
@@ -288,15 +274,7 @@ def without_class(annotation: Any, name: str, index: int) -> Any:
 
 
 def renamed(annotation: Any, named: Mapping[str, str]) -> Any:
-    """Return an annotation with its class names replaced.
-
-    Parameters
-    ----------
-    annotation
-        Of any kind.
-    named
-        Old name -> new name; others stay.
-    """
+    """Return an annotation with its class names replaced."""
     classes = getattr(annotation, "classes", None)
     if classes is None:
         return annotation

@@ -149,15 +149,7 @@ def shown_last(folder: Path) -> str:
 
 
 def remember_project(folder: Path, shown: str = "") -> None:
-    """Note that a project is open, the newest; where that cannot be, it is not noted.
-
-    Parameters
-    ----------
-    folder
-        The project.
-    shown
-        Name of the image that is worked on.
-    """
+    """Note that a project is open, the newest; where that cannot be, nothing is."""
     newest = Recent(str(folder.resolve()), shown)
     others = [one for one in _known() if one.folder != newest.folder]
     known = [asdict(one) for one in (newest, *others)][:_MOST]

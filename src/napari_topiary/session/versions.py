@@ -118,13 +118,7 @@ def keep_version(change: FolderChange, known: Known, *, by_itself: bool) -> None
 
 
 def versions(folder: Path) -> tuple[SavedVersion, ...]:
-    """List what a project was before its last saves, the newest first.
-
-    Parameters
-    ----------
-    folder
-        The project.
-    """
+    """List what a project was before its last saves, the newest first."""
     found = []
     for about in (folder / _VERSIONS).glob(f"*/{_ABOUT}"):
         moment = datetime.datetime.fromtimestamp(about.stat().st_mtime, datetime.UTC)

@@ -132,13 +132,7 @@ class Study(ABC):
 
     @abstractmethod
     def grid(self, *, quick: bool) -> tuple[Cell, ...]:
-        """Return all cells, those that matter most first.
-
-        Parameters
-        ----------
-        quick
-            A small grid, done within minutes.
-        """
+        """Return all cells, those that matter most first."""
 
     @abstractmethod
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
@@ -229,15 +223,7 @@ studies: Registry[type[Study]] = Registry("study")
 
 
 def chosen(cells: Sequence[Cell], only: Only) -> tuple[Cell, ...]:
-    """Return the part of a grid that is asked for.
-
-    Parameters
-    ----------
-    cells
-        The grid.
-    only
-        Settings that are not named may have any value.
-    """
+    """Return the part of a grid that is asked for."""
     kept = tuple(cells)
     for name, wanted in only.items():
         known = list(dict.fromkeys(_text(c[name]) for c in cells if name in c))

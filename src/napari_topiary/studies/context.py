@@ -160,15 +160,6 @@ class StudyContext:
         """Return a checkpoint that several cells need, made once.
 
         What comes of a stopped job is not kept.
-
-        Parameters
-        ----------
-        name
-            What it is, for its file.
-        settings
-            All that it depends on beside data and budget.
-        job
-            Makes it, if it is not there yet.
         """
         key = digest([name, settings, self.identity])
         if key not in self._ready:

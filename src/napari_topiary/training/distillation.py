@@ -87,15 +87,6 @@ def with_answers_of(
 ) -> Job[PreparedData]:
     """Add what a teacher answers, values included, to the fields to learn from.
 
-    Parameters
-    ----------
-    teacher
-        The network to imitate.
-    prepared
-        What training works on.
-    config
-        Where to compute, and for how long at most.
-
     Yields
     ------
     Progress

@@ -202,13 +202,7 @@ class Muon:
 
 
 def is_orthogonal(weight: torch.Tensor) -> bool:
-    """Whether a layer's weights get orthogonal steps: a convolution between maps.
-
-    Parameters
-    ----------
-    weight
-        Any parameter.
-    """
+    """Whether a layer's weights get orthogonal steps: a convolution between maps."""
     return weight.ndim == 4 and min(weight.shape[:2]) > FEW_MAPS
 
 

@@ -174,11 +174,6 @@ def writing_formats() -> dict[str, type[WritingFormat]]:
 def format_of(path: Path) -> str:
     """Return the name of the format that a file has, by its ending and beginning.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     TopiaryError
@@ -203,28 +198,14 @@ def format_of(path: Path) -> str:
 
 
 def head_text(head: bytes) -> str:
-    """Return the beginning of a text file in whatever encoding it has.
-
-    Parameters
-    ----------
-    head
-        Its first bytes.
-    """
+    """Return the beginning of a text file in whatever encoding it has."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head[: len(head) // 2 * 2].decode("utf-16", errors="ignore")
     return head.decode("utf-8-sig", errors="ignore")
 
 
 def number(text: object, where: str) -> float:
-    """Return a finite number, or a sentence about where there is none.
-
-    Parameters
-    ----------
-    text
-        As the file has it.
-    where
-        What the sentence begins with.
-    """
+    """Return a finite number, or a sentence about where there is none."""
     try:
         value = float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -238,13 +219,7 @@ def number(text: object, where: str) -> float:
 
 
 def by_image(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the rows of a table for each image that it names, in the file's order.
-
-    Parameters
-    ----------
-    names
-        Of the image, for each row.
-    """
+    """Return the rows of a table for each image that it names, in the file's order."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)

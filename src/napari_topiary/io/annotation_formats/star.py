@@ -48,11 +48,6 @@ class Block:
 def star_blocks(path: Path) -> dict[str, Block]:
     """Read the tables of a STAR file by name; the name may be empty.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     TopiaryError
@@ -88,13 +83,7 @@ def star_blocks(path: Path) -> dict[str, Block]:
 
 
 def star_text(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Return a table as STAR files have it.
-
-    Parameters
-    ----------
-    columns
-        By name, all of the same length.
-    """
+    """Return a table as STAR files have it."""
     head = [f"_{name} #{i}" for i, name in enumerate(columns, start=1)]
     rows = [" ".join(map(_word, row)) for row in zip(*columns.values(), strict=True)]
     return "\n".join(["loop_", *head, *rows]) + "\n"

@@ -229,13 +229,6 @@ def review_folder(
 def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Dataset]:
     """Write what was reviewed as a dataset folder, as one act.
 
-    Parameters
-    ----------
-    review
-        Its pairs that are used.
-    out
-        The dataset folder, made if it is not there.
-
     Yields
     ------
     Progress

@@ -101,13 +101,6 @@ def criteria_for(kind: PruneKind) -> list[str]:
 def criterion_of(config: PruneConfig, *, samples: bool) -> Criterion:
     """Return the criterion of a form, or say in a sentence why it cannot be used.
 
-    Parameters
-    ----------
-    config
-        Names it, and the kind of pruning.
-    samples
-        Whether there are annotated images.
-
     Raises
     ------
     TopiaryError

@@ -79,15 +79,6 @@ def orders_by_loss(
 ) -> Job[dict[str, list[int]] | None]:
     """Find the filters that go when every layer is to lose so many.
 
-    Parameters
-    ----------
-    subject
-        The network, and annotated images.
-    config
-        Mini-batches, how many filters go at a step, and seed.
-    counts
-        Group name -> how many filters go.
-
     Yields
     ------
     Progress
@@ -113,15 +104,7 @@ def orders_by_loss(
 
 
 def layer_counts(subject: CriterionInput, share: float) -> dict[str, int]:
-    """How many filters every layer loses when all lose alike, by group name.
-
-    Parameters
-    ----------
-    subject
-        The network.
-    share
-        Of the unpruned network's weights to be gone.
-    """
+    """How many filters every layer loses when all lose alike, by group name."""
     groups, checkpoint = subject.coupling.groups, subject.checkpoint
     costs = CostCounter(subject.coupling, checkpoint.masks)
     counts = dict.fromkeys([group.name for group in groups], 0)

@@ -125,11 +125,6 @@ class Ablation:
         Some patches at a time, on which all candidates are tried: what these have in
         common then stays in the processor's caches.
 
-        Parameters
-        ----------
-        candidates
-            Sets of channels, each tried on its own.
-
         Yields
         ------
         Progress
@@ -284,33 +279,15 @@ class AblatedNetwork:
             logger.info("cannot be traced, every ablation runs all of it: %s", error)
 
     def ablation(self, group: ChannelGroup) -> AnyAblation:
-        """Prepare to try the channels of one group.
-
-        Parameters
-        ----------
-        group
-            One of the coupling's.
-        """
+        """Prepare to try the channels of one group."""
         return self.ablations([group])[0]
 
     def ablations(self, groups: Sequence[ChannelGroup]) -> list[AnyAblation]:
-        """Prepare to try several groups, with a single run of the network.
-
-        Parameters
-        ----------
-        groups
-            Of the coupling's.
-        """
+        """Prepare to try several groups, with a single run of the network."""
         return list(self.each(groups))
 
     def each(self, groups: Sequence[ChannelGroup]) -> Iterator[AnyAblation]:
-        """Prepare to try one group after the other, with a single run of the network.
-
-        Parameters
-        ----------
-        groups
-            Of the coupling's.
-        """
+        """Prepare to try one group after the other, with one run of the network."""
         graph = self._graph
         if graph is None:
             yield from (

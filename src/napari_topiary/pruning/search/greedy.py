@@ -56,13 +56,7 @@ def tries(left: int, at_once: float, until: int = 1) -> int:
 
 
 def affordable(cost: Callable[[float], float]) -> float:
-    """Smallest share at once whose cost is within the budget, or the largest share.
-
-    Parameters
-    ----------
-    cost
-        Share at once -> multiplications.
-    """
+    """Smallest share at once whose cost is within the budget, or the largest share."""
     return next((share for share in AT_ONCE if cost(share) <= BUDGET), AT_ONCE[-1])
 
 
@@ -80,15 +74,7 @@ class WorkCounter:
         self._begun = time.monotonic()
 
     def after(self, work: float, message: str) -> Progress:
-        """Count some more work, and say how far it is.
-
-        Parameters
-        ----------
-        work
-            Done since.
-        message
-            What is being done.
-        """
+        """Count some more work, and say how far it is."""
         self._done = min(self._total, self._done + work)
         spent = time.monotonic() - self._begun
         left = spent * (self._total - self._done) / self._done if self._done else None
@@ -292,19 +278,7 @@ def rank_all(
 def tried(
     ablation: AnyAblation, channels: Sequence[int], counter: WorkCounter, place: str
 ) -> Job[NDArray[np.float64] | None]:
-    """Losses without each channel; None if stopped.
-
-    Parameters
-    ----------
-    ablation
-        Of their layer.
-    channels
-        Tried one by one.
-    counter
-        Counts the work.
-    place
-        Where the search is, in words.
-    """
+    """Losses without each channel; None if stopped."""
     job = ablation.losses([(channel,) for channel in channels])
     return (
         yield from relay(

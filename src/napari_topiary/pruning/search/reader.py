@@ -72,15 +72,7 @@ class Reader:
         weight.index_fill_(self._axis, self.places(channels), 0.0)
 
     def alive(self, maps: torch.Tensor, channels: int) -> NDArray[np.bool_]:
-        """Return which channels `(channels,)` are not zero everywhere.
-
-        Parameters
-        ----------
-        maps
-            What the layer reads.
-        channels
-            Of the group.
-        """
+        """Return which channels `(channels,)` are not zero everywhere."""
         rows = maps.movedim(self.channel_axis, 0).flatten(1)
         found = (rows != 0).any(1).cpu().numpy()[self._places]
         alive = np.zeros(channels, dtype=bool)
@@ -227,15 +219,7 @@ class Reader:
 
 
 def readers_of(network: nn.Module, group: ChannelGroup) -> list[Reader]:
-    """Return the layers that read a group's channels.
-
-    Parameters
-    ----------
-    network
-        Whose layers they are.
-    group
-        Of its coupling.
-    """
+    """Return the layers that read a group's channels."""
     return [
         Reader(network.get_submodule(cut.layer), cut)
         for cut in group.cuts

@@ -21,15 +21,7 @@ Modules = Mapping[str, nn.Module]
 
 
 def pool_first(nodes: Sequence[fx.Node], modules: Modules) -> None:
-    """Exchange every rectification with the max-pooling that follows it, in place.
-
-    Parameters
-    ----------
-    nodes
-        Operations, in order.
-    modules
-        Layers by name.
-    """
+    """Exchange every rectification with the max-pooling that follows it, in place."""
     for node in nodes:
         if _windows(node, modules) is None:
             continue
@@ -47,15 +39,7 @@ def pool_first(nodes: Sequence[fx.Node], modules: Modules) -> None:
 
 
 def compare_rows(nodes: Sequence[fx.Node], modules: Modules) -> None:
-    """Let max-poolings whose windows do not overlap compare rows, in place.
-
-    Parameters
-    ----------
-    nodes
-        Operations, in order.
-    modules
-        Layers by name.
-    """
+    """Let max-poolings whose windows do not overlap compare rows, in place."""
     for node in nodes:
         windows = _windows(node, modules)
         if windows is not None and windows[0] == windows[1]:
@@ -167,13 +151,7 @@ def _pair(value: Any) -> tuple[int, int] | None:
 
 
 def is_pointwise(module: nn.Module | None) -> bool:
-    """Whether a layer looks at each pixel alone, all of them, and all its channels.
-
-    Parameters
-    ----------
-    module
-        Any layer.
-    """
+    """Whether a layer looks at each pixel alone, all of them, and all its channels."""
     return (
         isinstance(module, nn.Conv2d)
         and set(module.kernel_size) == {1}

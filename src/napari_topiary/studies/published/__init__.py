@@ -31,15 +31,7 @@ def published(name: str) -> tuple[dict[str, Any], ...]:
 
 
 def matching(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
-    """Rows whose columns have these values; numbers may differ by rounding.
-
-    Parameters
-    ----------
-    rows
-        Of a published table.
-    **wanted
-        Column -> value.
-    """
+    """Rows whose columns have these values; numbers may differ by rounding."""
     return [
         dict(row)
         for row in rows
