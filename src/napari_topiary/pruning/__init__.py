@@ -10,13 +10,23 @@ from napari_topiary.pruning.criteria import (
 )
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.gradual import ABOVE_RATIO, GradualPruning, pruning_schedule
-from napari_topiary.pruning.making import make_plan, plan_from_json, plan_job, prune
-from napari_topiary.pruning.measure import agreement, measure_speed
-from napari_topiary.pruning.outcome import pruning_doubt, pruning_problems
+from napari_topiary.pruning.making import (
+    learned_part,
+    make_plan,
+    plan_from_json,
+    plan_job,
+    prune,
+    recalibrate,
+)
+from napari_topiary.pruning.outcome import (
+    agreement,
+    measure_speed,
+    pruning_doubt,
+    pruning_problems,
+)
 from napari_topiary.pruning.plan import LayerKept, PlanStatistics, PruningPlan
-from napari_topiary.pruning.recalibration import learned_part, recalibrate
-from napari_topiary.pruning.search.record import LayerSearch, Search
 from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity
+from napari_topiary.pruning.structure import LayerSearch, Search
 from napari_topiary.pruning.weight_plan import WeightPlan
 
 __all__ = [

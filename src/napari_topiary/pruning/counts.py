@@ -21,8 +21,7 @@ from napari_topiary.pruning.criteria.l1 import score as l1_norms
 from napari_topiary.pruning.criteria.loss import orders_by_loss
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.making import structure
-from napari_topiary.pruning.search.record import Step
-from napari_topiary.pruning.structure import ChannelGroup
+from napari_topiary.pruning.structure import ChannelGroup, Step
 from napari_topiary.types import Job, Progress, run
 
 CountCriterion = Literal["l1", "loss", "magnitude"]

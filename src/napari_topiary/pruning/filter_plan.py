@@ -30,8 +30,14 @@ from napari_topiary.config import PruneConfig, Scope
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.pruning.plan import LayerKept, PruningPlan
-from napari_topiary.pruning.search.record import Search, Step
-from napari_topiary.pruning.structure import CostCounter, Coupling, Cut, LayerFacts
+from napari_topiary.pruning.structure import (
+    CostCounter,
+    Coupling,
+    Cut,
+    LayerFacts,
+    Search,
+    Step,
+)
 from napari_topiary.pruning.surgery import (
     kept_indices,
     layer_widths,

@@ -23,8 +23,7 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, PruneKind
 from napari_topiary.errors import TopiaryError
-from napari_topiary.pruning.search.record import Search
-from napari_topiary.pruning.structure import Coupling
+from napari_topiary.pruning.structure import Coupling, Search
 from napari_topiary.registry import Registry
 from napari_topiary.types import Job
 

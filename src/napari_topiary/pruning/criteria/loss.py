@@ -20,8 +20,7 @@ from napari_topiary.pruning.search.greedy import (
     rank_layers,
     tries,
 )
-from napari_topiary.pruning.search.record import LayerSearch, Search, Step
-from napari_topiary.pruning.structure import CostCounter
+from napari_topiary.pruning.structure import CostCounter, LayerSearch, Search, Step
 from napari_topiary.types import Job, Progress
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.pruning.search.ablation import AblatedNetwork, AnyAblation
-from napari_topiary.pruning.search.record import LayerSearch
+from napari_topiary.pruning.structure import LayerSearch
 from napari_topiary.types import Job, Progress, relay
 
 AT_ONCE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
