@@ -7,7 +7,8 @@ import torch
 from napari_topiary import Points, Task, evaluate, run
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.io.dataset import Sample
-from napari_topiary.jobs.comparing import Side, Subject, comparing
+from napari_topiary.jobs.comparing import Side, comparing
+from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.networks import build_network
 from napari_topiary.types import BACKGROUND
 
@@ -30,7 +31,7 @@ def test_each_side_is_held_against_particles_as_large_as_it_learned(virions):
     small = usual.replaced(annotations_summary={"zones": zones})
     made = virions(3, count=6)
     marks = Points(made.centres, ("virion",) * 6)
-    subject = Subject(
+    subject = ProjectImage(
         name="one", image=made.image, scale=made.scale, annotations=(marks,)
     )
     match = run(comparing(subject, Side("a", usual), Side("b", small)))

@@ -11,7 +11,7 @@ import torch
 from napari_topiary import PredictConfig, Task, predict
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.jobs.predicting import Answer, Wanted, predicting, rereading
+from napari_topiary.jobs.predicting import Answer, ProjectImage, predicting, rereading
 from napari_topiary.networks import build_network
 from napari_topiary.types import BACKGROUND, run
 
@@ -36,10 +36,13 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def wanted(virions) -> list[Wanted]:
+def wanted(virions) -> list[ProjectImage]:
     """Two images of 96 px at 2 nm."""
     drawn = [virions(number) for number in (0, 1)]
-    return [Wanted(f"grid {i}", one.image, one.scale) for i, one in enumerate(drawn)]
+    return [
+        ProjectImage(name=f"grid {i}", image=one.image, scale=one.scale)
+        for i, one in enumerate(drawn)
+    ]
 
 
 def answers_of(wanted, checkpoint, config=None, **how):
@@ -55,7 +58,9 @@ def answers_of(wanted, checkpoint, config=None, **how):
 def test_a_part_is_predicted_as_in_the_whole(wanted, checkpoint):
     first = wanted[0]
     whole = run(predict(first.image, checkpoint, scale=first.scale))
-    part = Wanted("grid 0", first.image, first.scale, (20, 71, 33, 90))
+    part = ProjectImage(
+        name="grid 0", image=first.image, scale=first.scale, window=(20, 71, 33, 90)
+    )
     answer = answers_of([part], checkpoint)[1][0].prediction
     assert answer.probability.shape == whole.probability.shape
     inside = answer.done

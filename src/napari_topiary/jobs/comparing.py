@@ -18,6 +18,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.predict import predict
+from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.session import Session
@@ -34,8 +35,8 @@ from napari_topiary.types import (
 
 TRUTH = "What I marked"
 """How the annotations are called among the networks."""
-
-
+MOST = 12
+"""Older predictions than this many are forgotten."""
 At = Literal["best", "common", "learned"]
 """Threshold at which both are read: each one's own best on the marks of this image
 (as learned where nothing is marked), the same for both, or each as it was learned."""
@@ -61,35 +62,10 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The image that both look at.
-
-    Parameters
-    ----------
-    name
-        Of the image.
-    image
-        `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
-    annotations
-        What is drawn on it.
-    window
-        Only this part is compared, in image pixels; None = all of it.
-    """
-
-    name: str
-    image: NDArray[np.generic]
-    scale: float | None
-    annotations: tuple[Any, ...]
-    window: Window | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Match:
     """Both predictions and what is different between them."""
 
-    subject: Subject
+    subject: ProjectImage
     sides: tuple[Side, Side]
     a: Prediction
     b: Prediction
@@ -98,7 +74,7 @@ class Match:
 
 
 def comparing(
-    subject: Subject,
+    subject: ProjectImage,
     a: Side,
     b: Side,
     *,
@@ -201,7 +177,7 @@ def _task(a: Side, b: Side) -> Task:
 
 
 def _predicted(
-    side: Side, subject: Subject, task: Task, device: Device
+    side: Side, subject: ProjectImage, task: Task, device: Device
 ) -> Job[Prediction]:
     window = subject.window
     if side.known is not None:
@@ -219,14 +195,16 @@ def _predicted(
     return truth_prediction(truth, task, scale=subject.scale, name=side.name)
 
 
-def _run(checkpoint: Checkpoint, subject: Subject, device: Device) -> Job[Prediction]:
+def _run(
+    checkpoint: Checkpoint, subject: ProjectImage, device: Device
+) -> Job[Prediction]:
     image, scale, window = subject.image, subject.scale, subject.window
     config = PredictConfig(device=device)
     return (yield from predict(image, checkpoint, config, scale=scale, window=window))
 
 
 def _truth(
-    subject: Subject,
+    subject: ProjectImage,
     marked: tuple[Any, ...],
     task: Task,
     checkpoint: Checkpoint | None = None,
@@ -286,13 +264,9 @@ def _mask(window: Window, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return mask
 
 
-MOST = 12
-"""Older predictions than this many are forgotten."""
-
-
 @dataclass(frozen=True)
 class _Known:
-    subject: Subject
+    subject: ProjectImage
     checkpoint: Checkpoint
     prediction: Prediction
 
@@ -310,7 +284,7 @@ class KnownPredictions:
         self._session = session
         self._known: list[_Known] = []
 
-    def about(self, subject: Subject, checkpoint: Checkpoint) -> Prediction | None:
+    def about(self, subject: ProjectImage, checkpoint: Checkpoint) -> Prediction | None:
         """Return what a checkpoint said about all of an image, None if nothing yet."""
         for one in self._known:
             if (
@@ -322,7 +296,7 @@ class KnownPredictions:
         return None
 
     def keep(
-        self, subject: Subject, checkpoint: Checkpoint, prediction: Prediction
+        self, subject: ProjectImage, checkpoint: Checkpoint, prediction: Prediction
     ) -> None:
         """Remember a prediction, unless it is only a part."""
         if prediction.done is None and self.about(subject, checkpoint) is None:

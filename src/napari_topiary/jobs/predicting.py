@@ -1,10 +1,12 @@
-"""Running a checkpoint over several images, and reading what it said anew."""
+"""Running a checkpoint over images, reading what it said anew, and writing it out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +16,21 @@ from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
+from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.predict import predict
+from napari_topiary.inference.results import write_prediction
 from napari_topiary.inference.suitability import as_channels
+from napari_topiary.io.image_files import SUMMARY
+from napari_topiary.io.tables import write_table
+from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """An image to predict.
+@dataclass(frozen=True, kw_only=True)
+class ProjectImage:
+    """An image of the project, or a part of it, that networks look at.
 
     Parameters
     ----------
@@ -32,6 +40,8 @@ class Wanted:
         `(c, y, x)`.
     scale
         nm per pixel, None if unknown.
+    annotations
+        What is drawn on it, where that is asked for.
     window
         Only this part, in image pixels; None = all of it.
     """
@@ -39,6 +49,7 @@ class Wanted:
     name: str
     image: NDArray[np.generic]
     scale: float | None
+    annotations: tuple[Any, ...] = ()
     window: Window | None = None
 
 
@@ -46,13 +57,13 @@ class Wanted:
 class Answer:
     """What came of one image: a prediction, or a sentence that says why not."""
 
-    wanted: Wanted
+    wanted: ProjectImage
     prediction: Prediction | None
     problem: str = ""
 
 
 def predicting(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[ProjectImage],
     checkpoint: Checkpoint,
     config: PredictConfig,
     *,
@@ -129,7 +140,7 @@ def _as_part(number: int, total: int, name: str, inner: Progress) -> Progress:
 
 
 def _predict(
-    wanted: Wanted,
+    wanted: ProjectImage,
     checkpoint: Checkpoint,
     config: PredictConfig,
     engine: Engine | Cluster,
@@ -188,3 +199,79 @@ def rereading_all(
             break
         read[name] = PostProcessing.of(checkpoint, config).read(prediction)
     return read
+
+
+ENDINGS = (
+    *("_probability.tif", "_labels.tif", "_detections.csv", "_lines.csv"),
+    OBJECTS_ENDING,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found in one image, by whom, and how the probability was read.
+
+    Parameters
+    ----------
+    prediction
+        Read with `config`.
+    checkpoint
+        That made it.
+    network
+        How the project calls it.
+    config
+        Threshold, spacing and smallest size; what it leaves open is the checkpoint's.
+    """
+
+    prediction: Prediction
+    checkpoint: Checkpoint
+    network: str
+    config: DetectConfig
+
+
+def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
+    """Counts and densities of all images, and what they rest on, as `summary_rows`."""
+    return [
+        row
+        for name, one in found.items()
+        for row in summary_rows(
+            name,
+            one.prediction,
+            thresholds=PostProcessing.of(one.checkpoint, one.config).thresholds,
+            network=one.network,
+        )
+    ]
+
+
+def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
+    """Files that an export would replace; refuses those that Topiary did not write."""
+    names = [f"{name}{ending}" for name in found for ending in ENDINGS]
+    there = [path for n in (*names, SUMMARY) if (path := folder / n).exists()]
+    for path in there:
+        if not written_by_topiary(path):
+            raise TopiaryError(
+                f"{path.name} in this folder is no result of Topiary and would be "
+                "replaced: choose another folder."
+            )
+    return there
+
+
+def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
+    """Write the maps and tables of all images; returns the files."""
+    files: list[Path] = []
+    try:
+        for name, one in found.items():
+            stale = folder / f"{name}_lines.csv"
+            written = write_prediction(folder, name, prediction=one.prediction)
+            if "lines" not in written:
+                stale.unlink(missing_ok=True)
+            written["objects"] = folder / f"{name}{OBJECTS_ENDING}"
+            write_table(written["objects"], objects_table(one.prediction))
+            files += written.values()
+        files.append(write_summary(folder, summary(found)))
+    except OSError as reason:
+        raise TopiaryError(
+            f"The folder {folder} cannot be written to ({reason.strerror}): choose "
+            "another one."
+        ) from reason
+    return files

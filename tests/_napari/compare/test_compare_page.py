@@ -19,10 +19,10 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.jobs.comparing import (
     TRUTH,
     Side,
-    Subject,
     comparing,
     usable,
 )
+from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.networks import build_network
 from napari_topiary.session import Session
 from napari_topiary.types import Progress, run
@@ -384,7 +384,7 @@ def test_choosing_starts_no_network_and_takes_the_old_result_away(
 
 def test_stop_before_both_have_looked_keeps_nothing(session, task):
     entry = session.images["grid 0"]
-    subject = Subject(
+    subject = ProjectImage(
         name="grid 0", image=entry.image, scale=entry.scale, annotations=()
     )
     seen: list[Progress] = []

@@ -12,7 +12,8 @@ from napari_topiary._napari.prune.view import PruningPreview, PruningView, Visib
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.inference.predict import predict
-from napari_topiary.jobs.comparing import Side, Subject, comparing
+from napari_topiary.jobs.comparing import Side, comparing
+from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.networks import build_network, count_parameters
 from napari_topiary.pruning import plan_job
 from napari_topiary.types import run
@@ -63,7 +64,7 @@ def test_the_same_particles_are_counted_everywhere(checkpoint, virions, window, 
     np.testing.assert_allclose(*places, atol=1e-3)
     assert preview.same[2] == len(found)
 
-    subject = Subject(
+    subject = ProjectImage(
         name="grid", image=image, scale=SCALE, annotations=(), window=window
     )
     match = run(comparing(subject, Side("a", checkpoint), Side("b", network)))

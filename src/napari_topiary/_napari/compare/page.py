@@ -27,9 +27,9 @@ from napari_topiary.jobs.comparing import (
     KnownPredictions,
     Match,
     Side,
-    Subject,
     comparing,
 )
+from napari_topiary.jobs.predicting import ProjectImage
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -167,13 +167,13 @@ class ComparePage(Page):
 
     # -- choosing and running -----------------------------------------------------
 
-    def _subject(self) -> Subject | None:
+    def _subject(self) -> ProjectImage | None:
         name = current_image_name(self.viewer, self.session)
         if name is None:
             return None
         entry = self.session.images[name]
         marked = self.session.annotations.get(name, ())
-        return Subject(
+        return ProjectImage(
             name=name, image=entry.image, scale=entry.scale, annotations=marked
         )
 
@@ -240,7 +240,7 @@ class ComparePage(Page):
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
 
-    def _side(self, name: str, subject: Subject) -> Side:
+    def _side(self, name: str, subject: ProjectImage) -> Side:
         checkpoint = self.session.checkpoints.get(name)
         if checkpoint is None:
             return Side(TRUTH, None)

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.jobs.predicting import Wanted, rereading, rereading_all
+from napari_topiary.jobs.predicting import ProjectImage, rereading, rereading_all
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
@@ -24,7 +24,7 @@ TITLE = "Reading the probability"
 class Result:
     """A prediction with what it came from, and how it was read."""
 
-    wanted: Wanted
+    wanted: ProjectImage
     network: str
     checkpoint: Checkpoint
     prediction: Prediction
@@ -106,7 +106,7 @@ class LiveReading(QObject):
         result = self.results.get(name or "")
         return result is not None and result.checkpoint is self._network()
 
-    def suits(self, wanted: Wanted) -> bool:
+    def suits(self, wanted: ProjectImage) -> bool:
         """Whether an image is still what it was when it was predicted.
 
         Parameters

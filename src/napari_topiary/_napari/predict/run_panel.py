@@ -25,7 +25,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
-from napari_topiary.jobs.predicting import Wanted
+from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.session import Session
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class RunPanel(QWidget):
 
     def ask_convert(
         self,
-        unlike: Sequence[Wanted],
+        unlike: Sequence[ProjectImage],
         checkpoint: Checkpoint,
         convert: Callable[[], object],
     ) -> None:
@@ -137,11 +137,13 @@ class RunPanel(QWidget):
 
 def wanted_in(
     viewer: napari.viewer.Viewer, session: Session, *, area: str
-) -> list[Wanted]:
+) -> list[ProjectImage]:
     """Images, or the part of one, that are to be predicted."""
     if area == "all":
         entries = list(session.images.values())
-        return [Wanted(e.name, e.image, e.scale) for e in entries]
+        return [
+            ProjectImage(name=e.name, image=e.image, scale=e.scale) for e in entries
+        ]
     name = current_image_name(viewer, session)
     if name is None:
         raise TopiaryError("No image is shown: choose one on the Data page first.")
@@ -154,4 +156,6 @@ def wanted_in(
                 "choose This image."
             )
         window = visible_window(layer, entry.image.shape[1:])
-    return [Wanted(name, entry.image, entry.scale, window)]
+    return [
+        ProjectImage(name=name, image=entry.image, scale=entry.scale, window=window)
+    ]
