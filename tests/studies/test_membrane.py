@@ -8,7 +8,7 @@ from napari_topiary.networks import activation_bytes, build_network, networks
 from napari_topiary.studies import studies
 from napari_topiary.studies.base import CellResult
 from napari_topiary.studies.membrane import lost_maps, widths
-from napari_topiary.studies.published import published
+from napari_topiary.studies.tables import published
 from napari_topiary.types import Task
 
 TASK = Task("segment", ("background", "membrane"))

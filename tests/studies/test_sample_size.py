@@ -15,13 +15,13 @@ from napari_topiary.studies import Budget, studies
 from napari_topiary.studies.base import CellResult
 from napari_topiary.studies.context import StudyContext
 from napari_topiary.studies.patch_accuracy import counted, inference_ms
-from napari_topiary.studies.published import matching, published
 from napari_topiary.studies.sample_size import (
     WHOLE,
     image_parts,
     removals,
     training_patches,
 )
+from napari_topiary.studies.tables import matching, published
 from napari_topiary.types import Task, run
 
 TASK = Task("segment", ("background", "cell"))

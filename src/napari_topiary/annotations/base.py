@@ -17,7 +17,7 @@ from napari_topiary.registry import Registry
 from napari_topiary.types import Task
 
 if TYPE_CHECKING:
-    from napari_topiary.annotations.canvas import Canvas
+    from napari_topiary.annotations.targets import Canvas
 
 Table = dict[str, list[Any]]
 """Columns by name, all of the same length, in the order in which they are written."""

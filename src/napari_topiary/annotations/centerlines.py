@@ -31,7 +31,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 
 if TYPE_CHECKING:
-    from napari_topiary.annotations.canvas import Canvas
+    from napari_topiary.annotations.targets import Canvas
 
 _LINES = ("path", "line", "polyline")
 

@@ -17,7 +17,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage, Task
 
 if TYPE_CHECKING:
-    from napari_topiary.annotations.canvas import Canvas
+    from napari_topiary.annotations.targets import Canvas
 
 _MOST = 2.0**63
 _FEW = 2**16

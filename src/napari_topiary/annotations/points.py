@@ -37,7 +37,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 
 if TYPE_CHECKING:
-    from napari_topiary.annotations.canvas import Canvas
+    from napari_topiary.annotations.targets import Canvas
 CROWDED = 2.0
 """The closest pairs count, but not single slips: this percentile of all distances."""
 SHARE_OF_DISTANCE = 0.4

@@ -23,7 +23,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.types import Task
 
 if TYPE_CHECKING:
-    from napari_topiary.annotations.canvas import Canvas
+    from napari_topiary.annotations.targets import Canvas
 
 _AREAS = ("rectangle", "polygon", "ellipse")
 _ELLIPSE_VERTICES = 72

@@ -35,8 +35,7 @@ from napari_topiary.studies.base import (
 )
 from napari_topiary.studies.context import StudyContext, shortened
 from napari_topiary.studies.patch_accuracy import patch_accuracy
-from napari_topiary.studies.published import published
-from napari_topiary.studies.tables import Column, Table
+from napari_topiary.studies.tables import Column, Table, published
 from napari_topiary.types import Job, Task
 
 LAYERS = ("conv1", "conv2", "conv3", "fc1")

@@ -39,8 +39,7 @@ from napari_topiary.studies.patch_accuracy import (
     known_pixels,
     patch_accuracy,
 )
-from napari_topiary.studies.published import matching, published
-from napari_topiary.studies.tables import Column, Table
+from napari_topiary.studies.tables import Column, Table, matching, published
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 
