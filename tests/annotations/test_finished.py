@@ -15,9 +15,9 @@ from napari_topiary.annotations import (
     TargetConfig,
     around_marks,
     build_target,
+    counted,
     marked_in_part,
     marks_outside,
-    teaching,
 )
 from napari_topiary.annotations.finished import suggest_area, uncertainty
 from napari_topiary.errors import TopiaryError
@@ -53,21 +53,21 @@ def test_marks_outside_do_not_teach_and_are_counted() -> None:
         ([[30, 30], [35, 35]], [[15, 15], [15, 45]]), ("virion",) * 2, (None, 4.0)
     )
     drawn = (POINTS, lines, Regions((BOX,), ("rectangle",)))
-    points, kept, areas = teaching(drawn)
+    points, kept, areas = counted(drawn)
     assert points.classes == ("virion", "background", "background")
     assert points.radius_nm == (1.0, 3.0, None)
     np.testing.assert_array_equal(points.coordinates, [[10, 10], [12, 12], [35, 5]])
     assert len(kept) == 1 and kept.width_nm == (4.0,) and areas is drawn[2]
     assert marks_outside(drawn) == (2, 6)
     of_all, of_these = (
-        build_target(a, SHAPE, task=TASK).classes for a in (drawn, teaching(drawn))
+        build_target(a, SHAPE, task=TASK).classes for a in (drawn, counted(drawn))
     )
     np.testing.assert_array_equal(of_all, of_these)
 
 
 def test_without_finished_areas_all_marks_teach() -> None:
     drawn = (POINTS, Labels(np.zeros(SHAPE, int)), Regions((), ()))
-    assert teaching(drawn) == drawn and marks_outside(drawn) == (0, 4)
+    assert counted(drawn) == drawn and marks_outside(drawn) == (0, 4)
     assert marks_outside(()) == (0, 0)
 
 

@@ -13,9 +13,9 @@ from napari_topiary.annotations.base import (
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.finished import (
     around_marks,
+    counted,
     marked_in_part,
     marks_outside,
-    teaching,
 )
 from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
 from napari_topiary.annotations.points import Points, zones_for
@@ -37,12 +37,12 @@ __all__ = [
     "annotation_problem",
     "around_marks",
     "build_target",
+    "counted",
     "distance_map",
     "marked_in_part",
     "marks_outside",
     "object_numbers",
     "rescaled",
-    "teaching",
     "usable_annotations",
     "zones_for",
 ]

@@ -1,4 +1,4 @@
-"""Which marks teach a network: those in finished areas, and answers about a place.
+"""Which marks count: those in finished areas, and answers about a place.
 
 Without a finished area all of an image counts as finished, and what is not marked as
 empty. Somebody who has marked a few things in a corner does not mean that: this is
@@ -41,12 +41,12 @@ _CELLS = 128
 """The search runs on a grid of at most so many cells a side, so that it is instant."""
 
 
-def teaching(annotations: Sequence[Any]) -> tuple[Any, ...]:
-    """Return annotations without the marks that teach nothing.
+def counted(annotations: Sequence[Any]) -> tuple[Any, ...]:
+    """Return annotations without the marks that do not count.
 
     Training targets are unknown outside finished areas, except where a person has
     answered about one place: "this is not one", and particles that were reviewed. All
-    other marks there teach nothing. A centerline teaches where any of its vertices lies
+    other marks there do not count. A centerline counts where any of its vertices lies
     inside.
 
     Returns
@@ -61,9 +61,9 @@ def teaching(annotations: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def marks_outside(annotations: Sequence[Any]) -> tuple[int, int]:
-    """Count the marks that teach nothing, and all marks."""
+    """Return how many marks do not count, and how many there are."""
     every = _marks(annotations)
-    return every - _marks(teaching(annotations)), every
+    return every - _marks(counted(annotations)), every
 
 
 def around_marks(

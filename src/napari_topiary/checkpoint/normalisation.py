@@ -139,7 +139,7 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
-    """How one image is normalised, whatever part of it is at hand.
+    """How one image is normalised, whatever part of it there is.
 
     Parameters
     ----------

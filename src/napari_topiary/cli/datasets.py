@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
 JUDGED = ("test", "val")
-"""Parts to judge on when none is asked for, the best first."""
+"""Parts to validate on when none is asked for, the best first."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def learning_data(
 def evaluation_samples(
     dataset: Dataset, split: str | None, runner: Runner
 ) -> tuple[str, tuple[Sample, ...]]:
-    """Return the part to judge on and its annotated images.
+    """Return the part to validate on and its annotated images.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def _annotated(
     for note in dataset.notes:
         runner.note(note)
     samples = dataset.part(part)
-    bare = [sample.name for sample in samples if not sample.annotations]
-    if 0 < len(bare) < len(samples):
+    unannotated = [sample.name for sample in samples if not sample.annotations]
+    if 0 < len(unannotated) < len(samples):
         use = "only look-alikes of what is marked are learned there"
         runner.note(
-            f"{len(bare)} of {len(samples)} images of the part {part!r} are not "
-            f"annotated: {use if look_alikes else 'left out'} ({listed(bare)})."
+            f"{len(unannotated)} of {len(samples)} images of the part {part!r} are not "
+            f"annotated: {use if look_alikes else 'left out'} ({listed(unannotated)})."
         )
     return tuple(sample for sample in samples if sample.annotations)
 

@@ -39,7 +39,7 @@ class AnnotatedArea:
     Parameters
     ----------
     field
-        Image and target; the target is −1 outside the area that is judged.
+        Image and target; the target is −1 outside the area that is meant.
     points
         `(n, 2)` y, x of the true particles, in working pixels.
     point_class
@@ -78,7 +78,7 @@ class AnnotatedArea:
 
     @cached_property
     def things(self) -> int:
-        """How much there is to judge by: particles, objects, or patches of an area.
+        """How much it holds: particles, objects, or patches of a painted area.
 
         Particles outside finished areas do not count.
         """
@@ -129,12 +129,12 @@ class AnnotatedArea:
         return np.asarray(counts, dtype=np.int64)
 
     def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
-        """Cut to what is judged, and where that is much to its fullest part.
+        """Cut to what is known, and where that is much to its fullest part.
 
         Parameters
         ----------
         most
-            As many pixels as are judged at most.
+            Pixels at most.
         margin
             Pixels around them that a network needs to see.
         step

@@ -20,7 +20,7 @@ USUAL_BATCH = 8
 DETECTING_BATCH = 4
 """Particles are on every patch and look alike: more steps are worth more (measured)."""
 EXAMPLES = 4
-"""Batches that the statistics of normalisations are taken from before judging."""
+"""Batches that the statistics of normalisations are taken from before validating."""
 
 MIXING = 0.25
 """Largest share of one channel's difference from grey that comes into another's."""
@@ -46,7 +46,7 @@ class Batches:
         Patches a step.
     examples
         Images `(b, c, y, x)` of some batches, the same throughout: how often a run is
-        judged must not change it.
+        validated must not change it.
     class_weight
         `(k,)` how much each class counts.
     per_epoch

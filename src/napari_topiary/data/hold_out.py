@@ -23,7 +23,8 @@ FEWEST = ENOUGH
 """Of fewer things in all, none is held back: they are needed to learn from, and a
 figure on half of them would say nothing."""
 TWICE = 40
-"""With so many things held back, some choose weights and thresholds, others judge."""
+"""With so many things held back, some choose weights and thresholds, others
+validate."""
 UNKNOWN = (
     "The network was trained with an earlier version, which did not write down what it "
     "learned from: nothing here is judged on, for it may know these images. To have a "
@@ -107,12 +108,12 @@ def hold_out(
     before
         What the checkpoint that is gone on with says of its own images (`held_out`,
         `learned`); empty = there is none. What was held back stays held back, and what
-        was learned from is never judged on.
+        was learned from is never validated on.
 
     Returns
     -------
     tuple
-        What to learn from, and what to judge on; the latter may be empty. An image
+        What to learn from, and what to validate on; the latter may be empty. An image
         that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}

@@ -5,8 +5,8 @@ the mean of these five finds most of the others, in this image and in those with
 annotation. What matches it clearly is learned as a particle, what clearly does not as
 background, and what lies between stays unknown.
 
-None of this leaves the training: what is held out is neither learned from nor judged by
-what was found here, and nothing is added to the annotations.
+None of this leaves the training: what is held out is neither learned from nor measured
+by what was found here, and nothing is added to the annotations.
 """
 
 from __future__ import annotations

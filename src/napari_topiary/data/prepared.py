@@ -35,7 +35,7 @@ from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000
 MOST_UNANNOTATED = 24
-"""More images than that would take memory and teach little."""
+"""More images than that would take memory and add little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class PreparedData:
     learned
         A few of the areas to learn from, with their truth: where particles are looked
         for, and wherever all that is held back is needed for the figure. None where
-        somebody has said which images to judge on, and those are enough.
+        somebody has said which images to validate on, and those are enough.
     areas
         What was annotated of what is learned from, with the marks.
     notes
@@ -125,7 +125,7 @@ def prepare(
     samples
         Images to learn from; those without annotations are kept apart.
     validation
-        Images to judge on; empty = hold out by image, or by area of a single image.
+        Images to validate on; empty = hold out by image, or by area of a single image.
     config
         Working pixel size, share to hold out and seed are read from it.
     task
@@ -134,7 +134,7 @@ def prepare(
         The checkpoint that is gone on with: the pixel size it works at, how intensities
         are brought to its range, and what it has learned from, are kept.
     learning
-        Whether there is to be something to learn from, or only to judge on.
+        Whether there is to be something to learn from, or only to validate on.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Which patches the network sees: every class and every annotated area alike.
 
-A micrograph is mostly background; patches drawn evenly over it would teach little.
+A micrograph is mostly background; patches drawn evenly over it would show little else.
 So a patch is drawn in three even draws: an image, a class that occurs in it, and one
 known pixel of that class, which then lies somewhere in the inner half of the patch.
 

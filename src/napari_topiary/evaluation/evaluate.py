@@ -39,7 +39,7 @@ def evaluate(
     Parameters
     ----------
     checkpoint
-        What is judged.
+        What is validated.
     samples
         Images; those without any annotation are left out. Where regions are finished,
         only what lies inside them counts.
@@ -127,13 +127,13 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
         for key in ("learned", "held_out")
     )
     here = [sample.fingerprint for sample in samples]
-    taught = sum(pixels in learned for pixels in here)
+    known = sum(pixels in learned for pixels in here)
     chosen = sum(pixels in held - learned for pixels in here)
     said = []
-    if taught:
+    if known:
         said.append(
-            f"{taught} of the {len(here)} images judged on "
-            f"{'was' if taught == 1 else 'were'} learned from, in whole or in part: a "
+            f"{known} of the {len(here)} images judged on "
+            f"{'was' if known == 1 else 'were'} learned from, in whole or in part: a "
             "figure on them says little about other images."
         )
     if chosen:

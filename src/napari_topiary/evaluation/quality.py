@@ -61,5 +61,5 @@ class Quality:
 
     @property
     def known(self) -> bool:
-        """Whether there was anything to judge, and an answer that can be judged."""
+        """Whether there was anything to validate on, and a finite answer."""
         return self.name not in ("none", "not a number")

@@ -223,7 +223,7 @@ def score(
     tolerance_px
         `(k,)` from `tolerances`, in pixels of the image.
     line_classes
-        Classes that are judged as filaments, by length.
+        Classes that are scored as filaments, by length.
     relative_to
         What is 1 in the prediction's distance map, where it has one.
     """
@@ -301,7 +301,7 @@ class Scorer:
     tolerance_px
         `(k,)` how far off a particle may be, in pixels.
     line_classes
-        Classes that are judged by length.
+        Classes that are scored by length.
     relative_to
         What is 1 in distance maps, as it was in training.
     """

@@ -41,7 +41,7 @@ class Entry:
     name
         Of the checkpoint.
     checkpoint
-        What is judged.
+        What is validated.
     config
         How images are predicted.
     """

@@ -25,7 +25,7 @@ are not collected, so that all thresholds there look as good as the lowest."""
 DIFFERENT = 1e-6
 """Scores that lie closer together than this are all the same."""
 SLACK = 0.01
-"""F1 that a steadier threshold may cost on the images at hand."""
+"""F1 that a steadier threshold may cost on the images that there are."""
 
 
 def best_pixel_threshold(
@@ -320,7 +320,7 @@ def sweep(
     """
     task = prediction.task
     particles, pixels = {}, {}
-    # Lines are judged by pixels: no need to trace them.
+    # Lines are scored by pixels: no need to trace them.
     low = {
         name: LOWEST_SCORE if by_particle(task, name, postprocessing) else NEVER
         for name in task.classes[1:]
@@ -352,7 +352,7 @@ def sweep(
 
 
 def by_particle(task: Task, name: str, postprocessing: PostProcessing) -> bool:
-    """Whether a class is judged by its particles (F1) rather than by pixels (Dice)."""
+    """Whether a class is scored by its particles (F1) rather than by pixels (Dice)."""
     return task.kind == "detect" and name not in postprocessing.line_classes
 
 

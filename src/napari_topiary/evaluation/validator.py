@@ -35,7 +35,7 @@ from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Job, LabelImage, Task, run
 
 MOST_VALIDATED, LEAST_VALIDATED = 4_000_000, 256**2
-"""Pixels that are judged while training: of all areas together, and of each."""
+"""Pixels that are validated while training: of all areas together, and of each."""
 LOWEST_SCORE = 0.1
 """Detections are collected down to this score, then the best threshold is swept."""
 TILE = 512
@@ -60,7 +60,7 @@ class Validator:
     task
         Kind and classes.
     line_classes
-        Classes drawn as centerlines only: judged by pixels, not by centres.
+        Classes drawn as centerlines only: scored by pixels, not by centres.
     device
         Where to compute.
     learned
@@ -266,7 +266,7 @@ def _judged(coordinates: NDArray[np.float64], area: AnnotatedArea) -> NDArray[np
     target = area.field.target
     limit = np.array(target.shape) - 1
     y, x = np.clip(np.rint(coordinates), 0, limit).astype(int).T
-    # A detection on the ignored rim of a particle is judged: the rim is unknown only
+    # A detection on the ignored rim of a particle counts: the rim is unknown only
     # as to which class it has, not as to whether somebody looked there.
     near = [_near_truth(point, area) for point in coordinates]
     judged: NDArray[np.bool_] = (target[y, x] >= 0) | np.array(near)
@@ -306,7 +306,7 @@ def validate_objects(
     answers
         What the network says about each area, the held ones first.
     held
-        The areas to judge by, with their objects.
+        The areas to validate on, with their objects.
     learned
         Areas to choose the threshold on; empty = the same.
     task
@@ -355,7 +355,7 @@ def _all_swept(
 
 
 def _objects(area: AnnotatedArea) -> LabelImage | None:
-    """Object numbers, −1 where the area is not judged; None if there are none."""
+    """Object numbers, −1 where nothing is known; None if there are none."""
     objects, target = area.field.objects, area.field.target
     if objects is None or not (objects[target >= 0] > 0).any():
         return None

@@ -29,7 +29,7 @@ MOST_DENSE = 150_000
 
 
 def suits_pixels(network: Network, held: Sequence[AnnotatedArea], task: Task) -> bool:
-    """Whether a network should be judged on single pixels instead of whole areas."""
+    """Whether a network should be validated on single pixels instead of whole areas."""
     if network.patch is None or not network.dense:
         return network.patch is not None
     pixels = sum(area.field.target.size for area in held)

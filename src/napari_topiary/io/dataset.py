@@ -332,13 +332,13 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
 def _unused(split: Split, pairing: Pairing) -> tuple[str, ...]:
     """Tell which images a split has forgotten."""
     used = {name for names in split.values() for name in names}
-    bare = [name for name in pairing.images if name not in used]
+    unused = [name for name in pairing.images if name not in used]
     if not split.get("train"):
         return ()  # "train" is all the rest
-    if not bare:
+    if not unused:
         return ()
-    many = "1 image is" if len(bare) == 1 else f"{len(bare)} images are"
-    return (f"{many} in no part of the split: taken as 'train' ({listed(bare)}).",)
+    many = "1 image is" if len(unused) == 1 else f"{len(unused)} images are"
+    return (f"{many} in no part of the split: taken as 'train' ({listed(unused)}).",)
 
 
 def sample_folder() -> Path:

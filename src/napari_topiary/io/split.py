@@ -1,4 +1,4 @@
-"""Which images of a dataset are for what: to learn from, to choose by, to judge on."""
+"""Which images of a dataset are learned from, chosen by, and held back to the end."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Spl
 def may_be_seen(
     split: Mapping[str, tuple[str, ...]], images: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return the names of the images that no part holds back to judge by."""
+    """Return the names of the images that no part holds back."""
     held = {name for part in HELD_OUT for name in split.get(part, ())}
     return tuple(name for name in images if name not in held)
 

@@ -133,7 +133,7 @@ def comparing(
 
 
 def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:
-    """Annotations that a task can be judged by; empty where a class is not known."""
+    """Annotations that a task can be scored on; empty where a class is not known."""
     known = {BACKGROUND, *task.classes}
     for annotation in annotations:
         if not known.issuperset(getattr(annotation, "classes", ())):

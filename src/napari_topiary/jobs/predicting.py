@@ -92,7 +92,7 @@ def predicting(
 
 
 def _one_by_one(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[ProjectImage],
     checkpoint: Checkpoint,
     config: PredictConfig,
     engine: Engine | Cluster,

@@ -125,7 +125,7 @@ class Findings:
     Parameters
     ----------
     hold_out
-        What to judge on.
+        What to validate on.
     """
 
     def __init__(self, hold_out: HoldOut) -> None:
@@ -143,7 +143,7 @@ class Findings:
         return self._positions.get((position.plan, cursor))
 
     def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
-        """Judge and measure a position, then judge the versions not judged before.
+        """Validate and measure a position, then the versions not validated before.
 
         Yields
         ------
@@ -191,7 +191,7 @@ class Findings:
                     return
 
     def _validate_version(self, version: Checkpoint) -> Job[bool]:
-        """Judge a version once; True if it was stopped."""
+        """Validate a version once; True if it was stopped."""
         if version in self._versions:
             return False
         found = yield from self.hold_out.validate(version)
@@ -268,7 +268,7 @@ def keeping(
     *,
     int8: bool = False,
 ) -> Job[Checkpoint]:
-    """Make the checkpoint of a position, judged at its own best threshold."""
+    """Make the checkpoint of a position, validated at its own best threshold."""
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
     hold_out.read(made.task)

@@ -18,8 +18,8 @@ from napari_topiary.annotations import (
     Labels,
     Points,
     Regions,
+    counted,
     marks_outside,
-    teaching,
 )
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.data import hold_out
@@ -45,14 +45,14 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a training would learn from and be judged on.
+    """What a training would learn from and be validated on.
 
     Parameters
     ----------
     samples
         Annotated images to learn from.
     validation
-        Annotated images that only judge.
+        Annotated images that only validate.
     task
         Kind of answer and classes.
     n_images
@@ -205,7 +205,7 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
     }
     particle, counter, line, painted = counts
     for sample in samples:
-        for item in teaching(sample.annotations):
+        for item in counted(sample.annotations):
             if isinstance(item, Points):
                 negative = sum(name == BACKGROUND for name in item.classes)
                 counts[counter] += negative

@@ -177,7 +177,7 @@ SMOOTHING = 1 / 3
 """Sigma of the smoothing, in particle radii. More fuses touching particles."""
 CORE = 0.7
 """Radius of the disc whose mean probability is the score, in particle radii: nearly
-the disc that the network was taught. A smaller one takes more specks for particles."""
+the disc that the network has learned. A smaller one takes more specks for particles."""
 COARSEST = 8.0
 """Particles are found on a grid where their radius is at least this many pixels."""
 LEVELS = 4096

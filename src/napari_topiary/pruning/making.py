@@ -125,7 +125,7 @@ def prune(
     """Remove `config.remove` of a checkpoint's weights; the original is not changed.
 
     Fine-tuning afterwards, or better instead (`GradualPruning` handed to the training),
-    is the caller's to arrange, and so is judging the result at its own best threshold.
+    is the caller's to arrange, and so is validating the result at its own threshold.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def pruning_problems(
 
 
 def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
-    """Return a sentence if a pruned network that was not judged seems to be dead.
+    """Return a sentence if a pruned network that was not validated seems to be dead.
 
     Both networks are shown noise. How good a network is that cannot tell, but whether
     it still tells anything apart; so this is a doubt to be looked into, no verdict.

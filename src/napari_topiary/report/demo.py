@@ -170,7 +170,7 @@ class _Demo:
         return trained
 
     def try_positions(self, plan: PruningPlan) -> Job[None]:
-        """Judge positions of the slider, without any fine-tuning."""
+        """Validate positions of the slider, without any fine-tuning."""
         found = [(0.0, float(plan.checkpoint.metrics.get("quality", 0.0)))]
         for share in self.config.shares:
             job = validate(

@@ -193,7 +193,7 @@ class Contents:
         self.annotations_changed.emit(name)
 
     def set_split(self, split: Mapping[str, Iterable[str]]) -> None:
-        """Say which images to learn from (train), choose by (val), judge on (test)."""
+        """Say which images to learn from (train), choose by (val), test on (test)."""
         self.split = {part: tuple(names) for part, names in split.items()}
         self._changed = True
         self.images_changed.emit()
@@ -223,12 +223,12 @@ class Contents:
         return tuple(self.sample(n) for n in names if self.annotations.get(n))
 
     def unannotated(self) -> tuple[Sample, ...]:
-        """Return the images on which nothing is drawn and that judge nothing."""
+        """Return the images on which nothing is drawn and that are not held back."""
         names = may_be_seen(self.split, self.images)
         return tuple(self.sample(n) for n in names if not self.annotations.get(n))
 
     def hold_out(self) -> tuple[Sample, ...]:
-        """Return the annotated images on which training is judged; may be none."""
+        """Return the annotated images on which training is validated; may be none."""
         return self.samples([n for n in self.split.get("val", ()) if n in self.images])
 
     def _entry(self, name: str) -> ImageEntry:

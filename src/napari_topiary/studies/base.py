@@ -50,7 +50,7 @@ class Budget:
     seed
         The first of them.
     quick
-        A small grid and few images to judge on.
+        A small grid and few images to validate on.
     pixel_nm
         Pixel size that the networks see, in nm; None = as training proposes.
     device

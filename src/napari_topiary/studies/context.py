@@ -25,7 +25,7 @@ from napari_topiary.types import Job, Stop, Task, relay
 T = TypeVar("T")
 
 FEW_IMAGES = 4
-"""Images that a quick study judges on."""
+"""Images that a quick study validates on."""
 
 
 @dataclass(kw_only=True)
@@ -76,7 +76,7 @@ class StudyContext:
     def validation(self) -> tuple[Sample, ...]:
         """Images to choose the best weights by; none = training holds some back.
 
-        Where there is no part to judge on but these, they are kept for judging: what a
+        Where there is no part to validate on but these, they are kept for that: what a
         network was chosen by says too much good about it.
         """
         parts = self.dataset.parts

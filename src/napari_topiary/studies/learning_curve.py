@@ -75,8 +75,8 @@ def learning_curve(
 ) -> Job[LearningCurve]:
     """Train on an eighth, a quarter, half and all of the annotations.
 
-    Every training takes as long as the others and starts from nothing; all are judged
-    on the same held-out images (or end of the only one). The largest comes last.
+    Every training takes as long as the others and starts from nothing; all have the
+    same held-out images (or end of the only one). The largest comes last.
 
     Parameters
     ----------

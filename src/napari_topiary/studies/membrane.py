@@ -81,7 +81,7 @@ class Membrane(Study):
         return ({"net": "N", "criterion": "none"}, *pruned)
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
-        """Prune N, train it again, judge patches and time a slice."""
+        """Prune N, train it again, measure patches and time a slice."""
         net, criterion = str(cell["net"]), str(cell["criterion"])
         made = yield from self._whole(context)
         curves: dict[str, Any] = {}

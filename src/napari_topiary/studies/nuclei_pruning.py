@@ -85,7 +85,7 @@ class NucleiPruning(Study):
         return ({"ratio": 1, "scope": "none"}, *pruned)
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
-        """Prune, fine-tune, judge branches and objects."""
+        """Prune, fine-tune, measure branches and objects."""
         made = yield from self._whole(context)
         if cell["scope"] != "none" and not context.stopped:
             made = yield from self._pruned(made, cell, context)
@@ -221,7 +221,7 @@ def _config(context: StudyContext) -> TrainConfig:
 
 
 def nuclei_quality(checkpoint: Checkpoint, context: StudyContext) -> Job[Measured]:
-    """Judge a nuclei segmenter image by image, averaged without weights.
+    """Measure a nuclei segmenter image by image, averaged without weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Quality of a classifier of centre pixels on patches of images kept for judging.
+"""Quality of a classifier of centre pixels on patches of images kept for validating.
 
 As the publications count: every patch once, the more probable class is the answer.
 """
@@ -26,7 +26,7 @@ from napari_topiary.studies.context import StudyContext
 from napari_topiary.types import Job, Progress, Stop
 
 MANY, FEW = 20_000, 1_000
-"""Patches that are judged, and those of a quick study."""
+"""Patches that are measured on, and those of a quick study."""
 BATCH = 256
 PREDICTIONS = 100
 """Single patches whose mean time counts."""
@@ -35,7 +35,7 @@ PREDICTIONS = 100
 def patch_accuracy(
     checkpoint: Checkpoint, context: StudyContext, *, balance: Balance
 ) -> Job[Measured]:
-    """Judge a checkpoint on a fixed selection of patches.
+    """Validate a checkpoint on a fixed selection of patches.
 
     Parameters
     ----------

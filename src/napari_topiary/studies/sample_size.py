@@ -110,7 +110,7 @@ class SampleSize(Study):
         )
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
-        """Prune the pre-trained network, train it again, judge patches."""
+        """Prune the pre-trained network, train it again, measure patches."""
         name, delta = str(cell["network"]), float(cell["delta"])
         first, learned, held = image_parts(context)
         wanted = training_patches(cell)

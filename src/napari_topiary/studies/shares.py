@@ -54,7 +54,7 @@ class Shares:
     samples
         All that is learned from.
     held
-        What is judged on.
+        What to validate on.
     units
         In the order in which they are added.
     """
@@ -86,7 +86,7 @@ def nested_shares(
     task
         Kind, classes and radii.
     held_share
-        Share of the images to judge on, or of the foreground of the only one.
+        Share of the images to validate on, or of the foreground of the only one.
     seed
         Of the order.
 

@@ -46,7 +46,7 @@ QUALITIES = (
 )  # fmt: skip
 """Overall figures of an evaluation that are kept with a cell."""
 HEADLINE = {"detect": "f1", "segment": "dice", "instances": "pq"}
-"""The figure that a kind of task is usually judged by."""
+"""The figure that a kind of task is usually measured by."""
 WORDS = {
     "accuracy": "accuracy, background included",
     "accuracy_foreground": "accuracy of the classes' own pixels",
@@ -104,7 +104,7 @@ class UNetSize(Study):
         )
 
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
-        """Train one network and judge it."""
+        """Train one network and validate it."""
         checkpoint = yield from context.fit(context.config("unet", cell))
         if context.stopped:
             return {}

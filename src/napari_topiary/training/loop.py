@@ -2,7 +2,7 @@
 
 The loop yields after every step, so that a thread worker, a progress bar or a plain
 `run()` can drive it; `Stop` sent into it ends it at the next step and the best weights
-so far are returned. Time spent on judging counts: "train for 1 min" takes one minute.
+so far are returned. Validating counts too: "train for 1 min" takes one minute.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def fit(
         Fine-tune this checkpoint: its network, pruning masks, normalisation and
         working pixel size are kept.
     validation
-        Images to judge on. Empty: some images are held out of `samples`, or an area
+        Images to validate on. Empty: some images are held out of `samples`, or an area
         of the only one.
     pruning
         Changes the network's shape while training (gradual pruning); the start
         checkpoint is then also imitated.
     checkpoint_path
         Written here every 10 s and at the end: the best so far, or on the way the
-        present weights where none were judged since the last time.
+        present weights where none were validated since the last time.
 
     Yields
     ------
@@ -209,7 +209,7 @@ def _save_running(
 
 
 def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[None]:
-    """Step until the budget is used or Stop arrives; judge and save on the way."""
+    """Step until the budget is used or Stop arrives; validate and save on the way."""
     schedule = Schedule(record.config, trainer.batches.per_epoch)
     rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0
     rounds.lasts = trainer.judging_s
@@ -321,7 +321,7 @@ def _progress(
         message += f", best {record.best.name} {record.best.value:.2f}"
     left = schedule.seconds_left(record.step)
     if left is not None:
-        # At the end it is judged once more, and its figure is measured; how long is
+        # At the end it is validated once more, and its figure is measured; how long is
         # left then nobody knows.
         over = schedule.fraction(record.step) >= 1.0
         left = None if over else left + rounds.lasts + max(rounds.lasts, figure_s)

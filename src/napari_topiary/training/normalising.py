@@ -3,7 +3,7 @@
 The published networks have no normalisation layers, yet with them a small network
 learns in one minute what it otherwise learns in three. So they are lent: while
 training, the output of every convolution is normalised by a hook; before the network
-is judged, kept or saved, each normalisation is folded into the weights and bias of
+is validated, kept or saved, each normalisation is folded into the weights and bias of
 its convolution. The folded network computes the same function, has exactly the
 published number of weights and is faster. Fine-tuning lends them again, set so that
 nothing changes at first.
@@ -102,7 +102,7 @@ class LentNorms(nn.Module):
 
         What they scale *to* stays, so that every layer that is left reads what it is
         used to: this undoes most of the harm of removing others. Of a sparse network
-        the running statistics of the last steps are too noisy to be judged by.
+        the running statistics of the last steps are too noisy to be validated by.
 
         Parameters
         ----------

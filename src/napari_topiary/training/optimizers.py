@@ -1,4 +1,4 @@
-"""How a training steps: its optimizer, its learning rate, and when it is judged.
+"""How a training steps: its optimizer, its learning rate, and when it is validated.
 
 The usual optimizer, Muon, makes steps that change every direction of a layer alike. The
 gradient of a convolution is dominated by a few directions; those that matter for rare
@@ -27,9 +27,9 @@ VALIDATIONS = 20
 FIRST_VALIDATION_S = 1.5
 LONG_S = 2.0
 VALIDATION_SHARE = 0.05
-"""Judging the hold-out on the way may take this share of the time."""
+"""Validating the hold-out on the way may take this share of the time."""
 ONCE_SHARE = 0.02
-"""Judging it once takes about this share of a timed run, at most: with the first, the
+"""Validating it once takes about this share of a timed run, at most: with the first, the
 last and the figure at the end a tenth."""
 ORTHOGONAL_RATE = 5.0
 """Rate of the orthogonal steps in terms of AdamW's, so that one number sets both."""
@@ -97,9 +97,9 @@ class Schedule:
 
 
 class ValidationRounds:
-    """When to judge the hold-out.
+    """When to validate the hold-out.
 
-    Runs counted in epochs are judged at fixed steps, so that the same seed gives the
+    Runs counted in epochs are validated at fixed steps, so that the same seed gives the
     same result on any machine; timed runs so often that it takes a fixed share of time.
 
     Parameters
@@ -123,13 +123,13 @@ class ValidationRounds:
         self.lasts, self.long = 0.0, False
 
     def due(self, step: int, seconds: float) -> bool:
-        """Whether to judge after this step."""
+        """Whether to validate after this step."""
         if self._every is not None:
             return step % self._every == 0
         return seconds >= self._due_at
 
     def took(self, seconds: float, now: float) -> None:
-        """Note how long judging took, to plan the next one."""
+        """Note how long validating took, to plan the next one."""
         self.lasts, self.long = seconds, seconds >= LONG_S
         self._due_at = now + max(1.0, seconds / VALIDATION_SHARE)
 

@@ -100,7 +100,7 @@ class TrainingRecord:
         self._best = KeptWeights.of(network, shape)
 
     def keep_running(self, network: Network, shape: PrunedShape) -> None:
-        """Remember the present weights beside the best: nobody has judged them yet."""
+        """Remember the present weights beside the best: not validated yet."""
         self._running = KeptWeights.of(network, shape)
 
     def forget(self) -> None:
@@ -118,8 +118,8 @@ class TrainingRecord:
         Parameters
         ----------
         newest
-            Rather those that nobody has judged yet, if there are any: after minutes
-            without judging they know more than the best of long ago.
+            Rather those that nobody has validated yet, if there are any: after minutes
+            without validating they know more than the best of long ago.
         """
         kept = self._best or self._running
         if newest:

@@ -30,7 +30,7 @@ class PreviewRequest:
     Parameters
     ----------
     image
-        `(c, y, x)`: the whole image, so that its brightness is judged as in a
+        `(c, y, x)`: the whole image, so that its brightness is validated as in a
         prediction.
     window
         Rows and columns `(top, bottom, left, right)` to show, in image pixels; None =
@@ -79,7 +79,7 @@ class TrainReport:
     loss
         Running mean of the training loss.
     quality
-        Present only when the hold-out was just judged.
+        Present only when the hold-out was just validated.
     best
         Best `Quality.value` so far.
     preview
