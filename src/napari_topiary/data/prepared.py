@@ -20,6 +20,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.hold_out import (
     ENOUGH,
+    Division,
     divide,
     for_choosing_and_figure,
     remembered,
@@ -166,37 +167,51 @@ def prepare(
     given = [field_of(sample) for sample in validation] if validation else None
     history = {} if start is None else dict(start.annotations_summary)
     parts = divide(pool, given, history, config, learning=learning)
-    choosing, measured = for_choosing_and_figure(parts.held)
-    few = sum(one.things for one in choosing) < ENOUGH
-    only = choosing == measured and not few
     alike = learning and task.kind == "detect" and config.self_teaching
     apart = [field_of(s) for s in _some(unannotated, every[0])] if alike else []
     summary, lines = _summary(every)
     summary |= _drawn_as(parts.learned, task, config, zones)
     if learning and (not history or "learned" in history):
         summary |= remembered((*parts.learned, *apart), parts.held, history)
+    held, figure_areas, learned = _roles(parts, task, given=bool(validation))
     prepared = PreparedData(
         task=task,
         normalisation=normalisation,
         train=tuple(item.field for item in parts.learned),
-        held=tuple(choosing),
-        figure_areas=tuple(measured),
-        few=few,
+        held=held,
+        figure_areas=figure_areas,
+        few=_few(held),
         factor=factor,
         pixel_size_nm=scale,
         in_channels=channels,
         held_names=parts.words,
         summary=summary,
         line_classes=lines,
-        learned=few_areas(parts.learned)
-        if only or (task.kind == "detect" and (few or not validation))
-        else (),
+        learned=learned,
         areas=tuple(parts.learned),
         notes=tuple(dict.fromkeys((*notes, *parts.notes))),
     )
     if not alike or start is not None or summary["centerlines"]:
         return prepared
     return _with_look_alikes(prepared, (*parts.learned, *apart))
+
+
+def _roles(
+    parts: Division, task: Task, *, given: bool
+) -> tuple[tuple[AnnotatedArea, ...], ...]:
+    """Areas to choose by, to measure the figure on, and of what is learned from.
+
+    The last ones choose thresholds where there is too little beside them.
+    """
+    choosing, measured = for_choosing_and_figure(parts.held)
+    only = choosing == measured and not _few(choosing)
+    if only or (task.kind == "detect" and (_few(choosing) or not given)):
+        return tuple(choosing), tuple(measured), few_areas(parts.learned)
+    return tuple(choosing), tuple(measured), ()
+
+
+def _few(held: Sequence[AnnotatedArea]) -> bool:
+    return sum(one.things for one in held) < ENOUGH
 
 
 def _admitted(

@@ -103,13 +103,20 @@ def evaluate(
     return {
         "checkpoint": checkpoint.name or checkpoint.hash[:12],
         "task": checkpoint.task.kind,
-        "n_images": len(results),
         "seconds": time.perf_counter() - begun,
         "device": device_label(engine.device),
         "backend": engine.backend,
         "precision": engine.precision,
         "thresholds": dict(PostProcessing.of(checkpoint, config.detect).thresholds),
         **tolerance,
+        **_report(results),
+    }
+
+
+def _report(results: Sequence[tuple[str, Score, Score]]) -> dict[str, Any]:
+    """Figures of all images and of each, at the own and at the common threshold."""
+    return {
+        "n_images": len(results),
         **_pooled([own for _, own, _ in results]),
         "at_common_threshold": {
             "threshold": COMMON_THRESHOLD,

@@ -7,6 +7,7 @@ the checkpoint has: whoever evaluates it on the same area gets the same figure.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -69,22 +70,7 @@ def with_figures(
         figures |= _resting_on(float(checkpoint.metrics["quality"]), things)
         return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
     figures["used_for_choosing"] = _chosen_by_them(prepared, task)
-    scores: list[Score] = []
-    for area in areas:
-        heard: list[object] = []
-        answer = yield from relay(
-            infer(
-                engine,
-                area.field.image,
-                part=judged_part(area, engine.network, task),
-            ),
-            told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
-            heard=heard.append,
-            whole=True,
-        )
-        scores.append(_score(checkpoint, area, answer, engine.network))
-        if Stop in heard:
-            break
+    scores = yield from _scored(checkpoint, engine, areas)
     lines = PostProcessing.of(checkpoint).line_classes
     total = reduce(add, scores)
     found, name, per_class, beside = _figure(total, lines)
@@ -107,6 +93,26 @@ def with_figures(
         **_resting_on(found, things),
     }
     return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
+
+
+def _scored(
+    checkpoint: Checkpoint, engine: Engine, areas: Sequence[AnnotatedArea]
+) -> Job[list[Score]]:
+    """Predict and score one area after the other; Stop ends it after this one."""
+    scores: list[Score] = []
+    for area in areas:
+        heard: list[object] = []
+        part = judged_part(area, engine.network, checkpoint.task)
+        answer = yield from relay(
+            infer(engine, area.field.image, part=part),
+            told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
+            heard=heard.append,
+            whole=True,
+        )
+        scores.append(_score(checkpoint, area, answer, engine.network))
+        if Stop in heard:
+            break
+    return scores
 
 
 def _chosen_by_them(prepared: PreparedData, task: Task) -> bool:

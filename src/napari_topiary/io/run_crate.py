@@ -103,6 +103,23 @@ def write_crate(folder: Path, run: Run) -> Path | None:
     }
     kept = {str(one["@id"]): one for one in graph if one["@id"] not in (CRATE, "./")}
     kept |= {str(one["@id"]): one for one in (program, *used, *made, action)}
+    kept[PROFILE] = {
+        "@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"
+    }  # fmt: skip
+    text = json.dumps(
+        {"@context": list(CONTEXT), "@graph": [*_heads(kept, run), *kept.values()]},
+        indent=1,
+        ensure_ascii=False,
+    )
+    with writing(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _heads(
+    kept: Mapping[str, Mapping[str, Any]], run: Run
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the crate says of itself, and of the folder with all that is in it."""
     actions = [i for i, one in kept.items() if one.get("@type") == "CreateAction"]
     inside = [
         name
@@ -126,16 +143,7 @@ def write_crate(folder: Path, run: Run) -> Path | None:
         "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
         "about": {"@id": "./"},
     }
-    profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"}
-    kept[PROFILE] = profile
-    text = json.dumps(
-        {"@context": list(CONTEXT), "@graph": [about, root, *kept.values()]},
-        indent=1,
-        ensure_ascii=False,
-    )
-    with writing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
-    return path
+    return about, root
 
 
 def written_since(targets: Iterable[Path], begun: float) -> list[Path]:

@@ -7,10 +7,11 @@ layer is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
@@ -86,17 +87,7 @@ def sensitivity(
         After every layer, with the time left; a `Stop` sent in keeps what is measured.
     """
     samples = tuple(one.read_marked(checkpoint.task) for one in samples)
-    score = criteria[criterion].score
-    if score is None or criteria[criterion].removes != "filters":
-        raise TopiaryError(
-            f"The criterion {criterion} cannot rank the filters of one layer on its "
-            "own: use l1."
-        )
-    if not samples:
-        raise TopiaryError(
-            "How much each layer matters is measured on annotated images, and there "
-            "are none: annotate one."
-        )
+    score = _score_of(criterion, samples)
     yield Progress(0, 0, "Drawing patches to measure on")
     network, coupling = structure(checkpoint)
     scores = score(
@@ -131,3 +122,21 @@ def sensitivity(
     return Sensitivity(
         layers=names, shares=tuple(shares), rise=rise, removed=removed, base=base
     )
+
+
+def _score_of(
+    criterion: str, samples: Sequence[Sample]
+) -> Callable[[CriterionInput], Mapping[str, torch.Tensor]]:
+    """Return how a criterion ranks filters, or refuse what cannot be measured."""
+    score = criteria[criterion].score
+    if score is None or criteria[criterion].removes != "filters":
+        raise TopiaryError(
+            f"The criterion {criterion} cannot rank the filters of one layer on its "
+            "own: use l1."
+        )
+    if not samples:
+        raise TopiaryError(
+            "How much each layer matters is measured on annotated images, and there "
+            "are none: annotate one."
+        )
+    return score

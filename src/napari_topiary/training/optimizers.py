@@ -29,8 +29,8 @@ LONG_S = 2.0
 VALIDATION_SHARE = 0.05
 """Validating the hold-out on the way may take this share of the time."""
 ONCE_SHARE = 0.02
-"""Validating it once takes about this share of a timed run, at most: with the first, the
-last and the figure at the end a tenth."""
+"""Once takes about this share of a timed run, at most: with the first, the last and the
+figure at the end a tenth."""
 ORTHOGONAL_RATE = 5.0
 """Rate of the orthogonal steps in terms of AdamW's, so that one number sets both."""
 MOMENTUM = 0.9

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_topiary.io.importing.meaning import (
     LabelStats,
     Meaning,
 )
-from napari_topiary.types import BACKGROUND, Image, LabelImage
+from napari_topiary.types import BACKGROUND, Image, LabelImage, Task
 
 _EIGHT = np.ones((3, 3), dtype=int)
 _SMOOTHING = 2.0
@@ -86,6 +87,87 @@ def marks_on(
         Marks in pixels, the pixel size (from the annotations where the image does not
         say), and sentences.
     """
+    grid, notes = _grid_of(marks, shape, scale, config, file)
+    if grid.changes and any(area.mask is not None for area in marks.areas):
+        raise TopiaryError(
+            f"{file} holds masks of pixels, which cannot be turned or scaled: leave "
+            "out --flip-y, --swap-axes, --bin and --units."
+        )
+    scale = scale if marks.scale is None else scale or marks.scale
+    reached = grid.to_pixels(marks.places)
+    asked = cornered(reached, shape, scale=scale)
+    if asked and config.units == "px" and marks.unit == "pixel":
+        notes.append(f"{asked} If so, give --units.")
+    radius = marks.radius
+    if radius is not None and grid.of_pixels:
+        radius = tuple(r * float(grid.factor[1]) for r in radius)
+    return (
+        replace(
+            marks,
+            places=reached,
+            lines=tuple(grid.to_pixels(line) for line in marks.lines),
+            areas=tuple(
+                replace(area, rings=tuple(grid.to_pixels(ring) for ring in area.rings))
+                for area in marks.areas
+            ),
+            radius=radius,
+            unit="pixel",
+        ),
+        scale,
+        tuple(notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """How the coordinates of a file become pixels of its image.
+
+    Parameters
+    ----------
+    factor
+        Pixels per unit along y and x.
+    of_pixels
+        Whether the file is about pixels, of which the first one's middle is at 0.
+    height
+        Rows of the image.
+    swap_axes, flip_y
+        As in the form.
+    """
+
+    factor: NDArray[np.float64]
+    of_pixels: bool
+    height: int
+    swap_axes: bool
+    flip_y: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether coordinates do not stay as they are."""
+        return bool(self.flip_y or self.swap_axes or (self.factor != 1).any())
+
+    def to_pixels(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring `(n, 2)` coordinates to pixels."""
+        result = places[:, ::-1] if self.swap_axes else places
+        if not self.of_pixels:
+            result = result * self.factor
+        elif (self.factor != 1).any():
+            result = (result + 0.5) * self.factor - 0.5
+        if self.flip_y:
+            # Counted upwards from the lowest row, or downwards from 0 as negatives.
+            below = len(result) and result[:, 0].max() <= 0
+            first = 0 if below else self.height - 1
+            result = np.stack([first - result[:, 0], result[:, 1]], axis=1)
+        return result
+
+
+def _grid_of(
+    marks: Marks,
+    shape: tuple[int, int],
+    scale: float | None,
+    config: ImportConfig,
+    file: str,
+) -> tuple[_Grid, list[str]]:
+    """Return on what grid a file has its coordinates, and sentences."""
     notes, factor = list[str](), np.ones(2)
     unit = marks.unit if marks.unit != "pixel" else config.units
     if unit == "fraction":
@@ -98,11 +180,10 @@ def marks_on(
                 "is unknown: give it (--pixel-size)."
             )
         factor = np.full(2, NM[unit] / size)
-    given = marks.scale
+    of_pixels, given = unit in ("px", "pixel"), marks.scale
     if given is not None and scale is None:
-        scale = given
         notes.append(f"The pixel size of {given:.4g} nm is taken from {file}.")
-    elif given is not None and scale is not None and unit in ("px", "pixel"):
+    elif given is not None and scale is not None and of_pixels:
         ratio = given / scale
         if abs(ratio - 1) > SAME_SCALE and config.binned == 1:
             factor = np.full(2, ratio)
@@ -110,52 +191,14 @@ def marks_on(
                 f"{file} is about pixels of {given:.4g} nm, the image has {scale:.4g} "
                 f"nm: its coordinates are multiplied by {ratio:.4g}."
             )
-    factor = factor / config.binned
-    turned = slice(None, None, -1) if config.swap_axes else slice(None)
-
-    def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:
-        result = places[:, turned]
-        if unit in ("px", "pixel"):
-            # The middle of the first pixel is at 0 on either grid.
-            result = (result + 0.5) * factor - 0.5 if (factor != 1).any() else result
-        else:
-            result = result * factor
-        if config.flip_y:
-            # Counted upwards from the lowest row, or downwards from 0 as negatives.
-            below = len(result) and result[:, 0].max() <= 0
-            first = 0 if below else shape[0] - 1
-            result = np.stack([first - result[:, 0], result[:, 1]], axis=1)
-        return result
-
-    areas = tuple(
-        replace(area, rings=tuple(moved(ring) for ring in area.rings))
-        for area in marks.areas
+    grid = _Grid(
+        factor=factor / config.binned,
+        of_pixels=of_pixels,
+        height=shape[0],
+        swap_axes=config.swap_axes,
+        flip_y=config.flip_y,
     )
-    changed = config.flip_y or config.swap_axes or (factor != 1).any()
-    if changed and any(area.mask is not None for area in areas):
-        raise TopiaryError(
-            f"{file} holds masks of pixels, which cannot be turned or scaled: leave "
-            "out --flip-y, --swap-axes, --bin and --units."
-        )
-    reached = moved(marks.places)
-    asked = cornered(reached, shape, scale=scale)
-    if asked and config.units == "px" and marks.unit == "pixel":
-        notes.append(f"{asked} If so, give --units.")
-    radius = marks.radius
-    if radius is not None and unit in ("px", "pixel"):
-        radius = tuple(r * float(factor[1]) for r in radius)
-    return (
-        replace(
-            marks,
-            places=reached,
-            lines=tuple(moved(line) for line in marks.lines),
-            areas=areas,
-            radius=radius,
-            unit="pixel",
-        ),
-        scale,
-        tuple(notes),
-    )
+    return grid, notes
 
 
 def annotations_of_labels(
@@ -199,29 +242,49 @@ def annotations_of_marks(
     config
         Names those without a class.
     """
-    kind, task = meaning.task.kind, meaning.task
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
     areas = [area for area in marks.areas if area.name.lower() not in FINISHED]
-    result, notes = list[Any](), list[str]()
+    result = list[Any]()
     rings = [ring for area in finished for ring in area.rings[:1]]
     if rings:
         result.append(Regions(tuple(rings), ("polygon",) * len(rings)))
+    if meaning.task.kind == "detect":
+        return (*result, *_centres_and_lines(marks, areas, shape, config)), ()
+    painted, notes = _painted(marks, areas, shape, meaning.task, config)
+    return (*result, painted), notes
+
+
+def _centres_and_lines(
+    marks: Marks,
+    areas: Sequence[DrawnArea],
+    shape: tuple[int, int],
+    config: ImportConfig,
+) -> list[Any]:
+    """Points and lines, areas as their middles."""
+    found = list[Any]()
 
     def name_of(given: str) -> str:
-        if given == BACKGROUND:
-            return given
-        return task.classes[1] if kind == "instances" else config.name_of(given, kind)
+        return given if given == BACKGROUND else config.name_of(given, "detect")
 
-    if kind == "detect":
-        middles = [_middle(area, shape) for area in areas]
-        places = np.concatenate([marks.places, np.array(middles).reshape(-1, 2)])
-        names = (*marks.classes, *(area.name for area in areas))
-        if len(places) or not marks.lines:
-            result.append(Points(places, tuple(map(name_of, names))))
-        if marks.lines:
-            lines = tuple(map(name_of, marks.line_classes))
-            result.append(Centerlines(marks.lines, lines))
-        return tuple(result), ()
+    middles = [_middle(area, shape) for area in areas]
+    places = np.concatenate([marks.places, np.array(middles).reshape(-1, 2)])
+    names = (*marks.classes, *(area.name for area in areas))
+    if len(places) or not marks.lines:
+        found.append(Points(places, tuple(map(name_of, names))))
+    if marks.lines:
+        found.append(Centerlines(marks.lines, tuple(map(name_of, marks.line_classes))))
+    return found
+
+
+def _painted(
+    marks: Marks,
+    areas: Sequence[DrawnArea],
+    shape: tuple[int, int],
+    task: Task,
+    config: ImportConfig,
+) -> tuple[Labels, tuple[str, ...]]:
+    """Areas painted one over the other, by number or by class."""
+    notes, numbered = list[str](), task.kind == "instances"
     lost = len(marks.places) + len(marks.lines)
     if lost:
         notes.append(
@@ -236,16 +299,17 @@ def annotations_of_marks(
     painted = np.zeros(shape, dtype=np.int32)
     for number, area in enumerate(areas, start=1):
         box, mask = _pixels(area, shape)
-        value = (
-            number if kind == "instances" else task.classes.index(name_of(area.name))
-        )
         if area.name == BACKGROUND:
             value = 0
+        elif numbered:
+            value = number
+        else:
+            value = task.classes.index(config.name_of(area.name, task.kind))
         painted[box][mask] = value
     hidden = len(areas) - len(np.unique(painted[painted > 0]))
-    if kind == "instances" and hidden > sum(a.name == BACKGROUND for a in areas):
+    if numbered and hidden > sum(a.name == BACKGROUND for a in areas):
         notes.append(f"{hidden} of {len(areas)} areas are hidden under others.")
-    return (*result, Labels(painted, instances=kind == "instances")), tuple(notes)
+    return Labels(painted, instances=numbered), tuple(notes)
 
 
 def stands_out(image: Image, places: NDArray[np.float64]) -> dict[str, float]:
