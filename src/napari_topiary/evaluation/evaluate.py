@@ -51,7 +51,7 @@ def evaluate(
     Yields
     ------
     Progress
-        In images; a report is a sentence about what is judged on. `Stop` may be sent
+        In images; a report is a sentence about what is validated on. `Stop` may be sent
         in; then the images so far count.
 
     Returns

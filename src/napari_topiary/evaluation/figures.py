@@ -31,7 +31,7 @@ from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
 
 _REACH = 6.0
-"""Radii around what is judged that may change what is found in it."""
+"""Radii around what is validated that may change what is found in it."""
 SURE = 1.96
 """Standard deviations to each side: the true figure lies in 19 of 20 such intervals."""
 
@@ -133,7 +133,7 @@ def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | 
     Parameters
     ----------
     area
-        Its `box` is judged.
+        Its `box` is validated.
     network
         Whose grid the part lies on; what it sees around is not counted.
     task

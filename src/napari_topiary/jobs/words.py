@@ -86,7 +86,7 @@ def figure(metrics: Mapping[str, Any], digits: int = 2) -> str:
     Parameters
     ----------
     metrics
-        Of a checkpoint; empty words where nobody has judged it.
+        Of a checkpoint; empty words where nobody has validated it.
     digits
         Of the figure, after the point.
     """

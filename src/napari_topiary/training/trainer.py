@@ -104,7 +104,7 @@ class Trainer:
         )
 
     def _seconds_per_pixel(self) -> float:
-        """How long judging takes for a working pixel here, about; 0 where unknown."""
+        """How long validating a working pixel takes, about; 0 where unknown."""
         if self.network.patch is not None:
             return 0.0
         times = []
@@ -118,7 +118,7 @@ class Trainer:
 
     @property
     def judging_s(self) -> float:
-        """About how long judging takes, before it was done once."""
+        """About how long validating takes, before the first time."""
         areas = (*self._validator.held, *self._validator.learned)
         return self.pixel_s * sum(one.field.target.size for one in areas)
 
