@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import Table
 from napari_topiary.errors import TopiaryError
-from napari_topiary.types import Task
+from napari_topiary.types import BACKGROUND, Task
 
 SMALLEST_RADIUS = 0.5
 """In pixels; of anything smaller not even one pixel is seen."""
@@ -148,7 +148,7 @@ def radius_problem(
     Parameters
     ----------
     names
-        Class of each thing.
+        Class of each thing; background needs no size.
     own
         Its own size in nm, None where the radius of the class counts.
     task
@@ -159,6 +159,8 @@ def radius_problem(
         `(y, x)` of the image in pixels.
     """
     for index, name in enumerate(names):
+        if name == BACKGROUND:
+            continue
         if own is not None and own[index] is not None and scale is not None:
             continue
         radius = task.radius(name, scale)

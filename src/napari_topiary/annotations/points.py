@@ -190,17 +190,10 @@ class Points:
         )
         if sentence is not None:
             return sentence
-        marked = [i for i, name in enumerate(self.classes) if name != BACKGROUND]
-        return (
-            radius_problem(
-                [self.classes[i] for i in marked],
-                None if self.radius_nm is None else [self.radius_nm[i] for i in marked],
-                task=task,
-                scale=scale,
-                shape=shape,
-            )
-            if radii
-            else None
+        if not radii:
+            return None
+        return radius_problem(
+            self.classes, self.radius_nm, task=task, scale=scale, shape=shape
         )
 
     def usable(

@@ -8,95 +8,32 @@ The annotations of the sizes are read at run time (they make a form), so their
 evaluation is not deferred.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
-from napari_topiary.networks.patch_classifier import PooledClassifier, pooled_parameters
-
-PATCH = 55
-KERNELS = (4, 5, 6, 3)
+from napari_topiary.networks.base import NetworkKind, networks
+from napari_topiary.networks.patch_classifier import PooledSizes, maps_row, units_row
 
 
 @dataclass(frozen=True)
-class DcnnSizes(Sizes):
-    """How many maps each layer of a DCNN has.
-
-    Parameters
-    ----------
-    conv1, conv2, conv3
-        Maps of the convolutions.
-    fc
-        Units of the fully connected layer.
-    """
+class DcnnSizes(PooledSizes):
+    """How many maps each layer of a DCNN has."""
 
     network: ClassVar[str] = "dcnn"
+    patch: ClassVar[int] = 55
+    kernels: ClassVar[tuple[int, int, int, int]] = (4, 5, 6, 3)
     conv1: Annotated[
-        int,
-        {
-            "label": "Maps of layer 1",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many patterns of 4×4 pixels are looked for.",
-        },
+        int, maps_row(1, "How many patterns of 4×4 pixels are looked for.")
     ] = 25
     conv2: Annotated[
-        int,
-        {
-            "label": "Maps of layer 2",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many combinations of those, about 13 pixels wide.",
-        },
+        int, maps_row(2, "How many combinations of those, about 13 pixels wide.")
     ] = 50
     conv3: Annotated[
-        int,
-        {
-            "label": "Maps of layer 3",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many combinations of those, about 35 pixels wide.",
-        },
+        int, maps_row(3, "How many combinations of those, about 35 pixels wide.")
     ] = 80
     fc: Annotated[
-        int,
-        {
-            "label": "Fully connected units",
-            "min": 1,
-            "max": 8192,
-            "tooltip": "Units that weigh the whole patch; most weights are here.",
-        },
+        int, units_row("Units that weigh the whole patch; most weights are here.")
     ] = 1024
-
-    def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything."""
-        return pooled_parameters(
-            (in_channels, self.conv1, self.conv2, self.conv3, self.fc, n_classes),
-            KERNELS,
-        )
-
-
-def build_dcnn(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
-    """Build a DCNN.
-
-    Parameters
-    ----------
-    sizes
-        Fields of `DcnnSizes`.
-    in_channels
-        Channels of the image.
-    n_classes
-        Outputs.
-    """
-    made = DcnnSizes.from_mapping(sizes)
-    return PooledClassifier(
-        (made.conv1, made.conv2, made.conv3, made.fc),
-        KERNELS,
-        patch=PATCH,
-        in_channels=in_channels,
-        n_classes=n_classes,
-    )
 
 
 RECIPE = {
@@ -111,7 +48,7 @@ RECIPE = {
 
 networks.register("dcnn")(
     NetworkKind(
-        build=build_dcnn,
+        build=DcnnSizes.build,
         presets={
             "published": {},
             "half": {"conv1": 13, "conv2": 25, "conv3": 40},

@@ -9,97 +9,30 @@ The annotations of the sizes are read at run time (they make a form), so their
 evaluation is not deferred.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
-from napari_topiary.networks.patch_classifier import PooledClassifier, pooled_parameters
-
-PATCH = 32
-KERNELS = (7, 5, 3, 1)
+from napari_topiary.networks.base import NetworkKind, networks
+from napari_topiary.networks.patch_classifier import PooledSizes, maps_row, units_row
 
 
 @dataclass(frozen=True)
-class MembraneSizes(Sizes):
-    """How many maps each layer of a membrane classifier has.
-
-    Parameters
-    ----------
-    conv1, conv2, conv3
-        Maps of the convolutions.
-    fc
-        Units of the fully connected layer.
-    """
+class MembraneSizes(PooledSizes):
+    """How many maps each layer of a membrane classifier has."""
 
     network: ClassVar[str] = "membrane_cnn"
+    patch: ClassVar[int] = 32
+    kernels: ClassVar[tuple[int, int, int, int]] = (7, 5, 3, 1)
     conv1: Annotated[
-        int,
-        {
-            "label": "Maps of layer 1",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many patterns of 7×7 pixels are looked for.",
-        },
+        int, maps_row(1, "How many patterns of 7×7 pixels are looked for.")
     ] = 100
     conv2: Annotated[
-        int,
-        {
-            "label": "Maps of layer 2",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many combinations of those, about 16 pixels wide.",
-        },
+        int, maps_row(2, "How many combinations of those, about 16 pixels wide.")
     ] = 75
     conv3: Annotated[
-        int,
-        {
-            "label": "Maps of layer 3",
-            "min": 1,
-            "max": 512,
-            "tooltip": "How many combinations of those, about 26 pixels wide.",
-        },
+        int, maps_row(3, "How many combinations of those, about 26 pixels wide.")
     ] = 50
-    fc: Annotated[
-        int,
-        {
-            "label": "Fully connected units",
-            "min": 1,
-            "max": 8192,
-            "tooltip": "Units that weigh the whole patch.",
-        },
-    ] = 200
-
-    def parameters(self, in_channels: int, n_classes: int) -> int:
-        """Count the weights without building anything."""
-        return pooled_parameters(
-            (in_channels, self.conv1, self.conv2, self.conv3, self.fc, n_classes),
-            KERNELS,
-        )
-
-
-def build_membrane_cnn(
-    sizes: Mapping[str, Any], in_channels: int, n_classes: int
-) -> Network:
-    """Build a membrane classifier.
-
-    Parameters
-    ----------
-    sizes
-        Fields of `MembraneSizes`.
-    in_channels
-        Channels of the image.
-    n_classes
-        Outputs.
-    """
-    made = MembraneSizes.from_mapping(sizes)
-    return PooledClassifier(
-        (made.conv1, made.conv2, made.conv3, made.fc),
-        KERNELS,
-        patch=PATCH,
-        in_channels=in_channels,
-        n_classes=n_classes,
-    )
+    fc: Annotated[int, units_row("Units that weigh the whole patch.")] = 200
 
 
 RECIPE = {
@@ -128,7 +61,7 @@ PRESETS = {
 
 networks.register("membrane_cnn")(
     NetworkKind(
-        build=build_membrane_cnn,
+        build=MembraneSizes.build,
         presets={
             name: dict(zip(("conv1", "conv2", "conv3", "fc"), maps, strict=True))
             for name, maps in PRESETS.items()

@@ -20,6 +20,8 @@ from torch import nn
 from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
 from napari_topiary.networks.unet import (
     ConvPair,
+    Growth,
+    Levels,
     UNetSizes,
     Up,
     decoded,
@@ -65,25 +67,8 @@ class NucleiSizes(Sizes):
             "looks for.",
         },
     ] = 16
-    multiplier: Annotated[
-        float,
-        {
-            "label": "Growth by level",
-            "min": 1.0,
-            "max": 4.0,
-            "step": 0.1,
-            "tooltip": "Factor in maps from one level to the next coarser one.",
-        },
-    ] = 2.0
-    levels: Annotated[
-        int,
-        {
-            "label": "Levels",
-            "min": 0,
-            "max": 8,
-            "tooltip": "How often the image is halved: each level sees twice as far.",
-        },
-    ] = 4
+    multiplier: Growth = 2.0
+    levels: Levels = 4
     shared_encoder: Annotated[
         bool,
         {

@@ -18,14 +18,16 @@ processors better.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.networks.base import Network
+from napari_topiary.networks.base import Network, Sizes
 
 PATCHES = 256
 """Patches that are classified at a time where there is no dense form."""
@@ -219,18 +221,54 @@ def _initialise(layer: nn.Conv2d, gain: int) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def pooled_parameters(maps: tuple[int, ...], kernels: tuple[int, ...]) -> int:
-    """Count the weights and biases of layers that follow one another.
+@dataclass(frozen=True)
+class PooledSizes(Sizes):
+    """How many maps each layer of a `PooledClassifier` has.
 
     Parameters
     ----------
-    maps
-        Channels of the image, then of every layer's output.
-    kernels
-        Sides of the layers' kernels; the output's is 1.
+    conv1, conv2, conv3
+        Maps of the convolutions.
+    fc
+        Units of the fully connected layer.
     """
-    layers = zip(maps, maps[1:], (*kernels, 1), strict=False)
-    return sum((into * side**2 + 1) * out for into, out, side in layers)
+
+    patch: ClassVar[int]
+    kernels: ClassVar[tuple[int, int, int, int]]
+    conv1: int = 1
+    conv2: int = 1
+    conv3: int = 1
+    fc: int = 1
+
+    def parameters(self, in_channels: int, n_classes: int) -> int:
+        """Count the weights without building anything."""
+        maps = (in_channels, self.conv1, self.conv2, self.conv3, self.fc, n_classes)
+        layers = zip(maps, maps[1:], (*self.kernels, 1), strict=False)
+        return sum((into * side**2 + 1) * out for into, out, side in layers)
+
+    @classmethod
+    def build(
+        cls, sizes: Mapping[str, Any], in_channels: int, n_classes: int
+    ) -> PooledClassifier:
+        """Build the network of such sizes."""
+        made = cls.from_mapping(sizes)
+        return PooledClassifier(
+            (made.conv1, made.conv2, made.conv3, made.fc),
+            cls.kernels,
+            patch=cls.patch,
+            in_channels=in_channels,
+            n_classes=n_classes,
+        )
+
+
+def maps_row(layer: int, tip: str) -> dict[str, Any]:
+    """Form row of the number of maps of a convolution."""
+    return {"label": f"Maps of layer {layer}", "min": 1, "max": 512, "tooltip": tip}
+
+
+def units_row(tip: str) -> dict[str, Any]:
+    """Form row of the number of units of the fully connected layer."""
+    return {"label": "Fully connected units", "min": 1, "max": 8192, "tooltip": tip}
 
 
 def fragments(maps: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,26 @@ from torch import nn
 
 from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
 
+Growth = Annotated[
+    float,
+    {
+        "label": "Growth by level",
+        "min": 1.0,
+        "max": 4.0,
+        "step": 0.1,
+        "tooltip": "Factor in maps from one level to the next coarser one.",
+    },
+]
+Levels = Annotated[
+    int,
+    {
+        "label": "Levels",
+        "min": 0,
+        "max": 8,
+        "tooltip": "How often the image is halved: each level sees twice as far.",
+    },
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class UNetSizes(Sizes):
@@ -52,25 +72,8 @@ class UNetSizes(Sizes):
             "tooltip": "How many different patterns the finest level looks for.",
         },
     ] = 64
-    multiplier: Annotated[
-        float,
-        {
-            "label": "Growth by level",
-            "min": 1.0,
-            "max": 4.0,
-            "step": 0.1,
-            "tooltip": "Factor in maps from one level to the next coarser one.",
-        },
-    ] = 2.0
-    levels: Annotated[
-        int,
-        {
-            "label": "Levels",
-            "min": 0,
-            "max": 8,
-            "tooltip": "How often the image is halved: each level sees twice as far.",
-        },
-    ] = 4
+    multiplier: Growth = 2.0
+    levels: Levels = 4
     last: Annotated[
         int | None,
         {
