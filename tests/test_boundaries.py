@@ -18,7 +18,7 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 
 # What may import what: a module imports from its own floor or from one below.
 FLOORS = (
-    ("types", "registry", "config", "errors"),
+    ("types", "registry", "config", "forms", "errors"),
     ("io", "annotations"),
     ("networks",),
     ("checkpoint",),
@@ -38,6 +38,7 @@ TORCH_FREE = (
     "types",
     "registry",
     "config",
+    "forms",
     "errors",
     "annotations",
     "io",

@@ -5,12 +5,10 @@ held to; `problem()` returns a sentence for the user, or None when the form can 
 Annotations must stay importable at run time, so this module does not defer them.
 """
 
-import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from napari_topiary.forms import Option, form_problem
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 PruneKind = Literal["weights", "filters"]
@@ -22,27 +20,6 @@ Balance = Literal["classes", "natural"]
 
 LAST_SEED = 2**31 - 1
 """Seeds of all libraries go so far."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """How a field is given on the command line, where its row does not say it.
-
-    Parameters
-    ----------
-    name
-        Of the option; empty: that of the field, ``--no-...`` for what is on by default.
-    metavar
-        What stands for the value in the help.
-    words
-        Help, where the tooltip does not fit.
-    """
-
-    name: str = ""
-    metavar: str = ""
-    words: str = ""
-
-
 COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
 """Compression ratios marked beside the slider."""
 
@@ -381,114 +358,3 @@ class PredictConfig:
     def problem(self) -> str | None:
         """Return what stops this form from running, as a sentence."""
         return form_problem(self, open_fields=("device", "backend", "scheduler"))
-
-
-def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:
-    """Return the first thing that is impossible about a form, as a sentence.
-
-    Parameters
-    ----------
-    form
-        A dataclass whose annotations carry limits; forms in it are asked themselves.
-    open_fields
-        Names whose choices are not in the annotation: a registry or the machine has
-        them, and whoever looks there refuses what it does not know.
-    """
-    hints = get_type_hints(type(form), include_extras=True)
-    for row in fields(form):
-        kinds, look = row_of(hints[row.name])
-        value = getattr(form, row.name)
-        if value is None and NoneType in kinds:
-            continue
-        words = str(look.get("label", row.name.replace("_", " "))).capitalize()
-        if hasattr(value, "problem"):
-            problem = value.problem()
-        elif row.name in open_fields and isinstance(value, str):
-            problem = None
-        else:
-            problem = _value_problem(words, value, kinds, look)
-        if problem is not None:
-            return str(problem)
-    return None
-
-
-def number_problem(
-    words: str,
-    value: Any,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
-    whole: bool = False,
-    meaning: str = "",
-) -> str | None:
-    """Return why a number is impossible, as a sentence.
-
-    Parameters
-    ----------
-    words
-        What the number is, as a sentence begins.
-    value
-        What was given.
-    low, high
-        Smallest and largest that is possible.
-    whole
-        Whether it must have no fraction.
-    meaning
-        What it stands for, where `words` do not say enough.
-    """
-    is_number = isinstance(value, Integral if whole else Real)
-    if is_number and not isinstance(value, bool) and low <= value <= high:
-        return None
-    given = f"{value:g}" if isinstance(value, float) else repr(value)
-    kind = "a whole number" if whole else "a number"
-    span = f" from {low:,.10g} to {high:,.10g}" if math.isfinite(high) else ""
-    about = f" ({meaning})" if meaning else ""
-    return f"{words} {given} is not possible: give {kind}{span}{about}."
-
-
-def row_of(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the kinds of value that a field may have, and what its row shows.
-
-    Parameters
-    ----------
-    hint
-        Annotation of the field; its `Option`, if it has one, is shown as `option`.
-    """
-    look: dict[str, Any] = {}
-    if get_origin(hint) is Annotated:
-        look, *more = hint.__metadata__
-        look = {**look, **({"option": more[0]} if more else {})}
-        hint = hint.__origin__
-    is_union = get_origin(hint) in (Union, UnionType)
-    return (get_args(hint) if is_union else (hint,)), look
-
-
-def _value_problem(
-    words: str, value: Any, kinds: tuple[Any, ...], look: dict[str, Any]
-) -> str | None:
-    kind = next(kind for kind in kinds if kind is not NoneType)
-    if kind in (int, float):
-        meaning = str(look.get("tooltip", "")).split(". ")[0].rstrip(".")
-        return number_problem(
-            words,
-            value,
-            low=look.get("min", -math.inf),
-            # Numbers that are not finite are never meant.
-            high=look.get("max", 1e300),
-            whole=kind is int,
-            meaning=meaning[:1].lower() + meaning[1:],
-        )
-    if kind is bool and type(value) is not bool:
-        return f"{words} is on or off, not {value!r}."
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        return f"{words} {value!r} is not known: give {_either(get_args(kind))}."
-    origin = get_origin(kind)
-    home = Mapping if origin is dict else origin or kind
-    if isinstance(home, type) and not isinstance(value, home):
-        return f"{words} {value!r} is not possible here."
-    return None
-
-
-def _either(choices: tuple[str, ...]) -> str:
-    *others, last = choices
-    return f"{', '.join(others)} or {last}" if others else last

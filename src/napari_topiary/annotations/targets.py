@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import annotation_problem
-from napari_topiary.config import form_problem
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import form_problem
 from napari_topiary.types import BACKGROUND, Task
 
 IGNORED = -1

@@ -10,8 +10,9 @@ from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb, add_predicting, predict_config
-from napari_topiary.config import PredictConfig, number_problem
+from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import number_problem
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files
 

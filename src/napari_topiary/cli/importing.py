@@ -10,8 +10,8 @@ from typing import Any
 
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
-from napari_topiary.config import number_problem
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import number_problem
 from napari_topiary.io.importing import (
     ImportConfig,
     ImportReview,

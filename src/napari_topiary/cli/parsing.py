@@ -19,8 +19,9 @@ from typing import (
     get_type_hints,
 )
 
-from napari_topiary.config import DetectConfig, Option, PredictConfig, row_of
+from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import Option, row_of
 
 if TYPE_CHECKING:
     from napari_topiary.io.targets import OutputFile

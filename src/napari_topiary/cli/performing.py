@@ -18,8 +18,9 @@ from typing import Any
 from napari_topiary.cli import INTERRUPTED
 from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.cli.parsing import DONE, PARTLY, program_version
-from napari_topiary.config import LAST_SEED, number_problem
+from napari_topiary.config import LAST_SEED
 from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.forms import number_problem
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.run_crate import Run, write_crate, written_since
 from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, signed

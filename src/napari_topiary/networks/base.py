@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import nn
 
-from napari_topiary.config import PruneKind, TrainConfig, form_problem
+from napari_topiary.config import PruneKind, TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import TaskKind
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig, TrainConfig, form_problem
+from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import ComparedImage, compare_checkpoints
 from napari_topiary.evaluation.validate import validate
+from napari_topiary.forms import form_problem
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample, sample_dataset

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from napari_topiary.config import form_problem
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import form_problem
 from napari_topiary.registry import Registry
 from napari_topiary.types import Job, Task, TaskKind
 

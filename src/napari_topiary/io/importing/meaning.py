@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from napari_topiary.config import number_problem
+from napari_topiary.forms import number_problem
 from napari_topiary.io.annotation_formats import Marks
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
