@@ -21,6 +21,9 @@ from napari_topiary.annotations.labels import Labels, distance_map, object_numbe
 from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.annotations.targets import Target, TargetConfig, build_target
+from napari_topiary.registry import find_members
+
+find_members(__name__, __path__)
 
 __all__ = [
     "Annotation",

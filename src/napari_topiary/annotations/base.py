@@ -86,6 +86,18 @@ class Annotation(Protocol):
         """Return it on a grid of `factor_yx` times as many pixels."""
         ...
 
+    def marked_classes(self, task: Task) -> set[int]:
+        """Return the indices of the classes that are marked, background included."""
+        ...
+
+    def renamed(self, named: Mapping[str, str]) -> Self:
+        """Return it with class names replaced: old name -> new name; others stay."""
+        ...
+
+    def without_class(self, name: str, index: int) -> Self:
+        """Return it without one class; later class numbers move up."""
+        ...
+
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return what napari needs to show it, in pixels of the image.
 

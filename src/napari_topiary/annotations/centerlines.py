@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -149,6 +149,18 @@ class Centerlines:
         """Return the lines on a grid of `factor_yx` times as many pixels."""
         paths = rescaled_paths(self.paths, factor_yx)
         return type(self)(paths, self.classes, self.width_nm)
+
+    def marked_classes(self, task: Task) -> set[int]:
+        """Return the indices of the classes; around what is marked lies background."""
+        return {0} | {task.classes.index(name) for name in self.classes}
+
+    def renamed(self, named: Mapping[str, str]) -> Self:
+        """Return the same with class names replaced; others stay."""
+        return replace(self, classes=tuple(named.get(c, c) for c in self.classes))
+
+    def without_class(self, name: str, index: int) -> Self:
+        """Return those that are not of one class."""
+        return self.only([i for i, one in enumerate(self.classes) if one != name])
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer: features `class` and, if given, `width_nm`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -156,6 +156,24 @@ class Labels:
             new = max(1, round(size * factor))
             picks.append(((np.arange(new) + 0.5) * (size / new)).astype(int))
         return type(self)(self.labels[np.ix_(*picks)], self.instances)
+
+    def marked_classes(self, task: Task) -> set[int]:
+        """Return the lowest and the highest class; masks of 0 and 255 mean 0 and 1."""
+        last = len(task.classes) - 1
+        return {min(int(end), last) for end in (self.labels.min(), self.labels.max())}
+
+    def renamed(self, named: Mapping[str, str]) -> Self:
+        """Return the same: numbers have no names."""
+        return self
+
+    def without_class(self, name: str, index: int) -> Self:
+        """Return the labels without one class; later class numbers move up."""
+        if self.instances:
+            return self
+        labels = self.labels.astype(np.int64)
+        labels[labels == index] = 0
+        labels[labels > index] -= 1
+        return replace(self, labels=labels.astype(self.labels.dtype))
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Labels layer."""

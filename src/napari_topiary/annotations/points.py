@@ -228,6 +228,18 @@ class Points:
         places = (self.coordinates + 0.5) * np.asarray(factor_yx) - 0.5
         return replace(self, coordinates=places)
 
+    def marked_classes(self, task: Task) -> set[int]:
+        """Return the indices of the classes; around what is marked lies background."""
+        return {0} | {task.classes.index(name) for name in self.classes}
+
+    def renamed(self, named: Mapping[str, str]) -> Self:
+        """Return the same with class names replaced; others stay."""
+        return replace(self, classes=tuple(named.get(c, c) for c in self.classes))
+
+    def without_class(self, name: str, index: int) -> Self:
+        """Return those that are not of one class."""
+        return self.only([i for i, one in enumerate(self.classes) if one != name])
+
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Points layer.
 

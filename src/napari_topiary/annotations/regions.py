@@ -144,6 +144,18 @@ class Regions:
         """Return the areas on a grid of `factor_yx` times as many pixels."""
         return type(self)(rescaled_paths(self.polygons, factor_yx), self.shape_types)
 
+    def marked_classes(self, task: Task) -> set[int]:
+        """Return none: finished areas mark nothing by themselves."""
+        return set()
+
+    def renamed(self, named: Mapping[str, str]) -> Self:
+        """Return the same: areas have no class."""
+        return self
+
+    def without_class(self, name: str, index: int) -> Self:
+        """Return the same: areas have no class."""
+        return self
+
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer."""
         meta: dict[str, Any] = {"name": name}

@@ -13,9 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from napari_topiary.annotations import (
-    Centerlines,
     Labels,
-    Points,
     Regions,
     annotation_problem,
     around_marks,
@@ -316,15 +314,6 @@ def _classes_problem(samples: Sequence[Sample], task: Task) -> str:
 
 
 def _classes_found(samples: Sequence[Sample], task: Task) -> set[int]:
-    """Classes that are marked anywhere; around points and lines lies background."""
-    found: set[int] = set()
-    for sample in samples:
-        for item in sample.annotations:
-            if isinstance(item, Points | Centerlines):
-                found |= {0} | {task.classes.index(name) for name in item.classes}
-            elif isinstance(item, Labels):
-                labels = np.asarray(item.labels)
-                last = len(task.classes) - 1
-                # Masks of 0 and 255 mean 0 and 1.
-                found |= {min(int(labels.min()), last), min(int(labels.max()), last)}
-    return found
+    """Classes that are marked anywhere."""
+    drawn = [item for sample in samples for item in sample.annotations]
+    return set().union(*(item.marked_classes(task) for item in drawn))

@@ -150,7 +150,7 @@ class Contents:
             raise TopiaryError(f"The name {new!r} is empty or taken: choose another.")
         named = {old: new}
         for image, drawn in self.annotations.items():
-            self.annotations[image] = tuple(renamed(a, named) for a in drawn)
+            self.annotations[image] = tuple(a.renamed(named) for a in drawn)
         self.colours = {named.get(k, k): v for k, v in self.colours.items()}
         task = self.task
         self.set_task(
@@ -168,7 +168,7 @@ class Contents:
             raise TopiaryError(f"There is no class {name!r} that could be removed.")
         task, index = self.task, self.task.classes.index(name)
         for image, drawn in list(self.annotations.items()):
-            kept = [without_class(one, name, index) for one in drawn]
+            kept = [one.without_class(name, index) for one in drawn]
             self.set_annotations(image, kept)
         self.set_task(
             Task(
@@ -258,24 +258,3 @@ def with_colours(classes: Sequence[str], known: Mapping[str, str]) -> dict[str, 
             spare = PALETTE[len(colours) % len(PALETTE)]
             colours[name] = known.get(name) or (free[0] if free else spare)
     return colours
-
-
-def without_class(annotation: Any, name: str, index: int) -> Any:
-    """Return an annotation without one class; later class numbers move up."""
-    if annotation.kind == "labels" and not annotation.instances:
-        labels = annotation.labels.astype(np.int64)
-        labels[labels == index] = 0
-        labels[labels > index] -= 1
-        return replace(annotation, labels=labels.astype(annotation.labels.dtype))
-    if annotation.kind not in ("points", "centerlines"):
-        return annotation
-    kept = [i for i, one in enumerate(annotation.classes) if one != name]
-    return annotation.only(kept)
-
-
-def renamed(annotation: Any, named: Mapping[str, str]) -> Any:
-    """Return an annotation with its class names replaced."""
-    classes = getattr(annotation, "classes", None)
-    if classes is None:
-        return annotation
-    return replace(annotation, classes=tuple(named.get(c, c) for c in classes))

@@ -18,7 +18,6 @@ from napari_topiary._napari.drawing.drawn_layers import (
 from napari_topiary._napari.drawing.history import Direction, Histories
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
-from napari_topiary.session.contents import renamed, without_class
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -254,8 +253,8 @@ class Drawing(QObject):
         def changed(annotation: Any) -> Any:
             if len(now) < len(before):
                 index = before.index(gone[0])
-                return without_class(annotation, gone[0], index)
-            return renamed(annotation, {old: named[old] for old in gone})
+                return annotation.without_class(gone[0], index)
+            return annotation.renamed({old: named[old] for old in gone})
 
         removed_one = len(gone) == 1 and now == kept
         same_places = len(now) >= len(before) and all(
