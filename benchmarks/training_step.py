@@ -4,8 +4,8 @@
     python benchmarks/training_step.py --busy 2
 
 The median of the rounds is printed. With `--busy N` it is compared with how many
-threads a step is fast, while N other processes keep cores busy: with all, with one, and
-as training chooses by the clock.
+threads a step of training, and a tile of a prediction, is fast while N other processes
+keep cores busy: with all, with one, and as training and prediction choose by the clock.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import torch
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
+from napari_topiary.inference.backends.pytorch import TorchBackend
 from napari_topiary.inference.devices import TRIALS, Threads
+from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import read_dataset, sample_folder
-from napari_topiary.networks import resolve_sizes
+from napari_topiary.networks import build_network, resolve_sizes
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
+TILE = 512
 
 
 def main() -> int:
@@ -75,12 +79,33 @@ def _compare_threads(options: argparse.Namespace) -> int:
             every, one, chosen = map(statistics.median, times.values())
             figures = f"{every:.0f} | {one:.0f} | {chosen:.0f} | {every / chosen:.2f}"
             print(f"{preset} | {figures}", flush=True)
+            print(f"{preset}, tile | {_tiles(preset, usual, options)}", flush=True)
     finally:
         torch.set_num_threads(usual)
         for other in others:
             other.kill()
             other.wait()
     return 0
+
+
+def _tiles(preset: str, usual: int, options: argparse.Namespace) -> str:
+    """Time a tile of a prediction, as `_compare_threads` does with steps."""
+    sizes = dict(resolve_sizes("unet", preset))
+    network = build_network("unet", sizes, 1, 2).eval()
+    tile = np.zeros((1, TILE, TILE), np.float32), slice(0, TILE), slice(0, TILE)
+    fixed = TorchBackend(network, torch.device("cpu"))
+    chosen = Engine(network, "cpu", backend="torch")
+    times: dict[str, list[float]] = {"all": [], "one": [], "chosen": []}
+    for _ in range(options.rounds * TRIALS):
+        for name, measured in times.items():
+            torch.set_num_threads(1 if name == "one" else usual)
+            begun = time.perf_counter()
+            (chosen if name == "chosen" else fixed)(*tile)
+            measured.append((time.perf_counter() - begun) * 1e3)
+    torch.set_num_threads(usual)
+    every, one = (statistics.median(times[name]) for name in ("all", "one"))
+    settled = statistics.median(times["chosen"][1 + 2 * TRIALS :])
+    return f"{every:.0f} | {one:.0f} | {settled:.0f} | {every / settled:.2f}"
 
 
 def _trainer(data: str, preset: str) -> Trainer:

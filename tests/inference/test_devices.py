@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.devices import (
+    SECONDS_BETWEEN_LOOKS,
     SECONDS_BETWEEN_TRIALS,
     TRIALS,
     Threads,
@@ -182,6 +185,27 @@ def test_the_faster_number_of_threads_is_chosen_again_and_again(
         machine.steps(threads, 2 * TRIALS)
         assert machine.steps(threads, 5) == [1] * 5
     assert machine.threads == 4
+
+
+def test_work_without_an_end_of_its_own_leaves_the_number_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine, load = Machine(monkeypatch), [4.0]
+    monkeypatch.setattr(os, "getloadavg", lambda: (load[0], 0, 0), raising=False)
+    threads = Threads(clock=machine.clock, patience=0.5, by_steps=True)
+
+    def used(count: int) -> list[int]:
+        numbers = machine.steps(threads, count)
+        assert machine.threads == 4
+        return numbers
+
+    assert used(20) == [4] * 20  # nobody else is there: nothing is tried
+    load[0], machine.takes = 6.0, {1: 0.1, 4: 0.2}
+    machine.now += SECONDS_BETWEEN_LOOKS
+    assert used(2 * TRIALS + 3) == [4, 1] * TRIALS + [1] * 3
+    load[0], machine.takes = 1.0, {1: 0.1, 4: 0.05}
+    machine.now += SECONDS_BETWEEN_TRIALS
+    assert used(2 * TRIALS + 3) == [4, 1] * TRIALS + [4] * 3
 
 
 def test_threads_come_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ _OUT_OF_MEMORY = (
 TRIALS = 3
 """Steps that are timed with every number of threads before one is chosen."""
 SECONDS_BETWEEN_TRIALS = 20.0
+SECONDS_BETWEEN_LOOKS = 2.0
+"""Whether a machine has become busy is asked so often."""
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -123,18 +126,29 @@ class Threads:
         Whether to choose; otherwise the number stays as it is.
     clock
         Tells the time in seconds.
+    patience
+        Seconds of work before any are timed.
+    by_steps
+        Whether the number from before comes back after every step already, and steps
+        are timed only while the machine does more than this: for work that has no end
+        of its own.
     """
 
     def __init__(
-        self, *, choose: bool = True, clock: Callable[[], float] = time.perf_counter
+        self,
+        *,
+        choose: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+        patience: float = 0.0,
+        by_steps: bool = False,
     ) -> None:
-        self._usual = torch.get_num_threads()
+        self._usual = self._number = torch.get_num_threads()
         self._choose = choose and self._usual > 1
-        self._clock = clock
+        self._clock, self._patience, self._by_steps = clock, patience, by_steps
         # The very first step also sets the work up: it says nothing about the rest.
         self._waiting = [self._usual]
         self._took: dict[int, list[float]] = {}
-        self._due = -float("inf")
+        self._due, self._spent = -float("inf"), 0.0
 
     def __enter__(self) -> Self:
         """Work begins."""
@@ -146,30 +160,55 @@ class Threads:
             torch.set_num_threads(self._usual)
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Do one step of the work inside; all steps are about equally long."""
+    def step(self, size: float = 1.0) -> Iterator[None]:
+        """Do one step of the work inside.
+
+        Parameters
+        ----------
+        size
+            How much there is to do in it, against other steps.
+        """
         if not self._choose:
             yield
             return
-        begun = self._clock()
-        if not self._waiting and begun >= self._due:
-            self._waiting = [self._usual, 1] * TRIALS
-            self._took = {self._usual: [], 1: []}
-        if not self._waiting:
-            yield
-            return
-        number = self._waiting.pop(0)
+        begun, before = self._clock(), torch.get_num_threads()
+        if not self._waiting and begun >= self._due and self._spent >= self._patience:
+            self._begin(begun)
+        timed = bool(self._waiting)
+        number = self._waiting.pop(0) if timed else self._number
         torch.set_num_threads(number)
-        yield
+        try:
+            yield
+        finally:
+            if self._by_steps:
+                torch.set_num_threads(before)
         now = self._clock()
-        if not self._took:
+        self._spent += now - begun
+        if not timed or not self._took:
             return
-        self._took[number].append(now - begun)
+        self._took[number].append((now - begun) / size)
         if not self._waiting:
             known = {n: took for n, took in self._took.items() if took}
             middle = {n: statistics.median(took) for n, took in known.items()}
-            torch.set_num_threads(min(middle, key=lambda n: (middle[n], n)))
+            self._number = min(middle, key=lambda n: (middle[n], n))
+            if not self._by_steps:
+                torch.set_num_threads(self._number)
             self._due = now + SECONDS_BETWEEN_TRIALS
+
+    def _begin(self, now: float) -> None:
+        """Begin to time steps, or put that off where there is no reason for it."""
+        if self._by_steps and self._number == self._usual and not self._is_busy():
+            self._due = now + SECONDS_BETWEEN_LOOKS
+            return
+        self._waiting = [self._usual, 1] * TRIALS
+        self._took = {self._usual: [], 1: []}
+
+    def _is_busy(self) -> bool:
+        """Whether more is done on this machine than all threads of this work."""
+        try:
+            return os.getloadavg()[0] > self._usual + 0.5
+        except (AttributeError, OSError):  # some systems do not count
+            return True
 
 
 def _available() -> list[str]:

@@ -12,6 +12,7 @@ import logging
 import platform
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,7 @@ from napari_topiary.inference.backends import (
     backends,
 )
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
-from napari_topiary.inference.devices import autocast_dtype, pick_device
+from napari_topiary.inference.devices import Threads, autocast_dtype, pick_device
 from napari_topiary.inference.int8 import Ranges, quantised
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.user_folder import cache_folder
@@ -49,6 +50,8 @@ PATIENCE_S = 2.0
 """A network that runs for less is not converted: it would be over before."""
 FASTER = 0.9
 """Another back end has to need less than this share of torch's time."""
+SETTLED_S = 0.5
+"""Sooner, the number of threads is not chosen by the clock."""
 MOST_REMEMBERED = 200
 MOST_CHANGED = 1e-3
 """Share of the pixels that may get another label from a faster way of computing."""
@@ -113,6 +116,8 @@ class Engine:
             self._ready, self.device, reduced if precision == "reduced" else None
         )
         self._run: Backend = self._exact
+        on_processor = self.device.type == "cpu"
+        self._threads = Threads(choose=on_processor, patience=SETTLED_S, by_steps=True)
         self._int8 = quantised(self._ready, int8) if int8 else None
         self.note = ""
         self._next: list[tuple[str, BackendKind]] = []
@@ -150,7 +155,9 @@ class Engine:
         """
         tile = (image, rows, columns)
         begun = time.perf_counter()
-        maps = self._answer(tile)
+        in_torch = self.backend == "torch"
+        with self._threads.step(image.size) if in_torch else nullcontext():
+            maps = self._answer(tile)
         seconds = time.perf_counter() - begun
         if self._next:
             self._replace(tile, maps)
