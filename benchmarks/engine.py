@@ -2,7 +2,8 @@
 
     python benchmarks/engine.py [--presets tiny 2m] [--side 1024] [--rounds 5]
         [--seconds 20]
-    python benchmarks/engine.py --descendant 0.99
+    python benchmarks/engine.py --descendant 0.99 [--data DATASET --seconds 600]
+    python benchmarks/engine.py --peak [--presets 2m 7.8m-wide]
 
 Each network is trained for some seconds on sample images, then runs over an image of
 them, tiled to the wanted side: by MONAI's sliding window, where MONAI is installed, or
@@ -14,7 +15,13 @@ float32.
 
 With `--descendant SHARE` the original U-Net (31 million weights) by sliding window is
 held against what is left of it when SHARE of its weights is pruned, in the engine. The
-weights are untrained: this is about time only.
+weights are untrained, so this is about time only; with `--data DATASET` the original is
+trained on it, pruned little by little while it is fine-tuned (`--seconds` each), and
+both are judged on images that neither saw.
+
+With `--peak` the share of the processor's rate that the engine reaches is printed: its
+multiplications a second, against those of the largest matrix product measured in the
+same rounds.
 """
 
 from __future__ import annotations
@@ -37,17 +44,25 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation import evaluate
 from napari_topiary.inference.backends import backends
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.io.dataset import read_dataset, sample_folder
-from napari_topiary.networks import build_network, count_parameters, resolve_sizes
-from napari_topiary.pruning import prune
+from napari_topiary.networks import (
+    build_network,
+    count_macs_per_pixel,
+    count_parameters,
+    resolve_sizes,
+    tuning_config,
+)
+from napari_topiary.pruning import make_plan, prune, pruning_schedule
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run
 
 WINDOW, OVERLAP = 512, 0.25
+MATRIX = 2048
 OURS = ("THP_MEM_ALLOC_ENABLE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """What Topiary sets before torch is loaded."""
 
@@ -60,12 +75,21 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20, help="of training")
     parser.add_argument("--descendant", type=float, metavar="SHARE")
+    parser.add_argument("--data", type=Path, metavar="DATASET")
+    parser.add_argument("--peak", action="store_true")
     options = parser.parse_args()
     print(f"{options.side} x {options.side} px, {device_label()}")
+    if options.peak:
+        for preset in options.presets:
+            _share_of_peak(preset, options.side, options.rounds)
+        return 0
     if options.descendant is not None:
-        original = _untrained("original")
         config = PruneConfig(kind="filters", remove=options.descendant)
-        pruned = run(prune(original, config))
+        if options.data is None:
+            original = _untrained("original")
+            pruned = run(prune(original, config))
+        else:
+            original, pruned = _pair(options.data, config, options.seconds)
         print(f"{original.parameters:,} weights against {pruned.parameters:,}")
         image = np.random.default_rng(0).normal(size=(1, options.side, options.side))
         _compare("original", original, pruned, image.astype(np.float32), options.rounds)
@@ -211,6 +235,50 @@ def _trained(
     tiled = np.concatenate([image, image[:, ::-1]] * times[0], axis=1)
     tiled = np.concatenate([tiled, tiled[:, :, ::-1]] * times[1], axis=2)
     return checkpoint, np.ascontiguousarray(tiled[:, :side, :side], np.float32)
+
+
+def _pair(
+    folder: Path, config: PruneConfig, seconds: float
+) -> tuple[Checkpoint, Checkpoint]:
+    """The original U-Net, trained, and what is left of it; both are judged."""
+    dataset = read_dataset(folder)
+    samples, held = dataset.part("train"), dataset.part("val")
+    usual = TrainConfig(preset="original", minutes=seconds / 60)
+    original = run(fit(samples, usual, task=dataset.task, validation=held))
+    plan = make_plan(original, config)
+    tuned = fit(
+        samples,
+        tuning_config("unet", "filters", {"minutes": seconds / 60}),
+        task=dataset.task,
+        validation=held,
+        start=original,
+        pruning=pruning_schedule(plan, config.remove),
+    )
+    pruned = run(tuned)
+    for name, one in (("original", original), ("pruned", pruned)):
+        found = run(evaluate(one, dataset.part("test")))
+        steps = one.provenance.get("steps")
+        print(f"{name}: {steps} steps, Dice {found['dice']:.4f} on unseen images")
+    return original, pruned
+
+
+def _share_of_peak(preset: str, side: int, rounds: int) -> None:
+    """Multiplications a second of the engine, and of a matrix product, in turns."""
+    network = _untrained(preset).build()
+    work = count_macs_per_pixel(network) * side**2
+    image = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
+    engine = Engine(network)
+    engine.settle(image[:, :WINDOW, :WINDOW])
+    factors = torch.randn(2, MATRIX, MATRIX)
+    best, peak = float("inf"), float("inf")
+    for _ in range(rounds):
+        best = min(best, _timed(engine, image))
+        begun = time.perf_counter()
+        torch.mm(factors[0], factors[1])
+        peak = min(peak, time.perf_counter() - begun)
+    rate, most = work / best / 1e9, MATRIX**3 / peak / 1e9
+    how = f"{engine.backend}, {engine.precision}"
+    print(f"{preset} | {how} | {rate:.0f} of {most:.0f} GMAC/s | {rate / most:.0%}")
 
 
 def _untrained(preset: str) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import kornia.augmentation as K
@@ -19,6 +20,9 @@ USUAL_PATCH = 128
 USUAL_BATCH = 8
 DETECTING_BATCH = 4
 """Particles are on every patch and look alike: more steps are worth more (measured)."""
+PROCESSOR = torch.device("cpu")
+SHARE_OF_MEMORY = 0.3
+"""Of what is free on a graphics card, for the images that are learned from."""
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before validating."""
 
@@ -39,6 +43,8 @@ class Batches:
         Patches a step, their side, balance, augmentation and seed are read from it.
     prepared
         What there is to learn from.
+    device
+        Where it is learned; images that fit are kept there.
 
     Attributes
     ----------
@@ -54,11 +60,15 @@ class Batches:
     """
 
     def __init__(
-        self, network: Network, config: TrainConfig, prepared: PreparedData
+        self,
+        network: Network,
+        config: TrainConfig,
+        prepared: PreparedData,
+        device: torch.device = PROCESSOR,
     ) -> None:
         usual = DETECTING_BATCH if prepared.task.kind == "detect" else USUAL_BATCH
         self.size = config.batch or usual
-        self._sampler = _sampler_for(network, config, prepared)
+        self._sampler = _sampler_for(network, config, prepared, device)
         self.examples = [
             self._sampler.draw(max(self.size, USUAL_BATCH)).image
             for _ in range(EXAMPLES)
@@ -134,11 +144,17 @@ class Augmentation:
         if self._colour:
             image = _restained(image)
         maps = channels if self._colour else 1
-        contrast = torch.empty(n, 1, 1, 1).uniform_(0.75, 1.3)
-        tint = torch.empty(n, maps, 1, 1).uniform_(0.9, 1.1)
-        shift = torch.empty(n, maps, 1, 1).uniform_(-0.3, 0.3)
-        noise = torch.empty(n, 1, 1, 1).uniform_(0.0, 0.15)
+        contrast = _between(0.75, 1.3, image, n, 1, 1, 1)
+        tint = _between(0.9, 1.1, image, n, maps, 1, 1)
+        shift = _between(-0.3, 0.3, image, n, maps, 1, 1)
+        noise = _between(0.0, 0.15, image, n, 1, 1, 1)
         return image * contrast * tint + shift + noise * torch.randn_like(image)
+
+
+def _between(low: float, high: float, like: torch.Tensor, *shape: int) -> torch.Tensor:
+    """Random numbers on the device of a tensor, the same ones on every device."""
+    drawn = torch.empty(shape).uniform_(low, high)
+    return drawn.to(like.device, non_blocking=True)
 
 
 def _restained(image: torch.Tensor) -> torch.Tensor:
@@ -149,8 +165,9 @@ def _restained(image: torch.Tensor) -> torch.Tensor:
     mixed in is how much a channel differs from the mean of all.
     """
     n, channels = image.shape[:2]
-    mixing = torch.empty(n, channels, channels).uniform_(-MIXING, MIXING)
-    mixing = mixing + torch.eye(channels) * torch.empty(n, 1, 1).uniform_(*SATURATION)
+    mixing = _between(-MIXING, MIXING, image, n, channels, channels)
+    own = torch.eye(channels, device=image.device)
+    mixing = mixing + own * _between(*SATURATION, image, n, 1, 1)
     grey = image.mean(dim=1, keepdim=True)
     return grey + torch.einsum("nij,njyx->niyx", mixing, image - grey)
 
@@ -177,7 +194,10 @@ def _turned(batch: Batch) -> Batch:
 
 
 def _sampler_for(
-    network: Network, config: TrainConfig, prepared: PreparedData
+    network: Network,
+    config: TrainConfig,
+    prepared: PreparedData,
+    device: torch.device,
 ) -> PatchSampler | CentreSampler:
     """Return what draws the patches that a network learns from."""
     if network.patch is None:
@@ -185,7 +205,8 @@ def _sampler_for(
         fields = prepared.train
         if network.regressions:
             fields = tuple(_with_distance(field, config) for field in fields)
-        return PatchSampler(fields, patch=patch, seed=config.seed)
+        place = device if _fit(fields, device) else PROCESSOR
+        return PatchSampler(fields, patch=patch, seed=config.seed, device=place)
     return CentreSampler(
         prepared.train,
         patch=network.patch,
@@ -194,6 +215,18 @@ def _sampler_for(
         pixels=config.training_pixels,
         turn=config.augment,
     )
+
+
+def _fit(fields: Sequence[Field], device: torch.device) -> bool:
+    """Whether all images can stay on a device, beside what learning takes."""
+    if device.type != "cuda":
+        return True  # the others share the computer's memory
+    needed = 0
+    for field in fields:
+        needed += field.image.nbytes + field.target.nbytes + field.weight.nbytes
+        for more in (field.teacher, field.regression):
+            needed += 0 if more is None else more.nbytes
+    return needed < SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
 
 
 def _with_distance(field: Field, config: TrainConfig) -> Field:

@@ -56,8 +56,9 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     """
     known = (target >= 0).unsqueeze(1).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1:] * known
-    truth = F.one_hot(target.clamp(min=0), logits.shape[1]).movedim(-1, 1)[:, 1:]
-    truth = truth.to(logits.dtype) * known
+    classes = torch.arange(1, logits.shape[1], device=target.device)
+    truth = target.unsqueeze(1) == classes.view(1, -1, 1, 1)
+    truth = truth.to(logits.dtype)
     axes = (0, 2, 3)
     overlap = (probability * truth).sum(axes)
     total = probability.sum(axes) + truth.sum(axes)

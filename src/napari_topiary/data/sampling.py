@@ -96,6 +96,8 @@ class PatchSampler:
         Side of the square patches, in working pixels.
     seed
         Same seed, same patches.
+    device
+        Where the images are kept and patches are cut out of them.
 
     Raises
     ------
@@ -103,12 +105,20 @@ class PatchSampler:
         If no pixel is annotated at all.
     """
 
-    def __init__(self, fields: Sequence[Field], *, patch: int, seed: int) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        *,
+        patch: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.patch = patch
         self._random = np.random.default_rng(seed)
-        self._fields = [_padded(field, patch) for field in fields]
+        self._fields: list[_Maps] = []
         self._pixels: list[list[NDArray[np.int64]]] = []
-        for field in self._fields:
+        for field in (_padded(field, patch) for field in fields):
+            self._fields.append(_Maps.of(field, torch.device(device)))
             flat = field.target.ravel()
             classes = np.unique(flat[flat >= 0])
             self._pixels.append([np.flatnonzero(flat == c) for c in classes])
@@ -130,25 +140,23 @@ class PatchSampler:
         teachers = [p.teacher for p in patches if p.teacher is not None]
         values = [p.regression for p in patches if p.regression is not None]
         return Batch(
-            torch.from_numpy(np.stack([patch.image for patch in patches])),
-            torch.from_numpy(np.stack([p.target for p in patches]).astype(np.int64)),
-            torch.from_numpy(np.stack([patch.weight for patch in patches])),
-            torch.from_numpy(np.stack(teachers).astype(np.float32))
-            if teachers
-            else None,
-            torch.from_numpy(np.stack(values)) if values else None,
+            torch.stack([patch.image for patch in patches]),
+            torch.stack([patch.target for patch in patches]).long(),
+            torch.stack([patch.weight for patch in patches]),
+            torch.stack(teachers).float() if teachers else None,
+            torch.stack(values) if values else None,
         )
 
     def class_weight(self, n_classes: int) -> torch.Tensor:
         """Inverse root `(k,)` of how often a class is drawn, at most 10× the least."""
-        target = self.draw(32).target
+        target = self.draw(32).target.cpu()
         counts = torch.bincount(target[target >= 0], minlength=n_classes).float()
         share = counts / counts.sum().clamp(min=1)
         weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), 0.0)
         weight = weight / weight[weight > 0].min().clamp(min=1e-6)
         return weight.clamp(max=MAX_CLASS_WEIGHT)
 
-    def _draw_one(self) -> Field:
+    def _draw_one(self) -> _Maps:
         index = self._usable[self._random.integers(len(self._usable))]
         field, pixels = self._fields[index], self._pixels[index]
         candidates = pixels[self._random.integers(len(pixels))]
@@ -160,12 +168,44 @@ class PatchSampler:
         top = int(np.clip(y - half + jitter[0], 0, height - self.patch))
         left = int(np.clip(x - half + jitter[1], 0, width - self.patch))
         rows, columns = slice(top, top + self.patch), slice(left, left + self.patch)
-        return Field(
-            field.image[:, rows, columns],
-            field.target[rows, columns],
-            field.weight[rows, columns],
-            None if field.teacher is None else field.teacher[:, rows, columns],
-            None if field.regression is None else field.regression[:, rows, columns],
+        return field.cut(rows, columns)
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """A training image where it is learned from, as `Field` describes it."""
+
+    image: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    teacher: torch.Tensor | None
+    regression: torch.Tensor | None
+
+    @classmethod
+    def of(cls, field: Field, device: torch.device) -> _Maps:
+        """Bring a field to a device; on the processor nothing is copied."""
+
+        def there(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(
+                device
+            )
+
+        return cls(
+            there(field.image),
+            there(field.target),
+            there(field.weight),
+            None if field.teacher is None else there(field.teacher),
+            None if field.regression is None else there(field.regression),
+        )
+
+    def cut(self, rows: slice, columns: slice) -> _Maps:
+        """Cut a patch out."""
+        return _Maps(
+            self.image[:, rows, columns],
+            self.target[rows, columns],
+            self.weight[rows, columns],
+            None if self.teacher is None else self.teacher[:, rows, columns],
+            None if self.regression is None else self.regression[:, rows, columns],
         )
 
 

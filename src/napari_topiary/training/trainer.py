@@ -39,6 +39,8 @@ from napari_topiary.types import Job
 logger = logging.getLogger(__name__)
 
 GRADIENT_LIMIT = 5.0
+READ_EVERY = 16
+"""Steps between looks at the loss where a device computes in the background."""
 FEWER = "The device ran out of memory: training goes on with fewer patches a step."
 
 
@@ -75,6 +77,8 @@ class Trainer:
         self.notes: list[str] = []
         self.loss = float("nan")
         self._config, self._pruning = config, pruning
+        self._read_every = 1 if self.device.type == "cpu" else READ_EVERY
+        self._losses: list[torch.Tensor] = []
         self._amp = autocast_dtype(self.device)
         network = (
             build_network(
@@ -83,7 +87,7 @@ class Trainer:
             if start is None
             else start.build()
         )
-        self.batches = Batches(network, config, prepared)
+        self.batches = Batches(network, config, prepared, self.device)
         self._examples = [
             image.to(self.device).contiguous(memory_format=torch.channels_last)
             for image in self.batches.examples
@@ -170,13 +174,20 @@ class Trainer:
                 raise
             self._halve_batch()
             return True
-        if not math.isfinite(loss):
-            return False
-        first = math.isnan(self.loss)
-        self.loss = loss if first else 0.95 * self.loss + 0.05 * loss
+        self._losses.append(loss)
+        if len(self._losses) < self._read_every:
+            return True
+        read = [float(one) for one in self._losses]
+        self._losses.clear()
+        for value in read:
+            if not math.isfinite(value):
+                return False
+            first = math.isnan(self.loss)
+            self.loss = value if first else 0.95 * self.loss + 0.05 * value
         return True
 
-    def _learn(self, batch: Batch) -> float:
+    def _learn(self, batch: Batch) -> torch.Tensor:
+        """Learn from a batch; return the loss, which is not waited for."""
         self.network.train()
         self._norms.train()
         image = batch.image.to(self.device, memory_format=torch.channels_last)
@@ -194,14 +205,15 @@ class Trainer:
         )
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        value = float(loss.detach())
-        if math.isfinite(value):
+        loss = loss.detach()
+        # To ask a graphics card whether it is a number would be to wait for it.
+        if self._read_every > 1 or math.isfinite(float(loss)):
             self._pruning.before_step(self.network)
             trained = [p for g in self.optimizer.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(trained, GRADIENT_LIMIT)
             self.optimizer.step()
             self._pruning.after_step(self.network)
-        return value
+        return loss
 
     def _asked(self, teacher: Network, image: torch.Tensor) -> torch.Tensor:
         """What the unpruned network says about a batch: `(b, k, 1, 1)` probability."""

@@ -97,15 +97,24 @@ class CalibrationBatches:
         shares = self.shares[rows]
         likely = logits[:, : shares.shape[1]].log_softmax(dim=1)
         terms = likely.reshape(variants, *shares.shape) * shares
-        total = -terms.flatten(1).sum(1, dtype=torch.float64)
+        total = -_summed(terms)
         if self.values is not None:
             wanted = self.values[rows]
             found = logits[:, shares.shape[1] :].reshape(variants, *wanted.shape)
             known = shares.sum(1, keepdim=True) / wanted.shape[1]
             errors = (found - wanted).square() * known
-            error = errors.flatten(1).sum(1, dtype=torch.float64)
-            total += self.value_weight * error
-        return total.cpu().numpy()  # type: ignore[no-any-return]
+            total += self.value_weight * _summed(errors)
+        return total
+
+
+def _summed(terms: torch.Tensor) -> NDArray[np.float64]:
+    """Sum `(variants, n, ...)` over all but the first.
+
+    In double precision over patches, and not on the device: some have none.
+    """
+    by_patch: NDArray[np.float32] = terms.flatten(2).sum(2).cpu().numpy()
+    total: NDArray[np.float64] = by_patch.sum(axis=1, dtype=np.float64)
+    return total
 
 
 def draw_calibration(
