@@ -293,6 +293,8 @@ def put_things(layers: ComparisonLayers, what: str = "things") -> None:
     if not len(things):
         layers.remove(what)
         return
+    if layers.layer(what) is not None:
+        return  # of one comparison they are always the same
     looks = [STATUSES[status] for status in things.status]
     sizes = _sizes(layers)
     layers.put(

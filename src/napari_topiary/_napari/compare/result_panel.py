@@ -260,6 +260,7 @@ class ResultPanel(QWidget):
         self.shown = QWidget()
         self._build()
         self.modes.changed.connect(self._show_legend)
+        view.drawn.connect(self.renew)
         self.things_switch.toggled.connect(view.show_things)
         self.labels_switch.toggled.connect(view.show_labels)
         self.show_match(None)

@@ -155,6 +155,8 @@ SMALLEST_VIEW = 60.0
 class ComparisonView(QObject):
     """Draws a match in the current mode, and takes everything away again."""
 
+    drawn = Signal()
+
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = unwrap(viewer)
@@ -197,9 +199,7 @@ class ComparisonView(QObject):
         if self.layers is not None:
             # napari takes long to remove a layer: A and B stay for the next mode.
             keep = () if mode == "difference" else ("a", "b")
-            self.turns.stop()
-            self._end_mode(keep=keep)
-            self._draw()
+            self._draw(first=lambda: self._end_mode(keep=keep))
 
     def set_class(self, index: int) -> None:
         """Show the difference of one class."""
@@ -249,22 +249,23 @@ class ComparisonView(QObject):
             border_width=0.03,
         )
 
-    def _draw(self) -> None:
+    def _draw(self, first: Callable[[], object] | None = None) -> None:
         layers = self.layers
         if layers is None:
             return
-        steps: list[Callable[[], object]] = []
+        steps: list[Callable[[], object]] = [] if first is None else [first]
         if self.mode == "curtain":
-            steps = [lambda: self.curtain.open(layers)]
+            steps.append(lambda: self.curtain.open(layers))
         elif self.mode == "flicker":
-            steps = [lambda: self.flicker.open(layers)]
+            steps.append(lambda: self.flicker.open(layers))
         elif self.mode == "difference":
-            steps = [self._draw_difference]
+            steps.append(self._draw_difference)
         steps += [self._draw_marks, layers.stack]
         if self.mode == "side":
             steps += self.side_by_side.steps(
                 layers, things=self.things, labels=self.labels
             )
+        steps.append(self.drawn.emit)
         window = getattr(self.viewer, "window", None)
         seen = window is not None and window._qt_window.isVisible()
         self.turns.take(steps, at_once=not seen)

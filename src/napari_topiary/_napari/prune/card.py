@@ -136,7 +136,7 @@ ROWS = (
     ),
     Row(
         "found",
-        "… found",
+        "Found",
         "How many of what is marked on these areas it finds; and how many of its finds "
         "are none.",
     ),
@@ -246,7 +246,7 @@ class PruneCard(BeforeAfter):
         self.show_row("found", one is not None)
         if one is None:
             return
-        self.set_title("found", f"… of {one[1]} found")
+        self.set_title("found", f"Found of {one[1]}")
         self.set_row("found", before=str(one[0]))
         if other is not None:
             self.set_row("found", after=str(other[0]), change=f"{other[2]} wrong")
