@@ -211,8 +211,8 @@ def _save_running(
 def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[None]:
     """Step until the budget is used or Stop arrives; validate and save on the way."""
     schedule = Schedule(record.config, trainer.batches.per_epoch)
-    rounds, saved_at = ValidationRounds(schedule.total_steps), 0.0
-    rounds.lasts = trainer.judging_s
+    rounds = ValidationRounds(schedule.total_steps, trainer.judging_s)
+    saved_at = 0.0
     settled, ending = False, False
     pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
     figure_s = pixels * trainer.pixel_s

@@ -106,21 +106,23 @@ class ValidationRounds:
     ----------
     total_steps
         Steps of the run; None = timed.
+    lasts
+        Seconds that judging takes, about.
 
     Attributes
     ----------
     lasts
-        Seconds that it took the last time; 0 before the first.
+        Seconds that it took the last time; before the first, about as long.
     long
         Whether it took so long the last time that the weights are saved before.
     """
 
-    def __init__(self, total_steps: int | None) -> None:
+    def __init__(self, total_steps: int | None, lasts: float = 0.0) -> None:
         self._every = (
             None if total_steps is None else max(1, total_steps // VALIDATIONS)
         )
-        self._due_at = FIRST_VALIDATION_S
-        self.lasts, self.long = 0.0, False
+        self._due_at = max(FIRST_VALIDATION_S, lasts / VALIDATION_SHARE)
+        self.lasts, self.long = lasts, False
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to validate after this step."""

@@ -80,6 +80,9 @@ class MetricsTable(QTableWidget):
         if metrics is None:
             return
         names = ["threshold", *SHOWN[kind]]
+        counted = any("n_right" in metrics[side][at] for side, at, _ in COLUMNS)
+        if kind == "detect" and not counted:
+            names = ["threshold", "f1", "precision", "recall"]  # lines are no number
         for x, (side, _, _) in enumerate(COLUMNS):
             self.setColumnHidden(x, side == truth)
         self.setRowCount(len(names))
