@@ -276,6 +276,9 @@ class Prediction:
         distance from the edge of a nucleus; None = the network has none.
     backend
         What ran the network: "torch", "openvino"; empty where nothing did.
+    corner
+        Of a large image only a part may be predicted: y, x of the part's first pixel.
+        All else is then said of the part, in its own pixels; None = of the image.
     """
 
     probability: NDArray[np.float32]
@@ -289,3 +292,4 @@ class Prediction:
     done: NDArray[np.bool_] | None = None
     regression: NDArray[np.float32] | None = None
     backend: str = ""
+    corner: tuple[float, float] | None = None

@@ -10,7 +10,14 @@ from torch import nn
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import finding, predict_large, running, writing
+from napari_topiary.inference.large import (
+    Said,
+    finding,
+    predict_large,
+    predict_window,
+    running,
+    writing,
+)
 from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage
@@ -89,7 +96,17 @@ def in_parts(*arguments, stop=None, **changes):
     return run(a_job(*arguments, **changes), should_stop=stop)
 
 
-def a_job(image, checkpoint, network, folder, *, stored="float16", **changes):
+def a_job(
+    image,
+    checkpoint,
+    network,
+    folder,
+    *,
+    stored="float16",
+    first=None,
+    keep=False,
+    **changes,
+):
     config = PredictConfig(tile=32, device="cpu", **changes)
     large = LargeImage(raw=RawImage(image, "cyx", 2.0))
     return predict_large(
@@ -102,6 +119,8 @@ def a_job(image, checkpoint, network, folder, *, stored="float16", **changes):
         engine=Engine(network, "cpu"),
         measure=True,
         stored=stored,
+        first=first,
+        keep=keep,
     )
 
 
@@ -283,3 +302,81 @@ def test_a_blank_image_has_an_empty_result(tmp_path):
     assert parts.complete
     assert "nothing to see" in parts.notes[0]
     assert not maps(tmp_path)[1].any()
+
+
+@pytest.mark.parametrize(("task", "factor"), [(DETECT, 1.0), (OBJECTS, 1.7)])
+def test_a_part_has_the_result_of_the_whole(blobs, task, factor):
+    checkpoint = a_checkpoint(task, pixel_size_nm=2.0, working_factor=factor)
+    network = Levels(len(task.classes), regressions=int(task is OBJECTS))
+    whole = at_once(blobs, checkpoint, network)
+    job = predict_window(
+        LargeImage(raw=RawImage(blobs, "cyx", 2.0)),
+        checkpoint,
+        PredictConfig(tile=32, device="cpu"),
+        scale=2.0,
+        window=(100, 191, 37, 203),
+        engine=Engine(network, "cpu"),
+    )
+    part = run(job)
+    grid = np.array(whole.probability.shape[1:])
+    top, left = np.rint(np.array(part.corner) * grid / np.array(SHAPE)).astype(int)
+    height, width = part.probability.shape[1:]
+    known = whole.probability[:, top : top + height, left : left + width]
+    np.testing.assert_allclose(part.probability, known, atol=1e-5)
+    assert np.abs(np.array(part.corner) - (100, 37)).max() <= factor
+    if task is DETECT:
+        places = part.detections.coordinates + np.array(part.corner)
+        inner = places[((places > (112, 49)) & (places < (179, 191))).all(axis=1)]
+        assert len(inner)
+        apart = np.abs(inner[:, None] - whole.detections.coordinates[None])
+        assert apart.max(axis=2).min(axis=1).max() < 0.5
+
+
+def test_what_is_looked_at_is_looked_at_first_and_shown(blobs, tmp_path):
+    network = Levels(2)
+    job = a_job(
+        blobs, a_checkpoint(DETECT), network, tmp_path, first=(230, 250, 300, 330)
+    )
+    said = [one.report for one in job if isinstance(one.report, Said)]
+    assert len(said) > 3
+    assert len({id(one) for one in said}) == 1
+    kept = said[0].kept
+    lines = (line.split() for line in kept_order(tmp_path, blobs, network))
+    corner = [(int(line[0]), int(line[1])) for line in lines if line]
+    assert corner[0] == max(kept.blocks())
+
+
+def kept_order(tmp_path, blobs, network):
+    """Blocks in the order that they were done in, of a run that is kept."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    in_parts(
+        blobs,
+        a_checkpoint(DETECT),
+        network,
+        folder,
+        first=(230, 250, 300, 330),
+        keep=True,
+    )
+    done = folder / ".unfinished-big" / "done.txt"
+    return done.read_text(encoding="utf-8").splitlines()
+
+
+def test_what_is_kept_is_read_anew_without_the_network(blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(finding, "SHOWN", 100)
+    network = Levels(2)
+    checkpoint = a_checkpoint(DETECT)
+    low = DetectConfig(threshold=0.3)
+    first = in_parts(blobs, checkpoint, network, tmp_path, keep=True, detect=low)
+    ran, network.runs = network.runs, 0
+    assert ran
+    high = DetectConfig(threshold=0.9)
+    second = in_parts(blobs, checkpoint, network, tmp_path, keep=True, detect=high)
+    assert len(second.found.detections) < len(first.found.detections)
+    looked = network.runs  # only the question of the contrast
+    assert looked < ran / 2
+    for one in (first.said, second.said):
+        step = one.step
+        assert step > 1
+        whole = np.asarray(one.kept.maps)
+        np.testing.assert_array_equal(one.thin, whole[:, ::step, ::step])

@@ -144,6 +144,11 @@ class Look:
         seen = resized_part(self._read, self.shape, self.grid, part)
         return np.ascontiguousarray(seen[:-1]), seen[-1] > 1 - 1e-4
 
+    def nothing(self, part: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return, as `cut` does, a part of an image on which nothing is to be seen."""
+        size = part[1] - part[0], part[3] - part[2]
+        return np.zeros((self.pixels.shape[0], *size), np.float32), np.zeros(size, bool)
+
     def _read(self, window: Window) -> NDArray[np.float32]:
         """Normalised pixels of a window of the image, and where they are known."""
         image, corner = self.pixels.read(window), (window[0], window[2])

@@ -18,6 +18,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.predict import predict
+from napari_topiary.io.large_images import LargeImage
 from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -199,6 +200,13 @@ def _run(
     checkpoint: Checkpoint, subject: ProjectImage, device: Device
 ) -> Job[Prediction]:
     image, scale, window = subject.image, subject.scale, subject.window
+    if isinstance(image, LargeImage):
+        raise TopiaryError(
+            f"{subject.name} is too large to be compared as a whole: move to a part of "
+            "it, press Use the selected layer on the Data page, and add what is on the "
+            "screen; then compare on that. The command line compares all that is "
+            "marked (napari-topiary compare)."
+        )
     config = PredictConfig(device=device)
     return (yield from predict(image, checkpoint, config, scale=scale, window=window))
 

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
-from napari_topiary.inference.measures import objects_table, summary_rows
+from napari_topiary.inference.large import (
+    LargePrediction,
+    Said,
+    predict_large,
+    predict_window,
+)
+from napari_topiary.inference.measures import Counted, objects_table, summary_rows
 from napari_topiary.inference.predict import predict
-from napari_topiary.inference.results import write_prediction
+from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.inference.suitability import as_channels
+from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
+
+PREDICTIONS = "predictions"
+KEPT_S = 7 * 24 * 3600
+"""Results of large images in projects that have no folder are kept for a week."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +49,23 @@ class ProjectImage:
     name
         Of the image.
     image
-        `(c, y, x)`.
+        `(c, y, x)`, at hand or large.
     scale
         nm per pixel, None if unknown.
     annotations
         What is drawn on it, where that is asked for.
     window
         Only this part, in image pixels; None = all of it.
+    first
+        Of a large image, the part that is looked at first.
     """
 
     name: str
-    image: NDArray[np.generic]
+    image: AnyImage
     scale: float | None
     annotations: tuple[Any, ...] = ()
     window: Window | None = None
+    first: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,16 @@ class Answer:
     """What came of one image: a prediction, or a sentence that says why not."""
 
     wanted: ProjectImage
-    prediction: Prediction | None
+    prediction: Prediction | LargePrediction | None
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """What a network has said so far about a large image."""
+
+    wanted: ProjectImage
+    said: Said
 
 
 def predicting(
@@ -68,6 +91,7 @@ def predicting(
     config: PredictConfig,
     *,
     convert: bool = False,
+    folder: Path | None = None,
 ) -> Job[int]:
     """Predict images one after the other; each answer is reported when it is there.
 
@@ -81,6 +105,8 @@ def predicting(
         Tiles, device, and how the probability is read.
     convert
         Make colour images grey, or grey ones colour, as the network needs it.
+    folder
+        Where results of large images go.
 
     Returns
     -------
@@ -88,7 +114,9 @@ def predicting(
         How many images were predicted, wholly or in part.
     """
     with engine_for(checkpoint, config) as engine:
-        return (yield from _one_by_one(wanted, checkpoint, config, engine, convert))
+        return (
+            yield from _one_by_one(wanted, checkpoint, config, engine, convert, folder)
+        )
 
 
 def _one_by_one(
@@ -97,14 +125,15 @@ def _one_by_one(
     config: PredictConfig,
     engine: Engine | Cluster,
     convert: bool,
+    folder: Path | None,
 ) -> Job[int]:
     done = 0
     heard: list[object] = []
     for number, one in enumerate(wanted):
         try:
             prediction = yield from relay(
-                _predict(one, checkpoint, config, engine, convert),
-                told=partial(_as_part, number, len(wanted), one.name),
+                _predict(one, checkpoint, config, engine, convert, folder),
+                told=partial(_as_part, number, len(wanted), one),
                 heard=heard.append,
             )
             answer = Answer(one, prediction)
@@ -117,7 +146,7 @@ def _one_by_one(
     return done
 
 
-def can_convert(image: NDArray[np.generic], checkpoint: Checkpoint) -> bool:
+def can_convert(image: AnyImage, checkpoint: Checkpoint) -> bool:
     """Whether an image only lacks the right number of colours for a network.
 
     Parameters
@@ -131,12 +160,16 @@ def can_convert(image: NDArray[np.generic], checkpoint: Checkpoint) -> bool:
     return channels != needed and {channels, needed} <= {1, 3}
 
 
-def _as_part(number: int, total: int, name: str, inner: Progress) -> Progress:
+def _as_part(
+    number: int, total: int, wanted: ProjectImage, inner: Progress
+) -> Progress:
     """Progress of one image, as a part of all images."""
     where = f" {number + 1} of {total}" if total > 1 else ""
     eta = inner.eta_s if number == total - 1 else None
-    words = inner.message.replace("Predicting", f"Predicting {name}{where}", 1)
-    return Progress(number + inner.fraction, total, words, eta)
+    words = inner.message.replace("Predicting", f"Predicting {wanted.name}{where}", 1)
+    report = inner.report
+    told = Meanwhile(wanted, report) if isinstance(report, Said) else None
+    return Progress(number + inner.fraction, total, words, eta, told)
 
 
 def _predict(
@@ -145,20 +178,84 @@ def _predict(
     config: PredictConfig,
     engine: Engine | Cluster,
     convert: bool,
-) -> Job[Prediction]:
-    image = wanted.image
+    folder: Path | None,
+) -> Job[Prediction | LargePrediction]:
+    image, scale = wanted.image, wanted.scale
+    if isinstance(image, LargeImage):
+        job: Job[Prediction | LargePrediction] = _predict_large(
+            wanted, image, checkpoint, config, engine, convert, folder
+        )
+        return (yield from job)
     if convert and can_convert(image, checkpoint):
         image = as_channels(image, checkpoint.in_channels)
-    return (
-        yield from predict(
+    job = predict(
+        image, checkpoint, config, scale=scale, network=engine, window=wanted.window
+    )
+    return (yield from job)
+
+
+def _predict_large(
+    wanted: ProjectImage,
+    image: LargeImage,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    engine: Engine | Cluster,
+    convert: bool,
+    folder: Path | None,
+) -> Job[Prediction | LargePrediction]:
+    """Predict a part in memory, or all of it into files."""
+    if wanted.window is not None:
+        part = predict_window(
             image,
             checkpoint,
             config,
             scale=wanted.scale,
-            network=engine,
             window=wanted.window,
+            engine=engine,
+            convert=convert,
+        )
+        return (yield from part)
+    home = (folder or large_results(None)) / checkpoint.hash[:12]
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(
+            f"The results of {wanted.name} could not be written in {home} "
+            f"({error.strerror or error}): save the project into another folder."
+        ) from error
+    return (
+        yield from predict_large(
+            image,
+            checkpoint,
+            config,
+            scale=wanted.scale,
+            folder=home,
+            stem=wanted.name,
+            engine=engine,
+            convert=convert,
+            measure=True,
+            stored="uint8",
+            first=wanted.first,
+            keep=True,
         )
     )
+
+
+def large_results(project: Path | None) -> Path:
+    """Return where results of large images go: beside a project, or for a while.
+
+    Parameters
+    ----------
+    project
+        Folder of the project; None = it has none yet.
+    """
+    if project is not None:
+        return project / PREDICTIONS
+    home = cache_folder() / PREDICTIONS
+    for old in home.glob("*") if home.is_dir() else ():
+        if time.time() - old.stat().st_mtime > KEPT_S:
+            shutil.rmtree(old, ignore_errors=True)
+    return home
 
 
 def rereading(
@@ -203,6 +300,7 @@ def rereading_all(
 
 ENDINGS = (
     *("_probability.tif", "_labels.tif", "_detections.csv", "_lines.csv"),
+    *("_probability.zarr", "_labels.zarr"),
     OBJECTS_ENDING,
 )
 
@@ -223,10 +321,24 @@ class Found:
         Threshold, spacing and smallest size; what it leaves open is the checkpoint's.
     """
 
-    prediction: Prediction
+    prediction: Prediction | LargePrediction
     checkpoint: Checkpoint
     network: str
     config: DetectConfig
+
+    @property
+    def counted(self) -> Prediction | Counted:
+        """What can be counted and measured."""
+        found = self.prediction
+        return found.found if isinstance(found, LargePrediction) else found
+
+    def stem(self, name: str) -> str:
+        """Return what the names of files begin with, by the name of the image."""
+        found = self.prediction
+        if isinstance(found, LargePrediction) or found.corner is None:
+            return name
+        y, x = (round(at) for at in found.corner)
+        return f"{name} y{y} x{x}"  # a part of a large image, in its own pixels
 
 
 def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
@@ -235,8 +347,8 @@ def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
         row
         for name, one in found.items()
         for row in summary_rows(
-            name,
-            one.prediction,
+            one.stem(name),
+            one.counted,
             thresholds=PostProcessing.of(one.checkpoint, one.config).thresholds,
             network=one.network,
         )
@@ -245,7 +357,8 @@ def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
 
 def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
     """Files that an export would replace; refuses those that Topiary did not write."""
-    names = [f"{name}{ending}" for name in found for ending in ENDINGS]
+    stems = [one.stem(name) for name, one in found.items()]
+    names = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
     there = [path for n in (*names, SUMMARY) if (path := folder / n).exists()]
     for path in there:
         if not written_by_topiary(path):
@@ -261,12 +374,16 @@ def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
     files: list[Path] = []
     try:
         for name, one in found.items():
-            stale = folder / f"{name}_lines.csv"
-            written = write_prediction(folder, name, prediction=one.prediction)
+            stem = one.stem(name)
+            stale = folder / f"{stem}_lines.csv"
+            if isinstance(one.prediction, LargePrediction):
+                written = _copied(folder, stem, one.prediction)
+            else:
+                written = write_prediction(folder, stem, prediction=one.prediction)
             if "lines" not in written:
                 stale.unlink(missing_ok=True)
-            written["objects"] = folder / f"{name}{OBJECTS_ENDING}"
-            write_table(written["objects"], objects_table(one.prediction))
+            written["objects"] = folder / f"{stem}{OBJECTS_ENDING}"
+            write_table(written["objects"], objects_table(one.counted))
             files += written.values()
         files.append(write_summary(folder, summary(found)))
     except OSError as reason:
@@ -275,3 +392,16 @@ def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
             "another one."
         ) from reason
     return files
+
+
+def _copied(folder: Path, stem: str, found: LargePrediction) -> dict[str, Path]:
+    """Copy the maps of a large image, and write what was detected."""
+    written: dict[str, Path] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for what, source in found.files.items():
+        written[what] = folder / f"{stem}_{what}.zarr"
+        if written[what].resolve() == source.resolve():
+            continue
+        with writing(written[what]) as beside:
+            shutil.copytree(source, beside, dirs_exist_ok=True)
+    return written | write_tables(folder, stem, found=found.found, filaments=False)

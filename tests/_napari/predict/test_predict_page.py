@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("qtpy")
 
@@ -13,8 +14,12 @@ from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.predict.found_panel import TOTAL, counts_of
 from napari_topiary._napari.predict.page import NO_IMAGE, NO_NETWORK, PredictPage
+from napari_topiary._napari.state import unwrap
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.inference.large import LargePrediction
+from napari_topiary.io.large_images import open_lazily
 from napari_topiary.jobs import predicting
+from napari_topiary.jobs.predicting import Found, export
 from napari_topiary.networks import build_network
 from napari_topiary.session import ImageEntry, Session
 
@@ -308,3 +313,77 @@ def test_export_writes_a_summary_and_never_replaces_a_persons_file(
     found = predicted.results["grid 0"].prediction
     assert len(rows) == 1 and rows[0]["count"] == str(len(found.detections))
     assert rows[0]["network"] == "green" and float(rows[0]["threshold"]) == 0.4
+
+
+@pytest.fixture
+def slide(page, tmp_path, monkeypatch, rng):
+    """The page with an image that counts as too large to be read whole."""
+    for name in ("io.large_images.LARGE", "io.image_area.LARGE"):
+        monkeypatch.setattr(f"napari_topiary.{name}", 1000)
+    monkeypatch.setattr("napari_topiary.io.large_images.WHOLE_PIXELS", 1000)
+    monkeypatch.setattr("napari_topiary.inference.large.running.SIDE", 64)
+    monkeypatch.setattr("napari_topiary.inference.large.running.SMALLEST_SIDE", 64)
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
+    image = (rng.random((150, 170)) * 200).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64))
+    large = open_lazily(tmp_path / "slide.tif")
+    page.session.add_image(ImageEntry("slide", large, 2.0, tmp_path / "slide.tif"))
+    drawing_of(page.viewer).show("slide")
+    return page
+
+
+def test_all_of_a_large_image_is_predicted_into_files(slide, until, tmp_path):
+    slide.on_run()
+    until(lambda: not slide.predicting)
+    found = slide.results["slide"].prediction
+    assert isinstance(found, LargePrediction), slide.message.text()
+    assert found.complete
+    shown = layer_for(slide.viewer, ("probability", "slide"))
+    image = image_layer(slide.viewer, "slide")
+    assert np.allclose(shown.extent.world, image.extent.world, atol=2.1)
+    particles = layer_for(slide.viewer, ("detections", "slide"))
+    assert len(particles.data) == len(found.found.detections) > 0
+    count = str(len(found.found.detections))
+    assert slide.found.table.item(0, 1).text() == count
+    slide.kinds.switches["result-labels"].setChecked(True)
+    labels = layer_for(slide.viewer, ("result-labels", "slide"))
+    assert labels.multiscale
+    assert labels.data[0].shape == (150, 170)
+    # Particles of it can be reviewed on the Annotate page.
+    reviewed = slide.session.predictions["slide"].detections
+    assert len(reviewed) == len(found.found.detections)
+    files = export(
+        tmp_path / "out",
+        {
+            name: Found(
+                prediction=one.prediction,
+                checkpoint=one.checkpoint,
+                network=one.network,
+                config=one.config,
+            )
+            for name, one in slide.results.items()
+        },
+    )
+    names = {file.name for file in files}
+    assert {"slide_labels.zarr", "slide_detections.csv", "summary.csv"} <= names
+    table = (tmp_path / "out" / "slide_detections.csv").read_text().splitlines()
+    assert len(table) == 1 + len(reviewed)
+
+
+def test_the_visible_part_of_a_large_image_lies_where_it_is(slide, until):
+    layer = image_layer(slide.viewer, "slide")
+    unwrap(layer)._data_level = 0
+    unwrap(layer).corner_pixels = np.array([[60, 70], [99, 119]])
+    slide.run.areas["visible"].setChecked(True)
+    slide.on_run()
+    until(lambda: not slide.predicting)
+    found = slide.results["slide"].prediction
+    assert found.corner == (60.0, 70.0)
+    assert found.shape == (40, 50)
+    shown = layer_for(slide.viewer, ("probability", "slide"))
+    np.testing.assert_allclose(
+        shown.extent.world, [[119.0, 139.0], [199.0, 239.0]], atol=2.1
+    )
+    assert "(a part)" in slide.found.table.item(0, 0).text()
+    places = slide.session.predictions["slide"].detections.coordinates
+    assert ((places > (58, 68)) & (places < (102, 122))).all()

@@ -108,7 +108,9 @@ class AreaSuggestions(QObject):
         session = drawing.session
         shape = session.images[name].image.shape[1:]
         prediction = session.predictions.get(name)
-        doubt = None if prediction is None else uncertainty(prediction.probability)
+        doubt = None
+        if prediction is not None and prediction.corner is None:
+            doubt = uncertainty(prediction.probability)
         self._image = name
         self.area = suggest_area(
             shape,

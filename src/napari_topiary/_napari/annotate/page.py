@@ -48,6 +48,11 @@ _THEN = {
     "segment": "paint it in the image.",
     "instances": "paint each of them in the image.",
 }
+_TOO_LARGE = (
+    "This image is too large to be painted on as a whole. Move to a part of it, select "
+    "its layer, and on the Data page press <b>Use the selected layer</b> › <b>Add what "
+    "is on the screen</b>: that part can be painted."
+)
 _VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 
 
@@ -238,13 +243,16 @@ class AnnotatePage(Page):
             look.emphasize(made, nothing and not in_hand and name == FIRST[kind])
         then = "click" if kind == "detect" else "paint"
         hint = f"Choose a tool, then {then} in the image."
+        large = drawing.is_large and kind != "detect"
         if not flat:
             hint = _VOLUME
+        elif large and (not in_hand or TOOLS[in_hand].kind == "labels"):
+            hint = _TOO_LARGE
         elif in_hand:
             hint = TOOLS[in_hand].hint_for(kind)
         self.hint.setText(hint if there else "")
         self.hint.setVisible(there)
-        look.set_role(self.hint, "hint" if flat else "problem")
+        look.set_role(self.hint, "problem" if large or not flat else "hint")
         self.flat_button.setVisible(there and not flat)
         self.undo_button.setEnabled(drawing.can("undo"))
         self.redo_button.setEnabled(drawing.can("redo"))

@@ -141,11 +141,15 @@ def put_layer(
     """Show data in the layer of `key`: updated in place, or made if there is none."""
     layer = layer_for(viewer, key)
     place = placement(like, grid_factor, origin)
-    if layer is not None and layer._type_string != layer_type:
+    levels = bool(visual.get("multiscale", False))
+    if layer is not None and not _can_show(layer, layer_type, levels):
         take_out(viewer, [layer])
         layer = None
     if layer is None:
         layer = spare_layer(viewer, key, layer_type)
+        if layer is not None and not _can_show(layer, layer_type, levels):
+            take_out(viewer, [layer])
+            layer = None
         if layer is not None:
             layer.name, layer.visible = name, visual.get("visible", True)
     if layer is None:
@@ -160,6 +164,12 @@ def put_layer(
         if not np.array_equal(getattr(layer, attribute), value):
             setattr(layer, attribute, value)
     return layer
+
+
+def _can_show(layer: Layer, layer_type: str, levels: bool) -> bool:
+    """Whether a layer can be given the data: none becomes a pyramid later."""
+    is_pyramid = bool(getattr(layer, "multiscale", False))
+    return layer._type_string == layer_type and is_pyramid == levels
 
 
 def placement(
@@ -189,7 +199,15 @@ def placement(
 
 
 _USERS_OWN = frozenset(
-    ("visible", "opacity", "colormap", "blending", "contrast_limits", "rgb")
+    (
+        "visible",
+        "opacity",
+        "colormap",
+        "blending",
+        "contrast_limits",
+        "rgb",
+        "multiscale",
+    )
 )
 _OF_THE_SHAPES = ("shape_type", "edge_width", "edge_color", "face_color")
 
@@ -207,6 +225,8 @@ def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
         if len(data):
             layer.add(data, **given)
     elif layer._type_string != "labels":
+        layer.data = data
+    elif getattr(layer, "multiscale", False):
         layer.data = data
     elif not np.array_equal(layer.data, data):
         layer.data = data

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.layers import (
@@ -20,6 +24,8 @@ from napari_topiary._napari.canvas.overlay import (
     coloured,
     found_colours,
 )
+from napari_topiary.inference.large import LargePrediction, Said
+from napari_topiary.inference.measures import Counted
 from napari_topiary.types import Prediction, Task
 
 if TYPE_CHECKING:
@@ -36,6 +42,8 @@ KINDS = {
 """Key of a layer -> what it is called."""
 LARGEST_SIDE = 2048
 """The probability is drawn with no more pixels than this to a side."""
+MOST_LINES = 2000
+"""Of more lines the longest are drawn: napari takes seconds for each thousand."""
 
 
 def shown_kinds(task: Task) -> tuple[str, ...]:
@@ -50,7 +58,7 @@ def shown_kinds(task: Task) -> tuple[str, ...]:
 def show_result(
     viewer: napari.viewer.Viewer,
     image_name: str,
-    prediction: Prediction,
+    prediction: Prediction | LargePrediction,
     *,
     colours: Mapping[str, str],
     kinds: Mapping[str, bool],
@@ -78,7 +86,11 @@ def show_result(
         layer = layer_for(viewer, (kind, image_name))
         if layer is None and not visible:
             continue  # made when it is asked for
-        draw = _DRAWN[kind](prediction, colours)
+        if isinstance(prediction, LargePrediction):
+            draw, origin = _large(prediction, kind, colours), (0.0, 0.0)
+        else:
+            draw = _DRAWN[kind](prediction, colours)
+            origin = prediction.corner or (0.0, 0.0)
         if draw is None:
             remove_layer(viewer, (kind, image_name))
             continue
@@ -91,8 +103,50 @@ def show_result(
             like=image,
             name=f"{image_name} · {KINDS[kind].lower()}",
             visible=visible,
+            origin=origin,
             **visual,
         )
+
+
+def show_said(
+    viewer: napari.viewer.Viewer,
+    image_name: str,
+    said: Said,
+    task: Task,
+    *,
+    shape: tuple[int, ...],
+    colours: Mapping[str, str],
+) -> None:
+    """Show what a network has said so far about a large image.
+
+    Parameters
+    ----------
+    viewer, image_name, colours
+        As for `show_result`.
+    said
+        What it has said.
+    task
+        Of the network.
+    shape
+        `(y, x)` of the image in pixels.
+    """
+    key = ("probability", image_name)
+    layer, image = layer_for(viewer, key), image_layer(viewer, image_name)
+    if image is None:
+        return
+    if layer is not None and layer.multiscale and layer.data[0].said is said:
+        layer.refresh()
+        return
+    _, data, visual = _maps(said, task, shape, colours)
+    put_layer(
+        viewer,
+        key,
+        data,
+        "image",
+        like=image,
+        name=f"{image_name} · {KINDS['probability'].lower()}",
+        **visual,
+    )
 
 
 def set_shown(
@@ -150,7 +204,7 @@ def probability_picture(
     return picture, (rows / picture.shape[0], columns / picture.shape[1])
 
 
-def particle_sizes(prediction: Prediction) -> list[float]:
+def particle_sizes(prediction: Prediction | Counted) -> list[float]:
     """Diameter of every particle found, in image pixels.
 
     Parameters
@@ -160,7 +214,10 @@ def particle_sizes(prediction: Prediction) -> list[float]:
     """
     task = prediction.task
     radii = [task.radius_or_usual(n, prediction.scale) for n in task.classes]
-    return [2 * radii[index] for index in prediction.detections.class_index]
+    sizes: list[float] = (2 * np.array(radii))[
+        prediction.detections.class_index
+    ].tolist()
+    return sizes
 
 
 def _probability(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
@@ -172,12 +229,13 @@ def _probability(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
     )
 
 
-def _particles(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
+def _particles(prediction: Prediction | Counted, colours: Mapping[str, str]) -> Drawn:
     found, classes = prediction.detections, prediction.task.classes
     if not len(found):
         return None
-    names = [classes[index] for index in found.class_index]
+    names = np.array(classes, dtype=object)[found.class_index]
     own = found_colours(classes, colours)
+    known = [transform_color(own.get(n, FOUND_COLOURS[0]))[0] for n in classes]
     return (
         "points",
         found.coordinates,
@@ -185,7 +243,7 @@ def _particles(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
             "features": {"class": names, "score": found.score},
             "size": particle_sizes(prediction),
             # Thinner than what a person has marked, and in another colour.
-            "border_color": [own.get(name, FOUND_COLOURS[0]) for name in names],
+            "border_color": np.array(known)[found.class_index],
             "face_color": "transparent",
             "border_width": 0.045,
             "border_width_is_relative": True,
@@ -193,7 +251,7 @@ def _particles(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
     )
 
 
-def _lines(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
+def _lines(prediction: Prediction | Counted, colours: Mapping[str, str]) -> Drawn:
     found, task = prediction.detections, prediction.task
     if not found.lines:
         return None
@@ -238,6 +296,112 @@ def _distance(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
             "grid_factor": (rows / picture.shape[0], columns / picture.shape[1]),
         },
     )
+
+
+class _Coloured:
+    """What a network says of a large image, `(y, x, 4)`: coloured as it is drawn.
+
+    Parameters
+    ----------
+    said
+        What it says.
+    task, colours
+        Classes, and their colours.
+    step
+        Only every so many-th row and column.
+    """
+
+    def __init__(
+        self, said: Said, task: Task, colours: Mapping[str, str], step: int = 1
+    ) -> None:
+        self.said, self._task, self._colours, self._step = said, task, colours, step
+        self.shape = (*(-(-n // step) for n in said.kept.grid), 4)
+        self.ndim, self.dtype = 3, np.dtype(np.uint8)
+        self.size = math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        """Read and colour a part."""
+        index = index if isinstance(index, tuple) else (index,)
+        index = tuple(one for one in index if one is not Ellipsis)
+        places = [
+            slice(*one.indices(n))
+            for one, n in zip(
+                (*index, slice(None), slice(None))[:2], self.shape, strict=False
+            )
+        ]
+        if self._step == self.said.step:
+            maps = self.said.thin[:, *places]
+        else:
+            steps = [slice(*(self._step * n for n in _ends(one))) for one in places]
+            maps = np.asarray(self.said.kept.maps[(slice(None), *steps)])
+        classes = len(self._task.classes)
+        probability = np.zeros((classes, *maps.shape[1:]), np.float32)
+        probability[1:] = maps[: classes - 1]
+        largest = max(maps.shape[1:], default=1)
+        return coloured(probability, self._task, self._colours, largest=largest)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Colour all of it."""
+        return np.asarray(self[:, :], dtype=dtype)
+
+
+def _ends(place: slice) -> tuple[int, int, int]:
+    return place.start, place.stop, place.step
+
+
+def _maps(
+    said: Said, task: Task, shape: tuple[int, ...], colours: Mapping[str, str]
+) -> tuple[str, Any, dict[str, Any]]:
+    steps = [1]
+    while 4 * steps[-1] < said.step:
+        steps.append(4 * steps[-1])
+    steps += [said.step] if said.step > 1 else []
+    levels = [_Coloured(said, task, colours, step) for step in steps]
+    rows, columns = (n / own for n, own in zip(shape, said.kept.grid, strict=True))
+    return (
+        "image",
+        levels,
+        {
+            "rgb": True,
+            "multiscale": True,
+            "interpolation2d": "linear",
+            "grid_factor": (rows, columns),
+        },
+    )
+
+
+def _large(prediction: LargePrediction, kind: str, colours: Mapping[str, str]) -> Drawn:
+    """What is drawn of a result that lies in files."""
+    found = prediction.found
+    if kind == "probability" and prediction.said is not None:
+        return _maps(prediction.said, found.task, found.shape, colours)
+    if kind == "detections":
+        return _particles(found, colours)
+    if kind == "lines":
+        longest = np.argsort([-len(line) for line in found.detections.lines])
+        few = np.sort(longest[:MOST_LINES])
+        lines = found.detections.lines
+        return _lines(
+            replace(
+                found,
+                detections=replace(
+                    found.detections,
+                    lines=tuple(lines[index] for index in few),
+                    line_class=found.detections.line_class[few],
+                    line_score=found.detections.line_score[few],
+                ),
+            ),
+            colours,
+        )
+    if kind == "result-labels":
+        group = zarr.open_group(str(prediction.files["labels"]), mode="r")
+        levels = [group[str(level)] for level in range(len(group))]
+        several = len(levels) > 1
+        visual: dict[str, Any] = {"opacity": 0.5, "multiscale": several}
+        if found.task.kind != "instances":
+            visual["colormap"] = class_colormap(found.task, colours)
+        return "labels", levels if several else np.asarray(levels[0]), visual
+    return None
 
 
 def class_colormap(task: Task, colours: Mapping[str, str]) -> DirectLabelColormap:

@@ -18,6 +18,7 @@ from napari_topiary._napari.drawing.drawn_layers import (
 from napari_topiary._napari.drawing.history import Direction, Histories
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.large_images import LargeImage
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -97,6 +98,12 @@ class Drawing(QObject):
         with self.watch.quiet():
             drop_spare_layers(self.viewer)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the shown image is one of which only parts are read."""
+        entry = self.session.images.get(self.name or "")
+        return entry is not None and isinstance(entry.image, LargeImage)
+
     def layer(self, kind: str) -> Layer | None:
         """The layer of one kind of annotation on the shown image, or None."""
         return self.layers.layer(kind)
@@ -104,11 +111,15 @@ class Drawing(QObject):
     def ensure(self, kind: str) -> Layer | None:
         """The layer of one kind of annotation, made if needed; None without image.
 
+        Large images are not painted on: napari would hold every pixel of the labels.
+
         Parameters
         ----------
         kind
             "points", "centerlines", "regions" or "labels".
         """
+        if kind == "labels" and self.is_large:
+            return None
         layer = self.layer(kind)
         if layer is None and self.name is not None:
             layer = self.layers.fill(kind)

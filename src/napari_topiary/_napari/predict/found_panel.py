@@ -24,7 +24,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.measures import summary_rows
+from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.jobs import words
 from napari_topiary.jobs.predicting import Found, already_there, export
 from napari_topiary.types import Prediction
@@ -34,16 +34,16 @@ MOST_ROWS = 7
 TOTAL = "All images"
 
 
-def counts_of(prediction: Prediction) -> dict[str, str]:
+def counts_of(prediction: Prediction | Counted) -> dict[str, str]:
     """What was found in one image, in words, by class."""
     return {row["class"]: _in_words(row, prediction) for row in _rows(prediction)}
 
 
-def _rows(prediction: Prediction) -> list[dict[str, Any]]:
+def _rows(prediction: Prediction | Counted) -> list[dict[str, Any]]:
     return summary_rows("", prediction)
 
 
-def _in_words(row: Mapping[str, Any], prediction: Prediction) -> str:
+def _in_words(row: Mapping[str, Any], prediction: Prediction | Counted) -> str:
     if prediction.task.kind == "segment":
         return words.percent(min(1.0, row["covered_share"] or 0.0))
     if not row["lines"]:
@@ -55,7 +55,7 @@ def _in_words(row: Mapping[str, Any], prediction: Prediction) -> str:
     return f"{row['count']} + {text}" if row["count"] else text
 
 
-def totals_of(predictions: Mapping[str, Prediction]) -> dict[str, str]:
+def totals_of(predictions: Mapping[str, Prediction | Counted]) -> dict[str, str]:
     """Particles or objects of all images together; empty for areas and lines."""
     sums: dict[str, int] = {}
     for prediction in predictions.values():
@@ -91,12 +91,11 @@ class CountsTable(QTableWidget):
         self, results: Mapping[str, Result], shown: str | None, network: object
     ) -> None:
         """Fill the table; what another network than the chosen one found is grey."""
-        predictions = {name: one.prediction for name, one in results.items()}
-        rows = {name: counts_of(one) for name, one in predictions.items()}
+        rows = {name: counts_of(one.counted) for name, one in results.items()}
         own = {n: one for n, one in results.items() if one.checkpoint is network}
         classes = list(dict.fromkeys(key for row in rows.values() for key in row))
         self.names = list(rows)
-        totals = totals_of({name: one.prediction for name, one in own.items()})
+        totals = totals_of({name: one.counted for name, one in own.items()})
         if len(own) > 1 and totals:
             rows[TOTAL] = totals
         self.clear()
@@ -107,7 +106,7 @@ class CountsTable(QTableWidget):
             title, old = name, name in results and name not in own
             if old:
                 title += f" (from {results[name].network})"
-            elif name in results and results[name].prediction.done is not None:
+            elif name in results and results[name].is_part:
                 title += " (a part)"
             items = [
                 _item(title),
@@ -279,11 +278,15 @@ class FoundPanel(QWidget):
             )
         elif current is not None:
             sentences += current.prediction.notes
-            part = current.wanted.window is not None
-            if part and current.prediction.done is not None:
+            if current.wanted.window is not None and current.is_part:
                 sentences.append("Only the area that was visible has been looked at.")
-            if marked and len(current.prediction.detections):
+            if marked and len(current.counted.detections):
                 sentences.append("Thin rings: found. Thicker ones: your marks.")
+            if current.at_hand is None:
+                sentences.append(
+                    "Of an image of this size thresholds are read anew by Predict; the "
+                    "network does not run again."
+                )
         elif not results:
             sentences.append("Nothing was predicted yet.")
         self.notes.setText(" ".join(sentences))

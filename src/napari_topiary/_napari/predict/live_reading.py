@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.inference.large import LargePrediction
+from napari_topiary.inference.measures import Counted
 from napari_topiary.jobs.predicting import ProjectImage, rereading, rereading_all
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
@@ -27,8 +30,61 @@ class Result:
     wanted: ProjectImage
     network: str
     checkpoint: Checkpoint
-    prediction: Prediction
+    prediction: Prediction | LargePrediction
     config: DetectConfig
+
+    @property
+    def at_hand(self) -> Prediction | None:
+        """The prediction, unless it lies in files, as that of a large image does."""
+        found = self.prediction
+        return None if isinstance(found, LargePrediction) else found
+
+    @property
+    def counted(self) -> Prediction | Counted:
+        """What can be counted."""
+        found = self.prediction
+        return found.found if isinstance(found, LargePrediction) else found
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the image was looked at."""
+        found = self.prediction
+        if isinstance(found, LargePrediction):
+            return not found.complete
+        return found.done is not None
+
+
+def for_review(found: Prediction | LargePrediction) -> Prediction | None:
+    """Return a prediction whose particles can be judged one by one, as on the image.
+
+    Parameters
+    ----------
+    found
+        Of an image; of a large one particles only, not what is painted.
+    """
+    if isinstance(found, Prediction) and found.corner is None:
+        return found
+    counted = found.found if isinstance(found, LargePrediction) else found
+    if counted.task.kind != "detect":
+        return None
+    corner = (0.0, 0.0)
+    if isinstance(found, Prediction) and found.corner is not None:
+        corner = found.corner
+    detections = counted.detections
+    return Prediction(
+        probability=np.zeros((len(counted.task.classes), 1, 1), np.float32),
+        shape=counted.shape,
+        task=counted.task,
+        scale=counted.scale,
+        labels=np.zeros((1, 1), np.uint8),
+        detections=replace(
+            detections,
+            coordinates=detections.coordinates + np.array(corner),
+            lines=tuple(line + np.array(corner) for line in detections.lines),
+        ),
+        checkpoint=counted.checkpoint,
+        corner=(0.0, 0.0),
+    )
 
 
 class LiveReading(QObject):
@@ -92,7 +148,8 @@ class LiveReading(QObject):
             Of an image of the session.
         """
         self.results[result.wanted.name] = result
-        self.session.set_prediction(result.wanted.name, result.prediction)
+        reviewed = for_review(result.prediction)
+        self.session.set_prediction(result.wanted.name, reviewed)
 
     def forget_outdated(self) -> list[str]:
         """Forget results whose image is gone or has another pixel size; names them."""
@@ -130,12 +187,11 @@ class LiveReading(QObject):
             Whether its labels are wanted at once too.
         """
         result = self.results.get(shown or "")
-        if result is not None and self.is_current(shown):
+        at_hand = None if result is None else result.at_hand
+        if result is not None and at_hand is not None and self.is_current(shown):
             config = self._settings()
             self._shown.ask(
-                lambda: rereading(
-                    result.prediction, result.checkpoint, config, labels=labels
-                ),
+                lambda: rereading(at_hand, result.checkpoint, config, labels=labels),
                 title=TITLE,
                 on_result=lambda one: self._take(
                     {result.wanted.name: one}, config, labels=labels
@@ -150,9 +206,9 @@ class LiveReading(QObject):
 
     def _read_all(self) -> None:
         known = {
-            name: (one.prediction, one.checkpoint)
+            name: (one.at_hand, one.checkpoint)
             for name, one in self.results.items()
-            if self.is_current(name)
+            if one.at_hand is not None and self.is_current(name)
         }
         if not known:
             return
@@ -166,7 +222,8 @@ class LiveReading(QObject):
 
     def _take_all(self, read: dict[str, Prediction], config: DetectConfig) -> None:
         for name in self._take(read, config, labels=True):
-            self.session.set_prediction(name, self.results[name].prediction)
+            reviewed = for_review(self.results[name].prediction)
+            self.session.set_prediction(name, reviewed)
 
     def _take(
         self, read: dict[str, Prediction], config: DetectConfig, *, labels: bool
@@ -175,7 +232,9 @@ class LiveReading(QObject):
         taken = []
         for name, one in read.items():
             known = self.results.get(name)
-            if known is None or known.prediction.probability is not one.probability:
+            if known is None or known.at_hand is None:
+                continue
+            if known.at_hand.probability is not one.probability:
                 continue
             self.results[name] = replace(known, prediction=one, config=config)
             taken.append(name)

@@ -16,8 +16,9 @@ from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.large import LargePrediction
 from napari_topiary.jobs import predicting
-from napari_topiary.jobs.predicting import Answer
+from napari_topiary.jobs.predicting import Answer, Meanwhile
 from napari_topiary.types import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -182,9 +183,15 @@ class PredictPage(Page):
         self._show_counts()
 
     def _draw(
-        self, name: str, prediction: Prediction, *, without: tuple[str, ...] = ()
+        self,
+        name: str,
+        prediction: Prediction | LargePrediction,
+        *,
+        without: tuple[str, ...] = (),
     ) -> None:
-        kinds = self.kinds.wanted(prediction.task, without=without)
+        large = isinstance(prediction, LargePrediction)
+        task = prediction.found.task if large else prediction.task
+        kinds = self.kinds.wanted(task, without=without)
         result_layers.show_result(
             self.viewer, name, prediction, colours=self.session.colours, kinds=kinds
         )
@@ -244,7 +251,13 @@ class PredictPage(Page):
             device=preferences().device,
         )
         begun = self.runner.start(
-            lambda: predicting.predicting(wanted, checkpoint, config, convert=convert),
+            lambda: predicting.predicting(
+                wanted,
+                checkpoint,
+                config,
+                convert=convert,
+                folder=predicting.large_results(self.session.folder),
+            ),
             title="Predicting",
             on_progress=lambda progress: self._on_progress(
                 progress, network, checkpoint, detect
@@ -267,6 +280,8 @@ class PredictPage(Page):
         config: DetectConfig,
     ) -> None:
         answer = progress.report
+        if isinstance(answer, Meanwhile):
+            self._show_meanwhile(answer, checkpoint)
         if not isinstance(answer, Answer):
             return
         name = answer.wanted.name
@@ -283,6 +298,22 @@ class PredictPage(Page):
             self._show_current()
         self._show_counts()
 
+    def _show_meanwhile(self, found: Meanwhile, checkpoint: Checkpoint) -> None:
+        """Show what a network has said so far about a large image."""
+        name = found.wanted.name
+        if name != current_image_name(self.viewer, self.session):
+            return
+        if not self.live.suits(found.wanted):
+            return
+        result_layers.show_said(
+            self.viewer,
+            name,
+            found.said,
+            checkpoint.task,
+            shape=found.wanted.image.shape[1:],
+            colours=self.session.colours,
+        )
+
     def _on_end(self) -> None:
         self.runner.finished.disconnect(self._on_end)
         self.predicting = False
@@ -298,7 +329,7 @@ class PredictPage(Page):
     def _on_form(self) -> None:
         name = current_image_name(self.viewer, self.session)
         result = self.results.get(name or "")
-        detects = result is None or result.prediction.task.kind == "detect"
+        detects = result is None or result.counted.task.kind == "detect"
         wanted = not detects or self.kinds.is_on("result-labels")
         self.live.renew(name, labels=wanted)
 

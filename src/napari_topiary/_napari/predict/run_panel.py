@@ -25,6 +25,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.large_images import WHOLE_PIXELS
 from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.session import Session
 
@@ -147,15 +148,21 @@ def wanted_in(
     name = current_image_name(viewer, session)
     if name is None:
         raise TopiaryError("No image is shown: choose one on the Data page first.")
-    entry, window = session.images[name], None
-    if area == "visible":
-        layer = image_layer(viewer, name)
-        if layer is None:
-            raise TopiaryError(
-                f"{name} is not shown any more: open it on the Data page, or "
-                "choose This image."
-            )
-        window = visible_window(layer, entry.image.shape[1:])
-    return [
-        ProjectImage(name=name, image=entry.image, scale=entry.scale, window=window)
-    ]
+    entry, layer = session.images[name], image_layer(viewer, name)
+    seen = None if layer is None else visible_window(layer, entry.image.shape[1:])
+    if area != "visible":
+        return [
+            ProjectImage(name=name, image=entry.image, scale=entry.scale, first=seen)
+        ]
+    if seen is None:
+        raise TopiaryError(
+            f"{name} is not shown any more: open it on the Data page, or choose This "
+            "image."
+        )
+    top, bottom, left, right = seen
+    if (bottom - top) * (right - left) > WHOLE_PIXELS:
+        raise TopiaryError(
+            f"{bottom - top:,} × {right - left:,} pixels are on the screen, which are "
+            "too many to look at in one piece: move closer, or choose This image."
+        )
+    return [ProjectImage(name=name, image=entry.image, scale=entry.scale, window=seen)]

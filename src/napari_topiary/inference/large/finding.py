@@ -32,6 +32,8 @@ MARGIN = 256
 """Around a block so much is read with it, in working pixels."""
 WIDEST_MARGIN = 2048
 """Objects that a margin does not hold are looked at with wider ones, up to this."""
+SHOWN = 2048
+"""What is kept to be looked at as a whole has no more pixels than this to a side."""
 LARGEST_LINES = 64_000_000
 """Filaments that are connected over more pixels than this are cut."""
 
@@ -100,6 +102,33 @@ class Kept:
             range(top // self.side, -(-bottom // self.side)),
             range(left // self.side, -(-right // self.side)),
         )
+
+
+class Said:
+    """What a network has said so far, to be looked at while it goes on.
+
+    Parameters
+    ----------
+    kept
+        All of it, on disk.
+    """
+
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
+        self.step = max(1, -(-max(kept.grid) // SHOWN))
+        sides = (-(-n // self.step) for n in kept.grid)
+        self.thin = np.zeros((kept.maps.shape[0], *sides), np.float32)
+        for key in kept.done:
+            top, bottom, left, right = kept.box(key)
+            maps = np.asarray(kept.maps[:, top:bottom, left:right])
+            self.add(maps, (top, left))
+
+    def add(self, maps: NDArray[np.float32], corner: tuple[int, int]) -> None:
+        """Take every `step`-th row and column of a block."""
+        first = [-at % self.step for at in corner]
+        some = maps[:, first[0] :: self.step, first[1] :: self.step]
+        y, x = (-(-at // self.step) for at in corner)
+        self.thin[:, y : y + some.shape[1], x : x + some.shape[2]] = some
 
 
 def grown(box: Window, by: int, grid: tuple[int, int]) -> Window:

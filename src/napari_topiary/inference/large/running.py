@@ -24,20 +24,31 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
+from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large.finding import Kept
+from napari_topiary.inference.large.finding import Kept, Said
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
 from napari_topiary.inference.opposite_contrast import contrast_problem
-from napari_topiary.inference.seen import Look, Pixels, look_at
+from napari_topiary.inference.predict import infer_window
+from napari_topiary.inference.seen import Look, Pixels, Seen, look_at
 from napari_topiary.inference.suitability import as_channels
 from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
-from napari_topiary.types import Image, Job, Progress, Stop, Window, relay
+from napari_topiary.postprocessing.interpret import interpret
+from napari_topiary.types import (
+    Image,
+    Job,
+    Prediction,
+    Progress,
+    Stop,
+    Window,
+    relay,
+)
 
 SIDE = 1024
 """Side of the blocks that are worked on, in pixels of the finer grid."""
@@ -59,6 +70,8 @@ def predict_large(
     cut_banner: bool = False,
     measure: bool = False,
     stored: Stored = "float16",
+    first: Window | None = None,
+    keep: bool = False,
 ) -> Job[LargePrediction]:
     """Run a network over an image that is read and whose results are written in parts.
 
@@ -81,6 +94,16 @@ def predict_large(
         Measure each area or object, for the table of figures.
     stored
         Type of the probability on disk; `uint8` are 255ths.
+    first
+        Part of the image where the network looks first, and then around it.
+    keep
+        Keep what the network has said: the same call with other thresholds then only
+        reads it anew.
+
+    Yields
+    ------
+    Progress
+        Its report is `Said` whenever the network has looked at more of the image.
 
     Returns
     -------
@@ -90,7 +113,7 @@ def predict_large(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
-    yield Progress(0, 0, "Looking through the image")
+    yield from looking_through(image)
     look, notes = _looked_at(image, checkpoint, config, scale, convert, cut_banner)
     sentence = contrast_problem(look, checkpoint, engine)
     if sentence is not None:
@@ -113,7 +136,10 @@ def predict_large(
     maps = len(task.classes) - 1 + network.regressions
     try:
         kept = _resume(work, look, side, maps, same)
-        stopped, more = yield from _run(_Blocks(look, kept, engine, tile), work)
+        said = Said(kept)
+        place = first and window_to_working(first, look.shape, look.grid)
+        runner = _Blocks(look, kept, engine, tile, said)
+        stopped, more = yield from _run(runner, work, place)
         reading = read_large(
             kept,
             checkpoint,
@@ -128,7 +154,7 @@ def predict_large(
         found = yield from relay(
             reading, told=lambda p: _after(p, 1 - READING, "Reading the result")
         )
-        if not stopped and found.complete:
+        if not stopped and found.complete and not keep:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise NotWritten(
@@ -136,7 +162,95 @@ def predict_large(
             f"({error.strerror or error}): make room on the disk, or choose another "
             "folder; what is done is kept."
         ) from error
-    return replace(found, notes=(*notes, *more, *found.notes))
+    return replace(found, notes=(*notes, *more, *found.notes), said=said)
+
+
+def looking_through(image: LargeImage) -> Job[None]:
+    """Measure a large image, if nobody has done so yet."""
+    while not image.thin.complete:
+        share = image.thin.read_more()
+        message = yield Progress(0, 0, f"Looking through the image: {share:.0%}")
+        if message is Stop:
+            raise TopiaryError("Stopped before the image was looked through.")
+
+
+def predict_window(
+    image: LargeImage,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    *,
+    scale: float | None,
+    window: Window,
+    engine: Engine | Cluster,
+    convert: bool = False,
+) -> Job[Prediction]:
+    """Run a network over a part of a large image, as over all of it.
+
+    Parameters
+    ----------
+    image, checkpoint, config, scale, engine, convert
+        As for `predict_large`.
+    window
+        In pixels of the image.
+
+    Returns
+    -------
+    Prediction
+        Of the part, with its `corner`.
+    """
+    sentence = config.problem()
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    yield from looking_through(image)
+    look, notes = _looked_at(image, checkpoint, config, scale, convert, False)
+    sentence = contrast_problem(look, checkpoint, engine)
+    if sentence is not None:
+        notes = (*notes, sentence)
+        yield Progress(0, 0, "Predicting", report=sentence)
+    part = window_to_working(window, look.shape, look.grid)
+    network = engine.network
+    stride, halo = network.stride, round_up(network.halo, network.stride)
+    top, bottom, left, right = part
+    around = TileBox(
+        top // stride * stride, bottom, left // stride * stride, right
+    ).grown(halo, *look.grid)
+    ratio = np.array(look.shape) / np.array(look.grid)
+    shape = tuple(
+        round(n * one)
+        for n, one in zip((bottom - top, right - left), ratio, strict=True)
+    )
+    box = around.top, around.bottom, around.left, around.right
+    pixels, area = look.cut(box) if not look.is_blank else look.nothing(box)
+    seen = Seen(
+        image=pixels,
+        area=area,
+        shape=shape,
+        factor=look.measured.factor,
+        notes=notes,
+    )
+    inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
+    result = yield from infer_window(seen, inside, engine, tile=config.tile)
+    labels, detections = interpret(
+        result.probability,
+        shape,
+        checkpoint=checkpoint,
+        config=config.detect,
+        regression=result.regression,
+    )
+    return Prediction(
+        probability=result.probability,
+        shape=shape,
+        task=checkpoint.task,
+        scale=scale,
+        labels=labels,
+        detections=detections,
+        checkpoint=checkpoint.name or checkpoint.hash[:12],
+        notes=(*notes, *result.notes),
+        done=result.done,
+        regression=result.regression,
+        backend=engine.backend,
+        corner=(float(top * ratio[0]), float(left * ratio[1])),
+    )
 
 
 def _looked_at(
@@ -235,14 +349,21 @@ def _resume(
     return Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, done)
 
 
-def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
+def _run(
+    runner: _Blocks, work: Path, first: Window | None
+) -> Job[tuple[bool, tuple[str, ...]]]:
     """Run the network over every block that is not done; say whether it was stopped."""
     kept, engine = runner.kept, runner.engine
-    waiting = deque(key for key in kept.blocks() if key not in kept.done)
+    keys = [key for key in kept.blocks() if key not in kept.done]
+    if first is not None:
+        keys.sort(key=lambda key: _apart(kept.box(key), first))
+    waiting = deque(keys)
     begun, total, notes = time.perf_counter(), len(waiting), list[str]()
     under_way: dict[tuple[int, int], Job[bool]] = {}
     shares: dict[tuple[int, int], float] = {}
     finished, stopped = 0, False
+    if kept.done:
+        yield Progress(0, 0, "Predicting", report=runner.said)
     with (work / "done.txt").open("a", encoding="utf-8") as file:
         while under_way or (waiting and not stopped):
             while waiting and len(under_way) < engine.at_once and not stopped:
@@ -258,6 +379,12 @@ def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
                         file.flush()
                         kept.done.add(key)
                     finished += 1
+                    share = (finished + sum(shares.values())) / max(1, total)
+                    report = Progress(
+                        share * (1 - READING), 1, "Predicting", report=runner.said
+                    )
+                    message = yield report
+                    stopped = stopped or message is Stop
                     continue
                 shares[key] = max(inner.fraction, 1e-9)  # it has begun, and hears Stop
                 share = (finished + sum(shares.values())) / max(1, total)
@@ -275,6 +402,13 @@ def _run(runner: _Blocks, work: Path) -> Job[tuple[bool, tuple[str, ...]]]:
     return True, tuple(dict.fromkeys(notes))
 
 
+def _apart(one: Window, other: Window) -> float:
+    """How far the middles of two windows lie apart, along the axis where it is more."""
+    return max(
+        abs(one[at] + one[at + 1] - other[at] - other[at + 1]) / 2 for at in (0, 2)
+    )
+
+
 @dataclass
 class _Blocks:
     """Runs a network over one block at a time."""
@@ -283,6 +417,7 @@ class _Blocks:
     kept: Kept
     engine: Engine | Cluster
     tile: int
+    said: Said
 
     def __post_init__(self) -> None:
         self._plain: dict[Any, NDArray[np.float32]] = {}
@@ -329,6 +464,7 @@ class _Blocks:
         maps = np.where(area[place], maps, np.float32(0))
         if maps.any():
             self.kept.maps[:, top:bottom, left:right] = maps
+            self.said.add(maps, (top, left))
         return True
 
 

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.data.working_grid import resized_part
-from napari_topiary.inference.large.finding import Finder, Kept, grown, within
+from napari_topiary.inference.large.finding import (
+    Finder,
+    Kept,
+    Said,
+    grown,
+    within,
+)
 from napari_topiary.inference.measures import Areas, Counted, pixel_figures
 from napari_topiary.inference.seen import Pixels
 from napari_topiary.io.ome_zarr import OmeZarr
@@ -43,11 +49,14 @@ class LargePrediction:
         What -> file.
     notes
         Sentences for the user.
+    said
+        What the network has said; None where that was not kept.
     """
 
     found: Counted
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
+    said: Said | None = None
 
     @property
     def complete(self) -> bool:
