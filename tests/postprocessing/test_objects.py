@@ -43,6 +43,33 @@ def test_an_area_is_cut_the_same_whatever_lies_beside_it(monkeypatch):
                 assert pairs.shape[1] == 3  # background and two objects
 
 
+def comb(side=240, step=24):
+    """Discs that all hang together by thin bridges, without a hole between them."""
+    yy, xx = np.mgrid[:side, :side]
+    inside = np.hypot(yy % step - 12, xx % step - 12) < 10
+    inside |= (abs(yy % step - 12) < 2) & (xx > 12) & (xx < side - 12)
+    inside |= (abs(xx - 12) < 2) & (yy > 12) & (yy < side - 12)
+    noise = np.random.default_rng(3).normal(0, 0.02, yy.shape)
+    return np.where(inside, 0.8, 0.1) + noise, (yy // step) * 10 + xx // step
+
+
+@pytest.mark.parametrize("tile", [50, 100])
+def test_a_large_area_is_cut_tile_by_tile_as_it_is_cut_whole(monkeypatch, tile):
+    sure, discs = comb()
+    whole = label_objects(sure, threshold=0.5)
+    monkeypatch.setattr(objects, "TILE", tile)
+    monkeypatch.setattr(objects, "BAND", 1000)
+    found = label_objects(sure, threshold=0.5)
+    assert found.max() == whole.max() == 100
+    same = np.unique(
+        np.stack([found, whole]).reshape(2, -1), axis=1, return_counts=True
+    )
+    assert same[1][same[1] > 9].sum() > 0.999 * found.size
+    for number in range(1, 101):
+        own = np.bincount(discs[found == number])
+        assert own.max() > 0.9 * own.sum()  # a disc, and half of its bridges
+
+
 def test_ellipse_stays_whole():
     yy, xx = np.mgrid[:80, :80]
     inside = ((yy - 40) / 8) ** 2 + ((xx - 40) / 30) ** 2 <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from napari_topiary.annotations import distance_map
 from napari_topiary.evaluation.objects import instance_metrics
-from napari_topiary.postprocessing import Seeds, grow_objects
+from napari_topiary.postprocessing import Seeds, grow_objects, objects
 
 
 def discs(shape: tuple[int, int], *circles: tuple[float, float, float]) -> np.ndarray:
@@ -109,6 +109,18 @@ def test_small_objects_are_dropped_and_numbers_have_no_gaps() -> None:
     )
     assert np.array_equal(np.unique(found), [0, 1, 2])
     assert found[8, 8] == 0
+
+
+@pytest.mark.parametrize("tile", [19, 40])
+def test_tiles_make_no_difference(monkeypatch, tile: int) -> None:
+    truth = discs(
+        (90, 90), *((9 + 12 * i, 9 + 12 * j, 7) for i in range(7) for j in range(7))
+    )
+    whole = grown(truth)
+    monkeypatch.setattr(objects, "TILE", tile)
+    tiled = grown(truth)
+    assert tiled.max() == whole.max() == 49
+    assert instance_metrics(whole, tiled)["pq"] > 0.97
 
 
 def test_nothing_there() -> None:

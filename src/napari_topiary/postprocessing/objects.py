@@ -8,8 +8,10 @@ from the pass to a higher one is noise: its part is joined to that of the higher
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,12 @@ probability) than this share of the narrower core."""
 SMALLEST_TO_CUT = 16
 """Smaller areas are one object, in pixels."""
 EIGHT = np.ones((3, 3), dtype=int)
-ONE_AREA = np.array([0, 1, 0])[:, None, None]
-"""Neighbours in a stack of areas `(n, y, x)` are in the same area."""
 AT_ONCE = 1 << 20
 """So many pixels of small areas are looked at together."""
+BAND = 1 << 17
+"""So many pixels of a large one, or passes, are gone through together."""
+TILE = 1024
+"""Longest side of what goes through a watershed at once, in pixels."""
 
 
 def label_objects(
@@ -49,8 +53,7 @@ def label_objects(
         `(y, x)`: 0 = background, 1..n, holes filled.
     """
     probability = np.asarray(probability, dtype=np.float32)
-    mask = _filled(probability >= threshold)
-    labels, count = ndi.label(mask)
+    labels, count = ndi.label(_filled(probability >= threshold))
     sizes = areas_of(labels, count)
     alike: dict[tuple[int, int], list[tuple[int, tuple[slice, slice]]]] = {}
     for number, box in enumerate(ndi.find_objects(labels), start=1):
@@ -61,13 +64,16 @@ def label_objects(
         at_once = max(1, AT_ONCE // (height * width))
         for first in range(0, len(areas), at_once):
             some = areas[first : first + at_once]
-            own = np.stack([labels[box] == number for number, box in some])
-            sure = np.stack([probability[box] for _, box in some])
-            for place, parts in _cut(own, np.maximum(sure, threshold)):
-                box = some[place][1]
-                for part in range(2, int(parts.max()) + 1):
-                    count += 1
-                    labels[box][parts == part] = count
+            own = np.zeros((len(some), height + 2, width + 2), dtype=bool)
+            for place, (number, box) in enumerate(some):
+                np.equal(labels[box], number, out=own[place, 1:-1, 1:-1])
+            sure = [probability[box] for _, box in some]
+            for place, parts in _cut(own, sure, threshold):
+                there = labels[some[place][1]]
+                for rows in _bands(parts.shape):
+                    new = parts[rows] > 1
+                    there[rows][new] = parts[rows][new] + (count - 1)
+                count += int(parts.max()) - 1
     return _numbered(labels, max(1, min_size))
 
 
@@ -89,49 +95,69 @@ def cut_apart(mask: NDArray[np.bool_], neck: float = NECK) -> NDArray[np.int32]:
     parts: NDArray[np.int32] = mask.astype(np.int32)
     if np.count_nonzero(mask) < SMALLEST_TO_CUT:
         return parts
-    whole = _filled(mask)[None]  # a hole is no neck
-    for _, cut in _cut(whole, np.ones(whole.shape, np.float32), neck):
+    whole = np.pad(_filled(mask), 1)[None]  # a hole is no neck
+    for _, cut in _cut(whole, [np.ones(mask.shape, np.float32)], 0, neck):
         parts = np.where(mask, cut, 0).astype(np.int32)
     return parts
 
 
 def _cut(
-    masks: NDArray[np.bool_], probability: NDArray[np.float32], neck: float = NECK
-) -> Iterator[tuple[int, NDArray[np.integer]]]:
-    """Cut connected areas `(n, y, x)` at their necks: yields those that fall apart.
+    areas: NDArray[np.bool_],
+    sure: list[NDArray[np.float32]],
+    threshold: float,
+    neck: float = NECK,
+) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Cut connected areas at their necks: yields those that fall apart, `(y, x)`.
 
-    A neck is where the area is narrow, or the network doubtful: it has learned to see
-    a thin line of background between objects that touch. Most areas are one object:
-    areas of one size are looked at together, for the calls would take longer than the
-    work.
+    They come with a border of one pixel, `(n, y + 2, x + 2)`. A neck is where the area
+    is narrow, or the network doubtful (probabilities `(y, x)` of each): it has learned
+    to see a thin line of background between objects that touch. Most areas are one
+    object: areas of one size are looked at together, for the calls would take longer
+    than the work.
     """
-    around = ((0, 0), (1, 1), (1, 1))
-    padded = np.pad(masks, around)
-    # Areas are so far from one another that none is the nearest edge of another.
-    apart = (float(sum(padded.shape[1:])), 1.0, 1.0)
-    depth = ndi.distance_transform_edt(padded, sampling=apart)
-    depth *= np.pad(probability, around)
-    smooth = ndi.gaussian_filter(depth, (0, SMOOTHING, SMOOTHING))
-    # In the logarithm a neck's share of the depth is a height, so the usual filling of
-    # hollows by a fixed height compares shares: the rule is the same at every size.
-    hills = np.log(np.maximum(smooth, 1e-3))
-    tops = (hills == ndi.maximum_filter(hills, size=(1, 3, 3))) & padded
-    numbered, n_tops = ndi.label(tops, structure=EIGHT[None] * ONE_AREA)
-    place_of = np.zeros(n_tops + 1, dtype=np.intp)
-    for place, top in enumerate(numbered):
-        place_of[top[top > 0]] = place
-    several = np.bincount(place_of[1:], minlength=len(masks)) > 1
-    if not several.any():
-        return
-    from skimage.morphology import local_maxima, reconstruction
-    from skimage.segmentation import watershed
+    hills = _depth(areas)
+    for hill, one in zip(hills[:, 1:-1, 1:-1], sure, strict=True):
+        for rows in _bands(hill.shape):
+            hill[rows] *= np.maximum(one[rows], threshold)
+    # In the logarithm a neck's share of the depth is a height: the rule is the same at
+    # every size.
+    ndi.gaussian_filter(hills, (0, SMOOTHING, SMOOTHING), output=hills)
+    np.log(np.maximum(hills, 1e-3, out=hills), out=hills)
+    tops = (hills == ndi.maximum_filter(hills, size=(1, 3, 3))) & areas
+    crowded = [ndi.label(top, structure=EIGHT)[1] > 1 for top in tops]
+    del tops  # as large as the areas
+    for place in np.flatnonzero(crowded).tolist():
+        hill, area = hills[place], areas[place]
+        parts, summits = _parts(hill, area, area, spacing=1)
+        passes = _passes(parts, hill, diagonal=True)
+        joined = _joined(passes, summits, -float(np.log(max(neck, 1e-9))))
+        kept, numbers = np.unique(joined, return_inverse=True)
+        if len(kept) > 2:  # the first is the background
+            for rows in _bands(parts.shape):
+                parts[rows] = numbers[parts[rows]]
+            yield place, parts[1:-1, 1:-1]
 
-    for place in np.flatnonzero(several).tolist():
-        hill, area = hills[place], padded[place]
-        flooded = reconstruction(hill + np.log(neck), hill)
-        markers, count = ndi.label(local_maxima(flooded) & area, structure=EIGHT)
-        if count > 1:
-            yield place, watershed(-hill, markers, mask=area)[1:-1, 1:-1]
+
+def _depth(areas: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How far it is from each pixel of areas `(n, y, x)` to their nearest edge."""
+    # One below the other: the nearest edge is always one of an area's own.
+    flat = areas.reshape(-1, areas.shape[2])
+    # Where the edge is, and not how far: that takes a third of the memory.
+    rows, columns = ndi.distance_transform_edt(
+        flat, return_distances=False, return_indices=True
+    )
+    depth = np.empty(flat.shape, dtype=np.float32)
+    for some in _bands(flat.shape):
+        y, x = np.ogrid[some, : flat.shape[1]]
+        depth[some] = np.sqrt((rows[some] - y) ** 2 + (columns[some] - x) ** 2)
+    return depth.reshape(areas.shape)
+
+
+def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an image `(y, x)` that are gone through together."""
+    step = max(1, BAND // max(1, shape[1]))
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,17 +220,15 @@ def grow_objects(
     smooth = ndi.gaussian_filter(
         np.asarray(distance, dtype=np.float32), seeds.smoothing_px, mode="nearest"
     )
-    y, x, markers = _summits(smooth, mask, seeds.spacing_px)
+    y, x, _ = _summits(smooth, mask, seeds.spacing_px)
     labels = areas.astype(np.int32)
     # Only areas with several summits need a watershed.
     crowded = np.bincount(areas[y, x], minlength=count + 1) > 1
     shared = crowded[areas]
     if shared.any():
-        from skimage.segmentation import watershed
-
-        parts = watershed(-smooth, np.where(shared, markers, 0), mask=shared)
-        summits = np.concatenate([[0.0], smooth[y, x]])
-        joined = _joined(_passes(parts, smooth), summits, seeds.height)
+        parts, summits = _parts(smooth, mask, shared, spacing=seeds.spacing_px)
+        passes = _passes(parts, smooth, diagonal=False)
+        joined = _joined(passes, summits, seeds.height)
         labels[shared] = count + joined[parts[shared]]
     return _numbered(labels, max(1, min_size))
 
@@ -226,14 +250,56 @@ def _summits(
     return y, x, markers
 
 
+def _parts(
+    height: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    *,
+    spacing: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Give each wanted pixel to a summit: numbers `(y, x)`, and heights `(n + 1,)`.
+
+    Summits are found in all of the mask. A watershed takes fifty bytes a pixel, so it
+    runs tile by tile. Where a tile ends is a wall: what goes uphill beyond it has a
+    summit there, which does not stand out at all from the pass to what is uphill, so
+    both are joined as everything else is.
+    """
+    from skimage.segmentation import watershed
+
+    parts = np.zeros(height.shape, dtype=np.int32)
+    summits, count = [np.zeros(1)], 0
+    for place in product(*(_spans(n) for n in height.shape)):
+        own, area = height[place], wanted[place]
+        y, x, markers = _summits(own, mask[place], spacing)
+        found = watershed(-own, np.where(area, markers, 0), mask=area)
+        # Where the summit next to it lies in another area.
+        bare, more = ndi.label(area & (found == 0))
+        found[bare > 0] = bare[bare > 0] + len(y)
+        parts[place] = np.where(area, found + count, 0)
+        highest = ndi.maximum(own, bare, np.arange(1, more + 1)) if more else []
+        summits += [own[y, x].astype(np.float64), np.asarray(highest, np.float64)]
+        count += len(y) + more
+    return parts, np.concatenate(summits)
+
+
+def _spans(length: int) -> list[slice]:
+    """Cut an axis in parts that are not longer than a tile, and about as long."""
+    count = -(-length // TILE)
+    ends = [length * i // count for i in range(count + 1)]
+    return [slice(*ends[i : i + 2]) for i in range(count)]
+
+
 def _joined(
-    passes: list[tuple[int, int, float]], summits: NDArray[np.float64], height: float
+    passes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]],
+    summits: NDArray[np.float64],
+    height: float,
 ) -> NDArray[np.int32]:
     """Number of the object `(n + 1,)` that each part of a watershed belongs to.
 
     `summits` `(n + 1,)` is the height of each; the first stands for no part.
     """
-    parent = list(range(len(summits)))
+    # Lists of a million numbers would take ten times the memory.
+    parent, tops = array("l", range(len(summits))), array("d", summits)
 
     def root(part: int) -> int:
         while parent[part] != part:
@@ -243,40 +309,59 @@ def _joined(
 
     # The highest pass first, as when water falls: what two parts have in common then
     # is decided before they meet others.
-    for a, b, level in passes:
-        low, high = sorted((root(a), root(b)), key=summits.__getitem__)
-        if low != high and summits[low] - level < height:
-            parent[low] = high
-    return np.array([root(part) for part in range(len(parent))], dtype=np.int32)
+    for first in range(0, len(passes[0]), BAND):
+        some = (column[first : first + (BAND)].tolist() for column in passes)
+        for a, b, level in zip(*some, strict=True):
+            low, high = sorted((root(a), root(b)), key=tops.__getitem__)
+            if low != high and tops[low] - level < height:
+                parent[low] = high
+    return np.fromiter(map(root, range(len(parent))), np.int32, count=len(parent))
 
 
 def _passes(
-    parts: NDArray[np.integer], smooth: NDArray[np.float32]
-) -> list[tuple[int, int, float]]:
-    """Neighbouring parts and the highest pass between them, the highest first."""
-    a, b, level = [], [], []
-    for one, other in (
-        (np.s_[1:, :], np.s_[:-1, :]),
-        (np.s_[:, 1:], np.s_[:, :-1]),
-    ):
+    parts: NDArray[np.integer], height: NDArray[np.float32], *, diagonal: bool
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]]:
+    """Neighbouring parts and passes between them, among these the highest.
+
+    The highest come first.
+    """
+    found = [
+        _highest(*_meetings(parts[some], height[some], diagonal=diagonal))
+        for band in _bands(parts.shape)
+        for some in [slice(band.start, band.stop + 1)]
+    ]
+    a, b, level = (np.concatenate(column) for column in zip(*found, strict=True))
+    del found  # there can be a million
+    order = np.argsort(-level, kind="stable").astype(np.int32)
+    a, b = a[order], b[order]
+    return a, b, level[order]
+
+
+def _meetings(
+    parts: NDArray[np.integer], height: NDArray[np.float32], *, diagonal: bool
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]]:
+    """Where two parts meet: the lower number, the higher one, and the lower height."""
+    below, beside = (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])
+    across = (np.s_[1:, 1:], np.s_[:-1, :-1]), (np.s_[1:, :-1], np.s_[:-1, 1:])
+    lows, highs, levels = [], [], []
+    for one, other in (below, beside, *(across if diagonal else ())):
         first, second = parts[one], parts[other]
         meet = (first != second) & (first > 0) & (second > 0)
-        a.append(first[meet])
-        b.append(second[meet])
-        level.append(np.minimum(smooth[one][meet], smooth[other][meet]))
-    ones, others = np.concatenate(a).astype(np.int64), np.concatenate(b)
-    low, high, levels = (
-        np.minimum(ones, others),
-        np.maximum(ones, others),
-        np.concatenate(level),
-    )
-    # Of every pair only the highest place where it meets.
-    order = np.lexsort((-levels, high, low))
-    low, high, levels = low[order], high[order], levels[order]
+        first, second = first[meet], second[meet]
+        lows.append(np.minimum(first, second))
+        highs.append(np.maximum(first, second))
+        levels.append(np.minimum(height[one][meet], height[other][meet]))
+    return np.concatenate(lows), np.concatenate(highs), np.concatenate(levels)
+
+
+def _highest(
+    low: NDArray[np.int64], high: NDArray[np.int64], level: NDArray[np.float32]
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]]:
+    """Of every pair only the highest place where it meets."""
+    order = np.lexsort((-level, high, low))
+    low, high, level = low[order], high[order], level[order]
     new = (np.diff(low, prepend=-1) != 0) | (np.diff(high, prepend=-1) != 0)
-    low, high, levels = low[new], high[new], levels[new]
-    order = np.argsort(-levels, kind="stable")
-    return list(zip(*(v[order].tolist() for v in (low, high, levels)), strict=True))
+    return low[new], high[new], level[new]
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
