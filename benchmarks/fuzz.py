@@ -27,6 +27,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,19 @@ import tifffile
 from PIL import Image as Picture
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io import memory
+from napari_topiary.io import large_images, memory
 from napari_topiary.io.annotation_formats import (
-    annotation_formats,
-    format_of,
+    read_marks,
     writing_formats,
 )
 from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import read_labels, read_slices
+from napari_topiary.io.importing import import_reviewed, review_folder
+from napari_topiary.io.large_images import open_large, views
+from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.virus_files import read_positions, read_tags
+from napari_topiary.types import run
 
 OUTCOMES = ("read", "sentence", "other", "crash", "hang", "> 2 GB")
 MEMORY, SECONDS = 2_000_000_000, 20.0
@@ -467,10 +471,6 @@ def _make_marks(folder: Path) -> None:
     rois.write(folder / f"mic1{rois.ending}", drawn)
 
 
-def _read_marks(path: Path) -> object:
-    return annotation_formats[format_of(path)].read(path)
-
-
 def _make_zarrs(folder: Path) -> None:
     import zarr
 
@@ -632,6 +632,124 @@ def _read_dataset(path: Path) -> object:
     return [dict(read_dataset(path).samples)]
 
 
+def _make_large(folder: Path) -> None:
+    _make_tiffs(folder)
+    _make_zarrs(folder)
+
+
+def _read_large(path: Path) -> object:
+    """As a pyramid on the screen, whole but thin, and part by part."""
+    with _all_are_large():
+        opened = open_large(path)
+        if opened is None:
+            return read_slices(path)
+        for image in opened:
+            _, height, width = image.shape
+            image.read((height // 3, height, 0, width))
+            image.thinned()
+            for level in views(image):
+                level[: level.shape[0] // 2 + 1, :: max(1, level.shape[1] // 3)]
+        return opened
+
+
+def _make_excerpts(folder: Path) -> None:
+    _make_dataset(folder)
+    tifffile.imwrite(folder / "set/images/a.tif", GREY, tile=(16, 16))
+    (folder / "set/labels").mkdir()
+    labels = (GREY > 250).astype("u1")
+    tifffile.imwrite(folder / "set/labels/a.tif", labels, tile=(16, 16))
+
+
+def _read_excerpts(path: Path) -> object:
+    with _all_are_large():
+        return _read_dataset(path)
+
+
+@contextmanager
+def _all_are_large() -> Iterator[None]:
+    """Let small images be read as those that do not fit into memory."""
+    usual, large_images.LARGE = large_images.LARGE, 100
+    try:
+        yield
+    finally:
+        large_images.LARGE = usual
+
+
+def _make_stack(folder: Path) -> None:
+    _make_dataset(folder)
+    home = folder / "set"
+    tifffile.imwrite(
+        home / "images/a.tif", np.stack([GREY] * 3), photometric="minisblack"
+    )
+    (home / "points/a.csv").write_text(
+        "index,axis-0,axis-1,axis-2,class\n0,0,5.5,7,virus\n1,2,20,30,virus\n"
+    )
+    for kind in ("centerlines", "regions"):
+        shutil.rmtree(home / kind)
+
+
+def _make_import(folder: Path) -> None:
+    """A folder of another program: images beside masks and files of marks."""
+    home = folder / "theirs"
+    for name in ("images", "masks"):
+        (home / name).mkdir(parents=True)
+    y, x = np.indices(GREY.shape)
+    apart = (y % 11 < 7) & (x % 12 < 8)
+    objects = np.where(apart, y // 11 * 4 + x // 12 + 1, 0).astype("u2")
+    for name in ("a", "b", "c"):
+        Picture.fromarray(GREY).save(home / "images" / f"{name}.png")
+    tifffile.imwrite(home / "masks" / "a_mask.tif", objects)
+    places = "\n".join(f"{x}\t{y}\t10\t10" for x, y in ((3, 4), (12, 9)))
+    (home / "images" / "b.box").write_text(places + "\n")
+    (home / "images" / "c.csv").write_text("x,y\n4,5\n20,11\n")
+
+
+def _read_import(path: Path) -> object:
+    review = run(review_folder(path))
+    out = path.parents[1] / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    if review.problem:
+        raise TopiaryError(review.problem)
+    return run(import_reviewed(review, out))
+
+
+def _make_crates(folder: Path) -> None:
+    (folder / "results").mkdir()
+    _write_crate(folder / "results")
+
+
+def _write_crate(folder: Path) -> object:
+    """Add a run to what is there; a crate of somebody else stays as it is."""
+    told = {"command": "napari-topiary predict a.tif", "version": "1", "begun": 0.0}
+    what = Run(**told, ended=1.0, inputs=(), outputs=(folder / "a.csv",))
+    (folder / "a.csv").write_text("y,x\n1,2\n")
+    return write_crate(folder, what)
+
+
+def _make_interrupted(folder: Path) -> None:
+    """A project whose save was cut off after its list of changes was written."""
+    _make_project(folder)
+    stage = folder / "set" / ".saving-0-ab"
+    (stage / "new" / "points").mkdir(parents=True)
+    (stage / "new" / "points" / "a.csv").write_text(
+        "index,axis-0,axis-1,class\n0,5,7,virus\n"
+    )
+    changes = {
+        "keep": {"points/a.csv": "versions/20260101-000000-000000/points/a.csv"},
+        "move": {"regions/a.csv": "removed/regions/a.csv"},
+        "put": ["points/a.csv"],
+        "remove": ["centerlines/a.csv"],
+    }
+    (stage / "changes.json").write_text(json.dumps(changes))
+
+
+def _read_interrupted(path: Path) -> object:
+    """A copy, for opening it completes the save."""
+    copy = path.parents[1] / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    return _read_project(shutil.copytree(path, copy))
+
+
 READERS = {
     "tif": Reader(_make_tiffs, lambda path: list(read_slices(path))),
     **{
@@ -647,9 +765,15 @@ READERS = {
     "table": Reader(_make_dataset, _read_dataset, (".csv",)),
     "dataset": Reader(_make_dataset, _read_dataset, ("dataset.json",)),
     "checkpoint": Reader(_make_checkpoints, _read_checkpoint),
+    "large": Reader(_make_large, _read_large),
+    "excerpts": Reader(_make_excerpts, _read_excerpts, (".tif", ".csv")),
+    "stack": Reader(_make_stack, _read_dataset, ("a.tif", "a.csv")),
+    "import": Reader(_make_import, _read_import),
+    "crate": Reader(_make_crates, _write_crate, (".json",)),
+    "interrupted": Reader(_make_interrupted, _read_interrupted, ("changes.json",)),
     "plan": Reader(_make_plan, _read_plan, ("plan.json",)),
     "project": Reader(_make_project, _read_project, (".json",)),
-    "marks": Reader(_make_marks, _read_marks),
+    "marks": Reader(_make_marks, read_marks),
     "virus": Reader(_make_virus_files, _read_virus_file),
 }
 

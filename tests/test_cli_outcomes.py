@@ -84,6 +84,28 @@ def test_a_better_or_finished_network_takes_its_place(net):
         assert list(net.parent.iterdir()) == [net]
 
 
+@pytest.mark.parametrize("value", [0.0, 1e30])
+def test_a_dead_network_says_so_wherever_its_answer_goes(
+    net, made, tmp_path, capsys, value
+):
+    whole = load_checkpoint(net)
+    state = {
+        name: torch.full_like(one, value) if one.is_floating_point() else one
+        for name, one in whole.state.items()
+    }
+    whole.replaced(state=state).save(net)
+    image, report = made / "data/images/m1.tif", tmp_path / "report.json"
+    out = tmp_path / "out"
+    assert call("predict", net, image, "--out", out, "--json", report) == 1
+    told, found = capsys.readouterr().err, json.loads(report.read_text())
+    said = "same answer everywhere" if value == 0 else "is no number"
+    assert said in told
+    assert said in found["problems"][0]
+    assert said in found["images"][0]["problems"][0]
+    with tifffile.TiffFile(out / "m1_labels.tif") as file:
+        assert said in str(file.pages[0].description)
+
+
 def without_room(monkeypatch, *room):
     """Let files be written in some folders only."""
     save = Checkpoint.save

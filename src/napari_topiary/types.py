@@ -279,6 +279,8 @@ class Prediction:
     corner
         Of a large image only a part may be predicted: y, x of the part's first pixel.
         All else is then said of the part, in its own pixels; None = of the image.
+    problems
+        Sentences for the user about why the answer is worth nothing.
     """
 
     probability: NDArray[np.float32]
@@ -293,3 +295,4 @@ class Prediction:
     regression: NDArray[np.float32] | None = None
     backend: str = ""
     corner: tuple[float, float] | None = None
+    problems: tuple[str, ...] = ()

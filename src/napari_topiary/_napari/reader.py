@@ -16,8 +16,8 @@ from napari_topiary._napari.launch import workbench_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
     Marks,
-    annotation_formats,
     format_of,
+    read_marks,
     readable_tables,
 )
 from napari_topiary.io.description import DESCRIPTION
@@ -47,7 +47,7 @@ def get_reader(
             format_of(first)
         except TopiaryError:
             return None
-        return read_marks
+        return read_annotations
     return read_layers
 
 
@@ -79,13 +79,13 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
     return [_layer(Path(one)) for one in paths]
 
 
-def read_marks(path: str | list[str]) -> list[LayerData]:
+def read_annotations(path: str | list[str]) -> list[LayerData]:
     """Read annotation files as layers on the image that is open and that they name."""
     paths = [path] if isinstance(path, str) else path
     return [
         layer
         for one in map(Path, paths)
-        for marked in annotation_formats[format_of(one)].read(one)
+        for marked in read_marks(one)
         for layer in _drawn(marked, one)
     ]
 

@@ -138,6 +138,7 @@ def found_in_image(prediction: Prediction) -> dict[str, Any]:
         "pixel_size_nm": prediction.scale,
         "complete": prediction.done is None,
         "notes": list(prediction.notes),
+        "problems": list(prediction.problems),
     }
     if prediction.task.kind == "detect":
         entry |= _detected(prediction.detections, prediction.task)
@@ -154,6 +155,7 @@ def found_in_large(prediction: LargePrediction) -> dict[str, Any]:
         "pixel_size_nm": found.scale,
         "complete": prediction.complete,
         "notes": list(prediction.notes),
+        "problems": list(prediction.problems),
     }
     if found.task.kind == "instances":
         return entry | {"n_objects": found.counts[1]}
@@ -182,7 +184,9 @@ def found_in_stack(each: Sequence[Mapping[str, Any]], count: int) -> dict[str, A
         "shape": [count, *first["shape"]],
         "pixel_size_nm": first["pixel_size_nm"],
         "complete": len(each) == count and all(one["complete"] for one in each),
-        "notes": list(dict.fromkeys(note for one in each for note in one["notes"])),
+    } | {
+        what: list(dict.fromkeys(said for one in each for said in one[what]))
+        for what in ("notes", "problems")
     }
     for what in ("n_detections", "n_lines"):
         if what in first:

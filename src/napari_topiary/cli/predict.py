@@ -204,12 +204,14 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
         raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
     summary = write_summary(options.out, predictor.rows)
+    problems = dict.fromkeys(said for one in images for said in one["problems"])
     return {
         "checkpoint": str(options.checkpoint),
         "images": images,
         "summary": str(summary),
         "n_images": len(images),
         "failed": failed,
+        "problems": list(problems),
         "skipped": skipped,
         "seconds": time.perf_counter() - begun,
         "device": device_label(engine.device),

@@ -45,7 +45,7 @@ def contrast_problem(
     if likeness > UNLIKE:
         return None
     certain = likeness < OPPOSITE and likeness * learned.strength < -EVIDENCE
-    part = _middle(seen)
+    part = middle_of(seen)
     wanted = learned.foreground_share
     off = [
         abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
@@ -78,7 +78,7 @@ def _centre(seen: Seen | Look) -> NDArray[np.float32]:
     return seen.at((top, top + height, left, left + width))
 
 
-def _middle(seen: Seen | Look) -> NDArray[np.float32]:
+def middle_of(seen: Seen | Look) -> NDArray[np.float32]:
     """Cut a part from the middle of what carries an image."""
     top, left = (
         int(np.clip(at - LOOK / 2, 0, max(0, n - LOOK)))

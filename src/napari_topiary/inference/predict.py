@@ -16,6 +16,7 @@ from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Seen, as_seen
+from napari_topiary.inference.suitability import dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.memory import give_back
@@ -115,6 +116,11 @@ def predict(
         part = window_to_working(window, seen.shape, grid)
         result = yield from infer_window(seen, part, engine, tile=config.tile)
         result = _on_whole_grid(result, part, grid)
+    problems: tuple[str, ...] = ()
+    if window is None and result.done.all() and not seen.is_blank:
+        halo = engine.network.halo
+        dead = dead_problem(result.probability, seen.image, halo)
+        problems = (dead,) if dead else ()
     shape = seen.shape
     del seen  # as large as the result
     if window is None and shape[0] * shape[1] > LARGE_PIXELS:
@@ -138,6 +144,7 @@ def predict(
         done=None if result.done.all() else result.done,
         regression=result.regression,
         backend=engine.backend,
+        problems=problems,
     )
 
 

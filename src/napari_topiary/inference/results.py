@@ -186,13 +186,14 @@ def _files(home: Path, stem: str, task: Task, format: ResultFormat) -> dict[str,
 
 def _about(prediction: Prediction, *, complete: bool) -> dict[str, Any]:
     """What is written into the maps; where the network has not run, they are 0."""
-    return signed(
-        {
-            "classes": list(prediction.task.classes),
-            "pixel_size_nm": prediction.scale,
-            "complete": complete,
-        }
-    )
+    about = {
+        "classes": list(prediction.task.classes),
+        "pixel_size_nm": prediction.scale,
+        "complete": complete,
+    }
+    if prediction.problems:
+        about["problems"] = list(prediction.problems)
+    return signed(about)
 
 
 def _probability(prediction: Prediction, format: ResultFormat) -> NDArray[Any]:

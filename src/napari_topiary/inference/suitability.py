@@ -17,6 +17,16 @@ SAME_PIXEL_SIZE = 0.02
 COARSEST_IMAGE = 10.0
 """An image may be this many times coarser than what the network sees."""
 
+LOOKED_AT = 512
+"""About so many rows and columns of an answer say whether a network lives."""
+FEWEST_ANSWERS = 256
+"""Fewer pixels than this say nothing about that."""
+BLANK = 0.05
+"""Images with less contrast than this, in deviations, may well look the same."""
+SAME_ANSWER = 0.02
+"""Answers within this share of each other are the same."""
+LEAST_ODDS = 1e-30
+
 
 def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
     """Return the image as `(c, y, x)`, or raise with a sentence.
@@ -75,6 +85,42 @@ def working_factor_for(
         f"The image was rescaled: it has {scale:.4g} nm per pixel, the network was "
         f"trained on images with {trained:.4g} nm per pixel."
     ]
+
+
+def dead_problem(
+    probability: NDArray[np.floating], image: NDArray[np.floating], rim: int
+) -> str | None:
+    """Return a sentence if a network answers the same to whatever it is shown.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)` that it has given.
+    image
+        `(c, y, x)` of the same size, normalised: what it was shown.
+    rim
+        So far from the edge even a dead network says something else, in pixels.
+    """
+    height, width = probability.shape[1:]
+    rim = min(rim, (min(height, width) - 1) // 3)
+    step = max(1, min(height, width) // LOOKED_AT)
+    inner = np.s_[:, rim : height - rim : step, rim : width - rim : step]
+    answers, shown = probability[inner], image[inner]
+    if not np.isfinite(answers).all():
+        return (
+            "The network answers with what is no number: its training went wrong. "
+            "Train it anew, with a learning rate ten times lower."
+        )
+    if answers[0].size < FEWEST_ANSWERS or shown.std() < BLANK:
+        return None
+    odds = np.log(np.clip(answers, LEAST_ODDS, None))
+    if float((odds.max(axis=(1, 2)) - odds.min(axis=(1, 2))).max()) > SAME_ANSWER:
+        return None
+    return (
+        "The network gives the same answer everywhere, whatever is in the image: it is "
+        "dead, because its training went wrong or too much of it was pruned. Go back "
+        "to the network before, or train it anew."
+    )
 
 
 def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:

@@ -195,7 +195,7 @@ def complete_changes(root: Path) -> None:
 def is_inside(name: str) -> bool:
     """Whether a file that is named by its path in a folder lies in this folder."""
     parts = PurePosixPath(name).parts
-    return bool(parts) and not {"..", "/"} & set(parts) and "\\" not in name
+    return bool(parts) and not {"..", "/"} & set(parts) and not {"\\", "\0"} & set(name)
 
 
 def _is_at_work(stage: Path) -> bool:
@@ -245,7 +245,7 @@ def _read_list(path: Path) -> dict[str, Any]:
             *(n for pair in pairs for n in pair),
         ]
         sound = all(isinstance(n, str) and is_inside(n) for n in names)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise TopiaryError(

@@ -247,9 +247,9 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
         return None
     if found is None:
         return None
-    raw = check_raw(
-        path, lambda: replace(found, array=cast("NDArray[Any]", _Pieces(found.array)))
-    )
+    pieces = cast("NDArray[Any]", _Pieces(found.array))
+    smaller = tuple(_Pieces(array) for array in found.smaller)
+    raw = check_raw(path, lambda: replace(found, array=pieces, smaller=smaller))
     steps = [name for name in raw.axes if name not in "yxsc"]
     if "s" in raw.axes and "c" in raw.axes:
         steps.append("c")
@@ -319,7 +319,7 @@ class _Pieces:
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
         if not self._chunks:
-            return np.asarray(self._array[index])
+            return self._read(index)
         drop = tuple(0 if isinstance(one, int) else slice(None) for one in index)
         ranges = [
             range(one, one + 1) if isinstance(one, int) else range(*one.indices(n))
@@ -344,13 +344,7 @@ class _Pieces:
             slice(i * size, min((i + 1) * size, n))
             for i, size, n in zip(number, self._chunks, self.shape, strict=True)
         )
-        try:
-            piece = np.asarray(self._array[place])
-        except (OSError, ValueError, RuntimeError) as error:
-            raise TopiaryError(
-                f"a part of the image cannot be read ({error}): the file is damaged or "
-                "incomplete, get it again."
-            ) from error
+        piece = self._read(place)
         with self._lock:
             if number not in self._kept:
                 self._kept[number] = piece
@@ -358,6 +352,21 @@ class _Pieces:
             while self._bytes > CACHE_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return piece
+
+    def _read(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        try:
+            return np.asarray(self._array[index])
+        except MemoryError:
+            raise TopiaryError(
+                "a part of the image is too large for this computer's memory: save it "
+                "in smaller tiles, or as zarr."
+            ) from None
+        except Exception as error:
+            # Libraries raise whatever they like over a damaged file.
+            raise TopiaryError(
+                f"a part of the image cannot be read ({error}): the file is damaged or "
+                "incomplete, get it again."
+            ) from error
 
 
 def _spans(wanted: range, size: int) -> Iterator[tuple[int, slice, slice]]:

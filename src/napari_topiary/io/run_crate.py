@@ -74,7 +74,7 @@ def write_crate(folder: Path, run: Run) -> Path | None:
     if path.exists():
         if not written_by_topiary(path):
             return None
-        graph = json.loads(path.read_text(encoding="utf-8"))["@graph"]
+        graph = _entities(json.loads(path.read_text(encoding="utf-8")))
     budget = _Budget(LARGEST_HASHED)
     used = [_entity(one, folder, budget) for one in run.inputs if one.exists()]
     made = [_entity(one, folder, budget) for one in run.outputs if one.exists()]
@@ -144,6 +144,16 @@ def _heads(
         "about": {"@id": "./"},
     }
     return about, root
+
+
+def _entities(crate: Any) -> list[Mapping[str, Any]]:
+    """What a crate describes, as far as it is sound."""
+    found = crate.get("@graph") if isinstance(crate, Mapping) else None
+    return [
+        one
+        for one in (found if isinstance(found, list) else ())
+        if isinstance(one, Mapping) and isinstance(one.get("@id"), str)
+    ]
 
 
 def written_since(targets: Iterable[Path], begun: float) -> list[Path]:

@@ -355,7 +355,7 @@ def _meetings(
 
 
 def _highest(
-    low: NDArray[np.int64], high: NDArray[np.int64], level: NDArray[np.float32]
+    low: NDArray[np.integer], high: NDArray[np.integer], level: NDArray[np.float32]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]]:
     """Of every pair only the highest place where it meets."""
     order = np.lexsort((-level, high, low))

@@ -277,7 +277,7 @@ class FoundPanel(QWidget):
                 "see what the chosen network finds."
             )
         elif current is not None:
-            sentences += current.prediction.notes
+            sentences += current.prediction.problems + current.prediction.notes
             if current.wanted.window is not None and current.is_part:
                 sentences.append("Only the area that was visible has been looked at.")
             if marked and len(current.counted.detections):

@@ -30,10 +30,10 @@ from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import Kept, Said
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
-from napari_topiary.inference.opposite_contrast import contrast_problem
+from napari_topiary.inference.opposite_contrast import contrast_problem, middle_of
 from napari_topiary.inference.predict import infer_window
 from napari_topiary.inference.seen import Look, Pixels, Seen, look_at
-from napari_topiary.inference.suitability import as_channels
+from napari_topiary.inference.suitability import as_channels, dead_problem
 from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
@@ -48,6 +48,7 @@ from napari_topiary.types import (
     Stop,
     Window,
     relay,
+    run,
 )
 
 SIDE = 1024
@@ -119,6 +120,10 @@ def predict_large(
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
+    part = middle_of(look)
+    tried = run(infer(engine, np.ascontiguousarray(part)))
+    dead = dead_problem(tried.probability, part, engine.network.halo)
+    problems = (dead,) if dead else ()
     task = checkpoint.task
     network, tile = engine.network, config.tile or USUAL_TILE
     side = _side(look, network, tile)
@@ -150,6 +155,7 @@ def predict_large(
             stem=stem,
             pixels=look.pixels if measure and task.kind != "detect" else None,
             stored=stored,
+            problems=problems,
         )
         found = yield from relay(
             reading, told=lambda p: _after(p, 1 - READING, "Reading the result")
@@ -162,7 +168,8 @@ def predict_large(
             f"({error.strerror or error}): make room on the disk, or choose another "
             "folder; what is done is kept."
         ) from error
-    return replace(found, notes=(*notes, *more, *found.notes), said=said)
+    notes = (*notes, *more, *found.notes)
+    return replace(found, notes=notes, problems=problems, said=said)
 
 
 def looking_through(image: LargeImage) -> Job[None]:

@@ -51,12 +51,15 @@ class LargePrediction:
         Sentences for the user.
     said
         What the network has said; None where that was not kept.
+    problems
+        Sentences about why the answer is worth nothing.
     """
 
     found: Counted
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
     said: Said | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -75,6 +78,7 @@ def read_large(
     stem: str,
     pixels: Pixels | None = None,
     stored: Stored = "float16",
+    problems: tuple[str, ...] = (),
 ) -> Job[LargePrediction]:
     """Read labels and detections from what is kept, and write all results.
 
@@ -92,6 +96,8 @@ def read_large(
         The image, if each area or object is to be measured.
     stored
         Type of the probability on disk; `uint8` are 255ths.
+    problems
+        To be written beside the results.
     """
     how, task = PostProcessing.of(checkpoint, config), checkpoint.task
     finder = Finder(kept, how, task, shape=shape)
@@ -120,6 +126,8 @@ def read_large(
     about = signed(
         {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
     )
+    if problems:
+        about["problems"] = list(problems)
     if stored == "uint8":
         about["probability_is"] = "value / 255"
     writer = _Writer(finder, folder, stem, about, scale, pixels, stored)

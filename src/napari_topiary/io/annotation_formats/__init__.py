@@ -10,6 +10,7 @@ from napari_topiary.io.annotation_formats.base import (
     WritingFormat,
     annotation_formats,
     format_of,
+    read_marks,
     readable_tables,
     writing_formats,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "WritingFormat",
     "annotation_formats",
     "format_of",
+    "read_marks",
     "readable_tables",
     "writing_formats",
 ]

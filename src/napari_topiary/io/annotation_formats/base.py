@@ -197,6 +197,36 @@ def format_of(path: Path) -> str:
     )
 
 
+def read_marks(path: Path) -> list[Marks]:
+    """Read what a file of another program marks, for each image that it is about.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read.
+    """
+    reader = annotation_formats[format_of(path)]
+    try:
+        return reader.read(path)
+    except TopiaryError:
+        raise
+    except MemoryError:
+        raise TopiaryError(
+            f"{path.name} is too large for this computer's memory: cut it into parts."
+        ) from None
+    except Exception as error:
+        # Numbers and brackets of a damaged file fail in whatever way they like.
+        raise TopiaryError(
+            f"{path.name} cannot be read as {reader.title} "
+            f"({str(error) or type(error).__name__}): export it again."
+        ) from error
+
+
 def head_text(head: bytes) -> str:
     """Return the beginning of a text file in whatever encoding it has."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -208,7 +238,7 @@ def number(text: object, where: str) -> float:
     """Return a finite number, or a sentence about where there is none."""
     try:
         value = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = float("nan")
     if not np.isfinite(value):
         raise TopiaryError(

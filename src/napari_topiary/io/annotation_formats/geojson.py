@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -172,13 +174,15 @@ def _score_of(about: Mapping[str, Any]) -> float | None:
         }
     value = measured.get("score") if isinstance(measured, Mapping) else None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and np.isfinite(value) else None  # type: ignore[arg-type]
+    with suppress(OverflowError):  # a number without end
+        return float(value) if number and math.isfinite(value) else None  # type: ignore[arg-type]
+    return None
 
 
 def _vertices(where: Any, file: str) -> Places:
     try:
         places = np.array([[one[1], one[0]] for one in where], dtype=np.float64)
-    except (TypeError, IndexError, KeyError, ValueError):
+    except (TypeError, IndexError, KeyError, ValueError, OverflowError):
         places = np.full((1, 2), np.nan)
     if not len(places) or not np.isfinite(places).all():
         raise TopiaryError(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import subprocess
+import sys
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +40,20 @@ HEAD_BYTES = 4096
 LONG_OFFSETS = 0x220
 """From this version on places in a series are written with 8 bytes."""
 MOST_DIMENSIONS = 8
+PATIENCE_S = 15.0
+"""What an HDF5 file says about itself is read within this time, in seconds."""
+_GO_THROUGH = """
+import sys, h5py
+def look(name, one):
+    for key in one.attrs: one.attrs.get(key)
+    if isinstance(one, h5py.Dataset): one.shape, one.dtype, one.chunks
+with h5py.File(sys.argv[1], "r") as file:
+    look("/", file)
+    file.visititems(look)
+"""
+IMAGES = 0x4122
+SIZES_OF_IMAGE = slice(42, 50)
+"""Where an image of a series says how wide and high it is."""
 
 
 @image_formats.register("microscopes")
@@ -85,6 +102,8 @@ def _open(path: Path) -> list[dict[str, Any]]:
         )
     if suffix == ".ser":
         _check_series(path)
+    if suffix == ".emd":
+        _check_hdf5(path)
     # Takes a second to load, which only those wait for who have such files.
     reader = importlib.import_module(f"rsciio.{_READERS[suffix]}")
     with warnings.catch_warnings():
@@ -102,12 +121,20 @@ def _check_series(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
 
-    def number(at: int) -> int:
-        return int.from_bytes(head[at : at + 4], "little")
+        def number(at: int, length: int = 4) -> int:
+            return int.from_bytes(head[at : at + length], "little")
 
-    long = int.from_bytes(head[4:6], "little") >= LONG_OFFSETS
-    dimensions, place = number(30 if long else 26), 34 if long else 30
+        long = number(4, 2) >= LONG_OFFSETS
+        width = 8 if long else 4
+        file.seek(min(number(22, width), size))
+        first = int.from_bytes(file.read(width), "little")
+        file.seek(min(first, size))
+        element = file.read(SIZES_OF_IMAGE.stop)
+    sizes = element[SIZES_OF_IMAGE]
+    pixels = int.from_bytes(sizes[:4], "little") * int.from_bytes(sizes[4:], "little")
+    dimensions, place = number(26 if width == 4 else 30), 26 + width
     fits = 8 * max(number(14), number(18)) <= size and dimensions <= MOST_DIMENSIONS
+    fits = fits and (number(6) != IMAGES or pixels <= size)
     for _ in range(dimensions if fits else 0):
         for before in (24, 0):  # numbers, then a description and a unit
             place += before + 4 + number(place + before)
@@ -117,6 +144,35 @@ def _check_series(path: Path) -> None:
             f"{path.name} says that it holds more than there is room for in the file: "
             "it is damaged or incomplete, get it again."
         )
+
+
+def _check_hdf5(path: Path) -> None:
+    """Refuse a file in which the library would go round in circles, or crash.
+
+    It reads in C, where nothing can stop it, so another process goes through first.
+    """
+    about = path.stat()
+    if not _ends(path, about.st_size, about.st_mtime_ns):
+        raise TopiaryError(
+            f"{path.name} cannot be gone through to its end: it is damaged or "
+            "incomplete, get it again."
+        )
+
+
+@lru_cache(maxsize=64)
+def _ends(path: Path, size: int, changed: int) -> bool:
+    """Whether a file of this size and time can be gone through to its end."""
+    if not Path(sys.executable).stem.lower().startswith("python"):
+        return True  # a program of its own, which cannot be started for this
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-I", "-c", _GO_THROUGH, str(path)],
+            timeout=PATIENCE_S,
+            capture_output=True,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode >= 0  # other errors are told by who reads it
 
 
 def _nm(axis: Any) -> float | None:

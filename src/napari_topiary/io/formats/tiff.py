@@ -135,6 +135,13 @@ def _opened(
         return RawImage(plain, axes, scale, notes, is_negative=is_negative), None
     if math.prod(piece) > LARGEST_PIECE:
         return None, None
+    if any(
+        math.prod(one.chunked) > len(one.dataoffsets) for one in series.pages if one
+    ):
+        raise TopiaryError(
+            f"{path.name} is cut short: it does not say where all of its pixels are. "
+            "Copy it again from where it came from."
+        )
     array = _InPieces(zarr.open(series.aszarr(level=0), mode="r"))
     try:
         array[(slice(0, 1),) * len(array.shape)]

@@ -18,8 +18,8 @@ from typing import Literal
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
     Marks,
-    annotation_formats,
     format_of,
+    read_marks,
     readable_tables,
 )
 from napari_topiary.io.description import DESCRIPTION
@@ -225,7 +225,7 @@ def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
     """The pairs of everything that a file of another program is about."""
     try:
         kind = format_of(path)
-        found = annotation_formats[kind].read(path)
+        found = read_marks(path)
     except TopiaryError as error:
         reason = str(error).removeprefix(f"{path.name}: ")
         images, _, _ = owners.of(image_name(path), path, OF_TABLES)
