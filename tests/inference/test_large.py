@@ -296,6 +296,13 @@ def test_probabilities_in_a_byte(blobs, tmp_path):
     )
 
 
+def test_a_dead_network_says_so(blobs, tmp_path):
+    network = Levels(3)
+    torch.nn.init.zeros_(network.weight)
+    parts = in_parts(blobs, a_checkpoint(SEGMENT), network, tmp_path)
+    assert "same answer everywhere" in parts.problems[0]
+
+
 def test_a_blank_image_has_an_empty_result(tmp_path):
     image = np.full((1, 200, 200), 7, np.uint8)
     parts = in_parts(image, a_checkpoint(DETECT), Levels(2), tmp_path)

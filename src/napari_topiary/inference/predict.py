@@ -16,7 +16,7 @@ from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.opposite_contrast import contrast_problem
 from napari_topiary.inference.seen import Seen, as_seen
-from napari_topiary.inference.suitability import dead_problem
+from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.memory import give_back
@@ -117,7 +117,10 @@ def predict(
         result = yield from infer_window(seen, part, engine, tile=config.tile)
         result = _on_whole_grid(result, part, grid)
     problems: tuple[str, ...] = ()
-    if window is None and result.done.all() and not seen.is_blank:
+    if not np.isfinite(result.probability.sum()):
+        problems = (NO_NUMBERS,)
+        np.nan_to_num(result.probability, copy=False, posinf=0, neginf=0)
+    elif window is None and result.done.all() and not seen.is_blank:
         halo = engine.network.halo
         dead = dead_problem(result.probability, seen.image, halo)
         problems = (dead,) if dead else ()

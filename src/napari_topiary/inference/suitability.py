@@ -26,6 +26,10 @@ BLANK = 0.05
 SAME_ANSWER = 0.02
 """Answers within this share of each other are the same."""
 LEAST_ODDS = 1e-30
+NO_NUMBERS = (
+    "The network answers with what is no number: its training went wrong. Train it "
+    "anew, with a learning rate ten times lower."
+)
 
 
 def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
@@ -107,10 +111,7 @@ def dead_problem(
     inner = np.s_[:, rim : height - rim : step, rim : width - rim : step]
     answers, shown = probability[inner], image[inner]
     if not np.isfinite(answers).all():
-        return (
-            "The network answers with what is no number: its training went wrong. "
-            "Train it anew, with a learning rate ten times lower."
-        )
+        return NO_NUMBERS
     if answers[0].size < FEWEST_ANSWERS or shown.std() < BLANK:
         return None
     odds = np.log(np.clip(answers, LEAST_ODDS, None))

@@ -120,10 +120,12 @@ def predict_large(
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
-    part = middle_of(look)
-    tried = run(infer(engine, np.ascontiguousarray(part)))
-    dead = dead_problem(tried.probability, part, engine.network.halo)
-    problems = (dead,) if dead else ()
+    problems: tuple[str, ...] = ()
+    if not look.is_blank:
+        part = middle_of(look)
+        tried = run(infer(engine, np.ascontiguousarray(part)))
+        dead = dead_problem(tried.probability, part, engine.network.halo)
+        problems = (dead,) if dead else ()
     task = checkpoint.task
     network, tile = engine.network, config.tile or USUAL_TILE
     side = _side(look, network, tile)
@@ -465,7 +467,7 @@ class _Blocks:
             found = [result.probability[1:]]
             if result.regression is not None:
                 found.append(result.regression)
-            maps = np.concatenate(found)[:, *place]
+            maps = np.nan_to_num(np.concatenate(found)[:, *place], posinf=0, neginf=0)
             if plain is not None:
                 self._plain[plain] = maps
         maps = np.where(area[place], maps, np.float32(0))
