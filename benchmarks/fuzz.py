@@ -46,7 +46,7 @@ from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import read_labels, read_slices
 from napari_topiary.io.importing import import_reviewed, review_folder
-from napari_topiary.io.large_images import open_large, views
+from napari_topiary.io.large_images import open_large
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.virus_files import read_positions, read_tags
 from napari_topiary.types import run
@@ -647,8 +647,8 @@ def _read_large(path: Path) -> object:
             _, height, width = image.shape
             image.read((height // 3, height, 0, width))
             image.thinned()
-            for level in views(image):
-                level[: level.shape[0] // 2 + 1, :: max(1, level.shape[1] // 3)]
+            for level in image.levels():
+                level.read(step=2)
         return opened
 
 
