@@ -242,7 +242,9 @@ def _pair(
 ) -> tuple[Checkpoint, Checkpoint]:
     """The original U-Net, trained, and what is left of it; both are judged."""
     dataset = read_dataset(folder)
-    samples, held = dataset.part("train"), dataset.part("val")
+    samples, held, judged = dataset.part("train"), dataset.part("val"), "test"
+    if not dataset.parts.get("test"):  # what judges must not choose weights
+        held, judged = [], "val"
     usual = TrainConfig(preset="original", minutes=seconds / 60)
     original = run(fit(samples, usual, task=dataset.task, validation=held))
     plan = make_plan(original, config)
@@ -256,7 +258,7 @@ def _pair(
     )
     pruned = run(tuned)
     for name, one in (("original", original), ("pruned", pruned)):
-        found = run(evaluate(one, dataset.part("test")))
+        found = run(evaluate(one, dataset.part(judged)))
         steps = one.provenance.get("steps")
         print(f"{name}: {steps} steps, Dice {found['dice']:.4f} on unseen images")
     return original, pruned

@@ -2,10 +2,17 @@
 
     python benchmarks/training_step.py [--data DATASET] [--rounds 5] [--steps 20]
     python benchmarks/training_step.py --busy 2
+    python benchmarks/training_step.py --profile [--presets tiny]
 
 The median of the rounds is printed. With `--busy N` it is compared with how many
 threads a step of training, and a tile of a prediction, is fast while N other processes
 keep cores busy: with all, with one, and as training and prediction choose by the clock.
+
+With `--profile` training takes turns with what one would write by hand: a `DataLoader`
+over random patches, changed one by one as albumentations changes them (which is used
+where it is installed; otherwise the same in NumPy and SciPy), AdamW, float32. Printed
+are patches a second of both, their ratio, and the share of a step that is spent inside
+the network: forward, loss, backward and update.
 """
 
 from __future__ import annotations
@@ -15,12 +22,17 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy import ndimage as ndi
+from torch.utils.data import DataLoader, IterableDataset
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
+from napari_topiary.data.sampling import Batch
 from napari_topiary.inference.backends.pytorch import TorchBackend
 from napari_topiary.inference.devices import TRIALS, Threads
 from napari_topiary.inference.engine import Engine
@@ -30,6 +42,7 @@ from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
+BATCH, PATCH = 8, 128
 TILE = 512
 
 
@@ -41,9 +54,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--busy", type=int, metavar="N", help="processes beside it")
+    parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     if options.busy is not None:
         return _compare_threads(options)
+    if options.profile:
+        return _profile(options)
 
     print("preset | ms a step")
     for preset in options.presets:
@@ -106,6 +122,132 @@ def _tiles(preset: str, usual: int, options: argparse.Namespace) -> str:
     every, one = (statistics.median(times[name]) for name in ("all", "one"))
     settled = statistics.median(times["chosen"][1 + 2 * TRIALS :])
     return f"{every:.0f} | {one:.0f} | {settled:.0f} | {every / settled:.2f}"
+
+
+def _profile(options: argparse.Namespace) -> int:
+    """Take turns with a loop written by hand."""
+    print("preset | patches/s by hand | here | ratio | of a step inside the network")
+    for preset in options.presets:
+        trainer = _trainer(options.data, preset)
+        by_hand = _by_hand(trainer, options.data)
+        hand, ours, shares = [], [], []
+        for number in range(options.rounds + 1):
+            begun = time.perf_counter()
+            for _ in range(options.steps):
+                next(by_hand)
+            seconds = time.perf_counter() - begun
+            step, inside = _step_and_inside(trainer, options.steps)
+            if number:  # the first round warms up
+                hand.append(BATCH * options.steps / seconds)
+                ours.append(BATCH / step)
+                shares.append(inside / step)
+        usual, here, share = map(statistics.median, (hand, ours, shares))
+        figures = f"{usual:.0f} | {here:.0f} | {here / usual:.2f} | {share:.0%}"
+        print(f"{preset} | {figures}", flush=True)
+    return 0
+
+
+def _step_and_inside(trainer: Trainer, steps: int) -> tuple[float, float]:
+    """Seconds of a step, and of what it learns once it has its patches."""
+    learn, inside = trainer._learn, 0.0
+
+    def timed(batch: Batch) -> torch.Tensor:
+        nonlocal inside
+        begun = time.perf_counter()
+        loss = learn(batch)
+        inside += time.perf_counter() - begun
+        return loss
+
+    trainer._learn = timed  # type: ignore[method-assign]
+    try:
+        whole = _milliseconds(trainer, steps) / 1e3
+    finally:
+        del trainer._learn
+    return whole, inside / steps
+
+
+class _Patches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Random patches, changed one by one."""
+
+    def __init__(self, images: list[np.ndarray], targets: list[np.ndarray]) -> None:
+        self.images, self.targets = images, targets
+        self.change = _albumentations() or _by_numpy
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        random = np.random.default_rng(0)
+        while True:
+            index = random.integers(len(self.images))
+            image, target = self.images[index], self.targets[index]
+            top, left = (random.integers(0, n - PATCH + 1) for n in target.shape)
+            rows, columns = slice(top, top + PATCH), slice(left, left + PATCH)
+            image, target = self.change(image[rows, columns], target[rows, columns])
+            yield torch.from_numpy(image.copy())[None], torch.from_numpy(target.copy())
+
+
+Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def _albumentations() -> Change | None:
+    try:
+        import albumentations
+    except ImportError:
+        return None
+    changes = albumentations.Compose(
+        [
+            albumentations.RandomRotate90(),
+            albumentations.HorizontalFlip(),
+            albumentations.Affine(rotate=(-45, 45), scale=(0.85, 1.18), p=0.3),
+            albumentations.RandomBrightnessContrast(),
+            albumentations.GaussNoise(),
+            albumentations.GaussianBlur(blur_limit=(3, 3), p=0.15),
+        ]
+    )
+
+    def change(image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        made = changes(image=image, mask=target)
+        return made["image"], made["mask"]
+
+    return change
+
+
+def _by_numpy(image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same changes without albumentations."""
+    random = np.random.default_rng()
+    turns = int(random.integers(4))
+    image, target = np.rot90(image, turns), np.rot90(target, turns)
+    if random.random() < 0.5:
+        image, target = image[:, ::-1], target[:, ::-1]
+    if random.random() < 0.3:
+        angle = random.uniform(-45, 45)
+        image = ndi.rotate(image, angle, reshape=False, order=1)
+        target = ndi.rotate(target, angle, reshape=False, order=0, cval=-1)
+    if random.random() < 0.5:
+        image = image * random.uniform(0.8, 1.2) + random.uniform(-0.2, 0.2)
+    if random.random() < 0.5:
+        image = image + random.normal(0, 0.1, image.shape)
+    if random.random() < 0.15:
+        image = ndi.gaussian_filter(image, random.uniform(0.1, 1.0))
+    return image.astype(np.float32), target
+
+
+def _by_hand(trainer: Trainer, data: str) -> Iterator[None]:
+    """One step of a plain loop after the other."""
+    dataset = read_dataset(data)
+    config = TrainConfig(minutes=None, epochs=1)
+    prepared = prepare(dataset.part("train"), (), config, task=dataset.task)
+    patches = _Patches(
+        [field.image[0] for field in prepared.train],
+        [field.target.astype(np.int64) for field in prepared.train],
+    )
+    network = trainer.plain().to(memory_format=torch.contiguous_format).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    for image, target in DataLoader(patches, batch_size=BATCH):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(image), target, ignore_index=-1)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        yield
 
 
 def _trainer(data: str, preset: str) -> Trainer:
