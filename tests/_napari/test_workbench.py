@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pint
 import pytest
 
 pytest.importorskip("qtpy")
@@ -25,6 +26,8 @@ from napari_topiary._napari.workbench import (
     Workbench,
     load_ahead,
     next_page,
+    units_ahead,
+    use_ahead,
 )
 from napari_topiary.session import ImageEntry, Session
 
@@ -343,3 +346,13 @@ def test_every_page_has_its_section_of_the_readme_with_a_picture(open_workbench)
     picture = workbench.help.loadResource(2, QUrl(".github/screenshots/train.png"))
     assert 0 < picture.width() <= 820
     workbench.help.close()
+
+
+def test_units_that_are_in_use_stay(monkeypatch):
+    monkeypatch.setattr(workbench_module, "in_background", lambda *_, **__: None)
+    known = pint.get_application_registry()
+    assert known.nm == known.nm
+    before = known.get()
+    assert units_ahead() is None
+    use_ahead(pint.UnitRegistry(None))
+    assert pint.get_application_registry().get() is before

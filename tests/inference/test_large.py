@@ -387,3 +387,19 @@ def test_what_is_kept_is_read_anew_without_the_network(blobs, tmp_path, monkeypa
         assert step > 1
         whole = np.asarray(one.kept.maps)
         np.testing.assert_array_equal(one.thin, whole[:, ::step, ::step])
+
+
+def test_labels_are_a_label_group_of_the_probability(blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
+    in_parts(blobs, a_checkpoint(SEGMENT), Levels(3), tmp_path)
+    root = zarr.open_group(str(tmp_path / "big_probability.zarr"), mode="r")
+    assert root["labels"].attrs["ome"] == {"version": "0.5", "labels": ["found"]}
+    about = root["labels/found"].attrs["ome"]
+    assert about["image-label"] == {"source": {"image": "../../"}}
+    (image,) = about["multiscales"]
+    assert [axis["name"] for axis in image["axes"]] == ["y", "x"]
+    levels = [root["labels/found"][one["path"]] for one in image["datasets"]]
+    _, labels = maps(tmp_path)
+    np.testing.assert_array_equal(levels[0], labels)
+    assert levels[0].dtype == labels.dtype == np.uint8
+    assert len(levels) == len(root.attrs["ome"]["multiscales"][0]["datasets"]) > 1

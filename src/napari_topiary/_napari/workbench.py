@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pint
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -102,7 +103,9 @@ class Workbench(QWidget):
         self._ahead = QTimer(self)
         self._ahead.setSingleShot(True)
         self._ahead.setInterval(AHEAD_MS)
-        self._ahead.timeout.connect(partial(in_background, load_ahead, title="Loading"))
+        self._ahead.timeout.connect(
+            partial(in_background, units_ahead, title="Loading", on_result=use_ahead)
+        )
         # By then this widget is gone: only what outlives it may be called.
         self.destroyed.connect(_Closer(self.runner))
         self.show_page("Data")
@@ -257,6 +260,27 @@ class Workbench(QWidget):
         super().showEvent(event)
         watch_window(self.viewer, self)
         self._ahead.start()
+
+
+def units_ahead() -> pint.UnitRegistry[Any] | None:
+    """Read all units, in a thread; None where some are in use already.
+
+    napari would read them for the first image with a unit, and stand still for a
+    second.
+    """
+    return pint.UnitRegistry() if _no_units() else None
+
+
+def use_ahead(registry: pint.UnitRegistry[Any] | None) -> None:
+    """Let napari use units that were read, unless others are in use; go on loading."""
+    if registry is not None and _no_units():
+        pint.set_application_registry(registry)
+    in_background(load_ahead, title="Loading")
+
+
+def _no_units() -> bool:
+    known = pint.get_application_registry()
+    return isinstance(known.get(), pint.registry.LazyRegistry)
 
 
 @cache

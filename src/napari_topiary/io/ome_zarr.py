@@ -11,6 +11,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+VERSION = "0.5"
+"""Of OME-Zarr."""
 CHUNK = 512
 """Side of the pieces that arrays are stored in, in pixels."""
 SMALLEST = 1024
@@ -49,7 +51,7 @@ class OmeZarr:
         about: Mapping[str, Any],
         kind: Kind = "mean",
     ) -> None:
-        self.kind = kind
+        self.kind, self._path, self._scale = kind, path, scale
         self._group = zarr.create_group(str(path), attributes=dict(about))
         self._levels: list[zarr.Array[Any]] = []
         size = shape[-2:]
@@ -69,6 +71,38 @@ class OmeZarr:
                 break
             size = tuple(-(-n // 2) for n in size)
         self.about(ome=_about(path.stem, len(self._levels), len(shape), scale, kind))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its numbers."""
+        own: np.dtype[Any] = np.dtype(self._levels[0].dtype)
+        return own
+
+    def labels(self, name: str, dtype: Any) -> OmeZarr:
+        """Return labels of the image, to be written beside it: its label group.
+
+        Parameters
+        ----------
+        name
+            Of the labels in the group.
+        dtype
+            Of their numbers.
+        """
+        listed = {"version": VERSION, "labels": [name]}
+        self._group.create_group("labels", attributes={"ome": listed})
+        shape = self._levels[0].shape[-2:]
+        made = OmeZarr(
+            self._path / "labels" / name,
+            shape=shape,
+            dtype=dtype,
+            scale=self._scale,
+            about={},
+            kind="nearest",
+        )
+        own = dict(made._group.attrs["ome"])
+        own["image-label"] = {"source": {"image": "../../"}}
+        made.about(ome=own)
+        return made
 
     def about(self, **words: Any) -> None:
         """Add words beside it."""
@@ -129,5 +163,5 @@ def _about(
             changes.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(level), "coordinateTransformations": changes})
     image = {"name": name, "axes": axes, "datasets": datasets}
-    about: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    about: dict[str, Any] = {"version": VERSION, "multiscales": [image]}
     return about | ({"image-label": {}} if kind == "nearest" else {})

@@ -203,6 +203,8 @@ class _Writer:
             about=about,
             kind="nearest",
         )
+        # Who opens the probability in another program sees the labels on it.
+        self._label_group = self._probability.labels("found", self._labels.dtype)
         self._pixels, self._stored = pixels, stored
         self._sums = np.zeros((highest, 9)) if pixels else np.zeros((0, 9))
         self.n_objects = highest if finder.objects is not None else 0
@@ -245,6 +247,7 @@ class _Writer:
             labels = how.painted(maps, task)[inside]
             self.covered += np.bincount(labels.ravel(), minlength=classes)
         self._labels.write(labels, corner)
+        self._label_group.write(labels.astype(self._labels.dtype), corner)
         for index, areas in self.areas.items():
             measure = None if figures is None else partial(figures, index)
             areas.add(labels == index, corner, measure)

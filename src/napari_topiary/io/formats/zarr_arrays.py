@@ -24,6 +24,8 @@ from napari_topiary.io.plain_files import check_plain_file
 
 MANY, FEWEST = 100_000, 1000
 """An array in many pieces needs one in so many: blank ones may be left out."""
+WEIGHED = 10_000
+"""So many files of an array are asked for their size: there may be a million."""
 FEW = 6
 """Images that are listed where several are in a folder."""
 
@@ -226,12 +228,23 @@ def _check_pieces(path: Path, array: Any) -> None:
 
 
 def _stored(folder: Path) -> tuple[int, int]:
-    """Count the files that hold pixels, and their bytes; refuse pipes among them."""
+    """Count the files that hold pixels, and their bytes; refuse pipes among them.
+
+    Of very many only the first are weighed: the others can only make it more.
+    """
     count = nbytes = 0
-    for home, _, names in os.walk(folder):
-        for name in names:
-            check_plain_file(Path(home) / name)
-            if not name.startswith(".z") and name != "zarr.json":
-                count += 1
-                nbytes += (Path(home) / name).stat().st_size
+    waiting = [os.fspath(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                if entry.is_symlink() and Path(entry.path).is_dir():
+                    continue  # it may lead in a circle
+                if not entry.is_file():
+                    check_plain_file(Path(entry.path))
+                if not entry.name.startswith(".z") and entry.name != "zarr.json":
+                    count += 1
+                    nbytes += entry.stat().st_size if count <= WEIGHED else 0
     return count, nbytes
