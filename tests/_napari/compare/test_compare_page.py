@@ -107,7 +107,11 @@ def shows_both_and_what_became_of_everything(compared):
     counts = compared.match.comparison.things.counts()
     assert compared.result.legend.counts["lost"].text() == f"{counts['lost']} lost"
     assert compared.result.metrics.isVisibleTo(compared)
-    assert compared.result.metrics.item(1, 0) is not None
+    table, report = compared.result.metrics, compared.match.comparison.metrics
+    own = report["a"]["own_best"]
+    assert table.item(2, 0).text() == f"{own['n_right']}/{own['n_true']}"
+    assert table.item(3, 0).text() == str(own["n_wrong"])
+    assert [table.verticalHeaderItem(n).text() for n in (2, 3)] == ["Found", "Wrong"]
 
 
 def cuts_a_right_and_b_left_of_its_curtain(compared):

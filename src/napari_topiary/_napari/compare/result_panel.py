@@ -118,7 +118,7 @@ def _text(report: Mapping[str, Any], name: str) -> str:
     if value is None:
         return words.NONE
     if name == "found":
-        return f"{value:.0f} of {report['n_true']}"
+        return f"{value:.0f}/{report['n_true']}"  # columns are narrow
     return f"{value:.0f}" if name in COUNTS else words.quality(value, digits=3)
 
 
