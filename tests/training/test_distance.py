@@ -22,7 +22,7 @@ from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import make_plan, pruning_schedule
 from napari_topiary.training import fit
-from napari_topiary.training.distillation import IMITATION, objective
+from napari_topiary.data.losses import IMITATION, objective
 from napari_topiary.types import Task, run
 
 TASK = Task("instances", ("background", "nucleus"))

@@ -30,7 +30,6 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.distillation import with_answers_of
 from napari_topiary.training.optimizers import Schedule, ValidationRounds
 from napari_topiary.training.record import TrainingRecord
 from napari_topiary.training.reports import (
@@ -39,7 +38,7 @@ from napari_topiary.training.reports import (
     TrainReport,
     preview,
 )
-from napari_topiary.training.trainer import Trainer
+from napari_topiary.training.trainer import Trainer, with_answers_of
 from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 logger = logging.getLogger(__name__)
@@ -128,12 +127,7 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
-    begun = time.perf_counter()
-    finished = record.checkpoint()
-    engine = Engine(finished.build(), config.device, backend="torch")
-    made = yield from with_figures(finished, prepared, engine=engine)
-    judging_s = round(record.judging_s + time.perf_counter() - begun, 2)
-    made = replace(made, provenance={**made.provenance, "judging_seconds": judging_s})
+    made = yield from _with_figures(record)
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made
@@ -152,6 +146,17 @@ def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
             "and annotate some of it."
         )
     return None
+
+
+def _with_figures(record: TrainingRecord) -> Job[Checkpoint]:
+    """Measure the figure of what was kept, and how long all of that took."""
+    begun = time.perf_counter()
+    finished = record.checkpoint()
+    engine = Engine(finished.build(), record.config.device, backend="torch")
+    made = yield from with_figures(finished, record.prepared, engine=engine)
+    judging_s = round(record.judging_s + time.perf_counter() - begun, 2)
+    about = {**made.provenance, "judging_seconds": judging_s}
+    return replace(made, provenance=about)
 
 
 def _kept_whatever_comes(

@@ -10,6 +10,12 @@ from typing import Any
 
 import torch
 
+from napari_topiary.data.losses import objective
+from napari_topiary.data.sampling import Field
+from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.tiles import infer
+import numpy as np
+from napari_topiary.types import Progress, run
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.batches import Batches
@@ -31,7 +37,6 @@ from napari_topiary.networks.pruning_schedule import (
     PrunedShape,
     PruningSchedule,
 )
-from napari_topiary.training.distillation import objective
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.optimizers import ONCE_SHARE, optimizer_for
 from napari_topiary.types import Job
@@ -41,6 +46,8 @@ logger = logging.getLogger(__name__)
 GRADIENT_LIMIT = 5.0
 READ_EVERY = 16
 """Steps between looks at the loss where a device computes in the background."""
+SHARE_OF_TIME = 0.1
+"""Asking may take this share of the time; images not reached have no answers."""
 FEWER = "The device ran out of memory: training goes on with fewer patches a step."
 
 
@@ -256,3 +263,46 @@ def channels_last(network: Network) -> Network:
     """Lay the weights out as CPUs and GPUs convolve fastest; in place, returned."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+def with_answers_of(
+    teacher: Checkpoint, prepared: PreparedData, config: TrainConfig
+) -> Job[PreparedData]:
+    """Add what a teacher answers, values included, to the fields to learn from.
+
+    Fine-tuning a pruned network on the annotations alone repeats their noise; the
+    unpruned network has already averaged that out, and it answers everywhere, also
+    where nobody has annotated. It is asked once, before the first step.
+
+    Yields
+    ------
+    Progress
+        After every image.
+    """
+    seconds = math.inf if config.minutes is None else config.minutes * 60
+    device = pick_device(config.device)
+    network = teacher.build()
+    if not network.dense:
+        return prepared  # it is asked about every batch instead
+    engine = Engine(network, device, backend="torch", precision="reduced")
+    maps = len(teacher.task.classes) + network.regressions
+    begun = time.perf_counter()
+    fields: list[Field] = []
+
+    def late() -> bool:
+        return time.perf_counter() - begun >= SHARE_OF_TIME * seconds
+
+    for field in prepared.train:
+        if not late():
+            asking = infer(engine, field.image)
+            # What it has not answered by then is 0: not known.
+            answer = run(asking, should_stop=late)
+            said = answer.probability
+            if answer.regression is not None:
+                said = np.concatenate([said, answer.regression])
+            said = said.astype(np.float16)
+        else:
+            said = np.zeros((maps, *field.target.shape), dtype=np.float16)
+        fields.append(replace(field, teacher=said))
+        yield Progress(len(fields), len(prepared.train), "Asking the unpruned network")
+    return replace(prepared, train=tuple(fields))
