@@ -12,7 +12,7 @@ from napari_topiary.annotations import Labels, distance_map
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import DetectConfig, PruneConfig, TrainConfig
 from napari_topiary.data.batches import Augmentation
-from napari_topiary.data.losses import masked_square_error
+from napari_topiary.data.losses import IMITATION, masked_square_error, objective
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
@@ -22,7 +22,6 @@ from napari_topiary.networks.base import in_shares
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.pruning import make_plan, pruning_schedule
 from napari_topiary.training import fit
-from napari_topiary.data.losses import IMITATION, objective
 from napari_topiary.types import Task, run
 
 TASK = Task("instances", ("background", "nucleus"))

@@ -31,7 +31,7 @@ from napari_topiary.data.working_grid import with_drawn_radii, working_factor
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning, check_truth
-from napari_topiary.io.quality import image_problem
+from napari_topiary.io.image_area import image_problem
 from napari_topiary.types import Task
 
 FEW_PIXELS = 400_000

@@ -23,9 +23,8 @@ from napari_topiary.data.working_grid import (
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.suitability import checked_image, working_factor_for
 from napari_topiary.io.excerpts import Excerpt
-from napari_topiary.io.image_area import image_area, known_in, thinning
+from napari_topiary.io.image_area import image_area, kind_problem, known_in, thinning
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.io.quality import kind_problem
 from napari_topiary.types import Image, Window
 
 BLANK = (

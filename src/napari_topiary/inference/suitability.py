@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.image_area import kind_problem
 from napari_topiary.io.images import to_grey
-from napari_topiary.io.quality import kind_problem
 
 SAME_PIXEL_SIZE = 0.02
 """Pixel sizes that differ by less than this share count as the same."""

@@ -8,19 +8,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from napari_topiary.data.losses import objective
-from napari_topiary.data.sampling import Field
-from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.tiles import infer
-import numpy as np
-from napari_topiary.types import Progress, run
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.batches import Batches
+from napari_topiary.data.losses import objective
 from napari_topiary.data.prepared import PreparedData
-from napari_topiary.data.sampling import Batch
+from napari_topiary.data.sampling import Batch, Field
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import MOST_VALIDATED, Validator
 from napari_topiary.inference.devices import (
@@ -29,6 +25,8 @@ from napari_topiary.inference.devices import (
     is_out_of_memory,
     pick_device,
 )
+from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.pruning_schedule import (
@@ -39,7 +37,7 @@ from napari_topiary.networks.pruning_schedule import (
 )
 from napari_topiary.training.normalising import LentNorms
 from napari_topiary.training.optimizers import ONCE_SHARE, optimizer_for
-from napari_topiary.types import Job
+from napari_topiary.types import Job, Progress, run
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.image_area import rows_without_banner
+from napari_topiary.io.image_area import image_problem, rows_without_banner
 from napari_topiary.io.images import read_slices, to_grey
 from napari_topiary.io.large_images import (
     WHOLE_PIXELS,
@@ -21,7 +21,6 @@ from napari_topiary.io.large_images import (
     LargeImage,
     open_lazily,
 )
-from napari_topiary.io.quality import image_problem
 from napari_topiary.io.stacks import slice_names
 from napari_topiary.types import Image, Window
 

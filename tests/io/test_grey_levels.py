@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_topiary.io.quality import image_problem
+from napari_topiary.io.image_area import image_problem
 
 RNG = np.random.default_rng(0)
 
