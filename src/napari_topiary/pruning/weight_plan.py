@@ -192,11 +192,9 @@ class WeightPlan(PruningPlan):
         """Weights that remain after `cursor` have gone."""
         return self._start - cursor
 
-    def masks(
-        self, cursor: int, device: torch.device | str = "cpu"
-    ) -> dict[str, torch.Tensor]:
+    def masks(self, cursor: int) -> dict[str, torch.Tensor]:
         """Parameter name -> bool, True = kept, for every prunable parameter."""
-        return {n: places >= cursor for n, places in self._places_on(device).items()}
+        return {n: places >= cursor for n, places in self._places_on("cpu").items()}
 
     def network_after(self, cursor: int, device: torch.device | str = "cpu") -> Network:
         """Return the network with its removed weights at zero, in evaluation mode."""

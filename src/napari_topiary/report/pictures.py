@@ -200,7 +200,7 @@ def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
     return shown
 
 
-def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
+def save_row(path: Path, panels: Sequence[Panel]) -> None:
     """Write panels side by side into one picture.
 
     Parameters
@@ -209,22 +209,18 @@ def save_row(path: Path, panels: Sequence[Panel], *, title: str = "") -> None:
         A `.png` file.
     panels
         From left to right.
-    title
-        A line above all.
     """
-    head = 2 * CAPTION if title else GAP
-    top = head + (2 if any(p.key for p in panels) else 1) * CAPTION + GAP // 2
+    top = GAP + (2 if any(p.key for p in panels) else 1) * CAPTION + GAP // 2
     width = GAP + sum(p.picture.width + GAP for p in panels)
     height = top + max(p.picture.height for p in panels) + GAP
     sheet = Pictures.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((GAP, GAP // 2), title, fill=INK, font=ImageFont.load_default(CAPTION + 2))
     left = GAP
     for one in panels:
         at, letters = float(left), ImageFont.load_default(CAPTION - 2)
-        pen.text((at, head), one.caption, fill=INK, font=letters)
+        pen.text((at, GAP), one.caption, fill=INK, font=letters)
         for words, colour in one.key.items():
-            pen.text((at, head + CAPTION), words, fill=colour, font=letters)
+            pen.text((at, GAP + CAPTION), words, fill=colour, font=letters)
             at += pen.textlength(words + "   ", font=letters)
         sheet.paste(one.picture, (left, top))
         left += one.picture.width + GAP
