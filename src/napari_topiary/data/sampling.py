@@ -171,7 +171,7 @@ class PatchSampler:
         return field.cut(rows, columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Maps:
     """A training image where it is learned from, as `Field` describes it."""
 
@@ -191,21 +191,25 @@ class _Maps:
             )
 
         return cls(
-            there(field.image),
-            there(field.target),
-            there(field.weight),
-            None if field.teacher is None else there(field.teacher),
-            None if field.regression is None else there(field.regression),
+            image=there(field.image),
+            target=there(field.target),
+            weight=there(field.weight),
+            teacher=None if field.teacher is None else there(field.teacher),
+            regression=None if field.regression is None else there(field.regression),
         )
 
     def cut(self, rows: slice, columns: slice) -> _Maps:
         """Cut a patch out."""
+
+        def part(maps: torch.Tensor | None) -> torch.Tensor | None:
+            return None if maps is None else maps[:, rows, columns]
+
         return _Maps(
-            self.image[:, rows, columns],
-            self.target[rows, columns],
-            self.weight[rows, columns],
-            None if self.teacher is None else self.teacher[:, rows, columns],
-            None if self.regression is None else self.regression[:, rows, columns],
+            image=self.image[:, rows, columns],
+            target=self.target[rows, columns],
+            weight=self.weight[rows, columns],
+            teacher=part(self.teacher),
+            regression=part(self.regression),
         )
 
 

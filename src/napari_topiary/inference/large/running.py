@@ -145,7 +145,7 @@ def predict_large(
         kept = _resume(work, look, side, maps, same)
         said = Said(kept)
         place = first and window_to_working(first, look.shape, look.grid)
-        runner = _Blocks(look, kept, engine, tile, said)
+        runner = _Blocks(look=look, kept=kept, engine=engine, tile=tile, said=said)
         stopped, more = yield from _run(runner, work, place)
         reading = read_large(
             kept,
@@ -418,7 +418,7 @@ def _apart(one: Window, other: Window) -> float:
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Blocks:
     """Runs a network over one block at a time."""
 

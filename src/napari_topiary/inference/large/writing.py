@@ -37,7 +37,7 @@ BLOCK = 2048
 """Side of the blocks that results are written in, in pixels of the image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LargePrediction:
     """What was found on a large image; its maps are on disk.
 
@@ -145,7 +145,7 @@ def read_large(
             for index in range(1, len(task.classes))
         }
     return LargePrediction(
-        Counted(
+        found=Counted(
             shape=shape,
             task=task,
             scale=scale,
@@ -156,7 +156,7 @@ def read_large(
             checkpoint=checkpoint.name or checkpoint.hash[:12],
             areas=writer.measured(),
         ),
-        writer.files,
+        files=writer.files,
     )
 
 
