@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -87,6 +91,68 @@ def test_a_persons_file_is_not_replaced(verb, home, capsys):
         said = capsys.readouterr().err
         assert f"{mine} is there already" in said
         assert snapshot(home) == before
+
+
+def _folder(path, home):
+    path.mkdir()
+
+
+def _protected(path, home):
+    path.write_text(WORDS, encoding="utf-8")
+    path.chmod(0o444)
+
+
+def _dangling(path, home):
+    path.symlink_to(home / "nowhere")
+
+
+def _link_to_an_input(path, home):
+    path.symlink_to(home / "DATA" / "dataset.json")
+
+
+def _below_a_file(path, home):
+    path.parent.rmdir()
+    path.parent.write_text(WORDS, encoding="utf-8")
+
+
+IN_THE_WAY = {
+    "is a folder": _folder,
+    "is write-protected": _protected,
+    "is a pipe or a device": lambda path, home: os.mkfifo(path),
+    "is a link to": _dangling,
+    "": _link_to_an_input,  # for some it is an input, for others a person's file
+    "is a file, so nothing": _below_a_file,
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links are of Unix")
+@pytest.mark.parametrize("verb", VERB_NAMES)
+def test_whatever_lies_where_results_go_stays(verb, home, capsys):
+    for number, (said, put) in enumerate(IN_THE_WAY.items()):
+        places = [(home / f"there{number}" / "mine.json", ("--json",))]
+        if verb in WRITTEN:
+            folder = home / f"own{number}"
+            places.append((folder / Path(WRITTEN[verb]).name, ()))
+        for path, option in places:
+            path.parent.mkdir()
+            put(path, home)
+            words = CALLS[verb]
+            if not option:
+                out = next(w for w in words.split() if w.startswith("OUT"))
+                as_folder = "/" in WRITTEN[verb]
+                words = words.replace(f"--out {out}", "")
+                option = ("--out", path.parent if as_folder else path)
+            else:
+                option = ("--json", path)
+            before, link = snapshot(home), path.is_symlink()
+            status = call(home, words, *option)
+            told = capsys.readouterr().err
+            lost = "never written over" in told or "was not written by" in told
+            assert status == 2
+            assert said in told if said else lost, (verb, told)
+            assert len(told.splitlines()) == 1
+            assert snapshot(home) == before
+            assert path.is_symlink() == link
 
 
 def test_the_network_and_its_report_are_two_files(home, capsys):

@@ -177,7 +177,14 @@ def targets_in(
     if any(map(written_by_topiary, own)):
         return tuple(map(OutputFile, own))
     there = {path for pattern in patterns for path in folder.glob(pattern)}
-    return tuple(OutputFile(path) for path in sorted(there) if not path.is_dir())
+    # What is not to be found by a pattern: links to nowhere.
+    there |= {folder / name for name in patterns if os.path.lexists(folder / name)}
+    # A folder with the name of a file is in the way; others hold results.
+    return tuple(
+        OutputFile(path)
+        for path in sorted(there)
+        if not path.is_dir() or path.suffix not in ("", ".zarr")
+    )
 
 
 def free_name(path: Path) -> Path:

@@ -7,7 +7,7 @@ import math
 import struct
 import weakref
 from fractions import Fraction
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,6 +81,8 @@ class Tiff:
 
 _CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
 """Pixels that are turned into others, which is done on whole images only."""
+LOOKED_AT = 64
+"""The sizes of so many pages are looked at before a library is."""
 LARGEST_PIECE = 32_000_000
 """Larger pieces would be unpacked again and again: such files are read whole."""
 
@@ -256,6 +258,12 @@ def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
 
 def _largest(path: Path, file: tifffile.TiffFile) -> Any:
     _check_order(path, file)
+    # The library would go round in circles over sizes below zero.
+    if any(min(page.shape, default=0) < 0 for page in islice(file.pages, LOOKED_AT)):
+        raise TopiaryError(
+            f"{path.name} cannot be read: it says that it is less than nothing wide or "
+            "high; it is damaged, get it again."
+        )
     if not file.series:
         raise TopiaryError(f"{path.name} holds no image.")
     return max(file.series, key=_importance)
