@@ -9,7 +9,12 @@ from typing import Any
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import AddVerb, add_predicting, predict_config
+from napari_topiary.cli.parsing import (
+    AddVerb,
+    add_fields,
+    add_predicting,
+    predict_config,
+)
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
@@ -32,6 +37,7 @@ def add(verb: AddVerb) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("dataset", metavar="DATASET", type=Path)
     add_validating(parser)
+    add_fields(parser, PredictConfig, ("scheduler", "workers"))
     parser.set_defaults(run=run, files=files)
 
 
@@ -78,7 +84,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     from napari_topiary.evaluation import evaluate, known_from_training
     from napari_topiary.inference.devices import pick_device
 
-    pick_device(options.device)
+    if not config.scheduler:
+        pick_device(options.device)
     checkpoint = load_checkpoint(options.checkpoint)
     dataset = read_dataset(options.dataset)
     check_suits(dataset, checkpoint)

@@ -13,8 +13,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.score import Score, Scorer
+from napari_topiary.inference.cluster import engine_for
 from napari_topiary.inference.devices import device_label
-from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
@@ -76,30 +76,30 @@ def evaluate(
     for note in notes:
         yield Progress(0, len(known), "Evaluating", report=note)
     begun = time.perf_counter()
-    engine = Engine.of(checkpoint, config.device, backend=config.backend)
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
-    for index, sample in enumerate(known):
-        scorer = Scorer.of(checkpoint, sample, tolerance_nm)
-        tolerance = tolerance or scorer.report()
-        prediction, stopped = yield from predicted(
-            predict(
-                sample.image,
-                checkpoint,
-                config,
-                scale=sample.scale,
-                network=engine,
-                excerpt=sample.excerpt,
-            ),
-            sample.name,
-            done=index,
-            total=len(known),
-        )
-        if prediction is not None:
-            scores = own_and_common(scorer, prediction, checkpoint, config)
-            results.append((sample.name, *scores))
-        if stopped:
-            break
+    with engine_for(checkpoint, config) as engine:
+        for index, sample in enumerate(known):
+            scorer = Scorer.of(checkpoint, sample, tolerance_nm)
+            tolerance = tolerance or scorer.report()
+            prediction, stopped = yield from predicted(
+                predict(
+                    sample.image,
+                    checkpoint,
+                    config,
+                    scale=sample.scale,
+                    network=engine,
+                    excerpt=sample.excerpt,
+                ),
+                sample.name,
+                done=index,
+                total=len(known),
+            )
+            if prediction is not None:
+                scores = own_and_common(scorer, prediction, checkpoint, config)
+                results.append((sample.name, *scores))
+            if stopped:
+                break
     return {
         "checkpoint": checkpoint.name or checkpoint.hash[:12],
         "task": checkpoint.task.kind,
