@@ -1,12 +1,13 @@
 """Large images are opened at once and read part by part, whatever holds them."""
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
 import zarr
 
 from napari_topiary.io import image_area, large_images, pyramids
-from napari_topiary.io.images import read_image
+from napari_topiary.io.images import read_image, read_slices
 from napari_topiary.io.large_images import open_large, open_lazily
 from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.pyramids import needs_reading, reading_on, views
@@ -30,6 +31,28 @@ def ome(path, image):
     written.write(image, (0, 0))
 
 
+def micrograph(path, image):
+    with mrcfile.new(path, data=image) as file:
+        file.voxel_size = 1.3
+
+
+def test_big_endian_mrc_with_an_extended_header(tmp_path, image):
+    path = tmp_path / "a.mrc"
+    with mrcfile.new(path, data=np.stack([image, image // 2])) as file:
+        file.set_extended_header(np.zeros(100, np.uint8))
+    head = np.frombuffer(path.read_bytes()[:1024], mrcfile.dtypes.HEADER_DTYPE)
+    swapped = head.astype(mrcfile.dtypes.HEADER_DTYPE.newbyteorder(">"))
+    swapped["machst"] = [0x11, 0x11, 0, 0]
+    body = np.frombuffer(path.read_bytes()[1024 + 100 :], "<u2").astype(">u2")
+    path.write_bytes(swapped.tobytes() + bytes(100) + body.tobytes())
+    first, second = open_large(path)
+    np.testing.assert_array_equal(first.read()[0], image)
+    np.testing.assert_array_equal(
+        second.read((5, 9, 7, 20))[0], (image // 2)[5:9, 7:20]
+    )
+    np.testing.assert_array_equal(next(iter(read_slices(path))).data[0], image)
+
+
 WRITERS = {
     "ome.zarr": ome,
     "cube.zarr": lambda p, a: zarr.create_array(
@@ -44,6 +67,10 @@ WRITERS = {
     "colour.tif": lambda p, a: tifffile.imwrite(
         p, np.stack([a, a // 2, a // 3], axis=-1), tile=(32, 32), photometric="rgb"
     ),
+    "micrograph.mrc": lambda p, a: micrograph(p, a.astype(np.uint16)),
+    "float.mrc": lambda p, a: micrograph(p, a.astype(np.float32)),
+    "bytes.map": lambda p, a: micrograph(p, (a // 300).astype(np.int8)),
+    "slide.scn": lambda p, a: tifffile.imwrite(p, a, tile=(64, 48)),
     "planes.tif": lambda p, a: tifffile.imwrite(
         p, np.stack([a, a // 2, a // 3]), planarconfig="separate", photometric="rgb"
     ),

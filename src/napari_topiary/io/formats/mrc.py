@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
     MOST_PER_BYTE,
+    Mapped,
     RawImage,
     check_size,
     image_formats,
@@ -22,6 +22,8 @@ from napari_topiary.io.formats.base import (
 
 MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
 """Bytes of a value, by mode: 8 bit, 16 bit, float, 16 bit unsigned, half float."""
+TYPES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}
+"""Number type by mode."""
 HEADER_BYTES = 1024
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 """Written by IMOD and SerialEM into spare words of the header, and its first flag."""
@@ -75,14 +77,35 @@ class Mrc:
             ) from error
         if array is None:
             raise TopiaryError(_CUT_SHORT.format(path.name))
-        if array.dtype == np.int8 and not _is_signed(header, array):
+        if array.dtype == np.int8 and not _is_signed(header):
             array = array.view(np.uint8)
         # A map that was written on the other kind of processor.
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        scale, notes = square_pixels(_nm(header, "y"), _nm(header, "x"))
-        if scale == DOUBTFUL_NM:
-            notes += (DOUBTFUL.format(path.name),)
+        scale, notes = _scale(path, header)
         return RawImage(array, "wzyx"[-array.ndim :], scale, notes)
+
+    @staticmethod
+    def open(path: Path) -> RawImage | None:
+        """Open a file that is not packed, slices as `(z, y, x)`."""
+        import mrcfile
+
+        if path.suffix.lower() in (".gz", ".bz2"):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check_extended(path)
+            with mrcfile.open(path, permissive=True, header_only=True) as file:
+                header = file.header.copy()
+        _check(path, header, packed=False)
+        order = header.dtype["nx"].byteorder
+        dtype = np.dtype(TYPES[int(header.mode)]).newbyteorder(order)
+        if dtype == np.int8 and not _is_signed(header):
+            dtype = np.dtype(np.uint8)
+        shape = [int(header[name]) for name in ("nz", "ny", "nx")]
+        offset = HEADER_BYTES + int(header.nsymbt)
+        array: Any = Mapped(path, offset, shape, dtype)
+        scale, notes = _scale(path, header)
+        return RawImage(array, "zyx", scale, notes)
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
@@ -145,6 +168,13 @@ def _check(path: Path, header: Any, *, packed: bool) -> None:
     check_size(path, shape, MODES[mode], stored=stored)
 
 
+def _scale(path: Path, header: Any) -> tuple[float | None, tuple[str, ...]]:
+    """Nm per pixel and notes, as the header says them."""
+    scale, notes = square_pixels(_nm(header, "y"), _nm(header, "x"))
+    doubt = (DOUBTFUL.format(path.name),) if scale == DOUBTFUL_NM else ()
+    return scale, (*notes, *doubt)
+
+
 def _nm(header: Any, axis: str) -> float | None:
     """Pixel size along an axis; a cell of zero, or no sampling, is unknown."""
     cell, samples = float(header.cella[axis]), int(header[f"m{axis}"])
@@ -152,7 +182,7 @@ def _nm(header: Any, axis: str) -> float | None:
     return None if unknown else 0.1 * cell / samples
 
 
-def _is_signed(header: Any, array: NDArray[Any]) -> bool:
+def _is_signed(header: Any) -> bool:
     """Whether bytes mean -128..127; the standard says so, many programs do not."""
     extra = header.tobytes()
     order = header.dtype["nx"].byteorder

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
+    Mapped,
     RawImage,
     check_size,
     image_formats,
@@ -35,7 +36,11 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 class Tiff:
     """TIFF files: the largest image in the file, at full resolution."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".svs", ".lsm")
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *(".tif", ".tiff", ".lsm"),
+        # Whole slides of Aperio, Hamamatsu, Leica, Akoya and Roche are TIFF inside.
+        *(".svs", ".ndpi", ".scn", ".qptiff", ".bif"),
+    )
     folders: ClassVar[bool] = False
 
     @staticmethod
@@ -87,23 +92,6 @@ LARGEST_PIECE = 32_000_000
 """Larger pieces would be unpacked again and again: such files are read whole."""
 
 
-class _Plain:
-    """Pixels that lie one after the other in a file, not packed.
-
-    The file is mapped anew for every part: what a lasting map has been asked for would
-    count as this program's memory until somebody else needs it.
-    """
-
-    def __init__(self, path: Path, series: Any, byteorder: str) -> None:
-        self._path, self._offset = path, series.dataoffset
-        self.shape = tuple(series.shape)
-        self.dtype = np.dtype(series.dtype).newbyteorder(byteorder)
-
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        pixels = np.memmap(self._path, self.dtype, "r", self._offset, self.shape)
-        return np.array(pixels[index])
-
-
 class _InPieces:
     """Pixels that are packed piece by piece; read for as long as the file is open."""
 
@@ -133,7 +121,8 @@ def _opened(
     scale, notes = square_pixels(*pixel_size(file, frame))
     axes = _axes(series)
     if series.dataoffset is not None and frame.compression == 1:
-        plain: Any = _Plain(path, series, file.byteorder)
+        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+        plain: Any = Mapped(path, series.dataoffset, series.shape, dtype)
         return RawImage(plain, axes, scale, notes, is_negative=is_negative), None
     if math.prod(piece) > LARGEST_PIECE:
         return None, None
