@@ -95,7 +95,9 @@ def test_masks_are_paired_by_name(tmp_path, first, second, confidence, reason):
     assert [one.path.name for one in review.unused] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("name", ["m1.box", "m1_autopick.box", "picks/M1_picks.box"])
+@pytest.mark.parametrize(
+    "name", ["m1.box", "m1_autopick.box", "picks/M1_picks.box", "m1.mrc.box"]
+)
 def test_tables_are_paired_by_name(tmp_path, name):
     image(tmp_path / "m1.tif")
     image(tmp_path / "m2.tif")

@@ -248,12 +248,17 @@ def _like_labels(root: Path) -> list[str]:
 def image_name(path: Path) -> str:
     """Return the name of the image in a file: without `.tif`, without `.ome.tif`.
 
+    A table may have the ending of its image before its own: `a.mrc.star` is for `a`.
+
     Parameters
     ----------
     path
         The file; what cannot be in a name everywhere becomes `_`.
     """
-    stem = path.stem
+    stem, suffixes = path.stem, readable_suffixes()
+    is_table = path.suffix.lower() not in suffixes
+    if is_table and path.suffix and Path(stem).suffix.lower() in suffixes:
+        stem = Path(stem).stem
     is_ome = stem.lower().endswith(".ome") and len(stem) > 4
     return safe_name(stem[:-4] if is_ome else stem)
 
