@@ -27,6 +27,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, learning_problem, part_marked
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.user_folder import user_folder
 from napari_topiary.jobs import words
@@ -84,11 +85,13 @@ class TrainingData:
         def marked(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
             return tuple(one.read_marked(self.task) for one in samples)
 
+        # Going through a whole slide takes longer than its look-alikes are worth.
+        known = tuple(one for one in self.unannotated if not _is_unread(one))
         return replace(
             self,
             samples=marked(self.samples),
             validation=marked(self.validation),
-            unannotated=marked(self.unannotated),
+            unannotated=marked(known),
         )
 
     @property
@@ -194,6 +197,12 @@ def _few(counts: Mapping[tuple[str, str], int]) -> bool:
     """Whether there are only particles, and fewer than are held back of."""
     first, *others = (n for (one, _), n in counts.items() if one != "counterexample")
     return first < hold_out.FEWEST and not any(others)
+
+
+def _is_unread(sample: Sample) -> bool:
+    """Whether an image is so large that nobody has gone through it yet."""
+    image: AnyImage = sample.image
+    return isinstance(image, LargeImage) and not image.thin.complete
 
 
 def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:

@@ -83,6 +83,8 @@ def _area(drawn: Sequence[Any]) -> str:
 
 _RADII = 14
 _SHARES = (0.2, 0.5)
+_LARGEST = 4096
+"""Of a larger image nobody can mark a fifth."""
 FRAME_COLOUR = "#ff9f43"
 
 
@@ -115,7 +117,7 @@ class AreaSuggestions(QObject):
         self.area = suggest_area(
             shape,
             session.annotations.get(name, ()),
-            side=self._side(name, min(shape)),
+            side=self._side(name, min(*shape, _LARGEST)),
             doubt=doubt,
             avoid=self._proposed,
         )
