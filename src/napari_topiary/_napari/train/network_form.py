@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_topiary._napari.jobs.latest import Latest
@@ -157,7 +158,7 @@ COST_TIP = (
     "reads.\nThe time is measured on this computer, for a million pixels of your image "
     "at the pixel size chosen below."
 )
-_LINES = 2
+_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -180,12 +181,22 @@ class NetworkCost(QWidget):
         self.line = look.paragraph("", role="hint")
         self.line.setToolTip(COST_TIP)
         self.line.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing())
         self.warning = look.paragraph("", role="problem")
         self.warning.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line)
+        self._keep_height()
+
+    def _keep_height(self) -> None:
+        """Be as high before anything is known, in the letters of the theme."""
+        self.line.ensurePolished()
+        self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing())
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """The theme's letters are known only now."""
+        super().showEvent(event)
+        self._keep_height()
 
     def show_figures(
         self, blueprint: Blueprint, around: Circumstances, *, measure: bool
