@@ -358,8 +358,8 @@ class _Pieces:
             return np.asarray(self._array[index])
         except MemoryError:
             raise TopiaryError(
-                "a part of the image is too large for this computer's memory: save it "
-                "in smaller tiles, or as zarr."
+                "a part of the image is too large for this computer's memory, or says "
+                "that it is: get the file again, or save it in smaller tiles."
             ) from None
         except Exception as error:
             # Libraries raise whatever they like over a damaged file.
