@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_topiary.data.sampling import (
+from napari_topiary.data.centre_sampling import (
     CentreSampler,
-    Field,
     Surroundings,
     centre_pixels,
 )
+from napari_topiary.data.sampling import Field
 from napari_topiary.errors import TopiaryError
 
 

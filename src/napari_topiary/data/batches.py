@@ -11,8 +11,9 @@ import torch
 
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.centre_sampling import CentreSampler
 from napari_topiary.data.prepared import PreparedData
-from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
+from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.data.annotated_area import AnnotatedArea
-from napari_topiary.data.sampling import Surroundings, centre_pixels
+from napari_topiary.data.centre_sampling import Surroundings, centre_pixels
 from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import best_pixel_threshold
 from napari_topiary.inference.engine import Engine

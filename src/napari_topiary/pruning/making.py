@@ -13,7 +13,8 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
-from napari_topiary.data.sampling import Field, Surroundings
+from napari_topiary.data.centre_sampling import Surroundings
+from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.devices import pick_device

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Balance
 from napari_topiary.data.annotated_area import as_learned
-from napari_topiary.data.sampling import Surroundings, centre_pixels
+from napari_topiary.data.centre_sampling import Surroundings, centre_pixels
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample

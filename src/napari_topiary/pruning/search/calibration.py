@@ -22,7 +22,8 @@ from napari_topiary.data.annotated_area import (
     as_learned,
     learned_distance,
 )
-from napari_topiary.data.sampling import Batch, CentreSampler, Field, PatchSampler
+from napari_topiary.data.centre_sampling import CentreSampler
+from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.base import Network
