@@ -127,8 +127,9 @@ def at_all_doors(tmp_path, monkeypatch, capsys, networks):
     def prepared(*given, **_):
         raise Ran(*next(one for one in given if hasattr(one, "held_back")).notes)
 
-    for module in ("evaluation.evaluate", "evaluation.side_by_side"):
-        monkeypatch.setattr(import_module(f"napari_topiary.{module}"), "Engine", begun)
+    for module, engine in (("evaluate", "engine_for"), ("side_by_side", "Engine")):
+        home = import_module(f"napari_topiary.evaluation.{module}")
+        monkeypatch.setattr(home, engine, begun)
     monkeypatch.setattr("napari_topiary.pruning.plan_job", begun)
     monkeypatch.setattr("napari_topiary.training.loop.Trainer", prepared)
     monkeypatch.setattr(
