@@ -1,7 +1,6 @@
 """Two predictions whose differences are known."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -299,14 +298,13 @@ def test_to_dict_is_json():
     assert said["metrics"]["a"]["own_best"]["f1"] == 1.0
 
 
-def test_fast_enough_to_wait_for():
+def test_many_particles_are_matched():
     rng = np.random.default_rng(0)
     where = rng.random((150, 2)) * 512
     a = prediction(disc((512, 512), where, 4.5), shape=(1024, 1024))
     b = prediction(disc((512, 512), where[10:] + 0.3, 4.5), shape=(1024, 1024))
-    start = time.perf_counter()
-    compare(a, b)
-    assert time.perf_counter() - start < 2.0
+    counts = compare(a, b).to_dict()["counts"]
+    assert counts["gained"] == 0 and counts["lost"] <= 10 < 100 < counts["kept"]
 
 
 def test_empty_detections():
