@@ -304,7 +304,7 @@ def test_many_particles_are_matched():
     a = prediction(disc((512, 512), where, 4.5), shape=(1024, 1024))
     b = prediction(disc((512, 512), where[10:] + 0.3, 4.5), shape=(1024, 1024))
     counts = compare(a, b).to_dict()["counts"]
-    assert counts["gained"] == 0 and counts["lost"] <= 10 < 100 < counts["kept"]
+    assert max(counts["gained"], counts["lost"]) <= 12 < 100 < counts["kept"]
 
 
 def test_empty_detections():
