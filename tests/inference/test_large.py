@@ -243,6 +243,40 @@ def test_after_stop_the_same_call_goes_on(blobs, tmp_path):
     assert zarr.open_group(tmp_path / "big_labels.zarr").attrs["complete"] is True
 
 
+@pytest.mark.parametrize(
+    ("task", "factor"), [(SEGMENT, 1.7), (OBJECTS, 1.0), (UNKNOWN, 0.8), (LINES, 1.0)]
+)
+def test_after_stop_only_what_was_looked_at_is_read(
+    blobs, tmp_path, monkeypatch, task, factor
+):
+    checkpoint = a_checkpoint(task, working_factor=factor)
+    windows, read = [], finding.Kept.read
+
+    def counted(kept, window, classes):
+        windows.append(window)
+        return read(kept, window, classes)
+
+    monkeypatch.setattr(finding.Kept, "read", counted)
+
+    def stopped(folder):
+        turns, network = iter(range(1000)), Levels(len(task.classes))
+        windows.clear()
+        made = in_parts(
+            blobs, checkpoint, network, folder, stop=lambda: next(turns) > 6
+        )
+        assert not made.complete
+        return made.found, maps(folder), len(windows)
+
+    found, written, reads = stopped(tmp_path / "seen")
+    monkeypatch.setattr(finding.Kept, "is_seen", lambda *_: True)
+    all_found, all_written, all_reads = stopped(tmp_path / "all")
+    assert reads < all_reads
+    assert (found.counts, found.covered) == (all_found.counts, all_found.covered)
+    for one, other in zip(written, all_written, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(found.areas.sums, all_found.areas.sums)
+
+
 def test_what_was_done_when_the_program_was_killed_is_kept(blobs, tmp_path):
     checkpoint, network = a_checkpoint(SEGMENT), Levels(3)
     job = a_job(blobs, checkpoint, network, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,7 +66,11 @@ class Kept:
     @property
     def complete(self) -> bool:
         """Whether the network has looked at all of it."""
-        return len(self.done) == len(list(self.blocks()))
+        return len(self.done) == math.prod(-(-n // self.side) for n in self.grid)
+
+    def is_seen(self, window: Window) -> bool:
+        """Whether the network has looked at something of a window."""
+        return any(key in self.done for key in self._touched(window))
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """All blocks, row by row."""
@@ -186,7 +191,9 @@ class Finder:
             self._find_objects(self.objects, box)
             return
         window = grown(box, self._margin(), self.kept.grid)
-        probability, _ = self.kept.read(window, len(self.task.classes))
+        probability = np.zeros((1, 0, 0), np.float32)
+        if self.kept.is_seen(window):
+            probability, _ = self.kept.read(window, len(self.task.classes))
         if not probability[1:].any():
             nothing = np.zeros((box[1] - box[0], box[3] - box[2]), np.float32)
             for areas in self._areas.values():
@@ -322,6 +329,8 @@ class Finder:
         margin = MARGIN
         while True:
             window = grown(box, margin, self.kept.grid)
+            if not self.kept.is_seen(window):
+                return
             probability, regression = self.kept.read(window, len(self.task.classes))
             if not probability[1:].any():
                 return

@@ -35,6 +35,8 @@ from napari_topiary.types import Job, Progress, Window
 Stored = Literal["float16", "uint8"]
 BLOCK = 2048
 """Side of the blocks that results are written in, in pixels of the image."""
+_BLUR = 8
+"""A value on the grid of the image comes from values that are this near at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +221,9 @@ class _Writer:
         """Write a block of the image."""
         task, how, kept = self._finder.task, self._finder.how, self._finder.kept
         shape, classes = self._finder.shape, len(task.classes)
+        if not kept.is_seen(self._on_grid(part)):
+            self._pass_over(part)
+            return
 
         def read(window: Window) -> NDArray[np.float32]:
             return kept.read(window, classes)[0][first:]
@@ -251,6 +256,27 @@ class _Writer:
         for index, areas in self.areas.items():
             measure = None if figures is None else partial(figures, index)
             areas.add(labels == index, corner, measure)
+
+    def _pass_over(self, part: Window) -> None:
+        """Leave a block empty where the network has not looked."""
+        nothing = np.zeros((part[1] - part[0], part[3] - part[2]), dtype=bool)
+        if self._finder.task.kind != "instances":
+            self.covered[0] += nothing.size
+        measure = None if self._pixels is None else _figures_of_nothing
+        for areas in self.areas.values():
+            areas.add(nothing, (part[0], part[2]), measure)
+
+    def _on_grid(self, part: Window) -> Window:
+        """Where a part of the image lies on the working grid, with what decides it."""
+        shape, grid = self._finder.shape, self._finder.kept.grid
+        around = grown(part, self._finder.how.min_size_px + _BLUR, shape)
+        (top, bottom), (left, right) = (
+            (start * own // of, -(-end * own // of))
+            for start, end, own, of in zip(
+                around[::2], around[1::2], grid, shape, strict=True
+            )
+        )
+        return grown((top, bottom, left, right), _BLUR, grid)
 
     def measured(self) -> Areas:
         """Return the sums over each object or area, where they were wanted."""
@@ -323,6 +349,12 @@ class _Writer:
         seen[0] = False
         numbers = np.where(seen, seen.cumsum(), 0).astype(np.uint32)
         self._final = numbers[self._final]
+
+
+def _figures_of_nothing(
+    y: NDArray[np.intp], x: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], ...]:
+    return pixel_figures(y, x, y, y)
 
 
 def _image_blocks(shape: tuple[int, int]) -> Iterator[Window]:
