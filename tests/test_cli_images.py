@@ -149,7 +149,7 @@ def test_a_blank_slice_is_empty_and_said(tmp_path, made, drawn, capsys):
     assert not tifffile.imread(tmp_path / "odd_labels.tif")[1:].any()
 
 
-def test_images_in_zarr_folders_can_be_given(tmp_path, made, drawn):
+def test_images_in_zarr_folders_can_be_given(tmp_path, made, drawn, capsys):
     for name in ("x", "y"):
         group = zarr.open_group(tmp_path / f"{name}.zarr" / "0", mode="w")
         group.create_array("0", data=drawn[0].image[0].astype(np.float32))
@@ -162,6 +162,7 @@ def test_images_in_zarr_folders_can_be_given(tmp_path, made, drawn):
     result = result_of(tmp_path, "predict", network, *images, "--out", out)
     assert result["n_images"] == 2
     assert {entry["pixel_size_nm"] for entry in result["images"]} == {2.0}
+    assert "x.zarr/0: " in capsys.readouterr().out
     assert (out / "x_0_labels.tif").is_file()
     assert (out / "y_0_labels.tif").is_file()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary.io.image_files import shown_name
 from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def found_in_words(path: Path, entry: dict[str, Any]) -> str:
         words = ["nothing found"]
     if not entry["complete"]:
         words.append("not complete")
-    return f"{path.name}: {', '.join(words) or 'done'}"
+    return f"{shown_name(path)}: {', '.join(words) or 'done'}"
 
 
 def table(rows: list[list[str]]) -> str:

@@ -17,7 +17,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_area, rows_without_banner
-from napari_topiary.io.image_files import result_stem
+from napari_topiary.io.image_files import result_stem, shown_name
 from napari_topiary.io.images import LoadedImage, read_slices
 from napari_topiary.io.large_images import LargeImage, open_large
 from napari_topiary.io.split import listed
@@ -101,7 +101,7 @@ class FilePredictor:
             prediction = self._image(path, slices[0])
             files = write_prediction(out, stem, prediction=prediction, **self.form)
             files |= self._export(path, stem, slices[0], prediction)
-            self._count(path.name, prediction)
+            self._count(shown_name(path), prediction)
             entry = found_in_image(prediction)
             self._tell(path, [entry])
         else:
@@ -145,7 +145,7 @@ class FilePredictor:
             stored="float16" if as_tiff else self.options.probability,
         )
         prediction = self.runner(
-            job, lambda said: self.runner.note(f"{path.name}: {said}")
+            job, lambda said: self.runner.note(f"{shown_name(path)}: {said}")
         )
         found = prediction.found
         files = dict(prediction.files)
@@ -154,11 +154,13 @@ class FilePredictor:
         files |= write_tables(out, stem, found=found, filaments=self.form["filaments"])
         if kinds:
             files |= write_exports(
-                out, stem, prediction=found, kinds=kinds, image_name=path.name
+                out, stem, prediction=found, kinds=kinds, image_name=shown_name(path)
             )
         if outlined and self.checkpoint.task.kind != "detect":
-            self.runner.note(f"{path.name}: {ONLY_MIDDLES.format(', '.join(outlined))}")
-        self._count(path.name, found)
+            self.runner.note(
+                f"{shown_name(path)}: {ONLY_MIDDLES.format(', '.join(outlined))}"
+            )
+        self._count(shown_name(path), found)
         entry = found_in_large(prediction)
         self._tell(path, [entry])
         names = {what: str(file) for what, file in files.items()}
@@ -176,7 +178,7 @@ class FilePredictor:
             network=self.engine,
         )
         prediction = self.runner(
-            job, lambda said: self.runner.note(f"{path.name}: {said}")
+            job, lambda said: self.runner.note(f"{shown_name(path)}: {said}")
         )
         return replace(prediction, notes=(*loaded.notes, *prediction.notes))
 
@@ -189,7 +191,7 @@ class FilePredictor:
             prediction = self._image(path, loaded)
             name = f"z{index:0{digits}d}"
             files = self._export(path, f"{stem}_{name}", loaded, prediction)
-            self._count(f"{path.name} {name}", prediction)
+            self._count(f"{shown_name(path)} {name}", prediction)
             each.append(
                 found_in_image(prediction)
                 | {"files": {k: str(v) for k, v in files.items()}}
@@ -215,7 +217,7 @@ class FilePredictor:
             stem,
             prediction=prediction,
             kinds=export_formats(self.options),
-            image_name=path.name,
+            image_name=shown_name(path),
             image=loaded.data,
         )
 
@@ -227,7 +229,7 @@ class FilePredictor:
                 said.setdefault(note, []).append(str(index))
         for note, where in said.items():
             some = f", slice {listed(where)}" if len(where) < len(each) else ""
-            self.runner.note(f"{path.name}{some}: {note}")
+            self.runner.note(f"{shown_name(path)}{some}: {note}")
 
 
 def suited(

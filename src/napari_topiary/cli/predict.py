@@ -25,6 +25,7 @@ from napari_topiary.io.image_files import (
     image_files,
     passed_over,
     result_stem,
+    shown_name,
 )
 from napari_topiary.io.large_images import is_large
 from napari_topiary.io.pixel_size import pixel_size_problem
@@ -245,7 +246,7 @@ def _through(
             reason = str(error).removeprefix(f"{path.name}: ")
             failed.append({"image": str(path), "reason": reason})
             if len(paths) > 1:
-                runner.note(f"{path.name}: left out. {reason}")
+                runner.note(f"{shown_name(path)}: left out. {reason}")
             continue
         runner.say(found_in_words(path, images[-1]))
         if runner.interrupted:

@@ -33,6 +33,19 @@ WARMING = 256
 """Side of the corner that is predicted before the clock starts, in pixels."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What one checkpoint found on one image, with what only scoring needs left out.
+
+    Several are held at once, of images of any size.
+    """
+
+    own: Score
+    common: Score
+    sweep: Sweep
+    prediction: Prediction
+
+
 class Entry:
     """What is gathered about one checkpoint; `row` says it.
 
@@ -75,34 +88,48 @@ class Entry:
             excerpt=sample.excerpt,
         )
 
-    def add(
-        self,
-        sample: Sample,
-        predictions: Mapping[str, Prediction],
-        tolerance_nm: float | None,
-    ) -> None:
-        """Count one image.
+    def score(
+        self, sample: Sample, mine: Prediction, tolerance_nm: float | None
+    ) -> Scored:
+        """Score what is found on one image.
 
         Parameters
         ----------
         sample
             The image.
-        predictions
-            Of all checkpoints, the first of which the others are held against.
+        mine
+            The prediction.
         tolerance_nm
             How far off a particle may be; None = half of its class's radius.
         """
-        mine, first = predictions[self.name], next(iter(predictions.values()))
         scorer = Scorer.of(self.checkpoint, sample, tolerance_nm)
         own, common = own_and_common(scorer, mine, self.checkpoint, self.config)
-        self.own.append(own)
-        self.common.append(common)
-        self.sweep += sweep(
+        swept = sweep(
             mine,
             scorer.truth,
             postprocessing=PostProcessing.of(self.checkpoint, self.config.detect),
             tolerance_px=scorer.tolerance_px,
         )
+        return Scored(own, common, swept, replace(mine, regression=None))
+
+    def add(
+        self, scored: Scored, first: Prediction, tolerance_nm: float | None
+    ) -> None:
+        """Count one image.
+
+        Parameters
+        ----------
+        scored
+            What was found on it.
+        first
+            Prediction of the first checkpoint, which it is held against.
+        tolerance_nm
+            As for `score`.
+        """
+        mine = scored.prediction
+        self.own.append(scored.own)
+        self.common.append(scored.common)
+        self.sweep += scored.sweep
         self.megapixels.append(mine.shape[0] * mine.shape[1] / 1e6)
         tolerance = tolerance_nm if mine.scale is not None else None
         things, lines, alike = changes_between(first, mine, tolerance=tolerance)
@@ -264,22 +291,23 @@ def compare_checkpoints(
         if (yield from _stopped(entry.warm_up(known[0]))):
             return _table(entries, n_images, begun, config)
     for sample in known:
-        predictions: dict[str, Prediction] = {}
+        scored: dict[str, Scored] = {}
         # Whoever comes first finds the image out of the cache: they take turns.
         for entry in entries if n_images % 2 == 0 else entries[::-1]:
             start = time.perf_counter()
             prediction, stopped = yield from predicted(
                 entry.job(sample), sample.name, done=done, total=total
             )
-            if prediction is None or (stopped and len(predictions) + 1 < len(entries)):
+            if prediction is None or (stopped and len(scored) + 1 < len(entries)):
                 return _table(entries, n_images, begun, config)
             entry.seconds.append(time.perf_counter() - start)
-            predictions[entry.name] = prediction
+            scored[entry.name] = entry.score(sample, prediction, tolerance_nm)
+            del prediction
             done += 1
         n_images += 1
-        predictions = {entry.name: predictions[entry.name] for entry in entries}
+        predictions = {e.name: scored[e.name].prediction for e in entries}
         for entry in entries:
-            entry.add(sample, predictions, tolerance_nm)
+            entry.add(scored[entry.name], predictions[entries[0].name], tolerance_nm)
         message = yield Progress(
             done,
             total,

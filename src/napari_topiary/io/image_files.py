@@ -24,11 +24,27 @@ def result_stem(path: Path) -> str:
     path
         The image; of one that lies in a zarr folder (`x.zarr/0`), `x_0`.
     """
-    outer = [place for place in path.parents if place.suffix.lower() == ".zarr"]
-    if not outer or not path.is_dir():
+    outer = _zarr_around(path)
+    if outer is None:
         return path.stem
-    inside = path.relative_to(outer[-1]).parts
-    return "_".join((outer[-1].stem, *inside))
+    return "_".join((outer.stem, *path.relative_to(outer).parts))
+
+
+def shown_name(path: Path) -> str:
+    """Return what an image is called to a person: of one in a zarr folder, `x.zarr/0`.
+
+    Parameters
+    ----------
+    path
+        The image.
+    """
+    outer = _zarr_around(path)
+    return path.name if outer is None else path.relative_to(outer.parent).as_posix()
+
+
+def _zarr_around(path: Path) -> Path | None:
+    outer = [place for place in path.parents if place.suffix.lower() == ".zarr"]
+    return outer[-1] if outer and path.is_dir() else None
 
 
 def image_files(given: Sequence[Path]) -> list[Path]:
