@@ -262,6 +262,10 @@ def test_checkpoints_side_by_side():
     assert [s.sample.name for s in shown] == ["one", "weak"]
     assert list(shown[0].predictions) == ["first", "low"]
     json.dumps(table.to_dict(), allow_nan=False)
+    timed = {"ms_per_megapixel": None}
+    lean = run(compare_checkpoints(made, images, maps=False))
+    for row, same in zip(lean.rows, table.rows, strict=True):
+        assert row | timed == same | timed
 
 
 def test_side_by_side_stops_and_refuses():

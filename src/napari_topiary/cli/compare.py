@@ -71,7 +71,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     pictures: list[dict[str, Any]] = []
     found = runner(
         compare_checkpoints(
-            checkpoints, samples, config=config, tolerance_nm=options.tolerance
+            checkpoints,
+            samples,
+            config=config,
+            tolerance_nm=options.tolerance,
+            maps=options.out is not None,
         ),
         _heeding(options.out, pictures, runner),
     )

@@ -35,10 +35,7 @@ WARMING = 256
 
 @dataclass(frozen=True)
 class Scored:
-    """What one checkpoint found on one image, with what only scoring needs left out.
-
-    Several are held at once, of images of any size.
-    """
+    """What one checkpoint found on one image; several are held at once."""
 
     own: Score
     common: Score
@@ -89,7 +86,12 @@ class Entry:
         )
 
     def score(
-        self, sample: Sample, mine: Prediction, tolerance_nm: float | None
+        self,
+        sample: Sample,
+        mine: Prediction,
+        tolerance_nm: float | None,
+        *,
+        lean: bool = False,
     ) -> Scored:
         """Score what is found on one image.
 
@@ -101,6 +103,8 @@ class Entry:
             The prediction.
         tolerance_nm
             How far off a particle may be; None = half of its class's radius.
+        lean
+            Whether its maps are dropped afterwards.
         """
         scorer = Scorer.of(self.checkpoint, sample, tolerance_nm)
         own, common = own_and_common(scorer, mine, self.checkpoint, self.config)
@@ -110,7 +114,7 @@ class Entry:
             postprocessing=PostProcessing.of(self.checkpoint, self.config.detect),
             tolerance_px=scorer.tolerance_px,
         )
-        return Scored(own, common, swept, replace(mine, regression=None))
+        return Scored(own, common, swept, _without_maps(mine) if lean else mine)
 
     def add(
         self, scored: Scored, first: Prediction, tolerance_nm: float | None
@@ -247,6 +251,7 @@ def compare_checkpoints(
     *,
     config: PredictConfig = DEFAULTS,
     tolerance_nm: float | None = None,
+    maps: bool = True,
 ) -> Job[ComparisonTable]:
     """Scorer checkpoints on the same images, each at its best and all at 0.5.
 
@@ -260,6 +265,9 @@ def compare_checkpoints(
         As for `evaluate`.
     tolerance_nm
         As for `evaluate`.
+    maps
+        Whether the predictions in the reports keep their probability; without it large
+        images take half of the memory.
 
     Yields
     ------
@@ -301,7 +309,9 @@ def compare_checkpoints(
             if prediction is None or (stopped and len(scored) + 1 < len(entries)):
                 return _table(entries, n_images, begun, config)
             entry.seconds.append(time.perf_counter() - start)
-            scored[entry.name] = entry.score(sample, prediction, tolerance_nm)
+            scored[entry.name] = entry.score(
+                sample, prediction, tolerance_nm, lean=not maps
+            )
             del prediction
             done += 1
         n_images += 1
@@ -317,6 +327,15 @@ def compare_checkpoints(
         if stopped or message is Stop:
             break
     return _table(entries, n_images, begun, config)
+
+
+def _without_maps(prediction: Prediction) -> Prediction:
+    """What was found, without what it was found in."""
+    return replace(
+        prediction,
+        probability=prediction.probability[:, :0, :0].copy(),
+        regression=None,
+    )
 
 
 def _stopped(warming: Job[Prediction]) -> Job[bool]:
