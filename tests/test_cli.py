@@ -103,8 +103,9 @@ def test_marks_in_a_corner_are_noticed(tmp_path, virions):
     folder = tmp_path / "data"
     write_dataset(folder, Dataset("corner", TASK, {"m0": one}, {"train": ("m0",)}))
     train = ("train", folder, "--epochs", 1, *SMALL, "--out", tmp_path / "net")
-    (note,) = result_of(tmp_path, *train)["notes"]
+    note, few = result_of(tmp_path, *train)["notes"]
     assert note.startswith("m0: All marks lie in one part") and "--around-marks" in note
+    assert few.startswith("Only 8 things are marked")
     found = result_of(tmp_path, *train, "--around-marks", "--overwrite")
     assert any("only what is around them is known" in note for note in found["notes"])
 

@@ -66,17 +66,16 @@ def read_text(path: Path, what: str = "file") -> str:
             "cut it into parts, or close other programs",
         )
         content = path.read_bytes()
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-        if "\0" in text:
-            raise ValueError
-        return text
-    except ValueError:
-        raise TopiaryError(
-            f"{path.name} is not a text {what}: save it in UTF-8."
-        ) from None
     except OSError as error:
         raise TopiaryError(f"{path.name} cannot be read: {error.strerror}.") from error
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except ValueError:
+        text = "\0"
+    if "\0" in text:
+        raise TopiaryError(f"{path.name} is not a text {what}: save it in UTF-8.")
+    return text
 
 
 def read_json(path: Path) -> Any:

@@ -80,6 +80,7 @@ def test_the_difference_of_one_class_can_be_chosen(page, until):
     bar, maps = page.result.modes, match.comparison.difference
     assert not bar.class_row.isVisibleTo(page)
     bar.choose("difference")
+    page.view.turns.finish()
     assert bar.class_row.isVisibleTo(page)
     names = [bar.class_box.itemText(i) for i in range(bar.class_box.count())]
     assert names == [ANY_CLASS, "virion", "debris"]
@@ -88,6 +89,7 @@ def test_the_difference_of_one_class_can_be_chosen(page, until):
     bar.class_box.activated.emit(2)
     assert np.allclose(shown(page, "difference").data, maps[2])
     compared(page, until)
+    page.view.turns.finish()
     assert bar.class_box.currentText() == "debris"
     assert np.allclose(shown(page, "difference").data, maps[2])
 
