@@ -301,7 +301,7 @@ def test_the_window_stays_alive_while_something_heavy_runs(
     workbench.runner.stop()
     until(lambda: not workbench.runner.running)
     assert len(gaps) > 50
-    assert np.median(gaps) < 0.05
+    assert np.percentile(gaps, 95) < 0.05
 
 
 def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench):
