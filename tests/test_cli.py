@@ -597,6 +597,19 @@ def test_help_is_there_at_once():
     assert done.returncode == 0
 
 
+def test_a_small_image_does_not_wait_for_what_it_does_not_need():
+    """What `predict` loads before it has seen an image: no trees, plots or window."""
+    code = (
+        "import sys; import napari_topiary.cli.predict, napari_topiary.checkpoint; "
+        "print([m for m in ('scipy.spatial', 'scipy.sparse', 'zarr', 'matplotlib', "
+        "'napari', 'qtpy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 # --------------------------------------------------------------- interruption
 @pytest.fixture
 def interrupt_at(monkeypatch):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 Places = NDArray[np.float64]
 """`(n, 2)` y, x in pixels, pixel centres at integers."""
@@ -76,7 +76,9 @@ def repeated(
         if len(index) < 2:
             continue
         near = np.maximum(SAME_PLACE * reach[index], 1e-6)
-        pairs = cKDTree(places[index]).query_pairs(near.max(), output_type="ndarray")
+        pairs = scipy.spatial.cKDTree(places[index]).query_pairs(
+            near.max(), output_type="ndarray"
+        )
         for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
             gap = np.hypot(*(places[index[first]] - places[index[second]]))
             if gap <= min(near[first], near[second]) and not again[index[first]]:
@@ -89,7 +91,7 @@ def fill_areas(places: Places) -> bool:
     distinct = np.unique(places, axis=0)
     if len(distinct) < _FEW:
         return False
-    tree = cKDTree(distinct)
+    tree = scipy.spatial.cKDTree(distinct)
     count = tree.query_ball_point(distinct, _NEXT_PIXEL, return_length=True)
     return bool(np.mean(count > 2) > 0.5)  # itself, and two more
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
 from napari_topiary.annotations.columns import (
@@ -345,6 +345,6 @@ def _in_radii(points: Points, scale: float | None, task: Task) -> NDArray[np.flo
     if marked.sum() < 2:
         return np.zeros(0)
     places, own = np.asarray(points.coordinates)[marked], own[marked]
-    distance, neighbour = cKDTree(places).query(places, k=2)
+    distance, neighbour = scipy.spatial.cKDTree(places).query(places, k=2)
     ratio: NDArray[np.float64] = distance[:, 1] / (own + own[neighbour[:, 1]]) * 2
     return ratio

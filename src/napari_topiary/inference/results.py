@@ -17,6 +17,7 @@ from napari_topiary.annotations import Centerlines, Table
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.inference.measures import Counted
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.formats.tiff import PACKING
 from napari_topiary.io.tables import joined, write_table
 from napari_topiary.io.targets import WRITER, signed
 from napari_topiary.postprocessing import Numbering, line_lengths
@@ -377,9 +378,9 @@ def _write_array(
             shape=shape,
             dtype=dtype,
             photometric="minisblack",
-            compression="zlib",
             software=WRITER,
             metadata=names | about | {"classes": json.dumps(about["classes"])},
+            **PACKING,
             **size,
         )
 

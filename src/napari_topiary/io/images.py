@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
@@ -23,6 +23,12 @@ from napari_topiary.io.plain_files import check_plain_file
 from napari_topiary.types import Image, LabelImage
 
 _LOSSY = (".jpg", ".jpeg")
+_PICTURES = {
+    ("uint8", False): (".png", ".bmp", *_LOSSY),
+    ("uint8", True): (".png", ".bmp", *_LOSSY),
+    ("uint16", False): (".png",),
+}
+"""Which picture files hold a number type, in colour or not."""
 IN_FILE = "The pixel size that stands in the file is not believed."
 _ZARR = (".zgroup", ".zarray", "zarr.json")
 
@@ -238,8 +244,11 @@ def write_image(
     with writing(path) as beside:
         if path.suffix.lower() in (".tif", ".tiff"):
             write_tiff(beside, image, scale=scale, colour=colour)
-        elif image.dtype in (np.uint8, np.uint16) and (image.ndim == 2 or colour):
-            iio.imwrite(beside, np.moveaxis(image, 0, -1) if colour else image)
+        elif path.suffix.lower() in _PICTURES.get((str(image.dtype), colour), ()) and (
+            image.ndim == 2 or colour
+        ):
+            picture = np.moveaxis(image, 0, -1) if colour else image
+            PIL.Image.fromarray(np.ascontiguousarray(picture)).save(beside)
         else:
             raise TopiaryError(
                 f"A {path.suffix or 'nameless'} file cannot hold this image "

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.spatial import cKDTree
 
 from napari_topiary.postprocessing.labels import threshold_of
 from napari_topiary.postprocessing.lines import trace_lines
@@ -285,7 +285,9 @@ def thin_out(
         return keep
     rank = np.empty(len(score), dtype=np.intp)
     rank[np.lexsort((np.arange(len(score)), -score))] = np.arange(len(score))
-    pairs = cKDTree(coordinates).query_pairs(float(reach.max()), output_type="ndarray")
+    pairs = scipy.spatial.cKDTree(coordinates).query_pairs(
+        float(reach.max()), output_type="ndarray"
+    )
     distance = np.linalg.norm(
         coordinates[pairs[:, 0]] - coordinates[pairs[:, 1]], axis=1
     )

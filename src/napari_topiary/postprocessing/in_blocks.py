@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from napari_topiary.types import LabelImage
 
@@ -219,11 +218,11 @@ def _groups(
 ) -> tuple[int, NDArray[np.integer]]:
     """Return how many groups linked numbers make, and that of each."""
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *links])
-    graph = coo_array(
+    graph = scipy.sparse.coo_array(
         (np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])),
         shape=(count, count),
     )
-    found, group = connected_components(graph, directed=False)
+    found, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return int(found), group
 
 

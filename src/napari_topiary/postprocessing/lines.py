@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Path = NDArray[np.float64]
 
@@ -142,8 +141,10 @@ def _connected(pixels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         first.append(np.flatnonzero(near))
         second.append(at[near])
     a, b = np.concatenate(first), np.concatenate(second)
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(keys), len(keys)))
-    count, group = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array(
+        (np.ones(len(a)), (a, b)), shape=(len(keys), len(keys))
+    )
+    count, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
     order = np.argsort(group, kind="stable")
     ends = np.bincount(group, minlength=count).cumsum()[:-1]
     places = np.stack([keys // width - 1, keys % width - 1], axis=1)
@@ -366,8 +367,10 @@ def _merged(chains: list[Chain], n_nodes: int, merge: float) -> list[Chain]:
     if not links:
         return chains
     a, b = np.array(links, dtype=np.intp).T
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(n_nodes + 1, n_nodes + 1))
-    _, group = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array(
+        (np.ones(len(a)), (a, b)), shape=(n_nodes + 1, n_nodes + 1)
+    )
+    _, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
 
     def node(number: int | None) -> int | None:
         return None if number is None else int(group[number])

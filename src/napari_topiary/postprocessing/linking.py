@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from napari_topiary.types import LabelImage
 
@@ -115,7 +115,9 @@ def _near(
     earlier, kinds, numbers = before
     if not len(places) or not len(earlier):
         return []
-    found = cKDTree(places).query_ball_tree(cKDTree(earlier), float(radii.max()))
+    found = scipy.spatial.cKDTree(places).query_ball_tree(
+        scipy.spatial.cKDTree(earlier), float(radii.max())
+    )
     pairs = [
         (float(np.hypot(*(places[a] - earlier[b]))), a, b)
         for a, others in enumerate(found)
