@@ -1,7 +1,10 @@
 """Images of every kind -> `(c, y, x)` and nm per pixel, or a sentence."""
 
+import importlib.util
 import logging
+import shutil
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
+from PIL import ImageOps
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
@@ -498,6 +502,12 @@ def folder(name):
         (broken("a.tif"), "cannot be read"),
         (broken("a.png"), "cannot be read"),
         (broken("a.jpg"), "cannot be read"),
+        (file("a.czi"), "light microscope's own program .* save it as OME-TIFF"),
+        (file("a.mrxs"), "slide of a scanner's own kind .* QuPath"),
+        (file("a_seg.npy"), "can start programs .* save the masks as PNG or TIFF"),
+        (file("a.h5"), "file of arrays .* as TIFF"),
+        (file("a.nii.gz"), "volume of a medical .* save it as TIFF"),
+        (file("a.zarr.zip"), "archive .* unpack it"),
         (file("a.txt", b"hello"), "is a .txt file that cannot be read as an image"),
         (file("a", b"hello"), "is a file that cannot be read as an image"),
         (folder("a"), "is a folder that cannot be read as an image"),
@@ -710,3 +720,144 @@ def test_a_pixel_size_that_cannot_be_is_not_believed(tmp_path):
     found = read_image(tmp_path / "a.tif")
     assert found.scale is None
     assert "is not believed. 84,667 nm per pixel are 300 dots" in found.notes[0]
+
+
+def png(path, array, bits, kind, *, samples=1):
+    """Write a PNG of any bit depth and kind of colours, as its standard says."""
+
+    def chunk(name, data):
+        size, check = struct.pack(">I", len(data)), zlib.crc32(name + data)
+        return size + name + data + struct.pack(">I", check)
+
+    values = array.astype(">u2").view(np.uint8).reshape(*array.shape, 2)
+    each = np.unpackbits(values, axis=-1)[..., 16 - bits :].reshape(len(array), -1)
+    rows = np.packbits(each, axis=1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    height, width = array.shape[0], array.shape[1] // samples
+    head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + body)
+    return path
+
+
+@pytest.mark.parametrize(("bits", "most"), [(1, 1), (2, 3), (4, 15), (16, 60_000)])
+def test_labels_in_a_grey_png_of_any_depth_are_their_numbers(tmp_path, bits, most):
+    labels = np.zeros((5, 16), np.uint16)
+    labels[1:3], labels[4] = most, most // 2
+    np.testing.assert_array_equal(
+        read_labels(png(tmp_path / "a.png", labels, bits, 0)), labels
+    )
+
+
+def test_what_is_read_with_fewer_bits_is_said_and_no_label(tmp_path):
+    colour = png(tmp_path / "a.png", np.full((5, 12), 300), 16, 2, samples=3)
+    assert "16 bit for each colour, of which 8 are read" in read_image(colour).notes[0]
+    veiled = png(tmp_path / "b.png", np.full((5, 8), 300), 16, 4, samples=2)
+    for path in (colour, veiled):
+        with pytest.raises(TopiaryError, match="not quite those that were saved"):
+            read_labels(path)
+
+
+def test_a_jpeg_of_another_name_is_no_label_image(tmp_path):
+    Picture.fromarray(GREY).save(tmp_path / "a.png", format="JPEG")
+    with pytest.raises(TopiaryError, match="by JPEG"):
+        read_labels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_pictures_lie_as_their_camera_says(tmp_path, turn):
+    array = np.repeat(np.repeat(GREY, 8, axis=0), 8, axis=1)
+    exif = Picture.Exif()
+    exif[274] = turn
+    Picture.fromarray(array).save(tmp_path / "a.png", exif=exif)
+    with Picture.open(tmp_path / "a.png") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    loaded = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(loaded.data[0], expected)
+    assert len(loaded.notes) == (turn > 1)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), array)
+
+
+def test_printing_inks_of_a_jpeg_become_colours(tmp_path):
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 250
+    Picture.fromarray(red).convert("CMYK").save(tmp_path / "a.jpg", quality=98)
+    loaded = read_image(tmp_path / "a.jpg")
+    assert loaded.data[:, 8, 8] == pytest.approx([250, 0, 0], abs=3)
+
+
+def test_colour_planes_that_may_be_slices_are_said(tmp_path):
+    four = np.stack([GREY, GREY, GREY, 255 - GREY])
+    tifffile.imwrite(
+        tmp_path / "a.tif", four, photometric="rgb", planarconfig="separate"
+    )
+    (note,) = read_image(tmp_path / "a.tif").notes
+    assert note.startswith("a.tif calls its 4 planes the colours of one picture")
+    assert "if they are slices of a stack" in note
+
+
+OME = """<?xml version="1.0" encoding="UTF-8"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{0}">
+<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8"
+SizeX="{x}" SizeY="{y}" SizeZ="2" SizeC="1" SizeT="1">
+<Channel ID="Channel:0:0" SamplesPerPixel="1"/>
+<TiffData FirstZ="0" IFD="0" PlaneCount="1">
+<UUID FileName="a.ome.tif">urn:uuid:{0}</UUID></TiffData>{more}
+</Pixels></Image></OME>"""
+SECOND = """<TiffData FirstZ="1" IFD="0" PlaneCount="1">
+<UUID FileName="b.ome.tif">urn:uuid:{0}</UUID></TiffData>"""
+
+
+def test_a_part_of_an_ome_tiff_is_not_the_whole(tmp_path):
+    height, width = GREY.shape
+    first, second = (f"00000000-0000-0000-0000-00000000000{i}" for i in (1, 2))
+
+    def write(more):
+        text = OME.format(first, x=width, y=height, more=more)
+        tifffile.imwrite(tmp_path / "a.ome.tif", GREY, description=text, metadata=None)
+
+    write(SECOND.format(second))
+    with pytest.raises(TopiaryError, match=r"the rest is in b\.ome\.tif"):
+        list(read_slices(tmp_path / "a.ome.tif"))
+    write("")
+    slices = list(read_slices(tmp_path / "a.ome.tif"))
+    assert len(slices) == 2
+    assert "no pixels of 1 of its 2 slices" in slices[0].notes[0]
+
+
+def test_bits_that_nothing_here_unpacks_are_a_sentence(tmp_path):
+    loaded = importlib.util.find_spec("imagecodecs")
+    packed_bits(tmp_path / "a.tif", bits=12)
+    if loaded is None:
+        with pytest.raises(TopiaryError, match="packs 12 bit into each value"):
+            read_image(tmp_path / "a.tif")
+
+
+def packed_bits(path, *, bits):
+    """A TIFF of 4 x 8 zeros with `bits` each."""
+    size = 4 * 8 * bits // 8
+    tags = [
+        *((256, 4, 1, 8), (257, 4, 1, 4), (258, 3, 1, bits), (259, 3, 1, 1)),
+        *((262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 4)),
+        (279, 4, 1, size),
+    ]
+    content = struct.pack("<2sHI", b"II", 42, 8 + size) + bytes(size)
+    content += struct.pack("<H", len(tags))
+    content += b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    path.write_bytes(content)
+
+
+def test_images_deep_in_a_zarr_folder_are_listed(tmp_path):
+    root = zarr.open_group(tmp_path / "p.zarr", mode="w", zarr_format=2)
+    image = root.create_group("A/1/0")
+    image.create_array("0", data=GREY)
+    image.attrs["multiscales"] = [
+        {"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}
+    ]
+    with pytest.raises(TopiaryError, match=r"the one to open \(p\.zarr/A/1/0\)"):
+        read_image(tmp_path / "p.zarr")
+    inside = tmp_path / "p.zarr" / "A" / "1" / "0"
+    np.testing.assert_array_equal(read_image(inside).data[0], GREY)
+    shutil.rmtree(inside / "0")
+    with pytest.raises(TopiaryError, match="lacks its full resolution"):
+        read_image(inside)

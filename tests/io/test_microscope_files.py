@@ -6,6 +6,7 @@ import bz2
 import gzip
 from pathlib import Path
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
@@ -152,6 +153,53 @@ def test_a_torn_gatan_file_is_one_sentence(tmp_path):
         (tmp_path / "a.dm4").write_bytes(content[:end])
         with pytest.raises(TopiaryError, match=r"a\.dm4 cannot be read"):
             read_image(tmp_path / "a.dm4")
+
+
+@pytest.mark.parametrize("names", ["YX", "xy", "zyx", "xyz"])
+def test_emd_files_of_ncem_lie_as_their_axes_are_named(tmp_path, names):
+    shape = {"x": 7, "y": 5, "z": 3}
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file.attrs["version_major"], file.attrs["version_minor"] = 0, 2
+        group = file.create_group("data/image")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = np.zeros([shape[name.lower()] for name in names], np.float32)
+        for number, name in enumerate(names, start=1):
+            places = 0.5 * np.arange(shape[name.lower()])
+            axis = group.create_dataset(f"dim{number}", data=places)
+            axis.attrs["name"], axis.attrs["units"] = name, "[n_m]"
+    slices = list(read_slices(tmp_path / "a.emd"))
+    assert [one.data.shape for one in slices] == [(1, 5, 7)] * (
+        3 if "z" in names else 1
+    )
+    assert slices[0].scale == pytest.approx(0.5)
+
+
+def test_hdf5_of_others_is_a_sentence(tmp_path):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file["stuff"] = FLOATS
+    with pytest.raises(TopiaryError, match="not an EMD file as Velox or NCEM"):
+        read_image(tmp_path / "a.emd")
+
+
+def test_columns_may_be_any_axis_of_the_map(tmp_path):
+    path = mrc(tmp_path / "a.mrc", FLOATS)
+    with mrcfile.mmap(path, mode="r+") as file:
+        file.header.mapc, file.header.mapr, file.header.maps = 3, 2, 1
+        file.header.cella.x, file.header.cella.y, file.header.cella.z = 99, 10, 14
+        file.header.mx, file.header.my, file.header.mz = 1, 5, 7
+    assert read_image(path).scale == pytest.approx(0.2)
+
+
+def test_a_pixel_size_may_be_in_what_fei_adds_to_the_header(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(FLOATS)
+        own = np.zeros(1, mrcfile.dtypes.get_ext_header_dtype(b"FEI1"))
+        own["Pixel size X"] = own["Pixel size Y"] = 1.5e-10
+        file.set_extended_header(own)
+        file.header.exttyp = b"FEI1"
+    image = read_image(tmp_path / "a.mrc")
+    assert image.scale == pytest.approx(0.15)
+    np.testing.assert_array_equal(image.data[0], FLOATS)
 
 
 def test_emd_files(tmp_path):

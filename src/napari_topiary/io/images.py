@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.formats import ImageFormat, RawImage, image_formats
+from napari_topiary.io.formats import (
+    ImageFormat,
+    RawImage,
+    elsewhere,
+    image_formats,
+)
 from napari_topiary.io.formats.tiff import write_tiff
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import check_plain_file
@@ -164,6 +169,12 @@ def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
             "edge: save them as PNG or TIFF, from the program that they come from."
         )
     raw = _read(path)
+    if not raw.exact:
+        raise TopiaryError(
+            f"{path.name} holds numbers that are not quite those that were saved (by "
+            "JPEG, or by colours of 16 bit): save the labels as PNG or TIFF without "
+            "loss and in one channel, from the program that they come from."
+        )
     samples = raw.axes.find("s")
     if samples >= 0 and raw.array.shape[samples] == 2:
         # What says which pixels are to be seen is the same everywhere, or no label.
@@ -350,6 +361,9 @@ def reader_of(path: Path) -> type[ImageFormat]:
                 kind.folders or not path.is_dir()
             ):
                 return kind
+    advice = elsewhere(path)
+    if advice:
+        raise TopiaryError(advice)
     given = "folder" if path.is_dir() else f"{suffix} file" if suffix else "file"
     raise TopiaryError(
         f"{path.name or path} is a {given} that cannot be read as an image: give "

@@ -7,6 +7,7 @@ from napari_topiary.io.formats.base import (
     ImageFormat,
     LazyFormat,
     RawImage,
+    elsewhere,
     image_formats,
     square_pixels,
 )
@@ -14,4 +15,11 @@ from napari_topiary.io.formats.base import (
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["ImageFormat", "LazyFormat", "RawImage", "image_formats", "square_pixels"]
+__all__ = [
+    "ImageFormat",
+    "LazyFormat",
+    "RawImage",
+    "elsewhere",
+    "image_formats",
+    "square_pixels",
+]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -25,6 +25,20 @@ MOST_PER_BYTE = 1100
 """No common compression makes more bytes of one (deflate, LZW, run lengths)."""
 SMALL = 400_000_000
 """Bytes of an image that are not worth a doubt: blank ones may be packed closer."""
+
+
+_AS_IS, _BACK = slice(None), slice(None, None, -1)
+TURNS = {
+    2: (False, _AS_IS, _BACK),
+    3: (False, _BACK, _BACK),
+    4: (False, _BACK, _AS_IS),
+    5: (True, _AS_IS, _AS_IS),
+    6: (True, _AS_IS, _BACK),
+    7: (True, _BACK, _BACK),
+    8: (True, _BACK, _AS_IS),
+}
+"""EXIF's number of how a picture lies -> whether rows and columns change places first,
+then how the rows and the columns are gone through."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,10 @@ class RawImage:
         `(256, s)`: the colours that `array` has the numbers of; None = it holds values.
     is_negative
         Whether 0 is white by what the file says.
+    orientation
+        How the picture is turned, as EXIF counts it; 1 = it lies as it is to be seen.
+    exact
+        Whether the numbers are those that were saved: no lossy packing, all bits read.
     smaller
         The same image at lower resolutions, where the file has them and is read part by
         part.
@@ -58,17 +76,25 @@ class RawImage:
     palette: NDArray[Any] | None = None
     is_negative: bool = False
     smaller: tuple[Any, ...] = ()
+    orientation: int = 1
+    exact: bool = True
 
     def as_seen(self) -> RawImage:
         """Return grey levels and colours as they are meant to be looked at.
 
-        That is colours instead of numbers of a palette, and bright for dark where the
-        file says that 0 is white. Labels are read without this.
+        That is colours instead of numbers of a palette, bright for dark where the file
+        says that 0 is white, and turned as the camera was held. Labels are read
+        without this.
         """
-        if self.palette is not None:
-            colours = self.palette[self.array]
-            return RawImage(colours, f"{self.axes}s", self.scale, self.notes)
-        return self.turned_over() if self.is_negative else self
+        raw = self
+        if raw.orientation in TURNS:
+            transposed, *reversed_ = TURNS[raw.orientation]
+            array = raw.array.swapaxes(0, 1) if transposed else raw.array
+            raw = replace(raw, array=array[*reversed_], orientation=1)
+        if raw.palette is not None:
+            colours = raw.palette[raw.array]
+            return RawImage(colours, f"{raw.axes}s", raw.scale, raw.notes)
+        return raw.turned_over() if raw.is_negative else raw
 
     def turned_over(self) -> RawImage:
         """Return the negative, over all that the number type can say."""
@@ -152,6 +178,70 @@ image_formats: Registry[type[ImageFormat]] = Registry("image format")
 """Every family of image formats by name."""
 
 
+_FIJI = "open it in Fiji (File > Import > Bio-Formats) and save it as OME-TIFF"
+_ELSEWHERE = (
+    (
+        ".czi .lif .lof .nd2 .oib .oif .vsi .ims .stk .zvi .dv .flex",
+        "an image of a light microscope's own program",
+        _FIJI,
+    ),
+    (
+        ".mrxs .svslide .vms .vmu .dcm .dicom .isyntax .i2syntax .tmap .mds .kfb",
+        "a slide of a scanner's own kind",
+        "open it in QuPath and export it (File > Export images > OME TIFF)",
+    ),
+    (
+        ".eer .tvips .frames .gtg .blo .mib .hdr .prz .bcf .spd .raw .dat .sxm .txm",
+        "a recording of a microscope's own kind",
+        "save the image (of a movie: the sum of its frames) as MRC or TIFF",
+    ),
+    (
+        ".h5 .hdf5 .ilp .hspy .nxs .n5 .npy .npz .mat .pkl",
+        "a file of arrays of some program",
+        "save the image or the labels in it as TIFF (ilastik: Export Image Settings > "
+        "Format > tiff; Python: tifffile.imwrite)",
+    ),
+    (
+        ".nii .nrrd .nhdr .mha .mhd .am .vol",
+        "a volume of a medical or tomography program",
+        "open it in Fiji and save it as TIFF",
+    ),
+    (
+        ".gif .webp .jp2 .j2k .jpf .jxl .heic .heif .avif .psd .xcf .pdf .svg .eps .ai",
+        "a picture of another kind",
+        "save it as PNG or TIFF",
+    ),
+    (".zip .ozx .tar .7z .rar", "an archive", "unpack it and give what is in it"),
+)
+"""Endings of common files that are not read, what they are, and what helps."""
+
+
+def elsewhere(path: Path) -> str:
+    """Return what a common file of another kind is and how to bring it here.
+
+    Parameters
+    ----------
+    path
+        Something that nothing here reads.
+
+    Returns
+    -------
+    str
+        A sentence; empty where the ending is not known either.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith("_seg.npy"):
+        return (
+            f"{path.name} is a file of Cellpose that can start programs when it is "
+            "opened, so it is not read: in Cellpose, save the masks as PNG or TIFF "
+            "(File > Save masks)."
+        )
+    for endings, what, cure in _ELSEWHERE:
+        if Path(name).suffix in endings.split():
+            return f"{path.name} is {what} and cannot be read here: {cure}."
+    return ""
+
+
 def check_size(
     path: Path, shape: Sequence[int], itemsize: int, *, stored: int | None = None
 ) -> None:
@@ -207,6 +297,26 @@ def square_pixels(
             f"{sizes[-1]:g} nm is used for both.",
         )
     return _rounded(sizes[-1]), ()
+
+
+def without_inks(array: NDArray[Any]) -> NDArray[Any]:
+    """Turn cyan, magenta, yellow and black into red, green and blue.
+
+    Parameters
+    ----------
+    array
+        `(..., 4)`, the most there can be of each ink where its number type ends.
+
+    Returns
+    -------
+    ndarray
+        `(..., 3)` of the same number type.
+    """
+    most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+    light = 1 - array.astype(np.float64) / most
+    colour = light[..., :3] * light[..., 3:] * most
+    rounded = np.rint(colour) if array.dtype.kind == "u" else colour
+    return np.asarray(rounded.astype(array.dtype))
 
 
 def _rounded(size: float) -> float:

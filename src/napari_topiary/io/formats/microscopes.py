@@ -69,17 +69,29 @@ class Microscopes:
         signal = _largest_image(path)
         data = signal["data"]
         check_size(path, data.shape, data.dtype.itemsize, stored=path.stat().st_size)
-        axes = signal["axes"]
-        sizes = [_nm(axis) for axis in axes[-2:]]
         array, samples = _samples(np.asarray(data))
-        scale, notes = square_pixels(*sizes)
+        axes, order = signal["axes"], _order(path, signal)
+        array = array.transpose([*order, *range(len(order), array.ndim)])
+        scale, notes = square_pixels(*(_nm(axes[i]) for i in order[-2:]))
         return RawImage(array, "wtzyx"[-len(axes) :] + samples, scale, notes)
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return the shape and the axes of the largest image."""
-        shape = _largest_image(path)["data"].shape
-        return shape, "wtzyx"[-len(shape) :]
+        signal = _largest_image(path)
+        shape = [signal["data"].shape[i] for i in _order(path, signal)]
+        return tuple(shape), "wtzyx"[-len(shape) :]
+
+
+def _order(path: Path, signal: dict[str, Any]) -> list[int]:
+    """Which axis of what the library gives is the first, the second, ... here.
+
+    It turns round all axes of an EMD file of NCEM, whether its first one is x or not.
+    """
+    names = [str(axis.get("name")).lower() for axis in signal["axes"]]
+    turned = path.suffix.lower() == ".emd" and names[-2:] in (["x", "y"], ["y", "z"])
+    order = list(range(len(names)))
+    return order[::-1] if turned else order
 
 
 def _largest_image(path: Path) -> dict[str, Any]:
@@ -108,7 +120,16 @@ def _open(path: Path) -> list[dict[str, Any]]:
     reader = importlib.import_module(f"rsciio.{_READERS[suffix]}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        signals: list[dict[str, Any]] = reader.file_reader(str(path), lazy=True)
+        try:
+            signals: list[dict[str, Any]] = reader.file_reader(str(path), lazy=True)
+        except (AttributeError, OSError) as error:
+            if suffix != ".emd":
+                raise
+            raise TopiaryError(
+                f"{path.name} is not an EMD file as Velox or NCEM write them (those of "
+                "py4DSTEM are other ones) or it is damaged: save the image in it as "
+                "TIFF or MRC, from the program that it comes from."
+            ) from error
     return signals
 
 

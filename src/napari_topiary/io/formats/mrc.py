@@ -16,6 +16,7 @@ from napari_topiary.io.formats.base import (
     Mapped,
     RawImage,
     check_size,
+    elsewhere,
     image_formats,
     square_pixels,
 )
@@ -24,9 +25,12 @@ MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
 """Bytes of a value, by mode: 8 bit, 16 bit, float, 16 bit unsigned, half float."""
 TYPES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}
 """Number type by mode."""
+HIGHEST_MODE = 101
+"""Of all kinds of MRC files there are."""
 HEADER_BYTES = 1024
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 """Written by IMOD and SerialEM into spare words of the header, and its first flag."""
+_FEI_SIZES_AT = 156
 _MODE_AT, _EXTENDED_AT, _STAMP_AT, _FLAGS_AT = 12, 92, 152, 156
 DOUBTFUL_NM = 0.1
 DOUBTFUL = (
@@ -60,6 +64,9 @@ class Mrc:
         import mrcfile
 
         packed = path.suffix.lower() in (".gz", ".bz2")
+        inner = Path(path.stem).suffix.lower()
+        if packed and inner not in ("", *Mrc.suffixes) and (said := elsewhere(path)):
+            raise TopiaryError(said)
         try:
             with warnings.catch_warnings():
                 # It doubts every header that is not by the book; most are not.
@@ -70,6 +77,8 @@ class Mrc:
                 _check(path, header, packed=packed)
                 with mrcfile.open(path, permissive=True) as file:
                     array = None if file.data is None else np.array(file.data)
+        except TopiaryError:
+            raise
         except (ValueError, OSError, EOFError, TypeError) as error:
             raise TopiaryError(
                 f"{path.name} cannot be read as an MRC file ({error}): it is "
@@ -153,6 +162,11 @@ def _check(path: Path, header: Any, *, packed: bool) -> None:
             f"{path.name} says that it has {' x '.join(map(str, shape))} values: its "
             "header is damaged, or it is no MRC file."
         )
+    if not 0 <= mode <= HIGHEST_MODE:
+        raise TopiaryError(
+            f"{path.name} cannot be read as an MRC file: there is none of mode {mode}; "
+            "it is damaged, or of another kind than its name says."
+        )
     if mode not in MODES:
         what = "complex numbers" if mode in (3, 4) else f"values of mode {mode}"
         raise TopiaryError(
@@ -170,16 +184,33 @@ def _check(path: Path, header: Any, *, packed: bool) -> None:
 
 def _scale(path: Path, header: Any) -> tuple[float | None, tuple[str, ...]]:
     """Nm per pixel and notes, as the header says them."""
-    scale, notes = square_pixels(_nm(header, "y"), _nm(header, "x"))
+    across, along = _nm(header, "mapr", "y"), _nm(header, "mapc", "x")
+    scale, notes = square_pixels(across, along)
+    if scale in (None, DOUBTFUL_NM):
+        own, own_notes = square_pixels(*_fei_nm(path, header))
+        scale, notes = (scale, notes) if own is None else (own, own_notes)
     doubt = (DOUBTFUL.format(path.name),) if scale == DOUBTFUL_NM else ()
     return scale, (*notes, *doubt)
 
 
-def _nm(header: Any, axis: str) -> float | None:
-    """Pixel size along an axis; a cell of zero, or no sampling, is unknown."""
+def _nm(header: Any, direction: str, usual: str) -> float | None:
+    """Pixel size of columns or rows; a cell of zero, or no sampling, is unknown."""
+    axis = "xyz"[n - 1] if (n := int(header[direction])) in (1, 2, 3) else usual
     cell, samples = float(header.cella[axis]), int(header[f"m{axis}"])
     unknown = samples <= 0 or not np.isfinite(cell) or cell <= 0
     return None if unknown else 0.1 * cell / samples
+
+
+def _fei_nm(path: Path, header: Any) -> tuple[float | None, float | None]:
+    """Pixel size along y and x in the header that FEI and Thermo Fisher add."""
+    extended = bytes(header.exttyp).strip(b"\0") in (b"FEI1", b"FEI2")
+    if not extended or path.suffix.lower() in (".gz", ".bz2"):
+        return None, None
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES + _FEI_SIZES_AT)
+        metres = np.frombuffer(file.read(16).ljust(16, b"\0"), "<f8")
+    x, y = (float(m) * 1e9 if np.isfinite(m) and m > 0 else None for m in metres)
+    return y, x
 
 
 def _is_signed(header: Any) -> bool:

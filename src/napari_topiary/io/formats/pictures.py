@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,23 @@ import PIL.ImageMode
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.formats.base import RawImage, check_size, image_formats
+from napari_topiary.io.formats.base import (
+    TURNS,
+    RawImage,
+    check_size,
+    image_formats,
+    without_inks,
+)
 from napari_topiary.io.memory import in_words
 
 # Not every format that Pillow knows: some start other programs.
 INSIDE = ("PNG", "JPEG", "BMP", "DIB", "GIF")
 """What may be in a file with one of these endings."""
 PNG = b"\x89PNG\r\n\x1a\n"
+GREY = 0
+"""The kind of colours of a PNG without any, and without transparency."""
+ORIENTATION = 0x0112
+"""Tag of EXIF."""
 ROWS = 256
 """Rows that are copied at a time: a copy of all would take the memory twice."""
 _opening = threading.Lock()
@@ -37,7 +46,7 @@ class Pictures:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read a picture."""
-        _check_chunks(path)
+        bits, kind = _check_chunks(path)
         try:
             with _any_size():
                 picture: PIL.Image.Image = PIL.Image.open(path, formats=INSIDE)
@@ -56,8 +65,33 @@ class Pictures:
                 stored=path.stat().st_size,
             )
             array, palette = _pixels(picture), _palette(picture)
-        axes = "yx" if array.ndim == 2 else "yxs"
-        return RawImage(array, axes, palette=palette)
+            orientation = _orientation(picture)
+            if picture.mode == "CMYK":
+                array = without_inks(array)
+            lossy = picture.format == "JPEG"
+        if kind == GREY and bits in (2, 4):
+            array //= 255 // (2**bits - 1)  # which were spread over 0 to 255
+        notes = []
+        reduced = bits == 16 and kind != GREY
+        if reduced:
+            notes.append(
+                f"{path.name} is a PNG with 16 bit for each colour, of which 8 are "
+                "read: if fine differences count, save it as TIFF."
+            )
+        if orientation in TURNS:
+            notes.append(
+                f"{path.name} was saved lying on its side or mirrored; it is shown as "
+                "its EXIF data say. What was drawn on it without that does not fit."
+            )
+        return RawImage(
+            array,
+            "yx" if array.ndim == 2 else "yxs",
+            None,
+            tuple(notes),
+            palette=palette,
+            orientation=orientation,
+            exact=not (lossy or reduced),
+        )
 
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
@@ -65,12 +99,16 @@ class Pictures:
         return (1, 1), "yx"
 
 
-def _check_chunks(path: Path) -> None:
-    """Refuse a PNG with a part longer than its file: Pillow makes room for it."""
+def _check_chunks(path: Path) -> tuple[int, int]:
+    """Refuse a PNG with a part longer than its file: Pillow makes room for it.
+
+    Return the bits of a sample and the kind of colours; zeros if it is no PNG.
+    """
+    bits = kind = 0
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(len(PNG)) != PNG:
-            return
+            return bits, kind
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
             length = int.from_bytes(head[:4], "big")
             if file.tell() + length > size:
@@ -79,7 +117,11 @@ def _check_chunks(path: Path) -> None:
                     f"but the whole file only {in_words(size)}; it is damaged or "
                     "incomplete, get it again."
                 )
-            file.seek(length + 4, os.SEEK_CUR)
+            start = file.tell()
+            if head[4:] == b"IHDR":
+                bits, kind = file.read(10)[8:10].ljust(2, b"\0")
+            file.seek(start + length + 4)
+    return bits, kind
 
 
 @contextmanager
@@ -107,6 +149,14 @@ def _pixels(picture: PIL.Image.Image) -> NDArray[Any]:
             array = np.empty((height, *values.shape[1:]), dtype=values.dtype)
         array[top:bottom] = values
     return np.zeros((0, width)) if array is None else array
+
+
+def _orientation(picture: PIL.Image.Image) -> int:
+    """How it lies by EXIF; 1 (as it is to be seen) where nothing sound is said."""
+    try:
+        return int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # what is beside the pixels may be damaged in any way
+        return 1
 
 
 def _palette(picture: PIL.Image.Image) -> NDArray[np.uint8] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import struct
 import weakref
 from fractions import Fraction
@@ -24,6 +25,7 @@ from napari_topiary.io.formats.base import (
     check_size,
     image_formats,
     square_pixels,
+    without_inks,
 )
 from napari_topiary.io.memory import in_words
 from napari_topiary.io.pixel_size import pixel_size
@@ -53,13 +55,15 @@ class Tiff:
             _check_pieces(path, series, stored)
             _check_whole(path, file, series)
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
+            notes += _doubts(path, series)
             array, axes = _pixels(path, series), _axes(series)
             photometric = series.keyframe.photometric
+            exact = series.keyframe.compression not in LOSSY
         if photometric == tifffile.PHOTOMETRIC.SEPARATED:
             if axes.endswith("s") and array.shape[-1] == 4:
-                array = _without_inks(array)
+                array = without_inks(array)
         is_negative = photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        return RawImage(array, axes, scale, notes, is_negative=is_negative)
+        return RawImage(array, axes, scale, notes, is_negative=is_negative, exact=exact)
 
     @staticmethod
     def open(path: Path) -> RawImage | None:
@@ -88,6 +92,15 @@ _CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
 """Pixels that are turned into others, which is done on whole images only."""
 PACKING: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}}
 """How TIFFs are packed: as small as by the usual level 6, in a quarter of the time."""
+LOSSY = (
+    tifffile.COMPRESSION.OJPEG,
+    tifffile.COMPRESSION.JPEG,
+    tifffile.COMPRESSION.JPEG_LOSSY,
+    tifffile.COMPRESSION.APERIO_JP2000_YCBC,
+    tifffile.COMPRESSION.JPEG_2000_LOSSY,
+    tifffile.COMPRESSION.ALT_JPEG,
+)
+"""Compressions that change the numbers a little."""
 LOOKED_AT = 64
 """The sizes of so many pages are looked at before a library is."""
 LARGEST_PIECE = 32_000_000
@@ -121,6 +134,7 @@ def _opened(
     if frame.photometric in _CHANGED or (is_negative and series.dtype.kind == "f"):
         return None, None
     scale, notes = square_pixels(*pixel_size(file, frame))
+    notes += _doubts(path, series)
     axes = _axes(series)
     if series.dataoffset is not None and frame.compression == 1:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
@@ -235,6 +249,8 @@ def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
         for page in pages
         for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)
     )
+    if None in series.pages and file.is_ome:
+        _check_companions(path, file)
     said = int((file.imagej_metadata or {}).get("images", 1))
     lost = said > len(file.pages) and series.kind != "imagej"
     # A page that there is no way to is named where the last one ends.
@@ -245,6 +261,46 @@ def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
             f"{path.name} is cut short: pages or pixels that it names are not in it. "
             "Copy it again from where it came from."
         )
+
+
+def _check_companions(path: Path, file: tifffile.TiffFile) -> None:
+    """Refuse an image that is spread over files some of which are not there."""
+    named = re.findall(
+        r"""<UUID[^>]*FileName=["']([^"'<>]+)""", file.ome_metadata or ""
+    )
+    lost = [one for one in dict.fromkeys(named) if not (path.parent / one).is_file()]
+    lost = [one for one in lost if one != path.name]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise TopiaryError(
+            f"{path.name} holds only a part of its image, the rest is in {lost[0]}"
+            f"{more}: put all files of the image into one folder."
+        )
+
+
+def _doubts(path: Path, series: Any) -> tuple[str, ...]:
+    """Sentences about what a file says of itself that is often meant otherwise."""
+    notes = []
+    frame = series.keyframe
+    if _axes(series) == "syx":
+        count = series.shape[0]
+        lost = ", the fourth of them transparency and left out" if count == 4 else ""
+        notes.append(
+            f"{path.name} calls its {count} planes the colours of one picture{lost}: "
+            "if they are slices of a stack, save it again as a stack of grey images."
+        )
+    if getattr(frame.tags.get("Orientation"), "value", 1) not in (0, 1):
+        notes.append(
+            f"{path.name} says that it lies on its side or mirrored; it is taken as it "
+            "lies, as Fiji and QuPath do."
+        )
+    empty = sum(page is None for page in series.pages)
+    if empty:
+        notes.append(
+            f"{path.name} holds no pixels of {empty} of its {len(series.pages)} "
+            "slices: they are read as black."
+        )
+    return tuple(notes)
 
 
 def _largest(path: Path, file: tifffile.TiffFile) -> Any:
@@ -274,22 +330,19 @@ def _importance(series: Any) -> tuple[int, int]:
     return int(series.size) // max(1, samples), int(series.dtype.itemsize)
 
 
-def _without_inks(array: NDArray[Any]) -> NDArray[Any]:
-    """Cyan, magenta, yellow and black `(..., 4)` as red, green and blue `(..., 3)`."""
-    most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
-    light = 1 - array.astype(np.float64) / most
-    colour = light[..., :3] * light[..., 3:] * most
-    rounded = np.rint(colour) if array.dtype.kind == "u" else colour
-    return np.asarray(rounded.astype(array.dtype))
-
-
 def _pixels(path: Path, series: Any) -> NDArray[Any]:
     try:
         array: NDArray[Any] = series.asarray()
     except (ValueError, ImportError, RuntimeError) as error:
         # Rare compressions need a large extra library; Pillow knows some of them.
         if series.keyframe.compression in (1, 8, 32946):
-            raise
+            if "imagecodecs" not in str(error):
+                raise
+            raise TopiaryError(
+                f"{path.name} packs {series.keyframe.bitspersample} bit into each "
+                "value, which cannot be read here: save it with 8 or 16 bit, or "
+                "install imagecodecs (pip install imagecodecs)."
+            ) from error
         read = (_page_by_pillow(path, page) for page in series.pages)
         pages = list(takewhile(lambda page: page is not None, read))
         if len(pages) < len(series.pages):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,8 @@ MANY, FEWEST = 100_000, 1000
 """An array in many pieces needs one in so many: blank ones may be left out."""
 WEIGHED = 10_000
 """So many files of an array are asked for their size: there may be a million."""
+DEEPEST = 3
+"""Images of a plate are in wells, which are in rows."""
 FEW = 6
 """Images that are listed where several are in a folder."""
 
@@ -91,11 +93,22 @@ def _in_group(path: Path, node: Any) -> Found:
     images = [name for name, group in node.groups() if _is_image(group)]
     if not arrays and len(images) == 1:
         return _in_group(path, node[images[0]])
-    names, what = (images, "images") if images else (arrays, "arrays")
+    names, what = (images, "images") if images else (list(arrays), "arrays")
+    if not names and (deeper := list(_deeper(node))):
+        names, what = deeper, "images of a plate, or labels without their image"
     raise TopiaryError(
         f"{path.name} holds {len(names)} {what}: point to the one "
         f"to open ({_listed(path, sorted(names)) or 'there is none'})."
     )
+
+
+def _deeper(node: Any, depth: int = 0) -> Iterator[str]:
+    """Paths of images inside: those of a plate's wells, and labels without an image."""
+    for name, group in node.groups():
+        if _is_image(group):
+            yield name
+        elif depth < DEEPEST:
+            yield from (f"{name}/{inner}" for inner in _deeper(group, depth + 1))
 
 
 def _only_series(path: Path, root: Any) -> str:
@@ -173,6 +186,11 @@ def _plain(array: Any) -> Found:
 
 def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> Found:
     level = image["datasets"][0]
+    if level["path"] not in group:
+        raise TopiaryError(
+            f"{path.name} lacks its full resolution, the folder {level['path']}: it is "
+            "incomplete, copy the whole folder again."
+        )
     array = group[level["path"]]
     entries = image.get("axes") or ["tczyx"[i] for i in range(5 - array.ndim, 5)]
     names = [e["name"] if isinstance(e, Mapping) else str(e) for e in entries]
