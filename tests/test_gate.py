@@ -149,7 +149,7 @@ def at_all_doors(tmp_path, monkeypatch, capsys, networks):
     def python(job):
         said = []
         try:
-            run(job, lambda one: said.append(str(one.report or "")))
+            run(job, lambda one: said.append(note_of(one.report)))
         except Ran as end:
             return "\n".join([*said, *end.args]), True
         except TopiaryError as refusal:
@@ -197,11 +197,18 @@ def at_all_doors(tmp_path, monkeypatch, capsys, networks):
     return at
 
 
+def note_of(report):
+    return str(getattr(report, "note", report or ""))
+
+
 def sentence_of(text, words):
     """The sentence with these words, without the name that it begins with."""
-    (line,) = {line for line in text.splitlines() if words in line}
-    begin, rest = line.split(words)[0], line.split(words)[1]
-    return re.sub(r"^([\w, /.]+: )+", "", begin) + words + re.split(r"[.:] ", rest)[0]
+    lines = (line.split(words) for line in text.splitlines() if words in line)
+    (sentence,) = {
+        re.sub(r"^([\w, /.]+: )+", "", begin) + words + re.split(r"[.:] ", rest)[0]
+        for begin, rest, *_ in lines
+    }
+    return sentence
 
 
 def told(said, words, *, refused, but_window=None):
@@ -364,6 +371,43 @@ def test_twins_are_refused(tmp_path, at_all_doors):
     Picture.fromarray(BLOCKS).save(home / "labels" / "a.png")
     words = "a.png and a.tif have the same name"
     told(at_all_doors(home), words, refused=True, but_window=True)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_an_image_that_is_learned_from_is_not_judged_on(tmp_path, at_all_doors, part):
+    home = folder(tmp_path / "x", points=table(MARKS))
+    about = json.loads((home / "dataset.json").read_text())
+    about["split"] = {"Train": ["a", "b.tif"], part.upper(): ["B"]}
+    (home / "dataset.json").write_text(json.dumps(about))
+    words = f"'b' is in the part 'train' and in {part!r}"
+    told(at_all_doors(home), words, refused=True)
+
+
+def test_a_split_that_names_no_image_is_told(tmp_path, at_all_doors):
+    home = folder(tmp_path / "x", points=table(MARKS))
+    about = json.loads((home / "dataset.json").read_text())
+    about["split"] = {"train": ["a", "gone"], "val": ["b"]}
+    (home / "dataset.json").write_text(json.dumps(about))
+    words = "the split 'train' names 'gone', but there is no such image"
+    told(at_all_doors(home), words, refused=True, but_window=True)
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (None, "No image of the part 'val' is annotated"),
+        ("axis-0,axis-1,class\n", "nothing is marked there"),
+        ("axis-0,axis-1,class\n9,9,background\n", "nothing is marked there"),
+    ],
+)
+def test_nothing_to_judge_on_is_told_before_it_trains(
+    tmp_path, at_all_doors, points, words
+):
+    drawn = {} if points is None else {"points": points}
+    home = folder(tmp_path / "x", val=1, **drawn)
+    said = at_all_doors(home)
+    for door in ("train", "window"):
+        assert words in said[door][0] and said[door][1]
 
 
 @pytest.mark.parametrize("share", [0.6, 0.0])

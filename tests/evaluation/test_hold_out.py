@@ -13,13 +13,16 @@ from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
-from napari_topiary.data.prepared import prepare
+from napari_topiary.data.prepared import foresee, prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.figures import figure_pixels, interval
+from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.evaluation.particles import points_inside
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator
 from napari_topiary.io.dataset import Sample
+from napari_topiary.jobs.training import TrainingData, checking
 from napari_topiary.networks import build_network
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.training import fit
@@ -119,6 +122,99 @@ def test_marks_outside_finished_areas_are_no_reason_to_hold_back(virions):
     for sample, count in ((whole, 8), (marked(whole, (0, 48, 0, 96)), inside)):
         area = on_working_grid(sample, 1.0, DETECT, Normalisation())
         assert area.things == count
+
+
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_as_many_marks_decide_as_the_figure_rests_on(virions, reviewed):
+    """Answers about single places teach outside finished areas, but judge nothing."""
+    made = virions(0)
+    height, width = made.image.shape[1:]
+    inside = made.centres[:, 0] < height / 2 - 1
+    names = ["virion"] * 8
+    seen = tuple(map(bool, ~inside)) if reviewed else None
+    points = Points(made.centres[:8], tuple(names), reviewed=seen)
+    whole = Sample(made.image, (points,), made.scale, "image")
+    sample = marked(whole, (0, height // 2, 0, width))
+    area = on_working_grid(sample, 1.0, DETECT, Normalisation())
+    truth = truth_of(sample.annotations, (height, width), task=DETECT, scale=2.0)
+    assert (
+        area.things
+        == inside[:8].sum()
+        == points_inside(points.coordinates, truth.area).sum()
+    )
+    outside = points.coordinates[~inside[:8]]
+    y, x = outside.round().astype(int).T
+    assert ((area.field.target[y, x] == 1) == reviewed).all()
+    told = run(checking(data(sample)))
+    made = run(fit([sample], dataclasses.replace(SMALL, epochs=1), task=DETECT))
+    few = f"Only {area.things} thing"
+    assert any(few in note for note in told.notes)
+    assert any(few in note for note in made.provenance["notes"])
+    taught = 8 if reviewed else area.things
+    assert made.annotations_summary["points"] == {"virion": taught}
+    said = f"{8 - taught} of 8 marks lie outside the finished areas and do not teach"
+    for notes in (told.notes, made.provenance["notes"]):
+        assert any(said in note for note in notes) is not reviewed
+
+
+def data(*samples, validation=(), task=DETECT):
+    return TrainingData(samples=samples, validation=validation, task=task, n_images=1)
+
+
+def test_of_few_things_on_several_images_none_is_held_back(virions):
+    samples = [clicks(virions, seed, 3) for seed in range(3)]
+    told = run(checking(data(*samples)))
+    assert told.judged == "There is nothing to judge it on."
+    made = run(fit(samples, dataclasses.replace(SMALL, epochs=1), task=DETECT))
+    assert made.annotations_summary["held_out"] == []
+    assert any("Only 9 things are marked" in n for n in made.provenance["notes"])
+    assert any("Only 9 things are marked" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("aside", [1, 2])
+def test_images_kept_aside_on_which_nothing_is_marked_judge_nothing(virions, aside):
+    """Some of what is learned from is held back instead, and that is said before."""
+    empty = [
+        dataclasses.replace(
+            clicks(virions, 9), annotations=(Points([[5, 5]], ("background",)),), name=n
+        )
+        for n in ("e", "f")[:aside]
+    ]
+    samples = [clicks(virions, seed) for seed in range(3)]
+    told = run(checking(data(*samples, validation=tuple(empty))))
+    assert told.judged == "1 of them is kept back to judge it."
+    config = dataclasses.replace(SMALL, epochs=1)
+    said = []
+    made = run(
+        fit(samples, config, task=DETECT, validation=empty),
+        lambda one: said.append(getattr(one.report, "note", None)),
+    )
+    assert "quality" in made.metrics
+    held = {area["image"] for area in made.annotations_summary["held_out"]}
+    assert len(held) == 1 and not held & {"e", "f"}
+    names = "e, f"[: 3 * aside - 2]
+    words = f"{names}: kept aside to judge on, but nothing is marked there"
+    assert any(note.startswith(words) for note in told.notes)
+    # Before the first step, not after it.
+    assert next(note for note in said if note).startswith(words)
+
+
+def test_what_is_foreseen_is_what_is_done(virions):
+    one = cells(np.uint8, number=False)
+    for samples, validation, task in (
+        ([one], [], AREAS),
+        ([one, cells(seed=1, number=False, name="b")], [], AREAS),
+        ([clicks(virions, seed) for seed in range(4)], [], DETECT),
+        ([clicks(virions, 0)], [clicks(virions, 1)], DETECT),
+        ([clicks(virions, 0)], [clicks(virions, 0)], DETECT),
+        ([cells()], [], OBJECTS),
+    ):
+        config = dataclasses.replace(SMALL, working_factor=2.0)
+        seen = foresee(samples, validation, config, task=task)
+        done = prepare(samples, validation, config, task=task)
+        entries = [area.entry() for area in seen.held]
+        assert entries == done.summary["held_out"]
+        assert set(seen.notes) <= set(done.notes)
 
 
 def test_of_a_large_image_only_what_is_held_back_is_computed(virions):

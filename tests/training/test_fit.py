@@ -214,7 +214,7 @@ def test_stop_before_anything_was_judged_still_gives_a_checkpoint(virions):
 
 
 def test_labels_and_centerlines_are_learned_too(virions):
-    images = [virions(n, size=96, count=4, filaments=1) for n in range(2)]
+    images = [virions(n, size=96, count=5, filaments=1) for n in range(2)]
     task = Task(
         "segment",
         ("background", "virion", "filament"),

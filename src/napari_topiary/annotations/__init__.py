@@ -14,8 +14,10 @@ from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.finished import (
     around_marks,
     counted,
+    finished_area,
     marked_in_part,
     marks_outside,
+    outside_note,
 )
 from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
 from napari_topiary.annotations.points import Points, zones_for
@@ -42,9 +44,11 @@ __all__ = [
     "build_target",
     "counted",
     "distance_map",
+    "finished_area",
     "marked_in_part",
     "marks_outside",
     "object_numbers",
+    "outside_note",
     "rescaled",
     "usable_annotations",
     "zones_for",

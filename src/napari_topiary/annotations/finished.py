@@ -60,10 +60,39 @@ def counted(annotations: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_inside(one, areas) for one in annotations)
 
 
+def finished_area(
+    annotations: Sequence[Any], shape: tuple[int, int]
+) -> NDArray[np.bool_] | None:
+    """Return where a person has finished an image, `(y, x)`; None = all of it.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of the image.
+    shape
+        `(y, x)` of the image.
+    """
+    drawn = [one for one in annotations if isinstance(one, Regions) and len(one)]
+    return np.any([one.mask(shape) for one in drawn], axis=0) if drawn else None
+
+
 def marks_outside(annotations: Sequence[Any]) -> tuple[int, int]:
     """Return how many marks do not count, and how many there are."""
     every = _marks(annotations)
     return every - _marks(counted(annotations)), every
+
+
+def outside_note(annotations: Sequence[Any]) -> str:
+    """Say how many marks of an image do not count; empty where all do."""
+    outside, every = marks_outside(annotations)
+    if not outside:
+        return ""
+    lie = "lies" if outside == 1 else "lie"
+    return (
+        f"{outside} of {every} mark{'' if every == 1 else 's'} {lie} outside the "
+        f"finished areas and {'does' if outside == 1 else 'do'} not teach: finish the "
+        "whole image, or draw a finished area around each."
+    )
 
 
 def around_marks(

@@ -10,7 +10,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.gate import admitted, check_learning, evaluation_problem
-from napari_topiary.io.split import listed, may_be_seen
+from napari_topiary.io.split import NOTHING_ASIDE, listed, may_be_seen
 from napari_topiary.types import Task
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def learning_data(
     if dataset.parts.get("val"):
         held = _annotated(dataset, "val", runner)
         if not held:
-            runner.note(
-                "No image of the part 'val' is annotated: some of what is learned from "
-                "is held back to judge by instead."
-            )
+            runner.note(NOTHING_ASIDE)
     check_learning(known, held, task=dataset.task)
     names = {sample.name for sample in known}
     others = may_be_seen(dataset.split, dataset.samples) if look_alikes else ()

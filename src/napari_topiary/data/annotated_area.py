@@ -14,13 +14,19 @@ from napari_topiary.annotations import (
     Points,
     TargetConfig,
     build_target,
+    finished_area,
     object_numbers,
     rescaled,
 )
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_grid import area_to_working, to_working, working_task
+from napari_topiary.data.working_grid import (
+    area_to_working,
+    to_working,
+    working_shape,
+    working_task,
+)
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Task
 
@@ -51,6 +57,9 @@ class AnnotatedArea:
     box
         `(top, bottom, left, right)` in pixels of the image in its file: what is meant
         of it; None = all.
+    finished
+        `(y, x)` bool, what a person has finished: elsewhere no figure is measured, even
+        where single places are known; None = all of it.
     """
 
     field: Field
@@ -59,6 +68,7 @@ class AnnotatedArea:
     task: Task
     sample: Sample
     box: Box | None = None
+    finished: NDArray[np.bool_] | None = None
 
     @property
     def pixels(self) -> str:
@@ -80,18 +90,30 @@ class AnnotatedArea:
     def things(self) -> int:
         """How much it holds: particles, objects, or patches of a painted area.
 
-        Particles outside finished areas do not count.
+        Marks outside finished areas do not count, also where a person has answered
+        about them: they teach, but no figure rests on them.
         """
-        known = self.field.target >= 0
-        last = np.array(known.shape) - 1
-        y, x = np.rint(self.points).astype(int).clip(0, last).T
-        particles = int(known[y, x].sum())
+        particles = int(self.counts.sum())
         if particles:
             return particles
+        known = self.judged
         if self.field.objects is not None:
             objects = self.field.objects[known]
             return len(np.unique(objects[objects > 0]))
-        return _patches(self.field.target > 0)
+        return _patches((self.field.target > 0) & known)
+
+    @cached_property
+    def counts(self) -> NDArray[np.bool_]:
+        """Which of the particles count in figures, `(n,)`."""
+        last = np.array(self.field.target.shape) - 1
+        y, x = np.rint(self.points).astype(int).clip(0, last).T
+        return np.asarray(self.judged[y, x])
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Where a network is held against what is known, `(y, x)`."""
+        known = self.field.target >= 0
+        return known if self.finished is None else known & self.finished
 
     def entry(self) -> dict[str, Any]:
         """Which area it is, for the checkpoint."""
@@ -193,6 +215,7 @@ class AnnotatedArea:
             ),
             points=self.points[kept] - start,
             point_class=self.point_class[kept],
+            finished=part(self.finished),
         )
 
     def _where(
@@ -211,14 +234,32 @@ def on_working_grid(
     sample: Sample,
     factor: float,
     task: Task,
-    normalisation: Normalisation,
+    normalisation: Normalisation | None,
     zones: TargetConfig | None = None,
 ) -> AnnotatedArea:
-    """Bring one sample to the working grid; `zones` say how particles are drawn."""
-    image = to_working(normalisation.apply(sample.image, sample.excerpt), factor)
-    shape = (image.shape[1], image.shape[2])
+    """Bring one sample to the working grid.
+
+    Parameters
+    ----------
+    sample
+        An annotated image.
+    factor
+        Original pixels per working pixel.
+    task
+        Kind, classes and radii.
+    normalisation
+        Brings intensities to the network's range; None = only what is drawn is asked
+        for, and the image is left blank.
+    zones
+        How particles are drawn; None = the usual way.
+    """
+    channels, *original = sample.image.shape
+    shape = working_shape((original[0], original[1]), factor)
+    if normalisation is None:
+        image = np.broadcast_to(np.float32(0), (channels, *shape))
+    else:
+        image = to_working(normalisation.apply(sample.image, sample.excerpt), factor)
     area, own_task = area_to_working(sample.area, shape), working_task(task, factor)
-    original = sample.image.shape[1:]
     ratio = (shape[0] / original[0], shape[1] / original[1])
     annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
     own_scale = None if sample.scale is None else sample.scale * factor
@@ -248,6 +289,7 @@ def on_working_grid(
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),
         sample=sample,
+        finished=finished_area(annotations, shape),
     )
 
 

@@ -35,6 +35,10 @@ _LEARNED = (
     ": not judged on, for the network learns, or has learned, from the same image "
     "(perhaps under another name)."
 )
+_BARE = (
+    ": kept aside to judge on, but nothing is marked there (where all is finished), so "
+    "some of what is learned from is held back instead, if there is enough of it."
+)
 _JUDGED = (
     ": not learned from, for the same image under another name is kept to judge on."
 )
@@ -60,7 +64,11 @@ def divide(
 ) -> Division:
     """Hold out what was given for it, what was held out before, or a share."""
     learned, notes = pool, tuple[str, ...]()
-    if given is not None:
+    bare = given is not None and not any(one.things for one in given)
+    if given and bare and learning:
+        names = listed([one.sample.name for one in given])
+        notes = (names + _BARE,)
+    if given is not None and not (bare and learning):
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]
@@ -80,11 +88,11 @@ def divide(
             if learning and not any(one.things for one in learned):
                 learned, held = learned + held, []
             used = {one.sample.name for one in (*learned, *held)}
-            notes = _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
+            notes += _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
-    if learning and not held and not notes:
-        notes = (_nothing_held_back(pool),)
+    if learning and not held and (bare or not notes):
+        notes += (_nothing_held_back(pool),)
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 
@@ -133,6 +141,8 @@ def hold_out(
     marked = [one for one in pool if one.pixels not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
     known = [one for one in pool if one.pixels in old]
+    if sum(one.things for one in fresh) < FEWEST:
+        return list(pool), []
     if not known and len(fresh) < 2:
         return _part_of(pool, fresh, share)
     order = [fresh[i] for i in np.random.default_rng(seed).permutation(len(fresh))]
@@ -173,8 +183,6 @@ def _part_of(
 ) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Hold out one end of the only image on which anything is marked."""
     learned = list(pool)
-    if not marked or marked[0].things < FEWEST:
-        return learned, []
     whole = marked[0]
     share = min(0.5, max(share, ENOUGH / whole.things))
     best: tuple[AnnotatedArea, AnnotatedArea] | None = None

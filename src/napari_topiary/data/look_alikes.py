@@ -342,6 +342,7 @@ def _parted(area: AnnotatedArea, seen: AreaLookAlikes) -> AnnotatedArea:
     target = np.where(seen.free, 0, area.field.target).astype(np.int16)
     return replace(
         area,
+        finished=None if area.finished is None else area.finished | seen.free,
         field=replace(area.field, target=target),
         points=np.concatenate([area.points, seen.likely.coordinates]),
         point_class=np.concatenate([area.point_class, seen.likely.class_index]),

@@ -13,6 +13,7 @@ from napari_topiary.annotations import (
     Labels,
     Points,
     TargetConfig,
+    counted,
     zones_for,
 )
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation, factor_at
@@ -150,11 +151,7 @@ def prepare(
     scale, channels = every[0].scale, every[0].image.shape[0]
     if start is not None and learning and start.in_channels != channels:
         raise TopiaryError(_channels_sentence(start, channels))
-    factor = (
-        working_factor(config, task, scale, samples)
-        if start is None
-        else start.factor_for(scale)
-    )
+    factor = _factor(samples, scale, config, task, start)
     normalisation = Normalisation() if start is None else start.normalisation
     zones = _zones(every, task)
 
@@ -194,6 +191,51 @@ def prepare(
     if not alike or start is not None or summary["centerlines"]:
         return prepared
     return _with_look_alikes(prepared, (*parts.learned, *apart))
+
+
+def foresee(
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    config: TrainConfig,
+    *,
+    task: Task,
+    start: Checkpoint | None = None,
+) -> Division:
+    """Divide what is annotated as a training will, before it begins.
+
+    No image is brought to the working grid for it, only what is drawn.
+
+    Parameters
+    ----------
+    samples, validation, config, task, start
+        As for `prepare`; none of it has a problem.
+    """
+    task = with_drawn_radii(task, (*samples, *validation))
+    samples, validation, _ = _admitted(samples, validation, config, task, learning=True)
+    every = (*samples, *validation)
+    scale = every[0].scale
+    factor, zones = _factor(samples, scale, config, task, start), _zones(every, task)
+
+    def drawn(sample: Sample) -> AnnotatedArea:
+        own = factor_at(sample.scale, factor, scale)
+        return on_working_grid(sample, own, task, None, zones)
+
+    pool = [drawn(sample) for sample in samples]
+    given = [drawn(sample) for sample in validation] if validation else None
+    history = {} if start is None else dict(start.annotations_summary)
+    return divide(pool, given, history, config, learning=True)
+
+
+def _factor(
+    samples: Sequence[Sample],
+    scale: float | None,
+    config: TrainConfig,
+    task: Task,
+    start: Checkpoint | None,
+) -> float:
+    if start is None:
+        return working_factor(config, task, scale, samples)
+    return start.factor_for(scale)
 
 
 def _roles(
@@ -319,7 +361,7 @@ def _summary(
     lines: Counter[str] = Counter()
     labelled = 0
     for sample in samples:
-        for item in sample.annotations:
+        for item in counted(sample.annotations):
             if isinstance(item, Points):
                 points.update(item.classes)
             elif isinstance(item, Centerlines):

@@ -14,10 +14,10 @@ from scipy import ndimage
 from napari_topiary.annotations import (
     Centerlines,
     Points,
-    Regions,
     TargetConfig,
     annotation_problem,
     build_target,
+    finished_area,
     object_numbers,
     usable_annotations,
 )
@@ -125,8 +125,7 @@ def truth_of(
         raise TopiaryError(sentence)
     given = annotations
     annotations, _ = usable_annotations(annotations, shape, task=task, scale=scale)
-    drawn = [a for a in annotations if isinstance(a, Regions) and len(a)]
-    area = np.any([a.mask(shape) for a in drawn], axis=0) if drawn else None
+    area = finished_area(annotations, shape)
     objects: LabelImage | None = None
     if task.kind == "instances":
         objects = object_numbers(annotations, shape)

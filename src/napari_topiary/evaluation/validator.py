@@ -209,7 +209,7 @@ class Validator:
             )
             mine = found.class_index == index
             mine &= _judged(found.coordinates, area)
-            truth = area.points[area.point_class == index]
+            truth = area.points[area.counts & (area.point_class == index)]
             pairs.append(
                 (
                     truth,
@@ -238,7 +238,7 @@ def _histogram(
     """How probable a class is elsewhere, and where it is; None where it is nowhere."""
     counts = [np.zeros((2, BINS), dtype=np.int64)]
     for area, probability in zip(areas, probabilities, strict=True):
-        known = area.field.target >= 0
+        known = area.judged
         there = area.field.target[known] == index
         counts.append(probability_histogram(there, probability[index][known]))
     total: NDArray[np.int64] = np.sum(counts, axis=0)
@@ -263,22 +263,22 @@ def _judged(coordinates: NDArray[np.float64], area: AnnotatedArea) -> NDArray[np
     """Which detections lie where a person has finished (not in the unknown)."""
     if len(coordinates) == 0:
         return np.zeros(0, dtype=bool)
-    target = area.field.target
-    limit = np.array(target.shape) - 1
+    limit = np.array(area.field.target.shape) - 1
     y, x = np.clip(np.rint(coordinates), 0, limit).astype(int).T
     # A detection on the ignored rim of a particle counts: the rim is unknown only
     # as to which class it has, not as to whether somebody looked there.
     near = [_near_truth(point, area) for point in coordinates]
-    judged: NDArray[np.bool_] = (target[y, x] >= 0) | np.array(near)
+    judged: NDArray[np.bool_] = area.judged[y, x] | np.array(near)
     return judged
 
 
 def _near_truth(point: NDArray[np.float64], area: AnnotatedArea) -> bool:
-    if len(area.points) == 0:
+    truth = area.points[area.counts]
+    if len(truth) == 0:
         return False
     task = area.task
     reach = 1.5 * max(task.radius_or_usual(name, None) for name in task.classes[1:])
-    return bool((np.linalg.norm(area.points - point, axis=1) <= reach).any())
+    return bool((np.linalg.norm(truth - point, axis=1) <= reach).any())
 
 
 def _loss(probability: NDArray[np.float32], area: AnnotatedArea) -> float:
@@ -356,10 +356,10 @@ def _all_swept(
 
 def _objects(area: AnnotatedArea) -> LabelImage | None:
     """Object numbers, −1 where nothing is known; None if there are none."""
-    objects, target = area.field.objects, area.field.target
-    if objects is None or not (objects[target >= 0] > 0).any():
+    objects, known = area.field.objects, area.judged
+    if objects is None or not (objects[known] > 0).any():
         return None
-    judged: LabelImage = np.where(target >= 0, objects, -1)
+    judged: LabelImage = np.where(known, objects, -1)
     return judged
 
 

@@ -18,6 +18,7 @@ from napari_topiary.annotations import (
     annotation_problem,
     around_marks,
     marked_in_part,
+    outside_note,
     usable_annotations,
 )
 from napari_topiary.errors import TopiaryError
@@ -115,6 +116,8 @@ def admitted(
             scale=sample.scale,
         )
         sample = replace(sample, annotations=annotations) if notes else sample
+        if outside := outside_note(annotations):
+            notes = (*notes, outside)
         part = part_marked(sample, task)
         if part is not None:
             notes = (*notes, _ONLY_AROUND if around_marks else _REST_IS_EMPTY)

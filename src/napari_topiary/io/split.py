@@ -13,6 +13,10 @@ Split = dict[str, tuple[str, ...]]
 """Names of the images in each part."""
 
 _FEW = 5
+NOTHING_ASIDE = (
+    "No image of the part 'val' is annotated: some of what is learned from is held "
+    "back to judge by instead."
+)
 KNOWN = ("train", "val", "test")
 HELD_OUT = ("val", "test")
 _SPELLINGS = {
@@ -115,6 +119,11 @@ def split_problem(split: Mapping[str, Iterable[str]], images: Iterable[str]) -> 
                 f"the split {part!r} names {_first(unknown)}, but there is no such "
                 "image in the folder images: add it, or remove the name from the split."
             )
+    return leak_problem(split)
+
+
+def leak_problem(split: Mapping[str, Iterable[str]]) -> str:
+    """Return which images are learned from and judged on; empty if none are."""
     for index, part in enumerate(KNOWN):
         for other in KNOWN[index + 1 :]:
             both = sorted(set(split.get(part, ())) & set(split.get(other, ())))

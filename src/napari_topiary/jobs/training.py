@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,16 +18,17 @@ from napari_topiary.annotations import (
     Points,
     Regions,
     counted,
-    marks_outside,
 )
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
-from napari_topiary.data import hold_out
+from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import foresee
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, learning_problem, part_marked
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import visible_files
+from napari_topiary.io.split import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.user_folder import user_folder
 from napari_topiary.jobs import words
 from napari_topiary.session import Session
@@ -36,8 +36,6 @@ from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
 from napari_topiary.training import fit
 from napari_topiary.types import BACKGROUND, Job, Progress, Task
 
-if TYPE_CHECKING:
-    from napari_topiary.config import TrainConfig
 SHORTEST_MINUTES = 0.5
 """A learning curve takes at least this long, however short the trainings are."""
 logger = logging.getLogger(__name__)
@@ -60,6 +58,8 @@ class TrainingData:
         How many images the project has, annotated or not.
     unannotated
         Images on which nothing is drawn: look-alikes are found there.
+    split
+        Which images are for what.
     """
 
     samples: tuple[Sample, ...]
@@ -67,6 +67,7 @@ class TrainingData:
     task: Task
     n_images: int
     unannotated: tuple[Sample, ...] = ()
+    split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session) -> TrainingData:
@@ -77,6 +78,7 @@ class TrainingData:
             task=session.task,
             n_images=len(session.images),
             unannotated=session.unannotated(),
+            split=session.split,
         )
 
     def read(self) -> TrainingData:
@@ -135,7 +137,7 @@ class TrainingData:
 
         Looks at all pixels of labels: not for the main thread.
         """
-        missing = self.first_step()
+        missing = self.first_step() or leak_problem(self.split)
         if missing:
             return missing
         return learning_problem(self.samples, self.validation, task=self.task)
@@ -146,7 +148,10 @@ class TrainingData:
         Looks at all pixels of labels: not for the main thread.
         """
         sets = (self.samples, self.validation)
-        return tuple(note for one in sets for note in admitted(one, task=self.task)[1])
+        found = [note for one in sets for note in admitted(one, task=self.task)[1]]
+        if self.split.get("val") and not self.validation:
+            found.append(NOTHING_ASIDE)
+        return tuple(found)
 
     def parts(self) -> dict[str, Regions]:
         """Images of which only a part may be marked, and that part.
@@ -160,43 +165,44 @@ class TrainingData:
         return {name: part for name, part in found.items() if part is not None}
 
     def summary(self) -> str:
-        """What is learned from, in a line or two."""
+        """What is learned from, in a line."""
         if not self.samples:
             return ""
         counts = _counts(self.samples)
         drawn = ", ".join(
             words.plural(n, one, many) for (one, many), n in counts.items() if n
         )
-        text = f"Learns from {words.plural(len(self.samples), 'image')}: {drawn}."
-        text += self._outside()
-        if self.validation:
-            return (
-                f"{text} Judged on {words.plural(len(self.validation), 'image')} that "
-                "it does not see."
-            )
-        if len(self.samples) == 1 and _few(counts):
-            return f"{text} They are too few to keep some of them back to judge it."
-        if len(self.samples) > 1:
-            return f"{text} Some of them are kept back to judge it."
-        return f"{text} A part of it is kept back to judge it."
+        images = words.plural(len(self.samples), "image")
+        return f"Learns from {images}: {drawn or 'nothing'}."
 
-    def _outside(self) -> str:
-        """How many marks do not teach; empty where all do."""
-        counts = [marks_outside(one.annotations) for one in self.samples]
-        outside, every = (sum(column) for column in zip(*counts, strict=True))
-        if not outside:
-            return ""
-        return (
-            f" {outside} of {words.plural(every, 'mark')} "
-            f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
-            f"{'does' if outside == 1 else 'do'} not teach: see the Annotate page."
+    def judged(self, config: TrainConfig, start: Checkpoint | None) -> Judged:
+        """What of it is held back to judge by.
+
+        Looks at all pixels of labels: not for the main thread.
+
+        Parameters
+        ----------
+        config
+            How it would be trained.
+        start
+            A checkpoint to start from; None = from scratch.
+        """
+        parts = foresee(
+            self.samples, self.validation, config, task=self.task, start=start
         )
-
-
-def _few(counts: Mapping[tuple[str, str], int]) -> bool:
-    """Whether there are only particles, and fewer than are held back of."""
-    first, *others = (n for (one, _), n in counts.items() if one != "counterexample")
-    return first < hold_out.FEWEST and not any(others)
+        names = {one.sample.name for one in parts.held}
+        aside = sum(one.name in names for one in self.validation)
+        if not names:
+            sentence = "There is nothing to judge it on."
+        elif aside:
+            images = words.plural(aside, "image")
+            sentence = f"Judged on {images} that it does not see."
+        elif all(one.box is not None for one in parts.held):
+            sentence = "A part of it is kept back to judge it."
+        else:
+            are = "is" if len(names) == 1 else "are"
+            sentence = f"{len(names)} of them {are} kept back to judge it."
+        return Judged(sentence=sentence, notes=parts.notes)
 
 
 def _is_unread(sample: Sample) -> bool:
@@ -227,6 +233,14 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a training will be judged on, in a sentence, and why not on more."""
+
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checked:
     """What was found where all that is marked was looked at.
 
@@ -238,15 +252,32 @@ class Checked:
         What is left out of it, or taken otherwise than it says.
     parts
         Images of which only a part may be marked, and that part.
+    judged
+        What of it is held back to judge by.
     """
 
     problem: str = ""
     notes: tuple[str, ...] = ()
     parts: Mapping[str, Regions] = field(default_factory=dict)
+    judged: str = ""
 
 
-def checking(training_data: TrainingData) -> Job[Checked]:
-    """Look at all that is marked."""
+def checking(
+    training_data: TrainingData,
+    config: TrainConfig | None = None,
+    start: Checkpoint | None = None,
+) -> Job[Checked]:
+    """Look at all that is marked.
+
+    Parameters
+    ----------
+    training_data
+        What to learn from.
+    config
+        How; None = as usual.
+    start
+        A checkpoint to start from; None = from scratch.
+    """
     yield Progress(0, 0, "Looking at what is marked")
     if missing := training_data.first_step():
         return Checked(problem=missing)
@@ -257,7 +288,15 @@ def checking(training_data: TrainingData) -> Job[Checked]:
     problem = training_data.problem()
     if problem:
         return Checked(problem=problem)
-    return Checked(notes=training_data.notes(), parts=training_data.parts())
+    try:
+        judged = training_data.judged(config or TrainConfig(), start)
+    except TopiaryError as reason:
+        return Checked(problem=str(reason))
+    return Checked(
+        notes=(*training_data.notes(), *judged.notes),
+        parts=training_data.parts(),
+        judged=judged.sentence,
+    )
 
 
 def training(

@@ -32,7 +32,7 @@ from napari_topiary.io.images import LoadedImage, read_image, read_slices
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
-from napari_topiary.io.split import resolved_split
+from napari_topiary.io.split import resolved_split, split_problem
 from napari_topiary.io.stacks import Slice
 from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
@@ -102,6 +102,8 @@ def read(folder: Path) -> Read:
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
     # Images that could not be read stay in their part.
     split = resolved_split(about.split, pairing.images, pairing.stacks)
+    if wrong := split_problem(split, pairing.images):
+        notes.append(f"{DESCRIPTION}: {wrong}")
     active = str(state.get("active"))
     for note in notes:
         _log.warning("%s", note)

@@ -33,6 +33,7 @@ from napari_topiary.networks.pruning_schedule import (
 from napari_topiary.training.optimizers import Schedule, ValidationRounds
 from napari_topiary.training.record import TrainingRecord
 from napari_topiary.training.reports import (
+    BeforeTraining,
     Preview,
     PreviewRequest,
     TrainReport,
@@ -110,6 +111,9 @@ def fit(
         raise TopiaryError(problem)
     yield Progress(0, 0, "Preparing the images")
     prepared = prepare(samples, validation, config, task=task, start=start)
+    for note in prepared.notes:
+        # Before the clock starts: it may be a reason not to.
+        yield Progress(0, 0, "Preparing the images", report=BeforeTraining(note))
     if start is None:
         sizes = dict(resolve_sizes(config.network, config.preset, config.sizes))
         kept = PrunedShape()

@@ -66,6 +66,13 @@ class Preview:
     key: object = None
 
 
+@dataclass(frozen=True)
+class BeforeTraining:
+    """Something to know before the clock starts; `note` is a sentence."""
+
+    note: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
     """State of a running training.

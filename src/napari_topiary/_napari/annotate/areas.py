@@ -15,11 +15,10 @@ from napari_topiary.annotations import (
     Regions,
     annotation_problem,
     around_marks,
-    marks_outside,
+    outside_note,
     usable_annotations,
 )
 from napari_topiary.annotations.finished import Area, suggest_area, uncertainty
-from napari_topiary.jobs.words import plural
 from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
@@ -64,14 +63,9 @@ def advice(session: Session, name: str) -> str:
 
 def _area(drawn: Sequence[Any]) -> str:
     """Which part of the image counts as finished."""
-    outside, every = marks_outside(drawn)
-    if outside:
-        return (
-            f"<b>{outside} of {plural(every, 'mark')}</b> "
-            f"{'lies' if outside == 1 else 'lie'} outside the finished areas and "
-            f"{'does' if outside == 1 else 'do'} not teach: finish the whole image, or "
-            "draw a finished area around each."
-        )
+    what, _, to_do = outside_note(drawn).partition(": ")
+    if what:
+        return f"<b>{what}</b>: {to_do}"
     if any(one.kind == "regions" for one in drawn):
         return "Networks learn only inside the finished areas of this image."
     return (

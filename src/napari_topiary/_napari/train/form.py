@@ -268,6 +268,7 @@ class TrainForm(QWidget):
             device=preferences.device,
         )
         self._training_data: TrainingData | None = None
+        self._judged = ""
         self.summary = look.paragraph("")
         self.marks_problem = look.paragraph("", role="problem")
         self.marks_problem.hide()
@@ -342,10 +343,20 @@ class TrainForm(QWidget):
     def set_training_data(self, training_data: TrainingData, *, measure: bool) -> None:
         """Say what there is to learn from, and propose accordingly."""
         self._training_data = training_data
-        summary = training_data.summary()
-        self.summary.setText(summary)
-        self.summary.setVisible(bool(summary))
+        self._show_summary()
         self.refresh(measure=measure)
+
+    def set_judged(self, sentence: str) -> None:
+        """Say what of it is held back to judge by."""
+        self._judged = sentence
+        self._show_summary()
+
+    def _show_summary(self) -> None:
+        summary = "" if self._training_data is None else self._training_data.summary()
+        # Until all marks are looked at again, what was true before stays: so that
+        # nothing below it moves.
+        self.summary.setText(f"{summary} {self._judged}" if summary else "")
+        self.summary.setVisible(bool(summary))
 
     def set_marks_problem(self, sentence: str, notes: Sequence[str] = ()) -> None:
         """Show what stops the annotations from being learned from; empty hides it."""

@@ -177,8 +177,9 @@ class TrainPage(Page):
             self._checks.drop()
             self.form.set_marks_problem("")
             return
+        config, start = self.form.config(), self.form.start.checkpoint
         self._checks.ask(
-            lambda: checking(training_data),
+            lambda: checking(training_data, config, start),
             title="Looking at what is marked",
             on_result=self._on_checked,
         )
@@ -193,11 +194,14 @@ class TrainPage(Page):
         self.say("")
         self.form.refresh(measure=not self.runner.running)
         self._refresh_button()
+        # The start and the pixel size decide what is held back.
+        self._settle.start()
 
     def _on_checked(self, found: Checked) -> None:
         self._parts = found.parts
         self.part_offer.close_offer()
         self.form.set_marks_problem(found.problem, found.notes)
+        self.form.set_judged(found.judged)
         self._refresh_button()
 
     def _on_busy(self, *_: object) -> None:
