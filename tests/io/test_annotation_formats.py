@@ -484,3 +484,129 @@ def test_an_archive_that_would_grow_without_end_is_refused(tmp_path):
         archive.writestr("a.roi", bytes(65 << 20))
     with pytest.raises(TopiaryError, match="more than any drawing"):
         annotation_formats["roi"].read(tmp_path / "b.zip")
+
+
+# ---- variations
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# picked by hand\n10 20 8 8\n30.5 40 8 8\n",
+        "x y w h\n10 20 8 8\n30.5 40 8 8\n",
+    ],
+    ids=["remark", "names"],
+)
+def test_what_is_above_the_rows_of_boxes(tmp_path, text):
+    (found,) = read(tmp_path, "m.box", text)
+    assert np.array_equal(found.places, [[24, 14], [44, 34.5]])
+
+
+def test_helices_of_eman2(tmp_path):
+    text = (
+        "#micrograph: a.mrc\n#segment length: 8\n#helix: (10.0, 20.0),(50.5, 60.0),8\n"
+        "10\t20\n12\t22\n"
+    )
+    (found,) = read(tmp_path, "m.box", text)
+    assert np.array_equal(found.lines, [[[20, 10], [60, 50.5]]])
+    assert not len(found.places)
+
+
+def test_picks_by_hand_have_no_score_in_star(tmp_path):
+    columns = "_rlnCoordinateX\n_rlnCoordinateY\n_rlnAutopickFigureOfMerit\n"
+    (found,) = read(tmp_path, "m.star", f"data_\nloop_\n{columns}1 2 -999.0\n3 4 0.5\n")
+    assert len(found.places) == 2 and found.scores is None
+
+
+def test_classes_of_qupath_may_be_a_list(tmp_path):
+    point = {"type": "Point", "coordinates": [3, 4]}
+    for given in (["Tumor", "Positive"], {"names": ["Tumor", "Positive"]}):
+        feature = {"type": "Feature", "geometry": point}
+        feature["properties"] = {"classification": given}
+        (found,) = read(tmp_path, "m.geojson", json.dumps(feature))
+        assert found.classes == ("Tumor Positive",)
+
+
+def test_a_group_of_rois_is_a_class(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    roi = roifile.ImagejRoi.frompoints(np.eye(3, 2, dtype=np.float32), name="0001-0002")
+    roi.roitype, roi.group = roifile.ROI_TYPE.POLYGON, 2
+    (tmp_path / "a.roi").write_bytes(roi.tobytes())
+    (found,) = annotation_formats["roi"].read(tmp_path / "a.roi")
+    assert found.areas[0].name == "group 2"
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Centroid X px,Centroid Y px", "XM,YM", "Location_Center_X,Location_Center_Y"],
+)
+def test_what_other_programs_call_x_and_y(tmp_path, names):
+    (found,) = read(tmp_path, "m.csv", f"Area,{names}\n5,14,24\n")
+    assert np.array_equal(found.places, [[24, 14]]) and found.unit == "pixel"
+
+
+def test_key_points_of_coco_are_places(tmp_path):
+    one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0]}
+    one["keypoints"] = [3, 4, 2, 0, 0, 0, 5, 6, 1]
+    images = [{"id": 1, "file_name": "a.png"}]
+    content = {"images": images, "annotations": [one], "categories": []}
+    (found,) = read(tmp_path, "m.json", json.dumps(content))
+    assert np.array_equal(found.places, [[4, 3], [6, 5]])
+    one["image_id"] = 9
+    with pytest.raises(TopiaryError, match="1 annotations of images that are not in"):
+        read(tmp_path, "m.json", json.dumps(content))
+
+
+SLICES = {
+    "m.csv": "axis-0,axis-1,axis-2\n0,2,3\n1,2,3\n",
+    "n.csv": "slice,x,y\n1,2,3\n2,2,3\n",
+    "m.star": "data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+    "1 2 3\n1 2 4\n",
+    "m.cbox": CBOX.replace("20.0 <NA>", "20.0 1.0").replace("40.0 <NA>", "40.0 2.0"),
+    "m.geojson": json.dumps(
+        [
+            {"type": "Point", "coordinates": [3, 4], "plane": {"z": z, "t": 0}}
+            for z in (0, 1)
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_marks_on_several_slices_are_not_put_into_one_image(tmp_path, name):
+    with pytest.raises(TopiaryError, match=r"slices of a stack|3-D coordinates"):
+        read(tmp_path, name, SLICES[name])
+
+
+OF_OTHERS = {
+    "a.xml": "<ASAP_Annotations><Annotations></Annotations></ASAP_Annotations>",
+    "b.xml": "<annotations><image id='0' name='a.png'></image></annotations>",
+    "c.xml": "<?xml version='1.0'?><TrackMate version='7'></TrackMate>",
+    "d.xml": "<annotation><filename>a.png</filename></annotation>",
+    "a.json": '{"shapes": [{"label": "a", "shape_type": "polygon"}]}',
+    "b.json": '{"boxes": [[10, 20, "manual"]]}',
+    "c.json": '[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]',
+    "d.json": '{"a.png1": {"regions": [{"shape_attributes": {"name": "rect"}}]}}',
+    "a.txt": "0 0.5 0.5 0.1 0.2\n1 0.25 0.3 0.1 0.1\n",
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_annotations_of_other_programs_are_refused_by_name(tmp_path, name):
+    (tmp_path / name).write_text(OF_OTHERS[name])
+    with pytest.raises(TopiaryError, match=f"{name} has annotations of .*: .*"):
+        format_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("m.box", "10 20 -8 -8\n", "a box of -8 x -8"),
+        ("m.box", "10 20 0.5\n", "a slice or a score, delete that column"),
+        ("m.box", "#helix: 10, 20\n", "without its two ends"),
+        ("m.geojson", '{"type": "Polygon", "coordinates": []}', "without its coord"),
+    ],
+)
+def test_what_means_nothing_is_a_sentence(tmp_path, name, text, words):
+    with pytest.raises(TopiaryError, match=words):
+        read(tmp_path, name, text)

@@ -19,6 +19,7 @@ from napari_topiary.io.tables import Rows
 
 _FROM_0 = ("z", "axis-z", "plane", "section")
 _FROM_1 = ("slice", "frame", "position")
+SLICES = (*_FROM_0, *_FROM_1)
 """Columns that say the slice where axis-0 does not; ImageJ counts its own from 1."""
 
 

@@ -17,9 +17,12 @@ from napari_topiary.io.plain_files import read_text
 
 _SEPARATOR = "sep="
 _COLUMNS = {
-    "axis-0": ("y", "row", "y_px", "y [px]", "y (px)", "y_coord", "centroid-0"),
+    "axis-0": ("y", "row", "y_px", "y [px]", "y (px)", "y_coord", "centroid-0",
+               "centroid y px", "ym", "location_center_y",
+               "center of the object_1"),
     "axis-1": ("x", "col", "column", "x_px", "x [px]", "x (px)", "x_coord",
-               "centroid-1"),
+               "centroid-1", "centroid x px", "xm", "location_center_x",
+               "center of the object_0"),
 }  # fmt: skip
 """What other programs call the columns of napari, where it cannot mean another."""
 _NUMBERS = ("axis-", "radius", "width")

@@ -6,7 +6,8 @@ on a class; it is found by itself. One that is written too has a method `write`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
@@ -171,6 +172,32 @@ def writing_formats() -> dict[str, type[WritingFormat]]:
     return {name: one for name, one in found.items() if hasattr(one, "write")}
 
 
+_ELSEWHERE = (
+    (r'"shape_type"|"imagePath"', "LabelMe", "convert it to COCO (labelme2coco)"),
+    (
+        r'"shape_attributes"|"_via_',
+        "the VGG Image Annotator",
+        "export the annotations in its COCO format",
+    ),
+    (r'"boxes"\s*:', "EMAN2", "write the boxes as .box in e2boxer"),
+    (r'^\s*\[.*"image_id"', "COCO results", "give COCO with its list of images"),
+    (r"<ASAP_", "ASAP", "open it in QuPath and export GeoJSON"),
+    (r"<annotations>.*<image\b", "CVAT", "export it as COCO 1.0"),
+    (r"<ndpviewstate", "NDP.view", "open it in QuPath and export GeoJSON"),
+    (r"<annotation>", "Pascal VOC", "convert it to COCO"),
+    (r"<TrackMate", "TrackMate", "export its label image, or the spots as y and x"),
+    (r"<CellCounter", "Fiji's Cell Counter", "press Measure there and save the table"),
+    (r"^NUMPY", "numpy or Cellpose", "save masks as PNG or TIFF"),
+    (
+        r"^\d+ [01]\.\d+ [01]\.\d+ [01]\.\d+ [01]\.\d+\s",
+        "YOLO",
+        "convert it to COCO, which has pixels",
+    ),
+    (r"^IMODV", "IMOD", "write its points with model2point"),
+)
+"""How files of other programs begin, whose they are, and what helps."""
+
+
 def format_of(path: Path) -> str:
     """Return the name of the format that a file has, by its ending and beginning.
 
@@ -190,6 +217,13 @@ def format_of(path: Path) -> str:
     for name in alike:
         if annotation_formats[name].fits(head):
             return name
+    text = head_text(head)
+    for pattern, whose, cure in _ELSEWHERE:
+        if re.search(pattern, text, re.DOTALL):
+            raise TopiaryError(
+                f"{path.name} has annotations of {whose}, which cannot be read here: "
+                f"{cure}."
+            )
     known = ", ".join(annotation_formats[n].title for n in alike or annotation_formats)
     raise TopiaryError(
         f"{path.name} is no annotation file that is known here: it could be {known}, "
@@ -246,6 +280,25 @@ def number(text: object, where: str) -> float:
             "delete it."
         )
     return value
+
+
+def check_one_slice(slices: Iterable[object], file: str) -> None:
+    """Refuse what is marked on several slices of a stack: images are imported.
+
+    Parameters
+    ----------
+    slices
+        That of each mark, as the file has it.
+    file
+        Its name, for the sentence.
+    """
+    known = {str(one).strip().lower() for one in slices} - {"", "<na>", "nan", "none"}
+    if len(known) > 1:
+        raise TopiaryError(
+            f"{file} marks {len(known)} slices of a stack, but single images are "
+            "imported: save each slice, and what is marked on it, as files of their "
+            "own."
+        )
 
 
 def by_image(names: Sequence[str]) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -39,22 +40,28 @@ class Box:
         """Whether it is rows of two to five numbers, or empty: nothing was picked."""
         if b"\0" in head:
             return False
-        text = head_text(head)
-        lines = [line for line in text.splitlines() if line.strip()]
-        return not lines or (
-            2 <= len(_words(lines[0])) <= 6 and all(map(_is_number, _words(lines[0])))
+        lines = [line for line in head_text(head).splitlines() if line.strip()]
+        rows = [_words(line) for line in lines if not line.startswith("#")]
+        if rows and _names_sizes(rows[0]):
+            rows.pop(0)
+        return not rows or (
+            2 <= len(rows[0]) <= 6
+            and all(map(_is_number, rows[0]))
+            and not _is_yolo(rows)
         )
 
     @staticmethod
     def read(path: Path) -> list[Marks]:
         """Read the middles of the boxes; pairs of a helix are lines."""
         places, radius = list[tuple[float, float]](), list[float]()
-        flags = list[int]()
+        flags, lines = list[int](), list[Places]()
         text = read_text(path, "BOX file")
         columns: set[int] = set()
         for count, line in enumerate(text.splitlines(), start=1):
             words = _words(line)
-            if not words:
+            if line.startswith("#helix"):
+                lines.append(_ends(line, count, path))
+            if not words or line.startswith("#") or _names_sizes(words):
                 continue
             values = [number(w, f"Line {count} of {path.name}") for w in words]
             columns.add(min(len(values), 4))
@@ -62,20 +69,29 @@ class Box:
                 raise TopiaryError(
                     f"Line {count} of {path.name} has {len(values)} values: a BOX file "
                     "has x, y, width and height in every line, or x and y of the "
-                    "middle alone; correct or delete the line."
+                    "middle alone. Correct or delete the line; if the third value is "
+                    "a slice or a score, delete that column."
                 )
             x, y = values[:2]
             width, height = values[2:4] if len(values) > 3 else (0.0, 0.0)
+            if min(width, height) < 0:
+                raise TopiaryError(
+                    f"Line {count} of {path.name} has a box of {width:g} x {height:g}: "
+                    "give a size above 0, or delete the line."
+                )
             places.append((y + height / 2, x + width / 2))
             radius.append((width + height) / 4)
             flags.append(round(values[4]) if len(values) > 4 else 0)
         where = np.array(places, dtype=np.float64).reshape(-1, 2)
-        alone, lines = _helices(flags)
+        alone, helices = _helices(flags)
+        if lines:  # what lies along a helix is not picked a second time
+            alone = []
+        lines += [where[members] for members in helices]
         return [
             marks(
                 where[alone],
                 radius=tuple(radius[i] for i in alone) if columns == {4} else None,
-                lines=(joined := _joined([where[line] for line in lines])),
+                lines=(joined := _joined(lines)),
                 line_classes=("",) * len(joined),
             )
         ]
@@ -129,6 +145,36 @@ def _joined(lines: list[Places]) -> tuple[Places, ...]:
 
 def _words(line: str) -> list[str]:
     return line.replace(",", " ").replace(";", " ").split()
+
+
+def _names_sizes(words: list[str]) -> bool:
+    """Whether it is a line of names such as x y w h, which no table has by chance."""
+    return any(word.lower() in ("w", "width", "box_size_x") for word in words)
+
+
+def _is_yolo(rows: list[list[str]]) -> bool:
+    """Whether it is a class and a box in shares of the image, as YOLO has them."""
+    try:
+        values = np.array(rows, dtype=np.float64)
+    except ValueError:  # not as many in each line
+        return False
+    if values.shape[1] != 5:
+        return False
+    shares, classes = values[:, 1:], values[:, 0]
+    whole = bool((classes == np.rint(classes)).all())
+    return whole and bool(((shares >= 0) & (shares <= 1)).all()) and shares.max() > 0
+
+
+def _ends(line: str, count: int, path: Path) -> Places:
+    """Where a helix of EMAN2 begins and ends: #helix: (x, y),(x, y),width."""
+    found = re.findall(r"\(([^(),]+),([^(),]+)\)", line)
+    if len(found) != 2:
+        raise TopiaryError(
+            f"Line {count} of {path.name} names a helix without its two ends: write "
+            "the file again."
+        )
+    where = f"Line {count} of {path.name}"
+    return np.array([[number(y, where), number(x, where)] for x, y in found])
 
 
 def _is_number(word: str) -> bool:

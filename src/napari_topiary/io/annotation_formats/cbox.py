@@ -11,6 +11,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     Marks,
     annotation_formats,
+    check_one_slice,
     marks,
     number,
 )
@@ -57,6 +58,7 @@ class Cbox:
             where = f"of {path.name}"
             return np.array([number(v, f"Line {n} {where}") for v, n in column])
 
+        check_one_slice(block.columns.get("CoordinateZ", ()), path.name)
         x, y, width, height = map(values, _WANTED)
         places = np.stack([y + height / 2, x + width / 2], axis=1)
         given = block.columns.get("Confidence")

@@ -64,6 +64,13 @@ class Coco:
         drawn: dict[str, list[Mapping[str, Any]]] = {}
         for one in lists["annotations"] or ():
             drawn.setdefault(str(one.get("image_id")), []).append(one)
+        listed = {str(image.get("id")) for image in lists["images"] or ()}
+        lost = sum(len(drawn[one]) for one in drawn.keys() - listed)
+        if lost:
+            raise TopiaryError(
+                f"{path.name} has {lost} annotations of images that are not in its "
+                'list of "images": export the whole of it again.'
+            )
         return [
             _marks(path, image, drawn.get(str(image.get("id")), []), names)
             for image in lists["images"] or ()
@@ -88,6 +95,10 @@ def _marks(
             areas.append(
                 DrawnArea(tuple(_ring(ring, where) for ring in outlined), name)
             )
+        elif points := _seen_points(one.get("keypoints"), where):
+            places += points
+            classes += [name] * len(points)
+            radius += [0.0] * len(points)
         else:
             x, y, width, height = _numbers(one.get("bbox"), 4, where)
             places.append((y + height / 2, x + width / 2))
@@ -100,6 +111,16 @@ def _marks(
         areas=tuple(areas),
         image=str(image.get("file_name", "")),
     )
+
+
+def _seen_points(given: Any, where: str) -> list[tuple[float, float]]:
+    """Key points (x, y, 0 = not marked) as y, x."""
+    if not isinstance(given, list) or not given:
+        return []
+    x, y, marked = (
+        np.array(_numbers(given, len(given) // 3 * 3, where)).reshape(-1, 3).T
+    )
+    return [(b, a) for a, b, seen in zip(x, y, marked, strict=True) if seen > 0]
 
 
 def run_lengths(given: Mapping[str, Any], where: str) -> NDArray[np.bool_]:

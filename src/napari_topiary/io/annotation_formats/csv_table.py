@@ -6,10 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from napari_topiary.annotations import Table
-from napari_topiary.annotations.columns import numbers, paths_from_table
+from napari_topiary.annotations.columns import coordinates, numbers, paths_from_table
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
@@ -18,17 +16,24 @@ from napari_topiary.io.annotation_formats.base import (
     Unit,
     annotation_formats,
     by_image,
+    check_one_slice,
+    head_text,
     marks,
 )
+from napari_topiary.io.stacks import SLICES
 from napari_topiary.io.tables import read_rows
 
 _IMAGE = ("image", "image_name", "micrograph", "filename", "file_name", "file", "label")
 _CLASS = ("class", "type", "category", "name")
 _SCORE = ("score", "confidence", "probability")
 _IN_NM = {
-    axis: re.compile(rf"(?:{name}|{axis})[ _]*[\[(]?(nm|um|µm|μm|micron)s?[\])]?", re.I)
+    axis: re.compile(
+        rf"(?:(?:centroid )?{name}|{axis})[ _]*[\[(]?(nm|um|µm|μm|micron)s?[\])]?", re.I
+    )
     for axis, name in (("axis-0", "y"), ("axis-1", "x"))
 }
+_NUMBERS = re.compile(r"\s*[\d.+-]+( +[\d.+-]+)+\s*[\r\n]")
+"""A first line of numbers with blanks between: no names of columns, nor a CSV."""
 _PER_NM = {"nm": 1.0}
 _LINES = ("path", "line", "polyline")
 
@@ -43,7 +48,8 @@ class CsvTable:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether it is text; what is in it is told when it is read."""
-        return b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
+        is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
+        return is_text and not _NUMBERS.match(head_text(head))
 
     @staticmethod
     def read(path: Path) -> list[Marks]:
@@ -71,12 +77,14 @@ def _marks(table: Table, image: str, unit: Unit) -> Marks:
     named = next((lower[name] for name in _CLASS if name in lower), None)
     count = len(next(iter(table.values()), []))
     classes = [str(value) for value in table[named]] if named else [""] * count
+    for name in (lower[name] for name in SLICES if name in lower):
+        check_one_slice(table[name], image or "The table")
     if "shape-type" in table:
         return _shapes(table, classes, image, unit)
-    places = np.array([numbers(table, "axis-0"), numbers(table, "axis-1")])
+    places = coordinates(table)
     scored = next((lower[name] for name in _SCORE if name in lower), None)
     return marks(
-        places.reshape(2, -1).T,
+        places,
         classes,
         scores=tuple(numbers(table, scored)) if scored and count else None,
         image=image,

@@ -19,6 +19,7 @@ from napari_topiary.io.annotation_formats.base import (
     Marks,
     Places,
     annotation_formats,
+    check_one_slice,
     head_text,
     marks,
 )
@@ -58,7 +59,10 @@ class GeoJson:
         content = parsed_json(read_text(path, "GeoJSON file"), path.name)
         places, classes, scores = list[Any](), list[str](), list[Any]()
         lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        planes = list[tuple[Any, Any]]()
         for geometry, name, score in _geometries(content, path.name):
+            if isinstance(plane := geometry.get("plane"), Mapping):
+                planes.append((plane.get("z", 0), plane.get("t", 0)))
             kind, where = geometry.get("type"), _lists(geometry, path.name)
             if kind in ("Point", "MultiPoint"):
                 found = _vertices([where] if kind == "Point" else where, path.name)
@@ -80,6 +84,7 @@ class GeoJson:
                     f"{path.name} holds a geometry of type {kind!r}, which is none of "
                     "GeoJSON: export it from QuPath again."
                 )
+        check_one_slice(planes, path.name)
         known = bool(scores) and None not in scores
         return [
             marks(
@@ -149,7 +154,8 @@ def _lists(geometry: Mapping[str, Any], file: str) -> list[Any]:
     level = [where]
     for _ in range(deep):
         level = [one for part in level if isinstance(part, list) for one in part]
-    if not isinstance(where, list) or not all(isinstance(one, list) for one in level):
+    inner = all(isinstance(one, list) for one in level)
+    if not isinstance(where, list) or not where or not inner:
         raise TopiaryError(
             f"{file} holds a geometry of type {kind!r} without its coordinates: export "
             "it again."
@@ -160,7 +166,9 @@ def _lists(geometry: Mapping[str, Any], file: str) -> list[Any]:
 def _class_of(about: Mapping[str, Any]) -> str:
     given = about.get("classification", about.get("class"))
     if isinstance(given, Mapping):
-        given = given.get("name") or " ".join(map(str, given.get("names") or ()))
+        given = given.get("name") or given.get("names")
+    if isinstance(given, list):
+        given = " ".join(map(str, given))
     return str(given or "").strip()
 
 

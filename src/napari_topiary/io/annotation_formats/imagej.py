@@ -20,6 +20,7 @@ from napari_topiary.io.annotation_formats.base import (
     Marks,
     Places,
     annotation_formats,
+    check_one_slice,
     marks,
 )
 from napari_topiary.io.memory import check_fits
@@ -53,8 +54,12 @@ class ImageJRoi:
         """Read what is marked; the name of an ROI without its number is its class."""
         places, classes = list[Any](), list[str]()
         lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
-        for roi in _rois(path):
+        rois = _rois(path)
+        stepped = ((r.position, r.z_position, r.t_position) for r in rois)
+        check_one_slice((one for one in stepped if any(one)), path.name)
+        for roi in rois:
             name, kind = _class_of(roi.name or ""), roi.roitype.name
+            name = name or (f"group {roi.group}" if roi.group else "")
             if kind == "NOROI":
                 continue
             if kind in ("RECT", "OVAL") and not roi.shape_roi_size:

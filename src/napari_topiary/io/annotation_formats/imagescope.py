@@ -37,7 +37,8 @@ class ImageScope:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether annotations begin."""
-        return "<Annotations" in head_text(head)
+        text = head_text(head)
+        return "<Annotations" in text and "<ASAP_" not in text
 
     @staticmethod
     def read(path: Path) -> list[Marks]:

@@ -21,6 +21,7 @@ from napari_topiary.io.annotation_formats.base import (
     Marks,
     annotation_formats,
     by_image,
+    check_one_slice,
     head_text,
     marks,
     number,
@@ -29,6 +30,8 @@ from napari_topiary.io.plain_files import read_text
 from napari_topiary.io.targets import WRITER
 
 NM_PER_ANGSTROM = 0.1
+NO_MERIT = -999.0
+"""What RELION gives particles that were picked by hand."""
 _CLASSES = "# classes:"
 _X, _Y = "rlnCoordinateX", "rlnCoordinateY"
 
@@ -115,9 +118,9 @@ class Star:
                 "the particles or of the picked coordinates."
             )
         block, scale = found[0], _scale(blocks, path.name)
-        names = block.columns.get("rlnMicrographName") or block.columns.get(
-            "rlnImageName", [""] * len(block)
-        )
+        named = ("rlnMicrographName", "rlnImageName", "rlnTomoName")
+        columns = (block.columns.get(name) for name in named)
+        names = next(filter(None, columns), [""] * len(block))
         known = _class_names(path)
         rows = by_image(names) or {"": []}
         return [_marks(path, block, rows[name], name, scale, known) for name in rows]
@@ -160,6 +163,9 @@ def _marks(
     scale: float | None,
     known: Mapping[int, str],
 ) -> Marks:
+    if "rlnCoordinateZ" in block.columns:
+        check_one_slice([block.columns["rlnCoordinateZ"][r] for r in rows], path.name)
+
     def values(name: str) -> list[float]:
         column = block.columns[name]
         return [
@@ -190,6 +196,8 @@ def _marks(
     alone.sort()
     merit = "rlnAutopickFigureOfMerit"
     scores = values(merit) if merit in block.columns else None
+    if scores is not None and NO_MERIT in scores:
+        scores = None  # picked by hand, some of it at least
     return marks(
         places[alone],
         [kinds[i] for i in alone],

@@ -23,6 +23,7 @@ from napari_topiary.io.annotation_formats import (
     readable_tables,
 )
 from napari_topiary.io.description import DESCRIPTION
+from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
 from napari_topiary.io.pairing import (
     LABEL_FOLDERS,
@@ -118,7 +119,9 @@ def pair_folder(
         if path in pictures or path.name.lower() in _NOT_ANNOTATIONS:
             continue
         if path.suffix.lower() not in readable_tables():
-            unused.append(Unused(path, "neither an image nor annotations by its name"))
+            reason = "neither an image nor annotations by its name"
+            advice = elsewhere(path).removeprefix(f"{path.name} ")
+            unused.append(Unused(path, advice or reason))
         elif not only or fnmatch(path.name.lower(), only.lower()):
             pairs += _of_table(owners, path, unused)
     pairs = _one_each(pairs)
