@@ -7,8 +7,9 @@ import tifffile
 import zarr
 
 from napari_topiary.io import image_area, large_images, pyramids
+from napari_topiary.io.formats.tiff import Tiff
 from napari_topiary.io.images import read_image, read_slices
-from napari_topiary.io.large_images import open_large, open_lazily
+from napari_topiary.io.large_images import _Pieces, open_large, open_lazily
 from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.pyramids import needs_reading, reading_on, views
 from napari_topiary.types import run
@@ -173,3 +174,35 @@ def test_colours_of_16_bit_are_shown_with_8(tmp_path, image):
     assert (level.dtype, level.shape) == (np.uint8, (*SHAPE, 3))
     red = np.asarray(level)[..., 0].astype(float)
     np.testing.assert_allclose(red, image / 60_000 * 255, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "settings"),
+    [
+        ("u1", {"tile": (64, 64)}),
+        ("u2", {"rowsperstrip": 17}),
+        ("u2", {"tile": (64, 80), "predictor": True}),
+        (">u2", {"tile": (64, 64), "byteorder": ">"}),
+        ("f4", {"tile": (32, 48)}),
+        ("colour", {"tile": (64, 80), "photometric": "rgb"}),
+        ("planes", {"tile": (64, 80), "planarconfig": "separate"}),
+        ("stack", {"tile": (64, 80)}),
+    ],
+)
+def test_pieces_of_a_tiff_are_the_pixels_of_the_whole(tmp_path, dtype, settings):
+    shape = {"colour": (130, 150, 3), "planes": (3, 130, 150), "stack": (3, 130, 150)}
+    values = np.random.default_rng(5).integers(0, 250, shape.get(dtype, (130, 150)))
+    array = values.astype("u1" if dtype in shape else dtype)
+    settings = {"photometric": "minisblack", **settings}
+    if dtype == "planes":
+        settings["photometric"] = "rgb"
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", **settings)
+    opened = Tiff.open(tmp_path / "a.tif")
+    assert opened is not None
+    pieces = _Pieces(opened.array)
+    for part in (np.s_[:, :, :], np.s_[1:, 5:131:3, 2:], np.s_[:, 64:128, 70:75]):
+        index = tuple(
+            slice(*one.indices(n))
+            for one, n in zip(part[-array.ndim :], array.shape, strict=True)
+        )
+        np.testing.assert_array_equal(pieces[index], array[index])

@@ -6,10 +6,11 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ GLANCE = 4096
 """A resolution that is not longer than this is read at once to look at all of it."""
 BAND_PIXELS = 16_000_000
 """The whole image is gone through in bands of about so many pixels."""
+AT_A_TIME = 16
+"""So many pieces are held beside the kept ones."""
 SPOTS, SPOT = 5, 128
 """So many spots by so many, of this side in pixels, tell what an image is like."""
 
@@ -329,10 +332,14 @@ class _Pieces:
         spans = [
             _spans(one, size) for one, size in zip(ranges, self._chunks, strict=True)
         ]
-        for pieces in product(*spans):
-            piece = self._piece(tuple(number for number, _, _ in pieces))
-            target = tuple(target for _, target, _ in pieces)
-            result[target] = piece[tuple(source for _, _, source in pieces)]
+        for some in _some(product(*spans), AT_A_TIME):
+            numbers = [tuple(number for number, _, _ in pieces) for pieces in some]
+            # Unpacking leaves the interpreter to others: two are done at a time.
+            is_one = len(some) == 1
+            found = (map if is_one else _readers.map)(self._piece, numbers)
+            for pieces, piece in zip(some, found, strict=True):
+                target = tuple(target for _, target, _ in pieces)
+                result[target] = piece[tuple(source for _, _, source in pieces)]
         return result[drop]
 
     def _piece(self, number: tuple[int, ...]) -> NDArray[Any]:
@@ -367,6 +374,16 @@ class _Pieces:
                 f"a part of the image cannot be read ({error}): the file is damaged or "
                 "incomplete, get it again."
             ) from error
+
+
+_readers = ThreadPoolExecutor(2, thread_name_prefix="topiary-pieces")
+
+
+def _some(every: Iterable[Any], count: int) -> Iterator[list[Any]]:
+    """Lists of `count`; the last may be shorter."""
+    left = iter(every)
+    while some := list(islice(left, count)):
+        yield some
 
 
 def _spans(wanted: range, size: int) -> Iterator[tuple[int, slice, slice]]:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import struct
+import threading
 import weakref
 from fractions import Fraction
 from itertools import islice, takewhile
@@ -108,15 +109,62 @@ LARGEST_PIECE = 32_000_000
 
 
 class _InPieces:
-    """Pixels that are packed piece by piece; read for as long as the file is open."""
+    """Pixels that are packed piece by piece; read for as long as the file is open.
 
-    def __init__(self, array: Any) -> None:
+    Parameters
+    ----------
+    array
+        Of zarr, over the file.
+    page
+        The only one that it is of; None = it is of several. Single pieces are unpacked
+        from it without zarr, which takes longer over each than unpacking does.
+    """
+
+    def __init__(self, array: Any, page: Any = None) -> None:
         self._array = array
         self.shape, self.chunks = tuple(array.shape), tuple(array.chunks)
         self.dtype = np.dtype(array.dtype)
+        alike = page is not None and tuple(page.shape) == self.shape
+        alike = alike and tuple(page.chunks) == self.chunks
+        self._page: Any = page if alike else None
+        # A handle of its own: that of zarr is moved by its threads.
+        self._file: Any = (
+            Path(page.parent.filehandle.path).open("rb") if alike else None
+        )
+        self._lock = threading.Lock()
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        return np.asarray(self._array[index])
+        piece = None if self._file is None else self._piece(index)
+        return np.asarray(self._array[index]) if piece is None else piece
+
+    def _piece(self, index: Any) -> NDArray[Any] | None:
+        """Unpack a piece; None if it is not just one that is asked for."""
+        page, number, size = self._page, 0, list[int]()
+        for one, step, n in zip(index, self.chunks, self.shape, strict=False):
+            if not isinstance(one, slice) or one.start is None or one.start % step:
+                return None
+            if one.step not in (None, 1) or one.stop != min(one.start + step, n):
+                return None
+            number = number * -(-n // step) + one.start // step
+            size.append(one.stop - one.start)
+        if len(size) < len(self.shape) or not page.dataoffsets[number]:
+            return None
+        with self._lock:
+            self._file.seek(page.dataoffsets[number])
+            packed = self._file.read(page.databytecounts[number])
+        tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
+        found, *_ = page.decode(packed, number, **tables)
+        if found is None or found.size != math.prod(size):
+            return None
+        return np.asarray(found.reshape(size), self.dtype)
+
+
+def _only_page(series: Any) -> Any:
+    """The page of an image that is in one; without what only zarr knows to heed."""
+    page = series.pages[0] if len(series.pages) == 1 else None
+    return None if page is None or page.jpegheader is not None else page
 
 
 def _opened(
@@ -149,14 +197,14 @@ def _opened(
             f"{path.name} is cut short: it does not say where all of its pixels are. "
             "Copy it again from where it came from."
         )
-    array = _InPieces(zarr.open(series.aszarr(level=0), mode="r"))
+    array = _InPieces(zarr.open(series.aszarr(level=0), mode="r"), _only_page(series))
     try:
         array[(slice(0, 1),) * len(array.shape)]
     except (ValueError, ImportError, RuntimeError):
         return None, None  # a packing that is not known here
     pixels: Any = array
     levels = tuple(
-        _InPieces(zarr.open(level.aszarr(), mode="r"))
+        _InPieces(zarr.open(level.aszarr(), mode="r"), _only_page(level))
         for level in series.levels[1:]
         if len(level.shape) == len(array.shape)
     )
