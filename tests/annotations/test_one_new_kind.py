@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from napari_topiary.annotations.base import annotation_kinds
+from napari_topiary.annotations.base import TableAnnotation, annotation_kinds
 from napari_topiary.annotations.columns import unknown_class_problem
 
 COLUMNS = ("top", "left", "bottom", "right")
@@ -34,7 +34,7 @@ COLUMNS = ("top", "left", "bottom", "right")
 
 @annotation_kinds.register("boxes")
 @dataclass(frozen=True)
-class Boxes:
+class Boxes(TableAnnotation):
     """Each `(top, left, bottom, right)` in pixels, with a class."""
 
     corners: tuple[tuple[float, ...], ...]
@@ -55,6 +55,15 @@ class Boxes:
 
     def problem(self, shape, *, task, scale, radii):
         return unknown_class_problem(self.classes, task, "boxes")
+
+    def counts(self):
+        return {("box", "boxes"): len(self)}
+
+    def places(self):
+        return tuple(np.reshape(box, (2, 2)) for box in self.corners)
+
+    def placed(self, places):
+        return replace(self, corners=tuple(tuple(np.ravel(one)) for one in places))
 
     def usable(self, shape, *, task, scale):
         return self, ()

@@ -15,11 +15,13 @@ from napari_topiary.annotations.finished import (
     around_marks,
     counted,
     finished_area,
+    finished_regions,
     marked_in_part,
     marks_outside,
     outside_note,
 )
 from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
+from napari_topiary.annotations.marks import MarkedThings
 from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.annotations.targets import Target, TargetConfig, build_target
@@ -32,6 +34,7 @@ __all__ = [
     "Centerlines",
     "Labels",
     "LayerData",
+    "MarkedThings",
     "Points",
     "Regions",
     "Table",
@@ -45,6 +48,7 @@ __all__ = [
     "counted",
     "distance_map",
     "finished_area",
+    "finished_regions",
     "marked_in_part",
     "marks_outside",
     "object_numbers",

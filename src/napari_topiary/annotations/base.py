@@ -10,11 +10,15 @@ the folder of that name in a dataset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_topiary.registry import Registry
-from napari_topiary.types import Task
+from napari_topiary.types import BACKGROUND, Task
 
 if TYPE_CHECKING:
     from napari_topiary.annotations.targets import Canvas
@@ -25,11 +29,34 @@ Table = dict[str, list[Any]]
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari makes a layer of: data, settings, layer type."""
 
+Place = NDArray[np.float64]
+"""`(v, 2)` y, x in pixels: all places of one thing."""
+
+Inside = Callable[[Place], NDArray[np.bool_]]
+"""Says of places which lie in a finished area: `(v,)` bool."""
+
+
+class Pen(Protocol):
+    """Draws on a picture of an image, in pixels of the image."""
+
+    def circles(self, centres: Place, *, radius: float) -> None:
+        """Draw circles around `(n, 2)` y, x."""
+
+    def paths(self, lines: Iterable[Place]) -> None:
+        """Draw lines through places."""
+
+    def borders(self, outlines: Iterable[Place]) -> None:
+        """Draw closed outlines of finished areas."""
+
+    def labels(self, labels: NDArray[Any]) -> None:
+        """Lay a colour over each label `(y, x)`."""
+
 
 class Annotation(Protocol):
     """What a person drew on one image, as a value.
 
-    Coordinates are `(y, x)` in pixels of the image, pixel centres at integers.
+    Coordinates are `(y, x)` in pixels of the image, pixel centres at integers. What has
+    a body here is inherited by a kind that has nothing better to say.
     """
 
     kind: ClassVar[str]
@@ -110,6 +137,38 @@ class Annotation(Protocol):
     def from_layer_data(cls, data: Any, meta: Mapping[str, Any]) -> Self:
         """Read it from a napari layer's data and settings."""
         ...
+
+    def fits(self, task: Task) -> bool:
+        """Whether a network of this task can be scored on it."""
+        return {BACKGROUND, *task.classes}.issuperset(getattr(self, "classes", ()))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Say what is learned from: (word for one, word for several) -> how many."""
+        return {("marked thing", "marked things"): len(self)}
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the places of each thing: one, those of a path, corners."""
+        return ()
+
+    def placed(self, places: Sequence[Place]) -> Self:
+        """Return the same things elsewhere, `places` for each as from `places`."""
+        return self
+
+    def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
+        """Return places and radius in pixels of each thing that is there."""
+        return []
+
+    def within(self, inside: Inside) -> Self:
+        """Return what of it counts where only some areas are finished."""
+        return self
+
+    def covers(self, grid: tuple[int, int], cell: float) -> NDArray[np.bool_]:
+        """Return the cells, of so many pixels a side, in which something is drawn."""
+        return stamped([_along(one / cell) for one in self.places()], grid)
+
+    def show(self, pen: Pen, task: Task, scale: float | None) -> None:
+        """Draw it on a picture of its image."""
+        pen.paths(self.places())
 
 
 class TableAnnotation(Annotation, Protocol):
@@ -208,3 +267,29 @@ def usable_annotations(
         kept.append(own)
         notes += said
     return tuple(kept), tuple(notes)
+
+
+def stamped(places: Sequence[Place], grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the cells `(y, x)` of a grid that hold a place.
+
+    Parameters
+    ----------
+    places
+        In cells, counted from the corner of the first.
+    grid
+        `(y, x)` of the grid.
+    """
+    found = np.zeros(grid, dtype=bool)
+    cells = np.floor(np.concatenate([np.zeros((0, 2)), *places])).astype(int)
+    inside = ((cells >= 0) & (cells < grid)).all(axis=1)
+    found[tuple(cells[inside].T)] = True
+    return found
+
+
+def _along(path: Place) -> Place:
+    """Places along a path, less than one apart."""
+    parts = [path[:1]]
+    for start, end in pairwise(path):
+        steps = int(np.ceil(np.hypot(*(end - start)))) + 1
+        parts.append(start + np.linspace(0, 1, steps)[:, None] * (end - start))
+    return np.concatenate(parts)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.base import (
+    LayerData,
+    Place,
+    Table,
+    annotation_kinds,
+)
 from napari_topiary.annotations.columns import (
     Path,
     as_paths,
@@ -20,13 +25,12 @@ from napari_topiary.annotations.columns import (
     paths_from_table,
     paths_to_table,
     positive_or_none,
-    radius_problem,
     rescaled_paths,
     same_paths,
     shape_types,
-    unknown_class_problem,
 )
-from napari_topiary.annotations.places import beyond, misfit_problem, reaches
+from napari_topiary.annotations.marks import MarkedThings
+from napari_topiary.annotations.places import beyond
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 
@@ -38,7 +42,7 @@ _LINES = ("path", "line", "polyline")
 
 @annotation_kinds.register("centerlines")
 @dataclass(frozen=True, eq=False)
-class Centerlines:
+class Centerlines(MarkedThings):
     """Drawn centerlines; those of class *background* mean "this is not one".
 
     Parameters
@@ -58,6 +62,7 @@ class Centerlines:
 
     kind: ClassVar[str] = "centerlines"
     storage: ClassVar[Literal["table", "image"]] = "table"
+    is_line: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         paths = as_paths(self.paths, "Centerline")
@@ -86,6 +91,20 @@ class Centerlines:
             and self.width_nm == other.width_nm
         )
 
+    @property
+    def radii_nm(self) -> tuple[float | None, ...] | None:
+        """Half of each line's width in nm, None where its class says it."""
+        own = self.width_nm
+        return None if own is None else tuple(w and w / 2 for w in own)
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the vertices of each line."""
+        return self.paths
+
+    def placed(self, places: Sequence[Place]) -> Self:
+        """Return the lines elsewhere."""
+        return replace(self, paths=tuple(places))
+
     def only(self, kept: Sequence[int] | NDArray[np.integer]) -> Self:
         """Return the lines with these indices, with all that is theirs."""
         own = self.width_nm
@@ -100,40 +119,28 @@ class Centerlines:
         for index, (path, name) in enumerate(
             zip(self.paths, self.classes, strict=True)
         ):
-            radius = self._radius_px(index, canvas.task, canvas.scale)
+            radius = self.radius_px(index, canvas.task, canvas.scale)
             if name == BACKGROUND:
                 canvas.stamp_negative(path, radius)
             elif radius is not None:
                 canvas.stamp(path, name=name, radius=radius)
 
-    def problem(
-        self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
-    ) -> str | None:
-        """Return what is wrong with the lines on such an image, as a sentence."""
-        sentence = unknown_class_problem(self.classes, task, "centerlines")
-        if sentence is not None:
-            return sentence
-        # A filament may run out of the picture; what counts is its nearest vertex.
-        sentence = misfit_problem(
-            self._nearest(shape),
-            self._reaches(task, scale),
-            shape,
-            scale=scale,
-            what="centerlines",
-        )
-        if sentence is not None:
-            return sentence
-        if not radii:
-            return None
-        return radius_problem(
-            self.classes, self.width_nm, task=task, scale=scale, shape=shape
-        )
+    def nearest(self, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Of each line's box the place that is nearest to the image.
+
+        A filament may run out of the picture.
+        """
+        middle = (np.asarray(shape[:2], dtype=np.float64) - 1) / 2
+        near = [
+            np.clip(middle, path.min(axis=0), path.max(axis=0)) for path in self.paths
+        ]
+        return np.array(near, dtype=np.float64).reshape(-1, 2)
 
     def usable(
         self, shape: Sequence[int], *, task: Task, scale: float | None
     ) -> tuple[Self, tuple[str, ...]]:
         """Leave out lines of which nothing is in the image."""
-        far = beyond(self._nearest(shape), self._reaches(task, scale), shape)
+        far = beyond(self.nearest(shape), self.reaches(task, scale), shape)
         if not far.any():
             return self, ()
         keep = np.flatnonzero(~far)
@@ -147,24 +154,15 @@ class Centerlines:
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the lines on a grid of `factor_yx` times as many pixels."""
-        paths = rescaled_paths(self.paths, factor_yx)
-        return type(self)(paths, self.classes, self.width_nm)
+        return self.placed(rescaled_paths(self.paths, factor_yx))
 
-    def marked_classes(self, task: Task) -> set[int]:
-        """Return the indices of the classes; around what is marked lies background."""
-        return {0} | {task.classes.index(name) for name in self.classes}
-
-    def renamed(self, named: Mapping[str, str]) -> Self:
-        """Return the same with class names replaced; others stay."""
-        return replace(self, classes=tuple(named.get(c, c) for c in self.classes))
-
-    def without_class(self, name: str, index: int) -> Self:
-        """Return those that are not of one class."""
-        return self.only([i for i, one in enumerate(self.classes) if one != name])
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count the lines."""
+        return {("centerline", "centerlines"): len(self)}
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer: features `class` and, if given, `width_nm`."""
-        radii = [self._radius_px(i, task, scale) for i in range(len(self))]
+        radii = [self.radius_px(i, task, scale) for i in range(len(self))]
         features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
         if self.width_nm is not None:
             features["width_nm"] = np.array(self.width_nm, dtype=float)
@@ -207,23 +205,6 @@ class Centerlines:
             class_names([names[row] for row in rows], "centerlines"),
             None if own is None else lengths([own[row] for row in rows], "width_nm"),
         )
-
-    def _reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:
-        return reaches([self._radius_px(i, task, scale) for i in range(len(self))])
-
-    def _nearest(self, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Of each line's box the place that is nearest to the image."""
-        middle = (np.asarray(shape[:2], dtype=np.float64) - 1) / 2
-        near = [
-            np.clip(middle, path.min(axis=0), path.max(axis=0)) for path in self.paths
-        ]
-        return np.array(near, dtype=np.float64).reshape(-1, 2)
-
-    def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
-        own = None if self.width_nm is None else self.width_nm[index]
-        if own is not None and scale is not None:
-            return own / 2 / scale
-        return task.radius(self.classes[index], scale)
 
 
 def _check_types(types: Sequence[str]) -> None:

@@ -11,28 +11,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.ndimage import distance_transform_edt, uniform_filter, zoom
-from skimage.draw import polygon as polygon_pixels
 
-from napari_topiary.annotations.centerlines import Centerlines
+from napari_topiary.annotations.base import Place
 from napari_topiary.annotations.labels import Labels
-from napari_topiary.annotations.points import Points
+from napari_topiary.annotations.marks import MarkedThings
 from napari_topiary.annotations.regions import Regions
-from napari_topiary.types import BACKGROUND, Task
+from napari_topiary.types import Task
 
 CHANCE = 0.01
 """Marks are in one part of an image if things that lie anywhere in it would lie so
 close together in fewer images than this."""
 PART = 0.45
 """Marks in a box of a larger share of the image are all over it: things do cluster."""
-LARGEST_NUMBER = 1_000_000
-"""Objects with larger numbers are numbered anew before they are looked for."""
 AROUND = 1.5
 """What is nearer to a mark than this, in its radii, was looked at with it."""
 Area = tuple[int, int, int, int]
@@ -54,10 +49,20 @@ def counted(annotations: Sequence[Any]) -> tuple[Any, ...]:
     tuple
         The same annotations where nothing is left out.
     """
-    areas = [one for one in annotations if isinstance(one, Regions) and len(one)]
+    areas = finished_regions(annotations)
     if not areas:
         return tuple(annotations)
-    return tuple(_inside(one, areas) for one in annotations)
+
+    def inside(places: Place) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = np.any([a.contains(places) for a in areas], axis=0)
+        return found
+
+    return tuple(one.within(inside) for one in annotations)
+
+
+def finished_regions(annotations: Sequence[Any]) -> list[Regions]:
+    """Return the finished areas among annotations; none = the image is finished."""
+    return [one for one in annotations if isinstance(one, Regions) and len(one)]
 
 
 def finished_area(
@@ -72,7 +77,7 @@ def finished_area(
     shape
         `(y, x)` of the image.
     """
-    drawn = [one for one in annotations if isinstance(one, Regions) and len(one)]
+    drawn = finished_regions(annotations)
     return np.any([one.mask(shape) for one in drawn], axis=0) if drawn else None
 
 
@@ -124,7 +129,7 @@ def around_marks(
     # scipy.spatial takes a quarter of a second to load.
     from scipy.spatial import ConvexHull
 
-    marks = _places(annotations, task, scale)
+    marks = [mark for one in annotations for mark in one.marked(task, scale)]
     if not marks:
         return None
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -167,13 +172,13 @@ def marked_in_part(
     bool
         False where an area is finished, or too little is marked to tell.
     """
-    if any(isinstance(one, Regions) and len(one) for one in annotations):
+    if finished_regions(annotations):
         return False
     sides = np.array([max(end - first, 1) for first, end in (rows, columns)])
     painted = [one.labels > 0 for one in annotations if isinstance(one, Labels)]
     if any(_spread(one) >= PART * sides.prod() for one in painted):
         return False  # before its objects are counted
-    marks = [places for places, _ in _places(annotations, task, scale)]
+    marks = [places for one in annotations for places, _ in one.marked(task, scale)]
     if len(marks) < 2:
         return False
     extent = np.ptp(np.concatenate(marks), axis=0)
@@ -194,73 +199,8 @@ def _spread(painted: NDArray[np.bool_]) -> int:
     return int((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1))
 
 
-def _places(
-    annotations: Sequence[Any], task: Task, scale: float | None
-) -> list[tuple[NDArray[np.float64], float]]:
-    """Places `(n, 2)` and radius in pixels of each thing that is marked."""
-    found = []
-    for one in annotations:
-        if isinstance(one, Labels):
-            found += _painted(one)
-            continue
-        if not isinstance(one, Points | Centerlines):
-            continue
-        things = one.paths if isinstance(one, Centerlines) else one.coordinates[:, None]
-        found += [
-            (thing, task.radius_or_usual(name, scale))
-            for thing, name in zip(things, one.classes, strict=True)
-            if name != BACKGROUND
-        ]
-    return found
-
-
-def _painted(labels: Labels) -> list[tuple[NDArray[np.float64], float]]:
-    """Corners of the box of each painted thing, and half of its shorter side."""
-    numbers = np.where(labels.labels > 0, labels.labels, 0)
-    if not labels.instances:
-        pieces, _ = ndimage.label(numbers)
-    elif numbers.max(initial=0) <= LARGEST_NUMBER:
-        pieces = numbers.astype(np.int32)
-    else:  # only as many boxes are looked for as there are
-        pieces = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape)
-        pieces += int(numbers.min(initial=1) > 0)
-    boxes = [box for box in ndimage.find_objects(pieces) if box is not None]
-    return [
-        (
-            np.array([[y.start, x.start], [y.stop - 1, x.stop - 1]], dtype=float),
-            min(y.stop - y.start, x.stop - x.start) / 2,
-        )
-        for y, x in boxes
-    ]
-
-
 def _marks(annotations: Sequence[Any]) -> int:
-    return sum(len(one) for one in annotations if isinstance(one, Points | Centerlines))
-
-
-def _inside(annotation: Any, areas: Sequence[Regions]) -> Any:
-    if isinstance(annotation, Points):
-        inside = _contained(annotation.coordinates, areas)
-        return annotation.only(np.flatnonzero(inside | annotation.judged))
-    if isinstance(annotation, Centerlines):
-        pairs = zip(annotation.paths, annotation.classes, strict=True)
-        return annotation.only(
-            [
-                index
-                for index, (path, name) in enumerate(pairs)
-                if name == BACKGROUND or _contained(path, areas).any()
-            ]
-        )
-    return annotation
-
-
-def _contained(
-    places: NDArray[np.float64], areas: Sequence[Regions]
-) -> NDArray[np.bool_]:
-    inside = np.zeros(len(places), dtype=bool)
-    for one in areas:
-        inside |= one.contains(places)
-    return inside
+    return sum(len(one) for one in annotations if isinstance(one, MarkedThings))
 
 
 def uncertainty(probability: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -311,7 +251,9 @@ def suggest_area(
     tall, wide = (int(min(round(side), n)) for n in (height, width))
     cell = max(1.0, max(height, width) / _CELLS)
     grid = (max(1, round(height / cell)), max(1, round(width / cell)))
-    known = _known(grid, cell, annotations)
+    known = np.zeros(grid, dtype=bool)
+    for one in annotations:
+        known |= one.covers(grid, cell)
     for top, bottom, left, right in avoid:
         known[
             int(top / cell) : max(int(top / cell) + 1, int(bottom / cell)),
@@ -335,45 +277,6 @@ def suggest_area(
     top = int(np.clip((y + 0.5) * cell - tall / 2, 0, height - tall))
     left = int(np.clip((x + 0.5) * cell - wide / 2, 0, width - wide))
     return top, top + tall, left, left + wide
-
-
-def _known(
-    grid: tuple[int, int], cell: float, annotations: Iterable[Any]
-) -> NDArray[np.bool_]:
-    """Cells in which something is annotated."""
-    known = np.zeros(grid, dtype=bool)
-    for annotation in annotations:
-        if annotation.kind == "points":
-            _stamp(known, annotation.coordinates / cell)
-        elif annotation.kind == "centerlines":
-            for path in annotation.paths:
-                _stamp(known, _along(path / cell))
-        elif annotation.kind == "regions":
-            for outline in annotation.polygons:
-                corners = np.asarray(outline) / cell
-                if len(corners) == 2:  # a box by two opposite corners
-                    (y0, x0), (y1, x1) = corners
-                    corners = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
-                known[polygon_pixels(corners[:, 0], corners[:, 1], grid)] = True
-        elif annotation.kind == "labels":
-            step = max(1, int(cell / 2))
-            _stamp(known, np.argwhere(annotation.labels[::step, ::step]) * step / cell)
-    return known
-
-
-def _along(path: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Places along a path, less than one cell apart."""
-    parts = [np.asarray(path[:1], dtype=np.float64)]
-    for start, end in pairwise(path):
-        steps = int(np.ceil(np.hypot(*(end - start)))) + 1
-        parts.append(start + np.linspace(0, 1, steps)[:, None] * (end - start))
-    return np.concatenate(parts)
-
-
-def _stamp(known: NDArray[np.bool_], places: NDArray[np.floating]) -> None:
-    cells = np.floor(places).astype(int)
-    inside = ((cells >= 0) & (cells < known.shape)).all(axis=1)
-    known[tuple(cells[inside].T)] = True
 
 
 def _best(score: NDArray[np.floating], window: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.measure import label
 
-from napari_topiary.annotations.base import LayerData, annotation_kinds
+from napari_topiary.annotations.base import (
+    Annotation,
+    LayerData,
+    Pen,
+    Place,
+    annotation_kinds,
+    stamped,
+)
 from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage, Task
@@ -23,6 +30,8 @@ _MOST = 2.0**63
 _FEW = 2**16
 """Label numbers below this are counted in a table."""
 
+LARGEST_NUMBER = 1_000_000
+"""Objects with larger numbers are numbered anew before they are looked for."""
 _PICTURE = 8
 """More values than this, and than there are classes, are grey levels."""
 _LOOKED_AT = 1024
@@ -31,7 +40,7 @@ _FEW_PIECES = 10
 
 @annotation_kinds.register("labels")
 @dataclass(frozen=True, eq=False)
-class Labels:
+class Labels(Annotation):
     """A label image.
 
     Parameters
@@ -174,6 +183,45 @@ class Labels:
         labels[labels == index] = 0
         labels[labels > index] -= 1
         return replace(self, labels=labels.astype(self.labels.dtype))
+
+    def fits(self, task: Task) -> bool:
+        """Whether its numbers are objects where the task has objects, else classes."""
+        if self._objects(task):
+            return self.instances and task.kind == "instances"
+        return int(self.labels.max(initial=0)) < len(task.classes)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count as one, whatever is painted."""
+        return {("painted image", "painted images"): 1}
+
+    def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
+        """Corners of the box of each painted thing, and half of its shorter side."""
+        numbers = np.where(self.labels > 0, self.labels, 0)
+        if not self.instances:
+            pieces, _ = ndi.label(numbers)
+        elif numbers.max(initial=0) <= LARGEST_NUMBER:
+            pieces = numbers.astype(np.int32)
+        else:  # only as many boxes are looked for as there are
+            pieces = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape)
+            pieces += int(numbers.min(initial=1) > 0)
+        boxes = [box for box in ndi.find_objects(pieces) if box is not None]
+        return [
+            (
+                np.array([[y.start, x.start], [y.stop - 1, x.stop - 1]], dtype=float),
+                min(y.stop - y.start, x.stop - x.start) / 2,
+            )
+            for y, x in boxes
+        ]
+
+    def covers(self, grid: tuple[int, int], cell: float) -> NDArray[np.bool_]:
+        """Return the cells, of so many pixels a side, in which something is painted."""
+        step = max(1, int(cell / 2))
+        painted = np.argwhere(self.labels[::step, ::step]) * step
+        return stamped([painted / cell], grid)
+
+    def show(self, pen: Pen, task: Task, scale: float | None) -> None:
+        """Lay a colour over each label."""
+        pen.labels(self.labels)
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Labels layer."""

@@ -10,7 +10,13 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.base import (
+    LayerData,
+    Pen,
+    Place,
+    Table,
+    annotation_kinds,
+)
 from napari_topiary.annotations.columns import (
     FARTHEST,
     class_names,
@@ -19,17 +25,14 @@ from napari_topiary.annotations.columns import (
     features_of,
     lengths,
     positive_or_none,
-    radius_problem,
-    unknown_class_problem,
     yes_or_no,
 )
+from napari_topiary.annotations.marks import MarkedThings
 from napari_topiary.annotations.places import (
     beyond,
     cornered,
     fill_areas,
-    misfit_problem,
     misread,
-    reaches,
     repeated,
 )
 from napari_topiary.annotations.targets import TargetConfig
@@ -48,7 +51,7 @@ SMALLEST = 0.35
 
 @annotation_kinds.register("points")
 @dataclass(frozen=True, eq=False)
-class Points:
+class Points(MarkedThings):
     """Marked centres; those of class *background* mean "this is not one".
 
     Parameters
@@ -72,6 +75,7 @@ class Points:
 
     kind: ClassVar[str] = "points"
     storage: ClassVar[Literal["table", "image"]] = "table"
+    is_line: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         places = np.array(self.coordinates, dtype=np.float64)
@@ -123,14 +127,36 @@ class Points:
         )
 
     @property
+    def radii_nm(self) -> tuple[float | None, ...] | None:
+        """Radius of each in nm, None where that of its class counts."""
+        return self.radius_nm
+
+    @property
     def judged(self) -> NDArray[np.bool_]:
         """Which points are an answer about this one place, `(n,)` bool.
 
         "This is not one" always is, a particle where it was reviewed.
         """
-        seen = self.reviewed or (False,) * len(self)
-        pairs = zip(self.classes, seen, strict=True)
-        return np.array([yes or name == BACKGROUND for name, yes in pairs], dtype=bool)
+        seen: NDArray[np.bool_] = super().judged
+        if self.reviewed is not None:
+            seen |= np.array(self.reviewed, dtype=bool)
+        return seen
+
+    def nearest(self, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Return the points themselves."""
+        return self.coordinates
+
+    def centres(self) -> NDArray[np.float64]:
+        """Return the points themselves."""
+        return self.coordinates
+
+    def places(self) -> tuple[Place, ...]:
+        """Return each point's place, `(1, 2)`."""
+        return tuple(self.coordinates[:, None])
+
+    def placed(self, places: Sequence[Place]) -> Self:
+        """Return the points at other places."""
+        return replace(self, coordinates=np.concatenate([np.zeros((0, 2)), *places]))
 
     def only(self, kept: Sequence[int] | NDArray[np.integer]) -> Self:
         """Return the points with these indices, with all that is theirs."""
@@ -158,7 +184,7 @@ class Points:
         for index, (place, name) in enumerate(
             zip(self.coordinates, self.classes, strict=True)
         ):
-            radius = self._radius_px(index, canvas.task, canvas.scale)
+            radius = self.radius_px(index, canvas.task, canvas.scale)
             if name == BACKGROUND:
                 canvas.stamp_negative(place[None], radius)
             elif radius is not None:
@@ -169,9 +195,6 @@ class Points:
         self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool
     ) -> str | None:
         """Return what is wrong with the points on such an image, as a sentence."""
-        sentence = unknown_class_problem(self.classes, task, "points")
-        if sentence is not None:
-            return sentence
         if fill_areas(self.coordinates):
             unit = cornered(self.coordinates, shape, scale=scale)
             if unit:
@@ -181,26 +204,13 @@ class Points:
                 "them as a label image in the folder labels, or keep one point for "
                 "each particle."
             )
-        sentence = misfit_problem(
-            self.coordinates,
-            self._reaches(task, scale),
-            shape,
-            scale=scale,
-            what="points",
-        )
-        if sentence is not None:
-            return sentence
-        if not radii:
-            return None
-        return radius_problem(
-            self.classes, self.radius_nm, task=task, scale=scale, shape=shape
-        )
+        return super().problem(shape, task=task, scale=scale, radii=radii)
 
     def usable(
         self, shape: Sequence[int], *, task: Task, scale: float | None
     ) -> tuple[Self, tuple[str, ...]]:
         """Leave out what is marked twice, and what lies too far outside."""
-        reach, notes = self._reaches(task, scale), list[str]()
+        reach, notes = self.reaches(task, scale), list[str]()
         far = beyond(self.coordinates, reach, shape)
         again = repeated(self.coordinates, reach, self.classes) & ~far
         if far.any():
@@ -228,24 +238,27 @@ class Points:
         places = (self.coordinates + 0.5) * np.asarray(factor_yx) - 0.5
         return replace(self, coordinates=places)
 
-    def marked_classes(self, task: Task) -> set[int]:
-        """Return the indices of the classes; around what is marked lies background."""
-        return {0} | {task.classes.index(name) for name in self.classes}
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count particles, and places where there is none."""
+        negative = self.classes.count(BACKGROUND)
+        return {
+            ("particle", "particles"): len(self) - negative,
+            ("counterexample", "counterexamples"): negative,
+        }
 
-    def renamed(self, named: Mapping[str, str]) -> Self:
-        """Return the same with class names replaced; others stay."""
-        return replace(self, classes=tuple(named.get(c, c) for c in self.classes))
-
-    def without_class(self, name: str, index: int) -> Self:
-        """Return those that are not of one class."""
-        return self.only([i for i, one in enumerate(self.classes) if one != name])
+    def show(self, pen: Pen, task: Task, scale: float | None) -> None:
+        """Draw a circle of the radius of its class around each."""
+        names = np.array(self.classes, dtype=object)
+        for name in dict.fromkeys(self.classes):
+            own = self.coordinates[names == name]
+            pen.circles(own, radius=task.radius_or_usual(name, scale))
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Points layer.
 
         Its features are `class` and, if given, `radius_nm` and `reviewed`.
         """
-        radii = [self._radius_px(i, task, scale) for i in range(len(self))]
+        radii = [self.radius_px(i, task, scale) for i in range(len(self))]
         features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
         if self.radius_nm is not None:
             features["radius_nm"] = np.array(self.radius_nm, dtype=float)
@@ -294,15 +307,6 @@ class Points:
             None if own is None else lengths(own, "radius_nm"),
             yes_or_no(table, "reviewed"),
         )
-
-    def _reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:
-        return reaches([self._radius_px(i, task, scale) for i in range(len(self))])
-
-    def _radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
-        own = None if self.radius_nm is None else self.radius_nm[index]
-        if own is not None and scale is not None:
-            return own / scale
-        return task.radius(self.classes[index], scale)
 
 
 def zones_for(

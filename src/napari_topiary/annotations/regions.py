@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import LayerData, Table, annotation_kinds
+from napari_topiary.annotations.base import (
+    LayerData,
+    Pen,
+    Place,
+    Table,
+    TableAnnotation,
+    annotation_kinds,
+)
 from napari_topiary.annotations.columns import (
     Path,
     as_paths,
@@ -32,7 +39,7 @@ _TOUCHES = 1e-9  # a pixel centre on the outline is inside, whatever rounding sa
 
 @annotation_kinds.register("regions")
 @dataclass(frozen=True, eq=False)
-class Regions:
+class Regions(TableAnnotation):
     """Finished areas; outside of them nothing is known.
 
     A pixel is finished if its centre lies inside or on the outline of any of them. No
@@ -142,7 +149,7 @@ class Regions:
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the areas on a grid of `factor_yx` times as many pixels."""
-        return type(self)(rescaled_paths(self.polygons, factor_yx), self.shape_types)
+        return self.placed(rescaled_paths(self.polygons, factor_yx))
 
     def marked_classes(self, task: Task) -> set[int]:
         """Return none: finished areas mark nothing by themselves."""
@@ -155,6 +162,29 @@ class Regions:
     def without_class(self, name: str, index: int) -> Self:
         """Return the same: areas have no class."""
         return self
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return none: finished areas mark nothing by themselves."""
+        return {}
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the corners of each area."""
+        return self.polygons
+
+    def placed(self, places: Sequence[Place]) -> Self:
+        """Return the areas elsewhere."""
+        return replace(self, polygons=tuple(places))
+
+    def covers(self, grid: tuple[int, int], cell: float) -> NDArray[np.bool_]:
+        """Return the cells, of so many pixels a side, within the areas."""
+        return self.rescaled((1 / cell, 1 / cell)).mask(grid)
+
+    def show(self, pen: Pen, task: Task, scale: float | None) -> None:
+        """Draw the border of each area."""
+        pen.borders(
+            outline(polygon, kind)
+            for polygon, kind in zip(self.polygons, self.shape_types, strict=True)
+        )
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import (
-    Points,
+    MarkedThings,
     TargetConfig,
     build_target,
     finished_area,
@@ -333,10 +333,10 @@ def _true_points(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     coordinates, classes = [np.zeros((0, 2))], [np.zeros(0, dtype=np.int64)]
     for item in annotations:
-        if isinstance(item, Points):
+        if isinstance(item, MarkedThings) and not item.is_line:
             index = np.array([task.classes.index(c) for c in item.classes], dtype=int)
             wanted = index > 0
-            coordinates.append(np.asarray(item.coordinates)[wanted])
+            coordinates.append(item.centres()[wanted])
             classes.append(index[wanted])
     return np.concatenate(coordinates), np.concatenate(classes).astype(np.int64)
 

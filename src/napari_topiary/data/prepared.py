@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from napari_topiary.annotations import (
-    Centerlines,
-    Labels,
+    MarkedThings,
     Points,
     TargetConfig,
+    annotation_kinds,
     counted,
     zones_for,
 )
@@ -357,22 +357,23 @@ def _summary(
     samples: Sequence[Sample],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Count annotations by class; name the classes only drawn as lines."""
-    points: Counter[str] = Counter()
-    lines: Counter[str] = Counter()
+    kinds = [annotation_kinds[name] for name in annotation_kinds]
+    marks = [kind for kind in kinds if issubclass(kind, MarkedThings)]
+    classes = {kind: Counter[str]() for kind in marks}
     labelled = 0
     for sample in samples:
         for item in counted(sample.annotations):
-            if isinstance(item, Points):
-                points.update(item.classes)
-            elif isinstance(item, Centerlines):
-                lines.update(item.classes)
-            elif isinstance(item, Labels):
-                labelled += 1
-    only_lines = tuple(sorted(name for name in lines if name not in points))
+            if isinstance(item, MarkedThings):
+                classes[type(item)].update(item.classes)
+            labelled += item.storage == "image"
+    lines, particles = (
+        {name for kind in marks if kind.is_line is is_line for name in classes[kind]}
+        for is_line in (True, False)
+    )
+    only_lines = tuple(sorted(lines - particles))
     summary: dict[str, object] = {
         "images": len(samples),
-        "points": dict(points),
-        "centerlines": dict(lines),
+        **{kind.kind: dict(classes[kind]) for kind in marks},
         "labelled_images": labelled,
         "line_classes": list(only_lines),
     }

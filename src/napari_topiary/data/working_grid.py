@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
-from napari_topiary.annotations import Centerlines, Points
+from napari_topiary.annotations import MarkedThings
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
@@ -340,15 +340,11 @@ def _drawn_radii(samples: Sequence[Sample]) -> dict[str, list[float]]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for sample in samples:
         for item in sample.annotations:
-            if isinstance(item, Points):
-                own, share = item.radius_nm, 1.0
-            elif isinstance(item, Centerlines):
-                own, share = item.width_nm, 0.5
-            else:
+            if not isinstance(item, MarkedThings):
                 continue
-            for name, length in zip(item.classes, own or (), strict=False):
-                if length:
-                    found[name].append(length * share)
+            for name, radius in zip(item.classes, item.radii_nm or (), strict=False):
+                if radius:
+                    found[name].append(radius)
     return found
 
 

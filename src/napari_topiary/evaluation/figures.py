@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_topiary.annotations import Centerlines
+from napari_topiary.annotations import MarkedThings
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
@@ -24,7 +24,6 @@ from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import InferResult, TileBox, infer
-from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.detections import shrinking
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -150,7 +149,10 @@ def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | 
     if box is None or network.patch is not None:
         return None
     if task.kind == "detect":
-        particles &= not any(len(one) for one in _lines_of(area.sample))
+        drawn = [
+            one for one in area.sample.annotations if isinstance(one, MarkedThings)
+        ]
+        particles &= not any(one.is_line and len(one) for one in drawn)
     if not (particles or task.kind == "segment"):
         return None
     reach = _REACH * max(radii.values()) if particles else 1.0
@@ -169,10 +171,6 @@ def figure_pixels(prepared: PreparedData, network: Network, task: Task) -> int:
     """Count the working pixels that the figure is measured on."""
     parts = [(one, judged_part(one, network, task)) for one in prepared.figure_areas]
     return sum(one.field.target.size if p is None else p.area for one, p in parts)
-
-
-def _lines_of(sample: Sample) -> list[Centerlines]:
-    return [one for one in sample.annotations if isinstance(one, Centerlines)]
 
 
 def _score(

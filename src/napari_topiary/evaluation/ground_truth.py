@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_topiary.annotations import (
-    Centerlines,
-    Points,
+    MarkedThings,
     TargetConfig,
     annotation_problem,
     build_target,
@@ -202,17 +201,18 @@ def _marked(annotations: Sequence[Any], task: Task) -> Detections:
     places, names = [np.zeros((0, 2))], list[str]()
     lines, line_names = list[NDArray[np.float64]](), list[str]()
     for annotation in annotations:
-        if isinstance(annotation, Points):
-            real = [name != BACKGROUND for name in annotation.classes]
-            places.append(
-                np.asarray(annotation.coordinates)[np.array(real, dtype=bool)]
-            )
-            names += [name for name in annotation.classes if name != BACKGROUND]
-        elif isinstance(annotation, Centerlines):
-            for path, name in zip(annotation.paths, annotation.classes, strict=True):
-                if name != BACKGROUND:
-                    lines.append(np.asarray(path, dtype=np.float64))
-                    line_names.append(name)
+        if not isinstance(annotation, MarkedThings):
+            continue
+        real = [
+            index for index, name in enumerate(annotation.classes) if name != BACKGROUND
+        ]
+        found = annotation.only(real)
+        if annotation.is_line:
+            lines += found.places()
+            line_names += found.classes
+        else:
+            places.append(found.centres())
+            names += found.classes
     particles = Detections(
         np.concatenate(places), _indices(names, task), np.ones(len(names))
     )

@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import (
-    Centerlines,
     Labels,
-    Points,
-    Regions,
     around_marks,
+    finished_regions,
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
@@ -265,7 +263,7 @@ def _marked_parts(
     scale: float | None,
 ) -> CutOut | None:
     shape, notes = (image.shape[1], image.shape[2]), image.notes
-    if painted is None and not any(isinstance(one, Regions) for one in drawn):
+    if painted is None and not finished_regions(drawn):
         # Nobody marks all of a large image.
         part = around_marks(drawn, shape, task=task, scale=scale)
         if part is not None:
@@ -366,14 +364,9 @@ def _windows(
 ) -> tuple[Window, ...]:
     """Return the parts of an image that something is known about."""
     boxes: list[Window] = []
-    finished = any(isinstance(item, Regions) and len(item) for item in drawn)
+    finished = bool(finished_regions(drawn))
     for item in drawn:
-        if isinstance(item, Points):
-            boxes += [_box(place[None]) for place in item.coordinates]
-        elif isinstance(item, Centerlines):
-            boxes += [_box(path) for path in item.paths]
-        elif isinstance(item, Regions):
-            boxes += [_box(polygon) for polygon in item.polygons]
+        boxes += [_box(places) for places in item.places()]
     if painted is not None and not finished:
         box = painted.box()
         boxes += [] if box is None else [box]
@@ -444,19 +437,10 @@ def _shelves(windows: Sequence[Window]) -> tuple[tuple[int, int], ...]:
 
 
 def _moved(item: Any, excerpt: Excerpt) -> Any:
-    """Return what is drawn, in pixels of the cut-out."""
-    if isinstance(item, Points):
-        return replace(item, coordinates=excerpt.moved(item.coordinates))
-    if isinstance(item, Centerlines):
-        return replace(item, paths=tuple(_together(p, excerpt) for p in item.paths))
-    if isinstance(item, Regions):
-        return replace(
-            item, polygons=tuple(_together(p, excerpt) for p in item.polygons)
-        )
-    return item
-
-
-def _together(path: NDArray[np.float64], excerpt: Excerpt) -> NDArray[np.float64]:
-    """Move a path as a whole: it lies in one part."""
-    middle = (path.min(axis=0) + path.max(axis=0))[None] / 2
-    return np.asarray(path + (excerpt.moved(middle) - middle))
+    """Return what is drawn, in pixels of the cut-out: each thing lies in one part."""
+    places = item.places()
+    if not places:
+        return item
+    middles = np.array([(one.min(axis=0) + one.max(axis=0)) / 2 for one in places])
+    shifts = excerpt.moved(middles) - middles
+    return item.placed([one + shift for one, shift in zip(places, shifts, strict=True)])

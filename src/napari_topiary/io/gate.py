@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from napari_topiary.annotations import (
-    Labels,
     Regions,
     annotation_problem,
     around_marks,
@@ -288,7 +287,7 @@ def _set_notes(samples: Sequence[Sample]) -> list[str]:
         sample.name: item
         for sample in samples
         for item in sample.annotations
-        if isinstance(item, Labels)
+        if item.storage == "image"
     }
     empty = [name for name, item in painted.items() if not len(item)]
     if 0 < len(empty) < len(painted):

@@ -24,7 +24,6 @@ from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.session import Session
 from napari_topiary.types import (
-    BACKGROUND,
     Job,
     Prediction,
     Progress,
@@ -135,13 +134,9 @@ def comparing(
 
 def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:
     """Annotations that a task can be scored on; empty where a class is not known."""
-    known = {BACKGROUND, *task.classes}
-    for annotation in annotations:
-        if not known.issuperset(getattr(annotation, "classes", ())):
-            return ()
-        if annotation.kind == "labels" and not _labels_fit(annotation, task):
-            return ()
-    return annotations if any(a.kind != "regions" for a in annotations) else ()
+    if not all(one.fits(task) for one in annotations):
+        return ()
+    return annotations if any(one.counts() for one in annotations) else ()
 
 
 def _limits(
@@ -160,12 +155,6 @@ def _read(
 ) -> Prediction:
     reading = PostProcessing.of(checkpoint)
     return reading.at(limits or {}).read(prediction)
-
-
-def _labels_fit(labels: Any, task: Task) -> bool:
-    if labels.instances or task.kind == "instances":
-        return bool(labels.instances) and task.kind == "instances"
-    return int(labels.labels.max(initial=0)) < len(task.classes)
 
 
 def _task(a: Side, b: Side) -> Task:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from napari_topiary.annotations import (
-    Centerlines,
-    Labels,
-    Points,
     Regions,
     counted,
 )
@@ -34,7 +32,7 @@ from napari_topiary.jobs import words
 from napari_topiary.session import Session
 from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
 from napari_topiary.training import fit
-from napari_topiary.types import BACKGROUND, Job, Progress, Task
+from napari_topiary.types import Job, Progress, Task
 
 SHORTEST_MINUTES = 0.5
 """A learning curve takes at least this long, however short the trainings are."""
@@ -212,24 +210,11 @@ def _is_unread(sample: Sample) -> bool:
 
 
 def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
-    counts = {
-        ("particle", "particles"): 0,
-        ("counterexample", "counterexamples"): 0,
-        ("centerline", "centerlines"): 0,
-        ("painted image", "painted images"): 0,
-    }
-    particle, counter, line, painted = counts
+    counts = Counter[tuple[str, str]]()
     for sample in samples:
         for item in counted(sample.annotations):
-            if isinstance(item, Points):
-                negative = sum(name == BACKGROUND for name in item.classes)
-                counts[counter] += negative
-                counts[particle] += len(item.classes) - negative
-            elif isinstance(item, Centerlines):
-                counts[line] += len(item.classes)
-            elif isinstance(item, Labels):
-                counts[painted] += 1
-    return counts
+            counts.update(item.counts())
+    return dict(counts.most_common())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from PIL import ImageDraw, ImageFont
 from PIL.Image import Image, Resampling
 from PIL.PngImagePlugin import PngInfo
 
-from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
@@ -66,8 +65,8 @@ class Panel:
         centres: NDArray[np.floating],
         *,
         radius: float | NDArray[np.floating],
-        colour: str,
-    ) -> Panel:
+        colour: str = MARK,
+    ) -> None:
         """Draw circles around `(n, 2)` y, x; the radius is one or `(n,)`."""
         pen = ImageDraw.Draw(self.picture)
         places = (np.asarray(centres).reshape(-1, 2) + 0.5) * self.zoom
@@ -75,22 +74,32 @@ class Panel:
         for (y, x), reach in zip(places, radii, strict=True):
             box = (x - reach, y - reach, x + reach, y + reach)
             pen.ellipse(box, outline=colour, width=2)
-        return self
 
-    def paths(self, lines: Iterable[NDArray[np.floating]], *, colour: str) -> Panel:
+    def paths(
+        self, lines: Iterable[NDArray[np.floating]], *, colour: str = MARK
+    ) -> None:
         """Draw paths, each `(v, 2)` y, x."""
         pen = ImageDraw.Draw(self.picture)
         for line in lines:
             places = [(x, y) for y, x in (np.asarray(line) + 0.5) * self.zoom]
             pen.line(places, fill=colour, width=3)
-        return self
 
-    def tint(self, mask: NDArray[np.bool_], *, colour: str, alpha: float) -> Panel:
+    def borders(self, outlines: Iterable[NDArray[np.floating]]) -> None:
+        """Draw closed outlines, each `(v, 2)` y, x."""
+        self.paths((np.concatenate([p, p[:1]]) for p in outlines), colour=PAPER)
+
+    def labels(self, labels: NDArray[Any]) -> None:
+        """Lay a colour of its own over each label `(y, x)`."""
+        colours = (MARK, "#40b0ff", "#00d090", "#ff3070", "#c080ff", "#ff8040")
+        for index in range(min(len(colours), int(labels.max(initial=0)))):
+            mask = (labels > 0) & ((labels - 1) % len(colours) == index)
+            self.tint(mask, colour=colours[index], alpha=0.45)
+
+    def tint(self, mask: NDArray[np.bool_], *, colour: str, alpha: float) -> None:
         """Lay a colour over the pixels `(y, x)` where the mask is true."""
         shade = Pictures.fromarray((mask * round(255 * alpha)).astype(np.uint8))
         shade = shade.resize(self.picture.size, Resampling.NEAREST)
         self.picture.paste(Pictures.new("RGB", self.picture.size, colour), mask=shade)
-        return self
 
 
 def panel(image: NDArray[Any], caption: str) -> Panel:
@@ -167,36 +176,12 @@ def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
     return shown
 
 
-def labels_panel(image: NDArray[Any], labels: NDArray[Any], caption: str) -> Panel:
-    """Show labels `(y, x)` on an image, each in a colour of its own."""
-    shown = panel(image, caption)
-    colours = (MARK, "#40b0ff", "#00d090", "#ff3070", "#c080ff", "#ff8040")
-    for index in range(min(len(colours), int(labels.max(initial=0)))):
-        mask = (labels > 0) & ((labels - 1) % len(colours) == index)
-        shown.tint(mask, colour=colours[index], alpha=0.45)
-    return shown
-
-
 def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
     """Show what a person drew on an image."""
     shown = panel(sample.image, caption)
-    for drawn in sample.annotations:
-        if isinstance(drawn, Labels):
-            key = shown.key
-            shown = labels_panel(sample.image, np.asarray(drawn.labels), caption)
-            shown.key = key
-    for drawn in sample.annotations:
-        if isinstance(drawn, Points):
-            names = np.array(drawn.classes, dtype=object)
-            for name in dict.fromkeys(drawn.classes):
-                radius = task.radius_or_usual(name, sample.scale)
-                mine = np.asarray(drawn.coordinates)[names == name]
-                shown.circles(mine, radius=radius, colour=MARK)
-        elif isinstance(drawn, Centerlines):
-            shown.paths(drawn.paths, colour=MARK)
-        elif isinstance(drawn, Regions):
-            closed = [np.concatenate([p, p[:1]]) for p in drawn.polygons]
-            shown.paths(closed, colour="#ffffff")
+    # What is painted would cover what is drawn.
+    for drawn in sorted(sample.annotations, key=lambda one: one.storage != "image"):
+        drawn.show(shown, task, sample.scale)
     return shown
 
 

@@ -15,15 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import Centerlines, Points, Regions, build_target
+from napari_topiary.annotations import (
+    MarkedThings,
+    Regions,
+    build_target,
+    finished_regions,
+)
+from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Task
 
 UNITS = 8
 """Fewer cannot be halved three times."""
-ROUND = 24
-"""Corners of an ellipse that is cut."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def _things(samples: Sequence[Sample], task: Task) -> int:
     if task.kind != "detect":
         return UNITS
     drawn = [a for sample in samples for a in sample.annotations]
-    return sum(len(a) for a in drawn if isinstance(a, Points | Centerlines))
+    return sum(len(a) for a in drawn if isinstance(a, MarkedThings))
 
 
 def _target(sample: Sample, task: Task) -> NDArray[np.int16]:
@@ -200,10 +204,9 @@ def _strip(sample: Sample, axis: int, low: int, high: int) -> Regions:
     """Return what is finished of the rows or columns `low` up to before `high`."""
     height, width = sample.image.shape[1:]
     whole = np.array([[0, 0], [0, width], [height, width], [height, 0]]) - 0.5
-    drawn = [a for a in sample.annotations if isinstance(a, Regions) and len(a)]
     polygons = [
-        _as_polygon(polygon, kind)
-        for regions in drawn
+        outline(polygon, kind)
+        for regions in finished_regions(sample.annotations)
         for polygon, kind in zip(regions.polygons, regions.shape_types, strict=True)
     ]
     parts = [
@@ -212,16 +215,6 @@ def _strip(sample: Sample, axis: int, low: int, high: int) -> Regions:
     ]
     parts = [part for part in parts if len(part) >= 3]
     return Regions(tuple(parts), ("polygon",) * len(parts))
-
-
-def _as_polygon(corners: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    if kind != "ellipse":
-        return np.asarray(corners)
-    angle = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)[:, None]
-    half_a, half_b = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-    turned = np.cos(angle) * half_a + np.sin(angle) * half_b
-    outline: NDArray[np.float64] = corners.mean(axis=0) + turned
-    return outline
 
 
 def _cut(
