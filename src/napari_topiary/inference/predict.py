@@ -105,29 +105,93 @@ def predict(
     if sentence is not None:
         notes = (*notes, sentence)
         yield Progress(0, 0, "Predicting", report=sentence)
+    shown: NDArray[np.float32] | None = None
     if seen.is_blank:
         result = _nothing(seen, engine.network, len(checkpoint.task.classes))
         result = _only_where_known(result, seen.area)
     elif window is None:
-        result = yield from infer(engine, seen.image, tile=config.tile)
+        shown = seen.image
+        result = yield from infer(engine, shown, tile=config.tile)
         result = _only_where_known(result, seen.area)
     else:
-        grid = (seen.image.shape[1], seen.image.shape[2])
-        part = window_to_working(window, seen.shape, grid)
+        part = window_to_working(window, seen.shape, seen.grid)
+        shown = seen.at(part)
         result = yield from infer_window(seen, part, engine, tile=config.tile)
-        result = _on_whole_grid(result, part, grid)
-    problems: tuple[str, ...] = ()
-    if not np.isfinite(result.probability.sum()):
-        problems = (NO_NUMBERS,)
-        np.nan_to_num(result.probability, copy=False, posinf=0, neginf=0)
-    elif window is None and result.done.all() and not seen.is_blank:
-        halo = engine.network.halo
-        dead = dead_problem(result.probability, seen.image, halo)
-        problems = (dead,) if dead else ()
+    problems = answer_problems(result, shown, engine.network)
+    if shown is not None and window is not None:
+        result = _on_whole_grid(result, part, seen.grid)
     shape = seen.shape
-    del seen  # as large as the result
+    del seen, shown  # as large as the result
     if window is None and shape[0] * shape[1] > LARGE_PIXELS:
         give_back()
+    return prediction_of(
+        result,
+        shape,
+        checkpoint=checkpoint,
+        config=config,
+        engine=engine,
+        scale=scale,
+        notes=notes,
+        problems=problems,
+    )
+
+
+def answer_problems(
+    result: InferResult, shown: NDArray[np.float32] | None, network: Network
+) -> tuple[str, ...]:
+    """Say what is wrong with an answer; what is no number in it becomes 0, in place.
+
+    Parameters
+    ----------
+    result
+        What the network has said.
+    shown
+        `(c, y, x)` of the same size, normalised: what it was shown; None = nothing
+        that could be seen.
+    network
+        That has said it.
+
+    Returns
+    -------
+    tuple
+        Sentences; empty where the network lives, or where too little is known to tell.
+    """
+    if not np.isfinite(result.probability.sum()):
+        np.nan_to_num(result.probability, copy=False, posinf=0, neginf=0)
+        return (NO_NUMBERS,)
+    if shown is None or not result.done.all():
+        return ()
+    dead = dead_problem(result.probability, shown, network.halo)
+    return (dead,) if dead else ()
+
+
+def prediction_of(
+    result: InferResult,
+    shape: Shape,
+    *,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    engine: Engine | Cluster,
+    scale: float | None,
+    notes: tuple[str, ...],
+    problems: tuple[str, ...],
+    corner: tuple[float, float] | None = None,
+) -> Prediction:
+    """Read what a network has said about an image, or about a part of a large one.
+
+    Parameters
+    ----------
+    result
+        On the working grid.
+    shape
+        `(y, x)` in pixels of the image.
+    checkpoint, config, engine, scale
+        As for `predict`.
+    notes, problems
+        Sentences for the user.
+    corner
+        y, x of the part in the image, in its pixels; None = it is all of it.
+    """
     labels, detections = interpret(
         result.probability,
         shape,
@@ -144,9 +208,10 @@ def predict(
         detections=detections,
         checkpoint=checkpoint.name or checkpoint.hash[:12],
         notes=(*notes, *result.notes, *filter(None, (engine.note,))),
-        done=None if result.done.all() else result.done,
+        done=None if corner is None and result.done.all() else result.done,
         regression=result.regression,
         backend=engine.backend,
+        corner=corner,
         problems=problems,
     )
 

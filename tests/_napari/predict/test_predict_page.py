@@ -387,3 +387,26 @@ def test_the_visible_part_of_a_large_image_lies_where_it_is(slide, until):
     assert "(a part)" in slide.found.table.item(0, 0).text()
     places = slide.session.predictions["slide"].detections.coordinates
     assert ((places > (58, 68)) & (places < (102, 122))).all()
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0, "same answer"), (1e30, "no number")])
+def test_a_dead_network_is_said_of_a_part_of_a_large_image_too(
+    slide, checkpoint, until, monkeypatch, value, said
+):
+    import torch
+
+    state = {n: torch.full_like(one, value) for n, one in checkpoint.state.items()}
+    slide.session.add_checkpoint("dead", checkpoint.replaced(state=state))
+    layer = image_layer(slide.viewer, "slide")
+    unwrap(layer)._data_level = 0
+    unwrap(layer).corner_pixels = np.array([[60, 70], [99, 119]])
+    for where in ("image", "visible"):
+        for name in ("grid 0", "slide"):
+            drawing_of(slide.viewer).show(name)
+            slide.run.areas[where].setChecked(True)
+            slide.on_run()
+            until(lambda: not slide.predicting)
+            found = slide.results[name].prediction
+            assert said in slide.found.notes.text(), (where, name)
+            assert len(found.problems) == 1
+            slide.live.results.clear()

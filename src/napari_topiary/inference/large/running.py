@@ -31,15 +31,18 @@ from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import Kept, Said
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
 from napari_topiary.inference.opposite_contrast import contrast_problem, middle_of
-from napari_topiary.inference.predict import infer_window
+from napari_topiary.inference.predict import (
+    answer_problems,
+    infer_window,
+    prediction_of,
+)
 from napari_topiary.inference.seen import Look, Pixels, Seen, look_at
-from napari_topiary.inference.suitability import as_channels, dead_problem
+from napari_topiary.inference.suitability import as_channels
 from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
 from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
-from napari_topiary.postprocessing.interpret import interpret
 from napari_topiary.types import (
     Image,
     Job,
@@ -124,8 +127,7 @@ def predict_large(
     if not look.is_blank:
         part = middle_of(look)
         tried = run(infer(engine, np.ascontiguousarray(part)))
-        dead = dead_problem(tried.probability, part, engine.network.halo)
-        problems = (dead,) if dead else ()
+        problems = answer_problems(tried, part, engine.network)
     task = checkpoint.task
     network, tile = engine.network, config.tile or USUAL_TILE
     side = _side(look, network, tile)
@@ -170,7 +172,7 @@ def predict_large(
             f"({error.strerror or error}): make room on the disk, or choose another "
             "folder; what is done is kept."
         ) from error
-    notes = (*notes, *more, *found.notes)
+    notes = (*notes, *more, *found.notes, *filter(None, (engine.note,)))
     return replace(found, notes=notes, problems=problems, said=said)
 
 
@@ -239,25 +241,16 @@ def predict_window(
     )
     inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
     result = yield from infer_window(seen, inside, engine, tile=config.tile)
-    labels, detections = interpret(
-        result.probability,
+    shown = None if look.is_blank else seen.at(inside)
+    return prediction_of(
+        result,
         shape,
         checkpoint=checkpoint,
-        config=config.detect,
-        regression=result.regression,
-    )
-    return Prediction(
-        probability=result.probability,
-        shape=shape,
-        task=checkpoint.task,
+        config=config,
+        engine=engine,
         scale=scale,
-        labels=labels,
-        detections=detections,
-        checkpoint=checkpoint.name or checkpoint.hash[:12],
-        notes=(*notes, *result.notes),
-        done=result.done,
-        regression=result.regression,
-        backend=engine.backend,
+        notes=notes,
+        problems=answer_problems(result, shown, network),
         corner=(float(top * ratio[0]), float(left * ratio[1])),
     )
 
