@@ -15,10 +15,9 @@ from napari_topiary.evaluation.lines import count_lines
 from napari_topiary.evaluation.objects import instance_metrics, overlaps
 from napari_topiary.evaluation.particles import (
     count_detections,
-    detection_metrics,
     match_points,
 )
-from napari_topiary.evaluation.pixels import count_pixels, pixel_metrics
+from napari_topiary.evaluation.pixels import count_pixels
 from napari_topiary.evaluation.thresholds import (
     best_detection_threshold,
     best_pixel_threshold,
@@ -40,7 +39,7 @@ def test_pixel_metrics_by_hand():
     # 2 hits, 1 missed, 1 extra, 4 rest; 2 unknown pixels.
     truth = np.array([[1, 1, 1, 0, 0], [0, 0, 0, -1, -1]])
     labels = np.array([[1, 1, 0, 1, 0], [0, 0, 0, 1, 0]])
-    m = pixel_metrics(truth, labels, 2)
+    m = count_pixels(truth, labels, 2).metrics()
     assert m["dice"] == pytest.approx(4 / 6)
     assert m["iou"] == pytest.approx(2 / 4)
     assert m["accuracy"] == pytest.approx(6 / 8)
@@ -55,7 +54,7 @@ def test_pixel_metrics_by_hand():
 def test_three_classes_average_over_those_that_occur():
     truth = np.array([0, 0, 1, 1])[None]
     labels = np.array([0, 1, 1, 1])[None]
-    m = pixel_metrics(truth, labels, 3)
+    m = count_pixels(truth, labels, 3).metrics()
     assert m["dice"] == pytest.approx(4 / 5)
     assert np.isnan(m["per_class"][2]["dice"])
     assert m["accuracy"] == pytest.approx(3 / 4)
@@ -64,13 +63,15 @@ def test_three_classes_average_over_those_that_occur():
 def test_cross_entropy_by_hand():
     probability = np.array([[[0.5, 0.2, 0.9]], [[0.5, 0.8, 0.1]]])
     truth = np.array([[0, 1, -1]])
-    m = pixel_metrics(truth, probability, 2)
+    m = count_pixels(
+        truth, probability.argmax(axis=0), 2, probability=probability
+    ).metrics()
     assert m["cross_entropy"] == pytest.approx(-(np.log(0.5) + np.log(0.8)) / 2)
     assert m["dice"] == 1.0
 
 
 def test_nothing_there_and_nothing_found_is_perfect():
-    m = pixel_metrics(np.zeros((3, 3), int), np.zeros((3, 3), int), 2)
+    m = count_pixels(np.zeros((3, 3), int), np.zeros((3, 3), int), 2).metrics()
     assert m["dice"] == m["iou"] == m["accuracy"] == 1.0
 
 
@@ -96,7 +97,7 @@ TRUTH = (np.array([[10.0, 10], [20, 20], [30, 30]]), np.array([1, 1, 2]))
 
 def test_detection_metrics_by_hand():
     mine = found((10, 11, 1, 0.9), (40, 40, 1, 0.8), (30, 30, 1, 0.7), (30, 32, 2, 0.6))
-    m = detection_metrics(TRUTH, mine, 2.0, 3)
+    m = count_detections(TRUTH, mine, 2.0, 3).metrics()
     first, second = m["per_class"][1], m["per_class"][2]
     assert (first["precision"], first["recall"]) == (pytest.approx(1 / 3), 0.5)
     assert first["f1"] == pytest.approx(2 * 1 / (3 + 2))
@@ -109,23 +110,25 @@ def test_detection_metrics_by_hand():
 
 def test_one_truth_is_claimed_once():
     mine = found((10, 10, 1, 0.9), (10, 11, 1, 0.8))
-    m = detection_metrics((np.array([[10.0, 10]]), np.array([1])), mine, 3.0, 2)
+    m = count_detections(
+        (np.array([[10.0, 10]]), np.array([1])), mine, 3.0, 2
+    ).metrics()
     assert (m["true_positives"], m["false_positives"]) == (1, 1)
 
 
 def test_empty_cases():
     nothing = (np.zeros((0, 2)), np.zeros(0, int))
-    assert detection_metrics(nothing, Detections.empty(), 2.0, 2)["f1"] == 1.0
+    assert count_detections(nothing, Detections.empty(), 2.0, 2).metrics()["f1"] == 1.0
     for m in (
-        detection_metrics(TRUTH, Detections.empty(), 2.0, 3),
-        detection_metrics(nothing, found((1, 1, 1, 0.9)), 2.0, 2),
+        count_detections(TRUTH, Detections.empty(), 2.0, 3).metrics(),
+        count_detections(nothing, found((1, 1, 1, 0.9)), 2.0, 2).metrics(),
     ):
         assert m["precision"] == m["recall"] == m["f1"] == 0.0
 
 
 def test_tolerance_per_class():
     mine = found((10, 13, 1, 0.9), (30, 33, 2, 0.9))
-    m = detection_metrics(TRUTH, mine, [0, 2.0, 4.0], 3)
+    m = count_detections(TRUTH, mine, [0, 2.0, 4.0], 3).metrics()
     assert [c["true_positives"] for c in m["per_class"]] == [0, 0, 1]
 
 

@@ -15,7 +15,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network, count_parameters, networks
-from napari_topiary.pruning import counts_job, filter_counts, remove_counts
+from napari_topiary.pruning import counts_job, filter_counts
 from napari_topiary.types import Task, run
 
 calibration_module = import_module("napari_topiary.pruning.search.calibration")
@@ -69,7 +69,7 @@ def test_membrane_networks_of_the_table(
         layer: sizes[layer] - kept
         for layer, kept in zip(sizes, goal.values(), strict=True)
     }
-    pruned = remove_counts(whole, counts, criterion=criterion)
+    pruned = run(counts_job(whole, counts, criterion=criterion))
     assert pruned.parameters == parameters
     assert list(filter_counts(pruned).values()) == list(goal.values())
     assert pruned.pruning[-1]["criterion"] == criterion
@@ -77,30 +77,9 @@ def test_membrane_networks_of_the_table(
     assert share == pytest.approx(1 - parameters / 236_977)
 
 
-def test_tenths_of_the_dcnn() -> None:
-    """Götz et al. 2022: floor(δ·n) of every convolution, none of the full layer."""
-    whole = untrained("dcnn", next(iter(networks["dcnn"].presets)), 3)
-    sizes = filter_counts(whole)
-    assert list(sizes.values()) == [25, 50, 80, 1024]
-    published = [
-        810_385,
-        706_142,
-        606_453,
-        509_345,
-        416_541,
-        326_568,
-        240_649,
-        157_811,
-        78_777,
-    ]
-    for tenths, parameters in enumerate(published, start=1):
-        counts = {n: tenths * k // 10 for n, k in sizes.items() if n != "fc1"}
-        assert remove_counts(whole, counts).parameters == parameters
-
-
 def test_weakest_go_first(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
-    pruned = remove_counts(checkpoint, {"conv2": 3})
+    pruned = run(counts_job(checkpoint, {"conv2": 3}))
     norms = checkpoint.state["conv2.weight"].abs().sum((1, 2, 3))
     kept = norms.argsort()[3:].sort().values
     assert torch.equal(
@@ -117,8 +96,10 @@ def test_magnitude_is_the_mean_with_the_bias(
     state = dict(checkpoint.state)
     state["conv1.weight"] = torch.ones_like(state["conv1.weight"])
     state["conv1.bias"] = -torch.arange(10.0)
-    pruned = remove_counts(
-        checkpoint.replaced(state=state), {"conv1": 4}, criterion="magnitude"
+    pruned = run(
+        counts_job(
+            checkpoint.replaced(state=state), {"conv1": 4}, criterion="magnitude"
+        )
     )
     assert pruned.state["conv1.bias"].tolist() == [-4, -5, -6, -7, -8, -9]
 
@@ -126,11 +107,11 @@ def test_magnitude_is_the_mean_with_the_bias(
 def test_an_order_that_is_known_is_followed(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
     order = {"conv1": [9, 0, 5], "hidden": [1]}
-    pruned = remove_counts(checkpoint, {"conv1": 2, "hidden": 1}, order=order)
+    pruned = run(counts_job(checkpoint, {"conv1": 2, "hidden": 1}, order=order))
     kept = [1, 2, 3, 4, 5, 6, 7, 8]
     assert torch.equal(pruned.state["conv1.bias"], checkpoint.state["conv1.bias"][kept])
     with pytest.raises(TopiaryError, match="does not name 4 of its 10"):
-        remove_counts(checkpoint, {"conv1": 4}, order=order)
+        run(counts_job(checkpoint, {"conv1": 4}, order=order))
 
 
 def test_by_loss_it_is_what_hurts_least(
@@ -144,15 +125,17 @@ def test_by_loss_it_is_what_hurts_least(
     state["conv2.weight"][:, 3] = 0.0
     state["hidden.weight"] *= 20  # all else matters
     checkpoint = checkpoint.replaced(state=state)
-    pruned = remove_counts(
-        checkpoint, {"conv1": 2, "conv2": 1}, criterion="loss", samples=[sample()]
+    pruned = run(
+        counts_job(
+            checkpoint, {"conv1": 2, "conv2": 1}, criterion="loss", samples=[sample()]
+        )
     )
     assert list(filter_counts(pruned).values()) == [8, 6, 12]
     gone = set(range(10)) - {
         int((checkpoint.state["conv1.bias"] == b).nonzero())
         for b in pruned.state["conv1.bias"]
     }
-    plain = remove_counts(checkpoint, {"conv1": 2})
+    plain = run(counts_job(checkpoint, {"conv1": 2}))
     assert not torch.equal(plain.state["conv1.bias"], pruned.state["conv1.bias"])
     assert len(gone) == 2
 
@@ -164,24 +147,24 @@ def test_stopped_nothing_is_removed(
     checkpoint = fresh("membrane")
     job = counts_job(checkpoint, {"conv1": 2}, criterion="loss", samples=[sample()])
     assert run(job, None, lambda: True) is checkpoint
-    assert remove_counts(checkpoint, {"conv1": 0}) is checkpoint
+    assert run(counts_job(checkpoint, {"conv1": 0})) is checkpoint
 
 
 def test_coupled_layers_lose_together(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("residual")
-    one = remove_counts(checkpoint, {"block2": 2})
-    other = remove_counts(checkpoint, {"stem": 2})
+    one = run(counts_job(checkpoint, {"block2": 2}))
+    other = run(counts_job(checkpoint, {"stem": 2}))
     assert one.state["stem.weight"].shape[0] == 4
     assert all(torch.equal(t, other.state[n]) for n, t in one.state.items())
     with pytest.raises(TopiaryError, match="together"):
-        remove_counts(checkpoint, {"stem": 1, "block2": 2})
+        run(counts_job(checkpoint, {"stem": 1, "block2": 2}))
 
 
 def test_sentences(fresh: Callable[..., Checkpoint]) -> None:
     checkpoint = fresh("membrane")
     with pytest.raises(TopiaryError, match="give one of conv1, conv2, hidden"):
-        remove_counts(checkpoint, {"output": 1})
+        run(counts_job(checkpoint, {"output": 1}))
     with pytest.raises(TopiaryError, match="give 0 to 9"):
-        remove_counts(checkpoint, {"conv1": 10})
+        run(counts_job(checkpoint, {"conv1": 10}))
     with pytest.raises(TopiaryError, match="annotated images"):
-        remove_counts(checkpoint, {"conv1": 1}, criterion="loss")
+        run(counts_job(checkpoint, {"conv1": 1}, criterion="loss"))

@@ -7,8 +7,8 @@ import torch
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network, count_parameters
-from napari_topiary.pruning import filter_counts, remove_counts
-from napari_topiary.types import Task
+from napari_topiary.pruning import counts_job, filter_counts
+from napari_topiary.types import Task, run
 
 
 def checkpoint(name: str, channels: int) -> Checkpoint:
@@ -37,7 +37,7 @@ def test_dcnn(tenths: int, left: int) -> None:
     assert counts == {"conv1": 25, "conv2": 50, "conv3": 80, "fc1": 1024}
     del counts["fc1"]  # the fully connected layer was not pruned
     gone = {name: n * tenths // 10 for name, n in counts.items()}
-    pruned = remove_counts(whole, gone)
+    pruned = run(counts_job(whole, gone))
     assert pruned.parameters == left
     assert count_parameters(pruned.build()) == left
 
@@ -49,19 +49,5 @@ def test_dccn(tenths: int, left: int) -> None:
     counts = filter_counts(whole)
     assert len(counts) == 1 + 2 * (6 + 12 + 24) + 3
     gone = {name: n * tenths // 10 for name, n in counts.items()}
-    pruned = remove_counts(whole, gone)
-    assert pruned.parameters == left
-
-
-@pytest.mark.parametrize(
-    ("gone", "left"),
-    [
-        ((10, 0, 10, 50), 206_817),
-        ((35, 15, 20, 90), 120_672),
-        ((70, 55, 40, 190), 18_462),
-    ],
-)  # fmt: skip
-def test_membrane_network(gone: tuple[int, ...], left: int) -> None:
-    whole = checkpoint("membrane_cnn", 1)
-    pruned = remove_counts(whole, dict(zip(filter_counts(whole), gone, strict=True)))
+    pruned = run(counts_job(whole, gone))
     assert pruned.parameters == left

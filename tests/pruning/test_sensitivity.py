@@ -13,7 +13,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning import filter_counts, remove_counts, sensitivity
+from napari_topiary.pruning import counts_job, filter_counts, sensitivity
 from napari_topiary.types import Progress, run
 
 calibration_module = import_module("napari_topiary.pruning.search.calibration")
@@ -57,7 +57,7 @@ def test_it_is_the_loss_of_the_cut_network(
     for row, (layer, size) in enumerate(sizes.items()):
         assert found.removed[row, 1] == min(size - 1, int(size / 2 + 0.5))
         for count, rise in zip(found.removed[row], found.rise[row], strict=True):
-            cut = remove_counts(checkpoint, {layer: int(count)})
+            cut = run(counts_job(checkpoint, {layer: int(count)}))
             assert rise == pytest.approx(loss(cut) - found.base, rel=1e-3, abs=1e-5)
 
 

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from napari_topiary.config import Balance
-from napari_topiary.data.sampling import Batch, Field
+from napari_topiary.data.sampling import NOTHING_KNOWN, Batch, Field
 from napari_topiary.errors import TopiaryError
 
 TURNS = 8
@@ -173,10 +173,7 @@ class CentreSampler:
             known = np.zeros_like(known)
             known[chosen] = True
         if not known.any():
-            raise TopiaryError(
-                "There is nothing to learn from: no pixel is annotated. Mark some "
-                "particles, draw centerlines or paint labels first."
-            )
+            raise TopiaryError(NOTHING_KNOWN)
         self._pools = (
             [np.flatnonzero(known)]
             if balance == "natural"

@@ -19,6 +19,10 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage
 
 MAX_CLASS_WEIGHT = 10.0
+NOTHING_KNOWN = (
+    "There is nothing to learn from: no pixel is annotated. Mark some particles, draw "
+    "centerlines or paint labels first."
+)
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,7 @@ class PatchSampler:
             self._pixels.append([np.flatnonzero(flat == c) for c in classes])
         self._usable = [i for i, pixels in enumerate(self._pixels) if pixels]
         if not self._usable:
-            raise TopiaryError(
-                "There is nothing to learn from: no pixel is annotated. Mark some "
-                "particles, draw centerlines or paint labels first."
-            )
+            raise TopiaryError(NOTHING_KNOWN)
 
     @property
     def known_pixels(self) -> int:

@@ -143,29 +143,10 @@ def working_to_original_coords(
     ndarray
         `(n, 2)` y, x in pixels of the image.
     """
-    return _moved(coordinates, shape, working)
-
-
-def original_to_working_coords(
-    coordinates: ArrayLike, shape: Shape, working: Shape
-) -> NDArray[np.float64]:
-    """Positions in the image -> positions on the working grid.
-
-    Parameters
-    ----------
-    coordinates
-        `(n, 2)` y, x in pixels of the image.
-    shape
-        `(y, x)` of the image in pixels.
-    working
-        `(h, w)` of the working grid.
-
-    Returns
-    -------
-    ndarray
-        `(n, 2)` y, x in working pixels.
-    """
-    return _moved(coordinates, working, shape)
+    positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
+    ratio = np.asarray(shape, dtype=np.float64) / np.asarray(working)
+    moved: NDArray[np.float64] = (positions + 0.5) * ratio - 0.5
+    return moved
 
 
 def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
@@ -188,13 +169,6 @@ def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
         int(np.floor(left * columns)),
         min(working[1], int(np.ceil(right * columns))),
     )
-
-
-def _moved(coordinates: ArrayLike, target: Shape, source: Shape) -> NDArray[np.float64]:
-    positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
-    ratio = np.asarray(target, dtype=np.float64) / np.asarray(source)
-    moved: NDArray[np.float64] = (positions + 0.5) * ratio - 0.5
-    return moved
 
 
 def _resized(maps: NDArray[Any], size: Shape) -> NDArray[np.float32]:

@@ -191,16 +191,6 @@ def count_detections(
     return DetectionCounts(hit, extra, missed, distance)
 
 
-def detection_metrics(
-    truth: tuple[Coordinates, NDArray[np.integer]],
-    found: Detections,
-    tolerance_px: float | Sequence[float],
-    n_classes: int,
-) -> dict[str, Any]:
-    """Precision, recall and F1 of one image; see `count_detections`."""
-    return count_detections(truth, found, tolerance_px, n_classes).metrics()
-
-
 def points_inside(
     points: Coordinates, area: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:

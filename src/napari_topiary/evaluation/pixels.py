@@ -145,33 +145,6 @@ def row_blocks(shape: Sequence[int]) -> Iterator[slice]:
         yield slice(top, min(top + height, shape[0]))
 
 
-def pixel_metrics(
-    truth: NDArray[np.integer], found: NDArray[Any], n_classes: int
-) -> dict[str, Any]:
-    """Pixel metrics of one image.
-
-    Parameters
-    ----------
-    truth
-        `(y, x)` class index; negative = unknown, left out.
-    found
-        `(y, x)` class index, or `(k, y, x)` probability (then the most probable class
-        counts and there is a cross-entropy).
-    n_classes
-        Number of classes, background included.
-
-    Returns
-    -------
-    dict
-        As `PixelCounts.metrics`.
-    """
-    if found.ndim == 3:
-        counts = count_pixels(truth, found.argmax(axis=0), n_classes, probability=found)
-    else:
-        counts = count_pixels(truth, found, n_classes)
-    return counts.metrics()
-
-
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else float("nan")
 

@@ -18,7 +18,12 @@ from napari_topiary.inference.measures import (
     numbered_areas,
     objects_table,
 )
-from napari_topiary.io.annotation_formats import DrawnArea, Marks, writing_formats
+from napari_topiary.io.annotation_formats import (
+    DrawnArea,
+    Marks,
+    WritingFormat,
+    writing_formats,
+)
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.pairing import safe_name
@@ -63,28 +68,27 @@ def export_problem(kinds: Sequence[str], task: Task) -> str | None:
     return None
 
 
-def export_endings(kinds: Sequence[str], task: Task | None = None) -> tuple[str, ...]:
-    """Return what the names of exported files end in, behind that of the image.
+def export_endings(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return patterns of what the names of exported files end in, behind the image's.
 
     Parameters
     ----------
     kinds
         Names out of `export_kinds`.
-    task
-        Its classes have files of their own in formats that know none; None = a pattern
-        in their place.
     """
     endings = list[str]()
     for kind in kinds:
         if kind == OBJECTS:
             endings.append(OBJECTS_ENDING)
-            continue
-        one = writing_formats()[kind]
-        endings.append(one.ending)
-        if not one.names_classes:
-            names = ("*",) if task is None else task.classes[1:]
-            endings += [f"_{safe_name(name)}{one.ending}" for name in names]
+        else:
+            one = writing_formats()[kind]
+            endings += [one.ending, *(() if one.names_classes else (_of("*", one),))]
     return tuple(endings)
+
+
+def _of(name: str, one: type[WritingFormat]) -> str:
+    """Return what the file of one class ends in."""
+    return f"_{name}{one.ending}"
 
 
 def write_exports(
@@ -133,15 +137,19 @@ def write_exports(
             continue
         one = writing_formats()[kind]
         marks = marks_of(prediction, only_places=one.only_places, image=image_name)
-        apart = {"": marks}
+        parts = {kind: (one.ending, marks)}
         if not one.names_classes and len(prediction.task.classes) > 2:
-            apart = {n: of_class(marks, n) for n in prediction.task.classes[1:]}
-        for name, own in apart.items():
-            middle = f"_{safe_name(name)}" if name else ""
-            path = home / f"{stem}{middle}{one.ending}"
-            with writing(path) as beside:
+            parts = {
+                f"{kind}_{safe_name(name)}": (
+                    _of(safe_name(name), one),
+                    of_class(marks, name),
+                )
+                for name in prediction.task.classes[1:]
+            }
+        for what, (ending, own) in parts.items():
+            files[what] = home / f"{stem}{ending}"
+            with writing(files[what]) as beside:
                 one.write(beside, own)
-            files[f"{kind}{middle}"] = path
     return files
 
 

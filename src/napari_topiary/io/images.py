@@ -24,7 +24,7 @@ from napari_topiary.io.formats import (
 )
 from napari_topiary.io.formats.tiff import write_tiff
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.io.plain_files import check_plain_file
+from napari_topiary.io.plain_files import check_plain_file, refusing_damage
 from napari_topiary.types import Image, LabelImage
 
 _LOSSY = (".jpg", ".jpeg")
@@ -316,20 +316,12 @@ def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
     """Read a file, whole or lazily, and refuse with a sentence what is no image."""
     if not path.is_dir():
         check_plain_file(path)
-    try:
+    with refusing_damage(
+        path.name,
+        f"{path.name} cannot be read ({{reason}}): it may be damaged or of an unusual "
+        "kind; save it again as a plain TIFF.",
+    ):
         raw = read()
-    except TopiaryError:
-        raise
-    except MemoryError:
-        raise TopiaryError(
-            f"{path.name} is too large for this computer's memory: cut it into parts."
-        ) from None
-    except Exception as error:
-        # Libraries raise whatever they like over a damaged file.
-        raise TopiaryError(
-            f"{path.name} cannot be read ({str(error) or type(error).__name__}): it "
-            "may be damaged or of an unusual kind; save it again as a plain TIFF."
-        ) from error
     if 0 in raw.array.shape:
         raise TopiaryError(f"{path.name} is empty: it has no pixels.")
     if raw.array.dtype.kind not in "buif":

@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import json
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,30 @@ def check_plain_file(path: Path, what: str = "file") -> None:
             f"{path} is a pipe or a device, not a {what}: save what it gives to a file "
             "first."
         )
+
+
+@contextmanager
+def refusing_damage(name: str, sentence: str) -> Iterator[None]:
+    """Turn whatever a library raises over a damaged file into a sentence.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+    sentence
+        What it says, with `{reason}` in it.
+    """
+    try:
+        yield
+    except TopiaryError:
+        raise
+    except MemoryError:
+        raise TopiaryError(
+            f"{name} is too large for this computer's memory: cut it into parts."
+        ) from None
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise TopiaryError(sentence.replace("{reason}", reason)) from error
 
 
 def read_text(path: Path, what: str = "file") -> str:

@@ -8,9 +8,9 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -164,14 +164,25 @@ class Sizes:
         raise NotImplementedError
 
 
-class Builder(Protocol):
-    """Builds a network from its sizes."""
+Builder = Callable[[Mapping[str, Any], int, int], Network]
+"""Builds a network with fresh weights from its sizes, channels and classes."""
 
-    def __call__(
-        self, sizes: Mapping[str, Any], in_channels: int, n_classes: int
-    ) -> Network:
-        """Build it with fresh weights."""
-        ...
+
+def built_from(module: Callable[[Any, int, int], Network], sizes: type[Any]) -> Builder:
+    """Return what builds a module from a mapping of its sizes.
+
+    Parameters
+    ----------
+    module
+        Called with the sizes, channels of the image, and classes with background.
+    sizes
+        Of the module: a `Sizes`.
+    """
+
+    def build(given: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
+        return module(sizes.from_mapping(given), in_channels, n_classes)
+
+    return build
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,19 @@ evaluation is not deferred.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.base import (
+    NetworkKind,
+    Sizes,
+    built_from,
+    networks,
+)
 from napari_topiary.networks.patch_classifier import PatchClassifier
 
 PATCH = 55
@@ -250,24 +254,9 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build_dccn(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
-    """Build a DCCN.
-
-    Parameters
-    ----------
-    sizes
-        Fields of `DccnSizes`.
-    in_channels
-        Channels of the image.
-    n_classes
-        Outputs.
-    """
-    return Dccn(DccnSizes.from_mapping(sizes), in_channels, n_classes)
-
-
 networks.register("dccn")(
     NetworkKind(
-        build=build_dccn,
+        build=built_from(Dccn, DccnSizes),
         presets={
             "published": {},
             "half": {

@@ -10,14 +10,20 @@ The annotations of the sizes are read at run time (they make a form), so their
 evaluation is not deferred.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.base import (
+    Network,
+    NetworkKind,
+    Sizes,
+    built_from,
+    networks,
+)
 from napari_topiary.networks.unet import (
     ConvPair,
     Growth,
@@ -207,24 +213,9 @@ def _rates(branch: str, sizes: NucleiSizes) -> tuple[list[float], list[float]]:
     )
 
 
-def build_nuclei(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
-    """Build a nuclei segmenter.
-
-    Parameters
-    ----------
-    sizes
-        Fields of `NucleiSizes`.
-    in_channels
-        Channels of the image.
-    n_classes
-        Classes, background included.
-    """
-    return NucleiNet(NucleiSizes.from_mapping(sizes), in_channels, n_classes)
-
-
 networks.register("nuclei")(
     NetworkKind(
-        build=build_nuclei,
+        build=built_from(NucleiNet, NucleiSizes),
         presets={
             "tiny": {"base": 8, "levels": 3},
             "published": {"base": 16, "levels": 4},

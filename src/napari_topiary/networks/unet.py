@@ -13,15 +13,21 @@ evaluation is not deferred.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
+from napari_topiary.networks.base import (
+    Network,
+    NetworkKind,
+    Sizes,
+    built_from,
+    networks,
+)
 
 Growth = Annotated[
     float,
@@ -366,24 +372,9 @@ def receptive_radius(levels: int) -> int:
     return furthest
 
 
-def build_unet(sizes: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
-    """Build a U-Net.
-
-    Parameters
-    ----------
-    sizes
-        Fields of `UNetSizes`.
-    in_channels
-        Channels of the image.
-    n_classes
-        Maps of the output.
-    """
-    return UNet(UNetSizes.from_mapping(sizes), in_channels, n_classes)
-
-
 networks.register("unet")(
     NetworkKind(
-        build=build_unet,
+        build=built_from(UNet, UNetSizes),
         presets={
             "tiny": {"base": 8, "multiplier": 2.0, "levels": 3},
             "2m": {"base": 16, "multiplier": 2.0, "levels": 4},

@@ -1,6 +1,6 @@
 """Pruning: rank once, then any share of the weights is a cursor in that history."""
 
-from napari_topiary.pruning.counts import counts_job, filter_counts, remove_counts
+from napari_topiary.pruning.counts import counts_job, filter_counts
 from napari_topiary.pruning.criteria import (
     Criterion,
     CriterionInput,
@@ -58,6 +58,5 @@ __all__ = [
     "pruning_problems",
     "pruning_schedule",
     "recalibrate",
-    "remove_counts",
     "sensitivity",
 ]

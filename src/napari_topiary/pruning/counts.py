@@ -22,7 +22,7 @@ from napari_topiary.pruning.criteria.loss import orders_by_loss
 from napari_topiary.pruning.filter_plan import FilterPlan
 from napari_topiary.pruning.making import structure
 from napari_topiary.pruning.structure import ChannelGroup, Step
-from napari_topiary.types import Job, Progress, run
+from napari_topiary.types import Job, Progress
 
 CountCriterion = Literal["l1", "loss", "magnitude"]
 Orders = Mapping[str, Sequence[int]]
@@ -33,22 +33,6 @@ def filter_counts(checkpoint: Checkpoint) -> dict[str, int]:
     """How many filters each layer has that can lose some, in the order they run."""
     _, coupling = structure(checkpoint)
     return {group.name: group.channels for group in coupling.groups}
-
-
-def remove_counts(
-    checkpoint: Checkpoint,
-    counts: Mapping[str, int],
-    *,
-    criterion: CountCriterion = "l1",
-    samples: Sequence[Sample] = (),
-    order: Orders | None = None,
-) -> Checkpoint:
-    """Remove exactly so many filters of each named layer; see `counts_job`."""
-    return run(
-        counts_job(
-            checkpoint, counts, criterion=criterion, samples=samples, order=order
-        )
-    )
 
 
 def counts_job(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.plain_files import check_plain_file
+from napari_topiary.io.plain_files import check_plain_file, refusing_damage
 from napari_topiary.registry import Registry
 
 Places = NDArray[np.float64]
@@ -245,20 +245,11 @@ def read_marks(path: Path) -> list[Marks]:
         With a sentence if it cannot be read.
     """
     reader = annotation_formats[format_of(path)]
-    try:
+    with refusing_damage(
+        path.name,
+        f"{path.name} cannot be read as {reader.title} ({{reason}}): export it again.",
+    ):
         return reader.read(path)
-    except TopiaryError:
-        raise
-    except MemoryError:
-        raise TopiaryError(
-            f"{path.name} is too large for this computer's memory: cut it into parts."
-        ) from None
-    except Exception as error:
-        # Numbers and brackets of a damaged file fail in whatever way they like.
-        raise TopiaryError(
-            f"{path.name} cannot be read as {reader.title} "
-            f"({str(error) or type(error).__name__}): export it again."
-        ) from error
 
 
 def head_text(head: bytes) -> str:
