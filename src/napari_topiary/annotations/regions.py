@@ -171,6 +171,12 @@ class Regions(TableAnnotation):
         """Return the corners of each area."""
         return self.polygons
 
+    def only(self, kept: Sequence[int]) -> Self:
+        """Return the areas with these indices."""
+        polygons = tuple(self.polygons[i] for i in kept)
+        types = tuple(self.shape_types[i] for i in kept)
+        return replace(self, polygons=polygons, shape_types=types)
+
     def placed(self, places: Sequence[Place]) -> Self:
         """Return the areas elsewhere."""
         return replace(self, polygons=tuple(places))

@@ -203,7 +203,12 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
 
 
 def cut_marked(
-    image: LargeImage, drawn: Sequence[Any], *, task: Task, scale: float | None
+    image: LargeImage,
+    drawn: Sequence[Any],
+    *,
+    task: Task,
+    scale: float | None,
+    window: Window | None = None,
 ) -> CutOut:
     """Read the marked parts of a large image, as `cut_out` does with files.
 
@@ -215,6 +220,8 @@ def cut_marked(
         All that is drawn on it.
     task, scale
         Classes with their radii, and nm per pixel.
+    window
+        One part in its pixels, whatever is marked there; None = the marked ones.
 
     Raises
     ------
@@ -224,7 +231,7 @@ def cut_marked(
     labels = next((one for one in drawn if isinstance(one, Labels)), None)
     painted = None if labels is None else _Painted(labels.labels)
     rest = [one for one in drawn if one is not labels]
-    cut = _marked_parts(image, rest, painted, task, scale)
+    cut = _marked_parts(image, rest, painted, task, scale, window)
     if cut is None:
         raise TopiaryError(
             "What is marked spreads over more of this large image than can be learned "
@@ -261,6 +268,7 @@ def _marked_parts(
     painted: _Painted | None,
     task: Task,
     scale: float | None,
+    only: Window | None = None,
 ) -> CutOut | None:
     shape, notes = (image.shape[1], image.shape[2]), image.notes
     if painted is None and not finished_regions(drawn):
@@ -269,7 +277,9 @@ def _marked_parts(
         if part is not None:
             drawn = [*drawn, part]
             notes = (*notes, _NOTHING_FINISHED)
-    windows = _windows(drawn, painted, shape)
+    if only is not None:
+        drawn = [_touching(item, only) for item in drawn]
+    windows = _windows(drawn, painted, shape) if only is None else (only,)
     if sum((b - a) * (d - c) for a, b, c, d in windows) > MOST_PIXELS:
         return None
     thin, step = image.thinned()
@@ -287,17 +297,16 @@ def _marked_parts(
         for (place, _), window in zip(excerpt.pieces(), windows, strict=True):
             labels[place] = painted.read(window)
         found.append(Labels(labels, instances=task.kind == "instances"))
-    share = sum((b - a) * (d - c) for a, b, c, d in windows) / image.shape[1]
-    note = (
-        f"Only what is marked was read of this image ({share / image.shape[2]:.1%} of "
-        "it)."
-    )
+    if only is None:
+        share = sum((b - a) * (d - c) for a, b, c, d in windows) / image.shape[1]
+        note = f"{share / image.shape[2]:.1%} of it"
+        notes = (*notes, f"Only what is marked was read of this image ({note}).")
     return CutOut(
         image=pixels,
         annotations=tuple(found),
         excerpt=excerpt,
         scale=image.scale,
-        notes=(*notes, note),
+        notes=notes,
     )
 
 
@@ -434,6 +443,18 @@ def _shelves(windows: Sequence[Window]) -> tuple[tuple[int, int], ...]:
             x += right - left
         y += max(bottom - top for top, bottom, _, _ in row)
     return tuple(corners)
+
+
+def _touching(item: Any, window: Window) -> Any:
+    """Return what of something drawn lies in a part, or reaches into it."""
+    top, bottom, left, right = window
+    low, high = np.array([top, left]) - 0.5, np.array([bottom, right]) - 0.5
+    kept = [
+        index
+        for index, one in enumerate(item.places())
+        if (one.max(axis=0) >= low).all() and (one.min(axis=0) <= high).all()
+    ]
+    return item.only(kept) if item.places() else item
 
 
 def _moved(item: Any, excerpt: Excerpt) -> Any:

@@ -17,7 +17,9 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
+from napari_topiary.inference.large import looking_through
 from napari_topiary.inference.predict import predict
+from napari_topiary.io.excerpts import MARGIN, Excerpt, cut_marked
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.postprocessing import COMMON_THRESHOLD
@@ -33,6 +35,8 @@ from napari_topiary.types import (
     relay,
 )
 
+LARGEST_SIDE = 4096
+"""Of a large image a part of no more pixels to any side is compared."""
 TRUTH = "What I marked"
 """How the annotations are called among the networks."""
 MOST = 12
@@ -63,7 +67,11 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Both predictions and what is different between them."""
+    """Both predictions and what is different between them.
+
+    Of a large image they are of a part, whose first pixel is at `corner` `(y, x)`; what
+    is at a place of its own (things, lines, disagreements) is where it is in the image.
+    """
 
     subject: ProjectImage
     sides: tuple[Side, Side]
@@ -71,6 +79,7 @@ class Match:
     b: Prediction
     comparison: Comparison
     notes: tuple[str, ...]
+    corner: tuple[float, float] = (0.0, 0.0)
 
 
 def comparing(
@@ -88,13 +97,15 @@ def comparing(
     Match or None
         None when stopped before both had been run.
     """
-    task = _task(a, b)
+    task, whole = _task(a, b), subject
+    part = yield from _part_of(subject, task)
+    subject = part.subject
     marked = usable(subject.annotations, task)
     found: list[Prediction] = []
     for number, side in enumerate((a, b)):
         heard: list[object] = []
         prediction = yield from relay(
-            _predicted(side, subject, task, device),
+            _predicted(side, part, task, device),
             told=partial(_as_third, number),
             heard=heard.append,
         )
@@ -116,19 +127,82 @@ def comparing(
             limits = _limits(at, task, metrics and metrics["ab"[number]])
             found[number] = _read(found[number], side.checkpoint, limits)
     comparison = replace(compare(*found), metrics=metrics)
-    notes = list(dict.fromkeys(found[0].notes + found[1].notes))
+    notes = list(dict.fromkeys(part.notes + found[0].notes + found[1].notes))
     if subject.annotations and not marked:
         notes.append(
             "What is marked on this image has other classes than the networks: there "
             "is no quality to be told."
         )
     return Match(
-        subject=subject,
+        subject=whole,
         sides=(a, b),
         a=found[0],
         b=found[1],
-        comparison=comparison,
+        comparison=_moved(comparison, part.corner),
         notes=tuple(notes),
+        corner=part.corner,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is compared: an image, or a part of a large one that was read."""
+
+    subject: ProjectImage
+    excerpt: Excerpt | None = None
+    corner: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
+
+
+def _part_of(subject: ProjectImage, task: Task) -> Job[_Part]:
+    """Read the part of a large image that is compared, and a little around it."""
+    image = subject.image
+    if not isinstance(image, LargeImage):
+        return _Part(subject)
+    height, width = image.shape[1:]
+    top, bottom, left, right = subject.window or (0, height, 0, width)
+    if max(bottom - top, right - left) > LARGEST_SIDE:
+        raise TopiaryError(
+            f"{subject.name} is too large to be compared as a whole: zoom in until at "
+            f"most {LARGEST_SIDE:,} x {LARGEST_SIDE:,} of its pixels are on the "
+            "screen, and compare that. The command line compares all that is marked "
+            "(napari-topiary compare)."
+        )
+    yield from looking_through(image)
+    around = (
+        max(0, top - MARGIN),
+        min(height, bottom + MARGIN),
+        max(0, left - MARGIN),
+        min(width, right + MARGIN),
+    )
+    marked, scale = subject.annotations, subject.scale
+    cut = cut_marked(image, marked, task=task, scale=scale, window=around)
+    known = [one for one in cut.annotations if one.kind == "regions"]
+    if known and not any(map(len, known)):
+        cut = replace(cut, annotations=())  # what is finished lies elsewhere
+    y, x = around[0], around[2]
+    window = top - y, bottom - y, left - x, right - x
+    read = replace(subject, image=cut.image, annotations=cut.annotations, window=window)
+    note = (
+        f"Only what was on the screen is compared: {right - left:,} x {bottom - top:,} "
+        "pixels."
+    )
+    return _Part(read, cut.excerpt, (float(y), float(x)), (note,))
+
+
+def _moved(comparison: Comparison, corner: tuple[float, float]) -> Comparison:
+    """A comparison of a part with all places where they are in the image."""
+    if corner == (0.0, 0.0):
+        return comparison
+    y, x = corner
+    things, lines = comparison.things, comparison.lines
+    return replace(
+        comparison,
+        things=replace(things, coordinates=things.coordinates + np.array(corner)),
+        lines=replace(
+            lines, lines=tuple(one + np.array(corner) for one in lines.lines)
+        ),
+        places=tuple(replace(p, y=p.y + y, x=p.x + x) for p in comparison.places),
     )
 
 
@@ -166,14 +240,13 @@ def _task(a: Side, b: Side) -> Task:
     return checkpoint.task
 
 
-def _predicted(
-    side: Side, subject: ProjectImage, task: Task, device: Device
-) -> Job[Prediction]:
+def _predicted(side: Side, part: _Part, task: Task, device: Device) -> Job[Prediction]:
+    subject = part.subject
     window = subject.window
     if side.known is not None:
         return side.known if window is None else said_within(side.known, window)
     if side.checkpoint is not None:
-        return (yield from _run(side.checkpoint, subject, device))
+        return (yield from _run(side.checkpoint, part, device))
     marked = usable(subject.annotations, task)
     if not marked:
         raise TopiaryError(
@@ -185,19 +258,18 @@ def _predicted(
     return truth_prediction(truth, task, scale=subject.scale, name=side.name)
 
 
-def _run(
-    checkpoint: Checkpoint, subject: ProjectImage, device: Device
-) -> Job[Prediction]:
-    image, scale, window = subject.image, subject.scale, subject.window
-    if isinstance(image, LargeImage):
-        raise TopiaryError(
-            f"{subject.name} is too large to be compared as a whole: move to a part of "
-            "it, press Use the selected layer on the Data page, and add what is on the "
-            "screen; then compare on that. The command line compares all that is "
-            "marked (napari-topiary compare)."
+def _run(checkpoint: Checkpoint, part: _Part, device: Device) -> Job[Prediction]:
+    subject = part.subject
+    return (
+        yield from predict(
+            np.asarray(subject.image),
+            checkpoint,
+            PredictConfig(device=device),
+            scale=subject.scale,
+            window=subject.window,
+            excerpt=part.excerpt,
         )
-    config = PredictConfig(device=device)
-    return (yield from predict(image, checkpoint, config, scale=scale, window=window))
+    )
 
 
 def _truth(
@@ -296,7 +368,10 @@ class KnownPredictions:
         self, subject: ProjectImage, checkpoint: Checkpoint, prediction: Prediction
     ) -> None:
         """Remember a prediction, unless it is only a part."""
-        if prediction.done is None and self.about(subject, checkpoint) is None:
+        is_whole = (
+            prediction.done is None and prediction.shape == subject.image.shape[1:]
+        )
+        if is_whole and self.about(subject, checkpoint) is None:
             self._known = [*self._known, _Known(subject, checkpoint, prediction)][
                 -MOST:
             ]

@@ -67,6 +67,11 @@ class ProjectImage:
     window: Window | None = None
     first: Window | None = None
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its pixels are read when they are asked for."""
+        return isinstance(self.image, LargeImage)
+
 
 @dataclass(frozen=True)
 class Answer:

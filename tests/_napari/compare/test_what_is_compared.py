@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 pytest.importorskip("qtpy")
@@ -15,8 +16,10 @@ from napari_topiary._napari.compare.page import ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.evaluation.ground_truth import truth_of
+from napari_topiary.io.large_images import open_lazily
 from napari_topiary.jobs.comparing import said_within, truth_within
 from napari_topiary.networks import build_network
+from napari_topiary.session import ImageEntry
 from napari_topiary.types import BACKGROUND
 
 SIZES = {"base": 2, "levels": 1}
@@ -145,3 +148,37 @@ def test_what_was_not_looked_at_stays_so(page, until):
     half = said_within(said, (0, 48, 0, 96))
     both = said_within(half, WINDOW)
     assert both.done[16:48, 24:].all() and both.done.sum() == 32 * 72
+
+
+def test_of_a_large_image_what_is_on_the_screen_is_compared(
+    page, until, monkeypatch, tmp_path
+):
+    for name in ("LARGE", "WHOLE_PIXELS"):
+        monkeypatch.setattr(f"napari_topiary.io.large_images.{name}", 1000)
+    monkeypatch.setattr("napari_topiary.jobs.comparing.MARGIN", 8)
+    monkeypatch.setattr(
+        "napari_topiary._napari.compare.page.visible_window", lambda *_: WINDOW
+    )
+    image = page.session.images["grid 0"].image[0]
+    tifffile.imwrite(tmp_path / "slide.tif", np.tile(image, (2, 2)), tile=(64, 64))
+    large = open_lazily(tmp_path / "slide.tif")
+    page.session.add_image(ImageEntry("slide", large, 2.0, tmp_path / "slide.tif"))
+    drawing_of(page.viewer).show("slide")
+    page.refresh()
+    match = compared(page, until)
+    page.view.turns.finish()
+    corner = np.array([WINDOW[0] - 8, WINDOW[2] - 8])
+    shape = match.comparison.shape
+    for mode in ("difference", "side"):
+        page.result.modes.choose(mode)
+        page.view.turns.finish()
+        for what in {"difference"} if mode == "difference" else {"a", "b"}:
+            layer = layer_for(page.viewer, (f"compare-{what}", "slide"))
+            (top, left), end = np.asarray(layer.extent.world)
+            np.testing.assert_allclose((top, left), 2.0 * corner, atol=2.1)
+            np.testing.assert_allclose(end, 2.0 * (corner + shape), atol=2.1)
+    places = [(one.y, one.x) for one in match.comparison.places]
+    top, bottom, left, right = WINDOW
+    assert places and all(top <= y < bottom and left <= x < right for y, x in places)
+    assert page.match is match  # it is still that of the image that is shown
+    page.result.next()

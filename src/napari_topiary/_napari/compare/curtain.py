@@ -138,7 +138,7 @@ class Curtain(QObject):
         if layers is None or layers.image is None:
             return
         for what, (picture, factor) in zip("ab", layers.pictures, strict=True):
-            at = round((self.x + 0.5) / factor[1])
+            at = round((self.x + 0.5 - layers.match.corner[1]) / factor[1])
             layers.put_side(what, cropped(picture, at, keep_left=what == "a"))
         self._draw_line()
         left, right = self._view()

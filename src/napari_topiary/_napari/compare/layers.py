@@ -154,6 +154,8 @@ KINDS = {
     "name-b": "B",
 }
 """What a layer shows -> how it is called; in the order in which they are stacked."""
+MAPS = ("a", "b", "difference", "labels", "labels-b")
+"""Those that have a value for each pixel of what was compared."""
 
 
 def key(what: str, image_name: str) -> tuple[str, str]:
@@ -223,6 +225,7 @@ class ComparisonLayers:
             layer_type,
             like=image,
             name=f"{self.name} · {KINDS[what]}",
+            origin=self.match.corner if what in MAPS else (0.0, 0.0),
             **visual,
         )
         if not layer.visible:
@@ -246,7 +249,7 @@ class ComparisonLayers:
         side = self.match.sides["ab".index(which)]
         self.put(
             f"name-{which}",
-            np.zeros((1, 2)),
+            np.array([self.match.corner]),
             "points",
             size=1,
             opacity=1.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.visible import middle_of, visible_window
 from napari_topiary._napari.compare.choice_panel import ChoicePanel
 from napari_topiary._napari.compare.mode_bar import FLIP_KEY
 from napari_topiary._napari.compare.result_panel import (
@@ -23,6 +23,7 @@ from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary.jobs.comparing import (
+    LARGEST_SIDE,
     TRUTH,
     KnownPredictions,
     Match,
@@ -221,8 +222,9 @@ class ComparePage(Page):
         layer = image_layer(self.viewer, subject.name)
         if layer is None:
             drawing_of(self.viewer).show(subject.name)
-        elif self.choice.visible_only.isChecked():
+        elif self.choice.visible_only.isChecked() or subject.is_large:
             window = visible_window(layer, subject.image.shape[1:])
+            window = middle_of(window, LARGEST_SIDE) if subject.is_large else window
             subject = replace(subject, window=window)
         a, b = (self._side(name, subject) for name in self.choice.names)
         at, device = self.choice.at.currentData(), preferences().device

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from napari_topiary._napari.canvas.shown_image import displayed
+from napari_topiary._napari.canvas.shown_image import picture_of
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,
@@ -179,9 +179,8 @@ class SideBySide(QObject):
         layers = self.layers
         if layers is None:
             return
-        data, is_rgb = displayed(layers.match.subject.image)
-        visual: dict[str, Any] = {"rgb": is_rgb}
-        if not is_rgb and not image.rgb:
+        data, visual = picture_of(layers.match.subject.image)
+        if not visual["rgb"] and not image.rgb:
             visual |= {
                 "contrast_limits": tuple(image.contrast_limits),
                 "colormap": image.colormap,

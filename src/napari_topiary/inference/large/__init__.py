@@ -1,7 +1,17 @@
 """Images of any size, predicted from file to file."""
 
 from napari_topiary.inference.large.finding import Said
-from napari_topiary.inference.large.running import predict_large, predict_window
+from napari_topiary.inference.large.running import (
+    looking_through,
+    predict_large,
+    predict_window,
+)
 from napari_topiary.inference.large.writing import LargePrediction
 
-__all__ = ["LargePrediction", "Said", "predict_large", "predict_window"]
+__all__ = [
+    "LargePrediction",
+    "Said",
+    "looking_through",
+    "predict_large",
+    "predict_window",
+]
