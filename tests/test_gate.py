@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
 
 from napari_topiary.annotations import Labels, Points
-from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
 from napari_topiary.cli import main
 from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.driving import ProgressBar, Runner
-from napari_topiary.config import TrainConfig
+from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import compare_checkpoints, evaluate
 from napari_topiary.evaluation.ground_truth import truth_of
@@ -28,6 +29,7 @@ from napari_topiary.evaluation.validate import validate
 from napari_topiary.io.dataset import Sample, read_dataset
 from napari_topiary.io.gate import admitted, learning_problem
 from napari_topiary.io.images import write_image
+from napari_topiary.jobs.predicting import ProjectImage, predicting
 from napari_topiary.jobs.training import TrainingData, checking
 from napari_topiary.networks import build_network, resolve_sizes
 from napari_topiary.session import Session
@@ -88,6 +90,7 @@ class Ran(Exception):
     """The gate was passed: what comes behind would have begun."""
 
 
+FEW = TrainConfig(epochs=1, minutes=None, patch=32, device="cpu")
 NETWORK = dict(resolve_sizes("unet", "tiny", {"base": 2, "levels": 1}))
 VERBS = {
     "train": "train {home} --out {out}/net.safetensors",
@@ -320,6 +323,103 @@ def test_an_image_that_shows_nothing_is_told_and_predicted_as_empty(
     task = Task("segment", ("background", "a"))
     sample = Sample(image[None], (Labels(BLOCKS),), None, "i")
     assert refused.sentence == learning_problem([sample], task=task)
+
+
+def test_a_click_on_train_says_the_same_and_starts_nothing(
+    tmp_path, capsys, request, monkeypatch
+):
+    pytest.importorskip("napari")
+    from qtpy.QtCore import Qt
+
+    viewer = request.getfixturevalue("make_napari_viewer_proxy")(show=True)
+    qtbot = request.getfixturevalue("qtbot")
+    workbench = import_module("napari_topiary._napari.workbench").Workbench(viewer)
+    viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
+    page, session = workbench.show_page("Train"), workbench.session
+    begun = []
+    monkeypatch.setattr(page.training_run, "start", lambda *_, **__: begun.append(1))
+
+    def click():
+        qtbot.mouseClick(page.train_button, Qt.MouseButton.LeftButton)
+
+    task, labels, *_ = MASKS[4]
+    faults = [given for _, given, _ in (*REFUSED[1::2], RADII[0])]
+    for number, given in enumerate([*faults, {"task": task, "labels": labels}]):
+        drawn = {} if "labels" in given else {"points": table(MARKS)}
+        home = folder(tmp_path / str(number), **drawn | given)
+        assert main(["train", str(home), "--out", f"{tmp_path}/no.safetensors"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        session.restore(home)
+        click()  # before anybody has looked
+        qtbot.waitUntil(lambda: page.form.marks_problem.isVisible(), timeout=20_000)
+        assert page.form.marks_problem.text() == said
+        click()
+        assert not page.train_button.isEnabled()
+    assert begun == []
+    session.restore(folder(tmp_path / "sound", points=table(MARKS)))
+    click()
+    assert begun == []
+    qtbot.waitUntil(lambda: begun != [], timeout=20_000)
+
+
+def dark_lines(seed):
+    """Dark lines on a bright ground, `(1, y, x)`, and where they are."""
+    noise = np.random.default_rng(seed).normal(size=(96, 96))
+    ridge = np.abs(gaussian_filter(noise, 5))
+    there = ridge < np.quantile(ridge, 0.12)
+    grey = 180 - 110 * gaussian_filter(there.astype(float), 0.8) + 6 * noise
+    return grey.clip(0, 255)[None].astype(np.uint8), there
+
+
+def test_every_door_tells_that_the_contrast_is_the_opposite(
+    tmp_path, capsys, networks, monkeypatch
+):
+    # A network finds as much in a negative, in other places.
+    monkeypatch.setattr(
+        "napari_topiary.inference.opposite_contrast._foreground", lambda *_: 0.1
+    )
+    normal, shown = Normalisation(), [dark_lines(seed) for seed in range(3)]
+    contrast = Contrast.of((normal.apply(image), there) for image, there in shown)
+    known = networks[1]["segment"].replaced(
+        annotations_summary={"contrast": contrast.to_record()}
+    )
+    net = tmp_path / "net.safetensors"
+    known.save(net)
+    image, there = dark_lines(7)
+    negative, labels = 255 - image, there.astype(np.uint8)
+    home = folder(tmp_path / "x", task="segment", image=negative, labels=labels)
+    words = "The contrast of this image is the opposite of what the network learned"
+    report = tmp_path / "report.json"
+    for line in (
+        f"predict {net} {home}/images/a.tif --out {tmp_path}/out",
+        f"evaluate {net} {home} --split all",
+        f"compare {net} {net} --data {home} --split all --out {tmp_path}/both",
+    ):
+        assert main([*line.split(), "--json", str(report)]) == 0
+        said = capsys.readouterr().err
+        assert "a" in said.split(words)[0] and said.count(words) == 1
+        assert "--invert" in said and words in report.read_text()
+        out = tmp_path / "inverted"
+        healed = line.replace("/out", "/out2").replace("/both", "/both2")
+        assert main([*healed.split(), "--invert"]) == 0, out
+        assert "a: " + words not in capsys.readouterr().err
+    samples = read_dataset(home).part("all")
+    for job in (
+        evaluate(known, samples),
+        compare_checkpoints({"one": known}, samples),
+        fit(samples, FEW, task=known.task, start=known),
+    ):
+        notes = list[str]()
+        run(job, lambda one, notes=notes: notes.append(note_of(one.report)))
+        assert any("opposite of what the network learned" in note for note in notes)
+    answers = []
+    wanted = ProjectImage(name="a", image=negative, scale=4.0)
+    run(
+        predicting([wanted], known, PredictConfig()),
+        lambda one: answers.append(one.report),
+    )
+    (answer,) = filter(None, answers)
+    assert words in answer.prediction.notes[0]
 
 
 @named(RADII)

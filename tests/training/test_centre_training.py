@@ -68,7 +68,7 @@ def test_predicts_in_the_window_and_on_whole_images(samples: list[Sample]) -> No
     answer, progress = None, None
     while answer is None:
         progress = job.send(request)
-        answer = progress.report.preview if progress.report else None
+        answer = getattr(progress.report, "preview", None)
     assert answer.probability.shape == (2, 27, 35)
     np.testing.assert_allclose(answer.probability.sum(axis=0), 1, atol=1e-4)
     with pytest.raises(StopIteration) as end:

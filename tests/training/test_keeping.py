@@ -33,7 +33,7 @@ SMALL = TrainConfig(
 def samples(virions):
     found = []
     for seed in range(2):
-        made = virions(seed, size=72, count=4)
+        made = virions(seed, size=72, count=5)
         points = Points(made.centres, ("virion",) * len(made.centres))
         found.append(Sample(made.image, (points,), made.scale, f"m{seed}"))
     return found

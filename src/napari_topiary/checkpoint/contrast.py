@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ SCALES = 5
 """Each is twice as coarse as the one before."""
 LARGEST_SIDE = 1024
 """Of larger images the middle is looked at."""
+CLEARLY_MARKED = 0.3
+"""In deviations: what differs less from the rest is neither bright nor dark."""
 SAME = 0.05
 """Asymmetries that differ by less say nothing."""
 
@@ -86,6 +88,19 @@ class Contrast:
         numbers = (*found.asymmetry, *found.spread, found.foreground_share)
         usable = np.isfinite(numbers).all() and found.foreground_share > 0
         return found if lengths == {2 * SCALES} and usable else None
+
+    def opposite_of(self, learned: Contrast) -> bool:
+        """Whether what is marked is as clearly dark as it was bright, or vice versa."""
+        own, before = self.foreground, learned.foreground
+        return own * before < 0 and min(abs(own), abs(before)) > CLEARLY_MARKED
+
+    def in_words(self, names: Sequence[str]) -> str:
+        """What was learned, to be told where it is the opposite."""
+        look = "brighter" if self.foreground > 0 else "darker"
+        return (
+            "is the opposite of what the network learned (there, "
+            f"{', '.join(names)} is {look} than the background)"
+        )
 
     def to_record(self) -> dict[str, Any]:
         """As JSON holds it."""

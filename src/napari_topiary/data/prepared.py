@@ -170,6 +170,7 @@ def prepare(
     summary |= _drawn_as(parts.learned, task, config, zones)
     if learning and (not history or "learned" in history):
         summary |= remembered((*parts.learned, *apart), parts.held, history)
+    notes = (*notes, *_opposite(parts, task, start))
     held, figure_areas, learned = _roles(parts, task, given=bool(validation))
     prepared = PreparedData(
         task=task,
@@ -327,6 +328,21 @@ def _drawn_as(
     if task.kind == "detect":
         found["zones"] = asdict(zones)
     return found
+
+
+def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
+    """Tell if what is marked is bright where the start has learned that it is dark."""
+    if start is None:
+        return ()
+    before = Contrast.from_record(start.annotations_summary.get("contrast"))
+    areas = (*parts.learned, *parts.held)
+    here = Contrast.of((one.field.image, one.field.target) for one in areas)
+    if before is None or here is None or not here.opposite_of(before):
+        return ()
+    return (
+        f"The contrast of these images {before.in_words(task.classes[1:])}: invert "
+        "them, or train a network from scratch.",
+    )
 
 
 def _zones(samples: Sequence[Sample], task: Task) -> TargetConfig:

@@ -56,12 +56,10 @@ def contrast_problem(
     ]
     if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
         return None
-    look = "brighter" if learned.foreground > 0 else "darker"
-    found = ", ".join(checkpoint.task.classes[1:])
+    opposite = learned.in_words(checkpoint.task.classes[1:])
     return (
-        "The contrast of this image is the opposite of what the network learned "
-        f"(there, {found} is {look} than the background), so little or nothing of it "
-        "will be found: tick Invert on the Predict page, or give --invert."
+        f"The contrast of this image {opposite}, so little or nothing of it will be "
+        "found: tick Invert on the Predict page, or give --invert."
     )
 
 

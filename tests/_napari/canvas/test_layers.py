@@ -246,6 +246,26 @@ def test_any_image_can_be_shown(viewer, rng, channels, dtype):
     assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_values_that_are_no_numbers_take_turns(viewer, rng, channels):
+    sound = rng.normal(size=(channels, 20, 30)).astype(np.float32)
+    border, spot = sound.copy(), sound.copy()
+    border[:, :3] = np.nan
+    spot[:, 5, 5] = np.inf
+    whole = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+    pixels = {"border": border, "spot": spot, "sound": sound} | {
+        name: np.full_like(sound, value) for name, value in whole.items()
+    }
+    session = Session()
+    for name, image in pixels.items():
+        session.add_image(ImageEntry(name, image, None))
+    for name in (*pixels, *list(pixels)[::-1], "inf", "border", "-inf", "spot"):
+        layer = show_image(viewer, session, name)
+        if channels == 1:
+            assert np.isfinite(layer.contrast_limits_range).all()
+            assert np.isfinite(layer.contrast_limits).all()
+
+
 def test_contrast_leaves_out_outliers_and_what_is_no_number(rng):
     data = rng.random((200, 200))
     data[0, :20] = 1e6

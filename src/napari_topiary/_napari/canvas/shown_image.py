@@ -104,6 +104,7 @@ def displayed(image: NDArray[np.generic]) -> tuple[NDArray[np.generic], bool]:
     data = np.moveaxis(image, 0, -1)
     if data.dtype != np.uint8:
         low, high = contrast(data)
+        data = np.nan_to_num(data, nan=low, posinf=high, neginf=low)
         data = np.clip((data - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     return data, True
 
@@ -195,8 +196,9 @@ def _show_another(layer: Layer, data: Any, limits: tuple[float, float] | None) -
     layer.data = data
     if limits is not None:
         some = data if isinstance(data, np.ndarray) else np.array(limits)
-        low, high = float(some.min()), float(some.max())
-        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        some = some[np.isfinite(some)]
+        ends = (*limits, float(some.min()), float(some.max())) if some.size else limits
+        layer.contrast_limits_range = (min(ends), max(ends))
         layer.contrast_limits = limits
 
 

@@ -76,6 +76,9 @@ class TrainPage(Page):
         self.offer = Offer()
         self.part_offer = Offer()
         self._parts: Mapping[str, Regions] = {}
+        # Changes of the session: how many, asked about, looked at.
+        self._changes, self._asked, self._seen = 1, 0, 0
+        self._wanted = False
         for widget in (
             self.offer,
             self.form,
@@ -140,6 +143,10 @@ class TrainPage(Page):
         self.offer.close_offer()
         self.part_offer.close_offer()
         self._parts = {}
+        self._changes += 1
+        self._wanted = False
+        self.form.set_marks_problem("")
+        self._refresh_button()
         self.plot.reset()
         self.plot.hide()
         self.card.hide()
@@ -176,15 +183,20 @@ class TrainPage(Page):
         if missing:
             self._checks.drop()
             self.form.set_marks_problem("")
+            self._seen, self._wanted = self._changes, False
             return
         config, start = self.form.config(), self.form.start.checkpoint
+        self._asked = self._changes
         self._checks.ask(
             lambda: checking(training_data, config, start),
             title="Looking at what is marked",
             on_result=self._on_checked,
+            # The training looks again, and says it.
+            on_error=lambda _: self._on_checked(Checked()),
         )
 
     def _on_session(self, *_: object) -> None:
+        self._changes += 1
         self._settle.start()
 
     def _on_checkpoints(self) -> None:
@@ -202,7 +214,13 @@ class TrainPage(Page):
         self.part_offer.close_offer()
         self.form.set_marks_problem(found.problem, found.notes)
         self.form.set_judged(found.judged)
+        self._seen = self._asked
         self._refresh_button()
+        if self._wanted and self._seen == self._changes:
+            self._wanted = False
+            self.say("")
+            if self.train_button.isEnabled():
+                self.on_train()
 
     def _on_busy(self, *_: object) -> None:
         self._refresh_button()
@@ -235,6 +253,10 @@ class TrainPage(Page):
             self.train_button.setEnabled(False)
             self.train_button.setText(STOPPING)
             self.training_run.stop()
+        elif self._seen != self._changes:
+            # Whoever is faster than the look at what is marked is answered after it.
+            self._wanted = True
+            self.say("Looking at what is marked…")
         elif self._parts:
             self._ask_about_the_rest()
         else:
