@@ -33,6 +33,11 @@ LINES = 256
 NEAR, FAR = 4, 24
 """A seam is sharp: the step is there within NEAR pixels, and still FAR away."""
 SHARPNESS = 0.6
+BANDS = 8
+"""Tiles of a mosaic become brighter or darker across one line: bands of lines are
+looked at each for itself."""
+TILE_SEAM, TILE_AGREEMENT, TILE_SHARE = 1.0, 0.85, 0.6
+"""They are cut where so large a step is seen by so many lines in so many bands."""
 
 Box = tuple[int, int, int, int]
 
@@ -193,17 +198,43 @@ def _seam(
     near, seen = step(NEAR)
     far, _ = step(FAR)
     enough = seen.mean(axis=0) > 0.5
-    near_step = np.median(near, axis=0)
-    far_step = np.median(far, axis=0)
-    agreeing = (np.sign(near) == np.sign(near_step)).mean(axis=0)
-    is_seam = (
-        enough
-        & (np.abs(near_step) >= SEAM * deviation)
-        & (agreeing >= AGREEMENT)
-        & (far_step * np.sign(near_step) >= SHARPNESS * np.abs(near_step))
-    )
-    if not is_seam.any():
+    strength = np.where(enough, _steps(near, far, SEAM * deviation, AGREEMENT), 0.0)
+    if not strength.any() and height >= 2 * SMALLEST_SIDE:
+        least = TILE_SEAM * deviation
+        bands = np.array(
+            [
+                _steps(one, other, least, TILE_AGREEMENT)
+                for one, other in zip(
+                    np.array_split(near, BANDS), np.array_split(far, BANDS), strict=True
+                )
+            ]
+        )
+        is_seam = enough & ((bands > 0).mean(axis=0) >= TILE_SHARE)
+        strength = np.where(is_seam, bands.mean(axis=0), 0.0)
+    if not strength.any():
         return 0, 0.0
-    strength = np.where(is_seam, np.abs(near_step), 0)
     best = int(strength.argmax())
     return int(columns[best]), float(strength[best])
+
+
+def _steps(
+    near: NDArray[np.float64], far: NDArray[np.float64], least: float, agreement: float
+) -> NDArray[np.float64]:
+    """How large a sharp step is that lines agree on, by column; 0 where there is none.
+
+    Parameters
+    ----------
+    near, far
+        `(line, column)` how much brighter it becomes close by, and farther away.
+    least
+        A smaller step is none.
+    agreement
+        Share of the lines that must show it.
+    """
+    near_step, far_step = np.median(near, axis=0), np.median(far, axis=0)
+    size, way = np.abs(near_step), np.sign(near_step)
+    agreeing = (np.sign(near) == way).mean(axis=0)
+    is_step = (
+        (size >= least) & (agreeing >= agreement) & (far_step * way >= SHARPNESS * size)
+    )
+    return np.where(is_step, size, 0.0)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_topiary.checkpoint.illumination import Part, parts_of
 from napari_topiary.errors import TopiaryError
@@ -23,6 +24,13 @@ TAILS = 0.5
 """`robust`: how far beyond the percentiles, in their distance, intensities count."""
 FEWEST_PIXELS = 1024
 """A part of an image with fewer is measured by the whole image."""
+FOREIGN = 6.0
+"""A foreign body lies beyond all else in an image by so many times its whole range."""
+FOREIGN_SHARES = (0.003, 0.35)
+"""Share of an image that it takes."""
+CONTENT = 0.35
+"""Smoothed content keeps this share of its deviation; noise, which one thing on a plain
+ground is beside, does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +262,7 @@ def _fitted_robust(
         return Fitted(middle=middle, parts=())
     values = _around_zero(thin, area, middle)
     grey = values.mean(axis=0) if len(values) > 1 else values[0]
+    area = area & ~_foreign(grey, area)
     whole = _Range.of(values, area)
     parts = []
     for part in parts_of(np.clip(grey, whole.low, whole.high), area):
@@ -266,6 +275,53 @@ def _fitted_robust(
         measured = whole if few else _Range.of(here, known)
         parts.append((_stretched(part, shape, step), measured))
     return Fitted(middle=middle, parts=tuple(parts))
+
+
+def _foreign(grey: NDArray[np.float32], area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """One body so bright or dark that beside it everything else would look the same.
+
+    Dirt, a crystal, a burnt-in spot: it is no measure of what the rest shows. A bright
+    object on a plain ground is what an image is about, and stays.
+
+    Parameters
+    ----------
+    grey
+        `(y, x)` brightness.
+    area
+        `(y, x)` bool: pixels that carry an image.
+    """
+    none = np.zeros_like(area)
+    low, below, above, high = np.percentile(_some(grey[None], area), (1, 35, 65, 99))
+    least, most = (share * area.sum() for share in FOREIGN_SHARES)
+    for beyond in (
+        grey > above + FOREIGN * (above - low),
+        grey < below - FOREIGN * (high - below),
+    ):
+        far = beyond & area
+        if not least <= far.sum() <= most:
+            continue
+        numbers, _ = ndimage.label(far)
+        sizes = np.bincount(numbers.ravel())
+        body = numbers == 1 + int(sizes[1:].argmax())
+        if body.sum() < least:
+            continue
+        body = ndimage.binary_closing(body, iterations=2) | body
+        around = np.asarray(ndimage.binary_dilation(body, iterations=4))
+        rest = area & ~around
+        if not rest.any():
+            continue
+        ends = np.percentile(_some(grey[None], rest), (0.1, 99.9))
+        middle = float(np.median(grey[body]))
+        gap = max(middle - ends[1], ends[0] - middle)
+        if gap < FOREIGN * (ends[1] - ends[0]):
+            continue
+        plain = np.where(rest, grey, np.median(grey[rest]))
+        if (
+            ndimage.gaussian_filter(plain, 2.0)[rest].std()
+            > CONTENT * plain[rest].std()
+        ):
+            return around
+    return none
 
 
 def _stretched(part: Part, shape: tuple[int, int], step: int) -> Part:
