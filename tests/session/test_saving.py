@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.folder_changes import changing, complete_changes
 from napari_topiary.io.large_images import LargeImage, open_lazily
-from napari_topiary.session import ImageEntry, Session
+from napari_topiary.io.pairing import visible_files
+from napari_topiary.session import ImageEntry, OpenMark, Session
 from napari_topiary.types import Task
 
 TASK = Task("detect", ("background", "virus"), {}, {"virus": 3.0})
@@ -57,7 +59,8 @@ KILLED_WHILE_SAVING = """
 import os, shutil, signal, sys
 import numpy as np
 from napari_topiary.annotations import Points
-from napari_topiary.session import ImageEntry, Session
+from napari_topiary.io.pairing import visible_files
+from napari_topiary.session import ImageEntry, OpenMark, Session
 
 WRITES = ("os.rename", "os.link", "os.remove", "os.mkdir")
 
@@ -291,3 +294,24 @@ def test_a_project_saved_elsewhere_points_to_the_same_image(with_slide, tmp_path
     session.save(tmp_path / "other" / "project")
     again = Session.open(tmp_path / "other" / "project")
     assert again.images["slide"].path.samefile(with_slide / "slide.tif")
+
+
+def test_windows_that_have_a_project_open_know_of_one_another(tmp_path):
+    folder, copy = tmp_path / "p", tmp_path / "copy"
+    folder.mkdir()
+    first, second = OpenMark(), OpenMark()
+    assert first.note(folder) == 0
+    assert (second.note(folder), first.note(folder)) == (1, 1)
+    shutil.copytree(folder, copy)
+    assert OpenMark().note(copy) == 0  # nobody has opened the copy
+    second.drop()
+    assert first.note(folder) == 0
+    # A program that was killed has left its mark, and so has another computer.
+    (mark,) = folder.glob(".open-*")
+    _, computer, pid, _ = mark.name.split("-")
+    for name in (f".open-{computer}-999999999-1", f".open-z{computer[1:]}-{pid}-1"):
+        (folder / name).write_text(str(folder.resolve()))
+    os.utime(folder / name, (0, 0))
+    assert first.note(folder) == 0
+    assert list(folder.glob(".open-*")) == [mark]
+    assert visible_files(folder) == []  # what a data set would see

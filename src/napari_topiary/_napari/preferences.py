@@ -35,7 +35,7 @@ class Preferences:
     minutes: float = 1.0
     preset: str = "tiny"
     preview: bool = True
-    autosave_seconds: int = 20
+    autosave_seconds: int = 3
 
 
 def preferences() -> Preferences:

@@ -13,7 +13,7 @@ from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
-from napari_topiary.session import remember_project
+from napari_topiary.session import OpenMark, remember_project
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -37,10 +37,14 @@ class Saver(QObject):
         self.session, self.shown = session, shown
         self.on_problem: Callable[[str], object] | None = None
         self._writing: JobRunner | None = None
+        self._looking: JobRunner | None = None
         self._again: tuple[Path | None, Callable[[], object] | None] | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._on_timer)
-        self._timer.start(1000 * max(5, preferences().autosave_seconds))
+        self._timer.start(1000 * max(1, preferences().autosave_seconds))
+        self.on_others: Callable[[str], object] | None = None
+        self._mark = OpenMark()
+        self._warned: Path | None = None
 
     def save(
         self, folder: Path | None = None, *, then: Callable[[], object] | None = None
@@ -99,6 +103,9 @@ class Saver(QObject):
         # Where a script ends with its window open, Qt's half may be gone already.
         with suppress(RuntimeError):
             self._timer.stop()
+        if self._looking is not None:
+            self._looking.close(timeout_s)
+        self._mark.drop()
         self.remember()
         if self._writing is not None:
             self._writing.close(timeout_s)
@@ -115,6 +122,27 @@ class Saver(QObject):
 
     def _on_timer(self) -> None:
         self.save()
+        folder = self.session.folder
+        if folder is None:
+            self._mark.drop()
+        elif self._looking is None or not self._looking.running:
+            self._looking = in_background(
+                lambda: self._mark.note(folder),
+                title="Looking for other windows",
+                on_result=lambda others: self._on_others(folder, others),
+            )
+
+    def _on_others(self, folder: Path, others: int) -> None:
+        """Say once that another window has the same project open."""
+        if not others:
+            self._warned = None
+        elif self._warned != folder and self.on_others is not None:
+            self._warned = folder
+            self.on_others(
+                f"{folder.name} is open in another window too, and each saves what is "
+                "drawn in it: close one of them. What one replaces of the other stays "
+                "in the folders versions and kept."
+            )
 
     def _done(self) -> None:
         self._writing = None

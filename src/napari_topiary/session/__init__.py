@@ -3,6 +3,7 @@
 from napari_topiary.session.commands import commands_for, parents_of
 from napari_topiary.session.contents import ImageEntry
 from napari_topiary.session.recovery import (
+    OpenMark,
     Recent,
     Recovery,
     forget_recovery,
@@ -17,6 +18,7 @@ from napari_topiary.session.versions import SavedVersion
 __all__ = [
     "UNTITLED",
     "ImageEntry",
+    "OpenMark",
     "Recent",
     "Recovery",
     "SavedVersion",

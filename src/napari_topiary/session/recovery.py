@@ -7,11 +7,15 @@ same form as a saved project. It is removed once the project is saved or closed.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import itertools
 import json
 import os
+import platform
 import re
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +26,9 @@ from napari_topiary.io.user_folder import user_folder
 
 STATE_FILE = "session.json"
 _numbers = itertools.count(1)
+_COMPUTER = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+RENEWED_S = 60.0
+"""A window on another computer that has not said for so long that it is open is not."""
 _FILE = "recent.json"
 _MOST = 8
 
@@ -95,6 +102,52 @@ def adopt_recovery(folder: Path) -> Path:
             f"The unsaved project in {folder} cannot be taken over "
             f"({reason.strerror or reason}): another window may have just done so."
         ) from reason
+
+
+class OpenMark:
+    """Says in a project's folder that a window has it open.
+
+    Each is a hidden file with the number of its program. Those of programs that are
+    gone are removed; of another computer, one that was not renewed for a while is.
+    """
+
+    def __init__(self) -> None:
+        self._name = f".open-{_COMPUTER}-{os.getpid()}-{next(_numbers)}"
+        self._path: Path | None = None
+
+    def note(self, folder: Path) -> int:
+        """Say it, or that it still is; return how many other windows say the same."""
+        if self._path != folder / self._name:
+            self.drop()
+        try:
+            self._path = folder / self._name
+            # A copy of the folder is not open, though it holds the same file.
+            self._path.write_text(str(folder.resolve()), encoding="utf-8")
+            others = [one for one in folder.glob(".open-*") if one != self._path]
+            return sum(_is_open(one) for one in others)
+        except OSError:  # a folder that cannot be written: nothing is saved there
+            return 0
+
+    def drop(self) -> None:
+        """Say it no more."""
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._path = None
+
+
+def _is_open(mark: Path) -> bool:
+    """Whether the window that left a mark is still there; else it is removed."""
+    found = re.fullmatch(r"\.open-(\w+)-(\d+)-\d+", mark.name)
+    here = mark.read_text(encoding="utf-8") == str(mark.parent.resolve())
+    if found is None or not here:
+        return False
+    lives = process_lives(int(found[2]))
+    if found[1] != _COMPUTER:
+        lives = time.time() - mark.stat().st_mtime < RENEWED_S
+    if not lives:
+        mark.unlink(missing_ok=True)
+    return lives
 
 
 def _process_of(folder: Path) -> int:

@@ -44,7 +44,7 @@ from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_SAVES = 10.0
+SECONDS_BETWEEN_SAVES = 8.0
 DIVERGED = (
     "The loss is not a number any more, so training was stopped: try a learning rate "
     "ten times lower, and look for damaged images."

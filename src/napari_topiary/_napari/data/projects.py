@@ -61,6 +61,7 @@ class Projects:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.saver = saver_of(host.viewer)
+        self.saver.on_others = host.refuse
         self._what_next = ""
 
     def samples(self) -> list[tuple[str, str]]:
