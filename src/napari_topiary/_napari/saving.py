@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
@@ -134,11 +135,15 @@ class Saver(QObject):
 
     def _on_others(self, folder: Path, others: int) -> None:
         """Say once that another window has the same project open."""
+        tell = self.on_others
+        owner = getattr(tell, "__self__", None)
+        if tell is None or (isinstance(owner, QObject) and not isalive(owner)):
+            return
         if not others:
             self._warned = None
-        elif self._warned != folder and self.on_others is not None:
+        elif self._warned != folder:
             self._warned = folder
-            self.on_others(
+            tell(
                 f"{folder.name} is open in another window too, and each saves what is "
                 "drawn in it: close one of them. What one replaces of the other stays "
                 "in the folders versions and kept."
