@@ -132,6 +132,10 @@ def changes() -> list[tuple[str, Change, bool]]:
         ("one half brighter by 4 deviations", _step(4.0), False),
         ("brighter to one side by 2.5 deviations", _slope(2.5), False),
         ("brighter to one side by 4 deviations", _slope(4.0), False),
+        ("corners darker by 2.5 deviations", _vignette(2.5), False),
+        ("corners darker by 4 deviations", _vignette(4.0), False),
+        ("round aperture, as wide as the image", _aperture(1.0), False),
+        ("round aperture, 80 % as wide", _aperture(0.8), False),
     ]
     for dtype in ("uint16", "int16", "uint32", "int32", "float16", "float64"):
         found.append((f"as {dtype}", _depth(dtype), False))
@@ -189,6 +193,27 @@ def _slope(deviations: float) -> Change:
         return made + np.linspace(0, deviations * made.std(), made.shape[2])
 
     return slope
+
+
+def _outwards(image: Picture) -> Picture:
+    """Squared distance from the middle, 1 where the nearer edges are."""
+    height, width = image.shape[1:]
+    y = np.arange(height)[:, None] - (height - 1) / 2
+    x = np.arange(width)[None] - (width - 1) / 2
+    return (y**2 + x**2) / (min(height, width) / 2) ** 2
+
+
+def _vignette(deviations: float) -> Change:
+    def vignette(image: Picture) -> Picture:
+        made = image.astype(np.float32)
+        out = _outwards(image)
+        return made - (deviations * made.std() * out / out.max()).astype(np.float32)
+
+    return vignette
+
+
+def _aperture(share: float) -> Change:
+    return lambda image: image * (_outwards(image) <= share**2)
 
 
 def _depth(dtype: str) -> Change:

@@ -656,6 +656,24 @@ def test_robust_levels_a_slope_that_rich_content_hides(
     assert np.median(np.abs(usual - tilted)) < 0.1
 
 
+@pytest.mark.parametrize("shape", [(192, 192), (128, 256)])
+def test_robust_levels_corners_that_rich_content_hides(
+    rng: np.random.Generator, shape: tuple[int, int]
+) -> None:
+    rows, columns = (side // 32 for side in shape)
+    blocks = rng.normal(0, 25, (rows, columns)).repeat(32, axis=0).repeat(32, axis=1)
+    image = micrograph(rng, *shape) + gaussian_filter(blocks, 6)
+    usual = Normalisation().apply(image[None])
+    y, x = (np.arange(side) - (side - 1) / 2 for side in shape)
+    out = (y[:, None] ** 2 + x**2) / (y[0] ** 2 + x[0] ** 2)
+    dark = Normalisation().apply((image - 110 * out)[None])
+    assert np.median(np.abs(usual - dark)) < 0.25
+    bright = Normalisation().apply((image + 20 * out)[None])
+    np.testing.assert_allclose(  # which may be content, and so may a little
+        bright[0], (v := image + 20 * out) / v.std() - v.mean() / v.std(), atol=0.1
+    )
+
+
 def test_clean_images_are_not_levelled(rng: np.random.Generator) -> None:
     image = micrograph(rng, 192, 192)[None]
     usual = (image - image.mean()) / image.std()

@@ -26,6 +26,9 @@ EXPLAINED = 0.75
 """A slope is all but this share of the differences between blocks, or it is content."""
 TILTED, TILT = 0.6, 2.0
 """One that is straight and covers so many deviations may leave more: rich content."""
+DARKER, CORNERS = 0.25, 1.6
+"""Of corners that are darker than the middle by so many deviations, alike in all four,
+this share is enough: in 151 images without a vignette it was 0.22 at most."""
 SMALLEST_SIDE = 48
 """Parts are not cut smaller, in pixels."""
 LINES = 256
@@ -91,7 +94,11 @@ def parts_of(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> list[Part]:
     whole = (0, height, 0, width)
     deviation = _Blocks.of(grey, known, whole).deviation
     boxes = list(_cut(grey, known, whole, deviation))
-    return [Part(box, _slope(_Blocks.of(grey, known, box))) for box in boxes]
+    parts = [Part(box, _slope(_Blocks.of(grey, known, box))) for box in boxes]
+    if len(parts) == 1 and parts[0].slope is None:
+        slope = _vignette(_Blocks.of(grey, known, whole), height, width)
+        return [Part(whole, slope)]
+    return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +157,20 @@ def _slope(blocks: _Blocks) -> NDArray[np.float64] | None:
             factors[0] -= fitted.mean()
             return factors
     return None
+
+
+def _vignette(blocks: _Blocks, height: int, width: int) -> NDArray[np.float64] | None:
+    """Factors of a slope that is the same in all directions, darker outwards."""
+    y, x, median = blocks.y, blocks.x, blocks.median
+    if len(median) < 16 or blocks.deviation <= 0:
+        return None
+    tall, wide = np.square([height, width]) / (height**2 + width**2)
+    out = tall * y**2 + wide * x**2
+    fall, middle = np.polyfit(out, median, 1)
+    left = np.var(median - (middle + fall * out)) / max(np.var(median), 1e-12)
+    if -fall * np.ptp(out) < CORNERS * blocks.deviation or 1 - left < DARKER:
+        return None
+    return np.array([-fall * out.mean(), 0, 0, fall * tall, 0, fall * wide])
 
 
 def _cut(
