@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Picture
+from scipy import ndimage as ndi
+from skimage.measure import label, regionprops
 
+from napari_topiary.inference.exporting import write_exports
 from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.results import write_prediction
+from napari_topiary.io.tables import read_table
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
 
@@ -124,3 +128,64 @@ def test_what_the_smallest_size_leaves_is_numbered_from_one(shape):
     reading = PostProcessing(thresholds={"cell": 0.5}, min_size_px=smallest)
     labels = reading.labels(probability, shape, CELLS)
     assert np.array_equal(np.unique(labels), np.arange(101))
+
+
+def blobs(classes):
+    """Round-ish areas of several classes, some with holes, some at the border."""
+    noise = ndi.gaussian_filter(np.random.default_rng(4).normal(size=(120, 150)), 3)
+    labels = np.zeros(noise.shape, np.uint8)
+    for index in range(1, classes + 1):
+        labels[(noise > 0.02 * index) & (noise < 0.02 * (index + 1))] = index
+    return labels
+
+
+@pytest.mark.parametrize("scale", [2.5, None])
+@pytest.mark.parametrize("kind", ["segment", "instances"])
+def test_figures_are_those_of_an_independent_count(tmp_path, kind, scale):
+    names = ("background", "a", "b") if kind == "segment" else ("background", "cell")
+    labels = blobs(len(names) - 1)
+    if kind == "instances":
+        labels = label(labels, connectivity=2).astype(np.int32)
+    image = np.random.default_rng(1).integers(0, 4000, labels.shape).astype(np.uint16)
+    one = found(labels, Task(kind, names), scale=scale)
+    files = write_exports(
+        tmp_path, "m", prediction=one, kinds=["csv"], image=image[None]
+    )
+    table = read_table(files["objects"])
+    expected = []
+    for index in range(1, len(names)):
+        own = labels == index if kind == "segment" else labels > 0
+        numbers = label(own, connectivity=2) if kind == "segment" else labels
+        expected += [(names[index], p) for p in regionprops(numbers, image)]
+    assert len(expected) == len(table["area_px"]) > 10
+    assert table["class"] == [name for name, _ in expected]
+    columns = {
+        "area_px": lambda p: p.area,
+        "axis-0": lambda p: p.centroid[0],
+        "axis-1": lambda p: p.centroid[1],
+        "diameter_px": lambda p: p.equivalent_diameter_area,
+        # Pixels are squares, as for Fiji and MATLAB, and not points.
+        "length_px": lambda p: math.sqrt(p.axis_major_length**2 + 16 / 12),
+        "mean_intensity": lambda p: p.intensity_mean,
+    }
+    for column, value in columns.items():
+        own = [float(text) for text in table[column]]
+        np.testing.assert_allclose(own, [value(p) for _, p in expected], rtol=1e-5)
+    for column, power in (("area", 2), ("diameter", 1), ("length", 1)):
+        in_nm = table[f"{column}_nm2" if column == "area" else f"{column}_nm"]
+        if scale is None:
+            assert set(in_nm) == {""}
+            continue
+        in_px = np.array([float(text) for text in table[f"{column}_px"]])
+        np.testing.assert_allclose(
+            [float(text) for text in in_nm], in_px * scale**power, rtol=1e-5
+        )
+    rows = summary_rows("m", one)
+    pixels = labels.size
+    for row in rows:
+        mine = [p for name, p in expected if name == row["class"]]
+        assert row["count"] == len(mine)
+        covered = sum(p.area for p in mine) / pixels
+        assert row["covered_share"] == pytest.approx(covered, rel=1e-5)
+        density = None if scale is None else len(mine) / (pixels * (scale / 1e3) ** 2)
+        assert row["density_per_um2"] == pytest.approx(density, rel=1e-5)
