@@ -7,6 +7,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,32 +103,49 @@ class ImageJRoi:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.comment = WRITER.encode()
 
-            def add(kind: Any, places: Places, name: str) -> None:
+            def add(kind: Any, rings: Sequence[Places], name: str) -> None:
                 nonlocal count
                 count += 1
                 own = f"{name or 'roi'} #{count}"
-                xy = np.asarray(places)[:, ::-1].astype(np.float32)
-                roi = roifile.ImagejRoi.frompoints(xy, name=own)
-                roi.roitype = kind
+                if len(rings) > 1:
+                    roi = _of_rings(roifile, rings)
+                else:
+                    xy = np.asarray(rings[0])[:, ::-1].astype(np.float32)
+                    roi = roifile.ImagejRoi.frompoints(xy)
+                    roi.roitype = kind
+                roi.name = own
                 # A slash would make a folder of it.
                 entry = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", own)
                 archive.writestr(f"{entry}.roi", roi.tobytes())
 
             for place, name in zip(marked.places, marked.classes, strict=True):
-                add(kinds.POINT, place[None], name)
+                add(kinds.POINT, [place[None]], name)
             for line, name in zip(marked.lines, marked.line_classes, strict=True):
-                add(kinds.POLYLINE, line, name)
+                add(kinds.POLYLINE, [line], name)
             for area in marked.areas:
-                # A hole is an ROI of its own to the manager, and would be filled.
-                for ring in area.rings:
-                    if _turn(ring) * _turn(area.rings[0]) > 0:
-                        add(kinds.POLYGON, ring + CORNER, area.name)
+                add(kinds.POLYGON, [ring + CORNER for ring in area.rings], area.name)
 
 
-def _turn(ring: Places) -> float:
-    """Twice the area within, negative if its outline runs the other way round."""
-    y, x = ring.T
-    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+def _of_rings(roifile: Any, rings: Sequence[Places]) -> Any:
+    """One ROI of several outlines: pieces, and holes that run the other way round."""
+    path = list[float]()
+    for ring in rings:
+        for step, (y, x) in enumerate(ring):
+            path += [float(step > 0), float(x), float(y)]  # 0 = begin here, 1 = draw
+        path.append(4.0)  # back to the beginning
+    (top, left), (bottom, right) = (
+        find(np.concatenate(rings), axis=0) for find in (np.min, np.max)
+    )
+    return roifile.ImagejRoi(
+        roitype=roifile.ROI_TYPE.RECT,
+        version=roifile.ImagejRoi.frompoints(np.eye(3, 2)).version,
+        top=int(np.floor(top)),
+        left=int(np.floor(left)),
+        bottom=int(np.ceil(bottom)),
+        right=int(np.ceil(right)),
+        shape_roi_size=len(path),
+        multi_coordinates=np.array(path, dtype=np.float32),
+    )
 
 
 def _rois(path: Path) -> list[Any]:
