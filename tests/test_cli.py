@@ -381,6 +381,10 @@ def test_compare_writes_a_table_and_pictures(tmp_path, made, capsys):
     assert (out / "m2_pruned.png").read_bytes().startswith(b"\x89PNG")
     with (out / "comparison.csv").open(newline="", encoding="utf-8") as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["trained", "pruned"]
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == 1
+    assert f"agreement {picture['agreement']:.3f}" in report
+    assert f"{second['parameters_nonzero']:,}" in report
     assert "kept" in capsys.readouterr().out
 
 

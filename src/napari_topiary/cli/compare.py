@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
@@ -18,10 +18,13 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, safe_name
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import Files, OutputFile, targets_in
+from napari_topiary.report.html import Report, write_report
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
+TABLE, REPORT = "comparison.csv", "report.html"
+"""Files beside the pictures."""
 OBJECTS = ("pq", "aji")
 """Columns of tasks with objects."""
 
@@ -31,7 +34,8 @@ def add(verb: AddVerb) -> None:
     parser = verb(
         description="Run checkpoints over the same annotated images: a table of size, "
         "speed and quality, each at its own best threshold and all at 0.5, and how "
-        "much each kept, lost and gained against the first. With --out also pictures.",
+        "much each kept, lost and gained against the first. With --out also pictures, "
+        "and report.html with all of it, to be read and sent as it is.",
     )
     parser.add_argument("checkpoints", metavar="CKPT", type=Path, nargs="+")
     parser.add_argument("--data", metavar="DATASET", type=Path, required=True)
@@ -45,9 +49,10 @@ def files(options: argparse.Namespace) -> Files:
     reads = (*options.checkpoints, options.data)
     if options.out is None:
         return Files(reads=reads)
-    table, others = options.out / "comparison.csv", options.checkpoints[1:]
+    others = options.checkpoints[1:]
+    results = tuple(OutputFile(options.out / name) for name in (TABLE, REPORT))
     patterns = [f"*{escape(safe_name(path.stem))}*.png" for path in others]
-    return Files((OutputFile(table), *targets_in(options.out, patterns)), reads)
+    return Files((*results, *targets_in(options.out, patterns)), reads)
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
@@ -82,8 +87,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     result = found.to_dict() | {"split": split, "dataset": str(options.data)}
     if options.out is not None:
         result["pictures"] = pictures
-        write_table(options.out / "comparison.csv", _columns(result["checkpoints"]))
-    runner.say(_text(result))
+        write_table(options.out / TABLE, _columns(result["checkpoints"]))
+        write_report(options.out / REPORT, _report(result, tuple(runner.notes)))
+    runner.say(f"{_heading(result)}\n{table(_rows(result))}")
     return result
 
 
@@ -152,7 +158,30 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in flat] for name in names}
 
 
-def _text(result: dict[str, Any]) -> str:
+def _report(result: dict[str, Any], notes: Sequence[str]) -> Report:
+    """Everything as a report, the first network as what was before."""
+    first, pictures = result["checkpoints"][0]["name"], list[tuple[Path, str]]()
+    for one in result["pictures"]:
+        counts = ", ".join(f"{one[s]} {s}" for s in ("kept", "lost", "gained"))
+        caption = (
+            f"{one['image']}: {one['checkpoint']} against {first}. {counts}, agreement "
+            f"{one['agreement']:.3f}, other labels on {one['disagreement_share']:.1%}."
+        )
+        pictures.append((Path(one["picture"]), caption))
+    return Report(
+        title=f"{first} compared",
+        heading=_heading(result),
+        table=_rows(result),
+        pictures=pictures,
+        notes=notes,
+    )
+
+
+def _heading(result: dict[str, Any]) -> str:
+    return f"{counted(result['n_images'])} of the part {result['split']!r}"
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
     for row in result["checkpoints"]:
         quality = _quality(row)
@@ -173,8 +202,7 @@ def _text(result: dict[str, Any]) -> str:
                 *(_number(row.get(s), "d") for s in ("kept", "lost", "gained")),
             ]
         )
-    heading = f"{counted(result['n_images'])} of the part {result['split']!r}"
-    return f"{heading}\n{table(rows)}"
+    return rows
 
 
 def _number(value: Any, form: str) -> str:

@@ -216,6 +216,7 @@ def written_by_topiary(path: Path) -> bool:
         ".star": _own_star,
         ".cbox": _own_star,
         ".zip": _own_archive,
+        ".html": _own_page,
     }
     if not (path.is_file() or path.is_dir()):
         return False  # a pipe: who opens it waits without end
@@ -306,6 +307,11 @@ def _own_archive(path: Path) -> bool:
             return archive.comment == WRITER.encode()
     except zipfile.BadZipFile:
         return False
+
+
+def _own_page(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        return f'content="{WRITER}"' in file.read(1000)
 
 
 def _own_picture(path: Path) -> bool:
