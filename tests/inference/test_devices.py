@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, is_out_of_memory
 from napari_topiary.inference.devices import (
     SECONDS_BETWEEN_LOOKS,
     SECONDS_BETWEEN_TRIALS,
@@ -15,7 +15,6 @@ from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
     device_label,
-    is_out_of_memory,
     pick_device,
 )
 

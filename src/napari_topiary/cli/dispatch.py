@@ -7,6 +7,7 @@ sentence on stderr · 130 interrupted, what there was is kept.
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from napari_topiary.cli.parsing import (
     common_options,
     program_version,
 )
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, place_of, sentence_for
 
 VERBS = {
     "demo": "the whole story on the sample data",
@@ -86,12 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # old terminals know few letters
+    # What is logged is for windows and scripts that ask for it: here are sentences.
+    logging.getLogger("napari_topiary").addHandler(logging.NullHandler())
+    verb = next((word for word in arguments if word in VERBS), None)
     try:
         if not arguments:
             from napari_topiary.cli.window import open_window
 
             return open_window(None)
-        verb = next((word for word in arguments if word in VERBS), None)
         options = build_parser(verb).parse_args(arguments)
         from napari_topiary.cli.performing import perform
 
@@ -102,12 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end("Interrupted.", INTERRUPTED)
     except TopiaryError as error:
         return _end(str(error), REFUSED)
-    except MemoryError:
-        sentence = "The memory is not enough: close other programs, or use less."
-        return _end(sentence, REFUSED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}.", REFUSED)
+    except Exception as error:  # of whatever library: a sentence, never a traceback
+        doing = "The command" if verb is None else verb
+        return _end(sentence_for(error, doing, details=place_of(error)), REFUSED)
 
 
 def _end(sentence: str, status: int) -> int:

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.errors import (
+    NotWritten,
+    TopiaryError,
+    place_of,
+    sentence_for,
+)
 from napari_topiary.io.targets import free_name
 
 if TYPE_CHECKING:
@@ -69,7 +74,13 @@ class Keeping:
         return kept, place, []
 
     def _written(self, made: Checkpoint, place: Path) -> tuple[Checkpoint, Path]:
-        made.save(place)
+        try:
+            made.save(place)
+        except NotWritten:
+            raise
+        except Exception as error:  # no memory, whatever a library raises
+            said = sentence_for(error, f"Saving {place}", details=place_of(error))
+            raise NotWritten(said) from error
         return made, place
 
     def _elsewhere(
@@ -84,8 +95,11 @@ class Keeping:
                     continue
             if not self._waits(error):
                 tried = ", ".join(map(str, _folders()))
+                left = "the network is lost."
+                if self.growing.is_file():
+                    left = f"what was saved on the way is in {self.growing}."
                 raise NotWritten(
-                    f"{error} Nor was there room in {tried}: the network is lost."
+                    f"{error} Nor was there room in {tried}: {left}"
                 ) from error
 
     def _waits(self, error: NotWritten) -> bool:

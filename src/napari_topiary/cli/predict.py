@@ -19,7 +19,7 @@ from napari_topiary.cli.parsing import (
     predict_config,
 )
 from napari_topiary.config import PredictConfig
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, place_of, sentence_for
 from napari_topiary.io.image_files import (
     SUMMARY,
     image_files,
@@ -242,8 +242,9 @@ def _through(
             continue
         try:
             images.append(predictor.file(path))
-        except TopiaryError as error:
-            reason = str(error).removeprefix(f"{path.name}: ")
+        except Exception as error:  # whatever it is, the other images are predicted
+            reason = sentence_for(error, "Predicting it", details=place_of(error))
+            reason = reason.removeprefix(f"{path.name}: ")
             failed.append({"image": str(path), "reason": reason})
             if len(paths) > 1:
                 runner.note(f"{shown_name(path)}: left out. {reason}")

@@ -86,7 +86,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.evaluation.validate import HoldOut
     from napari_topiary.inference.devices import pick_device
-    from napari_topiary.jobs.int8 import int8_problem, prepared_for_int8
+    from napari_topiary.jobs.int8 import int8_problem
+    from napari_topiary.jobs.pruning import for_int8
     from napari_topiary.pruning import plan_job, pruning_doubt, pruning_problems
 
     pick_device(options.device)
@@ -107,10 +108,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     )
     if data is not None and options.int8 and not runner.interrupted:
         hold_out = HoldOut(data.train, data.validation, device=options.device)
-        made = runner(prepared_for_int8(made, hold_out))
-    # Without fine-tuning the provenance is still the parent's.
-    tuned = options.finetune_minutes is not None
-    ended_early = made.provenance.get("problems", ()) if tuned else ()
+        made = runner(for_int8(made, hold_out))
+    ended_early = made.provenance["problems"]
     found = (*ended_early, *pruning_problems(original, made, options.remove))
     whole = not (runner.interrupted or ended_early)
     about = {**made.provenance, "problems": list(found)}
@@ -176,24 +175,21 @@ def _pruned(
     growing: Path,
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
-    from napari_topiary.evaluation.validate import validate
+    from napari_topiary.evaluation.validate import HoldOut
+    from napari_topiary.jobs.pruning import judged
     from napari_topiary.networks import tuning_config
-    from napari_topiary.pruning import GradualPruning, pruning_schedule, recalibrate
+    from napari_topiary.pruning import GradualPruning, pruning_schedule
     from napari_topiary.training import fit
 
     share = options.remove
     runner.note(plan.statistics(share).note)
     if data is None:
-        return plan.checkpoint_at(share), False
+        made = plan.checkpoint_at(share)
+        # What the network that it was made from had to say is not about this one.
+        return made.replaced(provenance={**made.provenance, "problems": []}), False
     if options.finetune_minutes is None:
-        pruned = runner(recalibrate(plan.checkpoint_at(share), data.train))
-        judging = validate(
-            pruned,
-            data.train,
-            validation=data.validation,
-            device=options.device,
-        )
-        return runner(judging), False
+        hold_out = HoldOut(data.train, data.validation, device=options.device)
+        return runner(judged(plan.checkpoint_at(share), hold_out)), False
     if options.gradual is None:
         pruning = pruning_schedule(plan, share)
     elif options.gradual == "halving":

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
-from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.devices import is_out_of_memory
+from napari_topiary.errors import TopiaryError, is_out_of_memory
 from napari_topiary.inference.engine import Engine, Tile
 from napari_topiary.io.workers import K, Workers, workers_problem
 

@@ -13,14 +13,6 @@ import torch
 
 from napari_topiary.errors import TopiaryError
 
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-)
-
 TRIALS = 3
 """Steps that are timed with every number of threads before one is chosen."""
 SECONDS_BETWEEN_TRIALS = 20.0
@@ -94,22 +86,6 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
     if kind == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return torch.bfloat16 if _cpu_has_bfloat16() else None
     return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that less at a time could work.
-
-    Parameters
-    ----------
-    error
-        What was raised; torch's CPU allocator raises a plain `RuntimeError`.
-    """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    if not isinstance(error, RuntimeError):
-        return False
-    words = str(error).lower()
-    return any(phrase in words for phrase in _OUT_OF_MEMORY)
 
 
 class Threads:

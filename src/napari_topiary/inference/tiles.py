@@ -21,9 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, is_out_of_memory
 from napari_topiary.inference.cluster import Cluster
-from napari_topiary.inference.devices import is_out_of_memory
 from napari_topiary.inference.engine import Engine, Tile
 from napari_topiary.io.memory import free_memory
 from napari_topiary.networks.base import Network

@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
-from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError, sentence_for
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
@@ -143,8 +143,8 @@ def _one_by_one(
             )
             answer = Answer(one, prediction)
             done += 1
-        except TopiaryError as reason:
-            answer = Answer(one, None, str(reason))
+        except Exception as error:  # whatever it is, the other images are predicted
+            answer = Answer(one, None, sentence_for(error, f"Predicting {one.name}"))
         message = yield Progress(number + 1, len(wanted), report=answer)
         if Stop in (message, *heard):
             break

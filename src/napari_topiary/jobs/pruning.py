@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, sentence_for, unjudged
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
@@ -260,6 +261,56 @@ def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | 
     return None
 
 
+def kept_if_it_fails(
+    job: Job[Checkpoint], made: Checkpoint, say: Callable[[Exception], str]
+) -> Job[Checkpoint]:
+    """Judge or change what was made; whatever is raised meanwhile, it stays.
+
+    Parameters
+    ----------
+    job
+        Returns it, judged or changed.
+    made
+        As it is before, perhaps after hours of searching or learning.
+    say
+        Puts an error into a sentence, which is among the network's problems then.
+    """
+    try:
+        return (yield from job)
+    except Exception as error:
+        problems = [*made.provenance.get("problems", ()), say(error)]
+        return made.replaced(provenance={**made.provenance, "problems": problems})
+
+
+def judged(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
+    """Judge a pruned network at its own best threshold; an error leaves it unjudged."""
+
+    def judging() -> Job[Checkpoint]:
+        read = hold_out.samples or hold_out.validation
+        settled = yield from recalibrate(made, read)
+        if not read:
+            return settled
+        return (
+            yield from validate(
+                settled,
+                hold_out.samples,
+                validation=hold_out.validation,
+                device=hold_out.device,
+            )
+        )
+
+    # What the network that it was made from had to say is not about this one.
+    plain = made.replaced(provenance={**made.provenance, "problems": []})
+    return (yield from kept_if_it_fails(judging(), plain, unjudged))
+
+
+def for_int8(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
+    """Prepare a network for whole numbers; an error leaves it as it is."""
+    job = prepared_for_int8(made, hold_out)
+    say = partial(sentence_for, doing="Preparing it for int8")
+    return (yield from kept_if_it_fails(job, made, say))
+
+
 def keeping(
     plan: PruningPlan,
     share: float,
@@ -272,18 +323,14 @@ def keeping(
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
     hold_out.read(made.task)
-    made = yield from recalibrate(made, hold_out.samples or hold_out.validation)
-    if hold_out.samples or hold_out.validation:
-        made = yield from validate(
-            made,
-            hold_out.samples,
-            validation=hold_out.validation,
-            device=hold_out.device,
-        )
+    made = yield from judged(made, hold_out)
     if int8:
-        made = yield from prepared_for_int8(made, hold_out)
+        made = yield from for_int8(made, hold_out)
     doubt = pruning_doubt(plan.checkpoint, made)
-    problems = [*pruning_problems(plan.checkpoint, made, share)]
+    problems = [
+        *made.provenance["problems"],
+        *pruning_problems(plan.checkpoint, made, share),
+    ]
     problems += [] if doubt is None else [doubt]
     about = {**made.provenance, "name": name, "problems": problems}
     return made.replaced(provenance=about)
@@ -344,6 +391,6 @@ def fine_tuning(
         hold_out = HoldOut(samples, validation, device=device)
         # What a training reports is of training: a bar alone is shown after it.
         made = yield from relay(
-            prepared_for_int8(made, hold_out), told=lambda p: replace(p, report=None)
+            for_int8(made, hold_out), told=lambda p: replace(p, report=None)
         )
     return made

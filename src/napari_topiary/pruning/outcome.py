@@ -62,7 +62,10 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
     """
     if after.metrics.get("quality") is not None:
         return None
-    (marked, spread), (left, still) = _answers(before), _answers(after)
+    try:
+        (marked, spread), (left, still) = _answers(before), _answers(after)
+    except (RuntimeError, MemoryError):  # no room for a look is no reason to lose it
+        return None
     if still < LITTLE * spread:
         said = "gives the same answer to whatever it is shown"
     elif 0.01 <= marked < 0.99 and left < LITTLE * marked:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import TopiaryError, is_out_of_memory, place_of, sentence_for
 from napari_topiary.evaluation.score import without_nan
-from napari_topiary.inference.devices import device_label, is_out_of_memory
+from napari_topiary.inference.devices import device_label
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.workers import Workers, workers_problem
@@ -201,11 +201,8 @@ def _through(
         job = _staged(study.run_cell(cell, context), index, total, begun, words)
         try:
             measured: Measured = yield from context.relay(job)
-        except (TopiaryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-                raise
-            why = "not enough memory." if isinstance(error, RuntimeError) else error
-            failures.append(f"{in_words(cell)}: {why}")
+        except Exception as error:  # whatever it is, the other cells are measured
+            failures.append(f"{in_words(cell)}: {_why(error)}")
             report = StudyReport(index + 1, total, failures[-1])
             yield Progress(index + 1, total, words, report=report)
             continue
@@ -277,12 +274,16 @@ def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float]
     begun = time.perf_counter()
     try:
         measured = run(studies[share.name]().run_cell(cell, context))
-    except (TopiaryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-            raise
-        why = "not enough memory." if isinstance(error, RuntimeError) else str(error)
-        return {}, why, 0.0
+    except Exception as error:
+        return {}, _why(error), 0.0
     return measured, "", time.perf_counter() - begun
+
+
+def _why(error: Exception) -> str:
+    """Say why a cell has no figures."""
+    if is_out_of_memory(error):
+        return "not enough memory."
+    return sentence_for(error, "Measuring it", details=place_of(error))
 
 
 def _staged(

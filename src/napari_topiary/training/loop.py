@@ -18,10 +18,9 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import prepare
-from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.errors import TopiaryError, is_out_of_memory, sentence_for, unjudged
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.inference.devices import is_out_of_memory
 from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
@@ -131,7 +130,7 @@ def fit(
     yield from _kept_whatever_comes(trainer, record, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
-    made = yield from _with_figures(record)
+    made = yield from _with_figures_if_it_can(record)
     if checkpoint_path is not None:
         _save(made, checkpoint_path, record)
     return made
@@ -161,6 +160,19 @@ def _with_figures(record: TrainingRecord) -> Job[Checkpoint]:
     judging_s = round(record.judging_s + time.perf_counter() - begun, 2)
     about = {**made.provenance, "judging_seconds": judging_s}
     return replace(made, provenance=about)
+
+
+def _with_figures_if_it_can(record: TrainingRecord) -> Job[Checkpoint]:
+    """Measure the figure; whatever is raised meanwhile, what was learned stays."""
+    try:
+        return (yield from _with_figures(record))
+    except Exception as error:
+        logger.warning("the figure could not be measured", exc_info=True)
+        record.problems.append(unjudged(error))
+        made = record.checkpoint()
+    # What chose the weights is all that is known about them.
+    chosen = {**made.metrics, "used_for_choosing": True}
+    return replace(made, metrics=chosen) if "quality" in made.metrics else made
 
 
 def _kept_whatever_comes(
@@ -201,8 +213,9 @@ def _save(made: Checkpoint, path: Path, record: TrainingRecord) -> None:
     """Write what there is; a training never ends because that does not work."""
     try:
         made.save(path)
-    except NotWritten as error:
-        note = f"{error} The training goes on in memory."
+    except Exception as error:  # no room, no memory, whatever a library raises
+        said = sentence_for(error, f"Saving {path.name}")
+        note = f"{said} The training goes on in memory."
         if note not in record.notes:
             record.notes.append(note)
 

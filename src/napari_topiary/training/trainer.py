@@ -17,12 +17,12 @@ from napari_topiary.data.batches import Batches
 from napari_topiary.data.losses import objective
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.sampling import Batch, Field
+from napari_topiary.errors import is_out_of_memory
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import MOST_VALIDATED, Validator
 from napari_topiary.inference.devices import (
     Threads,
     autocast_dtype,
-    is_out_of_memory,
     pick_device,
 )
 from napari_topiary.inference.engine import Engine

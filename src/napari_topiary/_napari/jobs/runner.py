@@ -13,7 +13,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEventLoop, QObject, Signal
 
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import sentence_for
 from napari_topiary.types import Job, Progress, Stop
 
 FLUSH_S = 0.04
@@ -295,23 +295,6 @@ class JobRunner(QObject):
         self._worker = None
         self._handlers = {}
         self.finished.emit()
-
-
-def sentence_for(error: Exception, doing: str) -> str:
-    """One sentence for the user about an error; unexpected ones are logged in full.
-
-    Parameters
-    ----------
-    error
-        What was raised.
-    doing
-        What was being done, as in a job's title.
-    """
-    if isinstance(error, TopiaryError):
-        return str(error)
-    logger.error("%s failed", doing, exc_info=error)
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{doing} did not work: {first_line} (the log has the details)."
 
 
 def in_background(

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.errors import sentence_for
 from napari_topiary.pruning.search.ablation import AblatedNetwork, AnyAblation
 from napari_topiary.pruning.structure import LayerSearch
 from napari_topiary.types import Job, Progress, relay
@@ -60,6 +61,13 @@ def affordable(cost: Callable[[float], float]) -> float:
     return next((share for share in AT_ONCE if cost(share) <= BUDGET), AT_ONCE[-1])
 
 
+@dataclass(frozen=True)
+class EndedEarly:
+    """Why a search was given up, in a sentence."""
+
+    note: str
+
+
 class WorkCounter:
     """Counts work that is done.
 
@@ -72,6 +80,11 @@ class WorkCounter:
     def __init__(self, total: float) -> None:
         self._total, self._done = total, 0.0
         self._begun = time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is done."""
+        return self._done > 0
 
     def after(self, work: float, message: str) -> Progress:
         """Count some more work, and say how far it is."""
@@ -278,16 +291,23 @@ def rank_all(
 def tried(
     ablation: AnyAblation, channels: Sequence[int], counter: WorkCounter, place: str
 ) -> Job[NDArray[np.float64] | None]:
-    """Losses without each channel; None if stopped."""
-    job = ablation.losses([(channel,) for channel in channels])
-    return (
-        yield from relay(
-            job,
-            told=lambda tried: counter.after(
-                tried.done * ablation.price, f"Trying filters: {place}"
-            ),
+    """Losses without each channel; None if stopped, or if an error has ended it."""
+    try:
+        return (
+            yield from relay(
+                ablation.losses([(channel,) for channel in channels]),
+                told=lambda tried: counter.after(
+                    tried.done * ablation.price, f"Trying filters: {place}"
+                ),
+            )
         )
-    )
+    except Exception as error:
+        if not counter.begun:
+            raise
+        said = sentence_for(error, "Trying filters")
+        note = f"{said} What has been ordered until then is kept."
+        yield Progress(0, 0, "Trying filters", report=EndedEarly(note))
+        return None
 
 
 def _gone(left: Sequence[int], channels: int) -> list[int]:
