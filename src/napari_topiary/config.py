@@ -259,6 +259,16 @@ class DetectConfig:
         },
         Option("--min-size", "PIXELS"),
     ] = 0
+    largest_hole_px: Annotated[
+        int,
+        {
+            "min": 0,
+            "max": 100000,
+            "tooltip": "Holes of up to so many pixels inside one object or area are "
+            "filled.",
+        },
+        Option("--fill-holes", "PIXELS"),
+    ] = 0
     seed_smoothing_px: Annotated[
         float,
         {

@@ -154,7 +154,7 @@ def same_objects(one, other):
 def test_results_are_those_of_the_whole(blobs, tmp_path, task, factor):
     checkpoint = a_checkpoint(task, pixel_size_nm=2.0, working_factor=factor)
     network = Levels(len(task.classes), regressions=int(task is OBJECTS))
-    detect = DetectConfig(min_size_px=30)
+    detect = DetectConfig(min_size_px=30, largest_hole_px=12)
     whole = at_once(blobs, checkpoint, network, detect=detect)
     parts = in_parts(blobs, checkpoint, network, tmp_path, detect=detect)
     probability, labels = maps(tmp_path)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from napari_topiary.postprocessing.cleaning import all_cut, cut_object, tidied
+from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.types import Task
 
 
 def disc(shape, y, x, radius):
@@ -71,3 +73,15 @@ def test_all_objects_are_cut_and_the_larger_part_keeps_its_number():
     assert made.cut == 1 and made.labels.dtype == np.int64
     assert made.labels[20, 15] == 200 and made.labels[20, 48] == 201
     assert (made.labels == 4).sum() == (labels == 4).sum()
+
+
+@pytest.mark.parametrize(("largest", "filled"), [(3, False), (4, True)])
+def test_holes_of_what_was_found_are_filled(largest, filled):
+    probability = np.zeros((2, 12, 12), np.float32)
+    probability[1, 2:9, 2:9] = 1
+    probability[1, 4:6, 4:6] = 0  # four pixels
+    probability[0] = 1 - probability[1]
+    reading = PostProcessing(largest_hole_px=largest)
+    task = Task("segment", ("background", "cell"))
+    labels = reading.labels(probability, (12, 12), task)
+    assert (labels[4:6, 4:6] == 1).all() == filled and labels[0, 0] == 0

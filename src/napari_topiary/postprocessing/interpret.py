@@ -21,6 +21,7 @@ from napari_topiary.postprocessing import (
     label_objects,
     threshold_of,
 )
+from napari_topiary.postprocessing.cleaning import tidied
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 AS_LEARNED = DetectConfig()
@@ -46,6 +47,8 @@ class PostProcessing:
         Smallest distance of two particles, in radii.
     min_size_px
         Smaller labelled areas are dropped, in pixels of the image.
+    largest_hole_px
+        Holes of up to so many pixels are filled, in pixels of the image.
     seeds
         How objects are separated where there is a distance map, in *working* pixels.
     """
@@ -55,6 +58,7 @@ class PostProcessing:
     line_classes: frozenset[str] = frozenset()
     spacing: float = 1.0
     min_size_px: int = 0
+    largest_hole_px: int = 0
     seeds: Seeds = field(default_factory=Seeds)
 
     @classmethod
@@ -82,6 +86,7 @@ class PostProcessing:
             line_classes=frozenset(str(name) for name in names),
             spacing=config.spacing,
             min_size_px=config.min_size_px,
+            largest_hole_px=config.largest_hole_px,
             seeds=Seeds(
                 smoothing_px=config.seed_smoothing_px,
                 spacing_px=config.seed_spacing_px,
@@ -156,15 +161,19 @@ class PostProcessing:
             grid = (probability.shape[1], probability.shape[2])
             smallest = self.smallest_object(grid, shape, regression is not None)
             objects = self.objects(probability, task, regression, smallest)
-            return _stretched(objects, shape)
+            return self.filled(_stretched(objects, shape))
         return self.painted(to_original(probability, shape), task)
 
     def painted(self, probability: NDArray[np.floating], task: Task) -> LabelImage:
         """Class index `(y, x)` from `probability` `(k, y, x)` on the same grid."""
         labels = class_labels(probability, task=task, threshold=self.thresholds)
         if self.min_size_px > 1:
-            return _without_specks(labels, self.min_size_px)
-        return labels
+            labels = _without_specks(labels, self.min_size_px)
+        return self.filled(labels)
+
+    def filled(self, labels: LabelImage) -> LabelImage:
+        """Labels `(y, x)` without the holes that are to be filled."""
+        return tidied(labels, largest_hole_px=self.largest_hole_px).labels
 
     def objects(
         self,

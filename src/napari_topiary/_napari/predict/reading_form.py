@@ -113,6 +113,7 @@ _TIPS = {
     "spacing": "How near two particles may be to each other, in radii of a particle. "
     "Raise it where\none particle is found twice.",
     "size": "Labelled areas with fewer pixels than this are dropped.",
+    "hole": "Holes of up to so many pixels inside one object or area are filled.",
 }
 
 
@@ -139,6 +140,8 @@ class ReadingForm(QWidget):
         self.spacing.setValue(1.0)
         self.smallest = QLabeledSlider(Qt.Orientation.Horizontal)
         self.smallest.setRange(0, LARGEST_SIZE)
+        self.hole = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.hole.setRange(0, LARGEST_SIZE)
         self.best_button = button("Best", "", self.use_best)
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
@@ -151,12 +154,14 @@ class ReadingForm(QWidget):
         self._add("Threshold", both, "threshold", self.threshold)
         self._rows.addRow(self.origin)
         self._add("Spacing", self.spacing, "spacing", self.spacing)
-        self._add("Smallest area", self.smallest, "size", self.smallest)
+        self._add("Drop below (px)", self.smallest, "size", self.smallest)
+        self._add("Fill holes to (px)", self.hole, "hole", self.hole)
         self.cutting = CuttingForm()
         self._rows.addRow(self.cutting)
         self.threshold.valueChanged.connect(self._on_threshold)
         self.spacing.valueChanged.connect(self._on_change)
         self.smallest.valueChanged.connect(self._on_change)
+        self.hole.valueChanged.connect(self._on_change)
         self.cutting.changed.connect(self.changed)
 
     def _add(self, text: str, what: object, tip: str, slider: QWidget) -> None:
@@ -173,6 +178,7 @@ class ReadingForm(QWidget):
             threshold=threshold,
             spacing=float(self.spacing.value()),
             min_size_px=self.smallest.value(),
+            largest_hole_px=self.hole.value(),
             **self.cutting.values(),
         )
 
@@ -184,6 +190,7 @@ class ReadingForm(QWidget):
         detects = checkpoint.task.kind == "detect"
         self._rows.setRowVisible(self.spacing, detects)
         self._rows.setRowVisible(self.smallest, not detects)
+        self._rows.setRowVisible(self.hole, not detects)
         cuts = traits_of(checkpoint.network).has_distance and not detects
         self._rows.setRowVisible(self.cutting, cuts)
         limits = [

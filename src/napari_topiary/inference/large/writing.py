@@ -232,7 +232,7 @@ class _Writer:
         first = int(kept.complete)
         corner = (part[0], part[2])
         specks = how.min_size_px if task.kind != "instances" else 0
-        around = grown(part, specks, shape)
+        around = grown(part, max(specks, how.largest_hole_px), shape)
         maps = resized_part(read, kept.grid, shape, around)
         if first:
             background = 1 - maps.sum(axis=0, keepdims=True)
@@ -244,7 +244,7 @@ class _Writer:
         self._probability.write(kept_maps.astype(self._stored), corner)
         figures = self._figures(part, maps[:, *inside])
         if task.kind == "instances":
-            labels = self._objects_in(part)
+            labels = how.filled(self._objects_in(around))[inside]
             self.covered[1] += np.count_nonzero(labels)
             if figures is not None:
                 self._sum(labels, partial(figures, 1))
@@ -269,7 +269,8 @@ class _Writer:
     def _on_grid(self, part: Window) -> Window:
         """Where a part of the image lies on the working grid, with what decides it."""
         shape, grid = self._finder.shape, self._finder.kept.grid
-        around = grown(part, self._finder.how.min_size_px + _BLUR, shape)
+        how = self._finder.how
+        around = grown(part, max(how.min_size_px, how.largest_hole_px) + _BLUR, shape)
         (top, bottom), (left, right) = (
             (start * own // of, -(-end * own // of))
             for start, end, own, of in zip(
