@@ -28,10 +28,12 @@ from napari_topiary.types import Task
 
 _SAME_SCALE = 1.02
 _ANOTHER_SCALE = 20.0
+BY_COMMAND = " (--around-marks in a command)"
+"""What the window leaves out of a sentence."""
 _REST_IS_EMPTY = (
     "All marks lie in one part of the image and no area is finished, so the rest "
-    "counts as empty. If only this part is marked, draw a finished area around it "
-    "(--around-marks in a command)."
+    "counts as empty. If only this part is marked, draw a finished area around it"
+    f"{BY_COMMAND}."
 )
 _ONLY_AROUND = (
     "All marks lie in one part of the image: only what is around them is known."

@@ -23,7 +23,12 @@ from napari_topiary.data.prepared import foresee
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import admitted, learning_problem, part_marked
+from napari_topiary.io.gate import (
+    BY_COMMAND,
+    admitted,
+    learning_problem,
+    part_marked,
+)
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.split import NOTHING_ASIDE, leak_problem
@@ -277,8 +282,9 @@ def checking(
         judged = training_data.judged(config or TrainConfig(), start)
     except TopiaryError as reason:
         return Checked(problem=str(reason))
+    notes = (*training_data.notes(), *judged.notes)
     return Checked(
-        notes=(*training_data.notes(), *judged.notes),
+        notes=tuple(note.replace(BY_COMMAND, "") for note in notes),
         parts=training_data.parts(),
         judged=judged.sentence,
     )
