@@ -22,6 +22,7 @@ from napari_topiary._napari.header import readme, section_of
 from napari_topiary._napari.state import runner_of, session_of, unwrap
 from napari_topiary._napari.workbench import (
     AHEAD,
+    FOR_LAYERS,
     PAGES,
     Workbench,
     load_ahead,
@@ -60,7 +61,7 @@ def test_pages_find_loaded_what_they_compute_with(open_workbench, qtbot, monkeyp
     open_workbench(show=True)
     qtbot.waitUntil(lambda: load_ahead.cache_info().currsize == 1, timeout=60_000)
     others = {n for n, t in loaded.items() if t is not threading.main_thread()}
-    assert others == set(AHEAD)
+    assert others == {*FOR_LAYERS, *AHEAD}
     assert gc.get_freeze_count() > 0  # a layer that leaves searches none of it
 
 

@@ -20,13 +20,7 @@ _LONGEST_WAIT_S = 4.0
 
 
 class Closing(QObject):
-    """Watches the window of a viewer.
-
-    Parameters
-    ----------
-    viewer
-        The viewer.
-    """
+    """Watches the window of a viewer."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -34,13 +28,7 @@ class Closing(QObject):
         self._window: weakref.ref[QWidget] | None = None
 
     def watch(self, window: QWidget) -> None:
-        """Notice when a window closes, and no other one any more.
-
-        Parameters
-        ----------
-        window
-            The top-level window of the viewer.
-        """
+        """Notice when a window closes, and no other one any more."""
         known = None if self._window is None else self._window()
         if known is window:
             return
@@ -63,13 +51,7 @@ class Closing(QObject):
 
 
 def close_down(viewer: napari.viewer.Viewer) -> None:
-    """Stop the running job, take what it kept, and save what was drawn.
-
-    Parameters
-    ----------
-    viewer
-        The viewer whose window closes.
-    """
+    """Stop the running job, take what it kept, and save what was drawn."""
     drawing_of(viewer).gather()
     runner_of(viewer).close(_LONGEST_WAIT_S)
     saver_of(viewer).save_and_wait()
@@ -77,15 +59,7 @@ def close_down(viewer: napari.viewer.Viewer) -> None:
 
 
 def watch_window(viewer: napari.viewer.Viewer, widget: QWidget) -> None:
-    """Close down in good order when the window that a widget is docked in closes.
-
-    Parameters
-    ----------
-    viewer
-        The viewer that the window shows.
-    widget
-        Docked in the window; nothing happens while it stands alone.
-    """
+    """Close down in good order when the window that a widget is docked in closes."""
     window = widget.window()
     if window is widget or window is None:
         return

@@ -63,30 +63,14 @@ def readme() -> Path:
 
 
 def section_of(text: str, title: str) -> str:
-    """A section of a text in Markdown, its heading included.
-
-    Parameters
-    ----------
-    text
-        All of it.
-    title
-        Of a heading of the third level.
-    """
+    """A section of a text in Markdown, its heading included."""
     _, _, after = text.partition(f"\n### {title}\n")
     until = re.search(r"^##", after, re.MULTILINE)
     return f"### {title}\n{after[: until.start()] if until else after}"
 
 
 class Header(QWidget):
-    """One line above the pages.
-
-    Parameters
-    ----------
-    viewer
-        The napari viewer.
-    session
-        The project that is shown and saved.
-    """
+    """One line above the pages."""
 
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
         super().__init__()

@@ -17,15 +17,7 @@ if TYPE_CHECKING:
 def open_workbench(
     viewer: napari.viewer.Viewer, sample: str | None = None
 ) -> Workbench:
-    """Dock the workbench into a viewer.
-
-    Parameters
-    ----------
-    viewer
-        The viewer.
-    sample
-        Name of a sample to open in it; None = start empty.
-    """
+    """Dock the workbench into a viewer."""
     workbench = Workbench(viewer)
     viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
     if sample is not None:
@@ -41,20 +33,7 @@ def workbench_of(viewer: napari.viewer.Viewer) -> Workbench:
 
 
 def launch(sample: str | None = None, notice: str = "") -> int:
-    """Open napari with the workbench and stay until the window is closed.
-
-    Parameters
-    ----------
-    sample
-        Name of a sample to open in it; None = start empty.
-    notice
-        What the user should know from the beginning; empty mostly.
-
-    Returns
-    -------
-    int
-        Exit status, 0.
-    """
+    """Open napari with the workbench and stay until the window is closed."""
     viewer = napari.Viewer(title="Topiary", show_welcome_screen=sample is None)
     first = get_settings().application.window_size is None
     workbench = open_workbench(viewer, sample)

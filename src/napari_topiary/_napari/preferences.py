@@ -15,21 +15,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preferences:
-    """Settings that the forms start with.
-
-    Parameters
-    ----------
-    device
-        Where to compute.
-    minutes
-        Training time that the Train page proposes, in minutes.
-    preset
-        Size of a new network.
-    preview
-        Whether training shows what it finds in the visible area.
-    autosave_seconds
-        Seconds between automatic saves of what was drawn.
-    """
+    """Settings that the forms start with."""
 
     device: Device = "auto"
     minutes: float = 1.0

@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 
 class Saver(QObject):
-    """Saves a session without stopping the window: when told, and every so often.
-
-    Parameters
-    ----------
-    session
-        What is saved.
-    shown
-        Tells the name of the image that is worked on.
-    """
+    """Saves a session without stopping the window: when told, and every so often."""
 
     def __init__(self, session: Session, shown: Callable[[], str | None]) -> None:
         super().__init__()
@@ -50,15 +42,7 @@ class Saver(QObject):
     def save(
         self, folder: Path | None = None, *, then: Callable[[], object] | None = None
     ) -> None:
-        """Save to a folder and stay there; later saves go there too.
-
-        Parameters
-        ----------
-        folder
-            The project's new folder; None = what changed, to where it is kept now.
-        then
-            Called once it is written, or was already.
-        """
+        """Save to a folder and stay there; later saves go there too."""
         if self._writing is not None:
             if folder is not None or self._again is None:
                 self._again = (folder, then)
@@ -94,13 +78,7 @@ class Saver(QObject):
         )
 
     def save_and_wait(self, timeout_s: float = 5.0) -> None:
-        """Save what changed before this returns (the window is closing).
-
-        Parameters
-        ----------
-        timeout_s
-            Longest wait for a write that is under way.
-        """
+        """Save what changed before this returns (the window is closing)."""
         # Where a script ends with its window open, Qt's half may be gone already.
         with suppress(RuntimeError):
             self._timer.stop()

@@ -37,6 +37,8 @@ class ViewerState:
     spare
         Layers of the image before, by kind, to be used again for this one: removing
         and adding layers costs napari a quarter of a second each.
+    leaving
+        Layers that are hidden already and leave the viewer one after the other, by key.
     shown
         Name of the image that is being worked on.
     picture
@@ -53,6 +55,7 @@ class ViewerState:
     runner: JobRunner = field(default_factory=JobRunner)
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     spare: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
+    leaving: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
     shown: str | None = None
     picture: AnyImage | None = None
     scale_bar: bool = False
@@ -71,15 +74,7 @@ def unwrap(thing: Any) -> Any:
 def state_of(
     viewer: napari.viewer.Viewer, session: Session | None = None
 ) -> ViewerState:
-    """State of a viewer, made when first asked for.
-
-    Parameters
-    ----------
-    viewer
-        A viewer, or the proxy of one.
-    session
-        The session to work on from now; None keeps the viewer's own.
-    """
+    """State of a viewer, made when first asked for."""
     key = unwrap(viewer)
     state = _states.get(key)
     if state is None:

@@ -50,13 +50,7 @@ class ElidedLabel(QLabel):
         return self._words
 
     def write(self, words: str) -> None:
-        """Show a text, as much of it as there is room for.
-
-        Parameters
-        ----------
-        words
-            One line.
-        """
+        """Show a text, as much of it as there is room for."""
         self._words = words
         self.setToolTip(words)
         self._elide()
@@ -72,13 +66,7 @@ class ElidedLabel(QLabel):
 
 
 class StatusLine(QWidget):
-    """One line that follows a `JobRunner`.
-
-    Parameters
-    ----------
-    runner
-        Whose job is shown and stopped.
-    """
+    """One line that follows a `JobRunner`."""
 
     def __init__(self, runner: JobRunner) -> None:
         super().__init__()

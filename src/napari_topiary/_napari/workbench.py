@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pint
+from napari.utils.colormaps import label_colormap
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -54,22 +55,17 @@ AHEAD = (
     "napari_topiary.jobs.predicting",
     "napari_topiary.jobs.network_figures",
     "pyqtgraph",  # its widgets are made in the main thread
+    *(f"napari_topiary._napari.{package}.page" for package, _, _ in PAGES.values()),
 )
 """What the pages after the first compute with: torch alone takes seconds to load."""
+FOR_LAYERS = ("scipy.ndimage", "pandas")
+"""What napari imports when it makes its first image and its first points."""
 AHEAD_MS = 800
 """The window is drawn and answers before any of it is loaded."""
 
 
 class Workbench(QWidget):
-    """The Topiary dock: header, page bar, the pages, and the status line.
-
-    Parameters
-    ----------
-    viewer
-        The napari viewer to work in.
-    session
-        The project; None takes the viewer's own (made when first asked for).
-    """
+    """The Topiary dock: header, page bar, the pages, and the status line."""
 
     def __init__(
         self, viewer: napari.viewer.Viewer, session: Session | None = None
@@ -144,13 +140,7 @@ class Workbench(QWidget):
         return next(title for title, tab in self.tabs.items() if tab.isChecked())
 
     def page(self, title: str) -> Page:
-        """One of the pages, made when first asked for (torch stays away until then).
-
-        Parameters
-        ----------
-        title
-            A key of `PAGES`.
-        """
+        """One of the pages, made when first asked for (torch stays away until then)."""
         if title not in self.pages:
             module, name, _ = PAGES[title]
             home = import_module(f"napari_topiary._napari.{module}.page")
@@ -167,13 +157,7 @@ class Workbench(QWidget):
         return self.pages[title]
 
     def show_page(self, title: str) -> Page:
-        """Bring a page to the front.
-
-        Parameters
-        ----------
-        title
-            A key of `PAGES`.
-        """
+        """Bring a page to the front."""
         page = self.page(title)
         self.tabs[title].setChecked(True)
         was_in_front = self.stack.currentWidget() is self._places[title]
@@ -190,24 +174,12 @@ class Workbench(QWidget):
         self.help.show_page(self.current)
 
     def open_sample(self, name: str) -> None:
-        """Open one of the sample projects.
-
-        Parameters
-        ----------
-        name
-            Name of the sample.
-        """
+        """Open one of the sample projects."""
         data: Any = self.show_page("Data")
         data.projects.open_sample(name)
 
     def open_folder(self, folder: Path) -> None:
-        """Open a project or dataset folder.
-
-        Parameters
-        ----------
-        folder
-            The folder.
-        """
+        """Open a project or dataset folder."""
         data: Any = self.show_page("Data")
         data.projects.open_folder(folder)
 
@@ -266,9 +238,13 @@ def units_ahead() -> pint.UnitRegistry[Any] | None:
     """Read all units, in a thread; None where some are in use already.
 
     napari would read them for the first image with a unit, and stand still for a
-    second.
+    second; for what else it needs for its first layers, too.
     """
-    return pint.UnitRegistry() if _no_units() else None
+    units = pint.UnitRegistry() if _no_units() else None
+    for name in FOR_LAYERS:
+        import_module(name)
+    label_colormap()
+    return units
 
 
 def use_ahead(registry: pint.UnitRegistry[Any] | None) -> None:
@@ -324,15 +300,7 @@ class _Closer:
 
 
 def next_page(session: Session, current: str) -> str:
-    """Title of the page that is useful next.
-
-    Parameters
-    ----------
-    session
-        The project: what it has decides.
-    current
-        Title of the page in front.
-    """
+    """Title of the page that is useful next."""
     if not session.images:
         return "Data"
     if not any(session.annotations.get(name) for name in session.images):

@@ -21,6 +21,7 @@ from napari_topiary._napari.annotate.review import (
 from napari_topiary._napari.annotate.tools import TOOLS, tool_in_hand
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.session import Session
@@ -803,6 +804,7 @@ def test_the_first_question_is_ringed_zoomed_and_bare(open_page, session):
     session.set_prediction("grid 1", found)
     kinds = {"detections": True}
     show_result(viewer, "grid 1", found, colours=session.colours, kinds=kinds)
+    turns_of(viewer).finish()
     shown = [layer_for(viewer, (kind, "grid 1")) for kind in kinds]
     assert all(one.visible for one in shown)
     page.activated()  # as when it comes to the front
@@ -927,6 +929,7 @@ def test_marks_that_do_not_teach_are_said_and_can_be_made_to(open_page, session)
     few = (Points([[5, 5], [50, 50], [60, 60]], ("virion",) * 3),)
     session.set_annotations("grid 0", (*few, Regions((box,), ("rectangle",))))
     _, page = open_page(session, show=True)
+    turns_of(page.viewer).finish()
     assert "2 of 3 marks" in page.summary.text() and "not teach" in page.summary.text()
     assert "1 particle." in TrainingData.of(session).summary()
     (note,) = TrainingData.of(session).notes()
@@ -950,10 +953,12 @@ def test_answers_of_a_review_teach_outside_finished_areas(open_page, session):
     page.review.reject_button.click()
     points = drawn(page, "points")
     assert points.classes == ("virion", BACKGROUND) and points.reviewed == (True, True)
+    turns_of(page.viewer).finish()
     assert "not teach" not in page.summary.text()
     layer(page, "points").add([[80, 80]])
     settle(page)
     assert drawn(page, "points").reviewed == (True, True, False)
+    turns_of(page.viewer).finish()
     assert "1 of 3 marks" in page.summary.text()
     page.undo_button.click()
     assert drawn(page, "points").reviewed == (True, True)
@@ -1091,3 +1096,13 @@ def test_an_outline_fills_itself_and_the_next_begins_another(
         settle(page)
     painted = drawn(page, "labels").labels
     assert painted[20, 20] == 1 and painted[20, 60] == 2
+
+
+def test_the_name_of_the_first_class_can_be_typed_at_once(open_page, session):
+    alone = Session()
+    alone.add_images([session.images["grid 1"]])
+    _, page = open_page(alone, show=True)
+    assert page.window().focusWidget() is page.classes.new_name
+    page.classes.new_name.setText("virion")
+    page.classes.new_name.returnPressed.emit()
+    assert page.tool == "point"  # and then the particles are clicked

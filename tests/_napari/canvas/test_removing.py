@@ -35,6 +35,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
 from napari_topiary._napari.canvas.layers import remove_layer
 from napari_topiary._napari.canvas.shown_image import show_image
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import state_of, unwrap
 
@@ -132,6 +133,7 @@ def test_layers_are_freed_where_they_were_drawn(make_napari_viewer, session, qtb
     )
     canvas.doneCurrent()
     remove_layer(viewer, ("points", "grid 0"))
+    turns_of(viewer).finish()
     canvas.doneCurrent()
     viewer.layers.remove(viewer.layers[0])  # by the user
     assert freed_in == [True, True]

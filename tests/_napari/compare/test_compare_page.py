@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Points
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
+from napari_topiary._napari.canvas.turns import canvases
 from napari_topiary._napari.compare.curtain import cropped
 from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
@@ -185,35 +186,21 @@ def visits_disagreements_the_worst_first(compared):
     assert compared.result.place_label.text().startswith(f"{len(places)} of")
 
 
-def makes_one_layer_at_a_time(compared):
+def makes_and_takes_out_one_layer_at_a_time(compared):
     """Making a layer takes napari long: the window lives between two of them."""
-    turn, made = [0], []
-    compared.viewer.layers.events.inserted.connect(lambda _: made.append(turn[0]))
-    for mode in ("side", "difference", "side"):
+    turn, made, gone = [0], [], []
+    layers, turns = compared.viewer.layers, compared.view.turns
+    layers.events.inserted.connect(lambda _: made.append(turn[0]))
+    layers.events.removed.connect(lambda _: gone.append(turn[0]))
+    for mode in ("side", "difference", "side", "curtain"):
         compared.result.modes.choose(mode)
-        while compared.view.turns.busy:
+        while turns.busy:
             turn[0] += 1
-            compared.view.turns._next()
-        turn[0] += 1
-    assert len(made) > 6 and max(made.count(one) for one in made) <= 2
-
-
-def searches_for_garbage_once_a_mode(compared):
-    """napari searches all of memory when layers leave: once for all that leave."""
-    searches = []
-
-    def count(phase, info):
-        if phase == "start" and info["generation"] == 2:
-            searches.append(compared.view.mode)
-
-    gc.callbacks.append(count)
-    try:
-        for mode in ("side", "difference", "flicker", "curtain"):
-            compared.result.modes.choose(mode)
-            compared.view.turns.finish()
-    finally:
-        gc.callbacks.remove(count)
-    assert len(searches) <= 5  # Python may begin one of its own
+            turns._next()
+    assert len(made) > 6 and len(gone) > 6
+    assert max((made + gone).count(one) for one in made + gone) == 1
+    for canvas in canvases(compared.viewer):
+        assert canvas.updatesEnabled()  # what is new was drawn in a turn of its own
 
 
 def test_every_mode_shows_what_it_says(compared):
@@ -224,17 +211,18 @@ def test_every_mode_shows_what_it_says(compared):
     flickers_one_at_a_time(compared)
     shows_the_difference_with_the_right_sign(compared)
     visits_disagreements_the_worst_first(compared)
-    searches_for_garbage_once_a_mode(compared)
-    makes_one_layer_at_a_time(compared)
+    makes_and_takes_out_one_layer_at_a_time(compared)
 
 
 def test_leaving_puts_everything_back(compared):
     marks = layer_for(compared.viewer, ("points", "grid 0"))
     assert not marks.visible  # out of the way while comparing
     compared.hide()
-    assert marks.visible
+    assert marks.visible and shown(compared, "a") is None
+    compared.view.turns.finish()
     assert set(visibility(compared.viewer)) == {"grid 0", marks.name}
     compared.show()
+    compared.view.turns.finish()
     assert shown(compared, "a") is not None and not marks.visible
 
 
@@ -251,6 +239,7 @@ def test_side_by_side_gives_the_grid_back(compared):
     grid.stride = 3
     compared.result.modes.choose("side")
     compared.view.turns.finish()
+    compared.view.side_by_side.arrange()  # as soon as what was there before has left
     assert grid.enabled and tuple(grid.shape) == (1, 2)
     cells = [
         {viewer.layers[i] for i in grid.contents_at((0, column), viewer.layers)}
@@ -279,6 +268,18 @@ def test_a_network_is_compared_with_what_was_marked(page, until, session):
     assert page.result.metrics.isColumnHidden(
         0
     ) and not page.result.metrics.isColumnHidden(1)
+
+
+def test_a_pruned_network_is_compared_with_its_parent_at_once(
+    page, until, session, task
+):
+    pruned = replace(network(task, 1), pruning=({"kind": "filters"},))
+    session.add_checkpoint("pruned", pruned, activate=False)
+    assert page.match is None and not page.comparing
+    page.activated()
+    until(lambda: page.match is not None)
+    assert [side.name for side in page.match.sides] == list(page.choice.names)
+    assert page.choice.names[1] == "pruned"
 
 
 def test_nothing_marked_is_refused_with_a_sentence(page, until):

@@ -6,9 +6,16 @@ import tifffile
 
 pytest.importorskip("qtpy")
 
+from qtpy.QtCore import Qt
+
 from napari_topiary import Points, write_image
-from napari_topiary._napari.data import gallery
-from napari_topiary._napari.data.gallery import THUMBNAIL, status_words, thumbnail
+from napari_topiary._napari.canvas.layers import layer_for
+from napari_topiary._napari.data.gallery import (
+    THUMBNAIL,
+    Gallery,
+    status_words,
+    thumbnail,
+)
 from napari_topiary._napari.data.intake import (
     Incoming,
     Refused,
@@ -476,8 +483,10 @@ def test_many_images_are_announced_once_and_only_new_rows_are_made(
 ):
     _, page = open_page(session)
     made, announced = [], []
-    real = gallery._item
-    monkeypatch.setattr(gallery, "_item", lambda *a: made.append(a[0]) or real(*a))
+    real, name = page.gallery.addItem, Qt.ItemDataRole.UserRole
+    monkeypatch.setattr(
+        page.gallery, "addItem", lambda one: made.append(one.data(name)) or real(one)
+    )
     session.images_changed.connect(lambda: announced.append(None))
     images = [
         Incoming(f"slice {n}", rng.integers(0, 255, (1, 20, 20), np.uint8), 2.0)
@@ -531,3 +540,35 @@ def test_lengths_of_scale_bars(pixels, written, size):
         return
     with pytest.raises(TopiaryError, match=size):
         pixel_size_of_bar(pixels, written)
+
+
+def test_thumbnails_are_made_of_what_is_seen(session, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "napari_topiary._napari.data.gallery.thumbnail",
+        lambda image: made.append(image) or thumbnail(image),
+    )
+    for number in range(40):
+        session.add_image(ImageEntry(f"slice {number}", np.ones((1, 8, 8), np.uint8)))
+    gallery = Gallery(session)
+    gallery.resize(300, 200)
+    gallery.refresh(None)
+    assert not made
+    gallery.grab()
+    assert 2 <= len(made) < 10
+    gallery.grab()
+    assert len(made) < 10
+
+
+def test_images_opened_while_the_page_waits_for_some_are_taken(
+    make_napari_viewer, grey, until
+):
+    viewer, session = make_napari_viewer(show=True), Session()
+    page = DataPage(viewer, session)
+    viewer.window.add_dock_widget(page, name="Data")
+    mine = viewer.add_image(grey[0], name="mine")
+    until(lambda: "mine" in session.images)
+    until(lambda: layer_for(viewer, ("image", "mine")) is mine)
+    viewer.add_image(grey[0], name="another")  # from now on a person is asked
+    until(lambda: not viewer.layers["another"].visible)
+    assert list(session.images) == ["mine"] and page.layer_button.isVisible()

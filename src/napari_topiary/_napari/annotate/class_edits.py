@@ -18,22 +18,7 @@ _GUESS = 40
 
 
 def add_class(session: Session, name: str, image: str | None) -> str:
-    """Add a class and guess its radius, so that the first mark shows a size.
-
-    Parameters
-    ----------
-    session
-        The project.
-    name
-        What is to be found, as the user typed it.
-    image
-        Name of the shown image, for the guess.
-
-    Returns
-    -------
-    str
-        The name as it was added.
-    """
+    """Add a class and guess its radius, so that the first mark shows a size."""
     name = " ".join(name.split())
     if not name:
         example = EXAMPLES[session.task.kind]
@@ -92,17 +77,7 @@ def marks_of(session: Session, name: str) -> int:
 
 
 def count(session: Session, image: str, name: str) -> int:
-    """Count the points and paths of a class on an image; 1 for painted pixels of it.
-
-    Parameters
-    ----------
-    session
-        The project.
-    image
-        Name of one of its images.
-    name
-        Name of a class.
-    """
+    """Count the points and paths of a class on an image; 1 for painted pixels of it."""
     number = 0
     for annotation in session.annotations.get(image, ()):
         if annotation.kind in ("points", "centerlines"):

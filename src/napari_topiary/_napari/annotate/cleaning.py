@@ -210,15 +210,7 @@ def _in_words(made: Tidied, verb: str) -> str:
 
 
 class ObjectEdits(QObject):
-    """Cuts or joins the objects that are clicked, while such a tool is in the hand.
-
-    Parameters
-    ----------
-    drawing
-        Says what was clicked.
-    tool
-        Returns the name of the tool in the hand.
-    """
+    """Cuts or joins the objects that are clicked, while such a tool is in the hand."""
 
     said = Signal(str)
 

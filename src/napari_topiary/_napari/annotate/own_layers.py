@@ -25,13 +25,7 @@ _LINES = ("path", "line")
 
 
 def usable_layer(drawing: Drawing) -> Layer | None:
-    """The selected layer if it is one of the user's own that can hold marks.
-
-    Parameters
-    ----------
-    drawing
-        The drawing of the viewer.
-    """
+    """The selected layer if it is one of the user's own that can hold marks."""
     layer = unwrap(drawing.viewer.layers.selection.active)
     if layer is None or drawing.name is None or layer._type_string not in _KINDS:
         return None
@@ -39,28 +33,7 @@ def usable_layer(drawing: Drawing) -> Layer | None:
 
 
 def use_layer(drawing: Drawing, layer: Layer, class_name: str) -> str:
-    """Add what a layer shows to the annotations of the shown image; one undo step.
-
-    Parameters
-    ----------
-    drawing
-        The drawing of the viewer.
-    layer
-        A layer of the user; it is hidden afterwards.
-    class_name
-        Class of marks that do not say theirs (in a feature "class"); where there is no
-        class yet, one is named after the layer.
-
-    Returns
-    -------
-    str
-        What was added, as a sentence.
-
-    Raises
-    ------
-    TopiaryError
-        Where the layer does not fit.
-    """
+    """Add what a layer shows to the annotations of the shown image; one undo step."""
     if layer.ndim != 2:
         raise TopiaryError(
             f"{layer.name} has {layer.ndim} dimensions; networks here look at one "

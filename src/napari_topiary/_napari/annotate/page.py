@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QHBoxLayout
 
@@ -21,6 +22,7 @@ from napari_topiary._napari.annotate.tools import (
     take_tool,
     tool_in_hand,
 )
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
@@ -195,9 +197,11 @@ class AnnotatePage(Page):
     # -- showing ------------------------------------------------------------------
 
     def activated(self) -> None:
-        """Show the project as it is now."""
+        """Show the project as it is now; a first name can be typed at once."""
         self.refresh()
         self.review.arrive()
+        if self.session.images and len(self.session.task.classes) == 1:
+            self.classes.new_name.setFocus()
 
     def showEvent(self, event: Any) -> None:
         """Keys act while the page is in front."""
@@ -226,10 +230,16 @@ class AnnotatePage(Page):
         self._refresh_tools()
         self.review.refresh()
         self.clean_up.refresh()
-        self.summary.setText("" if name is None else self.advice.of(session, name))
+        turns_of(self.viewer).take("advice", [self._show_advice])
         has_areas = self.drawing.of_kind("regions") is not None
         self.whole_button.setVisible(has_areas)
         self.around_button.setVisible(self.areas.has_marks and not has_areas)
+
+    def _show_advice(self) -> None:
+        name = self.drawing.name
+        if isalive(self):
+            words = "" if name is None else self.advice.of(self.session, name)
+            self.summary.setText(words)
 
     def _refresh_tools(self) -> None:
         drawing, kind = self.drawing, self.session.task.kind
@@ -323,13 +333,7 @@ class AnnotatePage(Page):
             self.review.look_at_current()
 
     def pick_tool(self, name: str) -> None:
-        """Put a tool into the hand.
-
-        Parameters
-        ----------
-        name
-            A key of `TOOLS`; empty puts all away.
-        """
+        """Put a tool into the hand."""
         self.tool = name
         if name and self.drawing.name is not None and self.classes.current:
             take_tool(self.drawing, name, self.classes.current)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtGui import QOpenGLContext
 
+from napari_topiary._napari.canvas.turns import canvases, turns_of
 from napari_topiary._napari.state import state_of, unwrap
 
 if TYPE_CHECKING:
@@ -57,16 +60,39 @@ def adopt(
 
 
 def remove_layer(viewer: napari.viewer.Viewer, *keys: Hashable) -> None:
-    """Take the layers of `keys` away, where there are any."""
-    take_out(viewer, [layer_for(viewer, key) for key in keys])
+    """Take the layers of `keys` away, where there are any.
+
+    They are hidden at once, and leave one in each turn of the event loop; until then
+    they may be used again.
+    """
+    state, turns = state_of(viewer), turns_of(viewer)
+    found = {key: layer_for(viewer, key) for key in keys}
+    leaving = {key: one for key, one in found.items() if one is not None}
+    if not turns.seen:
+        take_out(viewer, leaving.values())
+        return
+    for key, layer in leaving.items():
+        layer.visible = False
+        state.leaving[key] = state.layers.pop(key)
+    known = weakref.ref(unwrap(viewer))
+    turns.add("leaving", [partial(_leave, known, key) for key in leaving])
+
+
+def _leave(known: weakref.ref[Any], key: Hashable) -> None:
+    """Take out a layer that was hidden, unless it is used again."""
+    viewer = known()
+    leaving = None if viewer is None else state_of(viewer).leaving.pop(key, None)
+    if leaving is not None:
+        take_out(viewer, [leaving()])
 
 
 def take_out(viewer: napari.viewer.Viewer, layers: Iterable[Layer | None]) -> None:
-    """Remove layers from the viewer; all that Topiary removes leaves this way."""
+    """Remove layers from the viewer now; all that Topiary removes leaves this way."""
     leaving = [one for one in layers if one is not None and is_in(viewer, one)]
     if not leaving:
         return
     free_in_own_context(viewer)
+    turns_of(viewer).hold_painting()
     with unwrap(viewer).layers.batched_update():  # napari cleans up once, not for each
         for layer in leaving:
             viewer.layers.remove(layer)
@@ -79,9 +105,8 @@ def free_in_own_context(viewer: napari.viewer.Viewer) -> None:
     of the window around the canvas. The canvas then draws from what is gone: the whole
     process ends in a segmentation fault.
     """
-    window = getattr(unwrap(viewer), "window", None)
-    if window is not None:
-        for canvas in window._qt_window.findChildren(QOpenGLWidget):
+    for canvas in canvases(viewer):
+        if QOpenGLContext.currentContext() is not canvas.context():
             canvas.makeCurrent()
 
 
@@ -108,14 +133,18 @@ def current_image_name(viewer: napari.viewer.Viewer, session: Session) -> str | 
 def spare_layer(
     viewer: napari.viewer.Viewer, key: Hashable, layer_type: str
 ) -> Layer | None:
-    """A layer that showed the same of the image before, for another use, or None."""
+    """A layer that showed the same before, here or on another image, or None."""
+    state = state_of(viewer)
     kind = key[0] if isinstance(key, tuple) else key
-    known = state_of(viewer).spare.get(kind)
-    layer = known() if known is not None else None
-    if layer is None or layer._type_string != layer_type or not is_in(viewer, layer):
-        return None
-    del state_of(viewer).spare[kind]
-    return adopt(viewer, key, layer)
+    for hidden, name in ((state.leaving, key), (state.spare, kind)):
+        known = hidden.get(name)
+        layer = known() if known is not None else None
+        if layer is None or layer._type_string != layer_type:
+            continue
+        if is_in(viewer, layer):
+            del hidden[name]
+            return adopt(viewer, key, layer)
+    return None
 
 
 def drop_spare_layers(viewer: napari.viewer.Viewer) -> None:
@@ -153,17 +182,32 @@ def put_layer(
         if layer is not None:
             layer.name, layer.visible = name, visual.get("visible", True)
     if layer is None:
-        add = getattr(unwrap(viewer), f"add_{layer_type}")
-        active = unwrap(viewer.layers.selection.active)
-        layer = add(data, name=name, **place, **visual)
-        if active is not None:
-            viewer.layers.selection.active = active
+        _leave(weakref.ref(unwrap(viewer)), key)  # of another type, by the same name
+        with _beside_the_active(viewer):
+            add = getattr(unwrap(viewer), f"add_{layer_type}")
+            layer = add(data, name=name, **place, **visual)
+        turns_of(viewer).hold_painting()
         return adopt(viewer, key, layer)
     _update(layer, data, visual)
     for attribute, value in place.items():
         if not np.array_equal(getattr(layer, attribute), value):
             setattr(layer, attribute, value)
     return layer
+
+
+@contextmanager
+def _beside_the_active(viewer: napari.viewer.Viewer) -> Iterator[None]:
+    """New layers do not become the active one, unless there is none.
+
+    napari would show the controls of the new one, and those of the old one again.
+    """
+    layers = unwrap(viewer).layers
+    activates = layers._activate_on_insert
+    layers._activate_on_insert = layers.selection.active is None
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = activates
 
 
 def _can_show(layer: Layer, layer_type: str, levels: bool) -> bool:

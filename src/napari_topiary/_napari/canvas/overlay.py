@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     remove_layer,
 )
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.state import state_of
 from napari_topiary.types import Detections, LabelImage, Task
 
@@ -31,13 +33,7 @@ class Aside:
         self._hidden: list[weakref.ref[Layer]] = []
 
     def hide(self, layers: Iterable[Layer]) -> None:
-        """Hide layers that are visible.
-
-        Parameters
-        ----------
-        layers
-            To be hidden.
-        """
+        """Hide layers that are visible."""
         for layer in layers:
             if layer.visible:
                 layer.visible = False
@@ -58,6 +54,7 @@ UNSURE, SURE = 0.2, 0.8
 """Probabilities below leave the image as it is; above, the colour is at its fullest."""
 RESULTS = ("probability", "detections", "lines", "result-labels", "distance")
 """Layers of a prediction: hidden while something live is shown over the image."""
+OWNER = "live"
 LARGEST_SIDE = 768
 """More pixels than this are not worth the time to colour them."""
 
@@ -174,44 +171,30 @@ def show_overlay(
     colours
         Class name -> `#rrggbb`.
     """
-    image = image_layer(viewer, image_name)
-    if image is None:
+    if image_layer(viewer, image_name) is None:
         return
     results = [layer_for(viewer, (kind, image_name)) for kind in RESULTS]
     _aside(viewer).hide(layer for layer in results if layer is not None)
-    top, bottom, left, right = overlay.window
-    height, width = overlay.colours.shape[:2]
-    place = {
-        "like": image,
-        "grid_factor": ((bottom - top) / height, (right - left) / width),
-        "origin": (float(top), float(left)),
-    }
-    put_layer(
-        viewer,
-        ("preview", image_name),
-        overlay.colours,
-        "image",
-        name=f"{image_name} · live",
-        rgb=True,
-        interpolation2d="linear",
-        **place,
-    )
+    steps = [partial(_show_colours, viewer, image_name, overlay)]
     if overlay.labels is not None:
-        _show_labels(viewer, image_name, overlay.labels, place)
+        steps.append(partial(_show_labels, viewer, image_name, overlay))
     if overlay.detections is not None:
-        _show_detections(viewer, image_name, overlay.detections, task, colours)
+        steps.append(
+            partial(
+                _show_detections,
+                viewer,
+                image_name,
+                overlay.detections,
+                task,
+                dict(colours),
+            )
+        )
+    turns_of(viewer).take(OWNER, steps)
 
 
 def clear_overlay(viewer: napari.viewer.Viewer, image_name: str) -> None:
-    """Take away what was drawn over an image.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    image_name
-        Of an image of the project.
-    """
+    """Take away what was drawn over an image."""
+    turns_of(viewer).drop(OWNER)
     kinds = ("preview", "preview-labels", "preview-detections")
     remove_layer(viewer, *((kind, image_name) for kind in kinds))
     _aside(viewer).restore()
@@ -222,16 +205,43 @@ def _aside(viewer: napari.viewer.Viewer) -> Aside:
     return state_of(viewer).parts.setdefault(Aside, Aside())
 
 
-def _show_labels(
-    viewer: napari.viewer.Viewer, name: str, labels: LabelImage, place: dict
-) -> None:
+def _place(image: Layer, overlay: Overlay) -> dict[str, Any]:
+    """Where on its image an overlay is."""
+    top, bottom, left, right = overlay.window
+    height, width = overlay.colours.shape[:2]
+    return {
+        "like": image,
+        "grid_factor": ((bottom - top) / height, (right - left) / width),
+        "origin": (float(top), float(left)),
+    }
+
+
+def _show_colours(viewer: napari.viewer.Viewer, name: str, overlay: Overlay) -> None:
+    image = image_layer(viewer, name)
+    if image is not None:
+        put_layer(
+            viewer,
+            ("preview", name),
+            overlay.colours,
+            "image",
+            name=f"{name} · live",
+            rgb=True,
+            interpolation2d="linear",
+            **_place(image, overlay),
+        )
+
+
+def _show_labels(viewer: napari.viewer.Viewer, name: str, overlay: Overlay) -> None:
+    image = image_layer(viewer, name)
+    if image is None:
+        return
     layer = put_layer(
         viewer,
         ("preview-labels", name),
-        labels,
+        overlay.labels,
         "labels",
         name=f"{name} · live outlines",
-        **place,
+        **_place(image, overlay),
     )
     if layer.contour == 0:
         layer.contour = 1
@@ -245,6 +255,8 @@ def _show_detections(
     colours: Mapping[str, str],
 ) -> None:
     image = image_layer(viewer, name)
+    if image is None:
+        return
     scale = float(np.asarray(image.scale)[-1])
     unit = str(image.units[-1])
     nm = scale if unit == "nanometer" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from napari_topiary._napari.canvas.overlay import (
     coloured,
     found_colours,
 )
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary.inference.large import LargePrediction, Said
 from napari_topiary.inference.measures import Counted
 from napari_topiary.types import Prediction, Task
@@ -40,6 +42,7 @@ KINDS = {
     "distance": "Distance",
 }
 """Key of a layer -> what it is called."""
+OWNER = "result of"
 LARGEST_SIDE = 2048
 """The probability is drawn with no more pixels than this to a side."""
 MOST_LINES = 2000
@@ -79,33 +82,50 @@ def show_result(
         Kind of layer -> whether it is visible; kinds that are not named are left as
         they are.
     """
+    turns_of(viewer).take(
+        f"{OWNER} {image_name}",
+        [
+            partial(
+                _show_kind, viewer, image_name, prediction, kind, visible, dict(colours)
+            )
+            for kind, visible in kinds.items()
+        ],
+    )
+
+
+def _show_kind(
+    viewer: napari.viewer.Viewer,
+    image_name: str,
+    prediction: Prediction | LargePrediction,
+    kind: str,
+    visible: bool,
+    colours: Mapping[str, str],
+) -> None:
+    """Show one of the layers of a prediction, or take it away where it has none."""
     image = image_layer(viewer, image_name)
-    if image is None:
+    layer = layer_for(viewer, (kind, image_name))
+    if image is None or (layer is None and not visible):
+        return  # made when it is asked for
+    if isinstance(prediction, LargePrediction):
+        draw, origin = _large(prediction, kind, colours), (0.0, 0.0)
+    else:
+        draw = _DRAWN[kind](prediction, colours)
+        origin = prediction.corner or (0.0, 0.0)
+    if draw is None:
+        remove_layer(viewer, (kind, image_name))
         return
-    for kind, visible in kinds.items():
-        layer = layer_for(viewer, (kind, image_name))
-        if layer is None and not visible:
-            continue  # made when it is asked for
-        if isinstance(prediction, LargePrediction):
-            draw, origin = _large(prediction, kind, colours), (0.0, 0.0)
-        else:
-            draw = _DRAWN[kind](prediction, colours)
-            origin = prediction.corner or (0.0, 0.0)
-        if draw is None:
-            remove_layer(viewer, (kind, image_name))
-            continue
-        layer_type, data, visual = draw
-        layer = put_layer(
-            viewer,
-            (kind, image_name),
-            data,
-            layer_type,
-            like=image,
-            name=f"{image_name} · {KINDS[kind].lower()}",
-            visible=visible,
-            origin=origin,
-            **visual,
-        )
+    layer_type, data, visual = draw
+    put_layer(
+        viewer,
+        (kind, image_name),
+        data,
+        layer_type,
+        like=image,
+        name=f"{image_name} · {KINDS[kind].lower()}",
+        visible=visible,
+        origin=origin,
+        **visual,
+    )
 
 
 def show_said(
@@ -152,17 +172,7 @@ def show_said(
 def set_shown(
     viewer: napari.viewer.Viewer, image_name: str, kind: str, visible: bool
 ) -> Layer | None:
-    """Show or hide one layer of a result, where there is one.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    image_name, kind
-        Which.
-    visible
-        Whether it is shown.
-    """
+    """Show or hide one layer of a result, where there is one."""
     layer = layer_for(viewer, (kind, image_name))
     if layer is not None and layer.visible != visible:
         layer.visible = visible
@@ -170,15 +180,8 @@ def set_shown(
 
 
 def clear_result(viewer: napari.viewer.Viewer, image_name: str) -> None:
-    """Take away what was shown over an image.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    image_name
-        Of the image.
-    """
+    """Take away what was shown over an image."""
+    turns_of(viewer).drop(f"{OWNER} {image_name}")
     remove_layer(viewer, *((kind, image_name) for kind in KINDS))
 
 
@@ -205,13 +208,7 @@ def probability_picture(
 
 
 def particle_sizes(prediction: Prediction | Counted) -> list[float]:
-    """Diameter of every particle found, in image pixels.
-
-    Parameters
-    ----------
-    prediction
-        Of one image.
-    """
+    """Diameter of every particle found, in image pixels."""
     task = prediction.task
     radii = [task.radius_or_usual(n, prediction.scale) for n in task.classes]
     sizes: list[float] = (2 * np.array(radii))[
@@ -299,17 +296,7 @@ def _distance(prediction: Prediction, colours: Mapping[str, str]) -> Drawn:
 
 
 class _Coloured:
-    """What a network says of a large image, `(y, x, 4)`: coloured as it is drawn.
-
-    Parameters
-    ----------
-    said
-        What it says.
-    task, colours
-        Classes, and their colours.
-    step
-        Only every so many-th row and column.
-    """
+    """What a network says of a large image, `(y, x, 4)`: coloured as it is drawn."""
 
     def __init__(
         self, said: Said, task: Task, colours: Mapping[str, str], step: int = 1

@@ -14,9 +14,10 @@ from napari_topiary._napari.canvas.layers import (
     image_layer,
     is_in,
     is_the_users,
-    remove_layer,
     spare_layer,
+    take_out,
 )
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary.io.large_images import AnyImage, LargeImage
@@ -65,15 +66,7 @@ def large_image_of(layer: Any) -> LargeImage | None:
 
 
 def read_on(viewer: napari.viewer.Viewer, image: LargeImage) -> None:
-    """Go through a large image in the background, as far as its picture needs that.
-
-    Parameters
-    ----------
-    viewer
-        Its layers that show the image are drawn anew as more of it is known.
-    image
-        The image.
-    """
+    """Go through a large image in the background, as far as its picture needs that."""
     if not needs_reading(image) or image.thin.complete:
         return
     shown, drawn = unwrap(viewer), time.monotonic()
@@ -153,7 +146,7 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     units = "pixel" if entry.scale is None else "nm"
     state.picture = entry.image
     if layer is not None and not is_the_users(layer):
-        remove_layer(viewer, ("image", name))
+        take_out(viewer, [layer])
     elif layer is not None:
         return layer
     if state.brought is not None and is_in(viewer, state.brought):
@@ -170,7 +163,7 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         layer.scale, layer.units = (scale, scale), (units, units)
         return layer
     if layer is not None:
-        remove_layer(viewer, ("image", name))
+        take_out(viewer, [layer])
     layer = unwrap(viewer).add_image(
         data,
         name=name,
@@ -179,6 +172,7 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         axis_labels=AXES,
         **look,
     )
+    turns_of(viewer).hold_painting()
     viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
     return adopt(viewer, ("image", name), layer)
 

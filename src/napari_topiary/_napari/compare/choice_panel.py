@@ -88,13 +88,7 @@ class ChoicePanel(QWidget):
         return self.a.currentText(), self.b.currentText()
 
     def offer(self, session: Session) -> None:
-        """Offer the networks of a session, and what is marked.
-
-        Parameters
-        ----------
-        session
-            Proposes A and B until the user has chosen.
-        """
+        """Offer the networks of a session, and what is marked."""
         names = list(session.checkpoints)
         a, b = self.names if self.touched else ("", "")
         offered = [*names, TRUTH] if names else []
@@ -113,19 +107,7 @@ class ChoicePanel(QWidget):
     def show_state(
         self, *, comparing: bool, ready: bool, fresh: bool, busy: str = ""
     ) -> None:
-        """Let the buttons say what they do now.
-
-        Parameters
-        ----------
-        comparing
-            Whether the button stops what runs.
-        ready
-            Whether there is an image to look at.
-        fresh
-            Whether A and B were not compared yet.
-        busy
-            What else runs; empty = nothing.
-        """
+        """Let the buttons say what they do now."""
         a, b = self.names
         possible = ready and bool(a) and a != b and not busy
         self.run_button.setText(RUNNING if comparing else RUN)
@@ -154,14 +136,7 @@ class ChoicePanel(QWidget):
 
 
 def proposed(session: Session) -> tuple[str | None, str | None]:
-    """A and B that are worth comparing first.
-
-    Parameters
-    ----------
-    session
-        Its newest pruned network is held against the one that it comes from; a
-        single network against what is marked.
-    """
+    """A and B that are worth comparing first."""
     names = list(session.checkpoints)
     if not names:
         return None, None

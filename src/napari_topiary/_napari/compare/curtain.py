@@ -29,11 +29,6 @@ HAND = "pointing"
 class Curtain(QObject):
     """Draws the line, lets it be dragged, and crops the two overlays at it.
 
-    Parameters
-    ----------
-    viewer
-        Where.
-
     Signals
     -------
     moved(float)
@@ -57,13 +52,7 @@ class Curtain(QObject):
         return self.layers is not None
 
     def open(self, layers: ComparisonLayers) -> None:
-        """Show the curtain, at first in the middle of the view.
-
-        Parameters
-        ----------
-        layers
-            Of the comparison.
-        """
+        """Show the curtain, at first in the middle of the view."""
         self.close()
         viewer = self._viewer()
         if viewer is None or layers.image is None:
@@ -96,13 +85,7 @@ class Curtain(QObject):
         self.layers = None
 
     def move(self, share: float) -> None:
-        """Put the line at a share of the visible width.
-
-        Parameters
-        ----------
-        share
-            0 = left edge of what is visible.
-        """
+        """Put the line at a share of the visible width."""
         if self.layers is None:
             return
         left, right = self._view()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -172,7 +171,6 @@ class ComparisonLayers:
         self.viewer, self.match = viewer, match
         self.name = match.subject.name
         self.colours = dict(colours)
-        self._leaving: list[tuple[str, str]] | None = None
         self.pictures = [
             probability_picture(side, colours) for side in (match.a, match.b)
         ]
@@ -196,22 +194,8 @@ class ComparisonLayers:
             layers.move(layers.index(one), len(layers))
 
     def remove(self, *which: str) -> None:
-        """Take layers away; all of them when none is named."""
-        keys = [key(what, self.name) for what in which or KINDS]
-        if self._leaving is not None:
-            self._leaving += keys
-        else:
-            remove_layer(self.viewer, *keys)
-
-    @contextmanager
-    def removed_together(self) -> Iterator[None]:
-        """Take away all that is removed meanwhile in one go, which is much faster."""
-        self._leaving = []
-        try:
-            yield
-        finally:
-            keys, self._leaving = self._leaving, None
-            remove_layer(self.viewer, *keys)
+        """Take layers away."""
+        remove_layer(self.viewer, *(key(what, self.name) for what in which))
 
     def put(self, what: str, data: Any, layer_type: str, **visual: Any) -> Layer | None:
         """Show one of the layers, in place of what it showed; None without image."""
@@ -243,6 +227,11 @@ class ComparisonLayers:
             interpolation2d="linear",
             grid_factor=factor,
         )
+
+    def make_side(self, what: str) -> None:
+        """Show the probability of A or B, unless something of it is shown."""
+        if self.layer(what) is None:
+            self.put_side(what)
 
     def put_name(self, which: str) -> None:
         """Write on the image whether it is A or B, and what that is."""

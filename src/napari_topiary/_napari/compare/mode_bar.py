@@ -35,11 +35,6 @@ MODES = {
 class ModeBar(QWidget):
     """Four buttons, and a line for what the chosen mode needs.
 
-    Parameters
-    ----------
-    view
-        What is switched.
-
     Signals
     -------
     changed()
@@ -101,13 +96,7 @@ class ModeBar(QWidget):
         self.class_box.activated.connect(self._on_class)
 
     def offer_classes(self, names: Sequence[str]) -> None:
-        """Offer the classes of a comparison; the choice stays if there is one.
-
-        Parameters
-        ----------
-        names
-            All classes but the background.
-        """
+        """Offer the classes of a comparison; the choice stays if there is one."""
         fill(self.class_box, [ANY_CLASS, *names], self.class_box.currentText())
         if self.class_box.currentIndex() < 0:
             self.class_box.setCurrentIndex(0)
@@ -119,13 +108,7 @@ class ModeBar(QWidget):
         self.changed.emit()
 
     def choose(self, mode: str) -> None:
-        """Switch to a mode.
-
-        Parameters
-        ----------
-        mode
-            A key of `MODES`.
-        """
+        """Switch to a mode."""
         self.buttons[mode].setChecked(True)
         if mode != self.view.mode:
             self.play_switch.setChecked(False)

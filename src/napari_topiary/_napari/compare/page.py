@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.visible import middle_of, visible_window
-from napari_topiary._napari.compare.choice_panel import ChoicePanel
+from napari_topiary._napari.compare.choice_panel import ChoicePanel, proposed
 from napari_topiary._napari.compare.mode_bar import FLIP_KEY
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
+AT_ONCE = 4_000_000
+"""Pixels of an image that two networks look at without being asked."""
 NO_IMAGE = "Open an image on the <b>Data</b> page first."
 NO_NETWORK = (
     "<b>Train a network first.</b> Then see here what it finds and misses, and what "
@@ -98,9 +101,21 @@ class ComparePage(Page):
     # -- coming and going ---------------------------------------------------------
 
     def activated(self) -> None:
-        """Draw the comparison again."""
+        """Draw the comparison again; a pruned network is compared at once."""
         self.refresh()
         self._draw()
+        if self.match is None and self._is_obvious():
+            self.compare()
+
+    def _is_obvious(self) -> bool:
+        """Whether it is clear what is compared, and that it does not take long."""
+        subject, pair = self._subject(), self.choice.names
+        pruned = self.session.checkpoints.get(pair[1])
+        if subject is None or pruned is None or not pruned.pruning:
+            return False
+        free = not (self.choice.touched or self.runner.running or self.comparing)
+        small = math.prod(subject.image.shape[1:]) <= AT_ONCE
+        return free and small and pair == proposed(self.session)
 
     def showEvent(self, event: Any) -> None:
         """Keys act while the page is in front."""

@@ -32,13 +32,7 @@ WHOLE = 0.9
 
 
 class SideBySide(QObject):
-    """Arranges the layers in two views, and puts everything back.
-
-    Parameters
-    ----------
-    viewer
-        Where.
-    """
+    """Arranges the layers in two views, and puts everything back."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -83,7 +77,8 @@ class SideBySide(QObject):
             then.append(lambda: put_things(layers, "things-b"))
         then += [lambda: layers.put_name("a"), lambda: layers.put_name("b")]
         return [
-            lambda: self._open(layers),
+            lambda: self._begin(layers),
+            lambda: self._then(self._open),
             *(lambda one=one: self._then(one) for one in then),
         ]
 
@@ -93,33 +88,33 @@ class SideBySide(QObject):
             step()
             self.arrange()
 
-    def _open(self, layers: ComparisonLayers) -> None:
-        """Make two views of the image."""
-        viewer, image = self._viewer(), layers.image
-        if viewer is None or image is None:
+    def _begin(self, layers: ComparisonLayers) -> None:
+        """Make the image of the second view."""
+        viewer = self._viewer()
+        if viewer is None or layers.image is None:
             return
         self.layers = layers
-        shape = layers.match.subject.image.shape[1:]
-        top, bottom, _, _ = visible_window(image, shape)
-        self._put_second(image)
+        self._put_second(layers.image)
         grid = viewer.canvas.grid
         self._before = {n: getattr(grid, n) for n in ("enabled", "shape", "stride")}
-        grid.shape = (1, 2)
-        self.arrange()
-        grid.enabled = True
-        if bottom - top >= WHOLE * shape[0]:
-            self._fit(viewer, image)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._on_layers)
 
-    def show_things(self, on: bool) -> None:
-        """Mark what was kept, lost and gained in the second view, or no longer.
+    def _open(self) -> None:
+        """Make two views of the image."""
+        viewer, layers = self._viewer(), self.layers
+        image = None if layers is None else layers.image
+        if viewer is None or layers is None or image is None:
+            return
+        shape = layers.match.subject.image.shape[1:]
+        top, bottom, _, _ = visible_window(image, shape)
+        viewer.canvas.grid.shape = (1, 2)
+        viewer.canvas.grid.enabled = True
+        if bottom - top >= WHOLE * shape[0]:
+            self._fit(viewer, image)
 
-        Parameters
-        ----------
-        on
-            Whether to.
-        """
+    def show_things(self, on: bool) -> None:
+        """Mark what was kept, lost and gained in the second view, or no longer."""
         if self.layers is not None:
             if on:
                 put_things(self.layers, "things-b")
@@ -128,13 +123,7 @@ class SideBySide(QObject):
             self.arrange()
 
     def show_labels(self, on: bool) -> None:
-        """Outline other labels in the second view, or no longer.
-
-        Parameters
-        ----------
-        on
-            Whether to.
-        """
+        """Outline other labels in the second view, or no longer."""
         if self.layers is not None:
             if on:
                 put_labels(self.layers, "labels-b")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.overlay import Aside
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.canvas.visible import look_at, move_to, visible_window
 from napari_topiary._napari.compare.curtain import Curtain
 from napari_topiary._napari.compare.layers import (
+    KINDS,
     ComparisonLayers,
     put_labels,
     put_lines,
@@ -52,8 +55,8 @@ class Flicker(QObject):
     def open(self, layers: ComparisonLayers) -> None:
         """Show A."""
         self.layers = layers
-        layers.put_side("a")
-        layers.put_side("b")
+        for what in "ab":
+            layers.put_side(what)
         self.show("a")
 
     def close(self) -> None:
@@ -86,48 +89,7 @@ class Flicker(QObject):
         self.flipped.emit(which)
 
 
-class Turns(QObject):
-    """Does one thing after the other, and lets the window live between them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: list[Callable[[], object]] = []
-        self._timer = QTimer(self)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._next)
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is left to do."""
-        return bool(self._waiting)
-
-    def take(self, steps: Iterable[Callable[[], object]], *, at_once: bool) -> None:
-        """Do these in place of what waits; `at_once` where nobody looks."""
-        self._waiting = list(steps)
-        self._next()
-        if at_once:
-            self.finish()
-        if self._waiting:
-            self._timer.start()
-
-    def finish(self) -> None:
-        """Do at once what waits."""
-        while self._waiting:
-            self._next()
-
-    def stop(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
-        if isalive(self._timer):  # not so at the very end of the program
-            self._timer.stop()
-
-    def _next(self) -> None:
-        if self._waiting:
-            self._waiting.pop(0)()
-        if not self._waiting:
-            self._timer.stop()
-
-
+OWNER = "compare"
 ALL = ("a", "b", "difference")
 MODES = ("curtain", "flicker", "side", "difference")
 IN_THE_WAY = (
@@ -168,7 +130,7 @@ class ComparisonView(QObject):
         self.curtain = Curtain(viewer)
         self.flicker = Flicker()
         self.side_by_side = SideBySide(viewer)
-        self._aside, self.turns = Aside(), Turns()
+        self._aside, self.turns = Aside(), turns_of(viewer)
 
     def open(self, match: Match, colours: Mapping[str, str]) -> None:
         """Show a match."""
@@ -185,11 +147,11 @@ class ComparisonView(QObject):
 
     def close(self) -> None:
         """Take everything away; what was visible before is visible again."""
-        self.turns.stop()
+        self.turns.drop(OWNER)
         if self.layers is None:
             return
         self._end_mode(keep=ALL)
-        self.layers.remove()
+        self.layers.remove(*KINDS)
         self.layers = None
         self._aside.restore()
 
@@ -254,21 +216,21 @@ class ComparisonView(QObject):
         if layers is None:
             return
         steps: list[Callable[[], object]] = [] if first is None else [first]
+        if self.mode in ("curtain", "flicker"):
+            steps += [partial(layers.make_side, what) for what in "ab"]
         if self.mode == "curtain":
             steps.append(lambda: self.curtain.open(layers))
         elif self.mode == "flicker":
             steps.append(lambda: self.flicker.open(layers))
         elif self.mode == "difference":
             steps.append(self._draw_difference)
-        steps += [self._draw_marks, layers.stack]
+        steps += [*self._mark_steps(), layers.stack]
         if self.mode == "side":
             steps += self.side_by_side.steps(
                 layers, things=self.things, labels=self.labels
             )
         steps.append(self.drawn.emit)
-        window = getattr(self.viewer, "window", None)
-        seen = window is not None and window._qt_window.isVisible()
-        self.turns.take(steps, at_once=not seen)
+        self.turns.take(OWNER, steps)
 
     def _draw_difference(self) -> None:
         if self.layers is not None:
@@ -279,26 +241,28 @@ class ComparisonView(QObject):
             self.layers.stack()
 
     def _draw_marks(self) -> None:
+        for step in self._mark_steps():
+            step()
+
+    def _mark_steps(self) -> list[Callable[[], object]]:
+        """What shows, or takes away, the marks: one layer after the other."""
         layers = self.layers
         if layers is None or layers.image is None:
-            return
-        if self.labels:
-            put_labels(layers)
-        else:
-            layers.remove("labels")
-        if self.things:
-            put_lines(layers)
-            put_things(layers)
-        else:
-            layers.remove("lines", "things")
+            return []
+        wanted = {
+            "labels": (self.labels, put_labels),
+            "lines": (self.things, put_lines),
+            "things": (self.things, put_things),
+        }
+        return [
+            partial(put, layers) if on else partial(layers.remove, what)
+            for what, (on, put) in wanted.items()
+        ]
 
     def _end_mode(self, *, keep: Sequence[str]) -> None:
         if self.layers is None:
             return
-        with self.layers.removed_together():
-            self.curtain.close()
-            self.flicker.close()
-            self.side_by_side.close()
-            gone = [what for what in ALL if what not in keep]
-            if gone:
-                self.layers.remove(*gone)
+        self.curtain.close()
+        self.flicker.close()
+        self.side_by_side.close()
+        self.layers.remove(*(what for what in ALL if what not in keep))

@@ -55,13 +55,7 @@ class Host(Protocol):
 
 
 class Adder:
-    """Brings images into the session of a page.
-
-    Parameters
-    ----------
-    host
-        The page.
-    """
+    """Brings images into the session of a page."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -72,13 +66,7 @@ class Adder:
         self._questions.clear()
 
     def add_files(self, paths: Sequence[Path]) -> None:
-        """Read image files in the background and add them.
-
-        Parameters
-        ----------
-        paths
-            Image files.
-        """
+        """Read image files in the background and add them."""
         self.host.say(f"Reading {plural(len(paths), 'file')}…")
         in_background(
             lambda: read_files(paths),
@@ -94,17 +82,7 @@ class Adder:
         every: bool | None = None,
         all_of_it: bool | None = None,
     ) -> None:
-        """Add what an image layer of the user shows.
-
-        Parameters
-        ----------
-        layer
-            The layer; if it is one 2-D image it becomes the image's own layer.
-        every
-            Whether each slice of a stack becomes an image; None asks.
-        all_of_it
-            Whether a very large image is added, not what is on the screen; None asks.
-        """
+        """Add what an image layer of the user shows."""
         large = large_image_of(layer)
         if large is not None and all_of_it is None:
             _, height, width = large.shape
@@ -160,15 +138,7 @@ class Adder:
         )
 
     def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:
-        """Add what was read; stacks and colour among grey are asked about.
-
-        Parameters
-        ----------
-        found
-            What was read, and `checked` in the thread that read it.
-        layer
-            The user's layer that shows the one image in `found`, if there is one.
-        """
+        """Add what was read; stacks and colour among grey are asked about."""
         images = [one for one in found if isinstance(one, Incoming)]
         session = self.host.session
         channels = _channels(session) or (images[0].image.shape[0] if images else 0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 46
 _FINE = 8
-_PICTURE, _WORDS, _MARKED, _WHOLE = (Qt.ItemDataRole.UserRole + n for n in range(1, 5))
+_WORDS, _MARKED = (Qt.ItemDataRole.UserRole + n for n in range(1, 3))
 
 
 def thumbnail(image: AnyImage) -> NDArray[np.uint8]:
@@ -61,15 +61,7 @@ def thumbnail(image: AnyImage) -> NDArray[np.uint8]:
 
 
 def status_words(session: Session, name: str) -> str:
-    """Say what is marked on an image, and what it is for.
-
-    Parameters
-    ----------
-    session
-        The project.
-    name
-        Name of one of its images.
-    """
+    """Say what is marked on an image, and what it is for."""
     counts = {one.kind: one for one in session.annotations.get(name, ())}
     words = []
     if "points" in counts:
@@ -108,13 +100,7 @@ def size_words(session: Session, name: str) -> str:
 
 
 class Gallery(QListWidget):
-    """List of the project's images; a click opens one.
-
-    Parameters
-    ----------
-    session
-        The project.
-    """
+    """List of the project's images; a click opens one."""
 
     opened = Signal(str)
 
@@ -122,6 +108,7 @@ class Gallery(QListWidget):
         super().__init__()
         self.session = session
         self._images: list[tuple[str, AnyImage]] = []
+        self._pictures: dict[str, tuple[QPixmap, bool]] = {}
         self._good = QColor()
         self.setProperty("role", "gallery")
         self.setToolTip("Click an image to work on it.")
@@ -143,28 +130,23 @@ class Gallery(QListWidget):
     )
 
     def refresh(self, current: str | None) -> None:
-        """Show the images as they are now; thumbnails are made only once.
-
-        Parameters
-        ----------
-        current
-            Name of the image that is being worked on.
-        """
+        """Show the images as they are now; thumbnails are made when first seen."""
         images = [(name, entry.image) for name, entry in self.session.images.items()]
         kept = len(self._images)
         if not _same(self._images, images[:kept]):
             self.clear()
+            self._pictures.clear()
             kept = 0
-        for name, image in images[kept:]:
-            item = _item(name, image)
+        for name, _ in images[kept:]:
+            item = QListWidgetItem()
+            item.setData(Qt.ItemDataRole.UserRole, name)
             height = max(THUMBNAIL, 3 * (self.fontMetrics().height() + 2))
             item.setSizeHint(QSize(200, height + 10))
             self.addItem(item)
         self._images = images
-        for number, (name, image) in enumerate(images):
+        self._forget_drafts()
+        for number, (name, _) in enumerate(images):
             item = self.item(number)
-            if not item.data(_WHOLE):
-                _draw(item, image)
             words = (size_words(self.session, name), status_words(self.session, name))
             if item.data(_WORDS) != words:
                 item.setData(_WORDS, words)
@@ -184,6 +166,22 @@ class Gallery(QListWidget):
         item = self.currentItem()
         return item.data(Qt.ItemDataRole.UserRole) if item is not None else None
 
+    def picture(self, number: int) -> QPixmap:
+        """Thumbnail of a row; that of a large image may have to be made again."""
+        name, image = self._images[number]
+        if name not in self._pictures:
+            is_whole = not isinstance(image, LargeImage) or not needs_reading(image)
+            final = is_whole or image.thin.complete
+            self._pictures[name] = _square(image), final
+        return self._pictures[name][0]
+
+    def _forget_drafts(self) -> None:
+        """Pictures of images that were not read to their end are made again."""
+        final = {name: one for name, one in self._pictures.items() if one[1]}
+        if len(final) < len(self._pictures):
+            self._pictures = final
+            self.viewport().update()
+
     def words(self, number: int) -> tuple[str, ...]:
         """What a row says: name, size and what is marked."""
         item = self.item(number)
@@ -202,27 +200,16 @@ def _same(
     )
 
 
-def _item(name: str, image: AnyImage) -> QListWidgetItem:
-    item = QListWidgetItem()
-    item.setData(Qt.ItemDataRole.UserRole, name)
-    _draw(item, image)
-    return item
-
-
-def _draw(item: QListWidgetItem, image: AnyImage) -> None:
-    """Give an item its picture; that of a large image may have to be made again."""
+def _square(image: AnyImage) -> QPixmap:
     picture = thumbnail(image)
     height, width = picture.shape[:2]
     shown = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888)
-    square = QPixmap.fromImage(shown).scaled(
+    return QPixmap.fromImage(shown).scaled(
         THUMBNAIL,
         THUMBNAIL,
         Qt.AspectRatioMode.KeepAspectRatioByExpanding,
         Qt.TransformationMode.SmoothTransformation,
     )
-    item.setData(_PICTURE, square)
-    is_whole = not isinstance(image, LargeImage) or not needs_reading(image)
-    item.setData(_WHOLE, is_whole or image.thin.complete)
 
 
 class _Painter(QStyledItemDelegate):
@@ -236,7 +223,7 @@ class _Painter(QStyledItemDelegate):
         place = option.rect.adjusted(5, 4, -6, -4)
         thumb = QRect(place.left(), 0, THUMBNAIL, THUMBNAIL)
         thumb.moveTop(place.top() + (place.height() - THUMBNAIL) // 2)
-        picture = index.data(_PICTURE)
+        picture = gallery.picture(index.row())
         middle = picture.rect().center()
         seen = QRect(0, 0, THUMBNAIL, THUMBNAIL)
         seen.moveCenter(middle)

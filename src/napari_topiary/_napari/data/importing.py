@@ -45,13 +45,7 @@ _TASKS = {
 
 
 class FolderImport:
-    """Reviews a folder, and opens what was taken over as the project.
-
-    Parameters
-    ----------
-    page
-        The Data page.
-    """
+    """Reviews a folder, and opens what was taken over as the project."""
 
     def __init__(self, page: DataPage) -> None:
         self.page = page

@@ -80,13 +80,7 @@ class Stack:
 
 
 def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
-    """Read image files; nothing is raised, everything has its sentence.
-
-    Parameters
-    ----------
-    paths
-        Image files.
-    """
+    """Read image files; nothing is raised, everything has its sentence."""
     return [_read_file(Path(path)) for path in paths]
 
 
@@ -128,20 +122,7 @@ def without_banner(incoming: Incoming) -> Incoming:
 
 
 def with_channels(incoming: Incoming, channels: int) -> Incoming | None:
-    """Convert an image to as many channels as the project's images have.
-
-    Parameters
-    ----------
-    incoming
-        The image.
-    channels
-        1 (grey) or 3 (colour).
-
-    Returns
-    -------
-    Incoming or None
-        None where there is no such conversion.
-    """
+    """Convert an image to as many channels as the project's images have."""
     image = incoming.image
     if image.shape[0] == channels:
         return incoming
@@ -194,13 +175,7 @@ class LayerSource:
         return shape[:-3] if self.rgb else shape[:-2]
 
     def read(self, *, every: bool = False) -> Incoming | Stack | Refused:
-        """Read what is shown, or every slice as a stack; slow, for another thread.
-
-        Parameters
-        ----------
-        every
-            Whether all slices are wanted.
-        """
+        """Read what is shown, or every slice as a stack; slow, for another thread."""
         if not every:
             return checked(Incoming(self.name, self._image(self.position), self.scale))
         places = np.ndindex(*self._axes_before)
@@ -223,20 +198,7 @@ class LayerSource:
 
 
 def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource:
-    """Describe an image layer of the user for reading.
-
-    Parameters
-    ----------
-    layer
-        An image layer.
-    step
-        `viewer.dims.current_step`.
-
-    Raises
-    ------
-    TopiaryError
-        Where its pixels are not square.
-    """
+    """Describe an image layer of the user for reading."""
     layer = unwrap(layer)
     data = layer.data[0] if layer.multiscale else layer.data
     before = layer.ndim - 2

@@ -225,13 +225,7 @@ class NetworkList(QWidget):
             self.save_file(Path(path))
 
     def save_file(self, path: Path) -> None:
-        """Write the selected network to a file.
-
-        Parameters
-        ----------
-        path
-            Its ending is added where it has none.
-        """
+        """Write the selected network to a file."""
         name = self.selected
         if name is None:
             return

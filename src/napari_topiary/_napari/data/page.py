@@ -229,13 +229,7 @@ class DataPage(Page):
         self.all_scales_button.setVisible(len(session.images) > 1)
 
     def open_image(self, name: str) -> None:
-        """Work on one of the images from now on: its layers are shown.
-
-        Parameters
-        ----------
-        name
-            Name of one of the project's images.
-        """
+        """Work on one of the images from now on: its layers are shown."""
         self.drawing.show(name)
         self.refresh()
 
@@ -255,6 +249,7 @@ class DataPage(Page):
         if not isalive(self):
             return
         self._take_samples()
+        self._take_first()
         hidden = hide_foreign(self.viewer)
         if hidden:
             self.say(
@@ -262,6 +257,23 @@ class DataPage(Page):
                 "worked on. Use the selected layer makes it one of the project's; its "
                 "eye in the layer list shows it."
             )
+
+    def _take_first(self) -> None:
+        """Images that are opened while this page waits for some are what it waits for.
+
+        Where there are images already, or a question is open, the user is asked.
+        """
+        if self.session.images or not self.isVisible() or self.offer.isVisible():
+            return
+        opened = [
+            layer
+            for layer in map(unwrap, unwrap(self.viewer).layers)
+            if isinstance(layer, ImageLayer) and key_of(self.viewer, layer) is None
+            if not layer.metadata.get(SAMPLE)
+        ]
+        flat = [layer for layer in opened if layer.ndim == 2]
+        for layer in flat or opened[:1]:  # of a stack it is asked what is meant
+            self.adder.use_layer(layer)
 
     def _take_samples(self) -> None:
         """Open a sample that napari's menu opened as a project with all its images."""

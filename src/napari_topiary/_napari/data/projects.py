@@ -50,13 +50,7 @@ _MOST_LEFT = 5
 
 
 class Projects:
-    """Opens and saves the project of a page.
-
-    Parameters
-    ----------
-    host
-        The page.
-    """
+    """Opens and saves the project of a page."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -81,40 +75,18 @@ class Projects:
         self._ask_then(begin)
 
     def open_sample(self, name: str, *, instead_of: Iterable[Layer] = ()) -> None:
-        """Open a sample as a new project that has no folder yet.
-
-        Parameters
-        ----------
-        name
-            Name of the sample.
-        instead_of
-            Layers of the same sample that napari opened; they give way to it.
-        """
+        """Open a sample as a new project that has no folder yet."""
         layers = tuple(instead_of)
         self._ask_then(lambda keep: self._read_sample(name, keep, layers))
 
     def open_folder(self, folder: Path) -> None:
-        """Open a project or dataset folder in place of what is open.
-
-        Parameters
-        ----------
-        folder
-            The folder that holds `dataset.json`.
-        """
+        """Open a project or dataset folder in place of what is open."""
         self._ask_then(lambda _keep: self._read_folder(folder), brings_networks=True)
 
     def save_to(
         self, folder: Path, *, then: Callable[[], object] | None = None
     ) -> None:
-        """Save the project to a folder; later changes are saved there by themselves.
-
-        Parameters
-        ----------
-        folder
-            Made if it is not there.
-        then
-            Called once it is saved.
-        """
+        """Save the project to a folder; later changes are saved there by themselves."""
         own = self.host.session.folder
         is_own = own is not None and folder.resolve() == own.resolve()
         if (folder / "dataset.json").exists() and not is_own:
@@ -164,13 +136,7 @@ class Projects:
         )
 
     def list_projects(self, menu: QMenu) -> None:
-        """Fill a menu with what can be opened.
-
-        Parameters
-        ----------
-        menu
-            Emptied first.
-        """
+        """Fill a menu with what can be opened."""
         menu.clear()
         menu.addAction("New project").triggered.connect(
             lambda _=False: self.new_project()
@@ -198,13 +164,7 @@ class Projects:
             )
 
     def go_back(self, version: SavedVersion) -> None:
-        """Make the project what it was before a save; what it is now is kept too.
-
-        Parameters
-        ----------
-        version
-            One of the session's.
-        """
+        """Make the project what it was before a save; what it is now is kept too."""
         session = self.host.session
 
         def read() -> Read:
@@ -232,13 +192,7 @@ class Projects:
             self.open_folder(Path(folder))
 
     def choose_and_save(self, *, then: Callable[[], object] | None = None) -> None:
-        """Ask for the name and place of the project's folder, and save it there.
-
-        Parameters
-        ----------
-        then
-            Called once it is saved.
-        """
+        """Ask for the name and place of the project's folder, and save it there."""
         session = self.host.session
         own = session.folder
         name = "my project" if session.name == UNTITLED else session.name
@@ -259,15 +213,7 @@ class Projects:
     def _ask_then(
         self, do: Callable[[bool], None], *, brings_networks: bool = False
     ) -> None:
-        """Ask before what is open gives way to another project.
-
-        Parameters
-        ----------
-        do
-            Opens the other one; told whether the networks that are here come along.
-        brings_networks
-            Whether the other project has its own.
-        """
+        """Ask before what is open gives way to another project."""
         session, runner = self.host.session, state_of(self.host.viewer).runner
         if runner.running:
             self.host.refuse(

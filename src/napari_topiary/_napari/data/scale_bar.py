@@ -25,13 +25,7 @@ KEY = "scale bar"
 
 
 class ScaleBar(QWidget):
-    """A row that is shown while a scale bar is measured.
-
-    Parameters
-    ----------
-    page
-        Knows the image that is worked on, and says what there is to say.
-    """
+    """A row that is shown while a scale bar is measured."""
 
     def __init__(self, page: DataPage) -> None:
         super().__init__()

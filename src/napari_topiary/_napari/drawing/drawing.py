@@ -82,13 +82,7 @@ class Drawing(QObject):
     # -- showing ------------------------------------------------------------------
 
     def show(self, name: str) -> None:
-        """Show an image of the project with everything that is drawn on it.
-
-        Parameters
-        ----------
-        name
-            Name of one of the session's images.
-        """
+        """Show an image of the project with everything that is drawn on it."""
         self.gather()
         with self.watch.quiet():  # layers of another image that leave are not lost
             show_image(self.viewer, self.session, name)
@@ -112,11 +106,6 @@ class Drawing(QObject):
         """The layer of one kind of annotation, made if needed; None without image.
 
         Large images are not painted on: napari would hold every pixel of the labels.
-
-        Parameters
-        ----------
-        kind
-            "points", "centerlines", "regions" or "labels".
         """
         if kind == "labels" and self.is_large:
             return None
@@ -126,13 +115,7 @@ class Drawing(QObject):
         return layer
 
     def refill(self, kinds: Iterable[str] = tuple(marks.LAYER_TYPES)) -> None:
-        """Bring layers of the shown image up to date with the session.
-
-        Parameters
-        ----------
-        kinds
-            Kinds of annotation that have changed.
-        """
+        """Bring layers of the shown image up to date with the session."""
         if self.name is None:
             return
         drawn = {one.kind for one in self.drawn}
@@ -191,38 +174,18 @@ class Drawing(QObject):
         self.changed.emit()
 
     def put(self, annotations: tuple[Any, ...]) -> None:
-        """Replace what is drawn on the shown image; one step of undo.
-
-        Parameters
-        ----------
-        annotations
-            Everything that is drawn on it from now on.
-        """
+        """Replace what is drawn on the shown image; one step of undo."""
         if self.name is not None:
             self.refill(self._store(annotations, replaced=True))
 
     def replace_kind(self, kind: str, annotation: Any | None) -> None:
-        """Replace what is drawn of one kind on the shown image; one step of undo.
-
-        Parameters
-        ----------
-        kind
-            Kind of annotation.
-        annotation
-            What is drawn from now on; None = nothing.
-        """
+        """Replace what is drawn of one kind on the shown image; one step of undo."""
         self.gather()
         rest = tuple(one for one in self.drawn if one.kind != kind)
         self.put(rest if annotation is None else (*rest, annotation))
 
     def forget(self, kind: str) -> None:
-        """Delete everything of one kind, and its layer; undo brings it back.
-
-        Parameters
-        ----------
-        kind
-            Kind of annotation.
-        """
+        """Delete everything of one kind, and its layer; undo brings it back."""
         if self.name is not None:
             with self.watch.quiet():
                 remove_layer(self.viewer, (kind, self.name))
@@ -249,13 +212,7 @@ class Drawing(QObject):
         ]
 
     def follow_classes(self, before: tuple[str, ...]) -> None:
-        """Let what is drawn, and was, speak of the classes as they are now.
-
-        Parameters
-        ----------
-        before
-            The classes that layers and steps speak of.
-        """
+        """Let what is drawn, and was, speak of the classes as they are now."""
         now = self.session.task.classes
         gone = [name for name in before if name not in now]
         kept = tuple(name for name in before if name in now)
@@ -285,13 +242,7 @@ class Drawing(QObject):
     # -- what is drawn next -------------------------------------------------------
 
     def aim(self, class_name: str) -> None:
-        """Let everything drawn from now on be of a class.
-
-        Parameters
-        ----------
-        class_name
-            One of the task's classes; "background" marks what is not one.
-        """
+        """Let everything drawn from now on be of a class."""
         self.class_name = class_name
         self.layers.aim(class_name)
 
@@ -319,13 +270,7 @@ class Drawing(QObject):
         self.step("redo")
 
     def step(self, direction: Direction) -> None:
-        """Undo or redo one step on the shown image.
-
-        Parameters
-        ----------
-        direction
-            "undo" or "redo".
-        """
+        """Undo or redo one step on the shown image."""
         self.gather()
         name = self.name
         if name is not None and self.layers.take_painted_step(direction):

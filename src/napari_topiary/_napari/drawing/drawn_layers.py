@@ -23,6 +23,7 @@ from napari_topiary._napari.canvas.shown_image import (
     put_aside,
     show_image,
 )
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.history import Direction
 from napari_topiary._napari.state import state_of, unwrap
@@ -241,6 +242,7 @@ class DrawnLayers:
             show_image(viewer, self.session, name)
         data, visual = marks.layer_data(self.session, name, kind)
         look = marks.fixed_look(kind) if self.layer(kind) is None else {}
+        turns_of(viewer).hold_painting()
         with self.watch.quiet():
             layer = put_layer(
                 viewer,

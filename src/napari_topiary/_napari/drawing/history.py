@@ -13,16 +13,7 @@ Direction = Literal["undo", "redo"]
 
 @dataclass(frozen=True)
 class State:
-    """What was drawn on an image.
-
-    Parameters
-    ----------
-    drawn
-        Its annotations, by kind.
-    painted
-        Whether painted labels are among them: only where all of them were replaced at
-        once, for strokes are undone by napari itself.
-    """
+    """What was drawn on an image."""
 
     drawn: tuple[Any, ...]
     painted: bool = False
@@ -42,13 +33,7 @@ class State:
 
 @dataclass
 class History:
-    """Earlier and later states of the annotations of one image.
-
-    Parameters
-    ----------
-    past, future
-        Latest last.
-    """
+    """Earlier and later states of the annotations of one image."""
 
     past: list[State] = field(default_factory=list)
     future: list[State] = field(default_factory=list)
@@ -87,17 +72,7 @@ class Histories:
         *,
         replaced: bool = False,
     ) -> None:
-        """Remember that something was drawn; what was undone before is forgotten.
-
-        Parameters
-        ----------
-        image
-            Name of the image.
-        before, after
-            All annotations before and after; equal ones are no step.
-        replaced
-            Whether they were replaced at once, painted labels too, and not by hand.
-        """
+        """Remember that something was drawn; what was undone before is forgotten."""
         before, after = tuple(before), tuple(after)
         painted = replaced and _labels(before) is not _labels(after)
         first = State.of(before, painted=painted)
@@ -109,30 +84,12 @@ class Histories:
         history.future.clear()
 
     def can(self, direction: Direction, image: str) -> bool:
-        """Whether there is a step in a direction.
-
-        Parameters
-        ----------
-        direction
-            "undo" or "redo".
-        image
-            Name of the image.
-        """
+        """Whether there is a step in a direction."""
         history = self._history(image)
         return bool(history.past if direction == "undo" else history.future)
 
     def step(self, direction: Direction, image: str, now: Iterable[Any]) -> State:
-        """Take a step and return the state there; only where there is one.
-
-        Parameters
-        ----------
-        direction
-            "undo" or "redo".
-        image
-            Name of the image.
-        now
-            All annotations as they are.
-        """
+        """Take a step and return the state there; only where there is one."""
         history = self._history(image)
         source, target = history.past, history.future
         if direction == "redo":

@@ -33,17 +33,7 @@ _FACE = "14"  # alpha of the discs, so that the particle shows through
 
 
 def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, Any]]:
-    """Return data and settings of the layer that shows one kind of annotation.
-
-    Parameters
-    ----------
-    session
-        The project.
-    name
-        Name of one of its images.
-    kind
-        "points", "centerlines", "regions" or "labels".
-    """
+    """Return data and settings of the layer that shows one kind of annotation."""
     entry = session.images[name]
     found = [one for one in session.annotations.get(name, ()) if one.kind == kind]
     if found:
@@ -107,15 +97,7 @@ def _region_style() -> dict[str, Any]:
 
 
 def colour_labels(layer: Labels, session: Session) -> None:
-    """Colour a painted layer: by class, or each object differently.
-
-    Parameters
-    ----------
-    layer
-        The layer.
-    session
-        The project.
-    """
+    """Colour a painted layer: by class, or each object differently."""
     if session.task.kind == "instances":
         if isinstance(layer.colormap, DirectLabelColormap):
             layer.colormap = label_colormap()
@@ -127,35 +109,14 @@ def colour_labels(layer: Labels, session: Session) -> None:
 
 
 def fixed_look(kind: str) -> dict[str, Any]:
-    """Settings of a new annotation layer that do not depend on what is drawn.
-
-    Parameters
-    ----------
-    kind
-        Kind of annotation.
-    """
+    """Settings of a new annotation layer that do not depend on what is drawn."""
     if kind == "points":
         return {"border_width": 0.08, "opacity": 0.9, "antialiasing": 1}
     return {"opacity": {"labels": 0.5, "centerlines": 0.6, "regions": 0.9}[kind]}
 
 
 def read_layer(layer: Layer, kind: str, *, instances: bool = False) -> Any:
-    """Read the annotation that a layer shows.
-
-    Parameters
-    ----------
-    layer
-        A layer of the type of this kind.
-    kind
-        Kind of annotation.
-    instances
-        Whether painted numbers are objects rather than classes.
-
-    Raises
-    ------
-    TopiaryError
-        Where it shows something that this kind cannot hold.
-    """
+    """Read the annotation that a layer shows."""
     meta: dict[str, Any] = {}
     if kind == "labels":
         meta = {"metadata": {"instances": instances}}
@@ -174,17 +135,7 @@ def class_colour(session: Session, name: str) -> str:
 
 
 def radius_px(session: Session, image: str, name: str) -> float:
-    """Radius of a class on an image, in its pixels; the usual one where unknown.
-
-    Parameters
-    ----------
-    session
-        The project.
-    image
-        Name of one of its images.
-    name
-        Name of a class; "not this" has the size of the first class.
-    """
+    """Radius of a class on an image, in its pixels; the usual one where unknown."""
     if name == BACKGROUND and len(session.task.classes) > 1:
         name = session.task.classes[1]
     return session.task.radius_or_usual(name, session.images[image].scale)
@@ -197,19 +148,7 @@ def _aim_features(layer: Points | Shapes, name: str) -> None:
 
 
 def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
-    """Let the next points of a layer be of a class.
-
-    Parameters
-    ----------
-    layer
-        The points layer of an image.
-    session
-        The project.
-    image
-        Name of the image.
-    name
-        Name of the class.
-    """
+    """Let the next points of a layer be of a class."""
     # napari gives what is "current" to the points that are selected.
     layer.selected_data = set()
     colour = class_colour(session, name)
@@ -258,12 +197,6 @@ def object_at(layer: Labels, place: NDArray[np.floating]) -> int:
         A painted layer of objects; the number in the hand is its selected label.
     place
         `(y, x)` in pixels.
-
-    Returns
-    -------
-    int
-        That of the object there, else the one in the hand if the brush touches it or
-        nothing was painted with it yet, else a new one.
     """
     labels, in_hand = np.asarray(layer.data), int(layer.selected_label)
     y, x = (round(float(one)) for one in place)

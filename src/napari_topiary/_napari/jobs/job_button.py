@@ -17,17 +17,7 @@ STOPPING = "Stopping…"
 
 @dataclass(frozen=True)
 class ButtonWords:
-    """What is written on a job's button.
-
-    Parameters
-    ----------
-    start, stop
-        On the button.
-    title
-        For the status line.
-    tip, stop_tip
-        Tooltips.
-    """
+    """What is written on a job's button."""
 
     start: str
     title: str
@@ -38,16 +28,6 @@ class ButtonWords:
 
 class JobButton(QPushButton):
     """Runs a job as the workbench's one job.
-
-    Parameters
-    ----------
-    runner
-        Runs it.
-    ask
-        Called when the button is pressed: gathers inputs in the main thread and
-        returns what makes the job in the worker; None = there is nothing to do.
-    said
-        What is written on it.
 
     Signals
     -------
@@ -105,13 +85,7 @@ class JobButton(QPushButton):
         self.begun.emit()
 
     def show_state(self, *, possible: bool) -> None:
-        """Say what a press does now.
-
-        Parameters
-        ----------
-        possible
-            Whether the job could start.
-        """
+        """Say what a press does now."""
         if self.running and self.text() == STOPPING:
             return
         self.setText(self.said.stop if self.running else self.said.start)

@@ -27,12 +27,6 @@ class Latest(QObject):
 
     A request that waits is dropped for a newer one; one that is being worked on gets
     Stop, and nothing more of it is handed over.
-
-    Parameters
-    ----------
-    finish_current
-        Still hand over what comes of it: for short work that is asked for again and
-        again, as while a slider is dragged.
     """
 
     def __init__(self, *, finish_current: bool = False) -> None:
@@ -58,17 +52,7 @@ class Latest(QObject):
         on_error: Callable[[str], object] | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> None:
-        """Do this as soon as possible, instead of everything asked for before.
-
-        Parameters
-        ----------
-        make_job
-            Makes the job; called in the worker thread.
-        title
-            What is being done, for error sentences.
-        on_result, on_error, on_progress
-            Called in the main thread, as by `JobRunner.start`.
-        """
+        """Do this as soon as possible, instead of everything asked for before."""
         if self._closed:
             return
         if not self._finish_current:
@@ -116,15 +100,7 @@ class Latest(QObject):
 
 
 def at_end_of(widget: QObject, *closings: Callable[[], object]) -> None:
-    """Call these when a widget is destroyed; they must not need it any more.
-
-    Parameters
-    ----------
-    widget
-        Whose end is waited for.
-    *closings
-        For instance `lane.close`.
-    """
+    """Call these when a widget is destroyed; they must not need it any more."""
 
     def close_all(*_: object) -> None:
         for close in closings:

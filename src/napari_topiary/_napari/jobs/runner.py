@@ -87,22 +87,7 @@ class PoliteWorker(GeneratorWorker):
 def drive(
     make_job: Callable[[], Job[Any]], mailbox: Mailbox, ended: threading.Event
 ) -> Generator[list[Progress], None, object]:
-    """Drive a job in the worker thread, handing progress on in small batches.
-
-    Parameters
-    ----------
-    make_job
-        Makes the job.
-    mailbox
-        Messages for it.
-    ended
-        Set when the job has ended, however it did.
-
-    Returns
-    -------
-    object
-        What the job returned, or a `Failure`.
-    """
+    """Drive a job in the worker thread, handing progress on in small batches."""
     batch: list[Progress] = []
     flushed = 0.0
     message: object = None  # a generator takes nothing before its first yield
@@ -169,22 +154,7 @@ class JobRunner(QObject):
         on_result: Callable[[Any], object] | None = None,
         on_error: Callable[[str], object] | None = None,
     ) -> bool:
-        """Start a job; False (see `busy_sentence`) while another one runs.
-
-        Parameters
-        ----------
-        make_job
-            Makes the job; called in the worker thread, so it may import and read.
-        title
-            What runs, for the status line ("Training").
-        on_progress
-            Called in the main thread with every `Progress` that carries a report,
-            and with the latest of the others.
-        on_result
-            Called in the main thread with what the job returns (also after Stop).
-        on_error
-            Called in the main thread with one sentence for the user.
-        """
+        """Start a job; False (see `busy_sentence`) while another one runs."""
         if self.running:
             self.busy_sentence = (
                 f"{self.title} is still running: wait for it or press Stop first."
@@ -225,22 +195,7 @@ class JobRunner(QObject):
         self.send(Stop)
 
     def close(self, timeout_s: float = 3.0, *, deliver: bool = True) -> bool:
-        """Stop the running job and wait for it, for a bounded time.
-
-        Parameters
-        ----------
-        timeout_s
-            Longest wait; a job that has not ended by then is abandoned at its next
-            progress.
-        deliver
-            Whether what the job kept is still handed over (not when the widgets that
-            wait for it are gone).
-
-        Returns
-        -------
-        bool
-            Whether the job had ended in time (True when none ran).
-        """
+        """Stop the running job and wait for it, for a bounded time."""
         worker = self._worker
         if worker is None:
             return True
@@ -304,22 +259,7 @@ def in_background(
     on_result: Callable[[Any], object] | None = None,
     on_error: Callable[[str], object] | None = None,
 ) -> JobRunner:
-    """Do something short (read, save, look up) off the main thread, beside any job.
-
-    Parameters
-    ----------
-    work
-        Called in a worker thread; must not touch Qt or layers.
-    title
-        What is being done, for error sentences ("Reading the image").
-    on_result, on_error
-        Called in the main thread with the result, or with one sentence.
-
-    Returns
-    -------
-    JobRunner
-        The runner of this one piece of work; it keeps itself alive.
-    """
+    """Do something short (read, save, look up) off the main thread, beside any job."""
 
     def job() -> Job[Any]:
         yield Progress(0, 0, title)

@@ -42,13 +42,7 @@ class CheckpointFiles(QObject):
         self.session, self.offer = session, offer
 
     def open(self, path: Path) -> None:
-        """Read a file.
-
-        Parameters
-        ----------
-        path
-            Of a checkpoint.
-        """
+        """Read a file."""
         self._reading = in_background(
             lambda: (path.stem, load_checkpoint(path)),
             title="Reading the checkpoint",
@@ -92,13 +86,5 @@ class CheckpointFiles(QObject):
 
 
 def named(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """Return a checkpoint that knows what it is called.
-
-    Parameters
-    ----------
-    checkpoint
-        Any.
-    name
-        Its new name.
-    """
+    """Return a checkpoint that knows what it is called."""
     return checkpoint.replaced(provenance={**checkpoint.provenance, "name": name})

@@ -55,13 +55,7 @@ class Result:
 
 
 def for_review(found: Prediction | LargePrediction) -> Prediction | None:
-    """Return a prediction whose particles can be judged one by one, as on the image.
-
-    Parameters
-    ----------
-    found
-        Of an image; of a large one particles only, not what is painted.
-    """
+    """Return a prediction whose particles can be judged one by one, as on the image."""
     if isinstance(found, Prediction) and found.corner is None:
         return found
     counted = found.found if isinstance(found, LargePrediction) else found
@@ -92,13 +86,6 @@ class LiveReading(QObject):
 
     The shown image follows at once, off the main thread and never more than one
     reading behind; all others follow when the sliders rest.
-
-    Parameters
-    ----------
-    session
-        Gets every reading that is left when the sliders rest.
-    settings
-        Returns what the sliders say.
 
     Signals
     -------
@@ -140,13 +127,7 @@ class LiveReading(QObject):
         self._all.close()
 
     def keep(self, result: Result) -> None:
-        """Remember a new result.
-
-        Parameters
-        ----------
-        result
-            Of an image of the session.
-        """
+        """Remember a new result."""
         self.results[result.wanted.name] = result
         reviewed = for_review(result.prediction)
         self.session.set_prediction(result.wanted.name, reviewed)
@@ -164,28 +145,14 @@ class LiveReading(QObject):
         return result is not None and result.checkpoint is self._network()
 
     def suits(self, wanted: ProjectImage) -> bool:
-        """Whether an image is still what it was when it was predicted.
-
-        Parameters
-        ----------
-        wanted
-            What was predicted.
-        """
+        """Whether an image is still what it was when it was predicted."""
         entry = self.session.images.get(wanted.name)
         if entry is None or entry.image is not wanted.image:
             return False
         return entry.scale == wanted.scale
 
     def renew(self, shown: str | None, *, labels: bool) -> None:
-        """Read anew, because a slider was moved.
-
-        Parameters
-        ----------
-        shown
-            Name of the image that follows at once.
-        labels
-            Whether its labels are wanted at once too.
-        """
+        """Read anew, because a slider was moved."""
         result = self.results.get(shown or "")
         at_hand = None if result is None else result.at_hand
         if result is not None and at_hand is not None and self.is_current(shown):

@@ -222,13 +222,7 @@ class PredictPage(Page):
         self.predict()
 
     def predict(self, *, convert: bool = False) -> None:
-        """Run the chosen checkpoint over the chosen images.
-
-        Parameters
-        ----------
-        convert
-            Make colour images grey, or grey ones colour, as the network needs.
-        """
+        """Run the chosen checkpoint over the chosen images."""
         self.run.offer.close_offer()
         self.say("")
         checkpoint = self.choice.checkpoint

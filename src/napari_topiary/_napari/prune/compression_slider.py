@@ -40,24 +40,12 @@ TIP = (
 
 
 def place_of(share: float) -> float:
-    """Where a share sits on the slider, 0..1.
-
-    Parameters
-    ----------
-    share
-        Of the weights removed, 0..0.99.
-    """
+    """Where a share sits on the slider, 0..1."""
     return math.log(share_to_ratio(min(share, MOST))) / math.log(share_to_ratio(MOST))
 
 
 def share_at(place: float) -> float:
-    """The share that a place on the slider means; a mark holds what is near it.
-
-    Parameters
-    ----------
-    place
-        0..1 along the slider.
-    """
+    """The share that a place on the slider means; a mark holds what is near it."""
     for ratio in COMPRESSION_MARKS:
         mark = 1.0 - 1.0 / ratio
         if abs(place_of(mark) - place) < SNAP:
@@ -124,13 +112,7 @@ class CompressionSlider(QWidget):
         return self._share
 
     def set_share(self, share: float) -> None:
-        """Move to a share without saying that the user did.
-
-        Parameters
-        ----------
-        share
-            0..0.99.
-        """
+        """Move to a share without saying that the user did."""
         self._share = min(MOST, max(0.0, share))
         with QSignalBlocker(self.slider), QSignalBlocker(self.number):
             self.slider.setValue(round(STEPS * place_of(self._share)))
@@ -189,13 +171,7 @@ class _Marks(QWidget):
         return QSize(200, round(QFontMetricsF(self._small()).height()) + 4)
 
     def x_of(self, share: float) -> float:
-        """Where a share is, in pixels of this widget.
-
-        Parameters
-        ----------
-        share
-            0..0.99.
-        """
+        """Where a share is, in pixels of this widget."""
         option = QStyleOptionSlider()
         self._slider.initStyleOption(option)
         handle = self._slider.style().subControlRect(

@@ -144,13 +144,7 @@ class PrunePage(Page):
         self._refresh_buttons()
 
     def open_version(self, name: str) -> None:
-        """Prune this one from now on.
-
-        Parameters
-        ----------
-        name
-            Of a checkpoint of the session.
-        """
+        """Prune this one from now on."""
         self.form.set_names(self.session.checkpoints, name)
         self.replan()
         self._show_versions()
@@ -239,13 +233,7 @@ class PrunePage(Page):
         self.say(f"“{name}” is deleted.")
 
     def keep(self, name: str) -> None:
-        """Keep what the slider shows as a version of its own.
-
-        Parameters
-        ----------
-        name
-            To keep it under.
-        """
+        """Keep what the slider shows as a version of its own."""
         ready = self.live.ready
         if ready is not None:
             hold_out = self.live.findings.hold_out

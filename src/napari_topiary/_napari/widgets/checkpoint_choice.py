@@ -19,13 +19,6 @@ FILES = "Topiary checkpoints (*.safetensors)"
 class CheckpointChoice(QWidget):
     """A list of checkpoints with a button for files beside it.
 
-    Parameters
-    ----------
-    session
-        Its checkpoints are offered.
-    tip
-        Tooltip: what the checkpoint is used for.
-
     Signals
     -------
     changed()
@@ -74,13 +67,7 @@ class CheckpointChoice(QWidget):
         self.combo.setEnabled(bool(known))
 
     def choose(self, name: str) -> None:
-        """Choose a checkpoint of the session.
-
-        Parameters
-        ----------
-        name
-            Of the checkpoint.
-        """
+        """Choose a checkpoint of the session."""
         fill(self.combo, self.session.checkpoints, name)
         self._on_activated()
 
@@ -95,13 +82,7 @@ class CheckpointChoice(QWidget):
             self.open_file(Path(path))
 
     def open_file(self, path: Path) -> None:
-        """Read a checkpoint off the main thread and choose it.
-
-        Parameters
-        ----------
-        path
-            Of the file.
-        """
+        """Read a checkpoint off the main thread and choose it."""
 
         def take(checkpoint: Checkpoint) -> None:
             name = self.session.unique_checkpoint_name(path.stem)
@@ -121,13 +102,7 @@ _BESIDE = 40
 
 
 def combo(tip: str) -> QComboBox:
-    """Make a list to choose from that gives way when the page is narrow.
-
-    Parameters
-    ----------
-    tip
-        Tooltip.
-    """
+    """Make a list to choose from that gives way when the page is narrow."""
     made = QComboBox()
     made.setToolTip(tip)
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -139,17 +114,7 @@ def combo(tip: str) -> QComboBox:
 
 
 def fill(box: QComboBox, names: Iterable[str], chosen: str | None) -> None:
-    """Offer names, without saying that the user chose.
-
-    Parameters
-    ----------
-    box
-        The list.
-    names
-        All of them.
-    chosen
-        The one that is chosen.
-    """
+    """Offer names, without saying that the user chose."""
     offered = list(names)
     with QSignalBlocker(box):
         box.clear()

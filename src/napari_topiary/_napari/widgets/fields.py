@@ -8,15 +8,7 @@ from qtpy.QtWidgets import QDoubleSpinBox
 
 
 class LengthField(QDoubleSpinBox):
-    """A length or size in world units; 0 stands for "unknown" and shows that word.
-
-    Parameters
-    ----------
-    unit
-        Written after the number; may be empty.
-    tip
-        Tooltip.
-    """
+    """A length or size in world units; 0 stands for "unknown" and shows that word."""
 
     def __init__(self, unit: str, tip: str) -> None:
         super().__init__()
@@ -41,13 +33,7 @@ class LengthField(QDoubleSpinBox):
             event.ignore()
 
     def show_value(self, value: float | None) -> None:
-        """Show a value without announcing a change; not while it is being typed.
-
-        Parameters
-        ----------
-        value
-            None shows "unknown".
-        """
+        """Show a value without announcing a change; not while it is being typed."""
         if self.hasFocus() and self.lineEdit().isModified():
             return
         was = self.blockSignals(True)

@@ -51,13 +51,7 @@ class Keys:
             viewer.bind_key(key, None)
 
     def press(self, key: str) -> None:
-        """Do what a key does.
-
-        Parameters
-        ----------
-        key
-            One of the bound keys.
-        """
+        """Do what a key does."""
         self._actions[key]()
 
 

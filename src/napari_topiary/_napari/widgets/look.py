@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari.utils.theme import get_theme
@@ -47,16 +48,7 @@ def theme_type(viewer: napari.viewer.Viewer) -> str:
 
 
 def colour(viewer: napari.viewer.Viewer, which: Colour) -> str:
-    """Hex colour for a meaning, chosen for the viewer's theme.
-
-    Parameters
-    ----------
-    viewer
-        The viewer, for its theme.
-    which
-        "accent" (the next useful button), "good", "problem", "kept", "lost",
-        "gained", "a", "b" (the two sides of a comparison or plot).
-    """
+    """Hex colour for a meaning, chosen for the viewer's theme."""
     return _COLOURS[theme_type(viewer)][which]
 
 
@@ -91,9 +83,9 @@ QHeaderView {{ background: {ground}; }}
 QHeaderView::section, QTableCornerButton::section {{ background: {foreground};
     color: {text}; border: 0px; padding: 3px 4px; }}
 QPushButton {{ padding: 4px 7px; border: 1px solid transparent; }}
-QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus,
-QListWidget:focus, QTableWidget:focus {{ border: 1px solid {ours["b"]}; }}
-QCheckBox:focus, QRadioButton:focus {{ color: {ours["b"]}; }}
+QCheckBox, QRadioButton, QToolButton {{ border: 1px solid transparent;
+    border-radius: 3px; }}
+{_focused(FOCUSABLE)} {{ border: 1px solid {ours["b"]}; }}
 QPushButton[emphasized="true"]:enabled {{ background: {ours["accent"]};
     font-weight: 600; }}
 QPushButton[emphasized="true"]:enabled:hover {{
@@ -101,6 +93,7 @@ QPushButton[emphasized="true"]:enabled:hover {{
 QPushButton[role="tab"] {{ background: transparent; border-radius: 0px;
     padding: 6px 1px; border-bottom: 3px solid transparent; }}
 QPushButton[role="tab"]:hover {{ background: {foreground}; }}
+QPushButton[role="tab"]:focus {{ border: 1px solid {ours["b"]}; }}
 QPushButton[role="tab"]:checked {{ border-bottom: 3px solid {theme.current.as_hex()};
     background: {foreground}; }}
 QPushButton[role="tab"][emphasized="true"] {{ background: transparent;
@@ -110,6 +103,26 @@ QPushButton[role="small"]:hover {{ background: {primary}; }}
 QPushButton[role="flat"] {{ background: transparent; }}
 QPushButton[role="flat"]:hover {{ background: {primary}; }}
 """
+
+
+FOCUSABLE = (
+    "QPushButton",
+    "QToolButton",
+    "QComboBox",
+    "QAbstractSpinBox",
+    "QLineEdit",
+    "QTextEdit",
+    "QSlider",
+    "QCheckBox",
+    "QRadioButton",
+    "QListWidget",
+    "QTableWidget",
+)
+"""What the keyboard can be in, and has a ring then."""
+
+
+def _focused(widgets: Iterable[str]) -> str:
+    return ", ".join(f"{one}:focus" for one in widgets)
 
 
 def dress(widget: QWidget, viewer: napari.viewer.Viewer) -> None:
@@ -151,15 +164,7 @@ def _restyle(widget: QWidget) -> None:
 
 
 def paragraph(text: str, *, role: Role = "info") -> QLabel:
-    """Make a label that wraps its text over several lines.
-
-    Parameters
-    ----------
-    text
-        What it says.
-    role
-        What it means, and so how it looks.
-    """
+    """Make a label that wraps its text over several lines."""
     label = QLabel(text)
     label.setWordWrap(True)
     label.setProperty("role", role)
@@ -171,15 +176,7 @@ def paragraph(text: str, *, role: Role = "info") -> QLabel:
 
 
 def section(title: str, *, hint: str = "") -> tuple[QVBoxLayout, QFrame]:
-    """Make a titled group; returns the layout to fill and the frame to place.
-
-    Parameters
-    ----------
-    title
-        Its heading.
-    hint
-        Tooltip of the heading.
-    """
+    """Make a titled group; returns the layout to fill and the frame to place."""
     frame = QFrame()
     layout = QVBoxLayout(frame)
     layout.setContentsMargins(0, 2, 0, 2)

@@ -36,11 +36,6 @@ class Listening:
 
     A widget can be deleted by Qt while Python still holds it; a signal that reaches it
     then would raise.
-
-    Parameters
-    ----------
-    widget
-        The widget that listens.
     """
 
     def __init__(self, widget: QWidget) -> None:
@@ -49,15 +44,7 @@ class Listening:
         widget.destroyed.connect(self._end)
 
     def to(self, signal: Any, callback: Callable[..., Any]) -> None:
-        """Call a method of the widget whenever a signal is emitted.
-
-        Parameters
-        ----------
-        signal
-            `session.images_changed`, `viewer.layers.events.inserted`, ...
-        callback
-            A bound method.
-        """
+        """Call a method of the widget whenever a signal is emitted."""
         signal.connect(callback)
 
         def end() -> None:
@@ -80,16 +67,6 @@ class Page(QWidget):
     A page builds its widgets in `__init__` into `self.body`, listens to the session
     with `self.listen`, and refreshes itself in `activated`, which is called each time
     the page comes to the front.
-
-    Parameters
-    ----------
-    viewer
-        The napari viewer.
-    session
-        The project; None takes the viewer's own.
-    runner
-        Runs the jobs; None (the page stands alone) takes the viewer's own and shows a
-        status line under the page.
     """
 
     title: ClassVar[str] = ""
@@ -152,27 +129,11 @@ class Page(QWidget):
         self.say("")
 
     def listen(self, signal: Any, callback: Callable[..., Any]) -> None:
-        """Connect a psygnal or napari signal for as long as this page lives.
-
-        Parameters
-        ----------
-        signal
-            `session.images_changed`, `viewer.layers.events.inserted`, ...
-        callback
-            A method of this page.
-        """
+        """Connect a psygnal or napari signal for as long as this page lives."""
         self._listening.to(signal, callback)
 
     def say(self, sentence: str, *, problem: bool = False) -> None:
-        """Show one sentence at the foot of the page; empty hides it.
-
-        Parameters
-        ----------
-        sentence
-            What to say.
-        problem
-            Whether something was refused or went wrong (shown in the warning colour).
-        """
+        """Show one sentence at the foot of the page; empty hides it."""
         look.set_role(self.message, "problem" if problem else "info")
         self.message.setText(sentence)
         self.message.setVisible(bool(sentence))
@@ -187,15 +148,7 @@ class Page(QWidget):
         self.empty_label.setVisible(bool(sentence))
 
     def section(self, title: str, *, hint: str = "") -> QVBoxLayout:
-        """Add a titled group to the page and return the layout to fill.
-
-        Parameters
-        ----------
-        title
-            Its heading.
-        hint
-            Tooltip of the heading.
-        """
+        """Add a titled group to the page and return the layout to fill."""
         layout, frame = look.section(title, hint=hint)
         self.body.addWidget(frame)
         return layout
@@ -204,19 +157,7 @@ class Page(QWidget):
 def button(
     text: str, tip: str, clicked: Callable[[], object], *, primary: bool = False
 ) -> QPushButton:
-    """Make a push button that says what it does.
-
-    Parameters
-    ----------
-    text
-        What is written on it.
-    tip
-        Tooltip: what happens, in plain words.
-    clicked
-        Called without arguments.
-    primary
-        Whether it is the next useful thing to press on its page.
-    """
+    """Make a push button that says what it does."""
     made = QPushButton(text)
     made.setToolTip(tip)
     made.setAutoDefault(False)
@@ -228,13 +169,7 @@ def button(
 
 
 def bring_into_view(widget: QWidget) -> None:
-    """Scroll to a widget that has just appeared, once it has its place.
-
-    Parameters
-    ----------
-    widget
-        Somewhere inside a scroll area, or not.
-    """
+    """Scroll to a widget that has just appeared, once it has its place."""
 
     def scroll() -> None:
         above = widget.parentWidget() if isalive(widget) else None

@@ -44,13 +44,7 @@ class PlotColours:
 
 
 def plot_colours(viewer: napari.viewer.Viewer) -> PlotColours:
-    """Colours that read well on the viewer's theme.
-
-    Parameters
-    ----------
-    viewer
-        The viewer, for its theme.
-    """
+    """Colours that read well on the viewer's theme."""
     theme = get_theme(viewer.theme)
     return PlotColours(
         text=theme.text.as_hex(format="long"),
@@ -92,13 +86,7 @@ class SmallPlot(pg.PlotWidget):
         event.ignore()
 
     def restyle(self, colours: PlotColours) -> None:
-        """Take over the colours of a theme.
-
-        Parameters
-        ----------
-        colours
-            From `plot_colours`.
-        """
+        """Take over the colours of a theme."""
         self.colours = colours
         for side in ("left", "bottom", "right"):
             axis = self.getPlotItem().getAxis(side)
@@ -153,24 +141,12 @@ class CurvePlot(SmallPlot):
         self.getPlotItem().setXRange(0, 1, padding=0.02)
 
     def set_quality_name(self, name: str) -> None:
-        """Say what the right axis shows.
-
-        Parameters
-        ----------
-        name
-            "F1", "Dice".
-        """
+        """Say what the right axis shows."""
         self.quality_name = name
         self.getPlotItem().setLabel("right", name, color=self.colours.second)
 
     def follow(self, report: TrainReport) -> None:
-        """Take in the state of a running training; drawn a little later.
-
-        Parameters
-        ----------
-        report
-            Its latest.
-        """
+        """Take in the state of a running training; drawn a little later."""
         self.add_loss(report.seconds, report.loss)
         if report.quality is not None and report.quality.known:
             self.set_quality_name(report.quality.name)
