@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
@@ -93,3 +93,11 @@ class Registry(Generic[T]):
         self._entry_points_loaded = True
         for point in entry_points(group=f"napari_topiary.{self.kind}"):
             point.load()
+
+
+def program_version() -> str:
+    """Return the version that is installed; "unknown" in a bare checkout."""
+    try:
+        return version("napari-topiary")
+    except PackageNotFoundError:
+        return "unknown"

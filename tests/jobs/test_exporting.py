@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from napari_topiary import Task
 from napari_topiary.config import DetectConfig
+from napari_topiary.io.run_crate import CRATE
 from napari_topiary.jobs.predicting import Found, already_there, export, summary
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
@@ -81,3 +85,27 @@ def test_an_export_has_a_table_of_every_image_and_a_summary(tmp_path):
 def column(path, name):
     with path.open(encoding="utf-8", newline="") as file:
         return [float(row[name]) for row in csv.DictReader(file)]
+
+
+def test_beside_an_export_stands_how_it_came_about(tmp_path):
+    project, out = tmp_path / "project", tmp_path / "out"
+    network = project / "checkpoints" / "small.safetensors"
+    network.parent.mkdir(parents=True)
+    network.write_bytes(b"a network")
+    image = tmp_path / "a.tif"
+    image.write_bytes(b"an image")
+    one = replace(found("detect"), source=image, config=DetectConfig(threshold=0.25))
+    files = export(out, {"a": one, "b": found("instances")}, project=project)
+    graph = json.loads((out / CRATE).read_text(encoding="utf-8"))["@graph"]
+    runs = [entry for entry in graph if entry["@type"] == "CreateAction"]
+    assert len(runs) == 2
+    command = runs[0]["description"].split()
+    assert command[:3] == ["napari-topiary", "predict", str(network)]
+    assert command[3:] == [str(image), "--threshold=0.25", "--out", str(out)]
+    about = {entry["@id"]: entry for entry in graph}
+    read = [about[entry["@id"]] for entry in runs[0]["object"]]
+    for entry, path in zip(read, (network, image), strict=True):
+        assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert {about[e["@id"]]["name"] for e in runs[0]["result"]} == {
+        path.name for path in files
+    }

@@ -19,9 +19,9 @@ from napari_topiary.cli.parsing import (
     REFUSED,
     Parser,
     common_options,
-    program_version,
 )
 from napari_topiary.errors import TopiaryError, place_of, sentence_for
+from napari_topiary.registry import program_version
 
 VERBS = {
     "demo": "the whole story on the sample data",
@@ -55,7 +55,7 @@ def build_parser(verb: str | None = None) -> Parser:
     parser.add_argument(
         "--version",
         action="version",
-        version=f"napari-topiary {program_version()}".strip(),
+        version=f"napari-topiary {program_version()}",
     )
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, about in VERBS.items():

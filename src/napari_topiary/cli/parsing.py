@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import NoneType
 from typing import (
@@ -89,14 +88,6 @@ def checkpoint_target(path: Path) -> OutputFile:
             f"A checkpoint is not a {path.suffix} file: let --out end in .safetensors."
         )
     return OutputFile(path)
-
-
-def program_version() -> str:
-    """Return the version that is installed; empty in a bare checkout."""
-    try:
-        return version("napari-topiary")
-    except PackageNotFoundError:
-        return ""
 
 
 class _Options(Protocol):

@@ -17,13 +17,14 @@ from typing import Any
 
 from napari_topiary.cli import INTERRUPTED
 from napari_topiary.cli.driving import ProgressBar, Runner
-from napari_topiary.cli.parsing import DONE, PARTLY, program_version
+from napari_topiary.cli.parsing import DONE, PARTLY
 from napari_topiary.config import LAST_SEED
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.run_crate import Run, write_crate, written_since
 from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, signed
+from napari_topiary.registry import program_version
 
 
 def perform(arguments: Sequence[str], options: argparse.Namespace) -> int:
@@ -85,7 +86,7 @@ def _record(
         return
     run = Run(
         command=shlex.join([WRITER, *arguments]),
-        version=program_version() or "unknown",
+        version=program_version(),
         inputs=[*files.reads, *files.parents],
         outputs=outputs,
         begun=begun,

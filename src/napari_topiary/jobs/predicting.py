@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,13 @@ from napari_topiary.inference.suitability import as_channels
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.large_images import AnyImage, LargeImage
+from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
-from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.targets import WRITER, written_by_topiary
 from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.registry import program_version
+from napari_topiary.session.project import CHECKPOINTS
 from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
 
 PREDICTIONS = "predictions"
@@ -324,12 +328,15 @@ class Found:
         How the project calls it.
     config
         Threshold, spacing and smallest size; what it leaves open is the checkpoint's.
+    source
+        File of the image, None if it is in none.
     """
 
     prediction: Prediction | LargePrediction
     checkpoint: Checkpoint
     network: str
     config: DetectConfig
+    source: Path | None = None
 
     @property
     def counted(self) -> Prediction | Counted:
@@ -374,9 +381,24 @@ def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
     return there
 
 
-def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
-    """Write the maps and tables of all images; returns the files."""
+def export(
+    folder: Path, found: Mapping[str, Found], *, project: Path | None = None
+) -> list[Path]:
+    """Write the maps and tables of all images; returns the files.
+
+    Beside them stands how they came about, as beside what the command line writes.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    found
+        By the name of the image.
+    project
+        Folder of the project, whose networks are in its files; None = not saved yet.
+    """
     files: list[Path] = []
+    begun = time.time()
     try:
         for name, one in found.items():
             stem = one.stem(name)
@@ -391,12 +413,50 @@ def export(folder: Path, found: Mapping[str, Found]) -> list[Path]:
             write_table(written["objects"], objects_table(one.counted))
             files += written.values()
         files.append(write_summary(folder, summary(found)))
+        _record(folder, found, files, project, begun)
     except OSError as reason:
         raise TopiaryError(
             f"The folder {folder} cannot be written to ({reason.strerror}): choose "
             "another one."
         ) from reason
     return files
+
+
+def _record(
+    folder: Path,
+    found: Mapping[str, Found],
+    files: Sequence[Path],
+    project: Path | None,
+    begun: float,
+) -> None:
+    """Say beside results how they came about: a run for each way to predict."""
+    ways: dict[tuple[str, DetectConfig], list[str]] = {}
+    for name, one in found.items():
+        ways.setdefault((one.network, one.config), []).append(name)
+    for (network, config), names in ways.items():
+        checkpoint = Path(f"{network}.safetensors")
+        if project is not None:
+            checkpoint = project / CHECKPOINTS / checkpoint
+        sources = [path for n in names if (path := found[n].source) is not None]
+        settings = [
+            f"--{row.name.replace('_', '-')}={value:g}"
+            for row in fields(config)
+            if (value := getattr(config, row.name)) not in (None, row.default)
+        ]
+        words = [str(found[n].source or n) for n in names]
+        command = [WRITER, "predict", str(checkpoint), *words, *settings]
+        run = Run(
+            command=shlex.join([*command, "--out", str(folder)]),
+            version=program_version(),
+            inputs=[checkpoint, *sources],
+            outputs=files,
+            begun=begun,
+            ended=time.time(),
+        )
+        try:
+            write_crate(folder, run)
+        except NotWritten:
+            return  # a full disk: the results themselves are what matters
 
 
 def _copied(folder: Path, stem: str, found: LargePrediction) -> dict[str, Path]:

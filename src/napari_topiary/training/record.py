@@ -6,7 +6,6 @@ import datetime
 import math
 import platform
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
+from napari_topiary.registry import program_version
 
 CURVE_POINTS = 400
 NOISE = 0.003
@@ -189,18 +189,11 @@ class TrainingRecord:
             "problems": list(self.problems),
             "complete": self.complete,
             "versions": {
-                "napari-topiary": _version(),
+                "napari-topiary": program_version(),
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
         }
-
-
-def _version() -> str:
-    try:
-        return version("napari-topiary")
-    except PackageNotFoundError:  # run from a bare checkout
-        return "unknown"
 
 
 def _thinned(curve: list[tuple[float, float]]) -> list[list[float]]:

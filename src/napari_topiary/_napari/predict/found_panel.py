@@ -27,6 +27,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.jobs import words
 from napari_topiary.jobs.predicting import Found, already_there, export
+from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
 MOST_ROWS = 7
@@ -170,9 +171,11 @@ class ExportRow(QWidget):
 
     said = Signal(str, bool)
 
-    def __init__(self, results: Callable[[], Mapping[str, Result]]) -> None:
+    def __init__(
+        self, session: Session, results: Callable[[], Mapping[str, Result]]
+    ) -> None:
         super().__init__()
-        self._results = results
+        self._session, self._results = session, results
         self.button = button(
             "Export…",
             "Write probability, labels and particles of every image above into a\n"
@@ -201,9 +204,11 @@ class ExportRow(QWidget):
                 checkpoint=one.checkpoint,
                 network=one.network,
                 config=one.config,
+                source=self._file_of(name),
             )
             for name, one in self._results().items()
         }
+        project = self._session.folder
         try:
             there = already_there(folder, found)
         except TopiaryError as reason:
@@ -223,11 +228,16 @@ class ExportRow(QWidget):
         self.button.setEnabled(False)
         self.said.emit("Writing…", False)
         in_background(
-            lambda: export(folder, found),
+            lambda: export(folder, found, project=project),
             title="Writing the results",
             on_result=self._on_written,
             on_error=self._on_failed,
         )
+
+    def _file_of(self, name: str) -> Path | None:
+        """The file of an image of the project, None if it is in none."""
+        entry = self._session.images.get(name)
+        return None if entry is None else entry.path
 
     def _on_written(self, files: list[Path]) -> None:
         self.button.setEnabled(True)
@@ -244,12 +254,14 @@ class FoundPanel(QWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, results: Callable[[], Mapping[str, Result]]) -> None:
+    def __init__(
+        self, session: Session, results: Callable[[], Mapping[str, Result]]
+    ) -> None:
         super().__init__()
         self._results = results
         self.table = CountsTable()
         self.notes = look.paragraph("", role="hint")
-        self.export_row = ExportRow(results)
+        self.export_row = ExportRow(session, results)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)

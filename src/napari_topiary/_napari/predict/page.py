@@ -59,7 +59,7 @@ class PredictPage(Page):
         self.live = LiveReading(
             self.session, self.form.value, lambda: self.choice.checkpoint
         )
-        self.found = FoundPanel(lambda: self.results)
+        self.found = FoundPanel(self.session, lambda: self.results)
         self._place_widgets()
         self._connect()
         self.refresh()
