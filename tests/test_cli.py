@@ -385,7 +385,11 @@ def test_compare_writes_a_table_and_pictures(tmp_path, made, capsys):
     assert report.count("data:image/png;base64,") == 1
     assert f"agreement {picture['agreement']:.3f}" in report
     assert f"{second['parameters_nonzero']:,}" in report
-    assert "kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "kept" in said
+    own = second["own"]
+    there = f"{own['n_right']} of {own['n_true']} found, {own['n_wrong']} wrong"
+    assert there in said and len(own["interval"]) == 2
 
 
 # ------------------------------------------------------------------ bad input

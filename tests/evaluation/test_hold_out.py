@@ -16,9 +16,10 @@ from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.prepared import foresee, prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
-from napari_topiary.evaluation.figures import figure_pixels, interval
+from napari_topiary.evaluation.figures import figure_pixels
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.particles import points_inside
+from napari_topiary.evaluation.quality import interval
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator
 from napari_topiary.io.dataset import Sample
@@ -112,6 +113,7 @@ def test_marks_outside_finished_areas_count_in_no_figure(virions):
         assert again["n_true"] == made.metrics["n_objects"] < len(points)
         assert again["n_right"] == made.metrics["n_right"]
         assert again["n_wrong"] == made.metrics["n_wrong"]
+        assert again["interval"] == pytest.approx(made.metrics["interval"], abs=1e-6)
         assert made.metrics["quality"] == pytest.approx(again["f1"], abs=1e-6)
 
 

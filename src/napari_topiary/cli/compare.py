@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
-from napari_topiary.cli.describing import size_in_words, table
+from napari_topiary.cli.describing import right_in_words, size_in_words, table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.evaluate import add_validating, counted, validating_config
 from napari_topiary.cli.parsing import AddVerb
@@ -187,8 +187,8 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
         quality = _quality(row)
         if not rows:
             rows.append(
-                ["", "weights", "CR", "file", "ms/Mpx", *quality, "agreement",
-                 "kept", "lost", "gained"]
+                ["", "weights", "CR", "file", "ms/Mpx", *quality, "found",
+                 "agreement", "kept", "lost", "gained"]
             )  # fmt: skip
         rows.append(
             [
@@ -198,6 +198,7 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
                 size_in_words(row["file_bytes"]),
                 _number(row.get("ms_per_megapixel"), ".1f"),
                 *(_number(value, ".4f") for value in quality.values()),
+                right_in_words(row.get("own", {})) or "-",
                 _number(row.get("agreement"), ".3f"),
                 *(_number(row.get(s), "d") for s in ("kept", "lost", "gained")),
             ]

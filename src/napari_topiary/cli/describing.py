@@ -118,6 +118,23 @@ def quality_in_words(metrics: Any) -> str:
     return f"{figure}{stop} on {held}{_certainty(metrics)}"
 
 
+def right_in_words(report: Any) -> str:
+    """What of that which is marked was found, and how sure the figure is.
+
+    Parameters
+    ----------
+    report
+        Of `evaluate`; empty words where areas or lines were compared.
+    """
+    if "n_right" not in report:
+        return ""
+    found = words.found(report["n_right"], report["n_true"])
+    what = "objects" if "pq" in report else "particles"
+    about = {"n_objects": report["n_true"], "counted": what}
+    certain = _certainty({**about, "interval": report.get("interval")})
+    return f"{found}, {report['n_wrong']} wrong{certain}"
+
+
 def _certainty(metrics: Any) -> str:
     """On how much a figure rests, how sure it is, and whether it was chosen by."""
     if not metrics.get("interval"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
-from napari_topiary.cli.describing import table
+from napari_topiary.cli.describing import right_in_words, table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import (
     AddVerb,
@@ -107,6 +107,8 @@ def _text(result: dict[str, Any]) -> str:
     heading = f"{counted(result['n_images'])}, {result['seconds']:.1f} s"
     if result.get("tolerance_nm") is not None:
         heading += f", tolerance {result['tolerance_nm']:.3g} nm"
+    if said := right_in_words(result):
+        heading += f"\n{said}"
     return f"{heading}\n{table(rows)}{_mistaken(result)}"
 
 

@@ -6,7 +6,6 @@ the checkpoint has: whoever evaluates it on the same area gets the same figure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -20,6 +19,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.working_grid import working_to_original_coords
+from napari_topiary.evaluation.quality import interval
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.engine import Engine
@@ -31,8 +31,6 @@ from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
 
 _REACH = 6.0
 """Radii around what is validated that may change what is found in it."""
-SURE = 1.96
-"""Standard deviations to each side: the true figure lies in 19 of 20 such intervals."""
 
 
 def with_figures(
@@ -235,22 +233,3 @@ def _counted(prepared: PreparedData, task: Task) -> str:
         return "objects"
     marked = any(len(one.points) for one in prepared.figure_areas)
     return "particles" if marked else "patches"
-
-
-def interval(share: float, n: int) -> tuple[float, float]:
-    """Between what the true share lies, 19 times out of 20 (Wilson).
-
-    Parameters
-    ----------
-    share
-        That was found, 0..1.
-    n
-        Things that it was found on.
-    """
-    if n <= 0:
-        return 0.0, 1.0
-    square = SURE**2
-    middle = (share + square / (2 * n)) / (1 + square / n)
-    spread = math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    spread *= SURE / (1 + square / n)
-    return max(0.0, middle - spread), min(1.0, middle + spread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from napari_topiary.types import Progress
 
 VALIDATING = Progress(0, 0, "Validating")
 """Said between areas, so that whoever drives the job can breathe; it counts nothing."""
+SURE = 1.96
+"""Standard deviations to each side: the true figure lies in 19 of 20 such intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +66,22 @@ class Quality:
     def known(self) -> bool:
         """Whether there was anything to validate on, and a finite answer."""
         return self.name not in ("none", "not a number")
+
+
+def interval(share: float, n: int) -> tuple[float, float]:
+    """Between what the true share lies, 19 times out of 20 (Wilson).
+
+    Parameters
+    ----------
+    share
+        That was found, 0..1.
+    n
+        Things that it was found on.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    square = SURE**2
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    spread = math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    spread *= SURE / (1 + square / n)
+    return max(0.0, middle - spread), min(1.0, middle + spread)

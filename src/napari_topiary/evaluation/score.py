@@ -24,6 +24,7 @@ from napari_topiary.evaluation.lines import LineCounts, count_lines
 from napari_topiary.evaluation.objects import branch_metrics, instance_metrics
 from napari_topiary.evaluation.particles import DetectionCounts, count_detections
 from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
+from napari_topiary.evaluation.quality import interval
 from napari_topiary.io.dataset import Sample
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
@@ -127,7 +128,8 @@ class Score:
             `accuracy_foreground` (pixels of all classes but background) and a
             `confusion_matrix`, those with particles also `accuracy_particles` (every
             particle counts once, as what most of its pixels were taken for). Particles
-            and objects are counted in `n_true`, `n_right` and `n_wrong`.
+            and objects are counted in `n_true`, `n_right` and `n_wrong`; how sure `f1`
+            or `pq` is by so many is their `interval`.
         """
         pixels = self.pixels.metrics()
         each = pixels.pop("per_class")
@@ -156,6 +158,9 @@ class Score:
                 "n_right": counts.right,
                 "n_wrong": counts.wrong,
             }
+            figure = report.get("pq" if self.objects else "f1")
+            if figure is not None and counts.there:
+                report["interval"] = list(interval(figure, counts.there))
         report["per_class"] = per_class
         if len(names) > 2:
             report.update(self._mistaken())

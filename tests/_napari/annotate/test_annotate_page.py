@@ -278,6 +278,30 @@ def test_painting_is_read_and_has_napari_s_undo(open_page, session):
     assert (drawn(page, "labels").labels == 2).any()
 
 
+@pytest.mark.parametrize("kind", ["segment", "instances"])
+def test_a_mask_of_0_and_255_can_be_painted_on(open_page, session, kind):
+    """Until then it stays as it was read; then it means what it was taken for."""
+    mask = np.zeros((96, 96), np.uint8)
+    for y, x in np.ndindex(4, 4):
+        mask[24 * y + 4 : 24 * y + 12, 24 * x + 4 : 24 * x + 12] = 255
+    as_read = Labels(mask, instances=kind == "instances")
+    session.set_annotations("grid 0", (as_read,))
+    session.set_task(Task(kind, (BACKGROUND, "cell")))
+    _, page = open_page(session)
+    page.tools.buttons["paint"].click()
+    settle(page)
+    assert drawn(page, "labels") is as_read
+    labels, meant = layer(page, "labels"), 16 if kind == "instances" else 1
+    assert len(np.unique(labels.data)) == 1 + meant
+    labels.paint((20, 20), labels.selected_label)
+    settle(page)
+    found = drawn(page, "labels")
+    assert found.labels[20, 20] == (17 if kind == "instances" else 1)
+    assert len(found) == (17 if kind == "instances" else 1)
+    problem = found.problem((96, 96), task=session.task, scale=None, radii=True)
+    assert problem is None
+
+
 def test_strokes_of_one_image_are_not_undone_in_another(open_page, session):
     session.set_annotations("grid 0", ())
     session.set_task(Task("segment", (BACKGROUND, "membrane")))

@@ -37,7 +37,12 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
     entry = session.images[name]
     found = [one for one in session.annotations.get(name, ()) if one.kind == kind]
     if found:
-        data, meta, _ = found[0].to_layer_data("", session.task, entry.scale)
+        (shown, *_), task = found, session.task
+        if kind == "labels":
+            # With a stroke on it, a mask of 0 and 255 would hold two values for one.
+            shape = entry.image.shape[1:]
+            shown, _ = shown.usable(shape, task=task, scale=entry.scale)
+        data, meta, _ = shown.to_layer_data("", task, entry.scale)
         del meta["name"]
     else:
         data, meta = _nothing(session, kind, entry.image.shape[1:])
