@@ -315,3 +315,33 @@ def test_windows_that_have_a_project_open_know_of_one_another(tmp_path):
     assert first.note(folder) == 0
     assert list(folder.glob(".open-*")) == [mark]
     assert visible_files(folder) == []  # what a data set would see
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        (("points/b.csv",), ["points/b is missing"]),
+        (("labels/c.tif",), ["labels/c is missing"]),
+        (("images/b.tif",), ["The image 'b' is missing"]),
+        (("images/b.tif", "points/b.csv"), ["The image 'b' is missing"]),
+        (
+            ("points/a.csv", "points/b.csv"),
+            ["points/a is missing", "points/b is missing"],
+        ),
+    ],
+)
+def test_a_copy_that_lacks_files_says_which(tmp_path, gone, words):
+    project(tmp_path / "p")
+    copy = tmp_path / "elsewhere" / "renamed"
+    shutil.copytree(tmp_path / "p", copy)
+    assert state(copy) == state(tmp_path / "p")
+    for name in gone:
+        (copy / name).unlink()
+    session = Session.open(copy)
+    said = [note for note in session.notes if "is missing" in note]
+    assert len(said) == len(words)
+    for note, start in zip(said, words, strict=True):
+        assert note.startswith(start)
+    session.set_annotations("c", (marks((4, 4)),))
+    session.save()
+    assert not any("is missing" in note for note in Session.open(copy).notes)

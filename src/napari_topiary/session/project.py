@@ -243,6 +243,12 @@ def _state(session: Session, record: SavedFiles) -> dict[str, Any]:
         "radius_px": dict(task.radius_px),
         "colours": session.colours,
         "scales": {name: entry.scale for name, entry in session.images.items()},
+        # Which files there have to be: a copy of the folder may lack some.
+        "drawn": {
+            name: sorted({one.kind for one in drawn})
+            for name, drawn in session.annotations.items()
+            if drawn and name in session.images
+        },
         "checkpoints": files,
         "active": session.active_checkpoint,
     }

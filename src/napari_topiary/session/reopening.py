@@ -12,7 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from napari_topiary.annotations import annotation_problem, usable_annotations
+from napari_topiary.annotations import (
+    annotation_kinds,
+    annotation_problem,
+    usable_annotations,
+)
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import (
     Drawn,
@@ -97,6 +101,7 @@ def read(folder: Path) -> Read:
             samples[name] = _with_annotations(
                 sample, pairing.of(name), drawn, about.task, record, notes
             )
+    notes += _missing(state, pairing)
     task = _with_classes_of(samples, about.task, notes)
     notes += _problems(samples, task)
     checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
@@ -241,6 +246,31 @@ def _with_annotations(
     annotations = over_stack(drawn.annotations, of_stack.annotations)
     record.annotations[sample.name] = annotations
     return replace(sample, annotations=annotations)
+
+
+def _missing(state: dict[str, Any], pairing: Pairing) -> list[str]:
+    """Say which files of the project are not in the folder any more."""
+    notes = [
+        f"The image {name!r} is missing: there is no file of this name in images. What "
+        "is drawn on it stays in its file; copy the image there again."
+        for name in _mapping(state.get("scales"))
+        if not pairing.all_of("images", name)
+        and name not in pairing.images
+        and name not in pairing.elsewhere
+    ]
+    for name, kinds in _mapping(state.get("drawn")).items():
+        place = pairing.slices.get(name)
+        there = pairing.of(name) | ({} if place is None else pairing.of(place.stack))
+        notes += [
+            f"{kind}/{name} is missing: what was drawn on this image is not in the "
+            "folder; if the project was copied, copy that file too, and open it again."
+            for kind in (kinds if isinstance(kinds, list) else ())
+            if kind in annotation_kinds
+            and name in pairing.images
+            and kind not in there
+            and not pairing.all_of(kind, name)
+        ]
+    return notes
 
 
 def _with_classes_of(
