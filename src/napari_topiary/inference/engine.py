@@ -146,12 +146,7 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Probabilities, then values, `(k + r, rows, columns)` of a tile `(c, y, x)`.
 
-        Parameters
-        ----------
-        image
-            With context.
-        rows, columns
-            What of it is wanted, with start and stop.
+        The tile has context; `rows` and `columns` of it are wanted, with both ends.
         """
         tile = (image, rows, columns)
         begun = time.perf_counter()
@@ -173,36 +168,17 @@ class Engine:
         *,
         backend: str = AUTO,
     ) -> Engine:
-        """Return what runs a checkpoint's network, with all that is known of it.
-
-        Parameters
-        ----------
-        checkpoint
-            Of which a network is built.
-        device, backend
-            As for an engine.
-        """
+        """Return what runs a checkpoint's network, with all that is known of it."""
         return cls(checkpoint.build(), device, backend=backend, int8=checkpoint.int8)
 
     def on_patches(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities `(b, k)` of the middles of patches `(b, c, y, x)`.
-
-        Parameters
-        ----------
-        patches
-            As large as a classifier of centre pixels looks at.
-        """
+        """Probabilities `(b, k)` of the middles of patches `(b, c, y, x)`."""
         return self._exact.on_patches(patches)
 
     def settle(self, image: NDArray[np.float32]) -> None:
         """Choose at once what runs the network, as a large image would in time.
 
-        For measuring: back ends are converted now, not beside the work.
-
-        Parameters
-        ----------
-        image
-            A tile `(c, y, x)`.
+        For measuring, on a tile `(c, y, x)`: nothing is converted beside the work.
         """
         tile = (image, slice(0, image.shape[1]), slice(0, image.shape[2]))
         self(*tile)
@@ -277,15 +253,7 @@ class Engine:
 
 
 class _Search:
-    """Converts a network for other back ends, beside what runs meanwhile.
-
-    Parameters
-    ----------
-    network, device
-        What is to run, and where.
-    int8
-        The same of rounded numbers, if it may be computed so.
-    """
+    """Converts a network for other back ends, beside what runs meanwhile."""
 
     def __init__(
         self, network: Network, device: torch.device, int8: Network | None
@@ -305,13 +273,7 @@ class _Search:
         self._waiting: Future[dict[str, Backend]] | None = None
 
     def found_after(self, seconds: float) -> dict[str, Backend] | None:
-        """What was converted; None as long as there is nothing.
-
-        Parameters
-        ----------
-        seconds
-            That the network has run more.
-        """
+        """What was converted, once it has run `seconds` more; None = nothing yet."""
         self._spent += seconds
         if self._waiting is not None:
             return self._waiting.result() if self._waiting.done() else None

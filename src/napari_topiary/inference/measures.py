@@ -156,13 +156,10 @@ def summary_rows(
     area = counted.looked_at * counted.shape[0] * counted.shape[1]
     um2 = None if scale is None else area * scale**2 / NM2_PER_UM2
     rows = []
-    for index, class_name in enumerate(task.classes):
-        if index == 0:
-            continue
+    for index, class_name in enumerate(task.classes[1:], start=1):
         lines = found.line_class == index
         count, covered = counted.counts[index], counted.covered[index]
         length = float(lengths[lines].sum()) if lines.any() else None
-        threshold = (thresholds or {}).get(class_name)
         row = {
             "image": name,
             "class": class_name,
@@ -175,7 +172,7 @@ def summary_rows(
             "area_um2": um2,
             "pixel_size_nm": scale,
             "complete": counted.looked_at == 1,
-            "threshold": threshold,
+            "threshold": (thresholds or {}).get(class_name),
             "network": network or counted.checkpoint,
         }
         rows.append({column: _short(value) for column, value in row.items()})
@@ -301,16 +298,8 @@ def _summed_rows(areas: Areas, task: Task) -> list[dict[str, Any]]:
     size, y, x, yy, xx, xy, score, bright, known = areas.sums.T
     safe = np.maximum(size, 1)
     y, x = y / safe, x / safe
-    figures = (
-        size,
-        y,
-        x,
-        yy / safe - y**2 + 1 / 12,
-        xx / safe - x**2 + 1 / 12,
-        xy / safe - y * x,
-        score / safe,
-        _mean_known(bright, known),
-    )
+    spread = (yy / safe - y**2 + 1 / 12, xx / safe - x**2 + 1 / 12, xy / safe - y * x)
+    figures = (size, y, x, *spread, score / safe, _mean_known(bright, known))
     return _figure_rows(figures, areas.class_index, task)
 
 

@@ -11,7 +11,7 @@ from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.seen import Look, Seen
 from napari_topiary.inference.tiles import infer
-from napari_topiary.types import run
+from napari_topiary.types import Job, Progress, run
 
 LOOK = 320
 """Side of what the network is tried on, in working pixels."""
@@ -61,6 +61,23 @@ def contrast_problem(
         f"The contrast of this image {opposite}, so little or nothing of it will be "
         "found: tick Invert on the Predict page, or give --invert."
     )
+
+
+def saying_contrast(
+    seen: Seen | Look, checkpoint: Checkpoint, engine: Engine | Cluster
+) -> Job[tuple[str, ...]]:
+    """Say, before the network runs over all of an image, if its contrast is opposite.
+
+    Parameters
+    ----------
+    seen, checkpoint, engine
+        As for `contrast_problem`, whose sentence is returned.
+    """
+    sentence = contrast_problem(seen, checkpoint, engine)
+    if sentence is None:
+        return ()
+    yield Progress(0, 0, "Predicting", report=sentence)
+    return (sentence,)
 
 
 def _foreground(part: NDArray[np.float32], engine: Engine | Cluster) -> float:

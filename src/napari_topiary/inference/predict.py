@@ -14,7 +14,7 @@ from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.opposite_contrast import contrast_problem
+from napari_topiary.inference.opposite_contrast import saying_contrast
 from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
@@ -22,7 +22,7 @@ from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.memory import give_back
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import interpret
-from napari_topiary.types import Job, Prediction, Progress, Window
+from napari_topiary.types import Job, Prediction, Window
 
 DEFAULTS = PredictConfig()
 LARGE_PIXELS = 4_000_000
@@ -100,11 +100,8 @@ def predict(
     seen = as_seen(
         image, checkpoint, scale=scale, invert=config.invert, excerpt=excerpt
     )
-    notes = seen.notes
-    sentence = contrast_problem(seen, checkpoint, engine)
-    if sentence is not None:
-        notes = (*notes, sentence)
-        yield Progress(0, 0, "Predicting", report=sentence)
+    said = yield from saying_contrast(seen, checkpoint, engine)
+    notes = (*seen.notes, *said)
     shown: NDArray[np.float32] | None = None
     if seen.is_blank:
         result = _nothing(seen, engine.network, len(checkpoint.task.classes))

@@ -22,7 +22,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
-from napari_topiary.io.image_area import image_area, known_in
+from napari_topiary.io.image_area import image_area, is_grey, known_in
 from napari_topiary.io.images import read_labels
 from napari_topiary.io.large_images import LargeImage, open_large
 from napari_topiary.types import Image, LabelImage, Task, Window
@@ -177,16 +177,7 @@ class CutOut:
 
 
 def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
-    """Read the marked parts of a large image.
-
-    Parameters
-    ----------
-    path
-        Of the image.
-    files
-        What is drawn on it, a file for each kind.
-    task
-        As for `read_annotations`.
+    """Read the marked parts of a large image, drawn in `files`, one for each kind.
 
     Returns
     -------
@@ -214,12 +205,8 @@ def cut_marked(
 
     Parameters
     ----------
-    image
-        The image.
-    drawn
-        All that is drawn on it.
-    task, scale
-        Classes with their radii, and nm per pixel.
+    image, drawn, task, scale
+        As there.
     window
         One part in its pixels, whatever is marked there; None = the marked ones.
 
@@ -242,15 +229,7 @@ def cut_marked(
 
 
 def cut_window(image: LargeImage, window: Window) -> tuple[Image, Excerpt]:
-    """Read one part of a large image, with what has to be known of the rest.
-
-    Parameters
-    ----------
-    image
-        The image.
-    window
-        In its pixels.
-    """
+    """Read one part of a large image, with what has to be known of the rest."""
     thin, step = image.thinned()
     excerpt = Excerpt(
         thin=thin,
@@ -280,10 +259,11 @@ def _marked_parts(
     if only is not None:
         drawn = [_touching(item, only) for item in drawn]
     windows = _windows(drawn, painted, shape) if only is None else (only,)
-    if sum((b - a) * (d - c) for a, b, c, d in windows) > MOST_PIXELS:
+    known = sum((b - a) * (d - c) for a, b, c, d in windows)
+    if known > MOST_PIXELS:
         return None
     thin, step = image.thinned()
-    if len(thin) == 3 and all(np.array_equal(thin[0], one) for one in thin[1:]):
+    if is_grey(thin):
         image, thin = replace(image, channel=0), thin[:1]
     excerpt = Excerpt(
         thin=thin, step=step, whole=shape, windows=windows, corners=_shelves(windows)
@@ -298,9 +278,8 @@ def _marked_parts(
             labels[place] = painted.read(window)
         found.append(Labels(labels, instances=task.kind == "instances"))
     if only is None:
-        share = sum((b - a) * (d - c) for a, b, c, d in windows) / image.shape[1]
-        note = f"{share / image.shape[2]:.1%} of it"
-        notes = (*notes, f"Only what is marked was read of this image ({note}).")
+        share = f"{known / (shape[0] * shape[1]):.1%} of it"
+        notes = (*notes, f"Only what is marked was read of this image ({share}).")
     return CutOut(
         image=pixels,
         annotations=tuple(found),
@@ -320,27 +299,14 @@ class _Painted:
     """A label image, at hand or read part by part where that is possible."""
 
     def __init__(self, source: Path | LabelImage) -> None:
-        opened = open_large(source) if isinstance(source, Path) else None
-        self._large: LargeImage | None = opened[0] if opened else None
-        self._whole: LabelImage | None = None
-        if not isinstance(source, Path):
-            self._whole = source
-        elif self._large is None:
-            self._whole = read_labels(source)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Number type."""
-        source: Any = self._large or self._whole
-        own: np.dtype[Any] = source.dtype
-        return own
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """`(y, x)`."""
-        source: Any = self._large or self._whole
-        height, width = source.shape[-2:]
-        return int(height), int(width)
+        self._source: LargeImage | LabelImage
+        if isinstance(source, Path):
+            opened = open_large(source)
+            self._source = opened[0] if opened else read_labels(source)
+        else:
+            self._source = source
+        self.dtype: np.dtype[Any] = self._source.dtype
+        self.shape = (int(self._source.shape[-2]), int(self._source.shape[-1]))
 
     def read(self, window: Window) -> NDArray[Any]:
         """Read a part; what lies outside is 0."""
@@ -349,9 +315,9 @@ class _Painted:
         part = np.zeros((bottom - top, right - left), self.dtype)
         if inside[0] < inside[1] and inside[2] < inside[3]:
             found = (
-                self._whole[inside[0] : inside[1], inside[2] : inside[3]]
-                if self._whole is not None
-                else self._large.read(inside)[0]  # type: ignore[union-attr]
+                self._source.read(inside)[0]
+                if isinstance(self._source, LargeImage)
+                else self._source[inside[0] : inside[1], inside[2] : inside[3]]
             )
             part[: found.shape[0], : found.shape[1]] = found
         return part
@@ -413,12 +379,7 @@ def _joined(boxes: list[Window]) -> list[Window]:
 
 
 def _overlap(one: Window, other: Window) -> bool:
-    return (
-        one[0] < other[1]
-        and other[0] < one[1]
-        and one[2] < other[3]
-        and other[2] < one[3]
-    )
+    return all(one[i] < other[i + 1] and other[i] < one[i + 1] for i in (0, 2))
 
 
 def _around(boxes: Sequence[Window]) -> Window:

@@ -82,6 +82,11 @@ def known_in(
     return known
 
 
+def is_grey(image: NDArray[Any]) -> bool:
+    """Whether three channels `(c, y, x)` are the same: grey, saved as colour."""
+    return len(image) == 3 and all(np.array_equal(image[0], c) for c in image[1:])
+
+
 def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
     """Find the pixels that carry an image.
 

@@ -23,6 +23,7 @@ from napari_topiary.io.formats import (
     image_formats,
 )
 from napari_topiary.io.formats.tiff import write_tiff
+from napari_topiary.io.image_area import is_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import check_plain_file, refusing_damage
 from napari_topiary.types import Image, LabelImage
@@ -385,6 +386,6 @@ def _channels_first(raw: RawImage) -> tuple[NDArray[Any], str]:
 
 def _without_copies(image: Image) -> Image:
     """Return grey for a colour image whose three channels are equal."""
-    if image.shape[0] == 3 and all(np.array_equal(image[0], c) for c in image[1:]):
+    if is_grey(image):
         return image[:1]
     return image

@@ -122,49 +122,29 @@ def predicting(
     int
         How many images were predicted, wholly or in part.
     """
-    with engine_for(checkpoint, config) as engine:
-        return (
-            yield from _one_by_one(wanted, checkpoint, config, engine, convert, folder)
-        )
-
-
-def _one_by_one(
-    wanted: Sequence[ProjectImage],
-    checkpoint: Checkpoint,
-    config: PredictConfig,
-    engine: Engine | Cluster,
-    convert: bool,
-    folder: Path | None,
-) -> Job[int]:
     done = 0
     heard: list[object] = []
-    for number, one in enumerate(wanted):
-        try:
-            prediction = yield from relay(
-                _predict(one, checkpoint, config, engine, convert, folder),
-                told=partial(_as_part, number, len(wanted), one),
-                heard=heard.append,
-            )
-            answer = Answer(one, prediction)
-            done += 1
-        except Exception as error:  # whatever it is, the other images are predicted
-            answer = Answer(one, None, sentence_for(error, f"Predicting {one.name}"))
-        message = yield Progress(number + 1, len(wanted), report=answer)
-        if Stop in (message, *heard):
-            break
+    with engine_for(checkpoint, config) as engine:
+        for number, one in enumerate(wanted):
+            try:
+                prediction = yield from relay(
+                    _predict(one, checkpoint, config, engine, convert, folder),
+                    told=partial(_as_part, number, len(wanted), one),
+                    heard=heard.append,
+                )
+                answer = Answer(one, prediction)
+                done += 1
+            except Exception as error:  # the other images are predicted, whatever it is
+                words = sentence_for(error, f"Predicting {one.name}")
+                answer = Answer(one, None, words)
+            message = yield Progress(number + 1, len(wanted), report=answer)
+            if Stop in (message, *heard):
+                break
     return done
 
 
 def can_convert(image: AnyImage, checkpoint: Checkpoint) -> bool:
-    """Whether an image only lacks the right number of colours for a network.
-
-    Parameters
-    ----------
-    image
-        `(c, y, x)`.
-    checkpoint
-        Knows how many channels the network takes.
-    """
+    """Whether an image `(c, y, x)` only lacks the right number of colours."""
     channels, needed = image.shape[0], checkpoint.in_channels
     return channels != needed and {channels, needed} <= {1, 3}
 

@@ -179,16 +179,9 @@ class TrainingData:
         return f"Learns from {images}: {drawn or 'nothing'}."
 
     def judged(self, config: TrainConfig, start: Checkpoint | None) -> Judged:
-        """What of it is held back to judge by.
+        """What of it is held back to judge by, if it is trained so.
 
         Looks at all pixels of labels: not for the main thread.
-
-        Parameters
-        ----------
-        config
-            How it would be trained.
-        start
-            A checkpoint to start from; None = from scratch.
         """
         parts = foresee(
             self.samples, self.validation, config, task=self.task, start=start
@@ -257,17 +250,7 @@ def checking(
     config: TrainConfig | None = None,
     start: Checkpoint | None = None,
 ) -> Job[Checked]:
-    """Look at all that is marked.
-
-    Parameters
-    ----------
-    training_data
-        What to learn from.
-    config
-        How; None = as usual.
-    start
-        A checkpoint to start from; None = from scratch.
-    """
+    """Look at all that is marked, and say what `training` would make of it."""
     yield Progress(0, 0, "Looking at what is marked")
     if missing := training_data.first_step():
         return Checked(problem=missing)

@@ -313,17 +313,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class UNet(Network):
-    """U-Net of any size; pruned copies differ only in the widths of their layers.
-
-    Parameters
-    ----------
-    sizes
-        The four hyper-parameters and batch normalisation.
-    in_channels
-        Channels of the image.
-    n_classes
-        Maps of the output.
-    """
+    """U-Net of any size; pruned copies differ only in the widths of their layers."""
 
     output_layers = ("output",)
 

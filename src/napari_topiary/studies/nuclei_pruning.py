@@ -54,6 +54,7 @@ LOST = 0.02
 COLOURS = {"layer": "#2060c0", "global": "#d06000"}
 SCOPES = {"layer": "layer-wise", "global": "network-wide"}
 THRESHOLD = 0.5
+LIMITS = ("curve", "layer-wise", "layer-wise, published", "network-wide", "crossing")
 QUICK_SIZES: Mapping[str, Any] = {"base": 8, "levels": 3}
 
 
@@ -129,9 +130,7 @@ class NucleiPruning(Study):
                 for curve in CURVES
                 for what, form in (("", ".4f"), (" sd", ".4f"), (" lost %", ".2f"))
             ),
-            Column("AJI", ".4f"),
-            Column("DQ", ".4f"),
-            Column("SQ", ".4f"),
+            *(Column(name, ".4f") for name in ("AJI", "DQ", "SQ")),
         )
         rows = []
         for group in sorted(groups, key=lambda g: (g.cell["ratio"], g.cell["scope"])):
@@ -165,21 +164,18 @@ class NucleiPruning(Study):
         for curve in CURVES:
             lines, base = [], _unpruned(groups)
             for scope, words in SCOPES.items():
-                own = _of(groups, scope)
                 points = [
                     (float(g.cell["ratio"]), value, g.deviation(curve.name) or 0.0)
-                    for g in own
+                    for g in _of(groups, scope)
                     if (value := g.mean(curve.name)) is not None
                 ]
-                places = [(x, y) for x, y, _ in points]
-                spread = [sd for *_, sd in points]
                 lines.append(
                     Line(
                         name=words,
-                        points=places,
+                        points=[(x, y) for x, y, _ in points],
                         colour=COLOURS[scope],
                         marks=True,
-                        spread=spread,
+                        spread=[sd for *_, sd in points],
                     )
                 )
             before = None if base is None else base.mean(curve.name)
@@ -346,13 +342,7 @@ def _limits(groups: Sequence[SeedResults]) -> Table:
     return Table(
         name="limits",
         title="Largest compression ratio with less than 2 % lost",
-        columns=(
-            Column("curve"),
-            Column("layer-wise"),
-            Column("layer-wise, published"),
-            Column("network-wide"),
-            Column("crossing"),
-        ),
+        columns=tuple(map(Column, LIMITS)),
         rows=tuple(rows),
         note="Published: layer-wise is slightly better for few weights removed, "
         "network-wide for many.",

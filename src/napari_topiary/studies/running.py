@@ -216,17 +216,7 @@ def _through(
 
 @dataclass(frozen=True)
 class Share:
-    """What every worker needs to do cells of a study.
-
-    Parameters
-    ----------
-    name
-        Of the study.
-    dataset, budget
-        As for `run_study`.
-    folder
-        For checkpoints that several cells need, where workers can see it.
-    """
+    """What every worker needs to do cells of a study; all of them see the folder."""
 
     name: str
     dataset: Dataset

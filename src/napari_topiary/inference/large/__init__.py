@@ -1,11 +1,8 @@
 """Images of any size, predicted from file to file."""
 
 from napari_topiary.inference.large.finding import Said
-from napari_topiary.inference.large.running import (
-    looking_through,
-    predict_large,
-    predict_window,
-)
+from napari_topiary.inference.large.looking import looking_through, predict_window
+from napari_topiary.inference.large.running import predict_large
 from napari_topiary.inference.large.writing import LargePrediction
 
 __all__ = [

@@ -25,28 +25,23 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.data.working_grid import window_to_working
-from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.errors import NotWritten
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import Kept, Said
+from napari_topiary.inference.large.looking import looked_at
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
-from napari_topiary.inference.opposite_contrast import contrast_problem, middle_of
+from napari_topiary.inference.opposite_contrast import middle_of
 from napari_topiary.inference.predict import (
     answer_problems,
-    infer_window,
-    prediction_of,
 )
-from napari_topiary.inference.seen import Look, Pixels, Seen, look_at
-from napari_topiary.inference.suitability import as_channels
+from napari_topiary.inference.seen import Look
 from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
-from napari_topiary.io.image_area import rows_without_banner
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
 from napari_topiary.types import (
-    Image,
     Job,
-    Prediction,
     Progress,
     Stop,
     Window,
@@ -114,15 +109,15 @@ def predict_large(
     LargePrediction
         What was found.
     """
-    sentence = config.problem()
-    if sentence is not None:
-        raise TopiaryError(sentence)
-    yield from looking_through(image)
-    look, notes = _looked_at(image, checkpoint, config, scale, convert, cut_banner)
-    sentence = contrast_problem(look, checkpoint, engine)
-    if sentence is not None:
-        notes = (*notes, sentence)
-        yield Progress(0, 0, "Predicting", report=sentence)
+    look, notes = yield from looked_at(
+        image,
+        checkpoint,
+        config,
+        scale=scale,
+        engine=engine,
+        convert=convert,
+        cut_banner=cut_banner,
+    )
     problems: tuple[str, ...] = ()
     if not look.is_blank:
         part = middle_of(look)
@@ -174,144 +169,6 @@ def predict_large(
         ) from error
     notes = (*notes, *more, *found.notes, *filter(None, (engine.note,)))
     return replace(found, notes=notes, problems=problems, said=said)
-
-
-def looking_through(image: LargeImage) -> Job[None]:
-    """Measure a large image, if nobody has done so yet."""
-    while not image.thin.complete:
-        share = image.thin.read_more()
-        message = yield Progress(0, 0, f"Looking through the image: {share:.0%}")
-        if message is Stop:
-            raise TopiaryError("Stopped before the image was looked through.")
-
-
-def predict_window(
-    image: LargeImage,
-    checkpoint: Checkpoint,
-    config: PredictConfig,
-    *,
-    scale: float | None,
-    window: Window,
-    engine: Engine | Cluster,
-    convert: bool = False,
-) -> Job[Prediction]:
-    """Run a network over a part of a large image, as over all of it.
-
-    Parameters
-    ----------
-    image, checkpoint, config, scale, engine, convert
-        As for `predict_large`.
-    window
-        In pixels of the image.
-
-    Returns
-    -------
-    Prediction
-        Of the part, with its `corner`.
-    """
-    sentence = config.problem()
-    if sentence is not None:
-        raise TopiaryError(sentence)
-    yield from looking_through(image)
-    look, notes = _looked_at(image, checkpoint, config, scale, convert, False)
-    sentence = contrast_problem(look, checkpoint, engine)
-    if sentence is not None:
-        notes = (*notes, sentence)
-        yield Progress(0, 0, "Predicting", report=sentence)
-    part = window_to_working(window, look.shape, look.grid)
-    network = engine.network
-    stride, halo = network.stride, round_up(network.halo, network.stride)
-    top, bottom, left, right = part
-    around = TileBox(
-        top // stride * stride, bottom, left // stride * stride, right
-    ).grown(halo, *look.grid)
-    ratio = np.array(look.shape) / np.array(look.grid)
-    shape = tuple(
-        round(n * one)
-        for n, one in zip((bottom - top, right - left), ratio, strict=True)
-    )
-    box = around.top, around.bottom, around.left, around.right
-    pixels, area = look.cut(box) if not look.is_blank else look.nothing(box)
-    seen = Seen(
-        image=pixels,
-        area=area,
-        shape=shape,
-        factor=look.measured.factor,
-        notes=notes,
-    )
-    inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
-    result = yield from infer_window(seen, inside, engine, tile=config.tile)
-    shown = None if look.is_blank else seen.at(inside)
-    return prediction_of(
-        result,
-        shape,
-        checkpoint=checkpoint,
-        config=config,
-        engine=engine,
-        scale=scale,
-        notes=notes,
-        problems=answer_problems(result, shown, network),
-        corner=(float(top * ratio[0]), float(left * ratio[1])),
-    )
-
-
-def _looked_at(
-    image: LargeImage,
-    checkpoint: Checkpoint,
-    config: PredictConfig,
-    scale: float | None,
-    convert: bool,
-    cut_banner: bool,
-) -> tuple[Look, tuple[str, ...]]:
-    """Measure an image, and say what there is to say about it."""
-    thin, step = image.thinned()
-    notes = image.notes
-    rows = rows_without_banner(thin)
-    if rows is not None:
-        first, last = rows[0] * step, min(rows[1] * step, image.shape[1])
-        notes = (*notes, banner_note(first, last, is_cut=cut_banner))
-        if cut_banner:
-            image, thin = replace(image, rows=(first, last)), thin[:, slice(*rows)]
-    if len(thin) == 3 and all(np.array_equal(thin[0], other) for other in thin[1:]):
-        image, thin = replace(image, channel=0), thin[:1]
-    pixels: Pixels = image
-    if convert and len(thin) != checkpoint.in_channels:
-        pixels = _Converted(image, checkpoint.in_channels)
-        thin = as_channels(thin, checkpoint.in_channels)
-    look = look_at(pixels, thin, step, checkpoint, scale=scale, invert=config.invert)
-    return look, (*notes, *look.measured.notes)
-
-
-def banner_note(first: int, last: int, *, is_cut: bool) -> str:
-    """Say that there is an information banner, and what was done about it.
-
-    Parameters
-    ----------
-    first, last
-        Rows that are left without it.
-    is_cut
-        Whether it was cut off.
-    """
-    if is_cut:
-        return f"An information banner was cut off: rows {first} to {last} are left."
-    return "There is an information banner: --cut-banner cuts it off."
-
-
-@dataclass(frozen=True, eq=False)
-class _Converted:
-    """An image made grey, or colour, as it is read."""
-
-    image: LargeImage
-    channels: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(c, y, x)`."""
-        return (self.channels, *self.image.shape[1:])
-
-    def read(self, window: Window) -> Image:
-        """Read a part."""
-        return as_channels(self.image.read(window), self.channels)
 
 
 def _side(look: Look, network: Network, tile: int) -> int:
