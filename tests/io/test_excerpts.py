@@ -122,7 +122,7 @@ def test_painted_areas(folder, image, form):
 
 @pytest.mark.usefixtures("_large")
 def test_an_image_without_marks_is_read_in_the_middle(folder, monkeypatch):
-    monkeypatch.setattr(excerpts, "BARE", 100)
+    monkeypatch.setattr(excerpts, "UNMARKED", 100)
     (folder / "points" / "a.csv").unlink()
     sample = read_dataset(folder).samples["a"]
     assert sample.image.shape == (1, 100, 100)

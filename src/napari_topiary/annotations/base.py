@@ -97,15 +97,6 @@ class Annotation(Protocol):
         """Return what counts of it on such an image, and sentences about the rest.
 
         Nothing is lost by it: files and layers keep everything that was drawn.
-
-        Parameters
-        ----------
-        shape
-            `(y, x)` of the image in pixels.
-        task
-            Classes and radii.
-        scale
-            nm per pixel of the image, None if unknown.
         """
         ...
 
@@ -218,19 +209,8 @@ def annotation_problem(
     ----------
     annotations
         All annotations of one image.
-    shape
-        `(y, x)` of the image in pixels.
-    task
-        Classes and radii.
-    scale
-        nm per pixel of the image, None if unknown.
-    radii
-        Whether missing radii are a problem (not for reading and showing).
-
-    Returns
-    -------
-    str or None
-        One sentence, None if all is well.
+    shape, task, scale, radii
+        As for `Annotation.problem`.
     """
     for annotation in annotations:
         sentence: str | None = annotation.problem(
@@ -254,12 +234,8 @@ def usable_annotations(
     ----------
     annotations
         All annotations of one image, without a problem.
-    shape
-        `(y, x)` of the image in pixels.
-    task
-        Classes and radii.
-    scale
-        nm per pixel of the image, None if unknown.
+    shape, task, scale
+        As for `Annotation.problem`.
     """
     kept, notes = list[Any](), list[str]()
     for annotation in annotations:

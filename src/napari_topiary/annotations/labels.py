@@ -379,22 +379,7 @@ def object_distances(
     *,
     relative_to: DistanceScale = "object",
 ) -> NDArray[np.float32]:
-    """Distance map of everything that was labelled as objects.
-
-    Parameters
-    ----------
-    annotations
-        All annotations of one image, on this grid.
-    shape
-        `(y, x)` of the grid.
-    relative_to
-        As for `distance_map`.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)` float32, 0..1.
-    """
+    """Distance map `(y, x)` of everything that was labelled as objects on a grid."""
     result = np.zeros(shape, dtype=np.float32)
     for annotation in annotations:
         if isinstance(annotation, Labels):

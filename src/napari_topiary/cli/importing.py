@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from napari_topiary.annotations import annotation_kinds
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
@@ -77,6 +78,18 @@ def add(verb: AddVerb) -> None:
         action="store_true",
         help="make each separate piece of a mask an object with a number of its own",
     )
+    _add_coordinates(parser)
+    parser.add_argument(
+        "--channel",
+        metavar="N",
+        type=int,
+        default=1,
+        help="public virus images: which channel of those that have several",
+    )
+    parser.set_defaults(run=run, files=files)
+
+
+def _add_coordinates(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("coordinates of tables")
     group.add_argument(
         "--units",
@@ -95,21 +108,14 @@ def add(verb: AddVerb) -> None:
         default=1.0,
         help="the images were binned N times after the coordinates were taken",
     )
-    parser.add_argument(
-        "--channel",
-        metavar="N",
-        type=int,
-        default=1,
-        help="public virus images: which channel of those that have several",
-    )
-    parser.set_defaults(run=run, files=files)
 
 
 def files(options: argparse.Namespace) -> Files:
     """What is read, and a data set that may be there already."""
     if not options.yes and not _asks() and not _is_virus_folder(options.folder):
         return Files(reads=(options.folder,))  # nothing is going to be written
-    patterns = ("dataset.json", "images/*", "labels/*", "points/*", "centerlines/*")
+    folders = ("images", *annotation_kinds)
+    patterns = ("dataset.json", *(f"{folder}/*" for folder in folders))
     return Files(targets_in(options.out, patterns), reads=(options.folder,))
 
 

@@ -82,6 +82,11 @@ def add(verb: AddVerb) -> None:
         action="store_true",
         help="make colour images grey, or grey ones colour, as the checkpoint needs",
     )
+    _add_results(parser)
+    parser.set_defaults(run=run, files=files)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-existing",
         action="store_true",
@@ -106,7 +111,6 @@ def add(verb: AddVerb) -> None:
         "(QuPath), roi (ImageJ), star (RELION), box (EMAN), cbox (crYOLO), csv (area, "
         "diameter, length, mean intensity of each object, in px and nm)",
     )
-    parser.set_defaults(run=run, files=files)
 
 
 def files(options: argparse.Namespace) -> Files:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_topiary.pruning import PruningPlan
 
 
+HOW = ("kind", "criterion", "scope", "remove")
+"""Fields of `PruneConfig` that the result repeats."""
+
+
 def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
     parser = verb(
@@ -30,8 +34,7 @@ def add(verb: AddVerb) -> None:
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)
-    names = ("kind", "criterion", "scope", "remove", "include_output")
-    add_fields(parser, PruneConfig, names, required=("remove",))
+    add_fields(parser, PruneConfig, (*HOW, "include_output"), required=("remove",))
     parser.add_argument("--data", metavar="DATASET", type=Path)
     parser.add_argument(
         "--int8",
@@ -88,7 +91,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     from napari_topiary.inference.devices import pick_device
     from napari_topiary.jobs.int8 import int8_problem
     from napari_topiary.jobs.pruning import for_int8
-    from napari_topiary.pruning import plan_job, pruning_doubt, pruning_problems
+    from napari_topiary.pruning import plan_job
 
     pick_device(options.device)
     original = load_checkpoint(options.checkpoint)
@@ -100,8 +103,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if options.data is not None:
         data = learning_data(options.data, runner)
         check_suits(data.dataset, original)
-    known = data.train if data else ()
-    plan = runner(plan_job(original, config, samples=known, device=options.device))
+    samples = data.train if data else ()
+    plan = runner(plan_job(original, config, samples=samples, device=options.device))
     keeping = Keeping(options.out)
     made, gradual = _pruned(
         plan, options, data=data, runner=runner, growing=keeping.growing
@@ -109,14 +112,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if data is not None and options.int8 and not runner.interrupted:
         hold_out = HoldOut(data.train, data.validation, device=options.device)
         made = runner(for_int8(made, hold_out))
-    ended_early = made.provenance["problems"]
-    found = (*ended_early, *pruning_problems(original, made, options.remove))
+    made, found, ended_early = _doubted(original, made, options.remove)
     whole = not (runner.interrupted or ended_early)
-    about = {**made.provenance, "problems": list(found)}
-    doubt = pruning_doubt(original, made)
-    if doubt is not None:
-        about["notes"] = [*about.get("notes", ()), doubt]
-    made = made.replaced(provenance=about)
     made, path, problems = keeping.keep(made, whole=whole)
     for note in made.provenance.get("notes", ()):
         if note not in original.provenance.get("notes", ()):
@@ -129,27 +126,39 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     result = report(made, path) | {
         "problems": [*found, *problems],
         "parent": str(options.checkpoint),
-        "kind": config.kind,
-        "criterion": config.criterion,
-        "scope": config.scope,
-        "remove": config.remove,
+        **{name: getattr(config, name) for name in HOW},
         "gradual": gradual,
         "finetune_minutes": options.finetune_minutes or 0.0,
         "seed": options.seed,
-        "int8": (
-            made.int8
-            and {
-                key: value
-                for key, value in made.provenance["int8"].items()
-                if key not in ("weights", "ranges")
-            }
-        )
-        or None,
+        "int8": _int8_figures(made),
     }
     runner.say(in_words(made, path))
     ratio = result["compression_ratio"]
     runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
+
+
+def _int8_figures(made: Checkpoint) -> dict[str, Any] | None:
+    """What was measured of a network that is prepared for int8."""
+    if not made.int8:
+        return None
+    about = made.provenance["int8"].items()
+    return {key: value for key, value in about if key not in ("weights", "ranges")}
+
+
+def _doubted(
+    original: Checkpoint, made: Checkpoint, share: float
+) -> tuple[Checkpoint, list[str], bool]:
+    """Write into a checkpoint what is wrong with it; say whether tuning ended early."""
+    from napari_topiary.pruning import pruning_doubt, pruning_problems
+
+    ended_early = made.provenance["problems"]
+    found = [*ended_early, *pruning_problems(original, made, share)]
+    about = {**made.provenance, "problems": found}
+    doubt = pruning_doubt(original, made)
+    if doubt is not None:
+        about["notes"] = [*about.get("notes", ()), doubt]
+    return made.replaced(provenance=about), found, bool(ended_early)
 
 
 def _finetuning_problem(options: argparse.Namespace) -> str | None:

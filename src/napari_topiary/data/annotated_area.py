@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from napari_topiary.annotations import (
     MarkedThings,
+    Points,
     TargetConfig,
     build_target,
     finished_area,
     object_numbers,
     rescaled,
+    zones_for,
 )
-from napari_topiary.checkpoint import Checkpoint, Normalisation
-from napari_topiary.config import DistanceScale
+from napari_topiary.checkpoint import Checkpoint, Normalisation, factor_at
+from napari_topiary.config import DistanceScale, TrainConfig
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import (
     area_to_working,
     to_working,
+    working_factor,
     working_shape,
     working_task,
 )
@@ -171,20 +174,7 @@ class AnnotatedArea:
         known = field.target >= 0
         if not known.any():
             return self
-        box = [_span(np.asarray(known.any(axis=1 - axis))) for axis in (0, 1)]
-        side = int(most**0.5)
-        full = known & (field.target > 0)
-        for axis, (first, last) in enumerate(box):
-            if (last - first) * (box[1 - axis][1] - box[1 - axis][0]) > most:
-                profile = full.sum(axis=1 - axis)[first:last].cumsum()
-                longest = max(side, most // max(1, box[1 - axis][1] - box[1 - axis][0]))
-                length = min(last - first, longest if axis else side)
-                inside = np.r_[
-                    profile[length - 1], profile[length:] - profile[:-length]
-                ]
-                first += int(inside.argmax())
-                box[axis] = (first, first + length)
-                full = full & _within(axis, first, first + length, full.shape)
+        box = _fullest(known, known & (field.target > 0), most)
         cut = tuple(
             slice(max(0, (first - margin) // step * step), last + margin)
             for first, last in box
@@ -204,15 +194,7 @@ class AnnotatedArea:
 
         return replace(
             self,
-            field=replace(
-                field,
-                image=part(field.image),
-                target=part(target),
-                weight=part(field.weight),
-                teacher=part(field.teacher),
-                regression=part(field.regression),
-                objects=part(field.objects),
-            ),
+            field=replace(field, target=target).each(part),
             points=self.points[kept] - start,
             point_class=self.point_class[kept],
             finished=part(self.finished),
@@ -230,6 +212,61 @@ class AnnotatedArea:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkingGrid:
+    """The grid that all images of one training are brought to.
+
+    Parameters
+    ----------
+    task
+        Kind, classes and radii.
+    factor, scale
+        Original pixels per working pixel of images of such nm per pixel; the others
+        are brought to the same working size.
+    normalisation
+        Brings intensities to the network's range; None = only what is drawn is asked
+        for, and images are left blank.
+    zones
+        How particles are drawn.
+    """
+
+    task: Task
+    factor: float
+    scale: float | None
+    normalisation: Normalisation | None
+    zones: TargetConfig
+
+    @classmethod
+    def of(
+        cls,
+        samples: Sequence[Sample],
+        validation: Sequence[Sample],
+        config: TrainConfig,
+        *,
+        task: Task,
+        start: Checkpoint | None,
+    ) -> WorkingGrid:
+        """Choose it for annotated images, or take that of the checkpoint `start`."""
+        every = (*samples, *validation)
+        scale = every[0].scale
+        marks = [(one, image.scale) for image in every for one in image.annotations]
+        points = [(one, own) for one, own in marks if isinstance(one, Points)]
+        return cls(
+            task=task,
+            factor=working_factor(config, task, scale, samples)
+            if start is None
+            else start.factor_for(scale),
+            scale=scale,
+            normalisation=Normalisation() if start is None else start.normalisation,
+            zones=zones_for(points, task),
+        )
+
+    def area(self, sample: Sample) -> AnnotatedArea:
+        """Bring an annotated image to it."""
+        own = factor_at(sample.scale, self.factor, self.scale)
+        return on_working_grid(sample, own, self.task, self.normalisation, self.zones)
+
+
 def on_working_grid(
     sample: Sample,
     factor: float,
@@ -237,21 +274,9 @@ def on_working_grid(
     normalisation: Normalisation | None,
     zones: TargetConfig | None = None,
 ) -> AnnotatedArea:
-    """Bring one sample to the working grid.
+    """Bring an annotated image to the working grid.
 
-    Parameters
-    ----------
-    sample
-        An annotated image.
-    factor
-        Original pixels per working pixel.
-    task
-        Kind, classes and radii.
-    normalisation
-        Brings intensities to the network's range; None = only what is drawn is asked
-        for, and the image is left blank.
-    zones
-        How particles are drawn; None = the usual way.
+    `factor` is original pixels per working pixel; the rest is as for `WorkingGrid`.
     """
     channels, *original = sample.image.shape
     shape = working_shape((original[0], original[1]), factor)
@@ -276,15 +301,9 @@ def on_working_grid(
         for name in task.classes[1:]
         if (radius := own_task.radius(name, own_scale)) is not None
     }
+    numbers = object_numbers(annotations, shape) if task.kind == "instances" else None
     return AnnotatedArea(
-        field=Field(
-            image,
-            target.classes,
-            target.weight,
-            objects=object_numbers(annotations, shape)
-            if task.kind == "instances"
-            else None,
-        ),
+        field=Field(image, target.classes, target.weight, objects=numbers),
         points=points,
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),
@@ -355,10 +374,25 @@ def _span(there: NDArray[np.bool_]) -> tuple[int, int]:
     return int(places[0]), int(places[-1]) + 1
 
 
-def _within(
-    axis: int, first: int, last: int, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Where a place along an axis lies between two."""
-    at = np.arange(shape[axis])
-    inside = (at >= first) & (at < last)
-    return inside[:, None] if axis == 0 else inside[None]
+def _fullest(
+    known: NDArray[np.bool_], full: NDArray[np.bool_], most: int
+) -> list[tuple[int, int]]:
+    """First and (left out) last row and column of what is known, where most is full.
+
+    Of more than `most` pixels only those rows and columns are taken that hold most.
+    """
+    box = [_span(np.asarray(known.any(axis=1 - axis))) for axis in (0, 1)]
+    side = int(most**0.5)
+    for axis, (first, last) in enumerate(box):
+        across = box[1 - axis][1] - box[1 - axis][0]
+        if (last - first) * across > most:
+            profile = full.sum(axis=1 - axis)[first:last].cumsum()
+            longest = max(side, most // max(1, across)) if axis else side
+            length = min(last - first, longest)
+            inside = np.r_[profile[length - 1], profile[length:] - profile[:-length]]
+            first += int(inside.argmax())
+            box[axis] = (first, first + length)
+            chosen = np.zeros_like(full)
+            np.moveaxis(chosen, axis, 0)[first : first + length] = True
+            full = full & chosen
+    return box

@@ -16,6 +16,7 @@ import numpy as np
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
 from napari_topiary.io.split import listed
+from napari_topiary.types import Task
 
 ENOUGH = 10
 """Fewer things than that tell neither which weights are better nor which threshold."""
@@ -35,13 +36,17 @@ _LEARNED = (
     ": not judged on, for the network learns, or has learned, from the same image "
     "(perhaps under another name)."
 )
-_BARE = (
+_NOTHING_MARKED = (
     ": kept aside to judge on, but nothing is marked there (where all is finished), so "
     "some of what is learned from is held back instead, if there is enough of it."
 )
 _JUDGED = (
     ": not learned from, for the same image under another name is kept to judge on."
 )
+
+
+FEW_PIXELS = 400_000
+"""Areas of so many pixels may be looked at again and again without a delay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +69,11 @@ def divide(
 ) -> Division:
     """Hold out what was given for it, what was held out before, or a share."""
     learned, notes = pool, tuple[str, ...]()
-    bare = given is not None and not any(one.things for one in given)
-    if given and bare and learning:
+    unmarked = given is not None and not any(one.things for one in given)
+    if given and unmarked and learning:
         names = listed([one.sample.name for one in given])
-        notes = (names + _BARE,)
-    if given is not None and not (bare and learning):
+        notes = (names + _NOTHING_MARKED,)
+    if given is not None and not (unmarked and learning):
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]
@@ -91,7 +96,7 @@ def divide(
             notes += _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
-    if learning and not held and (bare or not notes):
+    if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
     return Division(learned=learned, held=held, words=words, notes=notes)
 
@@ -157,13 +162,7 @@ def hold_out(
 
 
 def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:
-    """Say why nothing was held back, and what to do about it.
-
-    Parameters
-    ----------
-    pool
-        All annotated images.
-    """
+    """Say why nothing was held back, and what to do about it."""
     n = sum(one.things for one in pool)
     if n < FEWEST:
         many = "1 thing is" if n == 1 else f"{n} things are"
@@ -214,7 +213,32 @@ def _end(whole: AnnotatedArea, share: float, axis: int, *, last: bool) -> Box:
     return top, bottom, left, right
 
 
-def for_choosing_and_figure(
+def roles(
+    parts: Division, task: Task, *, given: bool
+) -> tuple[tuple[AnnotatedArea, ...], ...]:
+    """Areas to choose by, to measure the figure on, and of what is learned from.
+
+    The last ones choose thresholds where there is too little beside them.
+    """
+    choosing, measured = _for_choosing_and_figure(parts.held)
+    only = choosing == measured and not too_few(choosing)
+    if only or (task.kind == "detect" and (too_few(choosing) or not given)):
+        return tuple(choosing), tuple(measured), few_areas(parts.learned)
+    return tuple(choosing), tuple(measured), ()
+
+
+def too_few(held: Sequence[AnnotatedArea]) -> bool:
+    """Whether there is too little on areas to choose anything by."""
+    return sum(one.things for one in held) < ENOUGH
+
+
+def few_areas(areas: Sequence[AnnotatedArea]) -> tuple[AnnotatedArea, ...]:
+    """As many areas as hold `FEW_PIXELS` together."""
+    pixels = np.cumsum([area.field.target.size for area in areas])
+    return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
+
+
+def _for_choosing_and_figure(
     held: Sequence[AnnotatedArea],
 ) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Choose weights and thresholds on some, give the figure on others.

@@ -128,21 +128,10 @@ def training_loss(
 
     Parameters
     ----------
-    logits
-        `(b, k, y, x)` float.
-    target
-        `(b, y, x)` int64 class index, −1 = unknown.
-    weight
-        `(b, y, x)` float, how much each pixel counts.
-    class_weight
-        `(k,)` float for the cross-entropy; None = equally.
+    logits, target, weight, class_weight
+        As for `masked_cross_entropy`.
     dice_weight
         The share d of Dice, 0..1.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar.
     """
     loss = masked_cross_entropy(logits, target, weight, class_weight=class_weight)
     if dice_weight > 0:

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-
-import numpy as np
 
 from napari_topiary.annotations import (
     MarkedThings,
-    Points,
     TargetConfig,
     annotation_kinds,
     counted,
-    zones_for,
 )
-from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation, factor_at
+from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
+from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (
-    ENOUGH,
     Division,
     divide,
-    for_choosing_and_figure,
+    few_areas,
     remembered,
+    roles,
+    too_few,
 )
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_grid import with_drawn_radii, working_factor
+from napari_topiary.data.working_grid import with_drawn_radii
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admitted, check_learning, check_truth
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.types import Task
 
-FEW_PIXELS = 400_000
 MOST_UNANNOTATED = 24
 """More images than that would take memory and add little."""
 
@@ -148,39 +144,29 @@ def prepare(
     unannotated = [sample for sample in samples if not sample.annotations]
     samples, validation, notes = _admitted(samples, validation, config, task, learning)
     every = (*samples, *validation)
-    scale, channels = every[0].scale, every[0].image.shape[0]
+    channels = every[0].image.shape[0]
     if start is not None and learning and start.in_channels != channels:
         raise TopiaryError(_channels_sentence(start, channels))
-    factor = _factor(samples, scale, config, task, start)
-    normalisation = Normalisation() if start is None else start.normalisation
-    zones = _zones(every, task)
-
-    def field_of(sample: Sample) -> AnnotatedArea:
-        # Images of another pixel size are brought to the same working size.
-        own = factor_at(sample.scale, factor, scale)
-        return on_working_grid(sample, own, task, normalisation, zones)
-
-    pool = [field_of(sample) for sample in samples]
-    given = [field_of(sample) for sample in validation] if validation else None
+    grid = WorkingGrid.of(samples, validation, config, task=task, start=start)
     history = {} if start is None else dict(start.annotations_summary)
-    parts = divide(pool, given, history, config, learning=learning)
+    parts = _divided(samples, validation, grid, history, config, learning=learning)
     alike = learning and task.kind == "detect" and config.self_teaching
-    apart = [field_of(s) for s in _some(unannotated, every[0])] if alike else []
+    apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
+    notes = (*notes, *_opposite(parts, task, start))
     summary, lines = _summary(every)
-    summary |= _drawn_as(parts.learned, task, config, zones)
+    summary |= _drawn_as(parts.learned, task, config, grid.zones)
     if learning and (not history or "learned" in history):
         summary |= remembered((*parts.learned, *apart), parts.held, history)
-    notes = (*notes, *_opposite(parts, task, start))
-    held, figure_areas, learned = _roles(parts, task, given=bool(validation))
+    held, figure_areas, learned = roles(parts, task, given=bool(validation))
     prepared = PreparedData(
         task=task,
-        normalisation=normalisation,
+        normalisation=Normalisation() if start is None else start.normalisation,
         train=tuple(item.field for item in parts.learned),
         held=held,
         figure_areas=figure_areas,
-        few=_few(held),
-        factor=factor,
-        pixel_size_nm=scale,
+        few=too_few(held),
+        factor=grid.factor,
+        pixel_size_nm=grid.scale,
         in_channels=channels,
         held_names=parts.words,
         summary=summary,
@@ -213,48 +199,24 @@ def foresee(
     """
     task = with_drawn_radii(task, (*samples, *validation))
     samples, validation, _ = _admitted(samples, validation, config, task, learning=True)
-    every = (*samples, *validation)
-    scale = every[0].scale
-    factor, zones = _factor(samples, scale, config, task, start), _zones(every, task)
-
-    def drawn(sample: Sample) -> AnnotatedArea:
-        own = factor_at(sample.scale, factor, scale)
-        return on_working_grid(sample, own, task, None, zones)
-
-    pool = [drawn(sample) for sample in samples]
-    given = [drawn(sample) for sample in validation] if validation else None
+    grid = WorkingGrid.of(samples, validation, config, task=task, start=start)
+    drawn = replace(grid, normalisation=None)
     history = {} if start is None else dict(start.annotations_summary)
-    return divide(pool, given, history, config, learning=True)
+    return _divided(samples, validation, drawn, history, config, learning=True)
 
 
-def _factor(
+def _divided(
     samples: Sequence[Sample],
-    scale: float | None,
+    validation: Sequence[Sample],
+    grid: WorkingGrid,
+    history: Mapping[str, object],
     config: TrainConfig,
-    task: Task,
-    start: Checkpoint | None,
-) -> float:
-    if start is None:
-        return working_factor(config, task, scale, samples)
-    return start.factor_for(scale)
-
-
-def _roles(
-    parts: Division, task: Task, *, given: bool
-) -> tuple[tuple[AnnotatedArea, ...], ...]:
-    """Areas to choose by, to measure the figure on, and of what is learned from.
-
-    The last ones choose thresholds where there is too little beside them.
-    """
-    choosing, measured = for_choosing_and_figure(parts.held)
-    only = choosing == measured and not _few(choosing)
-    if only or (task.kind == "detect" and (_few(choosing) or not given)):
-        return tuple(choosing), tuple(measured), few_areas(parts.learned)
-    return tuple(choosing), tuple(measured), ()
-
-
-def _few(held: Sequence[AnnotatedArea]) -> bool:
-    return sum(one.things for one in held) < ENOUGH
+    *,
+    learning: bool,
+) -> Division:
+    pool = [grid.area(sample) for sample in samples]
+    given = [grid.area(sample) for sample in validation] if validation else None
+    return divide(pool, given, history, config, learning=learning)
 
 
 def _admitted(
@@ -345,28 +307,12 @@ def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[st
     )
 
 
-def _zones(samples: Sequence[Sample], task: Task) -> TargetConfig:
-    marks = [
-        (item, sample.scale)
-        for sample in samples
-        for item in sample.annotations
-        if isinstance(item, Points)
-    ]
-    return zones_for(marks, task)
-
-
 def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:
     """Images without annotations that can be learned from with the others."""
     channels = like.image.shape[0]
     alike = [sample for sample in unannotated if sample.image.shape[0] == channels]
     step = -(-len(alike) // MOST_UNANNOTATED) or 1
     return [sample for sample in alike[::step] if not image_problem(sample.image)]
-
-
-def few_areas(areas: Sequence[AnnotatedArea]) -> tuple[AnnotatedArea, ...]:
-    """As many areas as may be looked at again and again without a delay."""
-    pixels = np.cumsum([area.field.target.size for area in areas])
-    return tuple(areas[: int(np.searchsorted(pixels, FEW_PIXELS, side="right"))])
 
 
 def _summary(

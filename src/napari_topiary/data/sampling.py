@@ -7,8 +7,8 @@ known pixel of that class, which then lies somewhere in the inner half of the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,14 @@ class Field:
     teacher: NDArray[np.floating] | None = None
     regression: NDArray[np.float32] | None = None
     objects: LabelImage | None = None
+
+    def each(self, change: Callable[[Any], Any]) -> Field:
+        """Return it with every map that it has changed in the same way."""
+        maps = {row.name: getattr(self, row.name) for row in fields(self)}
+        changed: dict[str, Any] = {
+            name: None if m is None else change(m) for name, m in maps.items()
+        }
+        return Field(**changed)
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,9 @@ def compare(
 
     Parameters
     ----------
-    a
-        What was, for instance the unpruned network's prediction (or
-        `truth_prediction`).
-    b
-        What is, for instance the pruned network's.
+    a, b
+        What was and what is: the unpruned network's prediction, or `truth_prediction`,
+        and the pruned one's.
     tolerance
         How far apart the same particle may be: in nm where the pixel size is
         known, else in pixels. None = half of its class's radius.
@@ -154,16 +152,19 @@ def compare(
     scale = a.scale if a.scale is not None else b.scale
     reach = _reach(task, scale, tolerance)
     looked = both_looked(a, b)
-    difference = to_original(b.probability, shape) - to_original(a.probability, shape)
-    disagreement = class_labels_of(a) != class_labels_of(b)
-    if looked is not None:
-        difference *= looked
-        disagreement &= looked
+    difference, disagreement = _differences(a, b, looked)
     things, lines = _changes(a, b, reach, looked)
+    places = worst_places(
+        task,
+        scale=scale,
+        things=things,
+        lines=lines,
+        differs=disagreement,
+        strength=np.abs(difference).max(axis=0),
+    )
     metrics = None
     if truth is not None:
-        of_a, of_b = _against_truth((a, b), truth, truth_of_b, tolerance_px=reach)
-        metrics = {"a": of_a, "b": of_b}
+        metrics = _against_truth((a, b), truth, truth_of_b, tolerance_px=reach)
     return Comparison(
         a=a.checkpoint,
         b=b.checkpoint,
@@ -174,18 +175,24 @@ def compare(
         disagreement=disagreement,
         things=things,
         lines=lines,
-        places=worst_places(
-            task,
-            scale=scale,
-            things=things,
-            lines=lines,
-            differs=disagreement,
-            strength=np.abs(difference).max(axis=0),
-        ),
+        places=places,
         looked=looked,
         agreement=_agreement(a, b, (things, lines), looked),
         metrics=metrics,
     )
+
+
+def _differences(
+    a: Prediction, b: Prediction, looked: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Signed difference `(k, y, x)`, and where labels differ, as far as both looked."""
+    ours, theirs = (to_original(one.probability, one.shape) for one in (a, b))
+    difference = theirs - ours
+    disagreement = class_labels_of(a) != class_labels_of(b)
+    if looked is not None:
+        difference *= looked
+        disagreement &= looked
+    return difference, disagreement
 
 
 def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -> float:
@@ -287,16 +294,17 @@ def _against_truth(
     truth_of_b: Truth | None,
     *,
     tolerance_px: NDArray[np.float64],
-) -> list[dict[str, Any]]:
-    """Metrics of predictions of one image, each as `Comparison.metrics` has them."""
+) -> dict[str, Any]:
+    """Metrics of two predictions of one image, as `Comparison.metrics` has them."""
     first = predictions[0]
     if not isinstance(truth, Truth):
         truth = truth_of(truth, first.shape, task=first.task, scale=first.scale)
     filaments = _filaments(predictions, truth)
-    return [
-        _figures(p, drawn, tolerance_px=tolerance_px, filaments=filaments)
-        for p, drawn in zip(predictions, (truth, truth_of_b or truth), strict=True)
-    ]
+    sides = zip("ab", predictions, (truth, truth_of_b or truth), strict=True)
+    return {
+        side: _figures(one, drawn, tolerance_px=tolerance_px, filaments=filaments)
+        for side, one, drawn in sides
+    }
 
 
 def _figures(

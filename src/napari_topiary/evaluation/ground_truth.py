@@ -142,19 +142,7 @@ def truth_of(
 def truth_prediction(
     truth: Truth, task: Task, *, scale: float | None, name: str = "truth"
 ) -> Prediction:
-    """Show the truth as if a perfect network had said it.
-
-    Parameters
-    ----------
-    truth
-        Of one image.
-    task
-        Kind, classes and radii.
-    scale
-        nm per pixel of the image, None if unknown.
-    name
-        What the prediction is called.
-    """
+    """Show the truth as if a perfect network had said it."""
     known = np.maximum(truth.classes, 0)
     probability = np.stack(
         [known == index for index in range(len(task.classes))]

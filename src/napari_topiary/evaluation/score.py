@@ -209,6 +209,12 @@ def _overall(
     }
 
 
+def _lines_of(found: Detections, index: int) -> list[NDArray[np.float64]]:
+    """Lines of one class."""
+    pairs = zip(found.lines, found.line_class, strict=True)
+    return [line for line, own in pairs if own == index]
+
+
 def score(
     prediction: Prediction,
     truth: Truth,
@@ -252,16 +258,8 @@ def score(
     particles = _particles(found, truth, tolerance_px, filaments)
     lines = {
         index: count_lines(
-            [
-                p
-                for p, c in zip(there.lines, there.line_class, strict=True)
-                if c == index
-            ],
-            [
-                p
-                for p, c in zip(found.lines, found.line_class, strict=True)
-                if c == index
-            ],
+            _lines_of(there, index),
+            _lines_of(found, index),
             float(tolerance_px[index]),
             area=truth.area,
         )

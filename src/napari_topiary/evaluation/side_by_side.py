@@ -253,7 +253,7 @@ def compare_checkpoints(
     tolerance_nm: float | None = None,
     maps: bool = True,
 ) -> Job[ComparisonTable]:
-    """Scorer checkpoints on the same images, each at its best and all at 0.5.
+    """Score checkpoints on the same images, each at its best and all at 0.5.
 
     Parameters
     ----------
@@ -261,9 +261,7 @@ def compare_checkpoints(
         By name; the first one is what the others are held against.
     samples
         Images; those without any annotation are left out.
-    config
-        As for `evaluate`.
-    tolerance_nm
+    config, tolerance_nm
         As for `evaluate`.
     maps
         Whether the predictions in the reports keep their probability; without it large
@@ -293,8 +291,7 @@ def compare_checkpoints(
         yield Progress(0, len(known), "Comparing", report=note)
     begun = time.perf_counter()
     entries = [Entry(name, own, config) for name, own in checkpoints.items()]
-    total, done = len(known) * len(entries), 0
-    n_images = 0
+    total, done, n_images = len(known) * len(entries), 0, 0
     for entry in entries:
         if (yield from _stopped(entry.warm_up(known[0]))):
             return _table(entries, n_images, begun, config)

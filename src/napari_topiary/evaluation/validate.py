@@ -109,33 +109,32 @@ def validate_on(
         figure_only=prepared.figure_only,
     )
     total = len(prepared.held) + len(prepared.learned) + len(checkpoint.task.classes)
-    done = count(1)
+    words, done = "Looking for the best threshold", count(1)
     quality = yield from unless_stopped(
         validator.validate(engine),
-        told=lambda _: Progress(
-            min(next(done), total), total, "Looking for the best threshold"
-        ),
+        told=lambda _: Progress(min(next(done), total), total, words),
     )
     if quality is None or quality.name == "none":
         return None
-    known = dict(quality.thresholds)
-    if not find or (prepared.few and checkpoint.task.kind != "detect"):
-        known = dict(checkpoint.thresholds)
+    keep = not find or (prepared.few and checkpoint.task.kind != "detect")
+    known = dict(checkpoint.thresholds if keep else quality.thresholds)
     made = replace(
         checkpoint, thresholds=known, metrics=quality.metrics(prepared.held_names)
     )
     made = yield from with_figures(made, prepared, engine=engine)
-    if not quality.known:
-        return made, quality
-    figure = replace(
+    return made, _as_figure(quality, made) if quality.known else quality
+
+
+def _as_figure(quality: Quality, made: Checkpoint) -> Quality:
+    """Return a quality as the metrics of the checkpoint say it."""
+    return replace(
         quality,
         counts=_counts(made.metrics),
         value=float(made.metrics["quality"]),
         name=str(made.metrics["quality_name"]),
-        thresholds=known,
+        thresholds=dict(made.thresholds),
         per_class=made.metrics["per_class"],
     )
-    return made, figure
 
 
 def _counts(metrics: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -142,6 +142,12 @@ class Validator:
                     answers, self.held, self.learned, self.task, loss
                 )
             )
+        return (yield from self._swept(probabilities, loss))
+
+    def _swept(
+        self, probabilities: Sequence[NDArray[np.float32]], loss: float
+    ) -> Job[Quality]:
+        """Find the best threshold of every class, and how good it is there."""
         scores: dict[str, float] = {}
         thresholds, names = {}, set()
         at_common: list[float] = []

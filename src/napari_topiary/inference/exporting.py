@@ -42,15 +42,7 @@ def export_kinds() -> tuple[str, ...]:
 
 
 def export_problem(kinds: Sequence[str], task: Task) -> str | None:
-    """Return what stops results of a task from being exported, as a sentence.
-
-    Parameters
-    ----------
-    kinds
-        Names out of `export_kinds`.
-    task
-        Of the checkpoint.
-    """
+    """Return what stops results of a task from being exported, as a sentence."""
     known = export_kinds()
     for kind in kinds:
         if kind not in known:
@@ -69,13 +61,7 @@ def export_problem(kinds: Sequence[str], task: Task) -> str | None:
 
 
 def export_endings(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return patterns of what the names of exported files end in, behind the image's.
-
-    Parameters
-    ----------
-    kinds
-        Names out of `export_kinds`.
-    """
+    """Return patterns of how names of exported files go on after the image's."""
     endings = list[str]()
     for kind in kinds:
         if kind == OBJECTS:

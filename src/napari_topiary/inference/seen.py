@@ -282,16 +282,14 @@ def as_seen(
         thin, checkpoint, shape=whole, step=step, scale=scale, invert=invert
     )
     size = working_shape(shape, about.factor)
+    same: dict[str, Any] = {
+        "shape": shape,
+        "factor": about.factor,
+        "notes": about.notes,
+    }
     if about.fitted is None:
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
-        nothing = np.zeros(size, dtype=bool)
-        return Seen(
-            image=empty,
-            area=nothing,
-            shape=shape,
-            factor=about.factor,
-            notes=about.notes,
-        )
+        return Seen(image=empty, area=np.zeros(size, dtype=bool), **same)
     if excerpt is None:
         area = known_in(about.area, image, step=step)
         values = about.normalised(image, area)
@@ -301,14 +299,7 @@ def as_seen(
             part = image[:, *place], area[place]
             values[:, *place] = about.normalised(*part, corner=corner)
     working = to_working(values, about.factor)
-    seen_area = area_to_working(area, size)
-    return Seen(
-        image=working,
-        area=seen_area,
-        shape=shape,
-        factor=about.factor,
-        notes=about.notes,
-    )
+    return Seen(image=working, area=area_to_working(area, size), **same)
 
 
 def look_at(

@@ -142,21 +142,17 @@ def infer(
             eta_s=spent * (total - finished) / finished if finished else None,
         )
         if message is Stop and finished < total:
-            share = canvas.done.mean()
-            notes += (
-                f"Stopped early: {share:.0%} of the image was predicted, the rest "
-                "of its results is 0.",
-            )
+            notes += (stopped_early(float(canvas.done.mean())),)
             break
     answers.close()
-    if not isinstance(engine, Engine) and not len(canvas.maps):  # stopped before
-        canvas.maps = np.zeros((engine.n_maps, *canvas.done.shape), np.float32)
-    classes = len(canvas.maps) - network.regressions
-    return InferResult(
-        canvas.maps[:classes],
-        canvas.done,
-        notes,
-        canvas.maps[classes:] if network.regressions else None,
+    return canvas.result(engine, notes)
+
+
+def stopped_early(share: float) -> str:
+    """Say how much of an image was predicted before it was stopped."""
+    return (
+        f"Stopped early: {share:.0%} of the image was predicted, the rest of its "
+        "results is 0."
     )
 
 
@@ -184,6 +180,15 @@ class _Canvas:
         kept = np.s_[box.top : bottom, box.left : right]
         self.maps[:, *kept] = maps[:, : bottom - box.top, : right - box.left]
         self.done[kept] = True
+
+    def result(self, engine: Engine | Cluster, notes: tuple[str, ...]) -> InferResult:
+        """Return what there is; nothing at all where it was stopped before."""
+        if not isinstance(engine, Engine) and not len(self.maps):
+            self.maps = np.zeros((engine.n_maps, *self.done.shape), np.float32)
+        values = engine.network.regressions
+        classes = len(self.maps) - values
+        regression = self.maps[classes:] if values else None
+        return InferResult(self.maps[:classes], self.done, notes, regression)
 
 
 @dataclass

@@ -140,9 +140,9 @@ def read_stack_annotations(
             faults.append(f"{kind}/{path.name}: {fault}")
         else:
             whole.append(path)
-        is_bare = not any(map(len, found))  # somebody has looked and found nothing
+        is_empty = not any(map(len, found))  # somebody has looked and found nothing
         for own, annotation in zip(each, found, strict=True):
-            if len(annotation) or ((is_bare or own) and kind != "regions"):
+            if len(annotation) or ((is_empty or own) and kind != "regions"):
                 own.append(annotation)
     return tuple(Drawn(tuple(own), tuple(faults), tuple(whole)) for own in each)
 

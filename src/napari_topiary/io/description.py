@@ -73,13 +73,7 @@ class Description:
         )
 
     def updated(self, path: Path) -> dict[str, Any]:
-        """Return the file's new content, with the keys of others that are in it.
-
-        Parameters
-        ----------
-        path
-            The file, which need not exist.
-        """
+        """Return the file's new content, with the keys of others that are in it."""
         try:
             content = read_json(path)
         except TopiaryError:

@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import (
-    Labels,
-    around_marks,
-    finished_regions,
-)
+from napari_topiary.annotations import Labels, around_marks, finished_regions
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.image_area import image_area, is_grey, known_in
@@ -31,8 +27,8 @@ MARGIN = 256
 """Around what is marked so much is read with it, in pixels of the image."""
 MOST_PIXELS = 64_000_000
 """Where more is marked, the image is read whole, if that is possible."""
-BARE = 2048
-"""Side of what is read of the middle of an image without marks, in pixels."""
+UNMARKED = 2048
+"""Side of the middle of an image without marks that is read, in pixels."""
 BAND = 512
 """Label images are gone through in squares of this side, in pixels."""
 Place = tuple[slice, slice]
@@ -92,16 +88,8 @@ class Excerpt:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return where in the whole image the pixels of a grid over the cut-out lie.
 
-        Parameters
-        ----------
-        shape
-            `(h, w)` of the grid.
-
-        Returns
-        -------
-        tuple
-            y and x of each pixel's middle, `(h, w)`, counted from the corner of the
-            first pixel; not a number where no part is.
+        y and x of each pixel's middle, `(h, w)` as the grid, counted from the corner of
+        the first pixel; not a number where no part is.
         """
         own = self.shape
         middles = [
@@ -153,21 +141,7 @@ class Excerpt:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CutOut:
-    """The marked parts of a large image.
-
-    Parameters
-    ----------
-    image
-        `(c, y, x)`.
-    annotations
-        In its pixels.
-    excerpt
-        Where it comes from.
-    scale
-        nm per pixel, None if the file does not say.
-    notes
-        Sentences for the user.
-    """
+    """The marked parts of a large image `(c, y, x)`, with annotations in its pixels."""
 
     image: Image
     annotations: tuple[Any, ...]
@@ -203,12 +177,7 @@ def cut_marked(
 ) -> CutOut:
     """Read the marked parts of a large image, as `cut_out` does with files.
 
-    Parameters
-    ----------
-    image, drawn, task, scale
-        As there.
-    window
-        One part in its pixels, whatever is marked there; None = the marked ones.
+    With a `window`, that part in its pixels, whatever is marked there.
 
     Raises
     ------
@@ -249,7 +218,7 @@ def _marked_parts(
     scale: float | None,
     only: Window | None = None,
 ) -> CutOut | None:
-    shape, notes = (image.shape[1], image.shape[2]), image.notes
+    shape, notes = image.shape[1:], image.notes
     if painted is None and not finished_regions(drawn):
         # Nobody marks all of a large image.
         part = around_marks(drawn, shape, task=task, scale=scale)
@@ -358,8 +327,8 @@ def _windows(
         if top < height and left < width and bottom > 0 and right > 0
     ]
     if not grown:
-        top, left = max(0, (height - BARE) // 2), max(0, (width - BARE) // 2)
-        return ((top, min(height, top + BARE), left, min(width, left + BARE)),)
+        top, left = max(0, (height - UNMARKED) // 2), max(0, (width - UNMARKED) // 2)
+        return ((top, min(height, top + UNMARKED), left, min(width, left + UNMARKED)),)
     # Without finished areas all is finished: what lies between marks counts too.
     return tuple(_joined(grown)) if finished else (_around(grown),)
 

@@ -67,15 +67,7 @@ def learning_problem(
 
 
 def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
-    """Return what stops samples from being held against a network; empty if nothing.
-
-    Parameters
-    ----------
-    samples
-        Annotated images.
-    task
-        Kind, classes and radii.
-    """
+    """Return what stops samples from being held against a network; empty if nothing."""
     sentence = _channels_problem(samples) or _scales_problem(samples)
     if sentence:
         return sentence
@@ -135,13 +127,6 @@ def part_marked(sample: Sample, task: Task) -> Regions | None:
     """Return the part of an image that its marks lie in, if that must be asked about.
 
     Looks at all pixels: not for the main thread of the window.
-
-    Parameters
-    ----------
-    sample
-        An annotated image.
-    task
-        Radii of the classes.
 
     Returns
     -------
@@ -270,9 +255,9 @@ def _set_notes(samples: Sequence[Sample]) -> list[str]:
             f"{max(known.values()):.4g} nm: images are brought to the same size."
         )
     if known and len(known) < len(scales):
-        bare = [name for name in scales if name not in known]
+        unknown = [name for name in scales if name not in known]
         notes.append(
-            f"The pixel size of {listed(bare)} is unknown: taken to be that of the "
+            f"The pixel size of {listed(unknown)} is unknown: taken to be that of the "
             "first image."
         )
     banners = [

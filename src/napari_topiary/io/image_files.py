@@ -31,13 +31,7 @@ def result_stem(path: Path) -> str:
 
 
 def shown_name(path: Path) -> str:
-    """Return what an image is called to a person: of one in a zarr folder, `x.zarr/0`.
-
-    Parameters
-    ----------
-    path
-        The image.
-    """
+    """Return what an image is called: of one in a zarr folder, `x.zarr/0`."""
     outer = _zarr_around(path)
     return path.name if outer is None else path.relative_to(outer.parent).as_posix()
 

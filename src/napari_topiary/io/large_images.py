@@ -230,11 +230,6 @@ def is_large(path: Path) -> bool:
 def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
     """Open the images of a file, the slices of a stack each alone.
 
-    Parameters
-    ----------
-    path
-        Of a file or zarr folder.
-
     Returns
     -------
     list or None
@@ -267,11 +262,6 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
 
 def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
     """Open an image of which only what is needed will be read.
-
-    Parameters
-    ----------
-    path
-        Of a file or zarr folder.
 
     Returns
     -------

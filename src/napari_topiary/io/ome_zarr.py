@@ -79,15 +79,7 @@ class OmeZarr:
         return own
 
     def labels(self, name: str, dtype: Any) -> OmeZarr:
-        """Return labels of the image, to be written beside it: its label group.
-
-        Parameters
-        ----------
-        name
-            Of the labels in the group.
-        dtype
-            Of their numbers.
-        """
+        """Return labels of the image, to be written beside it: its label group."""
         listed = {"version": VERSION, "labels": [name]}
         self._group.create_group("labels", attributes={"ome": listed})
         shape = self._levels[0].shape[-2:]

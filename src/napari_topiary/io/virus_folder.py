@@ -152,13 +152,9 @@ def import_virus_folder(
             outcome.split.setdefault(entry.part, []).append(name)
             outcome.scales[name] = sample.scale
             outcome.outside += outside
-            message = yield Progress(
-                index + 1,
-                len(entries),
-                f"Taking over {name}",
-                report=ImportReport(note),
-            )
-            if message is Stop:
+            report, words = ImportReport(note), f"Taking over {name}"
+            step = Progress(index + 1, len(entries), words, report=report)
+            if (yield step) is Stop:
                 break
         if outcome.outside:
             note = f"{outcome.outside} particles lie outside their image: left out."

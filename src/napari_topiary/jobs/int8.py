@@ -13,7 +13,7 @@ import torch
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.evaluation.validate import HoldOut
+from napari_topiary.evaluation.validate import HoldOut, ValidationResult
 from napari_topiary.inference.backends import backends
 from napari_topiary.inference.backends.pytorch import folded
 from napari_topiary.inference.devices import pick_device
@@ -28,15 +28,7 @@ PARTS = 12
 
 
 def int8_problem(device: str = "auto", network: Network | None = None) -> str | None:
-    """Return why nothing can be computed with whole numbers here, as a sentence.
-
-    Parameters
-    ----------
-    device
-        Where networks are to run.
-    network
-        Which, if it is known.
-    """
+    """Return why nothing can be computed with whole numbers here, as a sentence."""
     try:
         is_processor = pick_device(device).type == "cpu"
     except TopiaryError as error:
@@ -130,24 +122,22 @@ def prepared_for_int8(checkpoint: Checkpoint, hold_out: HoldOut) -> Job[Checkpoi
         "quality_before": _value(before.quality),
     }
     words = f"int8: {ms['float']:.0f} -> {ms[INT8]:.0f} ms per megapixel here"
-    if before.quality is not None and after.quality is not None:
-        words += (
-            f", {after.quality.name} {before.quality.value:.3f} -> "
-            f"{after.quality.value:.3f} on {after.held_out}"
-        )
-    else:
-        words += "; nothing is held back to say what it costs"
-    return _noted(_about(prepared, int8=about), words + ".")
+    words += _cost(before, after)
+    return _noted(_about(prepared, int8=about), words)
+
+
+def _cost(before: ValidationResult, after: ValidationResult) -> str:
+    """Say what rounding has cost, at the end of a sentence."""
+    if before.quality is None or after.quality is None:
+        return "; nothing is held back to say what it costs."
+    return (
+        f", {after.quality.name} {before.quality.value:.3f} -> "
+        f"{after.quality.value:.3f} on {after.held_out}."
+    )
 
 
 def on_int8(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what was said about int8 when a checkpoint was prepared for it.
-
-    Parameters
-    ----------
-    checkpoint
-        Any.
-    """
+    """Return what was said about int8 when a checkpoint was prepared for it."""
     notes = checkpoint.provenance.get("notes", ())
     return tuple(note for note in notes if str(note).startswith(INT8))
 

@@ -29,13 +29,7 @@ def file_size(number: float) -> str:
 
 
 def milliseconds(number: float) -> str:
-    """A time: 0.6 ms, 6 ms, 1.2 s, 8.4 min.
-
-    Parameters
-    ----------
-    number
-        Milliseconds.
-    """
+    """A time: 0.6 ms, 6 ms, 1.2 s, 8.4 min."""
     if number >= 90_000:
         return f"{_three(number / 6e4)}{THIN}min"
     if number >= 1000:
@@ -57,13 +51,7 @@ def percent(share: float) -> str:
 
 
 def ratio(number: float) -> str:
-    """A compression ratio: 1, 3.9, 16, 21.
-
-    Parameters
-    ----------
-    number
-        At least 1.
-    """
+    """A compression ratio: 1, 3.9, 16, 21."""
     return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:.0f}"
 
 

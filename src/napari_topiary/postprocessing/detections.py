@@ -61,8 +61,7 @@ def find_detections(
         In pixels of `probability`; particles sorted by score, best first.
     """
     lines: list[NDArray[np.float64]] = []
-    line_class: list[int] = []
-    line_score: list[float] = []
+    line_class, line_score = list[int](), list[float]()
     for index, name in enumerate(task.classes):
         if name in line_classes and index:
             paths, quality = trace_lines(

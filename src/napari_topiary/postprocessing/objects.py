@@ -273,10 +273,10 @@ def _parts(
         y, x, markers = _summits(own, mask[place], spacing)
         found = watershed(-own, np.where(area, markers, 0), mask=area)
         # Where the summit next to it lies in another area.
-        bare, more = ndi.label(area & (found == 0))
-        found[bare > 0] = bare[bare > 0] + len(y)
+        seedless, more = ndi.label(area & (found == 0))
+        found[seedless > 0] = seedless[seedless > 0] + len(y)
         parts[place] = np.where(area, found + count, 0)
-        highest = ndi.maximum(own, bare, np.arange(1, more + 1)) if more else []
+        highest = ndi.maximum(own, seedless, np.arange(1, more + 1)) if more else []
         summits += [own[y, x].astype(np.float64), np.asarray(highest, np.float64)]
         count += len(y) + more
     return parts, np.concatenate(summits)

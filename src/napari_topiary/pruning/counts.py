@@ -50,8 +50,7 @@ def counts_job(
     checkpoint
         What to prune; it is not changed.
     counts
-        Layer -> how many of its filters go; others stay whole. One filter of each
-        layer must stay.
+        Layer -> how many of its filters go; one must stay. Others stay whole.
     criterion
         `l1`: smallest sum of absolute weights. `magnitude`: smallest mean of absolute
         weights and bias, the baseline of Roels et al. 2017. `loss`: found greedily,
@@ -84,8 +83,7 @@ def counts_job(
         if found is None:
             return checkpoint
     if found is None:
-        score = l1_norms if criterion == "l1" else _mean_magnitudes
-        scores = score(subject)
+        scores = (l1_norms if criterion == "l1" else _mean_magnitudes)(subject)
         found = {n: torch.argsort(s, stable=True).tolist() for n, s in scores.items()}
     steps: list[Step] = []
     for number, group in enumerate(coupling.groups):

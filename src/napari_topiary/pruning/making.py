@@ -244,9 +244,7 @@ def _is_step(step: object, sizes: Sequence[int]) -> bool:
     )
 
 
-def recalibrate(
-    checkpoint: Checkpoint, samples: Sequence[Sample], *, seed: int = 0
-) -> Job[Checkpoint]:
+def recalibrate(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Job[Checkpoint]:
     """Re-estimate batch-normalisation statistics; weights do not change.
 
     Parameters
@@ -255,8 +253,6 @@ def recalibrate(
         Returned as it is when it has no batch normalisation.
     samples
         Images like those it was trained on; annotations are not needed.
-    seed
-        Of the crops.
 
     Yields
     ------
@@ -273,7 +269,7 @@ def recalibrate(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over everything that is seen
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     network.train()
     total = PASSES * len(samples)
     for index in range(total):

@@ -23,6 +23,7 @@ from napari_topiary.pruning.making import structure
 from napari_topiary.pruning.search.ablation import AblatedNetwork
 from napari_topiary.pruning.search.calibration import draw_calibration
 from napari_topiary.pruning.search.greedy import WorkCounter
+from napari_topiary.pruning.structure import ChannelGroup
 from napari_topiary.types import Job, Progress, Stop
 
 SHARES = (0.25, 0.5, 0.75)
@@ -62,7 +63,6 @@ def sensitivity(
     shares: Sequence[float] = SHARES,
     criterion: str = "l1",
     device: str = "auto",
-    seed: int = 0,
 ) -> Job[Sensitivity]:
     """Measure what cutting each layer costs.
 
@@ -78,8 +78,6 @@ def sensitivity(
         Ranks the filters of a layer; one that reads weights only.
     device
         Where to compute.
-    seed
-        Of the mini-batches.
 
     Yields
     ------
@@ -96,15 +94,12 @@ def sensitivity(
         )
     )
     calibration = draw_calibration(
-        checkpoint, samples, batches=BATCHES, seed=seed, device=pick_device(device)
+        checkpoint, samples, batches=BATCHES, seed=0, device=pick_device(device)
     )
     ablated = AblatedNetwork(network, coupling, calibration)
     groups = [group for _, group in ablated.groups]
-    sizes = np.array([group.channels for group in groups], dtype=np.int64)
-    removed = np.floor(np.outer(sizes, shares) + 0.5).astype(np.int64)
-    removed = np.clip(removed, 0, sizes[:, None] - 1)
-    rise = np.full(removed.shape, np.nan)
-    base = float("nan")
+    removed = _removed(groups, shares)
+    rise, base = np.full(removed.shape, np.nan), float("nan")
     prices = ablated.prices()
     counter = WorkCounter(sum(prices.values()))
     for row, ablation in enumerate(ablated.each(groups)):
@@ -118,10 +113,19 @@ def sensitivity(
         )
         if message is Stop:
             break
-    names = tuple(group.name for group in groups)
+    layers, shares = tuple(group.name for group in groups), tuple(shares)
     return Sensitivity(
-        layers=names, shares=tuple(shares), rise=rise, removed=removed, base=base
+        layers=layers, shares=shares, rise=rise, removed=removed, base=base
     )
+
+
+def _removed(
+    groups: Sequence[ChannelGroup], shares: Sequence[float]
+) -> NDArray[np.int64]:
+    """How many filters are shares of each layer, `(layers, shares)`; one stays."""
+    sizes = np.array([group.channels for group in groups], dtype=np.int64)
+    removed = np.floor(np.outer(sizes, shares) + 0.5).astype(np.int64)
+    return np.asarray(np.clip(removed, 0, sizes[:, None] - 1))
 
 
 def _score_of(

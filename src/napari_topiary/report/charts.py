@@ -161,15 +161,7 @@ def save_chart(path: Path, chart: Chart, lines: Sequence[Line]) -> None:
 
 
 def save_heat_map(path: Path, heat_map: HeatMap) -> None:
-    """Draw a table of numbers as coloured fields.
-
-    Parameters
-    ----------
-    path
-        A `.png` file.
-    heat_map
-        What is drawn.
-    """
+    """Draw a table of numbers as coloured fields."""
     values = np.array(heat_map.values, dtype=float)  # None becomes nan
     rows, columns = values.shape
     figure = _figure(max(4.2, 1.6 + 0.65 * columns), 1.4 + 0.35 * rows)

@@ -186,15 +186,7 @@ def annotated_panel(sample: Sample, task: Task, caption: str) -> Panel:
 
 
 def save_row(path: Path, panels: Sequence[Panel]) -> None:
-    """Write panels side by side into one picture.
-
-    Parameters
-    ----------
-    path
-        A `.png` file.
-    panels
-        From left to right.
-    """
+    """Write panels side by side into one picture."""
     top = GAP + (2 if any(p.key for p in panels) else 1) * CAPTION + GAP // 2
     width = GAP + sum(p.picture.width + GAP for p in panels)
     height = top + max(p.picture.height for p in panels) + GAP
@@ -219,15 +211,6 @@ def save_comparison(
     path: Path, sample: Sample, predictions: tuple[Prediction, Prediction]
 ) -> dict[str, Any]:
     """Write a row: annotated image, both probabilities, what changed, the difference.
-
-    Parameters
-    ----------
-    path
-        A `.png` file.
-    sample
-        The image and its annotations.
-    predictions
-        What was, and what is.
 
     Returns
     -------

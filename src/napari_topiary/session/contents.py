@@ -105,15 +105,7 @@ class Contents:
         self.images_changed.emit()
 
     def set_scale(self, name: str, scale: float | None) -> None:
-        """Set the pixel size of an image.
-
-        Parameters
-        ----------
-        name
-            Of the image.
-        scale
-            nm per pixel, None if unknown.
-        """
+        """Set the pixel size of an image."""
         problem = "" if scale is None else pixel_size_problem(scale)
         if problem:
             raise TopiaryError(problem)

@@ -75,8 +75,38 @@ def read(folder: Path) -> Read:
     about = _description(folder, state, record, notes)
     pairing = pair_files(folder)
     notes += (*pairing.problems, *pairing.notes)
-    samples = {}
     scales = _mapping(state.get("scales"))
+    samples = _samples(pairing, about, scales, record, notes)
+    notes += _missing(state, pairing)
+    task = _with_classes_of(samples, about.task, notes)
+    notes += _problems(samples, task)
+    checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
+    # Images that could not be read stay in their part.
+    split = resolved_split(about.split, pairing.images, pairing.stacks)
+    if wrong := split_problem(split, pairing.images):
+        notes.append(f"{DESCRIPTION}: {wrong}")
+    active = str(state.get("active"))
+    for note in notes:
+        _log.warning("%s", note)
+    return Read(
+        dataset=Dataset(about.name, task, samples, split, folder, about.scale),
+        colours={k: str(v) for k, v in _mapping(state.get("colours")).items()},
+        checkpoints=checkpoints,
+        active=active if active in checkpoints else next(reversed(checkpoints), None),
+        notes=tuple(notes),
+        record=record,
+    )
+
+
+def _samples(
+    pairing: Pairing,
+    about: Description,
+    scales: dict[str, Any],
+    record: SavedFiles,
+    notes: list[str],
+) -> dict[str, Sample]:
+    """Read the images, with what is drawn on them; those that are damaged are told."""
+    samples = {}
     slices = _slices(pairing, about.task, record, notes)
     # In the order that they were in; those that came by other ways are the last.
     known = {name: pairing.images[name] for name in scales if name in pairing.images}
@@ -101,25 +131,7 @@ def read(folder: Path) -> Read:
             samples[name] = _with_annotations(
                 sample, pairing.of(name), drawn, about.task, record, notes
             )
-    notes += _missing(state, pairing)
-    task = _with_classes_of(samples, about.task, notes)
-    notes += _problems(samples, task)
-    checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
-    # Images that could not be read stay in their part.
-    split = resolved_split(about.split, pairing.images, pairing.stacks)
-    if wrong := split_problem(split, pairing.images):
-        notes.append(f"{DESCRIPTION}: {wrong}")
-    active = str(state.get("active"))
-    for note in notes:
-        _log.warning("%s", note)
-    return Read(
-        dataset=Dataset(about.name, task, samples, split, folder, about.scale),
-        colours={k: str(v) for k, v in _mapping(state.get("colours")).items()},
-        checkpoints=checkpoints,
-        active=active if active in checkpoints else next(reversed(checkpoints), None),
-        notes=tuple(notes),
-        record=record,
-    )
+    return samples
 
 
 def _read_state(folder: Path, record: SavedFiles, notes: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,7 @@ def run_study(
         crowd: Workers[tuple[Cell, int]] = Workers(
             shared, scheduler=scheduler, processes=workers
         )
-        try:
-            failures = yield from _spread(waiting, crowd, records)
-        finally:
-            crowd.close()
+        failures = yield from _spread(waiting, crowd, records)
     else:
         failures = yield from _through(study, waiting, context, records)
     if failures and not records.results:
@@ -238,21 +236,24 @@ def _spread(
         pair = next(left, None)
         return None if pair is None else (pair, pair)
 
-    for found in workers.spread(_measure, next_cell):
-        note = ""
-        if found is not None:
-            (cell, seed), (measured, why, spent) = found
-            done += 1
-            if why:
-                note = f"{in_words(cell)}: {why}"
-                failures.append(note)
-            else:
-                records.add(CellResult(dict(cell), seed, without_nan(measured), spent))
-        eta = (time.perf_counter() - begun) / done * (total - done) if done else None
-        report = StudyReport(done, total, note)
-        words = f"{done} of {total} done, {workers.words}"
-        if (yield Progress(done, total, words, eta, report)) is Stop:
-            break
+    with closing(workers):
+        for found in workers.spread(_measure, next_cell):
+            note = ""
+            if found is not None:
+                (cell, seed), (measured, why, spent) = found
+                done += 1
+                if why:
+                    note = f"{in_words(cell)}: {why}"
+                    failures.append(note)
+                else:
+                    clean: Measured = without_nan(measured)
+                    records.add(CellResult(dict(cell), seed, clean, spent))
+            spent = time.perf_counter() - begun
+            eta = spent / done * (total - done) if done else None
+            report = StudyReport(done, total, note)
+            words = f"{done} of {total} done, {workers.words}"
+            if (yield Progress(done, total, words, eta, report)) is Stop:
+                break
     return failures
 
 

@@ -41,15 +41,7 @@ class TorchBackend:
     def __call__(
         self, image: NDArray[np.float32], rows: slice, columns: slice
     ) -> NDArray[np.float32]:
-        """Probabilities, then values, `(k + r, rows, columns)` of a tile `(c, y, x)`.
-
-        Parameters
-        ----------
-        image
-            With context.
-        rows, columns
-            What of it is wanted.
-        """
+        """Probabilities and values `(k + r, rows, columns)` of a tile `(c, y, x)`."""
 
         def within(tensor: torch.Tensor) -> torch.Tensor:
             return self.network.within(tensor, rows, columns)

@@ -43,12 +43,7 @@ def predict_window(
     image, checkpoint, config, scale, engine, convert
         As for `predict_large`.
     window
-        In pixels of the image.
-
-    Returns
-    -------
-    Prediction
-        Of the part, with its `corner`.
+        The part, in pixels of the image; the prediction has its `corner`.
     """
     look, notes = yield from looked_at(
         image, checkpoint, config, scale=scale, engine=engine, convert=convert
@@ -162,15 +157,7 @@ class _Converted:
 
 
 def banner_note(first: int, last: int, *, is_cut: bool) -> str:
-    """Say that there is an information banner, and what was done about it.
-
-    Parameters
-    ----------
-    first, last
-        Rows that are left without it.
-    is_cut
-        Whether it was cut off.
-    """
+    """Say that there is an information banner, and what was done about it."""
     if is_cut:
         return f"An information banner was cut off: rows {first} to {last} are left."
     return "There is an information banner: --cut-banner cuts it off."

@@ -36,7 +36,13 @@ from napari_topiary.inference.predict import (
     answer_problems,
 )
 from napari_topiary.inference.seen import Look
-from napari_topiary.inference.tiles import USUAL_TILE, TileBox, infer, round_up
+from napari_topiary.inference.tiles import (
+    USUAL_TILE,
+    TileBox,
+    infer,
+    round_up,
+    stopped_early,
+)
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
@@ -254,10 +260,7 @@ def _run(
     if kept.complete or not stopped:
         return False, tuple(dict.fromkeys(notes))
     share = len(kept.done) / len(list(kept.blocks()))
-    notes.append(
-        f"Stopped early: {share:.0%} of the image was predicted, the rest "
-        "of its results is 0. The same command goes on from there."
-    )
+    notes.append(f"{stopped_early(share)} The same command goes on from there.")
     return True, tuple(dict.fromkeys(notes))
 
 

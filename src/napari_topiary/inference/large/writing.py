@@ -30,7 +30,7 @@ from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.targets import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Job, Progress, Window
+from napari_topiary.types import Detections, Job, Progress, Window
 
 Stored = Literal["float16", "uint8"]
 BLOCK = 2048
@@ -110,13 +110,7 @@ def read_large(
     work = folder / f".unfinished-{stem}" / "objects.zarr"
     shutil.rmtree(work, ignore_errors=True)
     if task.kind == "instances":
-        objects = zarr.create_array(
-            str(work),
-            shape=kept.grid,
-            dtype=np.uint32,
-            chunks=tuple(min(kept.side, n) for n in kept.grid),
-        )
-        finder.objects, finder.on_disk = Objects(objects), objects
+        _keep_objects(finder, work)
     done = 0
     if task.kind != "segment":
         for key in blocks:
@@ -138,21 +132,13 @@ def read_large(
         done += 1
         yield _progress(done, total, begun)
     writer.end(complete=looked_at == 1)
-    counts = {index: len(areas.result()) for index, areas in writer.areas.items()}
-    if task.kind == "instances":
-        counts = {1: writer.n_objects}
-    elif task.kind == "detect":
-        counts = {
-            index: int((detections.class_index == index).sum())
-            for index in range(1, len(task.classes))
-        }
     return LargePrediction(
         found=Counted(
             shape=shape,
             task=task,
             scale=scale,
             detections=detections,
-            counts=counts,
+            counts=writer.counts(detections),
             covered=dict(enumerate(writer.covered.tolist())),
             looked_at=looked_at,
             checkpoint=checkpoint.name or checkpoint.hash[:12],
@@ -160,6 +146,18 @@ def read_large(
         ),
         files=writer.files,
     )
+
+
+def _keep_objects(finder: Finder, path: Path) -> None:
+    """Let numbers of objects be kept on disk, on the working grid."""
+    kept = finder.kept
+    objects = zarr.create_array(
+        str(path),
+        shape=kept.grid,
+        dtype=np.uint32,
+        chunks=tuple(min(kept.side, n) for n in kept.grid),
+    )
+    finder.objects, finder.on_disk = Objects(objects), objects
 
 
 class _Writer:
@@ -350,6 +348,18 @@ class _Writer:
         seen[0] = False
         numbers = np.where(seen, seen.cumsum(), 0).astype(np.uint32)
         self._final = numbers[self._final]
+
+    def counts(self, detections: Detections) -> dict[int, int]:
+        """Count particles, objects or connected areas of each class."""
+        task = self._finder.task
+        if task.kind == "instances":
+            return {1: self.n_objects}
+        if task.kind == "segment":
+            return {index: len(own.result()) for index, own in self.areas.items()}
+        return {
+            index: int((detections.class_index == index).sum())
+            for index in range(1, len(task.classes))
+        }
 
 
 def _figures_of_nothing(

@@ -234,11 +234,6 @@ def format_of(path: Path) -> str:
 def read_marks(path: Path) -> list[Marks]:
     """Read what a file of another program marks, for each image that it is about.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Raises
     ------
     TopiaryError

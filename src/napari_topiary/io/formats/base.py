@@ -219,11 +219,6 @@ _ELSEWHERE = (
 def elsewhere(path: Path) -> str:
     """Return what a common file of another kind is and how to bring it here.
 
-    Parameters
-    ----------
-    path
-        Something that nothing here reads.
-
     Returns
     -------
     str

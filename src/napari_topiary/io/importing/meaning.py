@@ -138,6 +138,25 @@ class Meaning:
     number_pieces: bool = False
 
 
+def _named(
+    painted: Sequence[int], kind: TaskKind, config: ImportConfig
+) -> tuple[set[str], str, str]:
+    """Names of the painted numbers, what has to be solved first, and a sentence."""
+    problem = note = ""
+    if config.classes and len(config.classes) < len(painted):
+        problem = (
+            f"The labels hold {len(painted)} numbers "
+            f"({', '.join(map(str, painted[:9]))}), but there are names for "
+            f"{len(config.classes)}: name each (--classes)."
+        )
+    given = config.classes or _class_names(len(painted), kind)
+    if painted and list(painted) != list(range(1, len(painted) + 1)):
+        meant = ", ".join(f"{v} = {n}" for v, n in zip(painted, given, strict=False))
+        note = f"The painted numbers are read as classes: {meant}."
+    names = set(given[: len(painted)]) if len(given) >= len(painted) else set[str]()
+    return names, problem, note
+
+
 def meaning_of(
     found: Sequence[tuple[Marks | None, LabelStats | None, float | None]],
     config: ImportConfig,
@@ -172,20 +191,10 @@ def meaning_of(
     values, problem = dict[int, int](), ""
     if stats and kind != "instances":
         painted = sorted({value for one in stats for value in one.values})
-        if config.classes and len(config.classes) < len(painted):
-            problem = (
-                f"The labels hold {len(painted)} numbers "
-                f"({', '.join(map(str, painted[:9]))}), but there are names for "
-                f"{len(config.classes)}: name each (--classes)."
-            )
-        given = config.classes or _class_names(len(painted), kind)
         values = {value: index for index, value in enumerate(painted, start=1)}
-        names |= set(given[: len(painted)]) if len(given) >= len(painted) else set()
-        if painted and painted != list(range(1, len(painted) + 1)):
-            meant = ", ".join(
-                f"{v} = {n}" for v, n in zip(painted, given, strict=False)
-            )
-            notes.append(f"The painted numbers are read as classes: {meant}.")
+        named, problem, note = _named(painted, kind, config)
+        names |= named
+        notes += [note] if note else []
     if kind == "instances":
         if len(names) > 1:
             notes.append(
