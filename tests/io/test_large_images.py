@@ -1,5 +1,7 @@
 """Large images are opened at once and read part by part, whatever holds them."""
 
+from pathlib import Path
+
 import mrcfile
 import numpy as np
 import pytest
@@ -206,3 +208,15 @@ def test_pieces_of_a_tiff_are_the_pixels_of_the_whole(tmp_path, dtype, settings)
             for one, n in zip(part[-array.ndim :], array.shape, strict=True)
         )
         np.testing.assert_array_equal(pieces[index], array[index])
+
+
+@pytest.mark.parametrize("name", ["nion_ref_F_0_2.dm4", "nion_ref_F_1_2.dm3"])
+def test_images_of_gatan_are_read_part_by_part(monkeypatch, name):
+    monkeypatch.setattr(large_images, "LARGE", 1)
+    path = Path(__file__).with_name("files") / name
+    opened, slices = open_large(path), list(read_slices(path))
+    assert opened is not None and len(opened) == len(slices)
+    for large, whole in zip(opened, slices, strict=True):
+        np.testing.assert_array_equal(large.read(), whole.data)
+        np.testing.assert_array_equal(large.read((0, 2, 1, 2)), whole.data[:, :2, 1:2])
+        assert large.scale == whole.scale

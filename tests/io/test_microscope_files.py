@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import struct
 from pathlib import Path
 
 import h5py
@@ -232,3 +233,32 @@ def test_a_missing_reader_is_named_with_its_pip_line(tmp_path, monkeypatch):
     (tmp_path / "a.emd").write_bytes(b"x")
     with pytest.raises(TopiaryError, match=r"pip install 'napari-topiary\[formats\]'"):
         read_image(tmp_path / "a.emd")
+
+
+def series(path, *, kind, count):
+    """A series of TIA, of pictures of 5 x 7 pixels (0x4122) or curves (0x4120)."""
+    head = struct.pack("<HHHIIII", 0x4949, 0x0197, 0x0210, kind, 0x4152, count, count)
+    axis = struct.pack("<Iddi", count, 0.0, 1.0, 0)
+    axis += struct.pack("<I6sI", 6, b"Number", 0)
+    at = len(head) + 8 + len(axis)
+    first = at + 8 * count
+    about = struct.pack("<ddi", 0.0, 2e-9, 0)
+    if kind == 0x4122:
+        one = 2 * about + struct.pack("<hii", 2, 7, 5) + bytes(2 * 35)
+    else:
+        one = about + struct.pack("<hi", 2, 35) + bytes(2 * 35)
+    places = [first + i * len(one) for i in range(count)]
+    tags = [first + count * len(one) + i * 8 for i in range(count)]
+    content = head + struct.pack("<II", at, 1) + axis
+    content += struct.pack(f"<{2 * count}I", *places, *tags)
+    path.write_bytes(content + one * count + b"\x52\x41" + bytes(8 * count))
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_series_of_pictures_are_read_and_of_curves_refused(tmp_path, count):
+    slices = list(read_slices(series(tmp_path / "a.ser", kind=0x4122, count=count)))
+    assert [one.data.shape for one in slices] == [(1, 5, 7)] * count
+    assert slices[0].scale == pytest.approx(2.0)
+    with pytest.raises(TopiaryError, match="only curves such as spectra"):
+        read_image(series(tmp_path / "b.ser", kind=0x4120, count=count))

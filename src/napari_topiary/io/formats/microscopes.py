@@ -76,11 +76,36 @@ class Microscopes:
         return RawImage(array, "wtzyx"[-len(axes) :] + samples, scale, notes)
 
     @staticmethod
+    def open(path: Path) -> RawImage | None:
+        """Open an image of Gatan, of which only what is asked for is read."""
+        if _READERS[path.suffix.lower()] != "digitalmicrograph":
+            return None
+        signal = _largest_image(path)
+        data, axes = signal["data"], signal["axes"]
+        if data.dtype.names is not None:
+            return None
+        check_size(path, data.shape, data.dtype.itemsize, stored=path.stat().st_size)
+        scale, notes = square_pixels(*(_nm(axis) for axis in axes[-2:]))
+        pixels: Any = _Computed(data)
+        return RawImage(pixels, "wtzyx"[-len(axes) :], scale, notes)
+
+    @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return the shape and the axes of the largest image."""
         signal = _largest_image(path)
         shape = [signal["data"].shape[i] for i in _order(path, signal)]
         return tuple(shape), "wtzyx"[-len(shape) :]
+
+
+class _Computed:
+    """Pixels that the library reads when they are asked for."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self.shape, self.dtype = tuple(data.shape), np.dtype(data.dtype)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.asarray(self._data[index])
 
 
 def _order(path: Path, signal: dict[str, Any]) -> list[int]:
@@ -95,13 +120,19 @@ def _order(path: Path, signal: dict[str, Any]) -> list[int]:
 
 
 def _largest_image(path: Path) -> dict[str, Any]:
-    images = [signal for signal in _open(path) if signal["data"].ndim >= 2]
+    images = [signal for signal in _open(path) if _is_image(signal)]
     if not images:
         raise TopiaryError(
             f"{path.name} holds no image, only curves such as spectra: export the "
             "image that belongs to it."
         )
     return max(images, key=lambda one: int(one["data"].size))
+
+
+def _is_image(signal: dict[str, Any]) -> bool:
+    """Whether there is a picture at each step, not a curve such as a spectrum."""
+    steps = sum(bool(axis.get("navigate")) for axis in signal["axes"])
+    return int(signal["data"].ndim) - steps >= 2
 
 
 def _open(path: Path) -> list[dict[str, Any]]:
