@@ -182,7 +182,21 @@ COCO = {
     ],
     "categories": [{"id": 3, "name": "cell"}, {"id": 4, "name": "rod"}],
 }  # fmt: skip
+LABELME = {
+    "version": "5.0",
+    "flags": {},
+    "shapes": [
+        {"label": "cell", "points": [[1, 2], [10, 2], [10, 12]]},
+        {"label": "virus", "points": [[3, 4]], "shape_type": "point"},
+        {"label": "box", "points": [[3, 4], [13, 24]], "shape_type": "rectangle"},
+        {"label": "disc", "points": [[20, 20], [26, 28]], "shape_type": "circle"},
+        {"label": "rod", "points": [[1, 1], [2, 5]], "shape_type": "linestrip"},
+    ],
+    "imagePath": "..\\images\\a.png",
+    "imageData": None,
+}
 EXAMPLES = {
+    "labelme": ("m.json", json.dumps(LABELME)),
     "box": ("m.box", "10\t20\t8\t8\n30\t40\t8\t8\n"),
     "cbox": ("m.cbox", CBOX),
     "coco": ("m.json", json.dumps(COCO)),
@@ -583,7 +597,6 @@ OF_OTHERS = {
     "b.xml": "<annotations><image id='0' name='a.png'></image></annotations>",
     "c.xml": "<?xml version='1.0'?><TrackMate version='7'></TrackMate>",
     "d.xml": "<annotation><filename>a.png</filename></annotation>",
-    "a.json": '{"shapes": [{"label": "a", "shape_type": "polygon"}]}',
     "b.json": '{"boxes": [[10, 20, "manual"]]}',
     "c.json": '[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]',
     "d.json": '{"a.png1": {"regions": [{"shape_attributes": {"name": "rect"}}]}}',
@@ -610,3 +623,29 @@ def test_annotations_of_other_programs_are_refused_by_name(tmp_path, name):
 def test_what_means_nothing_is_a_sentence(tmp_path, name, text, words):
     with pytest.raises(TopiaryError, match=words):
         read(tmp_path, name, text)
+
+
+def test_labelme(tmp_path):
+    (found,) = read(tmp_path, "m.json", json.dumps(LABELME))
+    assert found.image_stem == "a"
+    assert np.array_equal(found.places, [[3.5, 2.5]]) and found.classes == ("virus",)
+    assert np.array_equal(found.lines, [[[0.5, 0.5], [4.5, 1.5]]])
+    assert [area.name for area in found.areas] == ["cell", "box", "disc"]
+    cell, box, disc = (pixels(area, (40, 40)) for area in found.areas)
+    assert box.sum() == 10 * 20 and box[4:24, 3:13].all()
+    assert disc.sum() == pytest.approx(np.pi * 100, rel=0.03)
+    assert cell.sum() == pytest.approx(45, abs=8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"points": []}, "Shape 1 of m.json has no points"),
+        ({"points": [["x", 2]]}, "where a number has to be"),
+        ({"points": [[1, 2]], "shape_type": "circle"}, "needs two places"),
+        ({"points": [[1, 2]], "shape_type": "mask"}, "is a mask, which is not read"),
+    ],
+)
+def test_shapes_of_labelme_that_mean_nothing(tmp_path, shape, words):
+    with pytest.raises(TopiaryError, match=words):
+        read(tmp_path, "m.json", json.dumps({"flags": {}, "shapes": [shape]}))

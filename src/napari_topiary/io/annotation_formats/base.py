@@ -173,7 +173,6 @@ def writing_formats() -> dict[str, type[WritingFormat]]:
 
 
 _ELSEWHERE = (
-    (r'"shape_type"|"imagePath"', "LabelMe", "convert it to COCO (labelme2coco)"),
     (
         r'"shape_attributes"|"_via_',
         "the VGG Image Annotator",

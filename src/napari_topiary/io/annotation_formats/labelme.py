@@ -1,0 +1,101 @@
+"""LabelMe: outlines, boxes, circles, lines and points of one image as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_topiary.annotations.regions import outline
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_formats.base import (
+    CORNER,
+    DrawnArea,
+    Marks,
+    Places,
+    annotation_formats,
+    head_text,
+    marks,
+    number,
+)
+from napari_topiary.io.plain_files import parsed_json, read_text
+
+
+@annotation_formats.register("labelme")
+class LabelMe:
+    """Shapes in pixels, counted from the corner of the first one; each has a label."""
+
+    title: ClassVar[str] = "LabelMe JSON"
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    @staticmethod
+    def fits(head: bytes) -> bool:
+        """Whether shapes begin."""
+        text = head_text(head)
+        return '"shapes"' in text and ('"points"' in text or '"flags"' in text)
+
+    @staticmethod
+    def read(path: Path) -> list[Marks]:
+        """Read what is drawn; a circle is its middle and a place on its border."""
+        content = parsed_json(read_text(path, "LabelMe file"), path.name)
+        shapes = content.get("shapes") if isinstance(content, Mapping) else None
+        if not isinstance(shapes, list):
+            raise TopiaryError(f'{path.name} is not of LabelMe: it has no "shapes".')
+        places, classes = list[Any](), list[str]()
+        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        for index, shape in enumerate(shapes, start=1):
+            where = f"Shape {index} of {path.name}"
+            given, kind = (
+                (shape.get("points"), shape.get("shape_type") or "polygon")
+                if isinstance(shape, Mapping)
+                else (None, "")
+            )
+            pairs = given if isinstance(given, list) else []
+            if not pairs or any(not isinstance(p, list) or len(p) < 2 for p in pairs):
+                raise TopiaryError(
+                    f"{where} has no points: delete it, or draw it anew."
+                )
+            xy = np.array(
+                [[number(value, where) for value in one[:2]] for one in pairs]
+            )
+            drawn, name = xy[:, ::-1] - CORNER, str(shape.get("label") or "").strip()
+            if kind in ("point", "points"):
+                places += list(drawn)
+                classes += [name] * len(drawn)
+            elif kind in ("line", "linestrip"):
+                lines.append(drawn)
+                line_classes.append(name)
+            elif kind in ("rectangle", "circle"):
+                areas.append(DrawnArea((_around(drawn, str(kind), where),), name))
+            elif kind == "polygon":
+                areas.append(DrawnArea((drawn,), name))
+            else:
+                raise TopiaryError(
+                    f"{where} is a {kind}, which is not read here: draw it as a "
+                    "polygon, or export the labels as PNG."
+                )
+        image = content.get("imagePath")
+        return [
+            marks(
+                places,
+                classes,
+                lines=tuple(lines),
+                line_classes=tuple(line_classes),
+                areas=tuple(areas),
+                image=image if isinstance(image, str) else "",
+            )
+        ]
+
+
+def _around(drawn: Places, kind: str, where: str) -> Places:
+    """The outline of a rectangle by two corners, or of a circle."""
+    if len(drawn) == 4 and kind == "rectangle":
+        return drawn
+    if len(drawn) != 2:
+        raise TopiaryError(f"{where} needs two places: delete it, or draw it anew.")
+    if kind == "circle":
+        radius = float(np.hypot(*(drawn[1] - drawn[0])))
+        drawn = np.stack([drawn[0] - radius, drawn[0] + radius])
+    return outline(drawn, "ellipse" if kind == "circle" else "rectangle")
