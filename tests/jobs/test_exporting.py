@@ -14,7 +14,7 @@ import pytest
 from napari_topiary import Task
 from napari_topiary.config import DetectConfig
 from napari_topiary.io.run_crate import CRATE
-from napari_topiary.jobs.predicting import Found, already_there, export, summary
+from napari_topiary.jobs.exporting import Found, already_there, export, summary
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
 TASKS = {

@@ -276,17 +276,7 @@ def checking(
 def training(
     training_data: TrainingData, config: TrainConfig, start: Checkpoint | None
 ) -> Job[Checkpoint]:
-    """Train, with the best so far on disk as long as it is not handed over.
-
-    Parameters
-    ----------
-    training_data
-        What to learn from.
-    config
-        How.
-    start
-        A checkpoint to start from; None = from scratch.
-    """
+    """Train, with the best so far on disk as long as it is not handed over."""
     yield Progress(0, 0, "Reading what is marked")
     training_data = training_data.read()
     file = new_training_file()

@@ -19,7 +19,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.inference.large import LargePrediction
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.jobs import predicting
-from napari_topiary.jobs.predicting import Found, export
+from napari_topiary.jobs.exporting import Found, export
 from napari_topiary.networks import build_network
 from napari_topiary.session import ImageEntry, Session
 

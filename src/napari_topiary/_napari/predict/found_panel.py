@@ -26,7 +26,7 @@ from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.jobs import words
-from napari_topiary.jobs.predicting import Found, already_there, export
+from napari_topiary.jobs.exporting import Found, already_there, export
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
