@@ -16,7 +16,8 @@ from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.data.working_grid import to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import memory
-from napari_topiary.io.images import read_image
+from napari_topiary.io.formats.zarr_arrays import Zarr
+from napari_topiary.io.images import read_image, read_slices
 from napari_topiary.io.memory import check_fits, free_memory, in_words
 from napari_topiary.io.tables import read_table
 
@@ -216,3 +217,31 @@ def test_a_pipe_in_a_zarr_is_refused(tmp_path):
     os.mkfifo(path / "0.0")
     with pytest.raises(TopiaryError, match="is a pipe or a device"):
         read_image(path)
+
+
+HUGE = (0x7FFFFFFF).to_bytes(4, "little")
+CLAIMS = {
+    "blosc 2": (2, "Blosc", lambda good: good[:4] + HUGE + good[8:]),
+    "lz4 2": (2, "LZ4", lambda good: HUGE + good[4:]),
+    "zstd 2": (2, "Zstd", lambda good: good[:4] + b"\xe0" + HUGE * 2 + good[9:]),
+    "zstd 3": (3, "", lambda good: good[:4] + b"\xe0" + HUGE * 2 + good[9:]),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_piece_that_asks_for_much_is_not_unpacked(tmp_path, name):
+    numcodecs, zarr = pytest.importorskip("numcodecs"), pytest.importorskip("zarr")
+    form, codec, damage = CLAIMS[name]
+    path = tmp_path / "a.zarr"
+    how = {"compressors": getattr(numcodecs, codec)()} if codec else {}
+    array = zarr.create_array(
+        str(path), shape=(64, 64), chunks=(32, 32), dtype="u1", zarr_format=form, **how
+    )
+    array[:] = np.arange(4096).reshape(64, 64) % 7 + 1
+    assert next(iter(read_slices(path))).data.max() == 7
+    pieces = [p for p in path.rglob("*") if p.is_file() and p.name != "zarr.json"]
+    piece = next(p for p in pieces if not p.name.startswith(".z"))
+    piece.write_bytes(damage(piece.read_bytes()))
+    for read in (lambda: list(read_slices(path)), lambda: Zarr.open(path)):
+        with pytest.raises(TopiaryError, match="says that it holds"):
+            read()

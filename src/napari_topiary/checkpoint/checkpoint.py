@@ -16,6 +16,7 @@ from napari_topiary.checkpoint import metadata, storage
 from napari_topiary.checkpoint.normalisation import Normalisation
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Task
@@ -201,14 +202,17 @@ class Checkpoint:
         """Return a copy that knows what the person calls it."""
         return self.replaced(provenance={**self.provenance, "name": name})
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write the file: beside first, then renamed, never half.
 
         Parameters
         ----------
         path
             Its name ends in `.safetensors`.
+        overwrite
+            Replace also what is no checkpoint; another checkpoint is replaced anyway.
         """
+        check_replaced((Path(path),), overwrite=overwrite)
         arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)
         with writing(Path(path)) as beside:
             storage.write(beside, arrays, text)

@@ -74,6 +74,7 @@ class FilePredictor:
         self.form: dict[str, Any] = {
             "format": options.format or "tif",
             "filaments": bool(how.line_classes),
+            "overwrite": True,  # what is there was asked about before
         }
 
     def file(self, path: Path) -> dict[str, Any]:

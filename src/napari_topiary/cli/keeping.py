@@ -75,7 +75,7 @@ class Keeping:
 
     def _written(self, made: Checkpoint, place: Path) -> tuple[Checkpoint, Path]:
         try:
-            made.save(place)
+            made.save(place, overwrite=True)  # it was asked before
         except NotWritten:
             raise
         except Exception as error:  # no memory, whatever a library raises

@@ -12,7 +12,7 @@ from napari_topiary.cli.parsing import AddVerb, add_fields, given
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.targets import Files, targets_in
+from napari_topiary.io.targets import Files, study_targets
 
 if TYPE_CHECKING:
     from napari_topiary.studies import Budget
@@ -77,11 +77,7 @@ def files(options: argparse.Namespace) -> Files:
     """What is read, and what is in the folder if it is not that of a study."""
     if options.list or options.out is None:
         return Files()
-    writes = targets_in(
-        options.out,
-        ("*.md", "*.csv", "*.png", "*.json", "*.jsonl"),
-        marks=("study.json", "results.jsonl"),
-    )
+    writes = study_targets(options.out)
     return Files(writes, reads=() if options.data is None else (options.data,))
 
 
@@ -128,6 +124,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             only=only,
             scheduler=where.scheduler,
             workers=where.workers,
+            overwrite=True,  # what is there was asked about before
         )
     )
     runner.say((options.out / "table.md").read_text(encoding="utf-8"))

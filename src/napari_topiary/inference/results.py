@@ -19,7 +19,7 @@ from napari_topiary.inference.measures import Counted
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.formats.tiff import PACKING
 from napari_topiary.io.tables import joined, write_table
-from napari_topiary.io.targets import WRITER, signed
+from napari_topiary.io.targets import WRITER, check_replaced, signed
 from napari_topiary.postprocessing import Numbering, line_lengths
 from napari_topiary.types import Prediction, Task
 
@@ -38,6 +38,7 @@ def write_prediction(
     prediction: Prediction,
     format: ResultFormat = "tif",
     filaments: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Path]:
     """Write everything that a network says about one image.
 
@@ -54,6 +55,8 @@ def write_prediction(
     filaments
         Whether the network knows filaments: their table is then written even where
         none was found.
+    overwrite
+        Replace also files that Topiary did not write; its own are replaced anyway.
 
     Returns
     -------
@@ -63,6 +66,7 @@ def write_prediction(
         filaments, `lines`.
     """
     files = _files(Path(folder), stem, prediction.task, format)
+    check_replaced(files.values(), overwrite=overwrite)
     about = _about(prediction, complete=prediction.done is None)
     _write_array(files["probability"], _probability(prediction, format), "kyx", about)
     highest = int(prediction.labels.max(initial=0))
@@ -105,6 +109,7 @@ def write_stack_prediction(
     numbering: Numbering,
     format: ResultFormat = "tif",
     filaments: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Path]:
     """Write what a network says about a stack, slice by slice as it comes.
 
@@ -113,7 +118,7 @@ def write_stack_prediction(
 
     Parameters
     ----------
-    folder, stem, format, filaments
+    folder, stem, format, filaments, overwrite
         As for `write_prediction`.
     predictions
         One of each slice, at least one; where they end early, the rest is empty.
@@ -135,6 +140,9 @@ def write_stack_prediction(
     with tempfile.TemporaryDirectory(prefix=".part-", dir=home) as beside:
         maps: dict[str, Any] = {}
         for index, prediction in enumerate(predictions):
+            if last is None:
+                own = _files(home, stem, prediction.task, format)
+                check_replaced(own.values(), overwrite=overwrite)
             last = prediction
             done += prediction.done is None
             labels = prediction.labels

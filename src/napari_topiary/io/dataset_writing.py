@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.description import DESCRIPTION, Description
-from napari_topiary.io.folder_changes import FolderChange, changing
+from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_name
 from napari_topiary.io.images import holds_image, write_image
 from napari_topiary.io.pairing import (
     Pairing,
@@ -31,7 +31,8 @@ def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
 
     Images become TIFF with their pixel size. An image that lies in the folder already
     stays as it is, and what has not changed is not written again. Nothing is deleted
-    but annotations that the samples no longer have.
+    but annotations that the samples no longer have; in a folder that the data set was
+    not read from, images and annotations that would be replaced go to `kept/`.
 
     Parameters
     ----------
@@ -50,6 +51,11 @@ def write_dataset(folder: str | os.PathLike[str], dataset: Dataset) -> None:
             write_sample_image(change, sample, there=there)
             write_annotations(change, name, sample.annotations, there=there)
         write_description(change, dataset, scales=scales)
+        root = dataset.root
+        if root is None or Path(root).resolve() != change.root.resolve():
+            for name, is_there in change.differences().items():
+                if is_there and name != DESCRIPTION:
+                    change.keep(name, free_name(change.root, f"{KEPT}/{name}"))
 
 
 def write_sample_image(change: FolderChange, sample: Sample, *, there: Pairing) -> None:

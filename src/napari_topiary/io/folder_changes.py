@@ -25,6 +25,8 @@ from napari_topiary.io.atomic import clean_leftovers, process_lives, writing
 
 _STAGE = ".saving-"
 _LIST = "changes.json"
+KEPT = "kept"
+"""Where files of a person go that would be replaced, in a folder that is written."""
 _NEW = "new"
 _PATIENCE_S = 5.0
 """So long another program may take to carry out its list."""
@@ -190,6 +192,16 @@ def complete_changes(root: Path) -> None:
     for folder in root.iterdir():
         if folder.is_dir() and folder.name[0] != ".":
             clean_leftovers(folder)
+
+
+def free_name(root: Path, name: str) -> str:
+    """Return the path of a file inside a folder, with a number added if it is taken."""
+    number, free = 1, name
+    while (root / free).exists():
+        number += 1
+        path = Path(name)
+        free = path.with_name(f"{path.stem} {number}{path.suffix}").as_posix()
+    return free
 
 
 def is_inside(name: str) -> bool:

@@ -13,7 +13,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,25 @@ def check_targets(files: Files, *, overwrite: bool = False) -> None:
             )
 
 
+def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
+    """Refuse to write results from Python where a person's file would be lost.
+
+    Parameters
+    ----------
+    paths
+        Files that will be written.
+    overwrite
+        Whether whoever calls has said that existing files may be replaced.
+    """
+    for path in paths:
+        check_file_target(path)
+        if not overwrite and path.exists() and not written_by_topiary(path):
+            raise TopiaryError(
+                f"{path} is there already and was not written by Topiary: give another "
+                "name, or overwrite=True to replace it."
+            )
+
+
 def check_file_target(path: Path) -> None:
     """Refuse, before any work, a place where no file can be written."""
     if path.is_symlink() and not path.exists():
@@ -184,6 +203,15 @@ def targets_in(
         OutputFile(path)
         for path in sorted(there)
         if not path.is_dir() or path.suffix not in ("", ".zarr")
+    )
+
+
+def study_targets(folder: Path) -> tuple[OutputFile, ...]:
+    """Return what a study would replace in a folder that is not that of a study."""
+    return targets_in(
+        folder,
+        ("*.md", "*.csv", "*.png", "*.json", "*.jsonl"),
+        marks=("study.json", "results.jsonl"),
     )
 
 

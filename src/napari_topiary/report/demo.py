@@ -276,7 +276,7 @@ class _Demo:
 
     def _kept(self, name: str, checkpoint: Checkpoint) -> Checkpoint:
         named = replace(checkpoint, provenance={**checkpoint.provenance, "name": name})
-        named.save(self.out / f"{name}.safetensors")
+        named.save(self.out / f"{name}.safetensors", overwrite=True)
         self.results[name] = {
             "file": f"{name}.safetensors",
             "parameters": named.parameters,

@@ -25,17 +25,15 @@ from napari_topiary.io.dataset import (
     write_sample_image,
 )
 from napari_topiary.io.dataset_writing import write_json
-from napari_topiary.io.folder_changes import FolderChange, changing
+from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_name
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, place_of
 from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
 from napari_topiary.session.versions import (
-    KEPT,
     REMOVED,
     Known,
     drop_old_versions,
-    free_name,
     keep_version,
 )
 

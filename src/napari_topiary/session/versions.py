@@ -19,9 +19,14 @@ from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset_writing import write_json
-from napari_topiary.io.folder_changes import FolderChange, changing, is_inside
+from napari_topiary.io.folder_changes import (
+    KEPT,
+    FolderChange,
+    changing,
+    free_name,
+    is_inside,
+)
 
-KEPT = "kept"
 REMOVED = "removed"
 _VERSIONS = "versions"
 _ABOUT = "version.json"
@@ -99,7 +104,12 @@ def keep_version(change: FolderChange, known: Known, *, by_itself: bool) -> None
         if not name.startswith(_ASIDE)
     }
     was_project = any((change.root / name).exists() for name in _PROJECT)
-    if not differences or not was_project:
+    if not differences:
+        return
+    if not was_project:  # there is no version to go back to, but files of somebody
+        for name, there in differences.items():
+            if there and change.moved_to(name) is None:
+                change.keep(name, free_name(change.root, f"{KEPT}/{name}"))
         return
     if not (by_itself and known.version and time.time() - known.since < _TOGETHER_S):
         known.version, known.since = _new_name(change.root), time.time()
@@ -158,16 +168,6 @@ def drop_old_versions(folder: Path) -> None:
     """Delete all but the newest versions; what cannot be deleted stays."""
     for version in versions(folder)[_MOST:]:
         shutil.rmtree(folder / _VERSIONS / version.name, ignore_errors=True)
-
-
-def free_name(root: Path, name: str) -> str:
-    """Return the path of a file inside a folder, with a number added if it is taken."""
-    number, free = 1, name
-    while (root / free).exists():
-        number += 1
-        path = Path(name)
-        free = path.with_name(f"{path.stem} {number}{path.suffix}").as_posix()
-    return free
 
 
 def _new_name(root: Path) -> str:

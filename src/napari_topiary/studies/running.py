@@ -19,6 +19,7 @@ from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
+from napari_topiary.io.targets import check_replaced, study_targets
 from napari_topiary.io.workers import Workers, workers_problem
 from napari_topiary.report.charts import see_to_charts
 from napari_topiary.studies.base import (
@@ -67,6 +68,7 @@ def run_study(
     only: Only = EVERYTHING,
     scheduler: str = "",
     workers: int = 1,
+    overwrite: bool = False,
 ) -> Job[dict[str, Any]]:
     """Do a study and leave its tables, plots and numbers.
 
@@ -86,6 +88,8 @@ def run_study(
     scheduler, workers
         Address of a dask scheduler whose workers do the cells, or how many processes
         of this computer do; by default the calling one.
+    overwrite
+        Replace also files in the folder that are not those of a study.
 
     Yields
     ------
@@ -102,8 +106,10 @@ def run_study(
     TopiaryError
         With a sentence if the study cannot be done so, or no cell succeeded.
     """
-    study, cells = planned(name, dataset, budget, only)
     folder = Path(out)
+    there = (target.path for target in study_targets(folder))
+    check_replaced(there, overwrite=overwrite)
+    study, cells = planned(name, dataset, budget, only)
     see_to_charts()
     begun = time.perf_counter()
     yield Progress(0, 0, "Reading the images")

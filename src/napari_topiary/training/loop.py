@@ -23,6 +23,7 @@ from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import (
     FixedShape,
@@ -108,6 +109,8 @@ def fit(
     problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)
+    if checkpoint_path is not None:
+        check_replaced((checkpoint_path,))
     yield Progress(0, 0, "Preparing the images")
     prepared = prepare(samples, validation, config, task=task, start=start)
     for note in prepared.notes:

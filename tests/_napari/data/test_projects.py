@@ -215,6 +215,16 @@ def test_networks_are_renamed_deleted_and_saved_as_files(
     page.networks.save_file(tmp_path / "shared")
     until(lambda: "is in" in page.message.text())
     assert load_checkpoint(tmp_path / "shared.safetensors").name == "tiny one"
+    mine = tmp_path / "mine.safetensors"
+    mine.write_text("my own", encoding="utf-8")
+    page.networks.save_file(tmp_path / "mine")  # the dialog has not seen the ending
+    assert "there already" in page.offer.text.text()
+    page.offer.buttons["Cancel"].click()
+    assert mine.read_text(encoding="utf-8") == "my own"
+    page.networks.save_file(tmp_path / "mine")
+    page.offer.buttons["Replace"].click()
+    until(lambda: f"is in {mine}" in page.message.text())
+    assert load_checkpoint(mine).name == "tiny one"
     page.networks.delete_button.click()
     page.offer.buttons["Keep it"].click()
     assert "tiny one" in session.checkpoints

@@ -221,19 +221,28 @@ class NetworkList(QWidget):
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the network as a file", str(proposed), _FILES
         )
-        if path:
-            self.save_file(Path(path))
+        if path:  # the dialog has asked about a file that is there
+            self.save_file(Path(path), replace=True)
 
-    def save_file(self, path: Path) -> None:
-        """Write the selected network to a file."""
+    def save_file(self, path: Path, *, replace: bool = False) -> None:
+        """Write the selected network to a file; ask first where one is there."""
         name = self.selected
         if name is None:
             return
         if path.suffix != ".safetensors":
-            path = path.with_name(f"{path.name}.safetensors")
+            path, replace = path.with_name(f"{path.name}.safetensors"), False
+        if path.exists() and not replace:
+            self.host.offer.show_choice(
+                f"{path.name} is there already. Replace it?",
+                {
+                    "Cancel": lambda: None,
+                    "Replace": lambda: self.save_file(path, replace=True),
+                },
+            )
+            return
         checkpoint = self.host.session.checkpoints[name].named(name)
         in_background(
-            lambda: checkpoint.save(path),
+            lambda: checkpoint.save(path, overwrite=True),
             title="Writing the network",
             on_result=lambda _: self.host.say(f"{name} is in {path}."),
             on_error=self.host.refuse,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,8 @@ MANY, FEWEST = 100_000, 1000
 """An array in many pieces needs one in so many: blank ones may be left out."""
 WEIGHED = 10_000
 """So many files of an array are asked for their size: there may be a million."""
+SLACK = 1 << 20
+"""Bytes that a piece may say too many."""
 DEEPEST = 3
 """Images of a plate are in wells, which are in rows."""
 FEW = 6
@@ -236,13 +239,71 @@ def _check_pieces(path: Path, array: Any) -> None:
     total = math.prod(
         -(-n // step) for n, step in zip(array.shape, pieces, strict=True)
     )
-    count, nbytes = _stored(Path(str(array.store.root)) / array.path)
+    home = Path(str(array.store.root)) / array.path
+    count, nbytes = _stored(home)
     check_size(path, pieces, array.dtype.itemsize, stored=nbytes)
+    if array.shards is None:
+        _check_claims(path, home, array)
     if (array.nbytes > SMALL or total > MANY) and total > FEWEST * count:
         raise TopiaryError(
             f"{path.name} should be in {total:,} pieces and only {count:,} of them are "
             "there: it is incomplete, copy the whole folder again."
         )
+
+
+def _check_claims(path: Path, home: Path, array: Any) -> None:
+    """Refuse packed pieces that say they hold more than a piece of the array has.
+
+    Whoever unpacks them makes room for what they say, before anything is read.
+    """
+    codec = next((type(one).__name__.lower() for one in array.compressors), "")
+    claims = next((read for name, read in _CLAIMS.items() if name in codec), None)
+    if claims is None:
+        return
+    most = math.prod(array.chunks) * array.dtype.itemsize
+    for file in islice(_pieces(home), WEIGHED):
+        with file.open("rb") as packed:
+            claimed = claims(packed.read(18))
+        if claimed > 2 * most + SLACK:
+            raise TopiaryError(
+                f"{path.name}: the piece {file.relative_to(home)} says that it holds "
+                f"{claimed:,} bytes where {most:,} belong: it is damaged, copy the "
+                "whole folder again."
+            )
+
+
+def _pieces(folder: Path) -> Iterator[Path]:
+    for home, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith(".z") and name != "zarr.json":
+                yield Path(home) / name
+
+
+def _blosc_claim(head: bytes) -> int:
+    return int.from_bytes(head[4:8], "little")
+
+
+def _lz4_claim(head: bytes) -> int:
+    return int.from_bytes(head[:4], "little")
+
+
+def _zstd_claim(head: bytes) -> int:
+    """Bytes that a frame of Zstandard says it holds; 0 where it does not."""
+    if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
+        return 0
+    flags = head[4]
+    single = flags >> 5 & 1
+    size = (single, 2, 4, 8)[flags >> 6]
+    at = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(head[at : at + size], "little")
+
+
+_CLAIMS: dict[str, Callable[[bytes], int]] = {
+    "blosc": _blosc_claim,
+    "zstd": _zstd_claim,
+    "lz4": _lz4_claim,
+}
+"""How packed pieces begin, by what packs them."""
 
 
 def _stored(folder: Path) -> tuple[int, int]:
