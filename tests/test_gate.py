@@ -86,7 +86,7 @@ def numbered(mask):
     return label(mask).astype(np.uint16)
 
 
-class Ran(Exception):
+class Ran(BaseException):
     """The gate was passed: what comes behind would have begun."""
 
 
@@ -508,6 +508,17 @@ def test_nothing_to_judge_on_is_told_before_it_trains(
     said = at_all_doors(home)
     for door in ("train", "window"):
         assert words in said[door][0] and said[door][1]
+
+
+def test_where_only_background_is_marked_figures_say_little(tmp_path, at_all_doors):
+    home = folder(tmp_path / "x", val=1, task="segment", labels=BLOCKS * 0)
+    (home / "labels" / "b.tif").unlink()
+    said = at_all_doors(home)
+    for door in ("evaluate", "compare", "evaluation", "comparison"):
+        assert "Only background is marked on the images to judge on" in said[door][0]
+        assert said[door][1]
+    for door in ("train", "prune", "window", "fit"):
+        assert not said[door][1]
 
 
 @pytest.mark.parametrize("share", [0.6, 0.0])

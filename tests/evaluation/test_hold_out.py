@@ -336,6 +336,10 @@ def test_with_a_few_clicks_there_is_nothing_to_judge_on(virions, places):
     said = " ".join(made.provenance["notes"])
     assert f"Only {len(places)} thing" in said
     assert "nothing is kept back to judge on" in said
+    again = run(validate(made, [sample]))
+    assert "quality" not in again.metrics
+    words = "The network has learned from all that is annotated here"
+    assert any(note.startswith(words) for note in again.provenance["notes"])
 
 
 @pytest.mark.parametrize("shape", [(20, 20), (1, 300), (128, 16), (33, 205), (64, 64)])

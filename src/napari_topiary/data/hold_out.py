@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
+from napari_topiary.io.gate import NOTHING_MARKED
 from napari_topiary.io.split import listed
 from napari_topiary.types import Task
 
@@ -36,7 +37,11 @@ _LEARNED = (
     ": not judged on, for the network learns, or has learned, from the same image "
     "(perhaps under another name)."
 )
-_NOTHING_MARKED = (
+_ALL_SEEN = (
+    "The network has learned from all that is annotated here, so none of it can say "
+    "how good it is: put images that it has never seen into the part 'val'."
+)
+_NONE_MARKED_ASIDE = (
     ": kept aside to judge on, but nothing is marked there (where all is finished), so "
     "some of what is learned from is held back instead, if there is enough of it."
 )
@@ -72,7 +77,7 @@ def divide(
     unmarked = given is not None and not any(one.things for one in given)
     if given and unmarked and learning:
         names = listed([one.sample.name for one in given])
-        notes = (names + _NOTHING_MARKED,)
+        notes = (names + _NONE_MARKED_ASIDE,)
     if given is not None and not (unmarked and learning):
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
@@ -98,6 +103,8 @@ def divide(
     held = [one for one in held if one.things and (one.field.target >= 0).any()]
     if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
+    if not learning and not held and not notes:
+        notes = (NOTHING_MARKED if unmarked else _ALL_SEEN,)
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 

@@ -35,6 +35,10 @@ _REST_IS_EMPTY = (
     "counts as empty. If only this part is marked, draw a finished area around it"
     f"{BY_COMMAND}."
 )
+NOTHING_MARKED = (
+    "Only background is marked on the images to judge on: figures there say at most "
+    "how much is found where nothing is."
+)
 _ONLY_AROUND = (
     "All marks lie in one part of the image: only what is around them is known."
 )
@@ -219,6 +223,8 @@ def with_truth(
         replace(sample, annotations=own.annotations)
         for sample, own in zip(known, kept, strict=True)
     )
+    if not _classes_found(samples, task) - {0}:
+        notes = (*notes, NOTHING_MARKED)
     return samples, notes
 
 

@@ -14,8 +14,8 @@ Split = dict[str, tuple[str, ...]]
 
 _FEW = 5
 NOTHING_ASIDE = (
-    "No image of the part 'val' is annotated: some of what is learned from is held "
-    "back to judge by instead."
+    "No image of the part 'val' is annotated: it is judged on some of the others, as "
+    "far as it has not learned from them."
 )
 KNOWN = ("train", "val", "test")
 HELD_OUT = ("val", "test")
