@@ -11,7 +11,7 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Points, Task
 from napari_topiary._napari.canvas.layers import layer_for
-from napari_topiary._napari.compare.mode_bar import ANY_CLASS
+from napari_topiary._napari.compare.controls import ANY_CLASS
 from napari_topiary._napari.compare.page import ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary.checkpoint import Checkpoint

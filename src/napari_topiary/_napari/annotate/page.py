@@ -19,6 +19,7 @@ from napari_topiary._napari.annotate.tools import (
     TOOLS,
     ToolBox,
     give_selected,
+    hint_about,
     take_tool,
     tool_in_hand,
 )
@@ -50,12 +51,6 @@ _THEN = {
     "segment": "paint it in the image.",
     "instances": "paint each of them in the image.",
 }
-_TOO_LARGE = (
-    "This image is too large to be painted on as a whole. Move to a part of it, select "
-    "its layer, and on the Data page press <b>Use the selected layer</b> › <b>Add what "
-    "is on the screen</b>: that part can be painted."
-)
-_VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 
 
 class AnnotatePage(Page):
@@ -75,7 +70,8 @@ class AnnotatePage(Page):
         self._image = self.drawing.name
         self.areas, self.advice = AreaSuggestions(self.drawing), Advice()
         self.offer = Offer()
-        self._make_classes()
+        self.classes = ClassTable(self.session)
+        self.section("What is to be found").addWidget(self.classes)
         self._make_tools()
         self.body.addWidget(self.offer)
         self.area_offer = Offer()
@@ -107,11 +103,6 @@ class AnnotatePage(Page):
         self.refresh()
 
     # -- widgets ------------------------------------------------------------------
-
-    def _make_classes(self) -> None:
-        layout = self.section("What is to be found")
-        self.classes = ClassTable(self.session)
-        layout.addWidget(self.classes)
 
     def _make_tools(self) -> None:
         layout = self.section("Tools")
@@ -251,18 +242,10 @@ class AnnotatePage(Page):
         nothing = ready and not self.session.annotations.get(drawing.name or "")
         for name, made in self.tools.buttons.items():
             look.emphasize(made, nothing and not in_hand and name == FIRST[kind])
-        then = "click" if kind == "detect" else "paint"
-        hint = f"Choose a tool, then {then} in the image."
-        large = drawing.is_large and kind != "detect"
-        if not flat:
-            hint = _VOLUME
-        elif large and (not in_hand or TOOLS[in_hand].kind == "labels"):
-            hint = _TOO_LARGE
-        elif in_hand:
-            hint = TOOLS[in_hand].hint_for(kind)
+        hint, is_problem = hint_about(drawing, in_hand, flat=flat)
         self.hint.setText(hint if there else "")
         self.hint.setVisible(there)
-        look.set_role(self.hint, "problem" if large or not flat else "hint")
+        look.set_role(self.hint, "problem" if is_problem else "hint")
         self.flat_button.setVisible(there and not flat)
         self.undo_button.setEnabled(drawing.can("undo"))
         self.redo_button.setEnabled(drawing.can("redo"))

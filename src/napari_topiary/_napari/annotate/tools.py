@@ -197,6 +197,28 @@ TOOLS = {
 }
 
 
+_TOO_LARGE = (
+    "This image is too large to be painted on as a whole. Move to a part of it, select "
+    "its layer, and on the Data page press <b>Use the selected layer</b> › <b>Add what "
+    "is on the screen</b>: that part can be painted."
+)
+_VOLUME = "The canvas shows 3-D, where nothing can be drawn."
+
+
+def hint_about(drawing: Drawing, in_hand: str, *, flat: bool) -> tuple[str, bool]:
+    """What to do with the tool in the hand, and whether nothing can be drawn."""
+    kind = drawing.session.task.kind
+    if not flat:
+        return _VOLUME, True
+    large = drawing.is_large and kind != "detect"
+    if large and (not in_hand or TOOLS[in_hand].kind == "labels"):
+        return _TOO_LARGE, True
+    if in_hand:
+        return TOOLS[in_hand].hint_for(kind), large
+    then = "click" if kind == "detect" else "paint"
+    return f"Choose a tool, then {then} in the image.", large
+
+
 class ToolBox(QWidget):
     """The tools as buttons; the one in the hand is pressed."""
 

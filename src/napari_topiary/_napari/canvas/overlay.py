@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.layers import (
@@ -118,6 +119,18 @@ def coloured(
     else:
         result[..., :3] = known[some.argmax(axis=0)]
     return result
+
+
+def class_colormap(task: Task, colours: Mapping[str, str]) -> DirectLabelColormap:
+    """Colours of labels that are class indices."""
+    known = {
+        index: colours.get(name, "#ffffff")
+        for index, name in enumerate(task.classes)
+        if index
+    }
+    return DirectLabelColormap(
+        color_dict={None: "transparent", 0: "transparent"} | known
+    )
 
 
 FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")

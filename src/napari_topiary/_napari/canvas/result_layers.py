@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from napari_topiary._napari.canvas.layers import (
 )
 from napari_topiary._napari.canvas.overlay import (
     FOUND_COLOURS,
+    class_colormap,
     coloured,
     found_colours,
 )
@@ -389,26 +389,6 @@ def _large(prediction: LargePrediction, kind: str, colours: Mapping[str, str]) -
             visual["colormap"] = class_colormap(found.task, colours)
         return "labels", levels if several else np.asarray(levels[0]), visual
     return None
-
-
-def class_colormap(task: Task, colours: Mapping[str, str]) -> DirectLabelColormap:
-    """Colours of labels that are class indices.
-
-    Parameters
-    ----------
-    task
-        Names the classes.
-    colours
-        Class name -> `#rrggbb`.
-    """
-    known = {
-        index: colours.get(name, "#ffffff")
-        for index, name in enumerate(task.classes)
-        if index
-    }
-    return DirectLabelColormap(
-        color_dict={None: "transparent", 0: "transparent"} | known
-    )
 
 
 _DRAWN = {

@@ -10,8 +10,7 @@ from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.visible import middle_of, visible_window
-from napari_topiary._napari.compare.choice_panel import ChoicePanel, proposed
-from napari_topiary._napari.compare.mode_bar import FLIP_KEY
+from napari_topiary._napari.compare.controls import FLIP_KEY, ChoicePanel, proposed
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
     PREVIOUS_KEY,

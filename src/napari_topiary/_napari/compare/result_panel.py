@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary._napari.compare.controls import ModeBar
 from napari_topiary._napari.compare.layers import STATUSES, mark, ramp
-from napari_topiary._napari.compare.mode_bar import ModeBar
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from napari_topiary._napari.canvas.shown_image import large_image_of
 from napari_topiary._napari.data.intake import (
@@ -25,40 +25,20 @@ from napari_topiary.jobs.words import plural
 from napari_topiary.session import ImageEntry
 
 if TYPE_CHECKING:
-    import napari.viewer
     from napari.layers import Image as ImageLayer
-    from qtpy.QtWidgets import QLabel
 
-    from napari_topiary._napari.widgets.offer import Offer
+    from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
 
 _FEW_SLICES = 20
 Found = Incoming | Stack | Refused
 
 
-class Host(Protocol):
-    """What adding needs of the page that it belongs to."""
-
-    viewer: napari.viewer.Viewer
-    session: Session
-    offer: Offer
-    message: QLabel
-
-    def say(self, sentence: str, *, problem: bool = False) -> None:
-        """Show a sentence."""
-
-    def refuse(self, sentence: str) -> None:
-        """Show why something did not work."""
-
-    def open_image(self, name: str) -> None:
-        """Work on an image from now on."""
-
-
 class Adder:
     """Brings images into the session of a page."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    def __init__(self, page: DataPage) -> None:
+        self.page = page
         self._questions: list[Callable[[], None]] = []
 
     def forget(self) -> None:
@@ -67,12 +47,12 @@ class Adder:
 
     def add_files(self, paths: Sequence[Path]) -> None:
         """Read image files in the background and add them."""
-        self.host.say(f"Reading {plural(len(paths), 'file')}…")
+        self.page.say(f"Reading {plural(len(paths), 'file')}…")
         in_background(
             lambda: read_files(paths),
             title="Reading the images",
             on_result=self.take,
-            on_error=self.host.refuse,
+            on_error=self.page.refuse,
         )
 
     def use_layer(
@@ -86,7 +66,7 @@ class Adder:
         large = large_image_of(layer)
         if large is not None and all_of_it is None:
             _, height, width = large.shape
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 f"{layer.name} has {width:,} × {height:,} pixels: of all of it only "
                 "what is needed is read. What is on the screen can become an image of "
                 "its own, on which areas can be painted.",
@@ -105,12 +85,12 @@ class Adder:
                 one = Incoming(layer.name, large, size, path, large.notes)
                 self.take([one], layer=layer)
                 return
-            source = layer_source(layer, self.host.viewer.dims.current_step)
+            source = layer_source(layer, self.page.viewer.dims.current_step)
         except TopiaryError as reason:
-            self.host.refuse(str(reason))
+            self.page.refuse(str(reason))
             return
         if source.n_slices > 1 and every is None:
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 f"{source.name} is a stack of {source.n_slices} slices; networks here "
                 "look at one image at a time.",
                 {
@@ -129,18 +109,18 @@ class Adder:
             else:
                 self.take([found], layer=whole)
 
-        self.host.say(f"Reading {source.name}…")
+        self.page.say(f"Reading {source.name}…")
         in_background(
             lambda: source.read(every=bool(every)),
             title="Reading the layer",
             on_result=taken,
-            on_error=self.host.refuse,
+            on_error=self.page.refuse,
         )
 
     def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:
         """Add what was read; stacks and colour among grey are asked about."""
         images = [one for one in found if isinstance(one, Incoming)]
-        session = self.host.session
+        session = self.page.session
         channels = _channels(session) or (images[0].image.shape[0] if images else 0)
         fitting = [one for one in images if one.image.shape[0] == channels]
         banners = [one for one in fitting if one.rows is not None]
@@ -160,12 +140,12 @@ class Adder:
     def _add(self, images: Sequence[Incoming], layer: ImageLayer | None = None) -> None:
         if not images:
             return
-        state = state_of(self.host.viewer)
+        state = state_of(self.page.viewer)
         state.brought = layer  # before the image is announced, so that none is made
-        first, *_ = self.host.session.add_images(
+        first, *_ = self.page.session.add_images(
             [ImageEntry(one.name, one.image, one.scale, one.path) for one in images]
         )
-        self.host.open_image(first.name)
+        self.page.open_image(first.name)
         state.brought = None
 
     def _tell(self, added: Sequence[Incoming], refused: Sequence[Refused]) -> None:
@@ -174,18 +154,18 @@ class Adder:
             sentences = [one.sentence for one in refused[:3]]
             if len(refused) > 3:
                 sentences.append(f"And {len(refused) - 3} more were refused.")
-            self.host.refuse("\n".join(sentences))
+            self.page.refuse("\n".join(sentences))
         elif added:
             words = f"Added {plural(len(added), 'image')}."
-            self.host.say(" ".join([words, *notes]))
+            self.page.say(" ".join([words, *notes]))
         else:
-            self.host.say("")
+            self.page.say("")
 
     # -- questions ------------------------------------------------------------------
 
     def _next_question(self) -> None:
-        if self._questions and not self.host.offer.isVisibleTo(
-            self.host.offer.parent()
+        if self._questions and not self.page.offer.isVisibleTo(
+            self.page.offer.parent()
         ):
             self._questions.pop(0)()
 
@@ -202,7 +182,7 @@ class Adder:
         if count > _FEW_SLICES:
             steps = {"Every 10th": 10} | steps
         steps["The middle one"] = 0
-        self.host.offer.show_choice(
+        self.page.offer.show_choice(
             f"{stack.name} is a stack of {count} slices; networks here look at one "
             "image at a time. Add its slices as single images?",
             {
@@ -217,7 +197,7 @@ class Adder:
         verb = "has" if len(images) == 1 else "have"
         whole = [replace(one, rows=None) for one in images]
         cut = [without_banner(one) for one in images]
-        self.host.offer.show_choice(
+        self.page.offer.show_choice(
             f"{which} {verb} an information banner of the microscope. Networks pass it "
             "over either way.",
             {
@@ -236,17 +216,17 @@ class Adder:
             f"{which} {verb} {given}, but the images of this project are {wanted}."
         )
         if len(ready) < len(images):
-            self.host.refuse(
+            self.page.refuse(
                 f"{sentence} Open {given} images in a project of their own."
             )
             self._next_question()
             return
         convert = "Convert to grey" if channels == 1 else f"Make {wanted}"
-        self.host.offer.show_choice(
+        self.page.offer.show_choice(
             sentence,
             {
                 convert: self._then(lambda: self.take(ready)),
-                "Leave out": self._then(lambda: self.host.say("")),
+                "Leave out": self._then(lambda: self.page.say("")),
             },
         )
 

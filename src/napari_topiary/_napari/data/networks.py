@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.data.adding import Host
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
@@ -30,6 +29,7 @@ from napari_topiary.jobs import words
 from napari_topiary.session import commands_for, parents_of
 
 if TYPE_CHECKING:
+    from napari_topiary._napari.data.page import DataPage
     from napari_topiary.checkpoint import Checkpoint
 
 _MOST_ROWS = 3
@@ -39,9 +39,9 @@ _FILES = "Topiary checkpoints (*.safetensors)"
 class NetworkList(QWidget):
     """The networks that the project has, and what can be done with the selected one."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, page: DataPage) -> None:
         super().__init__()
-        self.host = host
+        self.page = page
         self._parents: dict[str, str] = {}
         self._known: tuple[str, ...] = ()
         self._asked: tuple[tuple[str, int], ...] = ()
@@ -92,13 +92,13 @@ class NetworkList(QWidget):
 
     def refresh(self) -> None:
         """Show what the session has; the selection stays where it can."""
-        known = self.host.session.checkpoints
+        known = self.page.session.checkpoints
         self.setVisible(bool(known))
         new = [name for name in known if name not in self._known]
         self._known = tuple(known)
         wanted = new[-1] if new else self.selected
         if wanted not in known:
-            wanted = self.host.session.active_checkpoint
+            wanted = self.page.session.active_checkpoint
         height = self.rows.fontMetrics().lineSpacing() * 2 + 10
         with QSignalBlocker(self.rows):
             self.rows.clear()
@@ -131,7 +131,7 @@ class NetworkList(QWidget):
 
     def _find_parents(self) -> None:
         """Look up what comes from what: hashing large networks takes a while."""
-        session = self.host.session
+        session = self.page.session
         now = tuple((name, id(each)) for name, each in session.checkpoints.items())
         if now == self._asked:
             return
@@ -163,7 +163,7 @@ class NetworkList(QWidget):
 
     def copy_commands(self) -> None:
         """Put the commands that make the selected network again on the clipboard."""
-        name, known = self.selected, dict(self.host.session.checkpoints)
+        name, known = self.selected, dict(self.page.session.checkpoints)
         if name is None:
             return
 
@@ -171,7 +171,7 @@ class NetworkList(QWidget):
             clipboard = QApplication.clipboard()
             if clipboard is not None:
                 clipboard.setText("\n".join(lines) + "\n")
-            self.host.say(f"Copied: {lines[-1]}")
+            self.page.say(f"Copied: {lines[-1]}")
 
         in_background(
             lambda: commands_for(name, known, parents_of(known)),
@@ -184,10 +184,10 @@ class NetworkList(QWidget):
         if old is None or old == new:
             return
         try:
-            self.host.session.rename_checkpoint(old, new)
+            self.page.session.rename_checkpoint(old, new)
         except TopiaryError as reason:
             self.name.setText(old)
-            self.host.refuse(str(reason))
+            self.page.refuse(str(reason))
             return
         self._select(" ".join(new.split()))
 
@@ -198,16 +198,16 @@ class NetworkList(QWidget):
                 self.rows.setCurrentItem(item)
 
     def _on_delete(self) -> None:
-        name, session = self.selected, self.host.session
+        name, session = self.selected, self.page.session
         if name is None:
             return
 
         def delete() -> None:
             if name in session.checkpoints:
                 session.remove_checkpoint(name)
-                self.host.say(f"{name} is not in the project any more.")
+                self.page.say(f"{name} is not in the project any more.")
 
-        self.host.offer.show_choice(
+        self.page.offer.show_choice(
             f"Delete the network {name}?",
             {"Keep it": lambda: None, "Delete it": delete},
         )
@@ -232,7 +232,7 @@ class NetworkList(QWidget):
         if path.suffix != ".safetensors":
             path, replace = path.with_name(f"{path.name}.safetensors"), False
         if path.exists() and not replace:
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 f"{path.name} is there already. Replace it?",
                 {
                     "Cancel": lambda: None,
@@ -240,10 +240,10 @@ class NetworkList(QWidget):
                 },
             )
             return
-        checkpoint = self.host.session.checkpoints[name].named(name)
+        checkpoint = self.page.session.checkpoints[name].named(name)
         in_background(
             lambda: checkpoint.save(path, overwrite=True),
             title="Writing the network",
-            on_result=lambda _: self.host.say(f"{name} is in {path}."),
-            on_error=self.host.refuse,
+            on_result=lambda _: self.page.say(f"{name} is in {path}."),
+            on_error=self.page.refuse,
         )

@@ -34,7 +34,7 @@ from napari_topiary.session.project import Read
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_topiary._napari.data.adding import Host
+    from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
 
 _TITLES = {
@@ -52,10 +52,10 @@ _MOST_LEFT = 5
 class Projects:
     """Opens and saves the project of a page."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.saver = saver_of(host.viewer)
-        self.saver.on_others = host.refuse
+    def __init__(self, page: DataPage) -> None:
+        self.page = page
+        self.saver = saver_of(page.viewer)
+        self.saver.on_others = page.refuse
         self._what_next = ""
 
     def samples(self) -> list[tuple[str, str]]:
@@ -69,8 +69,8 @@ class Projects:
         """Begin an empty project in place of what is open."""
 
         def begin(keep: bool) -> None:
-            self.host.session.clear(keep_checkpoints=keep)
-            self.host.say("A new project. Add images of your own, or open a sample.")
+            self.page.session.clear(keep_checkpoints=keep)
+            self.page.say("A new project. Add images of your own, or open a sample.")
 
         self._ask_then(begin)
 
@@ -87,31 +87,31 @@ class Projects:
         self, folder: Path, *, then: Callable[[], object] | None = None
     ) -> None:
         """Save the project to a folder; later changes are saved there by themselves."""
-        own = self.host.session.folder
+        own = self.page.session.folder
         is_own = own is not None and folder.resolve() == own.resolve()
         if (folder / "dataset.json").exists() and not is_own:
-            self.host.refuse(
+            self.page.refuse(
                 f"There is another project in {folder}: give this one another name."
             )
             return
 
         def saved() -> None:
-            self.host.say(f"Saved in {folder}.")
+            self.page.say(f"Saved in {folder}.")
             if then is not None:
                 then()
 
-        self.saver.on_problem = self.host.refuse
-        self.host.say(f"Saving to {folder}…")
+        self.saver.on_problem = self.page.refuse
+        self.page.say(f"Saving to {folder}…")
         self.saver.save(folder, then=saved)
 
     def offer_recovery(self) -> None:
         """Offer a project that an earlier window left unsaved, if nothing is open."""
 
         def found(left: tuple[Recovery, ...]) -> None:
-            if not left or self.host.session.images or self.host.offer.buttons:
+            if not left or self.page.session.images or self.page.offer.buttons:
                 return
             newest = left[0]
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 f"{_title(newest)}, of {moment(newest.saved)}: not saved in a folder "
                 "when the window was closed. Go on with it?",
                 {
@@ -132,7 +132,7 @@ class Projects:
             lambda: forget_recovery(left.folder),
             title="Deleting the unsaved project",
             on_result=lambda _: self.offer_recovery(),
-            on_error=self.host.refuse,
+            on_error=self.page.refuse,
         )
 
     def list_projects(self, menu: QMenu) -> None:
@@ -144,7 +144,7 @@ class Projects:
         menu.addAction("Open a folder…").triggered.connect(
             lambda _=False: self.choose_and_open()
         )
-        own = self.host.session.folder
+        own = self.page.session.folder
         recent = [Path(one.folder) for one in recent_projects()]
         recent = [one for one in recent if own is None or one != own.resolve()]
         if recent:
@@ -165,7 +165,7 @@ class Projects:
 
     def go_back(self, version: SavedVersion) -> None:
         """Make the project what it was before a save; what it is now is kept too."""
-        session = self.host.session
+        session = self.page.session
 
         def read() -> Read:
             home = session.home
@@ -177,12 +177,12 @@ class Projects:
         def opened(read: Read) -> None:
             if read.dataset.root is not None:
                 session.restore(read.dataset.root, read=read)
-            self.host.say(
+            self.page.say(
                 f"The project is as before the save of {moment(version.saved)}. What "
                 "it was until now is the newest of the earlier versions."
             )
 
-        self.saver.on_problem = self.host.refuse
+        self.saver.on_problem = self.page.refuse
         self.saver.save(then=lambda: self._in_background(read, opened, "Going back"))
 
     def choose_and_open(self) -> None:
@@ -193,7 +193,7 @@ class Projects:
 
     def choose_and_save(self, *, then: Callable[[], object] | None = None) -> None:
         """Ask for the name and place of the project's folder, and save it there."""
-        session = self.host.session
+        session = self.page.session
         own = session.folder
         name = "my project" if session.name == UNTITLED else session.name
         # A dialog for saving: the folder is made, so its name must be new.
@@ -208,15 +208,15 @@ class Projects:
             self.save_to(Path(path), then=then)
 
     def _widget(self) -> QWidget | None:
-        return self.host if isinstance(self.host, QWidget) else None
+        return self.page if isinstance(self.page, QWidget) else None
 
     def _ask_then(
         self, do: Callable[[bool], None], *, brings_networks: bool = False
     ) -> None:
         """Ask before what is open gives way to another project."""
-        session, runner = self.host.session, state_of(self.host.viewer).runner
+        session, runner = self.page.session, state_of(self.page.viewer).runner
         if runner.running:
-            self.host.refuse(
+            self.page.refuse(
                 f"{runner.title} is still running: press Stop before another project "
                 "is opened."
             )
@@ -232,12 +232,12 @@ class Projects:
             }
             if number:
                 answers[f"Replace it, keep the {networks}"] = lambda: do(True)
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 "The project that is open is not saved in a folder. Replace it?",
                 {**answers, "Cancel": lambda: None},
             )
         elif number:
-            self.host.offer.show_choice(
+            self.page.offer.show_choice(
                 f"{session.name} has {networks}. Take "
                 f"{'it' if number == 1 else 'them'} along?",
                 {
@@ -257,8 +257,8 @@ class Projects:
             return replace(dataset, samples=dict(dataset.samples))
 
         def opened(dataset: Dataset) -> None:
-            take_out(self.host.viewer, layers)
-            self.host.session.load_dataset(dataset, keep_checkpoints=keep)
+            take_out(self.page.viewer, layers)
+            self.page.session.load_dataset(dataset, keep_checkpoints=keep)
             self._say_what_next()
 
         self._in_background(read, opened, f"Opening the sample {name}")
@@ -267,12 +267,12 @@ class Projects:
         def opened(read: Read) -> None:
             # A folder for recovery may have got another name as it was read.
             home = read.dataset.root or folder
-            self.host.session.restore(home, read=read)
+            self.page.session.restore(home, read=read)
             last = shown_last(home)
-            if last in self.host.session.images:
-                self.host.open_image(last)
+            if last in self.page.session.images:
+                self.page.open_image(last)
             if read.notes:
-                self.host.refuse("\n".join(read.notes[:4]))
+                self.page.refuse("\n".join(read.notes[:4]))
             else:
                 self._say_what_next()
 
@@ -284,16 +284,16 @@ class Projects:
     def _in_background(
         self, read: Callable[[], object], opened: Callable[..., None], title: str
     ) -> None:
-        self.host.say(f"{title}…")
-        in_background(read, title=title, on_result=opened, on_error=self.host.refuse)
+        self.page.say(f"{title}…")
+        in_background(read, title=title, on_result=opened, on_error=self.page.refuse)
 
     def renew(self) -> None:
         """What was said to come next follows what was done meanwhile."""
-        if self._what_next and self.host.message.text() == self._what_next:
+        if self._what_next and self.page.message.text() == self._what_next:
             self._say_what_next()
 
     def _say_what_next(self) -> None:
-        session = self.host.session
+        session = self.page.session
         images = plural(len(session.images), "image")
         marked = sum(1 for name in session.images if session.annotations.get(name))
         if not marked:
@@ -303,7 +303,7 @@ class Projects:
             which = "marked" if all_one else f"{marked} marked"
             said = f"{images}, {which}. Next: {next_page(session, 'Data')}."
         self._what_next = said
-        self.host.say(said)
+        self.page.say(said)
 
 
 def moment(when: datetime) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
 from numpy.typing import NDArray
 
+from napari_topiary._napari.canvas.overlay import class_colormap
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.types import BACKGROUND
 
@@ -107,10 +108,9 @@ def colour_labels(layer: Labels, session: Session) -> None:
         if isinstance(layer.colormap, DirectLabelColormap):
             layer.colormap = label_colormap()
         return
-    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for index, name in enumerate(session.task.classes[1:], start=1):
-        colours[index] = class_colour(session, name)
-    layer.colormap = DirectLabelColormap(color_dict=colours)
+    names = session.task.classes[1:]
+    colours = {name: class_colour(session, name) for name in names}
+    layer.colormap = class_colormap(session.task, colours)
 
 
 def fixed_look(kind: str) -> dict[str, Any]:

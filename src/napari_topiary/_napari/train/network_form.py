@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QShowEvent
@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo
-from napari_topiary._napari.widgets.form import Form
+from napari_topiary._napari.widgets.form import Form, labels_of
 from napari_topiary.config import TrainConfig
 from napari_topiary.jobs import words
 from napari_topiary.jobs.network_figures import (
@@ -129,7 +129,7 @@ class FinerPoints(QWidget):
         if kind.sizes is None:
             return
         config = kind.sizes(**kind.presets.get(preset, {}))
-        self.sizes_form = Form(config, labels=_labels_of(kind.sizes))
+        self.sizes_form = Form(config, labels=labels_of(kind.sizes))
         self.sizes_form.changed.connect(self.sized)
         self._sizes_place.addWidget(self.sizes_form)
 
@@ -142,29 +142,12 @@ class FinerPoints(QWidget):
             self.sizes_form = None
 
 
-def _labels_of(sizes: type[Any]) -> Mapping[str, str]:
-    """Labels that the fields' annotations carry."""
-    labels = {}
-    hints = get_type_hints(sizes, include_extras=True)
-    for field in fields(sizes):
-        for extra in get_args(hints[field.name])[1:]:
-            if isinstance(extra, dict) and "label" in extra:
-                labels[field.name] = extra["label"]
-    return labels
-
-
 COST_TIP = (
     "Weights: the numbers it learns. MACs: multiplications for each pixel that it "
     "reads.\nThe time is measured on this computer, for a million pixels of your image "
     "at the pixel size chosen below."
 )
 _LINES = 3
-
-
-@dataclass(frozen=True)
-class _Asked:
-    blueprint: Blueprint
-    around: Circumstances
 
 
 class NetworkCost(QWidget):
@@ -177,7 +160,7 @@ class NetworkCost(QWidget):
         super().__init__()
         self.lane = Latest()
         self._known: dict[Blueprint, Figures] = {}
-        self._asked: _Asked | None = None
+        self._asked: tuple[Blueprint, Circumstances] | None = None
         self.line = look.paragraph("", role="hint")
         self.line.setToolTip(COST_TIP)
         self.line.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -202,7 +185,7 @@ class NetworkCost(QWidget):
         self, blueprint: Blueprint, around: Circumstances, *, measure: bool
     ) -> None:
         """Say what a network costs; the unknown is found out in the background."""
-        self._asked = _Asked(blueprint, around)
+        self._asked = (blueprint, around)
         known = self._known.get(blueprint)
         self._write(known, waiting=measure)
         if known is None or (known.ms_per_megapixel is None and measure):
@@ -220,7 +203,7 @@ class NetworkCost(QWidget):
 
     def _on_figures(self, found: Figures) -> None:
         if self._asked is not None:
-            self._known[self._asked.blueprint] = found
+            self._known[self._asked[0]] = found
         self._write(found, waiting=False)
 
     def _on_error(self, sentence: str) -> None:
@@ -232,7 +215,7 @@ class NetworkCost(QWidget):
         if known is None or self._asked is None:
             self.line.setText("Counting…")
             return
-        around = self._asked.around
+        around = self._asked[1]
         text = f"{words.count(known.weights)} weights · "
         text += f"{words.file_size(known.file_bytes)} · "
         text += f"{words.count(known.macs_per_pixel)} MACs per pixel"

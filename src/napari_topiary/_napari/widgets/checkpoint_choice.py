@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSizePolicy, QWidget
@@ -12,6 +13,9 @@ from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.session import Session
+
+if TYPE_CHECKING:
+    from napari_topiary.jobs.training import TrainingData
 
 FILES = "Topiary checkpoints (*.safetensors)"
 
@@ -124,3 +128,83 @@ def fill(box: QComboBox, names: Iterable[str], chosen: str | None) -> None:
     measure = box.fontMetrics().horizontalAdvance
     widest = max((measure(name) for name in offered), default=0)
     box.view().setMinimumWidth(widest + _BESIDE)
+
+
+SCRATCH = "from scratch"
+FILE = "a file…"
+START_TIP = (
+    "A new network, or one that has learned already and learns on. It keeps "
+    "its size, its pixel size and what was pruned."
+)
+
+
+class StartChoice(QComboBox):
+    """A list of checkpoints, with "from scratch" above and a file below."""
+
+    changed = Signal()
+    file_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self.setToolTip(START_TIP)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(8)
+        self.activated.connect(self._on_activated)
+        self.offer({})
+
+    @property
+    def name(self) -> str | None:
+        """Name of the checkpoint to start from; None = from scratch."""
+        name = self.currentData()
+        return name if name in self._checkpoints else None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint to start from; None = from scratch."""
+        return self._checkpoints.get(self.name or "")
+
+    def offer(
+        self, checkpoints: Mapping[str, Checkpoint], choose: str | None = None
+    ) -> None:
+        """Offer checkpoints, without saying that the user chose."""
+        wanted = choose or self.name
+        self._checkpoints = dict(checkpoints)
+        with QSignalBlocker(self):
+            self.clear()
+            self.addItem(SCRATCH, None)
+            for name in checkpoints:
+                self.addItem(f"from “{name}”", name)
+            self.addItem(f"from {FILE}", FILE)
+            self.setCurrentIndex(max(0, self.findData(wanted)))
+
+    def problem(self, training_data: TrainingData | None) -> str:
+        """Why the chosen checkpoint cannot learn from this; empty if it can."""
+        start = self.checkpoint
+        if start is None or training_data is None:
+            return ""
+        known, wanted = start.task, training_data.task
+        if known.classes != wanted.classes:
+            return (
+                f"“{self.name}” knows the classes {', '.join(known.classes[1:])}, but "
+                f"{', '.join(wanted.classes[1:])} is marked here: start from scratch, "
+                "or rename the classes."
+            )
+        if training_data.samples and start.in_channels != training_data.in_channels:
+            kinds = {1: "grey", 3: "colour"}
+            return (
+                f"“{self.name}” was trained on {kinds.get(start.in_channels, 'other')} "
+                "images, and these are "
+                f"{kinds.get(training_data.in_channels, 'different')}: "
+                "start from scratch, or convert the images."
+            )
+        return ""
+
+    def _on_activated(self, _index: int) -> None:
+        if self.currentData() == FILE:
+            self.setCurrentIndex(0)
+            self.file_wanted.emit()
+            return
+        self.changed.emit()

@@ -245,3 +245,14 @@ class Form(QWidget):
 
 
 _NOTHING = object()
+
+
+def labels_of(sizes: type[Any]) -> Mapping[str, str]:
+    """Labels that the fields' annotations carry."""
+    labels = {}
+    hints = get_type_hints(sizes, include_extras=True)
+    for field in dataclass_fields(sizes):
+        for extra in get_args(hints[field.name])[1:]:
+            if isinstance(extra, dict) and "label" in extra:
+                labels[field.name] = extra["label"]
+    return labels
