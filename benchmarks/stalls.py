@@ -128,8 +128,8 @@ def many_marks(window: Window) -> None:
         session.set_prediction("large", found(MARKS, SIDE))
     with window.measured("an answer to the first question of the review"):
         page.review.accept()
+    page.pick_tool("point")
     with window.measured("one more mark"):
-        page.pick_tool("point")
         page.drawing.layer("points").add(np.array([[50.0, 60.0]]))
     with window.measured("undo"):
         page.drawing.undo()

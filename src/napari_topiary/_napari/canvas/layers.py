@@ -71,6 +71,8 @@ def remove_layer(viewer: napari.viewer.Viewer, *keys: Hashable) -> None:
     if not turns.seen:
         take_out(viewer, leaving.values())
         return
+    if leaving:
+        turns.hold_painting()
     for key, layer in leaving.items():
         layer.visible = False
         state.leaving[key] = state.layers.pop(key)

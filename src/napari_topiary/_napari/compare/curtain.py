@@ -44,7 +44,7 @@ class Curtain(QObject):
         self.x = 0.0
         self._pressed = _Callback(self, "_drag")
         self._hovered = _Callback(self, "_hover")
-        self._is_hand = False
+        self._is_hand = self._has_line = False
 
     @property
     def active(self) -> bool:
@@ -57,7 +57,7 @@ class Curtain(QObject):
         viewer = self._viewer()
         if viewer is None or layers.image is None:
             return
-        self.layers = layers
+        self.layers, self._has_line = layers, False
         left, right = self._view()
         self.x = (left + right) / 2
         viewer.mouse_drag_callbacks.append(self._pressed)
@@ -65,6 +65,11 @@ class Curtain(QObject):
         viewer.scene.camera.events.zoom.connect(self._on_camera)
         viewer.scene.camera.events.center.connect(self._on_camera)
         self._draw()
+
+    def show_line(self) -> None:
+        """Draw the line too: a layer of its own."""
+        self._has_line = True
+        self._draw_line()
 
     def close(self) -> None:
         """Take the curtain away."""
@@ -130,6 +135,8 @@ class Curtain(QObject):
     def _draw_line(self) -> None:
         layers, viewer = self.layers, self._viewer()
         if layers is None or layers.image is None or viewer is None:
+            return
+        if not self._has_line:
             return
         height = layers.match.subject.image.shape[1]
         scale = float(np.asarray(layers.image.scale)[-1])

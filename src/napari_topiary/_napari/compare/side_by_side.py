@@ -11,6 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.canvas.shown_image import picture_of
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,
@@ -109,6 +110,8 @@ class SideBySide(QObject):
         shape = layers.match.subject.image.shape[1:]
         top, bottom, _, _ = visible_window(image, shape)
         viewer.canvas.grid.shape = (1, 2)
+        self.arrange()  # napari builds the views once
+        turns_of(viewer).hold_painting()
         viewer.canvas.grid.enabled = True
         if bottom - top >= WHOLE * shape[0]:
             self._fit(viewer, image)

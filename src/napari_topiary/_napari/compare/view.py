@@ -150,6 +150,7 @@ class ComparisonView(QObject):
         self.turns.drop(OWNER)
         if self.layers is None:
             return
+        self.turns.hold_painting()
         self._end_mode(keep=ALL)
         self.layers.remove(*KINDS)
         self.layers = None
@@ -219,7 +220,7 @@ class ComparisonView(QObject):
         if self.mode in ("curtain", "flicker"):
             steps += [partial(layers.make_side, what) for what in "ab"]
         if self.mode == "curtain":
-            steps.append(lambda: self.curtain.open(layers))
+            steps += [lambda: self.curtain.open(layers), self.curtain.show_line]
         elif self.mode == "flicker":
             steps.append(lambda: self.flicker.open(layers))
         elif self.mode == "difference":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import class_colormap
@@ -78,10 +79,12 @@ def _nothing(
 def _point_style(session: Session, names: list[str]) -> dict[str, Any]:
     if not names:
         return {}
-    colours = [class_colour(session, name) for name in names]
+    classes, index = np.unique(names, return_inverse=True)
+    colours = [class_colour(session, str(name)) for name in classes]
     return {
-        "border_color": np.array(colours),
-        "face_color": np.array([colour + _FACE for colour in colours]),
+        # As numbers: napari takes long to read thousands of words.
+        "border_color": transform_color(colours)[index],
+        "face_color": transform_color([colour + _FACE for colour in colours])[index],
         # One word for all is much faster where there are thousands.
         "symbol": ["x" if name == BACKGROUND else "disc" for name in names]
         if BACKGROUND in names
