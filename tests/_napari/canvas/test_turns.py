@@ -10,7 +10,7 @@ pytest.importorskip("qtpy")
 from napari_topiary._napari.canvas.layers import layer_for, put_layer, remove_layer
 from napari_topiary._napari.canvas.overlay import Overlay, clear_overlay, show_overlay
 from napari_topiary._napari.canvas.result_layers import show_result
-from napari_topiary._napari.canvas.turns import canvases, turns_of
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import state_of
 from napari_topiary.types import Detections, Prediction
@@ -49,11 +49,14 @@ def in_turns(viewer) -> list[list[str]]:
     layers, turns = viewer.layers, turns_of(viewer)
     layers.events.inserted.connect(lambda e: happened[-1].append(f"+{e.value.name}"))
     layers.events.removed.connect(lambda e: happened[-1].append(f"-{e.value.name}"))
+    scene = viewer.window._qt_viewer.canvas._scene_canvas
     while turns.busy:
         happened.append([])
-        was_held = not canvases(viewer)[0].updatesEnabled()
+        if not turns.holding:
+            scene._update_pending = False  # as it is when all is drawn
+        was_held = turns.holding
         turns._next()
-        if was_held and canvases(viewer)[0].updatesEnabled():
+        if was_held and not turns.holding:
             happened[-1].append("drawn")
     return happened
 
@@ -104,6 +107,16 @@ def test_what_is_cleared_before_its_turn_is_not_shown(seen, session):
     clear_overlay(seen, NAME)
     turns_of(seen).finish()
     assert [layer.name for layer in seen.layers] == [NAME, f"{NAME} · marks"]
+
+
+def test_what_was_drawn_stays_until_the_new_is_drawn(seen):
+    scene, turns = seen.window._qt_viewer.canvas._scene_canvas, turns_of(seen)
+    scene._update_pending, ordered = False, []  # all is drawn
+    scene._backend._vispy_update = lambda: ordered.append(turns.holding)
+    put_layer(seen, "x", np.zeros((4, 4)), "image", like=seen.layers[0], name="x")
+    assert turns.holding and not ordered
+    turns.finish()
+    assert ordered == [False]
 
 
 def test_new_layers_leave_the_active_one_alone(seen):

@@ -185,10 +185,10 @@ def put_layer(
             layer.name, layer.visible = name, visual.get("visible", True)
     if layer is None:
         _leave(weakref.ref(unwrap(viewer)), key)  # of another type, by the same name
+        turns_of(viewer).hold_painting()
         with _beside_the_active(viewer):
             add = getattr(unwrap(viewer), f"add_{layer_type}")
             layer = add(data, name=name, **place, **visual)
-        turns_of(viewer).hold_painting()
         return adopt(viewer, key, layer)
     _update(layer, data, visual)
     for attribute, value in place.items():

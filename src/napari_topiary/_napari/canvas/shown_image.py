@@ -164,6 +164,7 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         return layer
     if layer is not None:
         take_out(viewer, [layer])
+    turns_of(viewer).hold_painting()
     layer = unwrap(viewer).add_image(
         data,
         name=name,
@@ -172,7 +173,6 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         axis_labels=AXES,
         **look,
     )
-    turns_of(viewer).hold_painting()
     viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
     return adopt(viewer, ("image", name), layer)
 

@@ -31,7 +31,7 @@ class Turns(QObject):
         super().__init__()
         self._viewer = weakref.ref(unwrap(viewer))
         self._waiting: list[tuple[str, Step]] = []
-        self._held: list[QOpenGLWidget] = []
+        self._held: weakref.ref[Any] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(BREATH_MS)
         self._timer.timeout.connect(self._next)
@@ -45,7 +45,7 @@ class Turns(QObject):
     @property
     def busy(self) -> bool:
         """Whether anything is left to do."""
-        return bool(self._waiting or self._held)
+        return bool(self._waiting) or self.holding
 
     def take(self, owner: str, steps: Iterable[Step]) -> None:
         """Do these in place of what waits of the same owner."""
@@ -69,25 +69,36 @@ class Turns(QObject):
         while self.busy:
             self._next()
 
+    @property
+    def holding(self) -> bool:
+        """Whether what is new on the canvas waits to be drawn."""
+        return self._held is not None
+
     def hold_painting(self) -> None:
-        """Let the canvas draw what is new on it in the next turn."""
-        if not self.seen or self._held:
+        """Let the canvas draw what is changed on it from now on in the next turn.
+
+        Until then it shows what it has drawn last: its scene takes a drawing for
+        ordered, and orders none.
+        """
+        scene = getattr(self._window(), "_qt_viewer", None) if self.seen else None
+        if scene is None or self._held is not None:
             return
-        self._held = canvases(self._viewer())
-        for canvas in self._held:
-            canvas.setUpdatesEnabled(False)
-        self._timer.start()
+        scene = scene.canvas._scene_canvas
+        if not scene._update_pending:
+            scene._update_pending, self._held = True, weakref.ref(scene)
+            self._timer.start()
 
     def _window(self) -> Any:
         window = getattr(self._viewer(), "window", None)
         return None if window is None else window._qt_window
 
     def _next(self) -> None:
-        held, self._held = self._held, []
-        for canvas in held:
-            if isalive(canvas):
-                canvas.setUpdatesEnabled(True)
-        if not held and self._waiting:
+        if self._held is not None:
+            scene, self._held = self._held(), None
+            if scene is not None and self.seen:
+                scene._update_pending = False
+                scene.update()
+        elif self._waiting:
             _, step = self._waiting.pop(0)
             step()
         if not self.busy and isalive(self._timer):
