@@ -97,7 +97,9 @@ class Comparison:
                 "classes": list(names),
                 "agreement": self.agreement,
                 "disagreement_share": self.disagreement_share,
-                "largest_difference": float(np.abs(self.difference).max(initial=0.0)),
+                "largest_difference": float(
+                    _strongest(self.difference).max(initial=0.0)
+                ),
                 "counts": things.counts(),
                 "line_counts": self.lines.counts(),
                 "things": [
@@ -160,7 +162,7 @@ def compare(
         things=things,
         lines=lines,
         differs=disagreement,
-        strength=np.abs(difference).max(axis=0),
+        strength=_strongest(difference),
     )
     metrics = None
     if truth is not None:
@@ -193,6 +195,14 @@ def _differences(
         difference *= looked
         disagreement &= looked
     return difference, disagreement
+
+
+def _strongest(difference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Largest size `(y, x)` of a difference `(k, y, x)`; memory of two planes."""
+    strongest = np.abs(difference[0])
+    for plane in difference[1:]:
+        np.maximum(strongest, np.abs(plane), out=strongest)
+    return strongest
 
 
 def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -> float:
