@@ -199,7 +199,7 @@ def _differences(
 
 def _strongest(difference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest size `(y, x)` of a difference `(k, y, x)`; memory of two planes."""
-    strongest = np.abs(difference[0])
+    strongest: NDArray[np.float32] = np.abs(difference[0])
     for plane in difference[1:]:
         np.maximum(strongest, np.abs(plane), out=strongest)
     return strongest
