@@ -615,7 +615,7 @@ def test_images_that_are_not_annotated_are_named_with_their_use(tmp_path, look_a
     runner = Runner(ProgressBar())
     found = learning_data(home, runner, look_alikes=look_alikes)
     assert [sample.name for sample in found.train] == ["a"]
-    use = "only look-alikes of what is marked are learned there"
+    use = "at most look-alikes of what is marked are learned there"
     assert list(runner.notes) == [
         "1 image is in no part of the split: taken as 'train' (c).",
         "1 of 2 images of the part 'train' are not annotated: "

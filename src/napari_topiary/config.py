@@ -29,6 +29,10 @@ def share_to_ratio(share: float) -> float:
     return 1.0 / (1.0 - share)
 
 
+SELF_TAUGHT = ("detect", "segment")
+"""Kinds of tasks in which a network also learns from what looks like few marks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How to train; fine-tuning is the same form with a start checkpoint."""
@@ -144,13 +148,14 @@ class TrainConfig:
     self_teaching: Annotated[
         bool,
         {
-            "tooltip": "Where few particles are marked, also learn from what looks "
-            "like them in areas and images that nobody has annotated."
+            "tooltip": "Where few particles are marked, or little is painted, also "
+            "learn from what looks like it in areas and images that nobody has "
+            "annotated."
         },
         Option(
             "--marks-only",
-            words="where few particles are marked, do not also learn from look-alikes "
-            "in areas and images that are not annotated",
+            words="where few particles are marked, or little is painted, do not also "
+            "learn from look-alikes in areas and images that are not annotated",
         ),
     ] = True
     around_marks: Annotated[

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.config import SELF_TAUGHT
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.gate import admitted, check_learning, evaluation_problem
@@ -56,8 +57,8 @@ def learning_data(
     runner
         Tells the user what is left out.
     look_alikes
-        Whether what looks like the marked particles is learned from images without
-        annotations, too.
+        Whether what looks like the marked particles, or like what is painted, is
+        learned from images without annotations, too.
     around_marks
         Whether only a part of an image is finished where all marks lie in one.
     """
@@ -67,8 +68,8 @@ def learning_data(
             f"{dataset.name} has no images in the part 'train' to learn from: all of "
             f"them are in {' and '.join(map(repr, dataset.parts))}."
         )
-    detects = dataset.task.kind == "detect"
-    known = _annotated(dataset, "train", runner, look_alikes=look_alikes and detects)
+    alike = look_alikes and dataset.task.kind in SELF_TAUGHT
+    known = _annotated(dataset, "train", runner, look_alikes=alike)
     if not known:
         raise TopiaryError(
             f"{dataset.name} has no annotated image to learn from: mark particles, "
@@ -138,7 +139,7 @@ def _annotated(
     samples = dataset.part(part)
     unannotated = [sample.name for sample in samples if not sample.annotations]
     if 0 < len(unannotated) < len(samples):
-        use = "only look-alikes of what is marked are learned there"
+        use = "at most look-alikes of what is marked are learned there"
         runner.note(
             f"{len(unannotated)} of {len(samples)} images of the part {part!r} are not "
             f"annotated: {use if look_alikes else 'left out'} ({listed(unannotated)})."

@@ -13,7 +13,7 @@ from napari_topiary.annotations import (
     counted,
 )
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.config import TrainConfig
+from napari_topiary.config import SELF_TAUGHT, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (
     Division,
@@ -24,6 +24,7 @@ from napari_topiary.data.hold_out import (
     too_few,
 )
 from napari_topiary.data.look_alikes import look_alikes
+from napari_topiary.data.pixel_teacher import taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import with_drawn_radii
 from napari_topiary.errors import TopiaryError
@@ -150,13 +151,14 @@ def prepare(
     grid = WorkingGrid.of(samples, validation, config, task=task, start=start)
     history = {} if start is None else dict(start.annotations_summary)
     parts = _divided(samples, validation, grid, history, config, learning=learning)
-    alike = learning and task.kind == "detect" and config.self_teaching
+    alike = learning and start is None and config.self_teaching
+    alike &= task.kind in SELF_TAUGHT
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
     notes = (*notes, *_opposite(parts, task, start))
     summary, lines = _summary(every)
     summary |= _drawn_as(parts.learned, task, config, grid.zones)
     if learning and (not history or "learned" in history):
-        summary |= remembered((*parts.learned, *apart), parts.held, history)
+        summary |= remembered(parts.learned, parts.held, history)
     held, figure_areas, learned = roles(parts, task, given=bool(validation))
     prepared = PreparedData(
         task=task,
@@ -175,9 +177,10 @@ def prepare(
         areas=tuple(parts.learned),
         notes=tuple(dict.fromkeys((*notes, *parts.notes))),
     )
-    if not alike or start is not None or summary["centerlines"]:
+    if not alike or summary["centerlines"]:
         return prepared
-    return _with_look_alikes(prepared, (*parts.learned, *apart))
+    more = _with_look_alikes if task.kind == "detect" else _with_taught_pixels
+    return more(prepared, (*parts.learned, *apart))
 
 
 def foresee(
@@ -268,9 +271,33 @@ def _with_look_alikes(
         summary={
             **prepared.summary,
             "zones": asdict(found.zones),
+            "learned": remembered(areas, (), {})["learned"],
             "look_alikes": found.count,
         },
         notes=(*prepared.notes, note) if found.count else prepared.notes,
+    )
+
+
+def _with_taught_pixels(
+    prepared: PreparedData, areas: Sequence[AnnotatedArea]
+) -> PreparedData:
+    """Also learn from what resembles the little that is painted, where that helps."""
+    found = taught(areas, prepared.held_back)
+    if found is None:
+        return prepared
+    note = (
+        "Also learned from what resembles the painted areas where nobody has looked: "
+        f"{found.pixels / 1e6:.2f} megapixels that it labelled itself."
+    )
+    return replace(
+        prepared,
+        train=tuple(area.field for area in found.areas),
+        summary={
+            **prepared.summary,
+            "learned": remembered(areas, (), {})["learned"],
+            "labelled_pixels": found.pixels,
+        },
+        notes=(*prepared.notes, note),
     )
 
 
