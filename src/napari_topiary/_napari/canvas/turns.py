@@ -90,7 +90,7 @@ class Turns(QObject):
 
     def _window(self) -> Any:
         window = getattr(self._viewer(), "window", None)
-        return None if window is None else window._qt_window
+        return getattr(window, "_qt_window", None)  # a closed one has none
 
     def _next(self) -> None:
         if self._held is not None:
@@ -116,5 +116,5 @@ def turns_of(viewer: napari.viewer.Viewer) -> Turns:
 
 def canvases(viewer: Any) -> list[QOpenGLWidget]:
     """What a viewer draws on."""
-    window = getattr(unwrap(viewer), "window", None)
+    window = getattr(getattr(unwrap(viewer), "window", None), "_qt_window", None)
     return [] if window is None else [window._qt_viewer.canvas.native]
