@@ -152,7 +152,7 @@ def _doubted(
     """Write into a checkpoint what is wrong with it; say whether tuning ended early."""
     from napari_topiary.pruning import pruning_doubt, pruning_problems
 
-    ended_early = made.provenance["problems"]
+    ended_early = made.provenance.get("problems", ())
     found = [*ended_early, *pruning_problems(original, made, share)]
     about = {**made.provenance, "problems": found}
     doubt = pruning_doubt(original, made)

@@ -328,7 +328,7 @@ def keeping(
         made = yield from for_int8(made, hold_out)
     doubt = pruning_doubt(plan.checkpoint, made)
     problems = [
-        *made.provenance["problems"],
+        *made.provenance.get("problems", ()),
         *pruning_problems(plan.checkpoint, made, share),
     ]
     problems += [] if doubt is None else [doubt]
