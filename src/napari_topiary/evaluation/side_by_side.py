@@ -327,10 +327,12 @@ def compare_checkpoints(
 
 
 def _without_maps(prediction: Prediction) -> Prediction:
-    """What was found, without what it was found in."""
+    """What was found, without what it was found in, in as few bytes as hold it."""
+    labels = prediction.labels
     return replace(
         prediction,
         probability=prediction.probability[:, :0, :0].copy(),
+        labels=labels.astype(np.min_scalar_type(int(labels.max(initial=0)))),
         regression=None,
     )
 
