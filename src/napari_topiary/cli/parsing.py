@@ -35,7 +35,7 @@ OTHER_FORMATS = frozenset(
 )
 """Endings that promise something else than a checkpoint."""
 PREDICTING = ("tile", "backend", "invert")
-READING = ("threshold", "spacing", "min_size_px")
+READING = ("threshold", "spacing", "min_size_px", "largest_hole_px")
 TOUCHING = ("seed_smoothing_px", "seed_spacing_px", "seed_height", "fill_holes")
 """Fields of `DetectConfig`, as the help groups them."""
 
