@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
@@ -281,6 +283,34 @@ def _halves(
         )
     rest, part = area.divided(half)
     return [rest], [part]
+
+
+def barred(
+    area: AnnotatedArea, held: Sequence[AnnotatedArea], gap: float
+) -> NDArray[np.bool_]:
+    """What is held out of an image, and as far around as it could be told from.
+
+    Parameters
+    ----------
+    area
+        Of the image.
+    held
+        What must not be learned from, of this image and of others.
+    gap
+        In working pixels.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)` bool.
+    """
+    away = np.zeros(area.field.target.shape, dtype=bool)
+    for other in held:
+        if other.field.image is area.field.image:
+            away |= other.field.target >= 0
+    if not away.any():
+        return away
+    return np.asarray(distance_transform_edt(~away) <= gap)
 
 
 def remembered(

@@ -22,6 +22,7 @@ from skimage.filters import threshold_otsu
 
 from napari_topiary.annotations import Points, TargetConfig, build_target, zones_for
 from napari_topiary.data.annotated_area import AnnotatedArea
+from napari_topiary.data.hold_out import barred
 from napari_topiary.types import Detections, Task
 
 FEWEST, MOST = 2, 600
@@ -183,17 +184,12 @@ def _free(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> NDArray[np.bool
 
 
 def _barred(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> NDArray[np.bool_]:
-    """What is held out of this image, and as far around as a network could tell."""
-    barred = np.zeros(area.field.target.shape, dtype=bool)
-    for other in held:
-        if other.field.image is area.field.image:
-            barred |= other.field.target >= 0
-    if not barred.any():
-        return barred
     task = area.task
-    gap = 2 * max(task.radius_or_usual(name, None) for name in task.classes[1:])
-    near: NDArray[np.bool_] = ndi.distance_transform_edt(~barred) <= gap
-    return near
+    return barred(
+        area,
+        held,
+        2 * max(task.radius_or_usual(name, None) for name in task.classes[1:]),
+    )
 
 
 def _matching(areas: Sequence[AnnotatedArea], index: int) -> list[Detections] | None:

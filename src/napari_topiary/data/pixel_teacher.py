@@ -22,6 +22,7 @@ from skimage.feature import multiscale_basic_features
 
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.data.annotated_area import AnnotatedArea
+from napari_topiary.data.hold_out import barred
 from napari_topiary.data.working_grid import area_to_working, to_working
 
 FEWEST, MOST = 400, 40_000
@@ -87,52 +88,49 @@ def taught(
     painted, there = (sum(int(f(one)) for one in known) for f in (np.sum, np.size))
     if not FEWEST <= painted <= MOST or there - painted < UNSEEN * there:
         return None
-    images = _comparable(areas)
-    forest = _forest(areas, images)
+    usual = _usual(areas)
+    forest = _forest(areas, usual)
     if forest is None:
         return None
     side = max(1, math.isqrt(LABELLED // len(areas)))
     labelled = [
-        _labelled(forest, area, image, side, _barred(area, held), seed=number)
-        for number, (area, image) in enumerate(zip(areas, images, strict=True))
+        _labelled(forest, area, usual, side, barred(area, held, MARGIN), seed=number)
+        for number, area in enumerate(areas)
     ]
     more = sum(int((area.field.target >= 0).sum()) for area in labelled) - painted
     return Taught(areas=tuple(labelled), pixels=more) if more else None
 
 
-def _comparable(areas: Sequence[AnnotatedArea]) -> list[NDArray[np.float32]]:
+def _usual(areas: Sequence[AnnotatedArea]) -> tuple[float, float]:
+    """Mean and deviation of the painted images, as they are in their files."""
+    painted = [area for area in areas if (area.field.target >= 0).any()]
+    measured = [_mean_and_deviation(_as_they_are(a), _inside(a)) for a in painted]
+    mean, deviation = np.median(measured, axis=0).tolist()
+    return mean, deviation
+
+
+def _comparable(area: AnnotatedArea, usual: tuple[float, float]) -> NDArray[np.float32]:
     """Intensities `(c, y, x)` that mean the same in every image.
 
     How bright an image is in the mean is what it shows, for images that were taken
     alike: then intensities are taken as they are. Where an image was taken differently,
     or its light is uneven, it is brought to the range of the painted ones.
     """
-    raw = [_as_they_are(area) for area in areas]
-    inside = [
-        area_to_working(area.sample.area, area.field.target.shape) for area in areas
-    ]
-    measured = [
-        _middle_and_spread(image, where)
-        for image, where in zip(raw, inside, strict=True)
-    ]
-    painted = [(area.field.target >= 0).any() for area in areas]
-    usual = np.median([m for m, own in zip(measured, painted, strict=True) if own], 0)
-    values = []
-    for area, image, where, (middle, spread) in zip(
-        areas, raw, inside, measured, strict=True
-    ):
-        even = _follows(area.field.image, image, where)
-        alike = abs(middle - usual[0]) < SHIFT * usual[1]
-        alike &= 1 / STRETCH < spread / usual[1] < STRETCH
-        if even and alike:
-            values.append((image - usual[0]) / usual[1])
-        else:
-            own = _middle_and_spread(area.field.image, where)
-            values.append((area.field.image - own[0]) / own[1])
-    return [
-        np.where(w, v, 0).astype(np.float32)
-        for v, w in zip(values, inside, strict=True)
-    ]
+    image, inside = _as_they_are(area), _inside(area)
+    mean, deviation = _mean_and_deviation(image, inside)
+    alike = abs(mean - usual[0]) < SHIFT * usual[1]
+    alike &= 1 / STRETCH < deviation / usual[1] < STRETCH
+    if alike and _follows(area.field.image, image, inside):
+        mean, deviation = usual
+    else:
+        image = area.field.image
+        mean, deviation = _mean_and_deviation(image, inside)
+    return np.where(inside, (image - mean) / deviation, 0).astype(np.float32)
+
+
+def _inside(area: AnnotatedArea) -> NDArray[np.bool_]:
+    """Which pixels carry an image."""
+    return area_to_working(area.sample.area, area.field.target.shape)
 
 
 def _as_they_are(area: AnnotatedArea) -> NDArray[np.float32]:
@@ -142,7 +140,7 @@ def _as_they_are(area: AnnotatedArea) -> NDArray[np.float32]:
     return to_working(values, image.shape[1] / area.field.target.shape[0])
 
 
-def _middle_and_spread(
+def _mean_and_deviation(
     image: NDArray[np.float32], where: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Of the intensities, whatever single pixels are: mean and deviation."""
@@ -175,18 +173,16 @@ def _features(image: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
     return np.asarray(seen[inner], dtype=np.float32)
 
 
-def _forest(
-    areas: Sequence[AnnotatedArea], images: Sequence[NDArray[np.float32]]
-) -> Any | None:
+def _forest(areas: Sequence[AnnotatedArea], usual: tuple[float, float]) -> Any | None:
     """Trees that tell the painted classes; None if they cannot be told."""
     seen, classes, second = [], [], []
-    for area, image in zip(areas, images, strict=True):
+    for area in areas:
         where = area.field.target >= 0
         if not where.any():
             continue
         place = _span(where)
         inside = where[place]
-        seen.append(_features(image, place)[inside])
+        seen.append(_features(_comparable(area, usual), place)[inside])
         classes.append(area.field.target[place][inside])
         # Neighbours are alike: halves that lie beside each other are an honest test.
         axis = int(np.argmax(inside.shape))
@@ -216,6 +212,7 @@ def _forest(
 
 
 def _grown(features: NDArray[np.float32], classes: NDArray[np.int16]) -> Any:
+    # A second to load, and nothing but this needs it.
     from sklearn.ensemble import RandomForestClassifier
 
     random = np.random.default_rng(0)
@@ -234,21 +231,20 @@ def _grown(features: NDArray[np.float32], classes: NDArray[np.int16]) -> Any:
 def _labelled(
     forest: Any,
     area: AnnotatedArea,
-    image: NDArray[np.float32],
+    usual: tuple[float, float],
     side: int,
-    barred: NDArray[np.bool_],
+    away: NDArray[np.bool_],
     *,
     seed: int,
 ) -> AnnotatedArea:
     """Label a part of an image, where nothing is known and nothing is held out."""
     field = area.field
     place = _window(field.target >= 0, side, seed)
-    said = _features(image, place)
+    said = _features(_comparable(area, usual), place)
     chance = forest.predict_proba(said.reshape(-1, said.shape[-1]))
     likeliest = forest.classes_[chance.argmax(axis=1)].reshape(said.shape[:2])
     lead = (2 * chance.max(axis=1) - 1).reshape(said.shape[:2])
-    inside = area_to_working(area.sample.area, field.target.shape)
-    free = ((field.target < 0) & inside & ~barred)[place] & (lead > SURE)
+    free = ((field.target < 0) & _inside(area) & ~away)[place] & (lead > SURE)
     target, weight = field.target.copy(), field.weight.copy()
     target[place] = np.where(free, likeliest, target[place])
     weight[place] = np.where(free, lead, weight[place])
@@ -282,16 +278,3 @@ def _span(where: NDArray[np.bool_]) -> Place:
         for at in (np.flatnonzero(where.any(axis=1 - axis)) for axis in (0, 1))
     )
     return rows, columns
-
-
-def _barred(area: AnnotatedArea, held: Sequence[AnnotatedArea]) -> NDArray[np.bool_]:
-    """What is held out of this image, and as far around as the trees see."""
-    barred = np.zeros(area.field.target.shape, dtype=bool)
-    for other in held:
-        if other.field.image is area.field.image:
-            barred |= other.field.target >= 0
-    if not barred.any():
-        return barred
-    from scipy import ndimage
-
-    return np.asarray(ndimage.distance_transform_edt(~barred) <= MARGIN)
