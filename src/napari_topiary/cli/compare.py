@@ -162,9 +162,9 @@ def _report(result: dict[str, Any], notes: Sequence[str]) -> Report:
     """Everything as a report, the first network as what was before."""
     first, pictures = result["checkpoints"][0]["name"], list[tuple[Path, str]]()
     for one in result["pictures"]:
-        counts = ", ".join(f"{one[s]} {s}" for s in ("kept", "lost", "gained"))
+        counts = "".join(f"{one[s]} {s}, " for s in _statuses(result["checkpoints"]))
         caption = (
-            f"{one['image']}: {one['checkpoint']} against {first}. {counts}, agreement "
+            f"{one['image']}: {one['checkpoint']} against {first}: {counts}agreement "
             f"{one['agreement']:.3f}, other labels on {one['disagreement_share']:.1%}."
         )
         pictures.append((Path(one["picture"]), caption))
@@ -183,12 +183,13 @@ def _heading(result: dict[str, Any]) -> str:
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
+    statuses = _statuses(result["checkpoints"])
     for row in result["checkpoints"]:
         quality = _quality(row)
         if not rows:
             rows.append(
-                ["", "weights", "CR", "file", "ms/Mpx", *quality, "found",
-                 "agreement", "kept", "lost", "gained"]
+                ["", "weights", "CR", "file", "ms/Mpx", *quality,
+                 *(["found"] if statuses else []), "agreement", *statuses]
             )  # fmt: skip
         rows.append(
             [
@@ -198,12 +199,19 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
                 size_in_words(row["file_bytes"]),
                 _number(row.get("ms_per_megapixel"), ".1f"),
                 *(_number(value, ".4f") for value in quality.values()),
-                right_in_words(row.get("own", {})) or "-",
+                *([right_in_words(row.get("own", {})) or "-"] if statuses else []),
                 _number(row.get("agreement"), ".3f"),
-                *(_number(row.get(s), "d") for s in ("kept", "lost", "gained")),
+                *(_number(row.get(s), "d") for s in statuses),
             ]
         )
     return rows
+
+
+def _statuses(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What may happen to things from one network to the next; of areas nothing."""
+    things = ("f1", "pq")
+    told = any(name in row.get("own", {}) for row in rows for name in things)
+    return ("kept", "lost", "gained") if told else ()
 
 
 def _number(value: Any, form: str) -> str:
