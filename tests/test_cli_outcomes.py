@@ -110,10 +110,10 @@ def without_room(monkeypatch, *room):
     """Let files be written in some folders only."""
     save = Checkpoint.save
 
-    def full(self, path):
+    def full(self, path, **how):
         if path.parent not in room:
             raise NotWritten(f"{path} could not be written.")
-        save(self, path)
+        save(self, path, **how)
 
     monkeypatch.setattr(Checkpoint, "save", full)
 

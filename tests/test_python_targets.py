@@ -15,7 +15,7 @@ from napari_topiary.config import DetectConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.results import write_prediction, write_stack_prediction
 from napari_topiary.io.dataset import Dataset, Sample, write_dataset
-from napari_topiary.jobs.predicting import Found, already_there
+from napari_topiary.jobs.exporting import Found, already_there
 from napari_topiary.networks import build_network
 from napari_topiary.postprocessing import Numbering
 from napari_topiary.session import Session

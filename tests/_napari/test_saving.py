@@ -26,7 +26,8 @@ def test_what_is_drawn_is_soon_saved_and_another_window_is_told(
     marks = Points([(5, 6)], ("virion",))
     session.set_annotations("grid 0", (marks,))
     saver._timer.timeout.emit()
-    until(lambda: bool(said) and not session.changed)
+    until(lambda: bool(said) and saver._writing is None)
+    assert not session.changed
     assert said[0].startswith("project is open in another window too")
     assert Session.open(folder).annotations["grid 0"] == (marks,)
     saver._timer.timeout.emit()

@@ -67,7 +67,7 @@ def test_a_perfect_network_is_perfect(painted):
 
 def test_a_shifted_network_is_as_good_at_its_own_threshold(painted, monkeypatch):
     """Pruning shifts calibration: at 0.5 nothing is found, at its own all of it."""
-    monkeypatch.setattr("napari_topiary.data.prepared.ENOUGH", 1)
+    monkeypatch.setattr("napari_topiary.data.hold_out.ENOUGH", 1)
     judged = run(HoldOut((), (painted,)).validate(checkpoint(SEGMENT), Dark(shift=-8)))
     assert judged.quality.value == pytest.approx(1.0)
     assert judged.quality.at_common == 0.0

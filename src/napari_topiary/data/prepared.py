@@ -287,7 +287,7 @@ def _with_taught_pixels(
         return prepared
     note = (
         "Also learned from what resembles the painted areas where nobody has looked: "
-        f"{found.pixels / 1e6:.2f} megapixels that it labelled itself."
+        f"{found.pixels:,} pixels that it labelled itself."
     )
     return replace(
         prepared,
