@@ -30,6 +30,7 @@ RUNS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
         2.0,
         ("--descendant", "0.99", "--side", "512", "--rounds", "3"),
     ),
+    ("whole_command.py", 2.0, ("--side", "1024", "--rounds", "1", "--seconds", "5")),
     ("gpu.py", 2.0, ()),
     ("training_step.py", 2.0, ("--rounds", "3")),
     ("slider.py", 2.0, ("--repeats", "3")),
