@@ -102,6 +102,10 @@ def test_an_image_that_was_labelled_counts_as_learned_from():
     "samples",
     [
         pytest.param(lambda: [painted(*picture(0), side=FULL)], id="all painted"),
+        pytest.param(
+            lambda: [painted(*picture(0), side=FULL), bare(picture(1)[0])],
+            id="one image painted, another not",
+        ),
         pytest.param(lambda: [painted(*picture(0), side=14)], id="hardly any"),
         pytest.param(
             lambda: [painted(*picture(0, told=False)), bare(picture(1)[0])],

@@ -28,7 +28,8 @@ from napari_topiary.data.working_grid import area_to_working, to_working
 FEWEST, MOST = 400, 40_000
 """Painted pixels from which, and up to which, it is done."""
 UNSEEN = 0.25
-"""Share of all pixels that nobody has looked at from which it is done."""
+"""Share of the painted images that nobody has looked at from which it is done. Whoever
+paints some images wholly, others not at all, has said what is to be learned from."""
 LABELLED = 800_000
 """Pixels that are looked at in all, spread over the images: some seconds."""
 EXAMPLES = 20_000
@@ -69,7 +70,7 @@ def taught(
 ) -> Taught | None:
     """Label what resembles the painted pixels where nobody has looked.
 
-    Only where little is painted and much of what there is has not been looked at; and
+    Only where little is painted, of images of which much has not been looked at; and
     only if one half of what is painted can be told by the other.
 
     Parameters
@@ -85,6 +86,7 @@ def taught(
         None where this does not help.
     """
     known = [area.field.target >= 0 for area in areas]
+    known = [one for one in known if one.any()]
     painted, there = (sum(int(f(one)) for one in known) for f in (np.sum, np.size))
     if not FEWEST <= painted <= MOST or there - painted < UNSEEN * there:
         return None
