@@ -9,6 +9,7 @@ from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Labels, Regions
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.annotated_area import WorkingGrid
 from napari_topiary.data.prepared import prepare
 from napari_topiary.io.dataset import Sample
 from napari_topiary.training import fit
@@ -117,6 +118,19 @@ def test_off_where_it_does_not_help(samples):
     made = data_of(samples())
     assert "labelled_pixels" not in made.summary
     assert len(made.train) == 1
+
+
+def test_images_are_not_read_where_it_is_off(monkeypatch):
+    """A hundred large images beside painted ones cost nothing."""
+    seen = []
+    grid = WorkingGrid.area
+    monkeypatch.setattr(
+        WorkingGrid, "area", lambda self, s: seen.append(s.name) or grid(self, s)
+    )
+    data_of([painted(*picture(0), side=FULL), bare(picture(1)[0])])
+    assert seen == ["painted"]
+    data_of([painted(*picture(0)), bare(picture(1)[0])])
+    assert seen == ["painted", "painted", "bare"]
 
 
 def test_off_for_objects():

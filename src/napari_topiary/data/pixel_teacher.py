@@ -65,6 +65,22 @@ class Taught:
     pixels: int
 
 
+def little_painted(areas: Sequence[AnnotatedArea]) -> bool:
+    """Whether little is painted, of images of which much has not been looked at.
+
+    Known before any image without annotations is read.
+
+    Parameters
+    ----------
+    areas
+        As annotated, in working pixels; those on which nothing is painted do not count.
+    """
+    known = [area.field.target >= 0 for area in areas]
+    known = [one for one in known if one.any()]
+    painted, there = (sum(int(f(one)) for one in known) for f in (np.sum, np.size))
+    return FEWEST <= painted <= MOST and there - painted >= UNSEEN * there
+
+
 def taught(
     areas: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea]
 ) -> Taught | None:
@@ -85,10 +101,7 @@ def taught(
     Taught or None
         None where this does not help.
     """
-    known = [area.field.target >= 0 for area in areas]
-    known = [one for one in known if one.any()]
-    painted, there = (sum(int(f(one)) for one in known) for f in (np.sum, np.size))
-    if not FEWEST <= painted <= MOST or there - painted < UNSEEN * there:
+    if not little_painted(areas):
         return None
     usual = _usual(areas)
     forest = _forest(areas, usual)
@@ -99,7 +112,11 @@ def taught(
         _labelled(forest, area, usual, side, barred(area, held, MARGIN), seed=number)
         for number, area in enumerate(areas)
     ]
-    more = sum(int((area.field.target >= 0).sum()) for area in labelled) - painted
+    known, before = (
+        sum(int((area.field.target >= 0).sum()) for area in some)
+        for some in (labelled, areas)
+    )
+    more = known - before
     return Taught(areas=tuple(labelled), pixels=more) if more else None
 
 

@@ -24,7 +24,7 @@ from napari_topiary.data.hold_out import (
     too_few,
 )
 from napari_topiary.data.look_alikes import look_alikes
-from napari_topiary.data.pixel_teacher import taught
+from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import with_drawn_radii
 from napari_topiary.errors import TopiaryError
@@ -153,6 +153,7 @@ def prepare(
     parts = _divided(samples, validation, grid, history, config, learning=learning)
     alike = learning and start is None and config.self_teaching
     alike &= task.kind in SELF_TAUGHT
+    alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
     notes = (*notes, *_opposite(parts, task, start))
     summary, lines = _summary(every)

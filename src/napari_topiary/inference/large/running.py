@@ -32,9 +32,7 @@ from napari_topiary.inference.large.finding import Kept, Said
 from napari_topiary.inference.large.looking import looked_at
 from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
 from napari_topiary.inference.opposite_contrast import middle_of
-from napari_topiary.inference.predict import (
-    answer_problems,
-)
+from napari_topiary.inference.predict import answer_problems
 from napari_topiary.inference.seen import Look
 from napari_topiary.inference.tiles import (
     USUAL_TILE,
