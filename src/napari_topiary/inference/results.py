@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +16,18 @@ from napari_topiary.annotations import Centerlines, Table
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.inference.measures import Counted
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.formats.tiff import PACKING
 from napari_topiary.io.tables import joined, write_table
-from napari_topiary.io.targets import WRITER, check_replaced, signed
+from napari_topiary.io.targets import check_replaced, signed
+from napari_topiary.io.tiff_writing import write_maps
 from napari_topiary.postprocessing import Numbering, line_lengths
 from napari_topiary.types import Prediction, Task
 
 ResultFormat = Literal["tif", "zarr"]
 CHUNK = 512
 """Side of the pieces that zarr arrays are stored in, in pixels."""
-NM_PER_CM = 1e7
 STORED = {"tif": np.float32, "zarr": np.float16}
 """Type of the probability: neither Fiji nor Pillow opens a TIFF of half floats."""
+_MAPS, _TABLES = ("probability", "labels"), ("detections", "lines")
 
 
 def write_prediction(
@@ -69,10 +68,9 @@ def write_prediction(
     check_replaced(files.values(), overwrite=overwrite)
     about = _about(prediction, complete=prediction.done is None)
     _write_array(files["probability"], _probability(prediction, format), "kyx", about)
-    highest = int(prediction.labels.max(initial=0))
-    labels = prediction.labels.astype(_smallest_type(highest))
-    _write_array(files["labels"], labels, "yx", about)
-    maps = {what: files[what] for what in ("probability", "labels")}
+    smallest = _smallest_type(int(prediction.labels.max(initial=0)))
+    _write_array(files["labels"], prediction.labels, "yx", about, smallest)
+    maps = {what: files[what] for what in _MAPS}
     return maps | write_tables(folder, stem, found=prediction, filaments=filaments)
 
 
@@ -90,14 +88,21 @@ def write_tables(
     """
     if found.task.kind != "detect":
         return {}
-    home = Path(folder)
-    files = {what: home / f"{stem}_{what}.csv" for what in ("detections", "lines")}
-    write_table(files["detections"], detections_table(found))
-    if filaments or len(found.detections.lines):
-        write_table(files["lines"], lines_table(found))
-    else:
-        del files["lines"]
-    return files
+    files = {what: Path(folder) / f"{stem}_{what}.csv" for what in _TABLES}
+    tables = {"detections": detections_table(found), "lines": lines_table(found)}
+    return _write_tables(files, tables, filaments=filaments)
+
+
+def _write_tables(
+    files: dict[str, Path], tables: Mapping[str, Table], *, filaments: bool
+) -> dict[str, Path]:
+    """Write the tables of what was detected; that of lines where there may be any."""
+    written = dict(files)
+    if not filaments and not tables["lines"]["index"]:
+        del written["lines"]
+    for what in written.keys() & tables:
+        write_table(written[what], tables[what])
+    return written
 
 
 def write_stack_prediction(
@@ -135,61 +140,71 @@ def write_stack_prediction(
     """
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    tables: dict[str, list[Table]] = {"detections": [], "lines": []}
-    last, done, highest, lines = None, 0, 0, 0
+    last, files = None, dict[str, Path]()
     with tempfile.TemporaryDirectory(prefix=".part-", dir=home) as beside:
-        maps: dict[str, Any] = {}
-        for index, prediction in enumerate(predictions):
+        slices = _Slices(Path(beside), count, numbering, format)
+        for prediction in predictions:
             if last is None:
-                own = _files(home, stem, prediction.task, format)
-                check_replaced(own.values(), overwrite=overwrite)
+                files = _files(home, stem, prediction.task, format)
+                check_replaced(files.values(), overwrite=overwrite)
             last = prediction
-            done += prediction.done is None
-            labels = prediction.labels
-            if prediction.task.kind == "instances":
-                labels = numbering.objects(labels)
-            highest = max(highest, int(labels.max(initial=0)))
-            pieces = {"probability": _probability(prediction, format), "labels": labels}
-            for what, array in pieces.items():
-                if not index:
-                    import zarr
-
-                    dtype = STORED[format] if what == "probability" else np.uint32
-                    maps[what] = zarr.create_array(
-                        str(Path(beside) / what),
-                        shape=(count, *array.shape),
-                        dtype=dtype,
-                        chunks=(1, *array.shape),
-                    )
-                maps[what][index] = array
-            found = detections_table(prediction)
-            if numbering.linked:
-                found |= {"object": _numbers(prediction, numbering)}
-            tables["detections"].append(_in_slice(found, index))
-            tables["lines"].append(_in_slice(lines_table(prediction), index))
-            lines += len(prediction.detections.lines)
+            slices.add(prediction)
         if last is None:
             raise ValueError("a stack without a slice")
-        files = _files(home, stem, last.task, format)
-        about = _about(last, complete=done == count)
+        about = _about(last, complete=slices.complete == count)
+        maps, smallest = slices.maps, _smallest_type(slices.highest)
         _write_array(files["probability"], maps["probability"], "zkyx", about)
-        dtype = _smallest_type(highest)
-        _write_array(files["labels"], maps["labels"], "zyx", about, dtype)
-    if last.task.kind == "detect":
-        write_table(files["detections"], joined(tables["detections"]))
-        if filaments or lines:
-            write_table(files["lines"], joined(tables["lines"]))
-        else:
-            del files["lines"]
-    return files
+        _write_array(files["labels"], maps["labels"], "zyx", about, smallest)
+    if last.task.kind != "detect":
+        return files
+    tables = {what: joined(slices.tables[what]) for what in _TABLES}
+    return _write_tables(files, tables, filaments=filaments)
+
+
+class _Slices:
+    """What was found in a stack so far; its maps lie on the disk, in `beside`."""
+
+    def __init__(
+        self, beside: Path, count: int, numbering: Numbering, format: ResultFormat
+    ) -> None:
+        self._beside, self._count = beside, count
+        self._numbering, self._format = numbering, format
+        self.maps: dict[str, Any] = {}
+        self.tables: dict[str, list[Table]] = {what: [] for what in _TABLES}
+        self.complete, self.highest = 0, 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Take the next slice."""
+        index, labels = len(self.tables["detections"]), prediction.labels
+        if prediction.task.kind == "instances":
+            labels = self._numbering.objects(labels)
+        self.complete += prediction.done is None
+        self.highest = max(self.highest, int(labels.max(initial=0)))
+        self._put("probability", index, _probability(prediction, self._format))
+        self._put("labels", index, labels.astype(np.uint32))
+        found = detections_table(prediction)
+        if self._numbering.linked:
+            found |= {"object": _numbers(prediction, self._numbering)}
+        self.tables["detections"].append(_in_slice(found, index))
+        self.tables["lines"].append(_in_slice(lines_table(prediction), index))
+
+    def _put(self, what: str, index: int, array: NDArray[Any]) -> None:
+        import zarr
+
+        if what not in self.maps:
+            self.maps[what] = zarr.create_array(
+                str(self._beside / what),
+                shape=(self._count, *array.shape),
+                dtype=array.dtype,
+                chunks=(1, *array.shape),
+            )
+        self.maps[what][index] = array
 
 
 def _files(home: Path, stem: str, task: Task, format: ResultFormat) -> dict[str, Path]:
     """Where the results of an image go; tables are those of detection tasks."""
-    maps = {
-        what: home / f"{stem}_{what}.{format}" for what in ("probability", "labels")
-    }
-    tables = ("detections", "lines") if task.kind == "detect" else ()
+    maps = {what: home / f"{stem}_{what}.{format}" for what in _MAPS}
+    tables = _TABLES if task.kind == "detect" else ()
     return maps | {what: home / f"{stem}_{what}.csv" for what in tables}
 
 
@@ -252,12 +267,11 @@ def is_written(
     task
         Of the checkpoint.
     """
-    home = Path(folder)
-    maps = [home / f"{stem}_{what}.{format}" for what in ("probability", "labels")]
-    if task.kind == "detect" and not (home / f"{stem}_detections.csv").is_file():
+    files = _files(Path(folder), stem, task, format)
+    if "detections" in files and not files["detections"].is_file():
         return False
     try:
-        return all(_is_complete(path) for path in maps)
+        return all(_is_complete(files[what]) for what in _MAPS)
     except Exception:  # a damaged file is not complete, whatever the library calls it
         return False
 
@@ -359,47 +373,20 @@ def _write_array(
     """Write an array, which may be lazy along its first axis; `dtype` changes it."""
     shape, dtype = tuple(array.shape), np.dtype(dtype or array.dtype)
     with writing(path) as beside:
-        if path.suffix == ".zarr":
-            import zarr
-
-            sides = {"z": 1, "y": CHUNK, "x": CHUNK}
-            stored = zarr.create_array(
-                str(beside),
-                shape=shape,
-                dtype=dtype,
-                chunks=tuple(
-                    min(sides.get(name, n), n)
-                    for name, n in zip(axes, shape, strict=True)
-                ),
-                attributes=about,
-                dimension_names=tuple(axes),
-            )
-            for index in range(shape[0]) if axes[0] == "z" else (...,):
-                stored[index] = array[index]
+        if path.suffix != ".zarr":
+            write_maps(beside, array, dtype, axes=axes, about=about)
             return
-        scale = about["pixel_size_nm"]
-        size = {} if scale is None else _resolution(scale)
-        names = {"axes": axes.upper().replace("K", "C")}
-        tifffile.imwrite(
-            beside,
-            _pages(array, dtype),
+        import zarr
+
+        sides = {"z": 1, "y": CHUNK, "x": CHUNK}
+        chunks = (min(sides.get(a, n), n) for a, n in zip(axes, shape, strict=True))
+        stored = zarr.create_array(
+            str(beside),
             shape=shape,
             dtype=dtype,
-            photometric="minisblack",
-            software=WRITER,
-            metadata=names | about | {"classes": json.dumps(about["classes"])},
-            **PACKING,
-            **size,
+            chunks=tuple(chunks),
+            attributes=about,
+            dimension_names=tuple(axes),
         )
-
-
-def _pages(array: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Every `(y, x)` of an array in turn."""
-    for part in [array] if array.ndim == 2 else array:
-        pages = np.asarray(part, dtype=dtype)
-        yield from pages.reshape(-1, *pages.shape[-2:])
-
-
-def _resolution(scale: float) -> dict[str, Any]:
-    """Pixels per centimetre, as TIFF keeps the pixel size."""
-    return {"resolution": (NM_PER_CM / scale,) * 2, "resolutionunit": "CENTIMETER"}
+        for index in range(shape[0]) if axes[0] == "z" else (...,):
+            stored[index] = array[index]

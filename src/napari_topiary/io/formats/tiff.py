@@ -8,7 +8,6 @@ import re
 import struct
 import threading
 import weakref
-from fractions import Fraction
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,8 +90,6 @@ class Tiff:
 
 _CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
 """Pixels that are turned into others, which is done on whole images only."""
-PACKING: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}}
-"""How TIFFs are packed: as small as by the usual level 6, in a quarter of the time."""
 LOSSY = (
     tifffile.COMPRESSION.OJPEG,
     tifffile.COMPRESSION.JPEG,
@@ -212,47 +209,6 @@ def _opened(
         RawImage(pixels, axes, scale, notes, is_negative=is_negative, smaller=levels),
         array,
     )
-
-
-def write_tiff(
-    path: Path, image: NDArray[Any], *, scale: float | None, colour: bool
-) -> None:
-    """Write a TIFF, in the way of ImageJ where ImageJ knows the number type.
-
-    Parameters
-    ----------
-    path
-        The file.
-    image
-        `(y, x)` or `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
-    colour
-        Whether the three channels are red, green and blue.
-    """
-    imagej = image.dtype in (np.uint8, np.uint16, np.float32)
-    imagej = imagej and not (colour and image.dtype != np.uint8)
-    axes = "YX" if image.ndim == 2 else "YXS" if colour else "CYX"
-    settings: dict[str, Any] = {"metadata": {"axes": axes}}
-    if scale is not None:
-        per_unit = Fraction(1 / scale if imagej else 1e7 / scale)
-        # Both numbers of the fraction have 32 bits in the file.
-        finest = int((2**32 - 1) / max(float(per_unit), 1.0))
-        ratio = per_unit.limit_denominator(max(1, finest))
-        settings["resolution"] = (ratio.as_integer_ratio(),) * 2
-        settings["resolutionunit"] = "NONE" if imagej else "CENTIMETER"
-    if imagej:
-        settings["imagej"] = True
-        if scale is not None:
-            settings["metadata"]["unit"] = "nm"
-    else:
-        settings |= PACKING
-    if colour:
-        settings["photometric"] = "rgb"
-        image = np.moveaxis(image, 0, -1)
-    else:
-        settings["photometric"] = "minisblack"
-    tifffile.imwrite(path, image, **settings)
 
 
 def _check_order(path: Path, file: tifffile.TiffFile) -> None:
