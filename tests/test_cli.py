@@ -96,6 +96,18 @@ def test_train_reports_what_it_made(tmp_path, made):
     assert checkpoint.provenance["seed"] == 0
 
 
+def test_an_image_kept_aside_that_judges_nothing_is_not_counted(tmp_path, virions):
+    data = make_dataset(tmp_path / "data", virions)
+    about = json.loads((data / "dataset.json").read_text())
+    (aside,) = about["split"]["val"]
+    table = data / "points" / f"{aside}.csv"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    out = tmp_path / "net.safetensors"
+    result = result_of(tmp_path, "train", data, "--epochs", 1, *SMALL, "--out", out)
+    assert (result["n_images"], result["n_validation"]) == (2, 0)
+    assert f"{aside}: kept aside to judge on" in str(result["notes"])
+
+
 def test_marks_in_a_corner_are_noticed(tmp_path, virions):
     drawn = virions(0, size=96, count=8)
     points = Points(drawn.centres / 4, ("virion",) * 8)

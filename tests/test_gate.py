@@ -418,8 +418,8 @@ def test_every_door_tells_that_the_contrast_is_the_opposite(
         predicting([wanted], known, PredictConfig()),
         lambda one: answers.append(one.report),
     )
-    (answer,) = filter(None, answers)
-    assert words in answer.prediction.notes[0]
+    said, answer = filter(None, answers)
+    assert said.startswith(f"a: {words}") and words in answer.prediction.notes[0]
 
 
 @named(RADII)

@@ -201,6 +201,19 @@ def test_images_kept_aside_on_which_nothing_is_marked_judge_nothing(virions, asi
     assert next(note for note in said if note).startswith(words)
 
 
+def test_of_images_kept_aside_those_without_marks_do_not_count(virions):
+    empty = Points(np.empty((0, 2)), ())
+    given = [
+        clicks(virions, 1),
+        dataclasses.replace(clicks(virions, 2), annotations=(empty,), name="e"),
+    ]
+    divided = foresee([clicks(virions, 0)], given, SMALL, task=DETECT)
+    assert [one.sample.name for one in divided.held] == [given[0].name]
+    assert divided.words == "1 image"
+    words = "e: kept aside to judge on, but nothing is marked there"
+    assert [note for note in divided.notes if note.startswith(words)]
+
+
 def test_what_is_foreseen_is_what_is_done(virions):
     one = cells(np.uint8, number=False)
     for samples, validation, task in (

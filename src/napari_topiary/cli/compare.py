@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
             tolerance_nm=options.tolerance,
             maps=options.out is not None,
         ),
-        _heeding(options.out, pictures, runner),
+        _heeding(options.out, pictures),
     )
     result = found.to_dict() | {"split": split, "dataset": str(options.data)}
     if options.out is not None:
@@ -110,15 +110,13 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
 
 
 def _heeding(
-    folder: Path | None, done: list[dict[str, Any]], runner: Runner
+    folder: Path | None, done: list[dict[str, Any]]
 ) -> Callable[[object], None]:
-    """Return what tells sentences, and draws each image as soon as it was compared."""
+    """Return what draws each image as soon as it was compared."""
     from napari_topiary.evaluation import ComparedImage
     from napari_topiary.report.pictures import save_comparison
 
     def heed(report: object) -> None:
-        if isinstance(report, str):
-            runner.note(report)
         if not isinstance(report, ComparedImage) or folder is None:
             return
         (_, first), *others = report.predictions.items()

@@ -124,11 +124,21 @@ class Runner:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def __call__(self, job: Job[T], heed: Callable[[object], None] | None = None) -> T:
-        """Run a job to its end, or to what it has when interrupted."""
+    def __call__(
+        self,
+        job: Job[T],
+        heed: Callable[[object], None] | None = None,
+        *,
+        about: str = "",
+    ) -> T:
+        """Run a job to its end, or to what it has when interrupted.
+
+        What it says on the way is told, with the name of what it is about in front;
+        `heed` gets everything that it reports.
+        """
 
         def show(progress: Progress) -> None:
-            self._show(progress)
+            self._show(progress, f"{about}: " if about else "")
             if heed is not None and progress.report is not None:
                 heed(progress.report)
 
@@ -154,8 +164,10 @@ class Runner:
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
-    def _show(self, progress: Progress) -> None:
-        self.note(str(getattr(progress.report, "note", "")))
+    def _show(self, progress: Progress, about: str) -> None:
+        said = progress.report
+        said = said if isinstance(said, str) else str(getattr(said, "note", ""))
+        self.note(said and f"{about}{said}")
         self.bar.show(progress)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

@@ -92,8 +92,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     split, samples = evaluation_samples(dataset, options.split, runner)
     runner.note(known_from_training(checkpoint, samples))
     result = runner(
-        evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance),
-        heed=lambda said: runner.note(str(said)),
+        evaluate(checkpoint, samples, config=config, tolerance_nm=options.tolerance)
     )
     runner.say(_text(result))
     return {**result, "split": split, "dataset": str(options.dataset)}

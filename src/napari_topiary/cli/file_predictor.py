@@ -145,9 +145,7 @@ class FilePredictor:
             measure=bool(kinds),
             stored="float16" if as_tiff else self.options.probability,
         )
-        prediction = self.runner(
-            job, lambda said: self.runner.note(f"{shown_name(path)}: {said}")
-        )
+        prediction = self.runner(job, about=shown_name(path))
         found = prediction.found
         files = dict(prediction.files)
         if as_tiff:
@@ -178,9 +176,7 @@ class FilePredictor:
             scale=image.scale,
             network=self.engine,
         )
-        prediction = self.runner(
-            job, lambda said: self.runner.note(f"{shown_name(path)}: {said}")
-        )
+        prediction = self.runner(job, about=shown_name(path))
         return replace(prediction, notes=(*loaded.notes, *prediction.notes))
 
     def _slices(

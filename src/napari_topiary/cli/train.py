@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from napari_topiary.io.targets import Files
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
+    from napari_topiary.io.dataset import Sample
 
 DEFAULTS = TrainConfig()
 SIZES = ("base", "multiplier", "levels", "last", "batch_norm")
@@ -144,7 +146,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),
         "n_images": len(data.train),
-        "n_validation": len(data.validation),
+        "n_validation": _judged_on(made, data.validation),
         "seed": config.seed,
         "seconds": made.provenance.get("seconds"),
         "steps": made.provenance.get("steps"),
@@ -152,6 +154,15 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     }
     runner.say(in_words(made, path))
     return result
+
+
+def _judged_on(made: Checkpoint, given: Sequence[Sample]) -> int:
+    """Of how many of the images that were kept aside for it there is a figure."""
+    names = {sample.name for sample in given}
+    held = made.annotations_summary.get("held_out")
+    if isinstance(held, list):
+        names &= {one["image"] for one in held}
+    return len(names)
 
 
 def report(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:

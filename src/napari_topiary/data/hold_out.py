@@ -47,6 +47,10 @@ _NONE_MARKED_ASIDE = (
     ": kept aside to judge on, but nothing is marked there (where all is finished), so "
     "some of what is learned from is held back instead, if there is enough of it."
 )
+_EMPTY_ASIDE = (
+    ": kept aside to judge on, but nothing is marked there (where all is finished), so "
+    "it does not count."
+)
 _JUDGED = (
     ": not learned from, for the same image under another name is kept to judge on."
 )
@@ -84,8 +88,9 @@ def divide(
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]
-        notes = _doubles([one for one in given if one.pixels in taken], _LEARNED)
-        words = _count(len(held))
+        notes = _named([one for one in given if one.pixels in taken], _LEARNED)
+        notes += _named([one for one in held if not _judges(one)], _EMPTY_ASIDE)
+        words = _count(sum(map(_judges, held)))
     elif history and "learned" not in history:
         held, words, notes = [], "", (UNKNOWN,)
     else:
@@ -100,9 +105,9 @@ def divide(
             if learning and not any(one.things for one in learned):
                 learned, held = learned + held, []
             used = {one.sample.name for one in (*learned, *held)}
-            notes += _doubles([o for o in pool if o.sample.name not in used], _JUDGED)
+            notes += _named([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
-    held = [one for one in held if one.things and (one.field.target >= 0).any()]
+    held = [one for one in held if _judges(one)]
     if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
     if not learning and not held and not notes:
@@ -110,7 +115,12 @@ def divide(
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 
-def _doubles(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:
+def _judges(area: AnnotatedArea) -> bool:
+    """Whether there is anything to find, and anything known, on an area."""
+    return bool(area.things) and bool((area.field.target >= 0).any())
+
+
+def _named(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:
     return (listed([one.sample.name for one in areas]) + words,) if areas else ()
 
 

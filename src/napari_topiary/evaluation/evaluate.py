@@ -183,13 +183,14 @@ def predicted(
 
     def told(progress: Progress) -> Progress:
         spent, part = time.perf_counter() - begun, progress.fraction
+        said = progress.report
         return Progress(
             done + part,
             total,
             f"Evaluating {name}",
             # A prediction begins with a word about the image before any part is done.
             eta_s=spent * (total - done - part) / part if part > 0 else None,
-            report=progress.report and f"{name}: {progress.report}",
+            report=f"{name}: {said}" if isinstance(said, str) else None,
         )
 
     try:

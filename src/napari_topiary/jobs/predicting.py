@@ -93,6 +93,8 @@ def predicting(
 ) -> Job[int]:
     """Predict images one after the other; each answer is reported when it is there.
 
+    What is to be said of an image before it is looked at is reported as a sentence.
+
     Parameters
     ----------
     wanted
@@ -145,8 +147,11 @@ def _as_part(
     where = f" {number + 1} of {total}" if total > 1 else ""
     eta = inner.eta_s if number == total - 1 else None
     words = inner.message.replace("Predicting", f"Predicting {wanted.name}{where}", 1)
-    report = inner.report
-    told = Meanwhile(wanted, report) if isinstance(report, Said) else None
+    told: object = None
+    if isinstance(inner.report, Said):
+        told = Meanwhile(wanted, inner.report)
+    elif isinstance(inner.report, str):
+        told = f"{wanted.name}: {inner.report}"
     return Progress(number + inner.fraction, total, words, eta, told)
 
 

@@ -7,21 +7,30 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import gaussian_filter
 
 pytest.importorskip("qtpy")
+
+from qtpy.QtCore import Qt
 
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.predict.found_panel import TOTAL, counts_of
 from napari_topiary._napari.predict.page import NO_IMAGE, NO_NETWORK, PredictPage
 from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.workbench import Workbench
+from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import TrainConfig
 from napari_topiary.inference.large import LargePrediction
+from napari_topiary.io.dataset import Sample
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.jobs import predicting
 from napari_topiary.jobs.exporting import Found, export
 from napari_topiary.networks import build_network
 from napari_topiary.session import ImageEntry, Session
+from napari_topiary.training import fit
+from napari_topiary.types import Task, run
 
 SIZES = {"base": 4, "multiplier": 2.0, "levels": 2}
 
@@ -410,3 +419,59 @@ def test_a_dead_network_is_said_of_a_part_of_a_large_image_too(
             assert said in slide.found.notes.text(), (where, name)
             assert len(found.problems) == 1
             slide.live.results.clear()
+
+
+def dark_lines(seed):
+    """Dark lines on a bright ground, `(1, y, x)`, and where they are."""
+    noise = np.random.default_rng(seed).normal(size=(96, 96))
+    ridge = np.abs(gaussian_filter(noise, 5))
+    there = ridge < np.quantile(ridge, 0.12)
+    grey = 180 - 110 * gaussian_filter(there.astype(float), 0.8) + 6 * noise
+    return grey.clip(0, 255)[None].astype(np.uint8), there
+
+
+def test_a_click_tells_the_opposite_contrast_and_a_tick_at_invert_heals_it(
+    make_napari_viewer_proxy, until, qtbot
+):
+    image, there = dark_lines(0)
+    short = TrainConfig(
+        epochs=8, minutes=None, patch=64, batch=4, learning_rate=0.02,
+        sizes={"base": 4, "levels": 1}, device="cpu",
+    )  # fmt: skip
+    drawn = Sample(image, (Labels(there.astype(np.uint8)),), 4.0, "drawn")
+    lines = Task("segment", ("background", "membrane"))
+    network = run(fit([drawn], short, task=lines, validation=[drawn]))
+    image, there = dark_lines(7)
+
+    viewer = make_napari_viewer_proxy(show=True)
+    workbench = Workbench(viewer)
+    viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
+    session, page = workbench.session, workbench.show_page("Predict")
+    for name, pixels in {"as learned": image, "negative": 255 - image}.items():
+        session.add_image(ImageEntry(name, pixels, 4.0))
+    session.add_checkpoint("lines", network)
+    words = "The contrast of this image is the opposite of what the network learned"
+
+    def predicted(name):
+        drawing_of(viewer).show(name)
+        qtbot.mouseClick(page.run.button, Qt.MouseButton.LeftButton)
+        until(lambda: not page.predicting and name in page.results)
+        found = page.results[name].prediction.labels > 0
+        page.live.results.clear()
+        return found, page.message.text(), page.found.notes.text()
+
+    found, said, noted = predicted("as learned")
+    assert dice(found, there) > 0.7 and words not in said + noted
+    found, said, noted = predicted("negative")
+    assert dice(found, there) < 0.5
+    assert said.startswith(f"negative: {words}") and words in noted
+    assert "tick Invert" in noted
+    qtbot.mouseClick(page.run.invert, Qt.MouseButton.LeftButton)
+    found, said, noted = predicted("negative")
+    assert dice(found, there) > 0.7 and words not in said + noted
+    found, said, noted = predicted("as learned")
+    assert dice(found, there) < 0.5 and said.startswith(f"as learned: {words}")
+
+
+def dice(found, there):
+    return 2 * (found & there).sum() / (found.sum() + there.sum())

@@ -274,6 +274,8 @@ class PredictPage(Page):
         config: DetectConfig,
     ) -> None:
         answer = progress.report
+        if isinstance(answer, str):
+            self.say(answer)
         if isinstance(answer, Meanwhile):
             self._show_meanwhile(answer, checkpoint)
         if not isinstance(answer, Answer):
