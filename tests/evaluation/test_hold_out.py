@@ -16,9 +16,9 @@ from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.prepared import foresee, prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
+from napari_topiary.evaluation.detections import points_inside
 from napari_topiary.evaluation.figures import figure_pixels
 from napari_topiary.evaluation.ground_truth import truth_of
-from napari_topiary.evaluation.particles import points_inside
 from napari_topiary.evaluation.quality import interval
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator

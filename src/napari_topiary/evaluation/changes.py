@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.lines import sample_points
+from napari_topiary.evaluation.detections import (
+    match_points,
+    points_inside,
+    sample_points,
+)
 from napari_topiary.evaluation.objects import overlaps
-from napari_topiary.evaluation.particles import match_points, points_inside
 from napari_topiary.evaluation.pixels import row_blocks
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 

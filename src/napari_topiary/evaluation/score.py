@@ -19,10 +19,14 @@ from napari_topiary.config import DistanceScale
 from napari_topiary.data.annotated_area import learned_distance, learned_zones
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
+from napari_topiary.evaluation.detections import (
+    DetectionCounts,
+    LineCounts,
+    count_detections,
+    count_lines,
+)
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
-from napari_topiary.evaluation.lines import LineCounts, count_lines
 from napari_topiary.evaluation.objects import branch_metrics, instance_metrics
-from napari_topiary.evaluation.particles import DetectionCounts, count_detections
 from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
 from napari_topiary.evaluation.quality import interval
 from napari_topiary.io.dataset import Sample

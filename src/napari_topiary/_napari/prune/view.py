@@ -20,7 +20,7 @@ from napari_topiary.data.working_grid import (
     window_to_working,
     working_to_original_coords,
 )
-from napari_topiary.evaluation.particles import match_points
+from napari_topiary.evaluation.detections import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import grown

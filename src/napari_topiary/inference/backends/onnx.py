@@ -1,0 +1,190 @@
+"""A network as an ONNX file, run in ONNX Runtime or in OpenVINO.
+
+OpenVINO is the fastest on many processors, Intel's above all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import threading
+import warnings
+from copy import deepcopy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.backends.base import BackendKind, backends
+from napari_topiary.io.atomic import writing
+from napari_topiary.io.user_folder import cache_folder
+from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.networks.layers import input_channels
+
+PACKAGE = "onnx"
+"""torch needs it to write such files."""
+logger = logging.getLogger(__name__)
+OPSET = 17
+MOST_KEPT = 40
+"""Converted networks on disk; the largest has 125 MB, the usual ones a few."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Torch's exporter refuses a second thread; Compare converts several networks."""
+
+
+def as_onnx(network: Network) -> bytes:
+    """Return a network as ONNX: `image` `(1, c, y, x)` -> `logits` `(1, k, y, x)`.
+
+    It is kept on disk: converting takes longer than reading.
+
+    Parameters
+    ----------
+    network
+        That answers for whole images, of any height and width.
+    """
+    path = cache_folder() / "converted" / f"{_fingerprint(network)}.onnx"
+    try:
+        found = path.read_bytes()
+        os.utime(path)  # those that were not used for longest go first
+        return found
+    except OSError:
+        made = _converted(network)
+    try:
+        with writing(path) as beside:
+            beside.write_bytes(made)
+        kept = sorted(path.parent.glob("*.onnx"), key=lambda one: one.stat().st_mtime)
+        for old in kept[:-MOST_KEPT]:
+            old.unlink(missing_ok=True)
+    except (OSError, TopiaryError) as reason:
+        logger.info("the converted network is not kept: %s", reason)
+    return made
+
+
+def _fingerprint(network: Network) -> str:
+    """Stands for a network's layers and weights, and for what converts it."""
+    digest = hashlib.sha256(f"{OPSET} {torch.__version__} {network!r}".encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _converted(network: Network) -> bytes:
+    side, file = 2 * network.stride, io.BytesIO()
+    axes = {2: "y", 3: "x"}
+    # Of its own: torch may be running the network meanwhile, in another thread.
+    copy = deepcopy(network).to("cpu").eval()
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        # The exporter that torch recommends takes ten times as long and more packages.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            copy,
+            (torch.zeros(1, input_channels(network), side, side),),
+            file,  # type: ignore[arg-type]
+            dynamo=False,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={"image": axes, "logits": axes},
+            opset_version=OPSET,
+        )
+    return file.getvalue()
+
+
+class _OnnxBackend:
+    """Runs a network, as it is now, that answers for whole images."""
+
+    precision = "float32"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(1, c, y, x)` -> `(1, k, y, x)`."""
+        raise NotImplementedError
+
+    def __call__(
+        self, image: NDArray[np.float32], rows: slice, columns: slice
+    ) -> NDArray[np.float32]:
+        """Probabilities, then values, `(k + r, rows, columns)` of a tile."""
+        wanted = self._logits(image[None])[0, :, rows, columns].copy()
+        shares = in_shares(self._network, torch.from_numpy(wanted))
+        result: NDArray[np.float32] = shares.numpy()
+        return result
+
+
+class OnnxRuntimeBackend(_OnnxBackend):
+    """Computes in ONNX Runtime.
+
+    Parameters
+    ----------
+    network
+        Converted as it is now.
+    """
+
+    def __init__(self, network: Network) -> None:
+        import onnxruntime
+
+        super().__init__(network)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = torch.get_num_threads()
+        # Threads that spin while they wait take the core that a window needs.
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            as_onnx(network), settings, providers=["CPUExecutionProvider"]
+        )
+
+    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        (logits,) = self._session.run(None, {"image": image})
+        return np.asarray(logits)
+
+
+class OpenVinoBackend(_OnnxBackend):
+    """Computes in OpenVINO.
+
+    Parameters
+    ----------
+    network
+        Converted as it is now.
+    exact
+        Compute in float32 also where the processor has something faster.
+    """
+
+    def __init__(self, network: Network, *, exact: bool) -> None:
+        import openvino
+
+        super().__init__(network)
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        if exact:
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        model = core.read_model(io.BytesIO(as_onnx(network)))
+        self._compiled = core.compile_model(model, "CPU", settings)
+        used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+        self.precision = names.get(used.get_type_name(), used.get_type_name())
+
+    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(self._compiled(image)[0])
+
+
+def _in_runtime(network: Network, _: torch.device, *, exact: bool) -> _OnnxBackend:
+    return OnnxRuntimeBackend(network)
+
+
+def _in_openvino(network: Network, _: torch.device, *, exact: bool) -> _OnnxBackend:
+    return OpenVinoBackend(network, exact=exact)
+
+
+backends.register("onnxruntime")(
+    BackendKind(
+        make=_in_runtime, title="ONNX Runtime", packages=("onnxruntime", PACKAGE)
+    )
+)
+backends.register("openvino")(
+    BackendKind(make=_in_openvino, title="OpenVINO", packages=("openvino", PACKAGE))
+)
