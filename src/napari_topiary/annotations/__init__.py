@@ -21,7 +21,7 @@ from napari_topiary.annotations.finished import (
     outside_note,
 )
 from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
-from napari_topiary.annotations.marks import MarkedThings
+from napari_topiary.annotations.marks import MarkedThings, drawn_radii_nm
 from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.annotations.targets import Target, TargetConfig, build_target
@@ -47,6 +47,7 @@ __all__ = [
     "build_target",
     "counted",
     "distance_map",
+    "drawn_radii_nm",
     "finished_area",
     "finished_regions",
     "marked_in_part",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -115,3 +116,14 @@ class MarkedThings(TableAnnotation):
             for places, name in zip(self.places(), self.classes, strict=True)
             if name != BACKGROUND
         ]
+
+
+def drawn_radii_nm(annotations: Iterable[object]) -> dict[str, list[float]]:
+    """Class -> each radius in nm that was drawn with it; half of the width of lines."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for item in annotations:
+        if isinstance(item, MarkedThings):
+            for name, radius in zip(item.classes, item.radii_nm or (), strict=False):
+                if radius:
+                    found[name].append(radius)
+    return found

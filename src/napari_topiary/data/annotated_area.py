@@ -31,6 +31,7 @@ from napari_topiary.data.working_grid import (
     working_task,
 )
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.gate import Admitted
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]
@@ -239,21 +240,19 @@ class WorkingGrid:
     @classmethod
     def of(
         cls,
-        samples: Sequence[Sample],
-        validation: Sequence[Sample],
+        known: Admitted,
         config: TrainConfig,
         *,
-        task: Task,
         start: Checkpoint | None,
     ) -> WorkingGrid:
         """Choose it for annotated images, or take that of the checkpoint `start`."""
-        every = (*samples, *validation)
+        every, task = (*known.samples, *known.validation), known.task
         scale = every[0].scale
         marks = [(one, image.scale) for image in every for one in image.annotations]
         points = [(one, own) for one, own in marks if isinstance(one, Points)]
         return cls(
             task=task,
-            factor=working_factor(config, task, scale, samples)
+            factor=working_factor(config, task, scale, known.samples)
             if start is None
             else start.factor_for(scale),
             scale=scale,

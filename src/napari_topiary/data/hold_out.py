@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.annotated_area import AnnotatedArea, Box
-from napari_topiary.io.gate import NOTHING_MARKED
+from napari_topiary.data.annotated_area import AnnotatedArea, Box, WorkingGrid
+from napari_topiary.io.gate import NOTHING_MARKED, Admitted
 from napari_topiary.io.split import listed
 from napari_topiary.types import Task
 
@@ -71,20 +71,22 @@ class Division:
 
 
 def divide(
-    pool: list[AnnotatedArea],
-    given: list[AnnotatedArea] | None,
+    known: Admitted,
+    grid: WorkingGrid,
     history: Mapping[str, Any],
     config: TrainConfig,
     *,
     learning: bool,
 ) -> Division:
     """Hold out what was given for it, what was held out before, or a share."""
+    areas = [grid.area(sample) for sample in (*known.samples, *known.validation)]
+    pool, given = areas[: len(known.samples)], areas[len(known.samples) :]
     learned, notes = pool, tuple[str, ...]()
-    unmarked = given is not None and not any(one.things for one in given)
-    if given and unmarked and learning:
+    unmarked = bool(given) and not any(one.things for one in given)
+    if unmarked and learning:
         names = listed([one.sample.name for one in given])
         notes = (names + _NONE_MARKED_ASIDE,)
-    if given is not None and not (unmarked and learning):
+    if given and not (unmarked and learning):
         taken = {one["pixels"] for one in history.get("learned", ())}
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from napari_topiary.annotations import (
@@ -26,10 +26,8 @@ from napari_topiary.data.hold_out import (
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
-from napari_topiary.data.working_grid import with_drawn_radii
-from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.gate import admitted, check_learning, check_truth
+from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.types import Task
 
@@ -140,29 +138,27 @@ def prepare(
     TopiaryError
         With a sentence if the samples cannot be learned from.
     """
-    if learning:
-        task = with_drawn_radii(task, (*samples, *validation))
     unannotated = [sample for sample in samples if not sample.annotations]
-    samples, validation, notes = _admitted(samples, validation, config, task, learning)
-    every = (*samples, *validation)
-    channels = every[0].image.shape[0]
-    if start is not None and learning and start.in_channels != channels:
-        raise TopiaryError(_channels_sentence(start, channels))
-    grid = WorkingGrid.of(samples, validation, config, task=task, start=start)
+    around = config.around_marks
+    known = admit(
+        samples, validation, task=task, around_marks=around, learning=learning
+    )
+    every = (*known.samples, *known.validation)
+    grid = WorkingGrid.of(known, config, start=start)
     history = {} if start is None else dict(start.annotations_summary)
-    parts = _divided(samples, validation, grid, history, config, learning=learning)
+    parts = divide(known, grid, history, config, learning=learning)
+    summary, lines = _summary(every)
+    if learning and (not history or "learned" in history):
+        summary |= remembered(parts.learned, parts.held, history)
+    held, figure_areas, learned = roles(parts, known.task, given=bool(validation))
+    summary |= _drawn_as(parts.learned, known.task, config, grid.zones)
     alike = learning and start is None and config.self_teaching
     alike &= task.kind in SELF_TAUGHT
     alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
-    notes = (*notes, *_opposite(parts, task, start))
-    summary, lines = _summary(every)
-    summary |= _drawn_as(parts.learned, task, config, grid.zones)
-    if learning and (not history or "learned" in history):
-        summary |= remembered(parts.learned, parts.held, history)
-    held, figure_areas, learned = roles(parts, task, given=bool(validation))
+    notes = (*known.notes, *_opposite(parts, task, start), *parts.notes)
     prepared = PreparedData(
-        task=task,
+        task=known.task,
         normalisation=Normalisation() if start is None else start.normalisation,
         train=tuple(item.field for item in parts.learned),
         held=held,
@@ -170,13 +166,13 @@ def prepare(
         few=too_few(held),
         factor=grid.factor,
         pixel_size_nm=grid.scale,
-        in_channels=channels,
+        in_channels=every[0].image.shape[0],
         held_names=parts.words,
         summary=summary,
         line_classes=lines,
         learned=learned,
         areas=tuple(parts.learned),
-        notes=tuple(dict.fromkeys((*notes, *parts.notes))),
+        notes=tuple(dict.fromkeys(notes)),
     )
     if not alike or summary["centerlines"]:
         return prepared
@@ -201,57 +197,10 @@ def foresee(
     samples, validation, config, task, start
         As for `prepare`; none of it has a problem.
     """
-    task = with_drawn_radii(task, (*samples, *validation))
-    samples, validation, _ = _admitted(samples, validation, config, task, learning=True)
-    grid = WorkingGrid.of(samples, validation, config, task=task, start=start)
-    drawn = replace(grid, normalisation=None)
+    known = admit(samples, validation, task=task, around_marks=config.around_marks)
+    grid = replace(WorkingGrid.of(known, config, start=start), normalisation=None)
     history = {} if start is None else dict(start.annotations_summary)
-    return _divided(samples, validation, drawn, history, config, learning=True)
-
-
-def _divided(
-    samples: Sequence[Sample],
-    validation: Sequence[Sample],
-    grid: WorkingGrid,
-    history: Mapping[str, object],
-    config: TrainConfig,
-    *,
-    learning: bool,
-) -> Division:
-    pool = [grid.area(sample) for sample in samples]
-    given = [grid.area(sample) for sample in validation] if validation else None
-    return divide(pool, given, history, config, learning=learning)
-
-
-def _admitted(
-    samples: Sequence[Sample],
-    validation: Sequence[Sample],
-    config: TrainConfig,
-    task: Task,
-    learning: bool,
-) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[str, ...]]:
-    """Return the annotated images with what counts of it, and what to tell the user."""
-    samples = tuple(sample for sample in samples if sample.annotations)
-    if learning:
-        check_learning(samples, validation, task=task)
-    elif samples or validation:
-        known = (*samples, *validation)
-        check_truth(known, task=task, scale=known[0].scale)
-    around = config.around_marks
-    samples, notes = admitted(samples, task=task, around_marks=around)
-    validation, said = admitted(validation, task=task, around_marks=around)
-    if not samples and not validation:
-        raise TopiaryError("There is no annotated image to judge on.")
-    return samples, validation, (*notes, *said)
-
-
-def _channels_sentence(start: Checkpoint, channels: int) -> str:
-    kinds = {1: "grey", 3: "colour"}
-    return (
-        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} images "
-        f"and these are {kinds.get(channels, 'of another kind')}: convert them, or "
-        "start from scratch."
-    )
+    return divide(known, grid, history, config, learning=True)
 
 
 def _with_look_alikes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
-from napari_topiary.annotations import MarkedThings
+from napari_topiary.annotations import drawn_radii_nm
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
@@ -286,40 +285,9 @@ def propose_working_factor(
     sought = [each for each in task.classes if each != BACKGROUND]
     radii = [r for each in sought if (r := task.radius(each, scale)) is not None]
     if scale is not None:
-        radii += [r / scale for drawn in _drawn_radii(samples).values() for r in drawn]
+        marks = (item for sample in samples for item in sample.annotations)
+        radii += [r / scale for drawn in drawn_radii_nm(marks).values() for r in drawn]
     return max(1.0, min(radii) / SMALLEST_RADIUS_PX) if radii else 1.0
-
-
-def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
-    """Return the task with a radius for each class that has one only where it is drawn.
-
-    Parameters
-    ----------
-    task
-        Classes of known radius keep it.
-    samples
-        The middle one of the radii that their annotations carry, in nm, is taken.
-    """
-    known = {**task.radius_nm, **task.radius_px}
-    drawn = {
-        name: float(np.median(radii))
-        for name, radii in _drawn_radii(samples).items()
-        if name not in known and name in task.classes[1:]
-    }
-    return replace(task, radius_nm={**task.radius_nm, **drawn}) if drawn else task
-
-
-def _drawn_radii(samples: Sequence[Sample]) -> dict[str, list[float]]:
-    """Class -> each radius in nm that was drawn with it; half of the width of lines."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for sample in samples:
-        for item in sample.annotations:
-            if not isinstance(item, MarkedThings):
-                continue
-            for name, radius in zip(item.classes, item.radii_nm or (), strict=False):
-                if radius:
-                    found[name].append(radius)
-    return found
 
 
 def working_task(task: Task, factor: float) -> Task:

@@ -8,7 +8,7 @@ a table must where it is read, and what each kind of annotation must in its own 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from napari_topiary.annotations import (
     Regions,
     annotation_problem,
     around_marks,
+    drawn_radii_nm,
     marked_in_part,
     outside_note,
     usable_annotations,
@@ -85,6 +86,89 @@ def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
         if problem:
             return f"{sample.name}: {problem}"
     return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """Annotated images with what counts of them.
+
+    Parameters
+    ----------
+    task
+        Where something is to be learned, with the radii that were drawn.
+    samples, validation
+        To learn from or judge on, and to judge on only.
+    notes
+        Sentences for the user.
+    """
+
+    task: Task
+    samples: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    notes: tuple[str, ...]
+
+
+def admit(
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    *,
+    task: Task,
+    around_marks: bool,
+    learning: bool = True,
+) -> Admitted:
+    """Take what a network can learn from or be judged on, or refuse it.
+
+    Parameters
+    ----------
+    samples, validation
+        Images without annotations are left out of the former.
+    task
+        Kind, classes and radii.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
+    learning
+        Whether there is to be something to learn from, or only to judge on.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot.
+    """
+    if learning:
+        task = with_drawn_radii(task, (*samples, *validation))
+    samples = tuple(sample for sample in samples if sample.annotations)
+    every = (*samples, *validation)
+    if learning:
+        check_learning(samples, validation, task=task)
+    elif every:
+        check_truth(every, task=task, scale=every[0].scale)
+    else:
+        raise TopiaryError("There is no annotated image to judge on.")
+    samples, notes = admitted(samples, task=task, around_marks=around_marks)
+    validation, said = admitted(validation, task=task, around_marks=around_marks)
+    return Admitted(
+        task=task, samples=samples, validation=validation, notes=(*notes, *said)
+    )
+
+
+def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
+    """Return the task with a radius for each class that has one only where it is drawn.
+
+    Parameters
+    ----------
+    task
+        Classes of known radius keep it.
+    samples
+        The middle one of the radii that their annotations carry, in nm, is taken.
+    """
+    known = {**task.radius_nm, **task.radius_px}
+    marks = (item for sample in samples for item in sample.annotations)
+    drawn = {
+        name: float(np.median(radii))
+        for name, radii in drawn_radii_nm(marks).items()
+        if name not in known and name in task.classes[1:]
+    }
+    return replace(task, radius_nm={**task.radius_nm, **drawn}) if drawn else task
 
 
 def admitted(

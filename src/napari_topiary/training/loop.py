@@ -106,7 +106,7 @@ def fit(
     if start is not None:
         # What a distance is measured by is what the branch has learned.
         config = replace(config, distance=learned_distance(start) or config.distance)
-    problem = config.problem() or _start_problem(start, task)
+    problem = config.problem() or _start_problem(start, task, samples)
     if problem is not None:
         raise TopiaryError(problem)
     if checkpoint_path is not None:
@@ -139,12 +139,22 @@ def fit(
     return made
 
 
-def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
+def _start_problem(
+    start: Checkpoint | None, task: Task, samples: Sequence[Sample]
+) -> str | None:
     if start is not None and start.task.classes != task.classes:
         return (
             f"The checkpoint knows the classes {', '.join(start.task.classes)}, the "
             f"annotations have {', '.join(task.classes)}: rename the classes, or "
             "start from scratch."
+        )
+    channels = {sample.image.shape[0] for sample in samples if sample.annotations}
+    if start is not None and channels and start.in_channels not in channels:
+        kinds = {1: "grey", 3: "colour"}
+        return (
+            f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} "
+            f"images and these are {kinds.get(channels.pop(), 'of another kind')}: "
+            "convert them, or start from scratch."
         )
     if len(task.classes) < 2:
         return (

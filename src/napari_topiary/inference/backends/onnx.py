@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.backends.base import BackendKind, backends
+from napari_topiary.inference.backends.base import Backend, BackendKind, backends
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.user_folder import cache_folder
 from napari_topiary.networks.base import Network, in_shares
@@ -172,11 +172,11 @@ class OpenVinoBackend(_OnnxBackend):
         return np.asarray(self._compiled(image)[0])
 
 
-def _in_runtime(network: Network, _: torch.device, *, exact: bool) -> _OnnxBackend:
+def _in_runtime(network: Network, device: torch.device, *, exact: bool) -> Backend:
     return OnnxRuntimeBackend(network)
 
 
-def _in_openvino(network: Network, _: torch.device, *, exact: bool) -> _OnnxBackend:
+def _in_openvino(network: Network, device: torch.device, *, exact: bool) -> Backend:
     return OpenVinoBackend(network, exact=exact)
 
 
