@@ -117,6 +117,35 @@ def virions() -> Callable[..., Micrograph]:
     return draw_virions
 
 
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, virions: Callable[..., Micrograph]
+) -> Path:
+    """A folder with a small dataset, `data`, and `net.safetensors`, trained on it.
+
+    Shared by many tests: not to be written into.
+    """
+    from napari_topiary.annotations import Points
+    from napari_topiary.cli import main
+    from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+    from napari_topiary.types import Task
+
+    home = tmp_path_factory.mktemp("trained")
+    samples = {}
+    for seed in range(2):
+        drawn = virions(seed, size=72, count=4)
+        points = Points(drawn.centres, ("virion",) * len(drawn.centres))
+        samples[f"m{seed}"] = Sample(drawn.image, (points,), 2.0, f"m{seed}")
+    task = Task("detect", ("background", "virion"), {"virion": 12.0})
+    split = {"train": ("m0",), "val": ("m1",)}
+    write_dataset(home / "data", Dataset("made up", task, samples, split))
+    small = "--base 4 --levels 1 --patch 48 --batch 4 --working-factor 1 --epochs 4"
+    out = home / "net.safetensors"
+    words = ["train", str(home / "data"), *small.split(), "--out", str(out)]
+    assert main(words) == 0
+    return home
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run."""

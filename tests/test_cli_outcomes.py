@@ -14,13 +14,11 @@ import pytest
 import tifffile
 import torch
 
-from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.cli import main
 from napari_topiary.cli.driving import ProgressBar
 from napari_topiary.cli.keeping import Keeping
 from napari_topiary.errors import NotWritten
-from napari_topiary.io.dataset import Dataset, Sample, write_dataset
 from napari_topiary.pruning import pruning_doubt, pruning_problems
 from napari_topiary.training import trainer as trainer_module
 from napari_topiary.types import Task
@@ -33,25 +31,10 @@ def call(*arguments):
     return main([str(a) for a in arguments])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, virions):
-    home = tmp_path_factory.mktemp("made")
-    samples = {}
-    for seed in range(2):
-        drawn = virions(seed, size=72, count=4)
-        points = Points(drawn.centres, ("virion",) * len(drawn.centres))
-        samples[f"m{seed}"] = Sample(drawn.image, (points,), 2.0, f"m{seed}")
-    split = {"train": ("m0",), "val": ("m1",)}
-    write_dataset(home / "data", Dataset("made up", TASK, samples, split))
-    out = home / "net.safetensors"
-    assert call("train", home / "data", "--epochs", 4, *SMALL, "--out", out) == 0
-    return home
-
-
 @pytest.fixture
-def net(made, tmp_path):
+def net(trained, tmp_path):
     path = tmp_path / "net.safetensors"
-    path.write_bytes((made / "net.safetensors").read_bytes())
+    path.write_bytes((trained / "net.safetensors").read_bytes())
     return path
 
 
@@ -86,7 +69,7 @@ def test_a_better_or_finished_network_takes_its_place(net):
 
 @pytest.mark.parametrize("value", [0.0, 1e30])
 def test_a_dead_network_says_so_wherever_its_answer_goes(
-    net, made, tmp_path, capsys, value
+    net, trained, tmp_path, capsys, value
 ):
     whole = load_checkpoint(net)
     state = {
@@ -94,7 +77,7 @@ def test_a_dead_network_says_so_wherever_its_answer_goes(
         for name, one in whole.state.items()
     }
     whole.replaced(state=state).save(net)
-    image, report = made / "data/images/m1.tif", tmp_path / "report.json"
+    image, report = trained / "data/images/m1.tif", tmp_path / "report.json"
     out = tmp_path / "out"
     assert call("predict", net, image, "--out", out, "--json", report) == 1
     told, found = capsys.readouterr().err, json.loads(report.read_text())
@@ -157,7 +140,7 @@ def test_where_there_is_no_room_at_all_a_person_is_waited_for(net, monkeypatch, 
     path.unlink()
 
 
-def test_a_training_that_diverged_is_no_success(made, tmp_path, monkeypatch, capsys):
+def test_a_training_that_diverged_is_no_success(trained, tmp_path, monkeypatch, capsys):
     learn, seen = trainer_module.Trainer._learn, [0]
 
     def diverging(self, batch):
@@ -166,7 +149,7 @@ def test_a_training_that_diverged_is_no_success(made, tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(trainer_module.Trainer, "_learn", diverging)
     out, report = tmp_path / "a.safetensors", tmp_path / "r.json"
-    arguments = ("train", made / "data", "--epochs", 4, *SMALL, "--out", out)
+    arguments = ("train", trained / "data", "--epochs", 4, *SMALL, "--out", out)
     assert call(*arguments, "--json", report) == 1
     (problem,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
     assert "not a number" in problem
@@ -174,8 +157,8 @@ def test_a_training_that_diverged_is_no_success(made, tmp_path, monkeypatch, cap
     assert load_checkpoint(out).provenance["problems"] == [problem]
 
 
-def test_what_pruning_did_not_do_is_said(made):
-    before = judged(load_checkpoint(made / "net.safetensors"), 0.9)
+def test_what_pruning_did_not_do_is_said(trained):
+    before = judged(load_checkpoint(trained / "net.safetensors"), 0.9)
     assert pruning_problems(before, before, 0.0) == ()
     (short,) = pruning_problems(before, before, 0.8)
     assert short == "0.0% of the weights are gone instead of 80.0%."
@@ -192,8 +175,8 @@ def flat(checkpoint, *, bias):
     return checkpoint.replaced(state=state, metrics={})
 
 
-def test_a_dead_network_is_known_without_images(made):
-    before = load_checkpoint(made / "net.safetensors")
+def test_a_dead_network_is_known_without_images(trained):
+    before = load_checkpoint(trained / "net.safetensors")
     assert pruning_doubt(before, before.replaced(metrics={})) is None
     for bias in (-3.0, 3.0):
         dead = pruning_doubt(before, flat(before, bias=bias))
@@ -202,11 +185,11 @@ def test_a_dead_network_is_known_without_images(made):
 
 @pytest.mark.parametrize("data", [True, False])
 def test_a_pruned_network_that_finds_nothing_is_never_silent(
-    made, net, tmp_path, capsys, data
+    trained, net, tmp_path, capsys, data
 ):
     judged(load_checkpoint(net), 1.0).save(net)
     out, report = tmp_path / "less.safetensors", tmp_path / "r.json"
-    images = ("--data", made / "data") if data else ()
+    images = ("--data", trained / "data") if data else ()
     assert call("prune", net, "--remove", 0, *images, "--out", out) == 0
     assert ("Nobody has looked" in capsys.readouterr().err) == (not data)
     arguments = ("prune", net, "--remove", 0.97, *images, "--out", out)
@@ -236,20 +219,20 @@ def interrupt_at(monkeypatch):
     return arrange
 
 
-def test_a_request_to_end_is_heard_like_ctrl_c(made, tmp_path, interrupt_at):
+def test_a_request_to_end_is_heard_like_ctrl_c(trained, tmp_path, interrupt_at):
     before = signal.getsignal(signal.SIGTERM)
     interrupt_at(6, signal.SIGTERM)
     out = tmp_path / "a.safetensors"
-    arguments = ("train", made / "data", "--minutes", 5, *SMALL, "--out", out)
+    arguments = ("train", trained / "data", "--minutes", 5, *SMALL, "--out", out)
     assert call(*arguments) == 130
     assert load_checkpoint(out).provenance["complete"] is False
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_interrupted_prediction_is_marked(made, tmp_path, interrupt_at, capsys):
+def test_an_interrupted_prediction_is_marked(trained, tmp_path, interrupt_at, capsys):
     interrupt_at(2, signal.SIGTERM)
-    image = made / "data" / "images" / "m0.tif"
-    arguments = ("predict", made / "net.safetensors", image, "--out", tmp_path)
+    image = trained / "data" / "images" / "m0.tif"
+    arguments = ("predict", trained / "net.safetensors", image, "--out", tmp_path)
     assert call(*arguments, "--tile", 32) == 130
     assert "the rest of its results is 0" in capsys.readouterr().err
     with tifffile.TiffFile(tmp_path / "m0_labels.tif") as tif:
@@ -263,13 +246,13 @@ def test_an_interrupted_prediction_is_marked(made, tmp_path, interrupt_at, capsy
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_while_everything_is_being_imported(made, number):
+def test_while_everything_is_being_imported(trained, number):
     code = (
         "import sys; print('here', flush=True); "
         "from napari_topiary.cli import main; sys.exit(main())"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "info", str(made / "net.safetensors")],
+        [sys.executable, "-c", code, "info", str(trained / "net.safetensors")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.cli import main
 from napari_topiary.evaluation import validator
 from napari_topiary.inference.engine import Engine
-from napari_topiary.io.dataset import Dataset, Sample, write_dataset
 from napari_topiary.pruning.search import ablation, greedy
 from napari_topiary.training import loop, trainer
 from napari_topiary.types import Task
@@ -36,29 +34,14 @@ def call(*arguments):
     return main([str(a) for a in arguments])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, virions):
-    home = tmp_path_factory.mktemp("made")
-    samples = {}
-    for seed in range(2):
-        drawn = virions(seed, size=72, count=4)
-        points = Points(drawn.centres, ("virion",) * len(drawn.centres))
-        samples[f"m{seed}"] = Sample(drawn.image, (points,), 2.0, f"m{seed}")
-    split = {"train": ("m0",), "val": ("m1",)}
-    write_dataset(home / "data", Dataset("made up", TASK, samples, split))
-    out = home / "net.safetensors"
-    assert call("train", home / "data", "--epochs", 4, *SMALL, "--out", out) == 0
-    return home
-
-
-def calls(made, out):
+def calls(trained, out):
     """A short run of every verb that makes a network."""
-    data, net = ("--data", made / "data"), made / "net.safetensors"
+    data, net = ("--data", trained / "data"), trained / "net.safetensors"
     tuned = ("--finetune-minutes", 0.02)
     search = ("--criterion", "loss", "--kind", "filters", "--at-once", 0.3)
     prune = ("prune", net, *data, "--out", out)
     return {
-        "train": ("train", made / "data", "--epochs", 8, *SMALL, "--out", out),
+        "train": ("train", trained / "data", "--epochs", 8, *SMALL, "--out", out),
         "prune": (*prune, "--remove", 0.5),
         "search": (*prune, "--remove", 0.5, *search, "--batches", 1),
         "fine-tune": (*prune, "--remove", 0.5, *tuned, "--one-shot"),
@@ -124,7 +107,7 @@ def dealt(places, things, each):
 
 
 @pytest.mark.parametrize(("where", "kind"), dealt(AT, ERRORS, 2))
-def test_what_was_made_is_kept(made, tmp_path, monkeypatch, capsys, where, kind):
+def test_what_was_made_is_kept(trained, tmp_path, monkeypatch, capsys, where, kind):
     verb, place, name, after = AT[where]
     if isinstance(place, str):
         from napari_topiary.jobs import pruning
@@ -133,7 +116,7 @@ def test_what_was_made_is_kept(made, tmp_path, monkeypatch, capsys, where, kind)
     raised, said = raising(kind), ERRORS[kind][1]
     failing(monkeypatch, place, name, raised, after=after)
     out, report = tmp_path / "a.safetensors", tmp_path / "r.json"
-    status = call(*calls(made, out)[verb], "--json", report)
+    status = call(*calls(trained, out)[verb], "--json", report)
     if verb == "search" and "tried" in where:
         told = capsys.readouterr().err
         assert status == 1 and said in told and "ordered until then is kept" in told
@@ -148,27 +131,27 @@ def test_what_was_made_is_kept(made, tmp_path, monkeypatch, capsys, where, kind)
 
 @pytest.mark.parametrize("kind", ["numpy", "the disk"])
 def test_what_cannot_be_saved_on_the_way_is_saved_at_the_end(
-    made, tmp_path, monkeypatch, capsys, kind
+    trained, tmp_path, monkeypatch, capsys, kind
 ):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
     failing(monkeypatch, Checkpoint, "save", raising(kind), after=1, times=3)
     out, report = tmp_path / "a.safetensors", tmp_path / "r.json"
-    assert call(*calls(made, out)["train"], "--json", report) == 0
+    assert call(*calls(trained, out)["train"], "--json", report) == 0
     assert ERRORS[kind][1] in capsys.readouterr().err
     assert load_checkpoint(out).provenance["complete"] is True
 
 
 @each_error
 def test_one_image_that_fails_never_stops_the_others(
-    made, tmp_path, monkeypatch, capsys, kind
+    trained, tmp_path, monkeypatch, capsys, kind
 ):
     from napari_topiary.cli import file_predictor
 
     predictor = file_predictor.FilePredictor
     failing(monkeypatch, predictor, "_image", raising(kind), times=1)
     out, report = tmp_path / "out", tmp_path / "r.json"
-    images = sorted((made / "data" / "images").iterdir())
-    arguments = ("predict", made / "net.safetensors", *images, "--out", out)
+    images = sorted((trained / "data" / "images").iterdir())
+    arguments = ("predict", trained / "net.safetensors", *images, "--out", out)
     assert call(*arguments, "--json", report) == 1
     found = json.loads(report.read_text(encoding="utf-8"))
     assert len(found["images"]) == len(found["failed"]) == 1
@@ -179,12 +162,12 @@ def test_one_image_that_fails_never_stops_the_others(
 @each_error
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "compare", "info"])
 def test_an_error_that_nobody_foresaw_is_a_sentence(
-    made, tmp_path, monkeypatch, capsys, verb, kind
+    trained, tmp_path, monkeypatch, capsys, verb, kind
 ):
     from napari_topiary import checkpoint
 
     failing(monkeypatch, checkpoint, "load_checkpoint", raising(kind))
-    net, data = made / "net.safetensors", made / "data"
+    net, data = trained / "net.safetensors", trained / "data"
     arguments = {
         "predict": (net, data / "images" / "m0.tif", "--out", tmp_path / "out"),
         "evaluate": (net, data),
@@ -199,7 +182,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence(
 
 @pytest.mark.parametrize("verb", ["train", "prune"])
 def test_a_disk_that_is_full_at_any_of_the_writes(
-    made, tmp_path, monkeypatch, capsys, verb
+    trained, tmp_path, monkeypatch, capsys, verb
 ):
     """Every single write fails once: the network is there, and nothing half-written."""
     whole, count = Path.replace, [0, 0]
@@ -219,7 +202,7 @@ def test_a_disk_that_is_full_at_any_of_the_writes(
         folder = tmp_path / str(at)
         folder.mkdir()
         out = folder / "a.safetensors"
-        arguments = (*calls(made, out)[verb], "--json", folder / "r.json")
+        arguments = (*calls(trained, out)[verb], "--json", folder / "r.json")
         with monkeypatch.context() as here:
             here.chdir(tmp_path)
             status = call(*arguments)
@@ -262,13 +245,13 @@ SIGNALS = {
 
 @pytest.mark.parametrize(("where", "number"), dealt(SIGNALS, ENDINGS, 1))
 def test_a_signal_keeps_what_there_is(
-    made, tmp_path, monkeypatch, capsys, where, number
+    trained, tmp_path, monkeypatch, capsys, where, number
 ):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
     verb, place, name, after = SIGNALS[where]
     signalled(monkeypatch, place, name, number, after)
     out = tmp_path / "a.safetensors"
-    assert call(*calls(made, out)[verb]) == 130
+    assert call(*calls(trained, out)[verb]) == 130
     assert "Traceback" not in capsys.readouterr().err
     assert load_checkpoint(out).parameters > 0
     assert not list(tmp_path.rglob(".part-*"))

@@ -6,60 +6,21 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
-from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import ComparedImage, compare_checkpoints, evaluate
 from napari_topiary.io.dataset import Sample
-from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
 
 TASK = Task("detect", ("background", "virus"), radius_nm={"virus": 12.0})
 
 
-class Grey(Network):
-    """Its foreground probability is the grey value itself."""
-
-    stride, halo, output_layers = 1, 0, ("none",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        p = image[:, :1].clamp(1e-4, 1 - 1e-4)
-        return torch.cat([(1 - p).log(), p.log()], dim=1) * self.weight
-
-
-class Known(Checkpoint):
-    parameters = parameters_nonzero = 1
-
-    def file_bytes(self):
-        return 100
-
-    def build(self, device="cpu"):
-        return Grey()
-
-
-def known(task=TASK, **changes):
-    values = {
-        "pixel_size_nm": 2.0,
-        "normalisation": Normalisation(kind="none"),
-        **changes,
-    }
-    return Known(
-        network="unet",
-        sizes={},
-        in_channels=1,
-        task=task,
-        state={},
-        provenance={"name": "grey"},
-        **values,
-    )
+@pytest.fixture
+def known(known):
+    """`known(task=TASK, ...)` is the checkpoint of such a network, at 2 nm a pixel."""
+    return lambda task=TASK, **changes: known(task, **{"pixel_size_nm": 2.0} | changes)
 
 
 def picture(shape, centres, radius, value=1.0):
@@ -82,7 +43,7 @@ def sample(drawn, marked, *extra, scale=2.0, name="one", value=1.0):
     return Sample(image, (points(*marked), *extra), scale, name)
 
 
-def test_detections_pooled_over_images():
+def test_detections_pooled_over_images(known):
     images = [
         sample([*THREE, (50, 50)], THREE),
         sample(THREE[:2], THREE, name="two"),
@@ -102,14 +63,14 @@ def test_detections_pooled_over_images():
     json.dumps(report, allow_nan=False)
 
 
-def test_pixels_of_a_perfect_answer():
+def test_pixels_of_a_perfect_answer(known):
     report = run(evaluate(known(), [sample(THREE, THREE)]))
     for name in ("dice", "iou", "accuracy", "sensitivity", "specificity"):
         assert report[name] == report["pixels"][name] == 1.0
     assert report["cross_entropy"] == pytest.approx(1e-4, rel=0.1)
 
 
-def test_tolerance():
+def test_tolerance(known):
     moved = [(y, x + 4) for y, x in THREE]
     image = sample(THREE, moved)
     assert run(evaluate(known(), [image]))["f1"] == 0.0
@@ -118,7 +79,7 @@ def test_tolerance():
     assert report["localisation_px"] == pytest.approx(4, abs=0.1)
 
 
-def test_own_and_common_threshold():
+def test_own_and_common_threshold(known):
     image = sample(THREE, THREE, value=0.4)
     report = run(evaluate(known(thresholds={"virus": 0.3}), [image]))
     assert report["f1"] == 1.0 and report["thresholds"] == {"virus": 0.3}
@@ -128,14 +89,14 @@ def test_own_and_common_threshold():
     assert run(evaluate(known(), [image], config=config))["f1"] == 0.0
 
 
-def test_only_finished_regions_count():
+def test_only_finished_regions_count(known):
     left = np.array([(0, 0), (0, 31), (63, 31), (63, 0)], float)
     image = sample([*THREE, (50, 50)], THREE[:2], Regions((left,), ("polygon",)))
     report = run(evaluate(known(), [image]))
     assert (report["f1"], report["n_true"], report["dice"]) == (1.0, 2, 1.0)
 
 
-def test_what_lies_in_a_margin_is_no_truth():
+def test_what_lies_in_a_margin_is_no_truth(known):
     image = sample([*THREE, (40, 48)], [*THREE, (40, 48)])
     lost = image.image.copy()
     lost[0, 40, 20] = np.nan  # one pixel in the middle of a particle
@@ -145,7 +106,7 @@ def test_what_lies_in_a_margin_is_no_truth():
     assert report["sensitivity"] == 1.0
 
 
-def test_objects_in_a_margin_are_no_truth():
+def test_objects_in_a_margin_are_no_truth(known):
     task = Task("instances", ("background", "nucleus"))
     labels = np.zeros((64, 64), np.uint8)
     labels[10:20, 10:20] = 1
@@ -158,7 +119,7 @@ def test_objects_in_a_margin_are_no_truth():
         assert report[name] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_other_pixel_size_and_unknown_pixel_size():
+def test_other_pixel_size_and_unknown_pixel_size(known):
     small = sample([(15, 15), (20, 48)], [(15, 15), (20, 48)], scale=3.0)
     assert run(evaluate(known(), [small]))["f1"] == 1.0
     image = sample(THREE, THREE)
@@ -170,7 +131,7 @@ def test_other_pixel_size_and_unknown_pixel_size():
     assert report["tolerance_px"] == 3.0
 
 
-def test_filaments_count_by_length():
+def test_filaments_count_by_length(known):
     task = Task("detect", ("background", "ebola"), radius_nm={"ebola": 8.0})
     made = known(task, annotations_summary={"line_classes": ["ebola"]})
     image = np.zeros((1, 64, 96), np.float32)
@@ -183,7 +144,7 @@ def test_filaments_count_by_length():
     assert (report["n_found"], report["n_true"]) == (1, 1)
 
 
-def test_instances():
+def test_instances(known):
     task = Task("instances", ("background", "nucleus"))
     labels = np.zeros((64, 64), int)
     labels[10:20, 10:20] = 4
@@ -200,7 +161,7 @@ def test_instances():
     assert "f1" not in report and "tolerance_nm" not in report
 
 
-def test_segmentation():
+def test_segmentation(known):
     task = Task("segment", ("background", "membrane"))
     labels = np.zeros((16, 16), int)
     labels[4:8] = 1
@@ -212,7 +173,7 @@ def test_segmentation():
     assert report["precision"] == 1.0
 
 
-def test_stop_counts_the_images_so_far():
+def test_stop_counts_the_images_so_far(known):
     images = [sample(THREE, THREE, name=str(i)) for i in range(4)]
     seen = []
     report = run(
@@ -222,12 +183,12 @@ def test_stop_counts_the_images_so_far():
     assert seen[-1].total == 4 and seen[-1].eta_s is not None
 
 
-def test_nothing_to_judge_by():
+def test_nothing_to_judge_by(known):
     with pytest.raises(TopiaryError, match="annotated"):
         run(evaluate(known(), [Sample(np.ones((1, 8, 8)), (), None, "bare")]))
 
 
-def test_unsuitable_image_is_named():
+def test_unsuitable_image_is_named(known):
     image = Sample(np.zeros((1, 32, 32)), (points((5, 5)),), 2.0, "dark")
     with pytest.raises(TopiaryError, match=r"dark: .*constant"):
         run(evaluate(known(), [image]))
@@ -236,13 +197,13 @@ def test_unsuitable_image_is_named():
         run(evaluate(known(), [other]))
 
 
-def test_places_without_particles_are_no_truth():
+def test_places_without_particles_are_no_truth(known):
     marked = points((50, 50), name="background")
     report = run(evaluate(known(), [sample([*THREE, (50, 50)], THREE, marked)]))
     assert report["precision"] == pytest.approx(3 / 4)
 
 
-def test_checkpoints_side_by_side():
+def test_checkpoints_side_by_side(known):
     images = [sample(THREE, THREE), sample(THREE, THREE, value=0.4, name="weak")]
     made = {"first": known(), "low": known(thresholds={"virus": 0.3})}
     seen = []
@@ -268,7 +229,7 @@ def test_checkpoints_side_by_side():
         assert row | timed == same | timed
 
 
-def test_side_by_side_stops_and_refuses():
+def test_side_by_side_stops_and_refuses(known):
     images = [sample(THREE, THREE, name=str(i)) for i in range(3)]
     made = {"a": known(), "b": known()}
     seen = []
@@ -280,7 +241,9 @@ def test_side_by_side_stops_and_refuses():
         run(compare_checkpoints({}, images))
 
 
-def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(monkeypatch):
+def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(
+    monkeypatch, known
+):
     # The word comes before any part is done: there is no time left to estimate from.
     monkeypatch.setattr(
         import_module("napari_topiary.inference.opposite_contrast"),

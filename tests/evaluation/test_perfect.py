@@ -4,16 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from napari_topiary.annotations import Labels, Regions
-from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import PredictConfig
 from napari_topiary.evaluation import compare_checkpoints, evaluate
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.io.dataset import Sample
-from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
 
 DTYPES = "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()
@@ -21,42 +17,6 @@ OBJECTS = Task("instances", ("background", "cell"))
 AREAS = Task("segment", ("background", "cell"))
 CPU = PredictConfig(device="cpu")
 SIDE = 60
-
-
-class Grey(Network):
-    """Its foreground probability is the grey value itself."""
-
-    stride, halo, output_layers = 1, 0, ("none",)
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, image):
-        p = image[:, :1].clamp(1e-4, 1 - 1e-4)
-        return torch.cat([(1 - p).log(), p.log()], dim=1) * self.weight
-
-
-class Known(Checkpoint):
-    parameters = parameters_nonzero = 1
-
-    def file_bytes(self):
-        return 100
-
-    def build(self, device="cpu"):
-        return Grey()
-
-
-def known(task, name="grey"):
-    return Known(
-        network="unet",
-        sizes={},
-        in_channels=1,
-        task=task,
-        state={},
-        provenance={"name": name},
-        normalisation=Normalisation(kind="none"),
-    )
 
 
 def cells(task, dtype):
@@ -79,7 +39,7 @@ def sample(labels, answer, region, name="a"):
     return Sample(image, tuple(drawn), None, name)
 
 
-def figures(task, one):
+def figures(known, task, one):
     """Of the same answer at every door."""
     made, other = known(task), known(task, "b")
     report = run(evaluate(made, [one], config=CPU))
@@ -141,9 +101,9 @@ CASES = [
 @pytest.mark.parametrize(
     ("task", "dtype"), CASES, ids=lambda one: getattr(one, "kind", one)
 )
-def test_a_perfect_answer_scores_one(task, dtype, region):
+def test_a_perfect_answer_scores_one(known, task, dtype, region):
     labels = cells(task, dtype)
-    said = figures(task, sample(labels, labels, REGIONS[region]))
+    said = figures(known, task, sample(labels, labels, REGIONS[region]))
     names = ["dice", "iou", "accuracy", "sensitivity", "specificity"]
     names += ["pq", "dq", "sq", "aji"] if task is OBJECTS else []
     for door in ("evaluate", "compare"):
@@ -156,14 +116,14 @@ def test_a_perfect_answer_scores_one(task, dtype, region):
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "uint64", "float32"])
 @pytest.mark.parametrize("task", [OBJECTS, AREAS], ids=["objects", "areas"])
-def test_another_answer_scores_what_its_definition_says(task, dtype, region):
+def test_another_answer_scores_what_its_definition_says(known, task, dtype, region):
     labels = cells(task, dtype)
     answer = cells(OBJECTS, np.int64)
     answer[:11, :18] = 0  # one is missed
     answer[0:9, 24:32] = 0  # of one hardly anything is found
     answer[22:28, 2:4] = 4  # one is larger
     answer[34:37, 40:43] = 50  # one is wrong
-    said = figures(task, sample(labels, answer, REGIONS[region]))
+    said = figures(known, task, sample(labels, answer, REGIONS[region]))
     wanted = naive(task, labels, answer, REGIONS[region])
     for door in ("evaluate", "compare"):
         for name, value in wanted.items():

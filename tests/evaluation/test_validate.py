@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from napari_topiary.annotations import Labels, Points
 from napari_topiary.checkpoint import Normalisation
@@ -17,27 +16,12 @@ from napari_topiary.data.prepared import prepare
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
-from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
 from napari_topiary.training.record import TrainingRecord
 from napari_topiary.types import Task, run
 
 AREAS = Task("segment", ("background", "cell"))
 DETECT = Task("detect", ("background", "virion"), radius_px={"virion": 4.0})
-
-
-class Grey(Network):
-    """Its foreground probability is the grey value itself."""
-
-    stride, halo, output_layers = 1, 0, ("none",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        p = image[:, :1].clamp(1e-4, 1 - 1e-4)
-        return torch.cat([(1 - p).log(), p.log()], dim=1) * self.weight
 
 
 def area(random, *, side: int = 4):
@@ -49,7 +33,7 @@ def area(random, *, side: int = 4):
     return on_working_grid(sample, 1.0, AREAS, Normalisation(kind="none"))
 
 
-def judged(held, learned, *, figure_only: bool) -> Quality:
+def judged(network, held, learned, *, figure_only: bool) -> Quality:
     judge = Validator(
         held=held,
         task=AREAS,
@@ -58,17 +42,17 @@ def judged(held, learned, *, figure_only: bool) -> Quality:
         learned=learned,
         figure_only=figure_only,
     )
-    return run(judge.validate(Grey()))
+    return run(judge.validate(network))
 
 
-def test_a_threshold_chosen_on_a_handful_looks_better_than_it_is():
+def test_a_threshold_chosen_on_a_handful_looks_better_than_it_is(grey):
     """At every threshold t the truth is known: 2/3 (1 - t) / (1 - t + 1/3)."""
     random = np.random.default_rng(0)
     gaps = {False: [], True: []}
     for _ in range(60):
         held, learned = [area(random)], [area(random, side=24)]
         for figure_only, found in gaps.items():
-            quality = judged(held, learned, figure_only=figure_only)
+            quality = judged(grey, held, learned, figure_only=figure_only)
             taken = 1 - quality.thresholds["cell"]
             found.append(quality.value - 2 / 3 * taken / (taken + 1 / 3))
     assert np.mean(gaps[False]) > 0.08
@@ -93,7 +77,7 @@ def prepared(samples):
     )
 
 
-def test_of_little_that_is_held_back_nothing_is_chosen():
+def test_of_little_that_is_held_back_nothing_is_chosen(grey):
     """Thresholds see what was learned from; of particles the newest weights count."""
     little = prepared([cells(24, 0), cells(24, 1)])
     assert little.figure_only and not little.few
@@ -106,15 +90,14 @@ def test_of_little_that_is_held_back_nothing_is_chosen():
         sizes={},
         start=None,
     )
-    network = Grey()
     for value in (0.9, 0.4):
         assert record.consider(
-            Quality(value=value, name="Dice", loss=0.1), network, PrunedShape()
+            Quality(value=value, name="Dice", loss=0.1), grey, PrunedShape()
         )
     assert record.best is not None and record.best.value == 0.4
 
 
-def test_of_much_some_choose_and_others_judge():
+def test_of_much_some_choose_and_others_judge(grey):
     much = prepared([cells(36, seed) for seed in range(20)])
     assert not much.figure_only and not much.learned
     record = TrainingRecord(
@@ -123,13 +106,13 @@ def test_of_much_some_choose_and_others_judge():
         sizes={},
         start=None,
     )
-    record.consider(Quality(value=0.9, name="Dice", loss=0.1), Grey(), PrunedShape())
+    record.consider(Quality(value=0.9, name="Dice", loss=0.1), grey, PrunedShape())
     assert not record.consider(
-        Quality(value=0.4, name="Dice", loss=0.1), Grey(), PrunedShape()
+        Quality(value=0.4, name="Dice", loss=0.1), grey, PrunedShape()
     )
 
 
-def test_particles_held_back_do_not_move_their_threshold():
+def test_particles_held_back_do_not_move_their_threshold(grey):
     """The same threshold whatever the held-out image looks like."""
     random = np.random.default_rng(1)
 
@@ -155,9 +138,7 @@ def test_particles_held_back_do_not_move_their_threshold():
     )
     found = [
         run(
-            dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).validate(
-                Grey()
-            )
+            dataclasses.replace(judge, held=[on_grid(marked(p, "held"))]).validate(grey)
         )
         for p in (0.95, 0.3)
     ]

@@ -147,15 +147,15 @@ def prepare(
     grid = WorkingGrid.of(known, config, start=start)
     history = {} if start is None else dict(start.annotations_summary)
     parts = divide(known, grid, history, config, learning=learning)
-    summary, lines = _summary(every)
-    if learning and (not history or "learned" in history):
-        summary |= remembered(parts.learned, parts.held, history)
     held, figure_areas, learned = roles(parts, known.task, given=bool(validation))
-    summary |= _drawn_as(parts.learned, known.task, config, grid.zones)
+    told = learning and (not history or "learned" in history)
+    seen = remembered(parts.learned, parts.held, history) if told else {}
     alike = learning and start is None and config.self_teaching
     alike &= task.kind in SELF_TAUGHT
     alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
+    summary, lines = _summary(every)
+    summary |= _drawn_as(parts.learned, known.task, config, grid.zones) | seen
     notes = (*known.notes, *_opposite(parts, task, start), *parts.notes)
     prepared = PreparedData(
         task=known.task,
