@@ -106,6 +106,7 @@ def _compare_threads(options: argparse.Namespace) -> int:
 
 def _tiles(preset: str, usual: int, options: argparse.Namespace) -> str:
     """Time a tile of a prediction, as `_compare_threads` does with steps."""
+    torch.set_num_threads(usual)  # training may have chosen fewer
     sizes = dict(resolve_sizes("unet", preset))
     network = build_network("unet", sizes, 1, 2).eval()
     tile = np.zeros((1, TILE, TILE), np.float32), slice(0, TILE), slice(0, TILE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -145,6 +143,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, usual: int = 4) -> None:
         self.now, self.threads = 0.0, usual
         self.takes = {1: 0.1, usual: 0.05}
+        self.computed, self.share = 0.0, 1.0
         monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(torch, "set_num_threads", self.set_threads)
 
@@ -154,12 +153,16 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
+    def worked(self) -> float:
+        return self.computed
+
     def steps(self, threads: Threads, count: int) -> list[int]:
         numbers = []
         for _ in range(count):
             with threads.step():
                 numbers.append(self.threads)
                 self.now += self.takes[self.threads]
+                self.computed += self.share * self.threads * self.takes[self.threads]
         return numbers
 
 
@@ -175,11 +178,13 @@ def test_the_faster_number_of_threads_is_chosen_again_and_again(
         machine.now += SECONDS_BETWEEN_TRIALS
         assert machine.steps(threads, 2 * TRIALS) == [4, 1] * TRIALS
         assert machine.steps(threads, 5) == [1] * 5
+        machine.now += SECONDS_BETWEEN_TRIALS
+        assert machine.steps(threads, 5) == [4, 1, 1, 1, 1]  # much slower: once will do
         machine.takes = {1: 0.1, 4: 0.05}  # and have ended
         machine.now += SECONDS_BETWEEN_TRIALS
         machine.steps(threads, 2 * TRIALS)
         assert machine.steps(threads, 5) == [4] * 5
-        machine.takes = {1: 0.1, 4: 0.1}
+        machine.takes = {1: 0.1, 4: 0.095}
         machine.now += SECONDS_BETWEEN_TRIALS
         machine.steps(threads, 2 * TRIALS)
         assert machine.steps(threads, 5) == [1] * 5
@@ -189,9 +194,10 @@ def test_the_faster_number_of_threads_is_chosen_again_and_again(
 def test_work_without_an_end_of_its_own_leaves_the_number_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machine, load = Machine(monkeypatch), [4.0]
-    monkeypatch.setattr(os, "getloadavg", lambda: (load[0], 0, 0), raising=False)
-    threads = Threads(clock=machine.clock, patience=0.5, by_steps=True)
+    machine = Machine(monkeypatch)
+    threads = Threads(
+        clock=machine.clock, worked=machine.worked, patience=0.5, by_steps=True
+    )
 
     def used(count: int) -> list[int]:
         numbers = machine.steps(threads, count)
@@ -199,12 +205,26 @@ def test_work_without_an_end_of_its_own_leaves_the_number_as_it_was(
         return numbers
 
     assert used(20) == [4] * 20  # nobody else is there: nothing is tried
-    load[0], machine.takes = 6.0, {1: 0.1, 4: 0.2}
+    machine.share, machine.takes = 0.5, {1: 0.1, 4: 0.2}
+    machine.now += SECONDS_BETWEEN_LOOKS
+    assert used(1) == [4]  # which shows that cores are shared
     machine.now += SECONDS_BETWEEN_LOOKS
     assert used(2 * TRIALS + 3) == [4, 1] * TRIALS + [1] * 3
-    load[0], machine.takes = 1.0, {1: 0.1, 4: 0.05}
+    machine.share, machine.takes = 1.0, {1: 0.1, 4: 0.05}
     machine.now += SECONDS_BETWEEN_TRIALS
     assert used(2 * TRIALS + 3) == [4, 1] * TRIALS + [4] * 3
+
+
+def test_what_is_made_where_one_thread_computes_uses_all_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch)
+    machine.threads = 1
+    threads = Threads(clock=machine.clock, by_steps=True)
+    assert machine.steps(threads, 2) == [1, 1]
+    machine.threads = 4
+    assert machine.steps(threads, 2) == [4, 4]
+    assert machine.threads == 4
 
 
 def test_threads_come_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

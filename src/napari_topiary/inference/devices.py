@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,14 @@ TRIALS = 3
 SECONDS_BETWEEN_TRIALS = 20.0
 SECONDS_BETWEEN_LOOKS = 2.0
 """Whether a machine has become busy is asked so often."""
+WORTH_IT = 0.9
+"""Several threads have to need less than this share of the time of one: they take the
+cores from others, and two times that differ by less are not told apart."""
+MUCH_SLOWER = 1.5
+"""Several threads that need this many times as long as the one that was chosen are not
+tried again before the next time."""
+ALONE = 0.75
+"""Share of the threads' time that they get on a machine that does nothing else."""
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -94,20 +101,20 @@ class Threads:
     Threads wait for one another many times in every step. Where other programs keep the
     cores busy this costs more than it brings, and one thread is faster than several. So
     both are timed on the first steps, and now and then again; the number from before
-    comes back at the end.
+    comes back at the end. Where they are about as fast, it is one.
 
     Parameters
     ----------
     choose
         Whether to choose; otherwise the number stays as it is.
-    clock
-        Tells the time in seconds.
+    clock, worked
+        Tell the time, and how long this program has computed, in seconds.
     patience
         Seconds of work before any are timed.
     by_steps
         Whether the number from before comes back after every step already, and steps
-        are timed only while the machine does more than this: for work that has no end
-        of its own.
+        are timed only where the machine does more than this, which shows in how much
+        of their time the threads could compute: for work that has no end of its own.
     """
 
     def __init__(
@@ -115,12 +122,13 @@ class Threads:
         *,
         choose: bool = True,
         clock: Callable[[], float] = time.perf_counter,
+        worked: Callable[[], float] = time.process_time,
         patience: float = 0.0,
         by_steps: bool = False,
     ) -> None:
         self._usual = self._number = torch.get_num_threads()
-        self._choose = choose and self._usual > 1
-        self._clock, self._patience, self._by_steps = clock, patience, by_steps
+        self._choose, self._clock, self._worked = choose, clock, worked
+        self._patience, self._by_steps, self._disturbed = patience, by_steps, False
         # The very first step also sets the work up: it says nothing about the rest.
         self._waiting = [self._usual]
         self._took: dict[int, list[float]] = {}
@@ -144,10 +152,15 @@ class Threads:
         size
             How much there is to do in it, against other steps.
         """
-        if not self._choose:
+        before = torch.get_num_threads()
+        if self._choose and before > self._usual:
+            # It was made while something else computed with fewer.
+            self._usual = self._number = before
+            self._waiting = [before]
+        if not self._choose or self._usual == 1:
             yield
             return
-        begun, before = self._clock(), torch.get_num_threads()
+        begun, worked = self._clock(), self._worked()
         if not self._waiting and begun >= self._due and self._spent >= self._patience:
             self._begin(begun)
         timed = bool(self._waiting)
@@ -160,31 +173,32 @@ class Threads:
                 torch.set_num_threads(before)
         now = self._clock()
         self._spent += now - begun
+        self._disturbed = self._worked() - worked < ALONE * number * (now - begun)
         if not timed or not self._took:
             return
         self._took[number].append((now - begun) / size)
-        if not self._waiting:
-            known = {n: took for n, took in self._took.items() if took}
-            middle = {n: statistics.median(took) for n, took in known.items()}
-            self._number = min(middle, key=lambda n: (middle[n], n))
-            if not self._by_steps:
-                torch.set_num_threads(self._number)
-            self._due = now + SECONDS_BETWEEN_TRIALS
+        if all(self._took.values()):
+            self._decide(now)
 
     def _begin(self, now: float) -> None:
         """Begin to time steps, or put that off where there is no reason for it."""
-        if self._by_steps and self._number == self._usual and not self._is_busy():
+        if self._by_steps and self._number == self._usual and not self._disturbed:
             self._due = now + SECONDS_BETWEEN_LOOKS
             return
         self._waiting = [self._usual, 1] * TRIALS
         self._took = {self._usual: [], 1: []}
 
-    def _is_busy(self) -> bool:
-        """Whether more is done on this machine than all threads of this work."""
-        try:
-            return os.getloadavg()[0] > self._usual + 0.5
-        except (AttributeError, OSError):  # some systems do not count
-            return True
+    def _decide(self, now: float) -> None:
+        """Take the number that was faster, until it is tried again."""
+        every, one = (statistics.median(self._took[n]) for n in (self._usual, 1))
+        still_slower = self._number == 1 and every > MUCH_SLOWER * one
+        if self._waiting and not still_slower:
+            return
+        self._waiting = []
+        self._number = self._usual if every < WORTH_IT * one else 1
+        if not self._by_steps:
+            torch.set_num_threads(self._number)
+        self._due = now + SECONDS_BETWEEN_TRIALS
 
 
 def _available() -> list[str]:
