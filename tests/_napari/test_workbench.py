@@ -14,12 +14,13 @@ import pytest
 pytest.importorskip("qtpy")
 
 from qtpy.QtCore import QTimer, QUrl
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QStyle
 
 from napari_topiary import Progress, Stop
 from napari_topiary._napari import workbench as workbench_module
 from napari_topiary._napari.header import readme, section_of
 from napari_topiary._napari.state import runner_of, session_of, unwrap
+from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary._napari.workbench import (
     AHEAD,
     FOR_LAYERS,
@@ -321,6 +322,18 @@ def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench):
     workbench.focusNextPrevChild(False)
     assert workbench.window().focusWidget() is stops[-1]
     assert workbench.minimumWidth() == 320 < workbench.sizeHint().width()
+
+
+def test_every_page_fits_the_narrowest_dock(open_workbench, session):
+    _, workbench = open_workbench(session, show=True)
+    for title in PAGES:
+        page = workbench.show_page(title)
+        QApplication.processEvents()
+        assert page.layout().minimumSize().width() <= NARROWEST, title
+    margins = workbench.layout().contentsMargins()
+    bar = workbench.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+    around = margins.left() + margins.right() + bar
+    assert NARROWEST + around <= workbench.minimumWidth()
 
 
 def test_the_name_of_the_project_is_read_before_anything_else(open_workbench, session):

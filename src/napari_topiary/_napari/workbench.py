@@ -86,7 +86,7 @@ class Workbench(QWidget):
         self._places: dict[str, QWidget] = {}
         self.status = StatusLine(self.runner)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setContentsMargins(2, 4, 2, 4)
         layout.setSpacing(4)
         layout.addWidget(self.header)
         layout.addWidget(self._make_tabs())

@@ -175,6 +175,8 @@ class TrainingData:
         drawn = ", ".join(
             words.plural(n, one, many) for (one, many), n in counts.items() if n
         )
+        if len(counts) == 1 and "image" in drawn:  # painted ones, and nothing else
+            return f"Learns from {drawn}."
         images = words.plural(len(self.samples), "image")
         return f"Learns from {images}: {drawn or 'nothing'}."
 

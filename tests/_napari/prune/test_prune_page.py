@@ -16,9 +16,11 @@ from napari_topiary._napari.learning import training_run
 from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.prune import live_pruning
+from napari_topiary._napari.prune.card import ROWS
 from napari_topiary._napari.prune.form import PruneForm
 from napari_topiary._napari.prune.keeping import TUNE
 from napari_topiary._napari.prune.page import PrunePage
+from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.data import hold_out
@@ -446,8 +448,13 @@ def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
     settle(page, until)
 
 
-def test_the_page_is_narrow_enough(page):
-    assert page.minimumSizeHint().width() <= 420
+def test_the_page_fits_a_narrow_dock(page):
+    wide = {"before": "0.49 MB", "after": "0.25 MB", "change": "180 wrong"}
+    for row in ROWS:
+        page.card.set_row(row.key, **wide)
+        page.card.show_row(row.key, True)
+    page.card.set_title("found", "Found of 160")
+    assert page.layout().minimumSize().width() <= NARROWEST
 
 
 def test_a_new_criterion_is_offered_in_its_own_words(qtbot, monkeypatch):

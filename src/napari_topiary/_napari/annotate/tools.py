@@ -229,7 +229,7 @@ class ToolBox(QWidget):
         self.buttons: dict[str, QPushButton] = {}
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(6)
+        self._grid.setSpacing(4)
         for name, tool in TOOLS.items():
             made = QPushButton(tool.text)
             made.setCheckable(True)

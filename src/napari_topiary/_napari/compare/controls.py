@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RUN, RUNNING, STOPPING = "Compare", "Comparing…", "Stopping…"
 AT = {
-    "learned": "each one's own best threshold",
+    "learned": "each one's best threshold",
     "best": "the best on the marks of this image",
     "common": "0.5 for both",
 }

@@ -45,10 +45,10 @@ SHOWN = {
     "segment": ("dice", "iou", "precision"),
 }
 COLUMNS = (
-    ("a", "own_best", "A at best"),
-    ("b", "own_best", "B at best"),
-    ("a", "at_common_threshold", "A at 0.5"),
-    ("b", "at_common_threshold", "B at 0.5"),
+    ("a", "own_best", "A\nat best"),
+    ("b", "own_best", "B\nat best"),
+    ("a", "at_common_threshold", "A\nat 0.5"),
+    ("b", "at_common_threshold", "B\nat 0.5"),
 )
 TIP = (
     "Pruning makes a network less sure before it costs quality: so each is judged at "
@@ -146,7 +146,7 @@ def _item(text: str, *, bold: bool) -> QTableWidgetItem:
 
 ONLY = {"lost": "label only in A", "gained": "label only in B"}
 """What the colours mean where areas are compared: there is nothing to count."""
-CLEAR = "background: transparent;"
+CLEAR = "background: transparent; padding: 0px;"
 """Of what only holds things together on a card."""
 
 
@@ -157,7 +157,7 @@ class ComparisonLegend(QFrame):
         super().__init__()
         self.setProperty("role", "card")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setContentsMargins(8, 8, 8, 8)
         layout.setSpacing(6)
         self.counts: dict[str, QLabel] = {}
         self._entries: dict[str, QWidget] = {}
@@ -167,7 +167,7 @@ class ComparisonLegend(QFrame):
             self.counts[status] = entry.findChildren(QLabel)[1]
             (others if status == "changed" else marks).addWidget(entry)
         for line in (marks, others):
-            line.setSpacing(10)
+            line.setSpacing(7)
             line.addStretch(1)
         self.text = look.paragraph("")
         self.ramp = QWidget()
@@ -243,7 +243,7 @@ class ResultPanel(QWidget):
         self.place = -1
         self.modes = ModeBar(view)
         self.legend = ComparisonLegend()
-        self.things_switch = QCheckBox("Mark kept, lost, gained")
+        self.things_switch = QCheckBox("Kept, lost, gained")
         self.things_switch.setToolTip("Mark every particle or object on the image.")
         self.things_switch.setChecked(True)
         self.labels_switch = QCheckBox("Other labels")

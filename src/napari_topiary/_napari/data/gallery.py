@@ -95,7 +95,7 @@ def size_words(session: Session, name: str) -> str:
     elif channels > 1:
         words += f" · {channels} channels"
     if entry.scale is None:
-        return f"{words} · pixel size unknown"
+        return f"{words} · ? nm/px"
     return f"{words} · {entry.scale:.4g} nm/px"
 
 

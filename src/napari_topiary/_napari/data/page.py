@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _EMPTY = (
     "<b>Start here.</b> Open one of the sample projects, or add images of your own: "
-    "TIFF, PNG, JPEG, or a layer that is open in napari."
+    "TIFF, MRC, DM3, DM4, PNG and others, or a layer that is open in napari."
 )
 
 

@@ -98,7 +98,7 @@ class RunPanel(QWidget):
 
     def count_images(self, number: int) -> None:
         """Say how many images there are."""
-        text = "All images" if number < 2 else f"All {number} images"
+        text = "All images" if number < 2 else f"All {number}"
         self.areas["all"].setText(text)
 
     def show_state(self, *, predicting: bool, ready: bool, busy: str = "") -> None:

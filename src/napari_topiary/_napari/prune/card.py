@@ -32,8 +32,9 @@ class BeforeAfter(QFrame):
         super().__init__()
         self.setProperty("role", "card")
         grid = QGridLayout(self)
-        grid.setContentsMargins(8, 6, 8, 6)
-        grid.setHorizontalSpacing(8)
+        grid.setContentsMargins(4, 6, 4, 6)
+        self.setStyleSheet("QLabel { padding: 0px; }")  # four columns, 320 pixels
+        grid.setHorizontalSpacing(3)
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(0, 1)
         self._cells: dict[str, tuple[QLabel, QLabel, QLabel]] = {}
@@ -99,7 +100,7 @@ ROWS = (
     ),
     Row(
         "macs",
-        "MACs / pixel",
+        "MACs / px",
         "Multiplications for each pixel that the network reads. Only removing filters "
         "lowers it.",
     ),
@@ -209,7 +210,7 @@ class PruneCard(BeforeAfter):
                 "same",
                 before=f"{before}",
                 after=f"{same}",
-                change=f"+ {extra} new" if extra else "",
+                change=f"{extra} new" if extra else "",
             )
 
     def show_speeds(self, speeds: Speeds) -> None:
@@ -219,9 +220,6 @@ class PruneCard(BeforeAfter):
             for value in (speeds.before, speeds.after)
         ]
         change = _divided(speeds.before, speeds.after)
-        if change["role"] == "good":
-            times = words.ratio(speeds.before / speeds.after)
-            change["change"] = f"{times}× faster"
         self.set_row("speed", before=texts[0], after=texts[1], **change)
         self.fade("speed", on=False)
 

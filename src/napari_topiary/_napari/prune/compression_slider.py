@@ -87,7 +87,7 @@ class CompressionSlider(QWidget):
         top.setContentsMargins(0, 0, 0, 0)
         top.addWidget(QLabel("Remove"))
         top.addWidget(self.number)
-        top.addWidget(QLabel("of the weights"))
+        top.addWidget(QLabel("of weights"))
         top.addStretch(1)
         top.addWidget(self.ratio)
         layout = QVBoxLayout(self)
@@ -139,6 +139,10 @@ class CompressionSlider(QWidget):
         marks = [1.0 - 1.0 / ratio for ratio in COMPRESSION_MARKS]
         near = [m for m in marks if abs(100 * m - value) <= 0.0501]
         self._ask(near[0] if near else value / 100)
+
+
+_GAP = 3
+"""Pixels between two numbers."""
 
 
 class _Marks(QWidget):
@@ -196,11 +200,15 @@ class _Marks(QWidget):
         if self._title:
             box = QRectF(0, top, 40, line)
             painter.drawText(box, Qt.AlignmentFlag.AlignLeft, self._title)
+        end = -_GAP
         for share, text in self._marks:
             x = self.x_of(share)
             painter.drawLine(QPointF(x, tick[0]), QPointF(x, tick[1]))
             wide = QFontMetricsF(font).horizontalAdvance(text)
             left = min(max(x - wide / 2, 0.0), self.width() - wide)
+            if left < end + _GAP:  # a narrow page has no room for every number
+                continue
+            end = left + wide
             painter.drawText(
                 QRectF(left, top, wide + 1, line), Qt.AlignmentFlag.AlignLeft, text
             )

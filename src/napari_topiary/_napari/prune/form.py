@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QRadioButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -22,7 +20,7 @@ from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
 from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import Ready, planning
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.checkpoint_choice import fill
+from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.jobs.training import TrainingData
@@ -65,9 +63,9 @@ class PruneForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.checkpoint = _combo("Which network to prune. It is never changed itself.")
-        self.criterion = _combo("Which of them go first.")
-        self.scope = _combo("What is ranked against what.")
+        self.checkpoint = combo("Which network to prune. It is never changed itself.")
+        self.criterion = combo("Which of them go first.")
+        self.scope = combo("What is ranked against what.")
         self.kinds: dict[str, QRadioButton] = {}
         group = QButtonGroup(self)
         choices = QVBoxLayout()
@@ -98,8 +96,8 @@ class PruneForm(QWidget):
         rows.addRow(order, pair)
         self._fill_criteria()
         group.buttonToggled.connect(self._on_kind)
-        for combo in (self.checkpoint, self.criterion, self.scope):
-            combo.activated.connect(self._on_choice)
+        for box in (self.checkpoint, self.criterion, self.scope):
+            box.activated.connect(self._on_choice)
 
     @property
     def kind(self) -> str:
@@ -140,14 +138,6 @@ class PruneForm(QWidget):
 
     def _on_choice(self, _index: int) -> None:
         self.changed.emit()
-
-
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    combo.setMinimumContentsLength(6)
-    return combo
 
 
 Chosen = tuple[Checkpoint, PruneConfig]

@@ -55,7 +55,7 @@ class PrunePanel(QWidget):
             "most\n512 × 512 pixels of the size that the network reads."
         )
         self.back_button = button(
-            "Back to the original",
+            "Back to original",
             "Show the network as it was before pruning.",
             lambda: None,
         )

@@ -106,7 +106,7 @@ class WorkingPixel(QWidget):
         self._scale: float | None = None
         self._proposed = 1.0
         self._factor: float | None = None
-        self.number = LengthField("", PIXEL_TIP)
+        self.number = LengthField("", PIXEL_TIP, digits=3)
         self.number.setSpecialValueText("")
         self.number.setStepType(QDoubleSpinBox.StepType.DefaultStepType)
         self.reset_button = QPushButton("Use proposed")

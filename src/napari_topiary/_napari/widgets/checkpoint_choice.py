@@ -6,8 +6,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QPaintEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets.page import button
@@ -105,29 +115,52 @@ _BESIDE = 40
 """Pixels beside a name in an opened list: margins and the scroll bar."""
 
 
-def combo(tip: str) -> QComboBox:
-    """Make a list to choose from that gives way when the page is narrow."""
-    made = QComboBox()
+class ElidedCombo(QComboBox):
+    """A list to choose from that gives way when the page is narrow, and says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(3)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """End in "…" what there is no room for; the list that opens shows it whole."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        part = QStyle.SubControl.SC_ComboBoxEditField
+        box = QStyle.ComplexControl.CC_ComboBox
+        room = self.style().subControlRect(box, option, part, self).width() - 4
+        end = Qt.TextElideMode.ElideRight
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, end, room
+        )
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def showPopup(self) -> None:
+        """Open the list as wide as its longest line."""
+        measure = self.fontMetrics().horizontalAdvance
+        lines = (self.itemText(i) for i in range(self.count()))
+        self.view().setMinimumWidth(max(map(measure, lines), default=0) + _BESIDE)
+        super().showPopup()
+
+
+def combo(tip: str) -> ElidedCombo:
+    """Make a list to choose from."""
+    made = ElidedCombo()
     made.setToolTip(tip)
-    made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    made.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    made.setMinimumContentsLength(8)
     return made
 
 
 def fill(box: QComboBox, names: Iterable[str], chosen: str | None) -> None:
     """Offer names, without saying that the user chose."""
-    offered = list(names)
     with QSignalBlocker(box):
         box.clear()
-        box.addItems(offered)
+        box.addItems(list(names))
         box.setCurrentIndex(box.findText(chosen or ""))
-    # A narrow page cuts long names in the box: the list that opens shows them whole.
-    measure = box.fontMetrics().horizontalAdvance
-    widest = max((measure(name) for name in offered), default=0)
-    box.view().setMinimumWidth(widest + _BESIDE)
 
 
 SCRATCH = "from scratch"
@@ -138,7 +171,7 @@ START_TIP = (
 )
 
 
-class StartChoice(QComboBox):
+class StartChoice(ElidedCombo):
     """A list of checkpoints, with "from scratch" above and a file below."""
 
     changed = Signal()
@@ -148,10 +181,6 @@ class StartChoice(QComboBox):
         super().__init__()
         self._checkpoints: dict[str, Checkpoint] = {}
         self.setToolTip(START_TIP)
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.setMinimumContentsLength(8)
         self.activated.connect(self._on_activated)
         self.offer({})
 

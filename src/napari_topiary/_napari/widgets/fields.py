@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QDoubleSpinBox
 class LengthField(QDoubleSpinBox):
     """A length or size in world units; 0 stands for "unknown" and shows that word."""
 
-    def __init__(self, unit: str, tip: str) -> None:
+    def __init__(self, unit: str, tip: str, *, digits: int = 6) -> None:
         super().__init__()
+        self._digits = digits
         self.setDecimals(4)
         self.setRange(0, 1e6)
         self.setSpecialValueText("unknown")
@@ -23,7 +24,7 @@ class LengthField(QDoubleSpinBox):
 
     def textFromValue(self, value: float) -> str:
         """Write no more digits than there are."""
-        return f"{value:.6g}"
+        return f"{value:.{self._digits}g}"
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the scroll area until the field is clicked."""

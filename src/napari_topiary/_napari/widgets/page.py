@@ -61,6 +61,10 @@ class Listening:
         self._endings.clear()
 
 
+NARROWEST = 298
+"""A page in a dock of 320 pixels, beside its margins and the scroll bar."""
+
+
 class Page(QWidget):
     """One page of the workbench; also a dock widget of its own.
 
@@ -83,9 +87,9 @@ class Page(QWidget):
         self.viewer = viewer
         self.session = state.session
         self.runner = runner if runner is not None else state.runner
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(NARROWEST)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(8, 6, 8, 6)
+        outer.setContentsMargins(6, 6, 6, 6)
         outer.setSpacing(6)
         self.empty_label = look.paragraph("", role="empty")
         self.empty_label.hide()
