@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("qtpy")
 
 from napari_topiary import Points
 from napari_topiary._napari.saving import Saver
-from napari_topiary.session import OpenMark, Session
+from napari_topiary.session import OpenMark, Session, recoverable_projects
 
 LOST_MS = 5000
 """No more of the work is lost with a program that is killed."""
@@ -36,3 +40,56 @@ def test_what_is_drawn_is_soon_saved_and_another_window_is_told(
     saver.save_and_wait()
     assert len(list(folder.glob(".open-*"))) == 1
     other.drop()
+
+
+KILLED_WHILE_ANNOTATING = """
+import os, signal
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from napari_topiary import Task
+from napari_topiary._napari.annotate.page import AnnotatePage
+from napari_topiary._napari.saving import saver_of
+from napari_topiary.session import ImageEntry, Session
+
+session = Session()
+session.add_image(ImageEntry("a", np.eye(64, dtype=np.uint8)[None], 2.0))
+session.set_task(Task("detect", ("background", "virion"), {"virion": 12.0}))
+viewer = napari.Viewer(show=False)
+page = AnnotatePage(viewer, session)
+viewer.window.add_dock_widget(page)
+page.drawing.show("a")
+saver = saver_of(viewer)
+saver._timer.setInterval(1000)  # sooner than it is, to wait no longer than needed
+
+def draw(place):
+    layer = page.drawing.ensure("points")
+    page.drawing.aim("virion")
+    layer.add([place])
+
+def kill():
+    if saver._writing is not None:
+        QTimer.singleShot(1, kill)
+    else:
+        draw((50, 50))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def begin():
+    draw((10, 20))
+    QTimer.singleShot(400, lambda: draw((30, 40)))
+    QTimer.singleShot(2000, kill)
+
+QTimer.singleShot(0, begin)
+napari.run(force=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows kills in another way.")
+def test_killed_while_annotating_what_was_drawn_is_offered():
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_ANNOTATING], capture_output=True, text=True
+    )
+    assert done.returncode < 0, done.stderr  # by a signal
+    (left,) = recoverable_projects()
+    (points,) = Session.open(left.folder).annotations["a"]
+    assert points.coordinates.tolist() == [[10, 20], [30, 40]]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -160,3 +163,52 @@ def test_gradual_pruning_keeps_its_running_form(samples, tmp_path, monkeypatch):
     assert 0 < kept.sparsity < 0.8
     assert kept.pruning[-1]["asked"] == pytest.approx(kept.sparsity)
     job.close()
+
+
+KILLED_WHILE_TRAINING = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from napari_topiary.annotations import Points
+from napari_topiary.config import TrainConfig
+from napari_topiary.io.dataset import Sample
+from napari_topiary.training import fit, loop, optimizers, trainer
+from napari_topiary.types import Task, run
+
+KILLED_AT, clock, calls = 40.0, [0.0], []
+
+def lasting(name, seconds):
+    # What takes no time here takes so many seconds, and ends in their midst.
+    whole = getattr(trainer.Trainer, name)
+    def function(self, *given):
+        clock[0] += seconds
+        if clock[0] >= KILLED_AT:
+            print(calls.count("step"), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls.append(name)
+        return whole(self, *given)
+    setattr(trainer.Trainer, name, function)
+
+optimizers.time.perf_counter = lambda: clock[0]
+lasting("step", 1.0)
+lasting("validate", 20.0)
+task = Task("detect", ("background", "dot"), {}, {"dot": 4.0})
+image = np.random.default_rng(0).integers(0, 9, (1, 64, 64)).astype(np.uint8)
+places = np.array([(10, 10), (10, 50), (50, 10), (50, 50.0)])
+sample = Sample(image, (Points(places, ("dot",) * 4),), None, "a")
+sizes = {"base": 2, "levels": 1}
+config = TrainConfig(sizes=sizes, minutes=5, patch=32, batch=2, device="cpu")
+run(fit([sample], config, task=task, checkpoint_path=Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows kills in another way.")
+def test_killed_while_training_ten_seconds_are_lost_at_most(tmp_path):
+    path = tmp_path / "net.safetensors"
+    command = [sys.executable, "-c", KILLED_WHILE_TRAINING, path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode < 0, done.stderr  # by a signal
+    kept = load_checkpoint(path).provenance
+    assert kept["complete"] is False
+    lost = int(done.stdout) - kept["steps"]
+    assert 0 <= lost <= 10  # a step takes a second there
