@@ -19,7 +19,7 @@ from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import predict_large, running
+from napari_topiary.inference.large import ResultFiles, predict_large, running
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage
 from napari_topiary.io.large_images import LargeImage
@@ -98,9 +98,8 @@ def in_parts(
             checkpoint,
             config,
             scale=2.0,
-            folder=folder,
-            stem="big",
             engine=engine,
+            into=ResultFiles(folder=folder, stem="big"),
         )
         found = run(job, told)
     assert found.complete

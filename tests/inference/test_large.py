@@ -11,6 +11,7 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import (
+    ResultFiles,
     Said,
     finding,
     predict_large,
@@ -114,13 +115,11 @@ def a_job(
         checkpoint,
         config,
         scale=2.0,
-        folder=folder,
-        stem="big",
         engine=Engine(network, "cpu"),
-        measure=True,
-        stored=stored,
+        into=ResultFiles(
+            folder=folder, stem="big", measure=True, stored=stored, keep=keep
+        ),
         first=first,
-        keep=keep,
     )
 
 

@@ -126,7 +126,7 @@ class FilePredictor:
     def _large(self, path: Path, image: LargeImage) -> dict[str, Any]:
         """Predict an image that is too large to be read whole."""
         from napari_topiary.inference.exporting import write_exports
-        from napari_topiary.inference.large import predict_large
+        from napari_topiary.inference.large import ResultFiles, predict_large
         from napari_topiary.inference.results import large_as_tiff, write_tables
 
         out, stem = self.options.out, result_stem(path)
@@ -137,13 +137,15 @@ class FilePredictor:
             self.checkpoint,
             self.config,
             scale=self.options.pixel_size or image.scale,
-            folder=out,
-            stem=stem,
             engine=self.engine,
+            into=ResultFiles(
+                folder=out,
+                stem=stem,
+                measure=bool(kinds),
+                stored="float16" if as_tiff else self.options.probability,
+            ),
             convert=self.options.convert,
             cut_banner=self.options.cut_banner,
-            measure=bool(kinds),
-            stored="float16" if as_tiff else self.options.probability,
         )
         prediction = self.runner(job, about=shown_name(path))
         found = prediction.found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -81,56 +82,62 @@ def predict(
     sentence = config.problem()
     if sentence is not None:
         raise TopiaryError(sentence)
+    with _engine_of(network, checkpoint, config) as engine:
+        invert = config.invert
+        seen = as_seen(image, checkpoint, scale=scale, invert=invert, excerpt=excerpt)
+        notes = yield from saying_contrast(seen, checkpoint, engine)
+        notes = (*seen.notes, *notes)
+        asking = _answer(seen, engine, config, window, len(checkpoint.task.classes))
+        result, problems = yield from asking
+        shape = seen.shape
+        del seen, asking  # as large as the result
+        if window is None and shape[0] * shape[1] > LARGE_PIXELS:
+            give_back()
+        return prediction_of(
+            result,
+            shape,
+            checkpoint=checkpoint,
+            config=config,
+            engine=engine,
+            scale=scale,
+            notes=notes,
+            problems=problems,
+        )
+
+
+def _engine_of(
+    network: Network | Engine | Cluster | None,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+) -> AbstractContextManager[Engine | Cluster]:
+    """What runs a network: what there is, or one that is closed afterwards."""
     if network is None:
-        with engine_for(checkpoint, config) as engine:
-            return (
-                yield from predict(
-                    image,
-                    checkpoint,
-                    config,
-                    scale=scale,
-                    network=engine,
-                    window=window,
-                    excerpt=excerpt,
-                )
-            )
+        return engine_for(checkpoint, config)
     if isinstance(network, Network):
         network = Engine(network, config.device, backend=config.backend)
-    engine = network
-    seen = as_seen(
-        image, checkpoint, scale=scale, invert=config.invert, excerpt=excerpt
-    )
-    said = yield from saying_contrast(seen, checkpoint, engine)
-    notes = (*seen.notes, *said)
-    shown: NDArray[np.float32] | None = None
+    return nullcontext(network)
+
+
+def _answer(
+    seen: Seen,
+    engine: Engine | Cluster,
+    config: PredictConfig,
+    window: Window | None,
+    classes: int,
+) -> Job[tuple[InferResult, tuple[str, ...]]]:
+    """What a network says about an image or a window of it, and what is wrong there."""
+    network = engine.network
     if seen.is_blank:
-        result = _nothing(seen, engine.network, len(checkpoint.task.classes))
+        result = _only_where_known(_nothing(seen, network, classes), seen.area)
+        return result, answer_problems(result, None, network)
+    if window is None:
+        result = yield from infer(engine, seen.image, tile=config.tile)
         result = _only_where_known(result, seen.area)
-    elif window is None:
-        shown = seen.image
-        result = yield from infer(engine, shown, tile=config.tile)
-        result = _only_where_known(result, seen.area)
-    else:
-        part = window_to_working(window, seen.shape, seen.grid)
-        shown = seen.at(part)
-        result = yield from infer_window(seen, part, engine, tile=config.tile)
-    problems = answer_problems(result, shown, engine.network)
-    if shown is not None and window is not None:
-        result = _on_whole_grid(result, part, seen.grid)
-    shape = seen.shape
-    del seen, shown  # as large as the result
-    if window is None and shape[0] * shape[1] > LARGE_PIXELS:
-        give_back()
-    return prediction_of(
-        result,
-        shape,
-        checkpoint=checkpoint,
-        config=config,
-        engine=engine,
-        scale=scale,
-        notes=notes,
-        problems=problems,
-    )
+        return result, answer_problems(result, seen.image, network)
+    part = window_to_working(window, seen.shape, seen.grid)
+    result = yield from infer_window(seen, part, engine, tile=config.tile)
+    problems = answer_problems(result, seen.at(part), network)
+    return _on_whole_grid(result, part, seen.grid), problems
 
 
 def answer_problems(

@@ -17,6 +17,7 @@ from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import (
     LargePrediction,
+    ResultFiles,
     Said,
     predict_large,
     predict_window,
@@ -206,22 +207,19 @@ def _predict_large(
             f"The results of {wanted.name} could not be written in {home} "
             f"({error.strerror or error}): save the project into another folder."
         ) from error
-    return (
-        yield from predict_large(
-            image,
-            checkpoint,
-            config,
-            scale=wanted.scale,
-            folder=home,
-            stem=wanted.name,
-            engine=engine,
-            convert=convert,
-            measure=True,
-            stored="uint8",
-            first=wanted.first,
-            keep=True,
-        )
+    whole = predict_large(
+        image,
+        checkpoint,
+        config,
+        scale=wanted.scale,
+        engine=engine,
+        into=ResultFiles(
+            folder=home, stem=wanted.name, measure=True, stored="uint8", keep=True
+        ),
+        convert=convert,
+        first=wanted.first,
     )
+    return (yield from whole)
 
 
 def large_results(project: Path | None) -> Path:

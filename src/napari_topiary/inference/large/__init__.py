@@ -3,10 +3,11 @@
 from napari_topiary.inference.large.finding import Said
 from napari_topiary.inference.large.looking import looking_through, predict_window
 from napari_topiary.inference.large.running import predict_large
-from napari_topiary.inference.large.writing import LargePrediction
+from napari_topiary.inference.large.writing import LargePrediction, ResultFiles
 
 __all__ = [
     "LargePrediction",
+    "ResultFiles",
     "Said",
     "looking_through",
     "predict_large",

@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,11 @@ from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import Kept, Said
 from napari_topiary.inference.large.looking import looked_at
-from napari_topiary.inference.large.writing import LargePrediction, Stored, read_large
+from napari_topiary.inference.large.writing import (
+    LargePrediction,
+    ResultFiles,
+    read_large,
+)
 from napari_topiary.inference.opposite_contrast import middle_of
 from napari_topiary.inference.predict import answer_problems
 from napari_topiary.inference.seen import Look
@@ -66,15 +69,11 @@ def predict_large(
     config: PredictConfig,
     *,
     scale: float | None,
-    folder: Path,
-    stem: str,
     engine: Engine | Cluster,
+    into: ResultFiles,
     convert: bool = False,
     cut_banner: bool = False,
-    measure: bool = False,
-    stored: Stored = "float16",
     first: Window | None = None,
-    keep: bool = False,
 ) -> Job[LargePrediction]:
     """Run a network over an image that is read and whose results are written in parts.
 
@@ -84,34 +83,21 @@ def predict_large(
         Of a file.
     checkpoint, config, scale
         As for `predict`.
-    folder, stem
-        Where results go, and what their names begin with: `STEM_probability.zarr` and
-        `STEM_labels.zarr` are OME-Zarr.
     engine
         Runs the checkpoint's network.
+    into
+        Where results go.
     convert
         Make colours grey, or grey colour, as the network needs it.
     cut_banner
         Cut a microscope's information banner off.
-    measure
-        Measure each area or object, for the table of figures.
-    stored
-        Type of the probability on disk; `uint8` are 255ths.
     first
         Part of the image where the network looks first, and then around it.
-    keep
-        Keep what the network has said: the same call with other thresholds then only
-        reads it anew.
 
     Yields
     ------
     Progress
         Its report is `Said` whenever the network has looked at more of the image.
-
-    Returns
-    -------
-    LargePrediction
-        What was found.
     """
     look, notes = yield from looked_at(
         image,
@@ -122,57 +108,33 @@ def predict_large(
         convert=convert,
         cut_banner=cut_banner,
     )
-    problems: tuple[str, ...] = ()
-    if not look.is_blank:
-        part = middle_of(look)
-        tried = run(infer(engine, np.ascontiguousarray(part)))
-        problems = answer_problems(tried, part, engine.network)
-    task = checkpoint.task
-    network, tile = engine.network, config.tile or USUAL_TILE
-    side = _side(look, network, tile)
-    same = {
-        "checkpoint": checkpoint.hash,
-        "shape": list(look.shape),
-        "grid": list(look.grid),
-        "side": side,
-        "invert": config.invert,
-        "pixel_size_nm": scale,
-        "image": hashlib.sha256(look.measured.area.tobytes()).hexdigest(),
-        "measured": repr(look.measured.fitted),
-    }
-    work = folder / f".unfinished-{stem}"
-    maps = len(task.classes) - 1 + network.regressions
+    problems = _problems(look, engine)
     try:
-        kept = _resume(work, look, side, maps, same)
-        said = Said(kept)
+        blocks = _resume(look, checkpoint, config, scale, engine, into.work)
         place = first and window_to_working(first, look.shape, look.grid)
-        runner = _Blocks(look=look, kept=kept, engine=engine, tile=tile, said=said)
-        stopped, more = yield from _run(runner, work, place)
+        stopped, more = yield from _run(blocks, into.work, place)
         reading = read_large(
-            kept,
+            blocks.kept,
             checkpoint,
             config.detect,
-            shape=look.shape,
+            pixels=look.pixels,
             scale=scale,
-            folder=folder,
-            stem=stem,
-            pixels=look.pixels if measure and task.kind != "detect" else None,
-            stored=stored,
+            into=into,
             problems=problems,
         )
         found = yield from relay(
             reading, told=lambda p: _after(p, 1 - READING, "Reading the result")
         )
-        if not stopped and found.complete and not keep:
-            shutil.rmtree(work, ignore_errors=True)
+        if not stopped and found.complete and not into.keep:
+            shutil.rmtree(into.work, ignore_errors=True)
     except OSError as error:
         raise NotWritten(
-            f"The results of {stem} could not be written in {folder} "
+            f"The results of {into.stem} could not be written in {into.folder} "
             f"({error.strerror or error}): make room on the disk, or choose another "
             "folder; what is done is kept."
         ) from error
     notes = (*notes, *more, *found.notes, *filter(None, (engine.note,)))
-    return replace(found, notes=notes, problems=problems, said=said)
+    return replace(found, notes=notes, problems=problems, said=blocks.said)
 
 
 def _side(look: Look, network: Network, tile: int) -> int:
@@ -183,16 +145,44 @@ def _side(look: Look, network: Network, tile: int) -> int:
     return round_up(int(side), 4 * network.stride)
 
 
+def _problems(look: Look, engine: Engine | Cluster) -> tuple[str, ...]:
+    """What is wrong with an answer about the middle, in sentences."""
+    if look.is_blank:
+        return ()
+    part = middle_of(look)
+    tried = run(infer(engine, np.ascontiguousarray(part)))
+    return answer_problems(tried, part, engine.network)
+
+
 def _resume(
-    work: Path, look: Look, side: int, maps: int, same: Mapping[str, Any]
-) -> Kept:
+    look: Look,
+    checkpoint: Checkpoint,
+    config: PredictConfig,
+    scale: float | None,
+    engine: Engine | Cluster,
+    work: Path,
+) -> _Blocks:
     """Open what an earlier run has left of the same work, or begin."""
-    about, grid = work / "about.json", look.grid
+    network, grid = engine.network, look.grid
+    tile = config.tile or USUAL_TILE
+    side = _side(look, network, tile)
+    same = {
+        "checkpoint": checkpoint.hash,
+        "shape": list(look.shape),
+        "grid": list(grid),
+        "side": side,
+        "invert": config.invert,
+        "pixel_size_nm": scale,
+        "image": hashlib.sha256(look.measured.area.tobytes()).hexdigest(),
+        "measured": repr(look.measured.fitted),
+    }
+    about = work / "about.json"
     try:
         left = json.loads(about.read_text(encoding="utf-8")) == same
     except (OSError, ValueError):
         left = False
     if not left:
+        maps = len(checkpoint.task.classes) - 1 + network.regressions
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         zarr.create_array(
@@ -203,13 +193,19 @@ def _resume(
             compressors=PACKING,
         )
         about.write_text(json.dumps(same), encoding="utf-8")
+    kept = Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, _done(work))
+    return _Blocks(look=look, kept=kept, engine=engine, tile=tile, said=Said(kept))
+
+
+def _done(work: Path) -> set[tuple[int, int]]:
+    """Blocks that are kept."""
     done = set[tuple[int, int]]()
     if (work / "done.txt").is_file():
         for line in (work / "done.txt").read_text(encoding="utf-8").splitlines():
             numbers = line.split()
             if numbers[2:] == ["done"]:  # a line that was cut short is no block
                 done.add((int(numbers[0]), int(numbers[1])))
-    return Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, done)
+    return done
 
 
 def _run(

@@ -30,13 +30,43 @@ from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.targets import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Detections, Job, Progress, Window
+from napari_topiary.types import Detections, Job, Progress, Task, Window
 
 Stored = Literal["float16", "uint8"]
 BLOCK = 2048
 """Side of the blocks that results are written in, in pixels of the image."""
 _BLUR = 8
 """A value on the grid of the image comes from values that are this near at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFiles:
+    """Where the results of a large image are written, and how.
+
+    Parameters
+    ----------
+    folder, stem
+        Where they go, and what their names begin with: `STEM_probability.zarr` and
+        `STEM_labels.zarr` are OME-Zarr.
+    measure
+        Measure each area or object, for the table of figures.
+    stored
+        Type of the probability on disk; `uint8` are 255ths.
+    keep
+        Keep what the network has said: the same call with other thresholds then only
+        reads it anew.
+    """
+
+    folder: Path
+    stem: str
+    measure: bool = False
+    stored: Stored = "float16"
+    keep: bool = False
+
+    @property
+    def work(self) -> Path:
+        """Where what the network says is kept as it goes."""
+        return self.folder / f".unfinished-{self.stem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +104,9 @@ def read_large(
     checkpoint: Checkpoint,
     config: DetectConfig,
     *,
-    shape: tuple[int, int],
+    pixels: Pixels,
     scale: float | None,
-    folder: Path,
-    stem: str,
-    pixels: Pixels | None = None,
-    stored: Stored = "float16",
+    into: ResultFiles,
     problems: tuple[str, ...] = (),
 ) -> Job[LargePrediction]:
     """Read labels and detections from what is kept, and write all results.
@@ -90,62 +117,59 @@ def read_large(
         What the network has said about it.
     checkpoint, config
         As for `interpret`.
-    shape
-        `(y, x)` of the image in pixels.
-    scale, folder, stem
-        As for `predict_large`.
     pixels
-        The image, if each area or object is to be measured.
-    stored
-        Type of the probability on disk; `uint8` are 255ths.
+        The image.
+    scale, into
+        As for `predict_large`.
     problems
         To be written beside the results.
     """
     how, task = PostProcessing.of(checkpoint, config), checkpoint.task
+    shape = (pixels.shape[1], pixels.shape[2])
     finder = Finder(kept, how, task, shape=shape)
-    blocks = list(kept.blocks())
-    begun, total = time.perf_counter(), 0
+    blocks = [] if task.kind == "segment" else list(kept.blocks())
     pieces = list(_image_blocks(shape))
-    total = len(pieces) + (0 if task.kind == "segment" else len(blocks))
-    work = folder / f".unfinished-{stem}" / "objects.zarr"
-    shutil.rmtree(work, ignore_errors=True)
+    counter = _Counter(total=len(pieces) + len(blocks))
+    objects = into.work / "objects.zarr"
+    shutil.rmtree(objects, ignore_errors=True)
     if task.kind == "instances":
-        _keep_objects(finder, work)
-    done = 0
-    if task.kind != "segment":
-        for key in blocks:
-            finder.look_at_block(key)
-            done += 1
-            yield _progress(done, total, begun)
+        _keep_objects(finder, objects)
+    for key in blocks:
+        finder.look_at_block(key)
+        yield counter.one_more()
     detections = finder.detections()
-    looked_at = len(kept.done) / len(blocks)
-    about = signed(
-        {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
+    looked_at = len(kept.done) / len(list(kept.blocks()))
+    about = _about(task, scale, into.stored, problems)
+    wanted = pixels if into.measure and task.kind != "detect" else None
+    writer = _Writer(finder, into, about, scale, wanted)
+    for corner in pieces:
+        writer.write(corner)
+        yield counter.one_more()
+    writer.end(complete=looked_at == 1)
+    found = Counted(
+        shape=shape,
+        task=task,
+        scale=scale,
+        detections=detections,
+        counts=writer.counts(detections),
+        covered=dict(enumerate(writer.covered.tolist())),
+        looked_at=looked_at,
+        checkpoint=checkpoint.name or checkpoint.hash[:12],
+        areas=writer.measured(),
     )
+    return LargePrediction(found=found, files=writer.files)
+
+
+def _about(
+    task: Task, scale: float | None, stored: Stored, problems: tuple[str, ...]
+) -> dict[str, Any]:
+    """What is written beside the maps."""
+    about = {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
     if problems:
         about["problems"] = list(problems)
     if stored == "uint8":
         about["probability_is"] = "value / 255"
-    writer = _Writer(finder, folder, stem, about, scale, pixels, stored)
-    for corner in pieces:
-        writer.write(corner)
-        done += 1
-        yield _progress(done, total, begun)
-    writer.end(complete=looked_at == 1)
-    return LargePrediction(
-        found=Counted(
-            shape=shape,
-            task=task,
-            scale=scale,
-            detections=detections,
-            counts=writer.counts(detections),
-            covered=dict(enumerate(writer.covered.tolist())),
-            looked_at=looked_at,
-            checkpoint=checkpoint.name or checkpoint.hash[:12],
-            areas=writer.measured(),
-        ),
-        files=writer.files,
-    )
+    return signed(about)
 
 
 def _keep_objects(finder: Finder, path: Path) -> None:
@@ -166,17 +190,16 @@ class _Writer:
     def __init__(
         self,
         finder: Finder,
-        folder: Path,
-        stem: str,
+        into: ResultFiles,
         about: Mapping[str, Any],
         scale: float | None,
         pixels: Pixels | None,
-        stored: Stored,
     ) -> None:
         self._finder, task = finder, finder.task
         shape, classes = finder.shape, len(task.classes)
         self.files = {
-            what: folder / f"{stem}_{what}.zarr" for what in ("probability", "labels")
+            what: into.folder / f"{into.stem}_{what}.zarr"
+            for what in ("probability", "labels")
         }
         for path in self.files.values():
             shutil.rmtree(path, ignore_errors=True)
@@ -191,7 +214,7 @@ class _Writer:
         self._probability = OmeZarr(
             self.files["probability"],
             shape=(classes, *shape),
-            dtype=stored,
+            dtype=into.stored,
             scale=scale,
             about=about,
         )
@@ -205,7 +228,7 @@ class _Writer:
         )
         # Who opens the probability in another program sees the labels on it.
         self._label_group = self._probability.labels("found", self._labels.dtype)
-        self._pixels, self._stored = pixels, stored
+        self._pixels, self._stored = pixels, into.stored
         self._sums = np.zeros((highest, 9)) if pixels else np.zeros((0, 9))
         self.n_objects = highest if finder.objects is not None else 0
         self.covered = np.zeros(classes, dtype=np.int64)
@@ -376,6 +399,15 @@ def _image_blocks(shape: tuple[int, int]) -> Iterator[Window]:
             yield top, bottom, left, right
 
 
-def _progress(done: int, total: int, begun: float) -> Progress:
-    spent = time.perf_counter() - begun
-    return Progress(done, total, "Reading", spent * (total - done) / max(done, 1))
+class _Counter:
+    """Counts pieces of work, and says how long the rest will take."""
+
+    def __init__(self, total: int) -> None:
+        self._done, self._total, self._begun = 0, total, time.perf_counter()
+
+    def one_more(self) -> Progress:
+        """Progress after another piece."""
+        self._done += 1
+        spent = time.perf_counter() - self._begun
+        left = spent * (self._total - self._done) / self._done
+        return Progress(self._done, self._total, "Reading", left)
