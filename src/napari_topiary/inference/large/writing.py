@@ -164,7 +164,11 @@ def _about(
     task: Task, scale: float | None, stored: Stored, problems: tuple[str, ...]
 ) -> dict[str, Any]:
     """What is written beside the maps."""
-    about = {"classes": list(task.classes), "pixel_size_nm": scale, "complete": False}
+    about: dict[str, Any] = {
+        "classes": list(task.classes),
+        "pixel_size_nm": scale,
+        "complete": False,
+    }
     if problems:
         about["problems"] = list(problems)
     if stored == "uint8":
