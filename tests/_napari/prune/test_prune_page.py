@@ -18,7 +18,7 @@ from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.prune import live_pruning
 from napari_topiary._napari.prune.card import ROWS
 from napari_topiary._napari.prune.form import PruneForm
-from napari_topiary._napari.prune.keeping import TUNE
+from napari_topiary._napari.prune.keeping import KEEP, KEEPING, KEPT, TUNE
 from napari_topiary._napari.prune.page import PrunePage
 from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary.checkpoint import Checkpoint
@@ -300,8 +300,14 @@ def test_keep_as(page, session, until):
     page.keep_row.name.insert("  small  ")
     page.keep_row.name.textEdited.emit("  small  ")
     page.keep_row.keep()
+    assert page.keep_row.button.text() == KEEPING
     settle(page, until)
     kept = session.checkpoints["small"]
+    assert page.panel.kept.text().startswith("✓ Kept as “small”: Predict and Compare")
+    assert page.panel.kept.isVisibleTo(page) and page.keep_row.button.text() == KEPT
+    page.keep_row.keep()  # Enter once more: nothing is kept twice
+    settle(page, until)
+    assert list(session.checkpoints) == ["grown", "small"]
     assert kept.name == "small" == session.active_checkpoint
     assert kept.sparsity == pytest.approx(page.live.ready.plan.statistics(0.8).share)
     assert kept.metrics["quality_name"] == "F1" and "virion" in kept.thresholds
@@ -309,6 +315,9 @@ def test_keep_as(page, session, until):
     # The page goes on with the network that it was opened with.
     assert page.form.name == "grown"
     assert page.slider.share == pytest.approx(0.8)
+    move(page, until, 0.5)
+    assert not page.panel.kept.isVisibleTo(page)
+    assert page.keep_row.button.isEnabled() and page.keep_row.button.text() == KEEP
 
 
 def test_kept_versions_are_compared(page, session, until):
@@ -385,7 +394,7 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     assert float(cells(page, "quality")[1]) == pytest.approx(
         made.metrics["quality"], abs=0.0006
     )
-    assert "Fine-tuned and kept as" in page.message.text()
+    assert "Fine-tuned and kept as" in page.panel.kept.text()
     assert page.tune.button.text() == TUNE and page.slider.isEnabled()
     assert len(page.tabs.curves.losses) > 0
     move(page, until, 0.5)

@@ -146,11 +146,11 @@ KINDS = {
     "things": "changes",
     "line": "curtain",
     "place": "disagreement",
-    "name-a": "A",
+    "name-a": "name of A",
     "image-b": "copy for B",
     "labels-b": "other label (B)",
     "things-b": "changes (B)",
-    "name-b": "B",
+    "name-b": "name of B",
 }
 """What a layer shows -> how it is called; in the order in which they are stacked."""
 MAPS = ("a", "b", "difference", "labels", "labels-b")

@@ -113,6 +113,9 @@ class SideBySide(QObject):
         self.arrange()  # napari builds the views once
         turns_of(viewer).hold_painting()
         viewer.canvas.grid.enabled = True
+        second = layers.layer("image-b")
+        if second is not None:
+            second.visible = True
         if bottom - top >= WHOLE * shape[0]:
             self._fit(viewer, image)
 
@@ -177,7 +180,9 @@ class SideBySide(QObject):
                 "contrast_limits": tuple(image.contrast_limits),
                 "colormap": image.colormap,
             }
-        layers.put("image-b", data, "image", **visual)
+        second = layers.put("image-b", data, "image", **visual)
+        if second is not None:  # until there is a view of its own it would hide A
+            second.visible = False
 
     def _fit(self, viewer: Any, image: Layer) -> None:
         """Who saw all of the image sees all of it in both views."""

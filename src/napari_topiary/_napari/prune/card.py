@@ -36,7 +36,8 @@ class BeforeAfter(QFrame):
         self.setStyleSheet("QLabel { padding: 0px; }")  # four columns, 320 pixels
         grid.setHorizontalSpacing(3)
         grid.setVerticalSpacing(2)
-        grid.setColumnStretch(0, 1)
+        for column, share in enumerate((3, 2, 2, 2)):
+            grid.setColumnStretch(column, share)
         self._cells: dict[str, tuple[QLabel, QLabel, QLabel]] = {}
         self._titles: dict[str, QLabel] = {}
         for column, text in enumerate(("before", "after"), start=1):

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 
+KEEP, KEEPING, KEPT = "Keep as", "Keeping…", "✓ Kept"
+
+
 class KeepRow(QWidget):
     """A button and a name."""
 
@@ -45,7 +48,7 @@ class KeepRow(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._own = False
-        self.button = QPushButton("Keep as")
+        self.button = QPushButton(KEEP)
         self.button.setToolTip(
             "Keep the pruned network as a version of its own; the original stays."
         )
@@ -64,6 +67,7 @@ class KeepRow(QWidget):
         self.button.clicked.connect(lambda _checked=False: self.keep())
         self.name.returnPressed.connect(self.keep)
         self.name.textEdited.connect(self._on_edited)
+        self.int8.toggled.connect(lambda _on=False: self.show_state(KEEP))
 
     def propose(self, base: str, weights: int) -> None:
         """Propose a name, unless the user wrote one."""
@@ -75,9 +79,16 @@ class KeepRow(QWidget):
         """The name was used: propose again from now on."""
         self._own = False
 
+    def show_state(self, text: str) -> None:
+        """Say whether what the slider shows is kept already, or just now."""
+        self.button.setText(text)
+        self.button.setEnabled(text == KEEP)
+
     def keep(self) -> None:
         """Ask for it to be kept."""
         text = self.name.text().strip()
+        if not self.button.isEnabled():
+            return  # Enter in the field: it is kept already
         if text:
             self.asked.emit(text)
         else:
@@ -85,6 +96,7 @@ class KeepRow(QWidget):
 
     def _on_edited(self, text: str) -> None:
         self._own = bool(text.strip())
+        self.show_state(KEEP)
 
 
 INT8_TIP = (
@@ -159,9 +171,17 @@ class TuningRow(QWidget):
 
 
 class VersionMaker(QObject):
-    """Adds versions to the session, and says which one is used."""
+    """Adds versions to the session, and says which one is used.
 
-    kept = Signal(str)
+    Signals
+    -------
+    kept(str, str)
+        A version was added: under which name, and what is to be known about it.
+    problem(str)
+        Why it could not be made.
+    """
+
+    kept = Signal(str, str)
     problem = Signal(str)
 
     def __init__(self, session: Session) -> None:
@@ -197,8 +217,8 @@ class VersionMaker(QObject):
     def _on_made(self, checkpoint: Checkpoint) -> None:
         self._add(checkpoint.name, checkpoint)
         problems = checkpoint.provenance.get("problems", ())
-        said = (f"Kept as “{checkpoint.name}”.", *on_int8(checkpoint), *problems)
-        self.kept.emit(" ".join(said))
+        remarks = " ".join((*on_int8(checkpoint), *problems))
+        self.kept.emit(f"Kept as “{checkpoint.name}”", remarks)
 
     def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Add what fine-tuning made; returns it with its name."""
@@ -227,7 +247,7 @@ class FineTuning(QObject):
     """Starts and stops fine-tuning."""
 
     begun = Signal()
-    made = Signal(str)
+    made = Signal(str, str)
     said = Signal(str)
     problem = Signal(str)
     ended = Signal()
@@ -287,5 +307,5 @@ class FineTuning(QObject):
         made = self.maker.keep_tuned(checkpoint, name)
         self.live.tuned = made
         problems = made.provenance.get("problems", ())
-        said = (f"Fine-tuned and kept as “{made.name}”.", *on_int8(made), *problems)
-        self.made.emit(" ".join(said))
+        remarks = " ".join((*on_int8(made), *problems))
+        self.made.emit(f"Fine-tuned and kept as “{made.name}”", remarks)

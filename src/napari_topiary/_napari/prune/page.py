@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.prune.form import is_searched
-from napari_topiary._napari.prune.keeping import FineTuning, VersionMaker
+from napari_topiary._napari.prune.keeping import (
+    KEEP,
+    KEEPING,
+    KEPT,
+    FineTuning,
+    VersionMaker,
+)
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.panel import PrunePanel
 from napari_topiary._napari.prune.view import PruningPreview, Ready
@@ -76,8 +82,8 @@ class PrunePage(Page):
         live.counted.connect(self._on_counted)
         live.found.connect(self._on_found)
         live.problem.connect(self.refuse)
-        self.maker.kept.connect(self._on_kept)
-        self.maker.problem.connect(self.refuse)
+        self.maker.kept.connect(self._on_position_kept)
+        self.maker.problem.connect(self._on_not_kept)
         self.fine_tuning.begun.connect(self._on_tuning)
         self.fine_tuning.made.connect(self._on_kept)
         self.fine_tuning.said.connect(self.say)
@@ -182,6 +188,7 @@ class PrunePage(Page):
 
     def _after_move(self) -> None:
         self.card.wait()
+        self.panel.show_kept("")
         self.panel.show_problems()
         self.panel.propose(self.live.ready)
         self._refresh_buttons()
@@ -230,6 +237,7 @@ class PrunePage(Page):
             self.refuse("Fine-tuning is still running: stop it first.")
             return
         self.session.remove_checkpoint(name)
+        self.panel.show_kept("")
         self.say(f"“{name}” is deleted.")
 
     def keep(self, name: str) -> None:
@@ -238,14 +246,25 @@ class PrunePage(Page):
         if ready is not None:
             hold_out = self.live.findings.hold_out
             int8 = self.keep_row.int8.isChecked()
+            self.keep_row.show_state(KEEPING)
             self.maker.keep(ready, self.slider.share, name, hold_out, int8=int8)
 
-    def _on_kept(self, sentence: str) -> None:
+    def _on_not_kept(self, sentence: str) -> None:
+        self.keep_row.show_state(KEEP)
+        self.refuse(sentence)
+
+    def _on_position_kept(self, sentence: str, remarks: str) -> None:
+        self._on_kept(sentence, remarks)
+        if self.keep_row.button.text() == KEEPING:  # the slider was not moved since
+            self.keep_row.show_state(KEPT)
+
+    def _on_kept(self, sentence: str, remarks: str) -> None:
         self.keep_row.forget()
         self.panel.propose(self.live.ready)
+        self.panel.show_kept(sentence)
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
-        self.say(sentence)
+        self.say(remarks)
 
     # -- fine-tuning --------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.compression_slider import CompressionSlider
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
-from napari_topiary._napari.prune.keeping import TUNE, KeepRow, TuningRow
+from napari_topiary._napari.prune.keeping import KEEP, TUNE, KeepRow, TuningRow
 from napari_topiary._napari.prune.tabs import PruneTabs
 from napari_topiary._napari.prune.view import PruningPreview, Ready
 from napari_topiary._napari.widgets import look
@@ -66,6 +66,8 @@ class PrunePanel(QWidget):
         self.advice.hide()
         self.tune = TuningRow()
         self.keep_row = KeepRow()
+        self.kept = look.paragraph("", role="good")
+        self.kept.hide()
         self.tabs = PruneTabs(runner, self._asked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -80,6 +82,7 @@ class PrunePanel(QWidget):
             self.advice,
             self.tune,
             self.keep_row,
+            self.kept,
             self.tabs,
         ):
             layout.addWidget(widget)
@@ -137,6 +140,13 @@ class PrunePanel(QWidget):
         """Say what a person should know about this position; mostly nothing."""
         self.problems.setText(" ".join(sentences))
         self.problems.setVisible(bool(sentences))
+
+    def show_kept(self, sentence: str) -> None:
+        """Say beside the button what it has done; empty once that is over."""
+        self.kept.setText(f"✓ {sentence}: Predict and Compare use it now.")
+        self.kept.setVisible(bool(sentence))
+        if not sentence:
+            self.keep_row.show_state(KEEP)
 
     def _advise(self, report: PositionQuality) -> None:
         before, after = report.before, report.after
