@@ -93,7 +93,7 @@ def place_of(error: Exception) -> str:
     return f"{kind} in {file}, line {trace.tb_lineno}"
 
 
-def unjudged(error: Exception) -> str:
+def not_validated(error: Exception) -> str:
     """Say that a network is kept though nobody could find out how good it is."""
     said = sentence_for(error, "Judging it")
     return f"{said} The network is kept; how good it is can be asked with evaluate."

@@ -166,7 +166,7 @@ def data(*samples, validation=(), task=DETECT):
 def test_of_few_things_on_several_images_none_is_held_back(virions):
     samples = [clicks(virions, seed, 3) for seed in range(3)]
     told = run(checking(data(*samples)))
-    assert told.judged == "There is nothing to judge it on."
+    assert told.held_back == "There is nothing to judge it on."
     made = run(fit(samples, dataclasses.replace(SMALL, epochs=1), task=DETECT))
     assert made.annotations_summary["held_out"] == []
     assert any("Only 9 things are marked" in n for n in made.provenance["notes"])
@@ -184,7 +184,7 @@ def test_images_kept_aside_on_which_nothing_is_marked_judge_nothing(virions, asi
     ]
     samples = [clicks(virions, seed) for seed in range(3)]
     told = run(checking(data(*samples, validation=tuple(empty))))
-    assert told.judged == "1 of them is kept back to judge it."
+    assert told.held_back == "1 of them is kept back to judge it."
     config = dataclasses.replace(SMALL, epochs=1)
     said = []
     made = run(

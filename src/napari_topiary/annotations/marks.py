@@ -34,7 +34,7 @@ class MarkedThings(TableAnnotation):
         return None
 
     @property
-    def judged(self) -> NDArray[np.bool_]:
+    def reviewed(self) -> NDArray[np.bool_]:
         """Which are an answer about this one place, `(n,)`: "not this" always is."""
         return np.array([name == BACKGROUND for name in self.classes], dtype=bool)
 
@@ -107,7 +107,7 @@ class MarkedThings(TableAnnotation):
             return self
         firsts = np.cumsum([0, *(len(one) for one in places[:-1])])
         finished = np.logical_or.reduceat(inside(np.concatenate(places)), firsts)
-        return self.only(np.flatnonzero(finished | self.judged))
+        return self.only(np.flatnonzero(finished | self.reviewed))
 
     def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
         """Return places and radius in pixels of each thing that is there."""

@@ -132,12 +132,12 @@ class Points(MarkedThings):
         return self.radius_nm
 
     @property
-    def judged(self) -> NDArray[np.bool_]:
+    def reviewed(self) -> NDArray[np.bool_]:
         """Which points are an answer about this one place, `(n,)` bool.
 
         "This is not one" always is, a particle where it was reviewed.
         """
-        seen: NDArray[np.bool_] = super().judged
+        seen: NDArray[np.bool_] = super().reviewed
         if self.reviewed is not None:
             seen |= np.array(self.reviewed, dtype=bool)
         return seen

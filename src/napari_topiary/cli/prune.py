@@ -185,7 +185,7 @@ def _pruned(
 ) -> tuple[Checkpoint, bool]:
     """Return the pruned checkpoint, and whether it was pruned gradually."""
     from napari_topiary.evaluation.validate import HoldOut
-    from napari_topiary.jobs.pruning import judged
+    from napari_topiary.jobs.pruning import validated
     from napari_topiary.networks import tuning_config
     from napari_topiary.pruning import GradualPruning, pruning_schedule
     from napari_topiary.training import fit
@@ -198,7 +198,7 @@ def _pruned(
         return made.replaced(provenance={**made.provenance, "problems": []}), False
     if options.finetune_minutes is None:
         hold_out = HoldOut(data.train, data.validation, device=options.device)
-        return runner(judged(plan.checkpoint_at(share), hold_out)), False
+        return runner(validated(plan.checkpoint_at(share), hold_out)), False
     if options.gradual is None:
         pruning = pruning_schedule(plan, share)
     elif options.gradual == "halving":

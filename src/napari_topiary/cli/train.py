@@ -146,7 +146,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),
         "n_images": len(data.train),
-        "n_validation": _judged_on(made, data.validation),
+        "n_validation": _validated_on(made, data.validation),
         "seed": config.seed,
         "seconds": made.provenance.get("seconds"),
         "steps": made.provenance.get("steps"),
@@ -156,7 +156,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     return result
 
 
-def _judged_on(made: Checkpoint, given: Sequence[Sample]) -> int:
+def _validated_on(made: Checkpoint, given: Sequence[Sample]) -> int:
     """Of how many of the images that were kept aside for it there is a figure."""
     names = {sample.name for sample in given}
     held = made.annotations_summary.get("held_out")

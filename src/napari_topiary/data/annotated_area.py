@@ -100,7 +100,7 @@ class AnnotatedArea:
         particles = int(self.counts.sum())
         if particles:
             return particles
-        known = self.judged
+        known = self.validated
         if self.field.objects is not None:
             objects = self.field.objects[known]
             return len(np.unique(objects[objects > 0]))
@@ -111,10 +111,10 @@ class AnnotatedArea:
         """Which of the particles count in figures, `(n,)`."""
         last = np.array(self.field.target.shape) - 1
         y, x = np.rint(self.points).astype(int).clip(0, last).T
-        return np.asarray(self.judged[y, x])
+        return np.asarray(self.validated[y, x])
 
     @property
-    def judged(self) -> NDArray[np.bool_]:
+    def validated(self) -> NDArray[np.bool_]:
         """Where a network is held against what is known, `(y, x)`."""
         known = self.field.target >= 0
         return known if self.finished is None else known & self.finished

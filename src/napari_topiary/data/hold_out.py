@@ -91,8 +91,8 @@ def divide(
         taken |= {one.pixels for one in pool} if learning else set()
         held = [one for one in given if one.pixels not in taken]
         notes = _named([one for one in given if one.pixels in taken], _LEARNED)
-        notes += _named([one for one in held if not _judges(one)], _EMPTY_ASIDE)
-        words = _count(sum(map(_judges, held)))
+        notes += _named([one for one in held if not _validates(one)], _EMPTY_ASIDE)
+        words = _count(sum(map(_validates, held)))
     elif history and "learned" not in history:
         held, words, notes = [], "", (UNKNOWN,)
     else:
@@ -109,7 +109,7 @@ def divide(
             used = {one.sample.name for one in (*learned, *held)}
             notes += _named([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
-    held = [one for one in held if _judges(one)]
+    held = [one for one in held if _validates(one)]
     if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
     if not learning and not held and not notes:
@@ -117,7 +117,7 @@ def divide(
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 
-def _judges(area: AnnotatedArea) -> bool:
+def _validates(area: AnnotatedArea) -> bool:
     """Whether there is anything to find, and anything known, on an area."""
     return bool(area.things) and bool((area.field.target >= 0).any())
 
@@ -153,17 +153,17 @@ def hold_out(
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
     old = {one["pixels"] for one in before.get("learned", ())}
     learned: list[AnnotatedArea] = []
-    judged: list[AnnotatedArea] = []
+    held: list[AnnotatedArea] = []
     for one in pool:
         box = boxes.get(one.pixels)
         if box is not None:
             rest, part = one.divided((box[0], box[1], box[2], box[3]))
             learned.append(rest)
-            judged.append(part)
+            held.append(part)
         else:
-            (judged if one.pixels in boxes else learned).append(one)
-    if judged:
-        return learned, judged
+            (held if one.pixels in boxes else learned).append(one)
+    if held:
+        return learned, held
     marked = [one for one in pool if one.pixels not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
     known = [one for one in pool if one.pixels in old]
@@ -177,9 +177,9 @@ def hold_out(
     most = max(min(wanted, limit), 0)
     while most < limit and sum(one.things for one in order[:most]) < ENOUGH:
         most += 1
-    judged = order[:most]
-    held = {one.pixels for one in judged}
-    return [one for one in pool if one.pixels not in held], judged
+    held = order[:most]
+    away = {one.pixels for one in held}
+    return [one for one in pool if one.pixels not in away], held
 
 
 def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:
@@ -271,13 +271,13 @@ def _for_choosing_and_figure(
         return list(held), list(held)
     if len(ordered) > 1:
         # The largest and every other one: both sides have about as much.
-        choosing, judging = ordered[1::2], ordered[::2]
+        choosing, measured = ordered[1::2], ordered[::2]
     else:
         longer = int(np.argmax(ordered[0].field.target.shape))
-        choosing, judging = _halves(ordered[0], longer)
-    if min(sum(one.things for one in part) for part in (choosing, judging)) < ENOUGH:
+        choosing, measured = _halves(ordered[0], longer)
+    if min(sum(one.things for one in part) for part in (choosing, measured)) < ENOUGH:
         return list(held), list(held)
-    return choosing, judging
+    return choosing, measured
 
 
 def _halves(

@@ -99,7 +99,7 @@ def _scored(
     scores: list[Score] = []
     for area in areas:
         heard: list[object] = []
-        part = judged_part(area, engine.network, checkpoint.task)
+        part = validated_part(area, engine.network, checkpoint.task)
         answer = yield from relay(
             infer(engine, area.field.image, part=part),
             told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
@@ -124,7 +124,7 @@ def _resting_on(figure: float, things: int) -> dict[str, Any]:
     return {"n_objects": things, "interval": list(interval(figure, things))}
 
 
-def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | None:
+def validated_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | None:
     """Find what a network has to look at for a figure that is the same as of all.
 
     Parameters
@@ -167,7 +167,7 @@ def judged_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | 
 
 def figure_pixels(prepared: PreparedData, network: Network, task: Task) -> int:
     """Count the working pixels that the figure is measured on."""
-    parts = [(one, judged_part(one, network, task)) for one in prepared.figure_areas]
+    parts = [(one, validated_part(one, network, task)) for one in prepared.figure_areas]
     return sum(one.field.target.size if p is None else p.area for one, p in parts)
 
 
@@ -177,7 +177,7 @@ def _score(
     """Read an answer like a prediction and count it like an evaluation."""
     sample, task = area.sample, checkpoint.task
     shape = (sample.image.shape[1], sample.image.shape[2])
-    part = judged_part(area, network, task)
+    part = validated_part(area, network, task)
     if part is not None and task.kind == "detect":
         # Of a large image, labels and their pixels would take longer than the rest.
         seen = answer.probability[:, part.top : part.bottom, part.left : part.right]

@@ -214,7 +214,7 @@ class Validator:
                 line_classes=self.line_classes,
             )
             mine = found.class_index == index
-            mine &= _judged(found.coordinates, area)
+            mine &= _validated(found.coordinates, area)
             truth = area.points[area.counts & (area.point_class == index)]
             pairs.append(
                 (
@@ -244,7 +244,7 @@ def _histogram(
     """How probable a class is elsewhere, and where it is; None where it is nowhere."""
     counts = [np.zeros((2, BINS), dtype=np.int64)]
     for area, probability in zip(areas, probabilities, strict=True):
-        known = area.judged
+        known = area.validated
         there = area.field.target[known] == index
         counts.append(probability_histogram(there, probability[index][known]))
     total: NDArray[np.int64] = np.sum(counts, axis=0)
@@ -265,7 +265,9 @@ def _f1_at(
     return 2 * hits / there if there else 1.0
 
 
-def _judged(coordinates: NDArray[np.float64], area: AnnotatedArea) -> NDArray[np.bool_]:
+def _validated(
+    coordinates: NDArray[np.float64], area: AnnotatedArea
+) -> NDArray[np.bool_]:
     """Which detections lie where a person has finished (not in the unknown)."""
     if len(coordinates) == 0:
         return np.zeros(0, dtype=bool)
@@ -274,8 +276,8 @@ def _judged(coordinates: NDArray[np.float64], area: AnnotatedArea) -> NDArray[np
     # A detection on the ignored rim of a particle counts: the rim is unknown only
     # as to which class it has, not as to whether somebody looked there.
     near = [_near_truth(point, area) for point in coordinates]
-    judged: NDArray[np.bool_] = area.judged[y, x] | np.array(near)
-    return judged
+    validated: NDArray[np.bool_] = area.validated[y, x] | np.array(near)
+    return validated
 
 
 def _near_truth(point: NDArray[np.float64], area: AnnotatedArea) -> bool:
@@ -362,11 +364,11 @@ def _all_swept(
 
 def _objects(area: AnnotatedArea) -> LabelImage | None:
     """Object numbers, −1 where nothing is known; None if there are none."""
-    objects, known = area.field.objects, area.judged
+    objects, known = area.field.objects, area.validated
     if objects is None or not (objects[known] > 0).any():
         return None
-    judged: LabelImage = np.where(known, objects, -1)
-    return judged
+    validated: LabelImage = np.where(known, objects, -1)
+    return validated
 
 
 def _swept(answer: InferResult, truth: LabelImage, task: Task) -> NDArray[np.float64]:

@@ -214,13 +214,13 @@ def usable(annotations: tuple[Any, ...], task: Task) -> tuple[Any, ...]:
 
 
 def _limits(
-    at: At, task: Task, judged: Mapping[str, Any] | None
+    at: At, task: Task, figures: Mapping[str, Any] | None
 ) -> dict[str, float] | None:
     """Threshold of each class; None = as learned."""
     if at == "common":
         return dict.fromkeys(task.classes[1:], COMMON_THRESHOLD)
-    if at == "best" and judged is not None:
-        return dict(judged["own_best"]["thresholds"])
+    if at == "best" and figures is not None:
+        return dict(figures["own_best"]["thresholds"])
     return None
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device
-from napari_topiary.errors import TopiaryError, sentence_for, unjudged
+from napari_topiary.errors import TopiaryError, not_validated, sentence_for
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
@@ -282,10 +282,10 @@ def kept_if_it_fails(
         return made.replaced(provenance={**made.provenance, "problems": problems})
 
 
-def judged(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
+def validated(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
     """Judge a pruned network at its own best threshold; an error leaves it unjudged."""
 
-    def judging() -> Job[Checkpoint]:
+    def validating() -> Job[Checkpoint]:
         read = hold_out.samples or hold_out.validation
         settled = yield from recalibrate(made, read)
         if not read:
@@ -301,7 +301,7 @@ def judged(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
 
     # What the network that it was made from had to say is not about this one.
     plain = made.replaced(provenance={**made.provenance, "problems": []})
-    return (yield from kept_if_it_fails(judging(), plain, unjudged))
+    return (yield from kept_if_it_fails(validating(), plain, not_validated))
 
 
 def for_int8(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
@@ -323,7 +323,7 @@ def keeping(
     yield Progress(0, 0, "Keeping the pruned network")
     made = plan.checkpoint_at(share)
     hold_out.read(made.task)
-    made = yield from judged(made, hold_out)
+    made = yield from validated(made, hold_out)
     if int8:
         made = yield from for_int8(made, hold_out)
     doubt = pruning_doubt(plan.checkpoint, made)

@@ -180,7 +180,7 @@ class TrainingData:
         images = words.plural(len(self.samples), "image")
         return f"Learns from {images}: {drawn or 'nothing'}."
 
-    def judged(self, config: TrainConfig, start: Checkpoint | None) -> Judged:
+    def held_back(self, config: TrainConfig, start: Checkpoint | None) -> HeldBack:
         """What of it is held back to judge by, if it is trained so.
 
         Looks at all pixels of labels: not for the main thread.
@@ -200,7 +200,7 @@ class TrainingData:
         else:
             are = "is" if len(names) == 1 else "are"
             sentence = f"{len(names)} of them {are} kept back to judge it."
-        return Judged(sentence=sentence, notes=parts.notes)
+        return HeldBack(sentence=sentence, notes=parts.notes)
 
 
 def _is_unread(sample: Sample) -> bool:
@@ -218,8 +218,8 @@ def _counts(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What a training will be judged on, in a sentence, and why not on more."""
+class HeldBack:
+    """What a training will be validated on, in a sentence, and why not on more."""
 
     sentence: str
     notes: tuple[str, ...] = ()
@@ -237,14 +237,14 @@ class Checked:
         What is left out of it, or taken otherwise than it says.
     parts
         Images of which only a part may be marked, and that part.
-    judged
+    held_back
         What of it is held back to judge by.
     """
 
     problem: str = ""
     notes: tuple[str, ...] = ()
     parts: Mapping[str, Regions] = field(default_factory=dict)
-    judged: str = ""
+    held_back: str = ""
 
 
 def checking(
@@ -264,14 +264,14 @@ def checking(
     if problem:
         return Checked(problem=problem)
     try:
-        judged = training_data.judged(config or TrainConfig(), start)
+        held_back = training_data.held_back(config or TrainConfig(), start)
     except TopiaryError as reason:
         return Checked(problem=str(reason))
-    notes = (*training_data.notes(), *judged.notes)
+    notes = (*training_data.notes(), *held_back.notes)
     return Checked(
         notes=tuple(note.replace(BY_COMMAND, "") for note in notes),
         parts=training_data.parts(),
-        judged=judged.sentence,
+        held_back=held_back.sentence,
     )
 
 

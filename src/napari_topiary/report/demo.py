@@ -180,10 +180,10 @@ class _Demo:
                 validation=self.held,
                 device=self.config.device,
             )
-            judged = yield from self._relayed(2, job)
+            validated = yield from self._relayed(2, job)
             if self.stopped:
                 return
-            quality = float(judged.metrics.get("quality", 0.0))
+            quality = float(validated.metrics.get("quality", 0.0))
             found.append((plan.statistics(share).share, quality))
         self.results["one_shot"] = [
             {"share": share, "quality": quality} for share, quality in found

@@ -18,7 +18,12 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import prepare
-from napari_topiary.errors import TopiaryError, is_out_of_memory, sentence_for, unjudged
+from napari_topiary.errors import (
+    TopiaryError,
+    is_out_of_memory,
+    not_validated,
+    sentence_for,
+)
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
@@ -170,8 +175,8 @@ def _with_figures(record: TrainingRecord) -> Job[Checkpoint]:
     finished = record.checkpoint()
     engine = Engine(finished.build(), record.config.device, backend="torch")
     made = yield from with_figures(finished, record.prepared, engine=engine)
-    judging_s = round(record.judging_s + time.perf_counter() - begun, 2)
-    about = {**made.provenance, "judging_seconds": judging_s}
+    validation_s = round(record.validation_s + time.perf_counter() - begun, 2)
+    about = {**made.provenance, "judging_seconds": validation_s}
     return replace(made, provenance=about)
 
 
@@ -181,7 +186,7 @@ def _with_figures_if_it_can(record: TrainingRecord) -> Job[Checkpoint]:
         return (yield from _with_figures(record))
     except Exception as error:
         logger.warning("the figure could not be measured", exc_info=True)
-        record.problems.append(unjudged(error))
+        record.problems.append(not_validated(error))
         made = record.checkpoint()
     # What chose the weights is all that is known about them.
     chosen = {**made.metrics, "used_for_choosing": True}
@@ -246,7 +251,7 @@ def _save_running(
 def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[None]:
     """Step until the budget is used or Stop arrives; validate and save on the way."""
     schedule = Schedule(record.config, trainer.batches.per_epoch)
-    rounds = ValidationRounds(schedule.total_steps, trainer.judging_s)
+    rounds = ValidationRounds(schedule.total_steps, trainer.validation_s)
     saved_at = 0.0
     settled, ending = False, False
     pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
@@ -279,7 +284,7 @@ def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[No
             record.validated_at = schedule.seconds
             took = time.perf_counter() - begun
             rounds.took(took, schedule.seconds)
-            record.judging_s += took
+            record.validation_s += took
         overdue = schedule.seconds - saved_at >= SECONDS_BETWEEN_SAVES
         if path is not None and overdue:
             saved_at = _save_running(trainer, record, schedule, path)

@@ -61,7 +61,7 @@ class TrainingRecord:
     best: Quality | None = None
     step: int = 0
     seconds: float = 0.0
-    judging_s: float = 0.0
+    validation_s: float = 0.0
     device: str = "cpu"
     complete: bool = False
     validated_at: float = -math.inf
@@ -127,12 +127,12 @@ class TrainingRecord:
         if kept is None:
             raise RuntimeError("No weights were kept before asking for a checkpoint.")
         best, prepared, shape = self.best, self.prepared, kept.shape
-        judged = kept is self._best
+        validated = kept is self._best
         metrics: dict[str, Any] = {
             "loss_curve": _thinned(self.losses),
             "quality_curve": _thinned(self.qualities),
         }
-        if judged and best is not None and best.name != "none":
+        if validated and best is not None and best.name != "none":
             metrics |= best.metrics(prepared.held_names)
         made = Checkpoint(
             network=self.config.network if self.start is None else self.start.network,

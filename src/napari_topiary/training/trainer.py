@@ -126,7 +126,7 @@ class Trainer:
         return 2 * times[-1] / (shape[0] * shape[2] * shape[3])
 
     @property
-    def judging_s(self) -> float:
+    def validation_s(self) -> float:
         """About how long validating takes, before the first time."""
         areas = (*self._validator.held, *self._validator.learned)
         return self.pixel_s * sum(one.field.target.size for one in areas)
