@@ -29,8 +29,7 @@ from napari_topiary.annotations.columns import (
     same_paths,
     shape_types,
 )
-from napari_topiary.annotations.marks import MarkedThings
-from napari_topiary.annotations.places import beyond
+from napari_topiary.annotations.marks import MarkedThings, beyond
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import BACKGROUND, Task
 

@@ -1,4 +1,4 @@
-"""Things that are marked one by one, each of a class: particles, filaments."""
+"""Things that are marked one by one, and whether their places fit an image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,208 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from napari_topiary.annotations.base import Inside, Place, TableAnnotation
 from napari_topiary.annotations.columns import radius_problem, unknown_class_problem
-from napari_topiary.annotations.places import misfit_problem, reaches
 from napari_topiary.types import BACKGROUND, Task
+
+Places = NDArray[np.float64]
+"""`(n, 2)` y, x in pixels, pixel centres at integers."""
+
+SAME_PLACE = 0.25
+"""Centres that are nearer than this share of their radius are one particle."""
+_UNKNOWN_RADIUS = 1.0
+_FEW = 20
+_NEXT_PIXEL = 1.5
+_STRAYS = 0.05
+"""Share of places that may lie outside in a reading that fits."""
+_BINNINGS = (2, 3, 4, 6, 8)
+_ENOUGH, _CORNER, _SPREAD, _SLACK = 10, 0.05, 0.8, 1.02
+"""So many places spread over most of an image; in another unit, over as much less."""
+
+
+def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
+    """Return radii in pixels as numbers; one pixel where a radius is unknown.
+
+    Parameters
+    ----------
+    radii
+        In pixels.
+    """
+    known = [_UNKNOWN_RADIUS if radius is None else radius for radius in radii]
+    return np.array(known, dtype=np.float64)
+
+
+def beyond(
+    places: Places, reach: NDArray[np.float64], shape: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Return which places are so far outside that nothing of them is in the image.
+
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    shape
+        `(y, x)` of the image.
+    """
+    limit = np.asarray(shape[:2], dtype=np.float64) - 0.5
+    off = np.maximum(-0.5 - places, places - limit).max(axis=1, initial=-np.inf)
+    far: NDArray[np.bool_] = off > reach
+    return far
+
+
+def repeated(
+    places: Places, reach: NDArray[np.float64], names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Return which places repeat an earlier one of the same name.
+
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    names
+        Class of each.
+    """
+    again = np.zeros(len(places), dtype=bool)
+    kinds = np.asarray(names, dtype=object)
+    for name in set(names):
+        index = np.flatnonzero(kinds == name)
+        if len(index) < 2:
+            continue
+        near = np.maximum(SAME_PLACE * reach[index], 1e-6)
+        pairs = scipy.spatial.cKDTree(places[index]).query_pairs(
+            near.max(), output_type="ndarray"
+        )
+        for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+            gap = np.hypot(*(places[index[first]] - places[index[second]]))
+            if gap <= min(near[first], near[second]) and not again[index[first]]:
+                again[index[second]] = True
+    return again
+
+
+def fill_areas(places: Places) -> bool:
+    """Whether most places lie pixel beside pixel: areas, one row for each pixel."""
+    distinct = np.unique(places, axis=0)
+    if len(distinct) < _FEW:
+        return False
+    tree = scipy.spatial.cKDTree(distinct)
+    count = tree.query_ball_point(distinct, _NEXT_PIXEL, return_length=True)
+    return bool(np.mean(count > 2) > 0.5)  # itself, and two more
+
+
+def misfit_problem(
+    places: Places,
+    reach: NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    scale: float | None,
+    what: str,
+) -> str | None:
+    """Return a sentence if places as a whole do not belong to such an image.
+
+    A few that are outside are left out; if it is many, the numbers mean something else.
+
+    Parameters
+    ----------
+    places, reach, shape
+        As for `beyond`.
+    scale
+        nm per pixel of the image, None if unknown.
+    what
+        What they are, for instance "points".
+    """
+    far = beyond(places, reach, shape)
+    count = int(far.sum())
+    if 2 * count <= len(places):
+        return None
+    reason = misread(places, reach, shape, scale=scale) or (
+        "Move them inside or delete them, and check that they belong to this image."
+    )
+    return (
+        f"{count} of {len(places)} {what} lie outside the image ({shape[0]} x "
+        f"{shape[1]} pixels, height x width). {reason}"
+    )
+
+
+def misread(
+    places: Places,
+    reach: NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    scale: float | None,
+) -> str:
+    """Return a question if all places would fit, read otherwise; empty if not.
+
+    Parameters
+    ----------
+    places, reach, shape, scale
+        As for `misfit_problem`.
+    """
+
+    def fits(others: Places) -> bool:
+        return bool(beyond(others, reach, shape).mean() <= _STRAYS)
+
+    if fits(places[:, ::-1]):
+        return "Are y and x swapped? axis-0 is y, downwards, and axis-1 is x."
+    if fits(places * [-1, 1]):
+        return "Is y mirrored? axis-0 is counted from the top, downwards."
+    for unit, nm in (("nm", 1.0), ("angstrom", 0.1)):
+        pixel = None if scale is None else scale / nm
+        if pixel is not None and pixel > 1 and fits(places / pixel):
+            return (
+                f"Are these {unit}? Divide them by {pixel:.4g} {unit} per pixel: "
+                "pixels count."
+            )
+    for factor in _BINNINGS:
+        smaller = places / factor
+        if fits(smaller) and (smaller.max(axis=0) > np.asarray(shape[:2]) / 2).all():
+            return (
+                f"Are these of an image that was binned {factor} times afterwards? "
+                f"Divide them by {factor}."
+            )
+    if scale is None and (places >= -reach[:, None]).all():
+        return (
+            "Are these nm, or pixels of a larger image? Pixels of this one count; its "
+            "pixel size is unknown, so enter that first."
+        )
+    return ""
+
+
+def cornered(places: Places, shape: Sequence[int], *, scale: float | None) -> str:
+    """Return a question if all places lie in the upper left corner, as in another unit.
+
+    Such places fit the image, so that nobody would notice.
+
+    Parameters
+    ----------
+    places, shape, scale
+        As for `misfit_problem`.
+    """
+    if len(places) < _ENOUGH:
+        return ""
+    share = places.max(axis=0) / np.asarray(shape[:2])
+    likely = [
+        unit
+        for unit, nm in (("nm", 1.0), ("angstrom", 0.1), ("µm", 1000.0))
+        if scale is not None
+        and scale / nm < _SPREAD
+        and (share > _SPREAD * scale / nm).all()
+        and (share < _SLACK * scale / nm).all()
+    ]
+    if not likely and not (share < _CORNER).all():
+        return ""
+    high, wide = (f"{100 * part:.3g} %" for part in share)
+    unit = likely[0] if likely else "nm or µm"
+    return (
+        f"All {len(places)} points lie in the upper left of the image, within {high} "
+        f"of its height and {wide} of its width: are these {unit}?"
+    )
 
 
 class MarkedThings(TableAnnotation):
@@ -34,7 +230,7 @@ class MarkedThings(TableAnnotation):
         return None
 
     @property
-    def reviewed(self) -> NDArray[np.bool_]:
+    def answers(self) -> NDArray[np.bool_]:
         """Which are an answer about this one place, `(n,)`: "not this" always is."""
         return np.array([name == BACKGROUND for name in self.classes], dtype=bool)
 
@@ -107,7 +303,7 @@ class MarkedThings(TableAnnotation):
             return self
         firsts = np.cumsum([0, *(len(one) for one in places[:-1])])
         finished = np.logical_or.reduceat(inside(np.concatenate(places)), firsts)
-        return self.only(np.flatnonzero(finished | self.reviewed))
+        return self.only(np.flatnonzero(finished | self.answers))
 
     def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
         """Return places and radius in pixels of each thing that is there."""

@@ -27,8 +27,8 @@ from napari_topiary.annotations.columns import (
     positive_or_none,
     yes_or_no,
 )
-from napari_topiary.annotations.marks import MarkedThings
-from napari_topiary.annotations.places import (
+from napari_topiary.annotations.marks import (
+    MarkedThings,
     beyond,
     cornered,
     fill_areas,
@@ -132,12 +132,12 @@ class Points(MarkedThings):
         return self.radius_nm
 
     @property
-    def reviewed(self) -> NDArray[np.bool_]:
+    def answers(self) -> NDArray[np.bool_]:
         """Which points are an answer about this one place, `(n,)` bool.
 
         "This is not one" always is, a particle where it was reviewed.
         """
-        seen: NDArray[np.bool_] = super().reviewed
+        seen: NDArray[np.bool_] = super().answers
         if self.reviewed is not None:
             seen |= np.array(self.reviewed, dtype=bool)
         return seen
