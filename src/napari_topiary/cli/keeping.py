@@ -123,6 +123,12 @@ def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     return checkpoint.replaced(provenance=provenance)
 
 
+def new_notes(made: Checkpoint, before: Checkpoint | None) -> list[str]:
+    """Return notes on a network that the one before, if any, did not have yet."""
+    known = () if before is None else before.provenance.get("notes", ())
+    return [note for note in made.provenance.get("notes", ()) if note not in known]
+
+
 def _better(path: Path, made: Checkpoint) -> str:
     """Why the network in a file is to be preferred; empty where it is not."""
     from napari_topiary.checkpoint import load_checkpoint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import LearningData, check_suits, learning_data
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.keeping import Keeping
+from napari_topiary.cli.keeping import Keeping, new_notes
 from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.cli.train import in_words, report
 from napari_topiary.config import PruneConfig, TrainConfig
@@ -76,29 +76,13 @@ def files(options: argparse.Namespace) -> Files:
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Prune, write the checkpoint, and report."""
-    from napari_topiary.pruning.criteria import criteria_for, criterion_of
+    config = _config(options)
 
-    chosen = given(options, PruneConfig)
-    usual = criteria_for(chosen.get("kind", PruneConfig.kind))[0]
-    config = PruneConfig(**{"criterion": usual, **chosen})
-    problem = config.problem() or _finetuning_problem(options)
-    if problem is not None:
-        raise TopiaryError(problem)
-    criterion_of(config, samples=options.data is not None)
-
-    from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.evaluation.validate import HoldOut
-    from napari_topiary.inference.devices import pick_device
-    from napari_topiary.jobs.int8 import int8_problem
     from napari_topiary.jobs.pruning import for_int8
     from napari_topiary.pruning import plan_job
 
-    pick_device(options.device)
-    original = load_checkpoint(options.checkpoint)
-    if options.int8:
-        problem = int8_problem(options.device, original.build())
-        if problem is not None:
-            raise TopiaryError(problem)
+    original = _original(options)
     data = None
     if options.data is not None:
         data = learning_data(options.data, runner)
@@ -115,9 +99,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     made, found, ended_early = _doubted(original, made, options.remove)
     whole = not (runner.interrupted or ended_early)
     made, path, problems = keeping.keep(made, whole=whole)
-    for note in made.provenance.get("notes", ()):
-        if note not in original.provenance.get("notes", ()):
-            runner.note(note)
+    for note in new_notes(made, original):
+        runner.note(note)
     if data is None:
         runner.note(
             "Nobody has looked how good the pruned network still is: with --data it is "
@@ -136,6 +119,35 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ratio = result["compression_ratio"]
     runner.say(f"{made.sparsity:.1%} of the weights are gone (CR {ratio:.3g}).")
     return result
+
+
+def _config(options: argparse.Namespace) -> PruneConfig:
+    """How to prune, or what is wrong with it."""
+    from napari_topiary.pruning.criteria import criteria_for, criterion_of
+
+    chosen = given(options, PruneConfig)
+    usual = criteria_for(chosen.get("kind", PruneConfig.kind))[0]
+    config = PruneConfig(**{"criterion": usual, **chosen})
+    problem = config.problem() or _finetuning_problem(options)
+    if problem is not None:
+        raise TopiaryError(problem)
+    criterion_of(config, samples=options.data is not None)
+    return config
+
+
+def _original(options: argparse.Namespace) -> Checkpoint:
+    """What is pruned; refused where the device, or int8, is not to be had."""
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.inference.devices import pick_device
+    from napari_topiary.jobs.int8 import int8_problem
+
+    pick_device(options.device)
+    original = load_checkpoint(options.checkpoint)
+    if options.int8:
+        problem = int8_problem(options.device, original.build())
+        if problem is not None:
+            raise TopiaryError(problem)
+    return original
 
 
 def _int8_figures(made: Checkpoint) -> dict[str, Any] | None:

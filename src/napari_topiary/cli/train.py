@@ -15,7 +15,7 @@ from napari_topiary.cli.describing import (
     size_in_words,
 )
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.keeping import Keeping
+from napari_topiary.cli.keeping import Keeping, new_notes
 from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.config import (
     TrainConfig,
@@ -138,10 +138,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     ended_early = list(made.provenance.get("problems", ()))
     whole = not (runner.interrupted or ended_early)
     made, path, problems = keeping.keep(made, whole=whole)
-    known = () if start is None else start.provenance.get("notes", ())
-    for note in made.provenance.get("notes", ()):
-        if note not in known:
-            runner.note(note)
+    for note in new_notes(made, start):
+        runner.note(note)
     result = report(made, path) | {
         "problems": [*ended_early, *problems],
         "dataset": str(options.dataset),

@@ -76,25 +76,9 @@ def prepared_for_int8(checkpoint: Checkpoint, hold_out: HoldOut) -> Job[Checkpoi
     TopiaryError
         With a sentence if it cannot be done here.
     """
-    network = checkpoint.build()
-    sentence = int8_problem(hold_out.device, network)
-    if sentence is not None:
-        raise TopiaryError(sentence)
-    hold_out.read(checkpoint.task)
-    samples = hold_out.samples or hold_out.validation
-    if not samples:
-        raise TopiaryError(
-            "int8 needs images like those that were learned from, to measure what the "
-            "layers read: give a data set, or annotate an image."
-        )
     yield Progress(0, 0, "Measuring for int8")
-    generator = torch.Generator().manual_seed(0)
-    parts = [
-        learned_part(checkpoint, samples[index % len(samples)], network, generator)
-        for index in range(PARTS)
-    ]
-    ranges = input_ranges(folded(network), parts)
-    about: dict[str, Any] = {"weights": checkpoint.weights_hash, "ranges": dict(ranges)}
+    ranges = _ranges(checkpoint, hold_out)
+    about: dict[str, Any] = {"weights": checkpoint.weights_hash, "ranges": ranges}
     prepared = _about(checkpoint, int8=about)
     engines = {
         "float": Engine.of(checkpoint, "cpu"),
@@ -124,6 +108,27 @@ def prepared_for_int8(checkpoint: Checkpoint, hold_out: HoldOut) -> Job[Checkpoi
     words = f"int8: {ms['float']:.0f} -> {ms[INT8]:.0f} ms per megapixel here"
     words += _cost(before, after)
     return _noted(_about(prepared, int8=about), words)
+
+
+def _ranges(checkpoint: Checkpoint, hold_out: HoldOut) -> dict[str, Any]:
+    """Between what the inputs of each layer lie, on parts of what is learned from."""
+    network = checkpoint.build()
+    sentence = int8_problem(hold_out.device, network)
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    hold_out.read(checkpoint.task)
+    samples = hold_out.samples or hold_out.validation
+    if not samples:
+        raise TopiaryError(
+            "int8 needs images like those that were learned from, to measure what the "
+            "layers read: give a data set, or annotate an image."
+        )
+    generator = torch.Generator().manual_seed(0)
+    parts = [
+        learned_part(checkpoint, samples[index % len(samples)], network, generator)
+        for index in range(PARTS)
+    ]
+    return dict(input_ranges(folded(network), parts))
 
 
 def _cost(before: ValidationResult, after: ValidationResult) -> str:

@@ -21,7 +21,7 @@ from napari_topiary.postprocessing import (
     label_objects,
     threshold_of,
 )
-from napari_topiary.postprocessing.cleaning import tidied
+from napari_topiary.postprocessing.labels import tidied
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 AS_LEARNED = DetectConfig()

@@ -1,13 +1,21 @@
-"""Probability -> class labels, with a threshold of its own for every class."""
+"""Probability -> class labels, and labels made tidy.
+
+Small pieces are dropped, holes filled, objects cut at their necks: what is painted and
+what a network has found are tidied by the same rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.measure import label
 
-from napari_topiary.types import Task
+from napari_topiary.postprocessing.objects import NECK, areas_of, cut_apart
+from napari_topiary.types import LabelImage, Task
 
 COMMON_THRESHOLD = 0.5
 """Where a checkpoint knows nothing better, and where all are compared alike."""
@@ -51,3 +59,123 @@ def class_labels(
         labels[better] = index
         np.copyto(best, ratio, where=better)
     return labels
+
+
+NECKS = (NECK, 0.8, 0.9, 0.97)
+"""Tried one after the other where somebody says that it is more than one object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tidied:
+    """Labels, and what was done to them.
+
+    Parameters
+    ----------
+    labels
+        `(y, x)`, of the same type.
+    dropped, filled, cut
+        Pieces that are gone, holes that are filled, objects that are new.
+    """
+
+    labels: LabelImage
+    dropped: int = 0
+    filled: int = 0
+    cut: int = 0
+
+
+def tidied(
+    labels: LabelImage, *, smallest_px: int = 0, largest_hole_px: int = 0
+) -> Tidied:
+    """Drop small pieces, then fill small holes.
+
+    Parameters
+    ----------
+    labels
+        `(y, x)` class index or object numbers, 0 = background.
+    smallest_px
+        Smaller connected pieces of one number become background, in pixels.
+    largest_hole_px
+        Holes of up to so many pixels are filled, where they lie in one number alone:
+        a gap between two objects is none.
+    """
+    made, dropped, filled = labels, 0, 0
+    if smallest_px > 1:
+        made, dropped = _without_small(made, smallest_px)
+    if largest_hole_px > 0:
+        made, filled = _filled(made, largest_hole_px)
+    return Tidied(labels=made, dropped=dropped, filled=filled)
+
+
+def _without_small(labels: LabelImage, smallest: int) -> tuple[LabelImage, int]:
+    pieces: NDArray[np.int32] = label(labels, connectivity=2, background=0)
+    small = areas_of(pieces, int(pieces.max(initial=0))) < smallest
+    small[0] = False
+    return np.where(small[pieces], 0, labels).astype(labels.dtype), int(small.sum())
+
+
+def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
+    gaps, count = ndi.label(labels == 0)
+    areas = areas_of(gaps, count)
+    kind = labels.dtype.type
+    low = np.full(count + 1, np.iinfo(kind).max, dtype=kind)
+    high = np.zeros(count + 1, dtype=kind)
+    # A hole has one number all around it.
+    for one, other in (
+        (np.s_[1:, :], np.s_[:-1, :]),
+        (np.s_[:-1, :], np.s_[1:, :]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+    ):
+        rim = (gaps[one] > 0) & (labels[other] > 0)
+        np.minimum.at(low, gaps[one][rim], labels[other][rim])
+        np.maximum.at(high, gaps[one][rim], labels[other][rim])
+    holes = (areas <= largest) & (low == high)
+    for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+        holes[edge] = False
+    holes[0] = False
+    inside = holes[gaps]
+    return np.where(inside, high[gaps], labels).astype(kind), int(holes.sum())
+
+
+def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Cut what is said to be several objects at its narrowest necks.
+
+    Parameters
+    ----------
+    mask
+        `(y, x)` of one object.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n; all 1 where there is no neck at all.
+    """
+    parts: NDArray[np.integer] = mask.astype(np.int32)
+    for neck in NECKS:
+        parts = cut_apart(mask, neck)
+        if parts.max(initial=0) > 1:
+            break
+    return parts
+
+
+def all_cut(labels: LabelImage) -> Tidied:
+    """Cut every object that has a narrow neck; the largest part keeps the number.
+
+    Parameters
+    ----------
+    labels
+        `(y, x)` object numbers, 0 = background.
+    """
+    highest = last = int(labels.max(initial=0))
+    made = np.array(labels)
+    if highest >= np.iinfo(made.dtype).max // 2:
+        made = made.astype(np.int64)
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if box is None:
+            continue
+        parts = cut_apart(labels[box] == number, NECK)
+        sizes = np.bincount(parts.ravel())[1:]
+        for part in np.argsort(-sizes, kind="stable")[1:].tolist():
+            last += 1
+            made[box][parts == part + 1] = last
+    return Tidied(labels=made, cut=last - highest)

@@ -20,7 +20,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.annotations import Labels
 from napari_topiary.jobs.words import plural
-from napari_topiary.postprocessing.cleaning import Tidied, all_cut, cut_object, tidied
+from napari_topiary.postprocessing.labels import Tidied, all_cut, cut_object, tidied
 from napari_topiary.types import Job, LabelImage, Progress
 
 if TYPE_CHECKING:

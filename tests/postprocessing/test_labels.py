@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_topiary.postprocessing.cleaning import all_cut, cut_object, tidied
 from napari_topiary.postprocessing.interpret import PostProcessing
+from napari_topiary.postprocessing.labels import all_cut, cut_object, tidied
 from napari_topiary.types import Task
 
 
