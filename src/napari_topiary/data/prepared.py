@@ -174,7 +174,7 @@ def prepare(
         areas=tuple(parts.learned),
         notes=tuple(dict.fromkeys(notes)),
     )
-    if not alike or summary["centerlines"]:
+    if not alike or any(summary[kind.kind] for kind in _marks() if kind.is_line):
         return prepared
     more = _with_look_alikes if task.kind == "detect" else _with_taught_pixels
     return more(prepared, (*parts.learned, *apart))
@@ -296,8 +296,7 @@ def _summary(
     samples: Sequence[Sample],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Count annotations by class; name the classes only drawn as lines."""
-    kinds = [annotation_kinds[name] for name in annotation_kinds]
-    marks = [kind for kind in kinds if issubclass(kind, MarkedThings)]
+    marks = _marks()
     classes = {kind: Counter[str]() for kind in marks}
     labelled = 0
     for sample in samples:
@@ -317,3 +316,9 @@ def _summary(
         "line_classes": list(only_lines),
     }
     return summary, only_lines
+
+
+def _marks() -> list[type[MarkedThings]]:
+    """Kinds of annotation that are things, each of a class."""
+    kinds = (annotation_kinds[name] for name in annotation_kinds)
+    return [kind for kind in kinds if issubclass(kind, MarkedThings)]

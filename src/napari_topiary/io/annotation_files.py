@@ -11,6 +11,8 @@ import numpy as np
 
 from napari_topiary.annotations import (
     Labels,
+    MarkedThings,
+    Regions,
     Table,
     TableAnnotation,
     annotation_kinds,
@@ -128,7 +130,7 @@ def read_stack_annotations(
     each: list[list[Any]] = [[] for _ in range(count)]
     faults, whole = list[str](), list[Path]()
     # Regions first: they say which slices a person has looked at.
-    for kind, path in sorted(files.items(), key=lambda file: file[0] != "regions"):
+    for kind, path in sorted(files.items(), key=lambda file: not _finishes(file[0])):
         is_table = annotation_kinds[kind].storage == "table"
         reader = _read_stack_table if is_table else _read_stack_labels
         try:
@@ -142,9 +144,14 @@ def read_stack_annotations(
             whole.append(path)
         is_empty = not any(map(len, found))  # somebody has looked and found nothing
         for own, annotation in zip(each, found, strict=True):
-            if len(annotation) or ((is_empty or own) and kind != "regions"):
+            if len(annotation) or ((is_empty or own) and not _finishes(kind)):
                 own.append(annotation)
     return tuple(Drawn(tuple(own), tuple(faults), tuple(whole)) for own in each)
+
+
+def _finishes(kind: str) -> bool:
+    """Whether a kind says what a person has looked at, rather than what is there."""
+    return issubclass(annotation_kinds[kind], Regions)
 
 
 def over_stack(own: Sequence[Any], stack: Sequence[Any]) -> tuple[Any, ...]:
@@ -217,7 +224,8 @@ def _read_stack_table(
 
 def _drawn_in(rows: Rows, kind: str, task: Task) -> tuple[Any, str]:
     table, lines = rows.table, rows.lines
-    if kind != "regions" and "class" not in table and len(task.classes) == 2:
+    of_a_class = issubclass(annotation_kinds[kind], MarkedThings)
+    if of_a_class and "class" not in table and len(task.classes) == 2:
         table["class"] = [task.classes[1]] * len(lines)
     annotation, bad, reason = _of_good_rows(annotation_kinds[kind], table)
     left_out = sorted([*rows.bad, *(lines[row] for row in bad)])

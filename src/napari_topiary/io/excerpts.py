@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import Labels, around_marks, finished_regions
+from napari_topiary.annotations import (
+    Labels,
+    annotation_kinds,
+    around_marks,
+    finished_regions,
+)
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.image_area import image_area, is_grey, known_in
@@ -123,15 +128,9 @@ class Excerpt:
 
         What lies in no part keeps its distance from the nearest.
         """
-        shifts = np.array(
-            [
-                (y - top, x - left)
-                for (top, _, left, _), (y, x) in zip(
-                    self.windows, self.corners, strict=True
-                )
-            ],
-            dtype=np.float64,
-        )
+        first = [(rows.start, columns.start) for (rows, columns), _ in self.pieces()]
+        shifts = np.array(first, dtype=np.float64)
+        shifts -= [corner for _, corner in self.pieces()]
         boxes = np.array(self.windows, dtype=np.float64)
         low, high = boxes[:, None, [0, 2]], boxes[:, None, [1, 3]]
         away = np.maximum(low - places, 0) + np.maximum(places - high, 0)
@@ -161,9 +160,10 @@ def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
     opened = open_large(path)
     if opened is None or len(opened) != 1:
         return None
-    tables = {kind: file for kind, file in files.items() if kind != "labels"}
+    images = {k: f for k, f in files.items() if annotation_kinds[k].storage == "image"}
+    tables = {kind: file for kind, file in files.items() if kind not in images}
     drawn = read_annotations(tables, task=task)
-    painted = _Painted(files["labels"]) if "labels" in files else None
+    painted = next(map(_Painted, images.values()), None)
     return _marked_parts(opened[0], drawn, painted, task, opened[0].scale)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.annotations import Regions
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig
 from napari_topiary.data.annotated_area import learned_zones
@@ -177,7 +178,7 @@ def _part_of(subject: ProjectImage, task: Task) -> Job[_Part]:
     )
     marked, scale = subject.annotations, subject.scale
     cut = cut_marked(image, marked, task=task, scale=scale, window=around)
-    known = [one for one in cut.annotations if one.kind == "regions"]
+    known = [one for one in cut.annotations if isinstance(one, Regions)]
     if known and not any(map(len, known)):
         cut = replace(cut, annotations=())  # what is finished lies elsewhere
     y, x = around[0], around[2]
