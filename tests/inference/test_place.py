@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.checkpoint.illumination import parts_of
 from napari_topiary.inference.predict import predict
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
@@ -55,10 +56,15 @@ def mosaic(image, rng, tiles, gain, offset):
     return made
 
 
+def contrast(image, gain):
+    return np.where(LEFT, image, 110 + (image - 110) * gain)
+
+
 def corner(n):
     return (X < SIDE // n - RIM) & (Y < SIDE // n - RIM)
 
 
+OUT = ((X - MIDDLE) ** 2 + (Y - MIDDLE) ** 2) / (2 * MIDDLE**2)
 LARGE, SMALL = disc(150, 160, 55), disc(160, 165, 24)
 QUARTER = (X > MIDDLE) & (Y > MIDDLE)
 OUT_OF_QUARTER = (X < MIDDLE - RIM) | (Y < MIDDLE - RIM)
@@ -69,6 +75,10 @@ ELSE = {
     "half five times as bright": (lambda i, r: np.where(LEFT, i, i * 5), LEFT),
     "a step of four deviations": (lambda i, r: np.where(LEFT, i, i + 120), LEFT),
     "a step of thirty down": (lambda i, r: np.where(LEFT, i, i - 900), LEFT),
+    "half with four times the contrast": (lambda i, r: contrast(i, 4), LEFT),
+    "half with a quarter of the contrast": (lambda i, r: contrast(i, 0.25), LEFT),
+    "growing gain": (lambda i, r: i * (1 + 3 * X / SIDE), X >= 0),
+    "less gain outwards": (lambda i, r: i * (1 - 0.8 * OUT), X >= 0),
     "a gradient": (lambda i, r: i + 300 * X / SIDE, X >= 0),
     "half of it the negative": (lambda i, r: np.where(LEFT, i, 255 - i), LEFT),
     "half of it noise": (lambda i, r: np.where(LEFT, i, r.normal(3, 1, i.shape)), LEFT),
@@ -113,6 +123,30 @@ def test_the_same_content_has_the_same_answer_whatever_stands_beside_it(name):
     assert same(alone, together, where) > 0.93
     moved = np.abs(alone.probability - together.probability)[1][where]
     assert moved.mean() < 0.03
+
+
+def dense(share, rng):
+    """Spots whose number is a share `(y, x)` of those that there may be."""
+    seeds = (rng.random((SIDE, SIDE)) < 0.004 * share).astype(float)
+    spots = 60 * (gaussian_filter(seeds, 3) > 0.008)
+    return (100 + spots + rng.normal(0, 8, (SIDE, SIDE))).astype(np.float32)
+
+
+CONTENT = {
+    "more of it to one side": lambda r: dense(X / SIDE, r),
+    "all of it in one half": lambda r: dense(np.where(LEFT, 0, 1), r),
+    "sharp at one side only": lambda r: np.where(
+        LEFT, gaussian_filter(i := dense(Y * 0 + 1, r), 2), i
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_what_is_content_is_not_evened_out(name):
+    image = CONTENT[name](np.random.default_rng(0))
+    (part,) = parts_of(image, np.ones((SIDE, SIDE), bool))
+    assert part.slope is None
+    assert part.gain is None
 
 
 @pytest.mark.parametrize("channel", range(3))

@@ -197,9 +197,7 @@ class Fitted:
             here = values[:, *place]
             if here.size == 0:
                 continue
-            light = part.light()
-            if light is not None:
-                here -= light[inside]
+            part.level(here, inside)
             measured.bring(here)
         values[:, ~area] = 0
         return values
@@ -267,9 +265,7 @@ def _fitted_robust(
     parts = []
     for part in parts_of(np.clip(grey, whole.low, whole.high), area):
         here = values[:, *part.place]
-        light = part.light()
-        if light is not None:
-            here -= light
+        part.level(here)
         known = area[part.place]
         few = known.sum() < FEWEST_PIXELS
         measured = whole if few else _Range.of(here, known)
