@@ -249,13 +249,13 @@ def test_after_stop_only_what_was_looked_at_is_read(
     blobs, tmp_path, monkeypatch, task, factor
 ):
     checkpoint = a_checkpoint(task, working_factor=factor)
-    windows, read = [], finding.Kept.read
+    windows, read = [], finding.StoredMaps.read
 
     def counted(kept, window, classes):
         windows.append(window)
         return read(kept, window, classes)
 
-    monkeypatch.setattr(finding.Kept, "read", counted)
+    monkeypatch.setattr(finding.StoredMaps, "read", counted)
 
     def stopped(folder):
         turns, network = iter(range(1000)), Levels(len(task.classes))
@@ -267,7 +267,7 @@ def test_after_stop_only_what_was_looked_at_is_read(
         return made.found, maps(folder), len(windows)
 
     found, written, reads = stopped(tmp_path / "seen")
-    monkeypatch.setattr(finding.Kept, "is_seen", lambda *_: True)
+    monkeypatch.setattr(finding.StoredMaps, "is_seen", lambda *_: True)
     all_found, all_written, all_reads = stopped(tmp_path / "all")
     assert reads < all_reads
     assert (found.counts, found.covered) == (all_found.counts, all_found.covered)

@@ -94,7 +94,7 @@ class FilePredictor:
         if rows is not None and self.options.cut_banner:
             slices = [replace(one, data=one.data[:, slice(*rows)]) for one in slices]
         if rows is not None:
-            from napari_topiary.inference.large.looking import banner_note
+            from napari_topiary.inference.large.measuring import banner_note
 
             said = banner_note(*rows, is_cut=self.options.cut_banner)
             slices[0] = replace(slices[0], notes=(*slices[0].notes, said))

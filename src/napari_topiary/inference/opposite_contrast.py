@@ -9,11 +9,11 @@ from napari_topiary.checkpoint import Checkpoint, Contrast
 from napari_topiary.checkpoint.contrast import LARGEST_SIDE
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.seen import Look, Seen
+from napari_topiary.inference.network_input import LargeInput, NetworkInput
 from napari_topiary.inference.tiles import infer
 from napari_topiary.types import Job, Progress, run
 
-LOOK = 320
+TRIED_SIDE = 320
 """Side of what the network is tried on, in working pixels."""
 UNLIKE = 0.25
 """Images that are more alike than this to those learned from are not tried."""
@@ -27,7 +27,7 @@ AT_LEAST = 1e-3
 
 
 def contrast_problem(
-    seen: Seen | Look,
+    seen: NetworkInput | LargeInput,
     checkpoint: Checkpoint,
     engine: Engine | Cluster,
 ) -> str | None:
@@ -64,7 +64,7 @@ def contrast_problem(
 
 
 def saying_contrast(
-    seen: Seen | Look, checkpoint: Checkpoint, engine: Engine | Cluster
+    seen: NetworkInput | LargeInput, checkpoint: Checkpoint, engine: Engine | Cluster
 ) -> Job[tuple[str, ...]]:
     """Say, before the network runs over all of an image, if its contrast is opposite.
 
@@ -86,18 +86,18 @@ def _foreground(part: NDArray[np.float32], engine: Engine | Cluster) -> float:
     return float((found.probability.argmax(axis=0) > 0).mean())
 
 
-def _centre(seen: Seen | Look) -> NDArray[np.float32]:
+def _centre(seen: NetworkInput | LargeInput) -> NDArray[np.float32]:
     """Cut what the contrast is told by."""
     top, left = (max(0, (n - LARGEST_SIDE) // 2) for n in seen.grid)
     height, width = (min(n, LARGEST_SIDE) for n in seen.grid)
     return seen.at((top, top + height, left, left + width))
 
 
-def middle_of(seen: Seen | Look) -> NDArray[np.float32]:
+def middle_of(seen: NetworkInput | LargeInput) -> NDArray[np.float32]:
     """Cut a part from the middle of what carries an image."""
     top, left = (
-        int(np.clip(at - LOOK / 2, 0, max(0, n - LOOK)))
+        int(np.clip(at - TRIED_SIDE / 2, 0, max(0, n - TRIED_SIDE)))
         for at, n in zip(seen.middle, seen.grid, strict=True)
     )
-    height, width = (min(n, LOOK) for n in seen.grid)
+    height, width = (min(n, TRIED_SIDE) for n in seen.grid)
     return seen.at((top, top + height, left, left + width))

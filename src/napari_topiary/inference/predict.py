@@ -15,8 +15,8 @@ from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.network_input import NetworkInput, as_network_input
 from napari_topiary.inference.opposite_contrast import saying_contrast
-from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
@@ -84,7 +84,9 @@ def predict(
         raise TopiaryError(sentence)
     with _engine_of(network, checkpoint, config) as engine:
         invert = config.invert
-        seen = as_seen(image, checkpoint, scale=scale, invert=invert, excerpt=excerpt)
+        seen = as_network_input(
+            image, checkpoint, scale=scale, invert=invert, excerpt=excerpt
+        )
         notes = yield from saying_contrast(seen, checkpoint, engine)
         notes = (*seen.notes, *notes)
         asking = _answer(seen, engine, config, window, len(checkpoint.task.classes))
@@ -119,7 +121,7 @@ def _engine_of(
 
 
 def _answer(
-    seen: Seen,
+    seen: NetworkInput,
     engine: Engine | Cluster,
     config: PredictConfig,
     window: Window | None,
@@ -221,7 +223,7 @@ def prediction_of(
 
 
 def infer_window(
-    seen: Seen, window: Window, engine: Engine | Cluster, *, tile: int | None
+    seen: NetworkInput, window: Window, engine: Engine | Cluster, *, tile: int | None
 ) -> Job[InferResult]:
     """Run a network over a part of an image, with the same result as over all of it.
 
@@ -289,7 +291,7 @@ def _on_whole_grid(result: InferResult, window: Window, grid: Shape) -> InferRes
     )
 
 
-def _nothing(seen: Seen, network: Network, classes: int) -> InferResult:
+def _nothing(seen: NetworkInput, network: Network, classes: int) -> InferResult:
     """Answer about an image on which nothing is to be seen."""
     grid = seen.image.shape[1:]
     return InferResult(

@@ -24,8 +24,8 @@ from napari_topiary.evaluation.detections import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large.finding import grown
+from napari_topiary.inference.network_input import NetworkInput, as_network_input
 from napari_topiary.inference.predict import infer_window
-from napari_topiary.inference.seen import Seen, as_seen
 from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.excerpts import cut_window
 from napari_topiary.io.large_images import AnyImage, LargeImage
@@ -78,7 +78,7 @@ class _Part:
     Of a large image only what is around it was read, from `corner` on.
     """
 
-    seen: Seen
+    seen: NetworkInput
     window: Window
     corner: tuple[int, int] = (0, 0)
 
@@ -136,7 +136,7 @@ class PruningView:
         self.plan = plan
         self.colours = dict(colours)
         self.device = device
-        self._seen: tuple[object, Seen] | None = None
+        self._seen: tuple[object, NetworkInput] | None = None
         self._before: tuple[object, _Seen] | None = None
         self._counted = 0.0
 
@@ -201,7 +201,7 @@ class PruningView:
         if isinstance(area.image, LargeImage):
             return self._part_of_large(area, area.image)
         if self._seen is None or self._seen[0] != (id(area.image), area.scale):
-            seen = as_seen(area.image, self.checkpoint, scale=area.scale)
+            seen = as_network_input(area.image, self.checkpoint, scale=area.scale)
             self._seen = (id(area.image), area.scale), seen
         seen = self._seen[1]
         window = window_to_working(area.window, seen.shape, seen.grid)
@@ -216,7 +216,9 @@ class PruningView:
         box = grown(window, around, (height, width))
         if self._seen is None or self._seen[0] != (id(image), area.scale, box):
             part, excerpt = cut_window(image, box)
-            seen = as_seen(part, self.checkpoint, scale=area.scale, excerpt=excerpt)
+            seen = as_network_input(
+                part, self.checkpoint, scale=area.scale, excerpt=excerpt
+            )
             self._seen = (id(image), area.scale, box), seen
         seen = self._seen[1]
         top, bottom, left, right = window

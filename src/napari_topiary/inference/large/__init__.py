@@ -1,7 +1,7 @@
 """Images of any size, predicted from file to file."""
 
 from napari_topiary.inference.large.finding import Said
-from napari_topiary.inference.large.looking import looking_through, predict_window
+from napari_topiary.inference.large.measuring import measure_all, predict_window
 from napari_topiary.inference.large.running import predict_large
 from napari_topiary.inference.large.writing import LargePrediction, ResultFiles
 
@@ -9,7 +9,7 @@ __all__ = [
     "LargePrediction",
     "ResultFiles",
     "Said",
-    "looking_through",
+    "measure_all",
     "predict_large",
     "predict_window",
 ]

@@ -40,7 +40,7 @@ LARGEST_LINES = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class StoredMaps:
     """What a network has said so far, on disk.
 
     Parameters
@@ -118,7 +118,7 @@ class Said:
         All of it, on disk.
     """
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: StoredMaps) -> None:
         self.kept = kept
         self.step = max(1, -(-max(kept.grid) // SHOWN))
         sides = (-(-n // self.step) for n in kept.grid)
@@ -162,7 +162,7 @@ class Finder:
 
     def __init__(
         self,
-        kept: Kept,
+        kept: StoredMaps,
         how: PostProcessing,
         task: Task,
         *,

@@ -27,16 +27,16 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import NotWritten
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large.finding import Kept, Said
-from napari_topiary.inference.large.looking import looked_at
+from napari_topiary.inference.large.finding import Said, StoredMaps
+from napari_topiary.inference.large.measuring import measured_input
 from napari_topiary.inference.large.writing import (
     LargePrediction,
     ResultFiles,
     read_large,
 )
+from napari_topiary.inference.network_input import LargeInput
 from napari_topiary.inference.opposite_contrast import middle_of
 from napari_topiary.inference.predict import answer_problems
-from napari_topiary.inference.seen import Look
 from napari_topiary.inference.tiles import (
     USUAL_TILE,
     TileBox,
@@ -99,7 +99,7 @@ def predict_large(
     Progress
         Its report is `Said` whenever the network has looked at more of the image.
     """
-    look, notes = yield from looked_at(
+    large, notes = yield from measured_input(
         image,
         checkpoint,
         config,
@@ -108,16 +108,16 @@ def predict_large(
         convert=convert,
         cut_banner=cut_banner,
     )
-    problems = _problems(look, engine)
+    problems = _problems(large, engine)
     try:
-        blocks = _resume(look, checkpoint, config, scale, engine, into.work)
-        place = first and window_to_working(first, look.shape, look.grid)
+        blocks = _resume(large, checkpoint, config, scale, engine, into.work)
+        place = first and window_to_working(first, large.shape, large.grid)
         stopped, more = yield from _run(blocks, into.work, place)
         reading = read_large(
             blocks.kept,
             checkpoint,
             config.detect,
-            pixels=look.pixels,
+            pixels=large.pixels,
             scale=scale,
             into=into,
             problems=problems,
@@ -137,25 +137,25 @@ def predict_large(
     return replace(found, notes=notes, problems=problems, said=blocks.said)
 
 
-def _side(look: Look, network: Network, tile: int) -> int:
+def _side(large: LargeInput, network: Network, tile: int) -> int:
     """Side of the blocks on the working grid, on the network's stride."""
-    side = SIDE / max(1.0, look.measured.factor / 2)
+    side = SIDE / max(1.0, large.measured.factor / 2)
     # Whoever asks for small tiles may have little memory.
     side = min(max(side, SMALLEST_SIDE), max(4 * tile, SMALLEST_SIDE))
     return round_up(int(side), 4 * network.stride)
 
 
-def _problems(look: Look, engine: Engine | Cluster) -> tuple[str, ...]:
+def _problems(large: LargeInput, engine: Engine | Cluster) -> tuple[str, ...]:
     """What is wrong with an answer about the middle, in sentences."""
-    if look.is_blank:
+    if large.is_blank:
         return ()
-    part = middle_of(look)
+    part = middle_of(large)
     tried = run(infer(engine, np.ascontiguousarray(part)))
     return answer_problems(tried, part, engine.network)
 
 
 def _resume(
-    look: Look,
+    large: LargeInput,
     checkpoint: Checkpoint,
     config: PredictConfig,
     scale: float | None,
@@ -163,18 +163,18 @@ def _resume(
     work: Path,
 ) -> _Blocks:
     """Open what an earlier run has left of the same work, or begin."""
-    network, grid = engine.network, look.grid
+    network, grid = engine.network, large.grid
     tile = config.tile or USUAL_TILE
-    side = _side(look, network, tile)
+    side = _side(large, network, tile)
     same = {
         "checkpoint": checkpoint.hash,
-        "shape": list(look.shape),
+        "shape": list(large.shape),
         "grid": list(grid),
         "side": side,
         "invert": config.invert,
         "pixel_size_nm": scale,
-        "image": hashlib.sha256(look.measured.area.tobytes()).hexdigest(),
-        "measured": repr(look.measured.fitted),
+        "image": hashlib.sha256(large.measured.area.tobytes()).hexdigest(),
+        "measured": repr(large.measured.fitted),
     }
     about = work / "about.json"
     try:
@@ -193,8 +193,10 @@ def _resume(
             compressors=PACKING,
         )
         about.write_text(json.dumps(same), encoding="utf-8")
-    kept = Kept(zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, _done(work))
-    return _Blocks(look=look, kept=kept, engine=engine, tile=tile, said=Said(kept))
+    kept = StoredMaps(
+        zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, _done(work)
+    )
+    return _Blocks(large=large, kept=kept, engine=engine, tile=tile, said=Said(kept))
 
 
 def _done(work: Path) -> set[tuple[int, int]]:
@@ -269,8 +271,8 @@ def _apart(one: Window, other: Window) -> float:
 class _Blocks:
     """Runs a network over one block at a time."""
 
-    look: Look
-    kept: Kept
+    large: LargeInput
+    kept: StoredMaps
     engine: Engine | Cluster
     tile: int
     said: Said
@@ -280,14 +282,14 @@ class _Blocks:
 
     def run(self, key: tuple[int, int], notes: list[str]) -> Job[bool]:
         """Predict a block and keep the answer; False where it was stopped."""
-        height, width = self.look.grid
+        height, width = self.large.grid
         network = self.engine.network
         stride, halo = network.stride, round_up(network.halo, network.stride)
         top, bottom, left, right = self.kept.box(key)
         window = TileBox(top, bottom, left, right).grown(halo, height, width)
-        if self.look.is_blank:
+        if self.large.is_blank:
             return True
-        image, area = self.look.cut(
+        image, area = self.large.cut(
             (window.top, window.bottom, window.left, window.right)
         )
         place = np.s_[

@@ -19,13 +19,13 @@ from napari_topiary.config import DetectConfig
 from napari_topiary.data.working_grid import resized_part
 from napari_topiary.inference.large.finding import (
     Finder,
-    Kept,
     Said,
+    StoredMaps,
     grown,
     within,
 )
 from napari_topiary.inference.measures import Areas, Counted, pixel_figures
-from napari_topiary.inference.seen import Pixels
+from napari_topiary.inference.network_input import Pixels
 from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.targets import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
@@ -100,7 +100,7 @@ class LargePrediction:
 
 
 def read_large(
-    kept: Kept,
+    kept: StoredMaps,
     checkpoint: Checkpoint,
     config: DetectConfig,
     *,

@@ -12,13 +12,18 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.network_input import (
+    LargeInput,
+    NetworkInput,
+    Pixels,
+    as_large_input,
+)
 from napari_topiary.inference.opposite_contrast import saying_contrast
 from napari_topiary.inference.predict import (
     answer_problems,
     infer_window,
     prediction_of,
 )
-from napari_topiary.inference.seen import Look, Pixels, Seen, look_at
 from napari_topiary.inference.suitability import as_channels
 from napari_topiary.inference.tiles import TileBox, round_up
 from napari_topiary.io.image_area import is_grey, rows_without_banner
@@ -45,33 +50,33 @@ def predict_window(
     window
         The part, in pixels of the image; the prediction has its `corner`.
     """
-    look, notes = yield from looked_at(
+    large, notes = yield from measured_input(
         image, checkpoint, config, scale=scale, engine=engine, convert=convert
     )
-    part = window_to_working(window, look.shape, look.grid)
+    part = window_to_working(window, large.shape, large.grid)
     network = engine.network
     stride, halo = network.stride, round_up(network.halo, network.stride)
     top, bottom, left, right = part
     around = TileBox(
         top // stride * stride, bottom, left // stride * stride, right
-    ).grown(halo, *look.grid)
-    ratio = np.array(look.shape) / np.array(look.grid)
+    ).grown(halo, *large.grid)
+    ratio = np.array(large.shape) / np.array(large.grid)
     shape = tuple(
         round(n * one)
         for n, one in zip((bottom - top, right - left), ratio, strict=True)
     )
     box = around.top, around.bottom, around.left, around.right
-    pixels, area = look.cut(box) if not look.is_blank else look.nothing(box)
-    seen = Seen(
+    pixels, area = large.cut(box) if not large.is_blank else large.nothing(box)
+    seen = NetworkInput(
         image=pixels,
         area=area,
         shape=shape,
-        factor=look.measured.factor,
+        factor=large.measured.factor,
         notes=notes,
     )
     inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
     result = yield from infer_window(seen, inside, engine, tile=config.tile)
-    shown = None if look.is_blank else seen.at(inside)
+    shown = None if large.is_blank else seen.at(inside)
     return prediction_of(
         result,
         shape,
@@ -85,7 +90,7 @@ def predict_window(
     )
 
 
-def looking_through(image: LargeImage) -> Job[None]:
+def measure_all(image: LargeImage) -> Job[None]:
     """Measure a large image, if nobody has done so yet."""
     while not image.thin.complete:
         share = image.thin.read_more()
@@ -94,7 +99,7 @@ def looking_through(image: LargeImage) -> Job[None]:
             raise TopiaryError("Stopped before the image was looked through.")
 
 
-def looked_at(
+def measured_input(
     image: LargeImage,
     checkpoint: Checkpoint,
     config: PredictConfig,
@@ -103,7 +108,7 @@ def looked_at(
     engine: Engine | Cluster,
     convert: bool = False,
     cut_banner: bool = False,
-) -> Job[tuple[Look, tuple[str, ...]]]:
+) -> Job[tuple[LargeInput, tuple[str, ...]]]:
     """Measure an image, and say what there is to say about it.
 
     Parameters
@@ -119,7 +124,7 @@ def looked_at(
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    yield from looking_through(image)
+    yield from measure_all(image)
     thin, step = image.thinned()
     notes = image.notes
     rows = rows_without_banner(thin)
@@ -134,9 +139,11 @@ def looked_at(
     if convert and len(thin) != checkpoint.in_channels:
         pixels = _Converted(image, checkpoint.in_channels)
         thin = as_channels(thin, checkpoint.in_channels)
-    look = look_at(pixels, thin, step, checkpoint, scale=scale, invert=config.invert)
-    said = yield from saying_contrast(look, checkpoint, engine)
-    return look, (*notes, *look.measured.notes, *said)
+    large = as_large_input(
+        pixels, thin, step, checkpoint, scale=scale, invert=config.invert
+    )
+    said = yield from saying_contrast(large, checkpoint, engine)
+    return large, (*notes, *large.measured.notes, *said)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """An image as a network sees it: in its range of intensities, at its pixel size.
 
-`as_seen` does so with an image that is at hand, `look_at` with one of any size, of
-which parts are read when they are asked for. Both give the same.
+`as_network_input` does so with an image in memory, `as_large_input` with one of any
+size, of which parts are read when they are asked for. Both give the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLANK = (
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Seen:
+class NetworkInput:
     """An image as a network sees it.
 
     Parameters
@@ -92,7 +92,7 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class LargeInput:
     """How a network sees an image of any size: parts are made when they are asked for.
 
     Parameters
@@ -246,14 +246,14 @@ class Measured:
         return self.fitted.apply(image, area, corner=corner)
 
 
-def as_seen(
+def as_network_input(
     image: NDArray[Any],
     checkpoint: Checkpoint,
     *,
     scale: float | None,
     invert: bool = False,
     excerpt: Excerpt | None = None,
-) -> Seen:
+) -> NetworkInput:
     """Bring an image to the range and grid of a network, or raise with a sentence.
 
     Parameters
@@ -289,7 +289,7 @@ def as_seen(
     }
     if about.fitted is None:
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
-        return Seen(image=empty, area=np.zeros(size, dtype=bool), **same)
+        return NetworkInput(image=empty, area=np.zeros(size, dtype=bool), **same)
     if excerpt is None:
         area = known_in(about.area, image, step=step)
         values = about.normalised(image, area)
@@ -299,10 +299,10 @@ def as_seen(
             part = image[:, *place], area[place]
             values[:, *place] = about.normalised(*part, corner=corner)
     working = to_working(values, about.factor)
-    return Seen(image=working, area=area_to_working(area, size), **same)
+    return NetworkInput(image=working, area=area_to_working(area, size), **same)
 
 
-def look_at(
+def as_large_input(
     pixels: Pixels,
     thin: Image,
     step: int,
@@ -310,7 +310,7 @@ def look_at(
     *,
     scale: float | None,
     invert: bool = False,
-) -> Look:
+) -> LargeInput:
     """Make an image of any size ready for a network, or raise with a sentence.
 
     Parameters
@@ -320,7 +320,7 @@ def look_at(
     thin, step
         Every `step`-th of its rows and columns `(c, y, x)`.
     checkpoint, scale, invert
-        As for `as_seen`.
+        As for `as_network_input`.
     """
     about = Measured.of(
         thin,
@@ -330,7 +330,7 @@ def look_at(
         scale=scale,
         invert=invert,
     )
-    return Look(pixels, about)
+    return LargeInput(pixels, about)
 
 
 def _ends(image: NDArray[Any]) -> np.float32:
