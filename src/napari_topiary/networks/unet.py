@@ -15,7 +15,7 @@ evaluation is not deferred.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -249,10 +249,11 @@ def decoded(
         if not isinstance(up, Up):
             raise TypeError(f"The part up{i} is a {type(up).__name__}.")
         doubled = _doubled(high[i + 1]), _doubled(wide[i + 1])
-        made = up.join(joined, _cut(maps[i], *doubled))
-        joined = _cut(made, _from(high[i], doubled[0]), _from(wide[i], doubled[1]))
-    answer: torch.Tensor = owner.get_submodule("output")(joined)
-    return answer
+        joined = up.join(joined, _cut(maps[i], *doubled))
+        if i == 0:  # there are fewer maps to be cut after the last layer
+            joined = owner.get_submodule("output")(joined)
+        joined = _cut(joined, _from(high[i], doubled[0]), _from(wide[i], doubled[1]))
+    return joined if len(maps) > 1 else owner.get_submodule("output")(joined)
 
 
 _ALL = slice(None)
@@ -267,27 +268,34 @@ def _needed(
     needed = [wanted]
     for level in maps[:-1]:
         # Two convolutions of reach 1, then whole pixels of the coarser level.
-        start = max(0, needed[-1].start - 2) // 2
-        stop = -(-min(level.shape[axis], needed[-1].stop + 2) // 2)
+        start = _larger(needed[-1].start - 2, 0) // 2
+        stop = (-_larger(-needed[-1].stop - 2, -level.shape[axis]) + 1) // 2
         needed.append(slice(start, stop))
     return needed
 
 
+def _larger(one: Any, other: Any) -> Any:
+    """The larger of two numbers; of tensors where a network is being converted."""
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))
+    return max(one, other)
+
+
 def _doubled(span: slice) -> slice:
     """The same pixels on the next finer level."""
-    return _ALL if span == _ALL else slice(2 * span.start, 2 * span.stop)
+    return _ALL if span is _ALL else slice(2 * span.start, 2 * span.stop)
 
 
 def _from(span: slice, whole: slice) -> slice:
     """A span counted from where another one begins."""
-    if whole == _ALL:
+    if whole is _ALL:
         return _ALL
     return slice(span.start - whole.start, span.stop - whole.start)
 
 
 def _cut(maps: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
     """A part of maps; all of them as they are."""
-    return maps if rows == columns == _ALL else maps[:, :, rows, columns]
+    return maps if rows is columns is _ALL else maps[:, :, rows, columns]
 
 
 def initialise(module: nn.Module) -> None:

@@ -12,10 +12,12 @@ import os
 import threading
 import warnings
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends.base import Backend, BackendKind, backends
@@ -28,6 +30,7 @@ PACKAGE = "onnx"
 """torch needs it to write such files."""
 logger = logging.getLogger(__name__)
 OPSET = 17
+INPUTS = ["image", "place"]
 MOST_KEPT = 40
 """Converted networks on disk; the largest has 125 MB, the usual ones a few."""
 _ONE_AT_A_TIME = threading.Lock()
@@ -35,8 +38,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def as_onnx(network: Network) -> bytes:
-    """Return a network as ONNX: `image` `(1, c, y, x)` -> `logits` `(1, k, y, x)`.
+    """Return a network as ONNX: `image` `(1, c, y, x)` -> `logits` of a part of it.
 
+    The part, `(1, k, rows, columns)`, is given by `place`: top, bottom, left, right, as
+    where a slice begins and ends. What only answers for the context is not computed.
     It is kept on disk: converting takes longer than reading.
 
     Parameters
@@ -64,7 +69,9 @@ def as_onnx(network: Network) -> bytes:
 
 def _fingerprint(network: Network) -> str:
     """Stands for a network's layers and weights, and for what converts it."""
-    digest = hashlib.sha256(f"{OPSET} {torch.__version__} {network!r}".encode())
+    digest = hashlib.sha256(
+        f"{OPSET} {INPUTS} {torch.__version__} {network!r}".encode()
+    )
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -72,24 +79,38 @@ def _fingerprint(network: Network) -> str:
 
 
 def _converted(network: Network) -> bytes:
-    side, file = 2 * network.stride, io.BytesIO()
+    side, file = 4 * network.stride, io.BytesIO()
     axes = {2: "y", 3: "x"}
     # Of its own: torch may be running the network meanwhile, in another thread.
-    copy = deepcopy(network).to("cpu").eval()
+    copy = _Part(deepcopy(network).to("cpu").eval())
+    image = torch.zeros(1, input_channels(network), side, side)
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         # The exporter that torch recommends takes ten times as long and more packages.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             copy,
-            (torch.zeros(1, input_channels(network), side, side),),
+            (image, torch.tensor([1, side - 1, 1, side - 1])),
             file,  # type: ignore[arg-type]
             dynamo=False,
-            input_names=["image"],
+            input_names=INPUTS,
             output_names=["logits"],
-            dynamic_axes={"image": axes, "logits": axes},
+            dynamic_axes={"image": axes, "logits": {2: "rows", 3: "columns"}},
             opset_version=OPSET,
         )
     return file.getvalue()
+
+
+class _Part(nn.Module):
+    """Answers for a part of an image, which is told by numbers in a tensor."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """`(1, c, y, x)` -> `(1, k, rows, columns)`."""
+        top, bottom, left, right = (place[i] for i in range(4))
+        return self.network.within(image, slice(top, bottom), slice(left, right))
 
 
 class _OnnxBackend:
@@ -100,17 +121,18 @@ class _OnnxBackend:
     def __init__(self, network: Network) -> None:
         self._network = network
 
-    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`(1, c, y, x)` -> `(1, k, y, x)`."""
+    def _logits(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """`(1, k, rows, columns)` of what `as_onnx` reads."""
         raise NotImplementedError
 
     def __call__(
         self, image: NDArray[np.float32], rows: slice, columns: slice
     ) -> NDArray[np.float32]:
         """Probabilities, then values, `(k + r, rows, columns)` of a tile."""
-        wanted = self._logits(image[None])[0, :, rows, columns].copy()
-        shares = in_shares(self._network, torch.from_numpy(wanted))
-        result: NDArray[np.float32] = shares.numpy()
+        ends = rows.start, rows.stop, columns.start, columns.stop
+        inputs = dict(zip(INPUTS, (image[None], np.array(ends)), strict=True))
+        logits = torch.from_numpy(self._logits(inputs)[0].copy())
+        result: NDArray[np.float32] = in_shares(self._network, logits).numpy()
         return result
 
 
@@ -135,8 +157,8 @@ class OnnxRuntimeBackend(_OnnxBackend):
             as_onnx(network), settings, providers=["CPUExecutionProvider"]
         )
 
-    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        (logits,) = self._session.run(None, {"image": image})
+    def _logits(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        (logits,) = self._session.run(None, inputs)
         return np.asarray(logits)
 
 
@@ -168,8 +190,8 @@ class OpenVinoBackend(_OnnxBackend):
         names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
         self.precision = names.get(used.get_type_name(), used.get_type_name())
 
-    def _logits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(self._compiled(image)[0])
+    def _logits(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        return np.asarray(self._compiled(inputs)[0])
 
 
 def _in_runtime(network: Network, device: torch.device, *, exact: bool) -> Backend:
