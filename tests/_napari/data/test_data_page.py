@@ -453,6 +453,24 @@ def test_work_that_was_never_saved_is_offered_again_at_once(open_page, session, 
     assert recoverable_projects() == ()
 
 
+def test_whoever_begins_something_else_is_not_asked_about_unsaved_work_any_more(
+    open_page, session, until, rng, tmp_path
+):
+    session._changed = True
+    kept = session.autosave()
+    kept.rename(kept.with_name(f"20260101-120000-{2**31 - 2}-1"))
+    volume = rng.random((30, 40, 50), np.float32)
+    tifffile.imwrite(tmp_path / "stack.tif", volume, metadata={"axes": "ZYX"})
+    _, page = open_page()
+    until(lambda: page.projects.offers_recovery)
+    page.adder.add_files([tmp_path / "stack.tif"])
+    until(lambda: "slices" in page.offer.text.text() and bool(page.offer.buttons))
+    assert not page.projects.offers_recovery
+    page.offer.close_offer()
+    left = len(recoverable_projects())
+    assert left == 1  # the menu of projects still has it
+
+
 def test_a_save_is_undone_from_the_menu_of_earlier_versions(
     open_page, session, until, tmp_path
 ):

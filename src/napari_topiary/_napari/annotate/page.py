@@ -310,6 +310,7 @@ class AnnotatePage(Page):
 
     def _step(self, direction: Direction) -> None:
         """Take a step, and look at the question that it opens again."""
+        self.say("")  # what was said last is undone, or was about something else
         before = self.review.ringed
         self.drawing.step(direction)
         if self.review.ringed != before:

@@ -198,8 +198,10 @@ class Review(QFrame):
         for one in (self.accept_button, self.reject_button, self.skip_button):
             one.setEnabled(bool(len(left)))
         sure = prediction.detections.score[left] >= _SURE if len(left) else np.zeros(0)
-        self.sure_button.setEnabled(bool(sure.any()))
-        self.sure_button.setText(f"Accept the {int(sure.sum())} sure ones")
+        number = int(sure.sum())
+        self.sure_button.setVisible(number > 0)
+        which = "one" if number == 1 else f"{number} ones"
+        self.sure_button.setText(f"Accept the sure {which}")
         current = self._first(left)
         if current is None:
             self.question.setText("Everything that it found is judged. Train again.")

@@ -47,6 +47,7 @@ class Adder:
 
     def add_files(self, paths: Sequence[Path]) -> None:
         """Read image files in the background and add them."""
+        self.page.projects.leave_recovery()
         self.page.say(f"Reading {plural(len(paths), 'file')}…")
         in_background(
             lambda: read_files(paths),
@@ -119,6 +120,7 @@ class Adder:
 
     def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:
         """Add what was read; stacks and colour among grey are asked about."""
+        self.page.projects.leave_recovery()
         images = [one for one in found if isinstance(one, Incoming)]
         session = self.page.session
         channels = _channels(session) or (images[0].image.shape[0] if images else 0)

@@ -263,7 +263,8 @@ class DataPage(Page):
 
         Where there are images already, or a question is open, the user is asked.
         """
-        if self.session.images or not self.isVisible() or self.offer.isVisible():
+        asked = self.offer.isVisible() and not self.projects.offers_recovery
+        if self.session.images or not self.isVisible() or asked:
             return
         opened = [
             layer

@@ -48,6 +48,8 @@ _TITLES = {
 
 _MOST_LEFT = 5
 
+GO_ON = "Go on with it"
+
 
 class Projects:
     """Opens and saves the project of a page."""
@@ -115,7 +117,7 @@ class Projects:
                 f"{_title(newest)}, of {moment(newest.saved)}: not saved in a folder "
                 "when the window was closed. Go on with it?",
                 {
-                    "Go on with it": lambda: self._read_folder(newest.folder),
+                    GO_ON: lambda: self.open_folder(newest.folder),
                     "Delete it": lambda: self._forget(newest),
                     "Not now": lambda: None,
                 },
@@ -125,6 +127,16 @@ class Projects:
         in_background(
             recoverable_projects, title="Looking for unsaved work", on_result=found
         )
+
+    @property
+    def offers_recovery(self) -> bool:
+        """Whether the question that is open is about an unsaved project."""
+        return GO_ON in self.page.offer.buttons
+
+    def leave_recovery(self) -> None:
+        """Ask no more about it: another project is begun. The menu still has it."""
+        if self.offers_recovery:
+            self.page.offer.close_offer()
 
     def _forget(self, left: Recovery) -> None:
         """Delete an unsaved project, and offer the one before it."""
