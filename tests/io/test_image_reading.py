@@ -1,6 +1,7 @@
 """Images of every kind -> `(c, y, x)` and nm per pixel, or a sentence."""
 
 import importlib.util
+import io
 import logging
 import shutil
 import struct
@@ -524,6 +525,23 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(
         read_image(make(tmp_path))
     assert str(fault.value).endswith(".")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_that_lies_about_its_size_is_refused(tmp_path):
+    for progressive in (False, True):
+        buffer = io.BytesIO()
+        Picture.fromarray(GREY).save(buffer, "JPEG", progressive=progressive)
+        content = bytearray(buffer.getvalue())
+        at = content.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+        content[at : at + 4] = struct.pack(">HH", 9000, 9000)
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(TopiaryError, match="says that it holds 9,000 x 9,000"):
+            read_image(tmp_path / "a.jpg")
+    # Blank ones are packed closest.
+    Picture.fromarray(np.full((3000, 3000, 3), 7, np.uint8)).save(
+        tmp_path / "b.jpg", quality=1, progressive=True, subsampling="4:2:0"
+    )
+    assert read_image(tmp_path / "b.jpg").data.shape[1:] == (3000, 3000)
 
 
 def test_complex_numbers_are_refused(tmp_path):

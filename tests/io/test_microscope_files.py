@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -61,6 +62,21 @@ def test_packed_files(tmp_path, ending, pack):
     (tmp_path / f"c.mrc.{ending}").write_bytes(pack.compress(plain)[:-30])
     with pytest.raises(TopiaryError, match=f"c.mrc.{ending} "):
         read_image(tmp_path / f"c.mrc.{ending}")
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip), ("bz2", bz2)])
+def test_no_more_is_unpacked_than_there_are_pixels(tmp_path, ending, pack):
+    content = mrc(tmp_path / "a.mrc", FLOATS).read_bytes() + bytes(30_000_000)
+    packed = tmp_path / f"a.mrc.{ending}"
+    packed.write_bytes(pack.compress(content))
+    del content
+    tracemalloc.start()
+    try:
+        image = read_image(packed)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(image.data[0], FLOATS)
 
 
 def test_a_volume_is_slices(tmp_path):
@@ -173,6 +189,20 @@ def test_emd_files_of_ncem_lie_as_their_axes_are_named(tmp_path, names):
         3 if "z" in names else 1
     )
     assert slices[0].scale == pytest.approx(0.5)
+
+
+def test_an_emd_file_that_lies_about_its_size_is_refused_before_it_is_laid_out(
+    tmp_path,
+):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file.attrs["version_major"], file.attrs["version_minor"] = 0, 2
+        group = file.create_group("data/image")
+        group.attrs["emd_group_type"] = 1
+        group.create_dataset("data", (10**9, 10**9), np.float32, chunks=(64, 64))
+        for name in ("dim1", "dim2"):
+            group[name] = [0.0, 1.0]
+    with pytest.raises(TopiaryError, match=r"a\.emd says that it holds 1,000,000"):
+        read_image(tmp_path / "a.emd")
 
 
 def test_hdf5_of_others_is_a_sentence(tmp_path):

@@ -238,7 +238,12 @@ def elsewhere(path: Path) -> str:
 
 
 def check_size(
-    path: Path, shape: Sequence[int], itemsize: int, *, stored: int | None = None
+    path: Path,
+    shape: Sequence[int],
+    itemsize: int,
+    *,
+    stored: int | None = None,
+    small: int = SMALL,
 ) -> None:
     """Refuse an image by what its file says about it, before any pixel is read.
 
@@ -253,6 +258,9 @@ def check_size(
     stored
         Bytes that the pixels are stored in; None if the file may hold less than what
         it means (zarr leaves out what is blank).
+    small
+        Bytes of an image that are believed whatever the file has: 0 where blank images
+        are packed no closer than others.
 
     Raises
     ------
@@ -261,16 +269,32 @@ def check_size(
     """
     nbytes = math.prod(shape) * itemsize
     size = " x ".join(f"{n:,}" for n in shape)
-    if stored is not None and nbytes > max(SMALL, MOST_PER_BYTE * stored):
-        raise TopiaryError(
-            f"{path.name} says that it holds {size} values ({in_words(nbytes)}), but "
-            f"has only {in_words(stored)}: it is damaged or incomplete, get it again."
-        )
+    if stored is not None:
+        check_stored(path, shape, itemsize, stored=stored, small=small)
     check_fits(
         COPIES * nbytes,
         f"{path.name} ({size} values)",
         "cut it into parts, make it smaller, or close other programs",
     )
+
+
+def check_stored(
+    path: Path, shape: Sequence[int], itemsize: int, *, stored: int, small: int = SMALL
+) -> None:
+    """Refuse what a file says of itself if it has too few bytes for that.
+
+    Parameters
+    ----------
+    path, shape, itemsize, stored, small
+        As for `check_size`.
+    """
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > max(small, MOST_PER_BYTE * stored):
+        size = " x ".join(f"{n:,}" for n in shape)
+        raise TopiaryError(
+            f"{path.name} says that it holds {size} values ({in_words(nbytes)}), but "
+            f"has only {in_words(stored)}: it is damaged or incomplete, get it again."
+        )
 
 
 def square_pixels(

@@ -19,6 +19,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
     RawImage,
     check_size,
+    check_stored,
     image_formats,
     square_pixels,
 )
@@ -43,13 +44,18 @@ MOST_DIMENSIONS = 8
 PATIENCE_S = 15.0
 """What an HDF5 file says about itself is read within this time, in seconds."""
 _GO_THROUGH = """
-import sys, h5py
+import math, sys, h5py
 def look(name, one):
     for key in one.attrs: one.attrs.get(key)
-    if isinstance(one, h5py.Dataset): one.shape, one.dtype, one.chunks
+    if isinstance(one, h5py.Dataset):
+        one.chunks
+        told = [one.dtype.itemsize, *(one.shape or ())]
+        largest[:] = max(largest, told, key=math.prod)
+largest = [0]
 with h5py.File(sys.argv[1], "r") as file:
     look("/", file)
     file.visititems(look)
+print(*largest)
 """
 IMAGES = 0x4122
 SIZES_OF_IMAGE = slice(42, 50)
@@ -204,27 +210,37 @@ def _check_hdf5(path: Path) -> None:
     It reads in C, where nothing can stop it, so another process goes through first.
     """
     about = path.stat()
-    if not _ends(path, about.st_size, about.st_mtime_ns):
+    largest = _largest_of(path, about.st_size, about.st_mtime_ns)
+    if largest is None:
         raise TopiaryError(
             f"{path.name} cannot be gone through to its end: it is damaged or "
             "incomplete, get it again."
         )
+    itemsize, *shape = largest
+    check_stored(path, shape, itemsize, stored=about.st_size)
 
 
 @lru_cache(maxsize=64)
-def _ends(path: Path, size: int, changed: int) -> bool:
-    """Whether a file of this size and time can be gone through to its end."""
+def _largest_of(path: Path, size: int, changed: int) -> list[int] | None:
+    """Bytes of a number and shape of the largest array in a file of this size and time.
+
+    None if it cannot be gone through to its end, zero where nothing is known.
+    """
     if not Path(sys.executable).stem.lower().startswith("python"):
-        return True  # a program of its own, which cannot be started for this
+        return [0]  # a program of its own, which cannot be started for this
     try:
         ended = subprocess.run(
             [sys.executable, "-I", "-c", _GO_THROUGH, str(path)],
             timeout=PATIENCE_S,
             capture_output=True,
+            text=True,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return ended.returncode >= 0  # other errors are told by who reads it
+        return None
+    if ended.returncode < 0:
+        return None
+    # Other errors are told by who reads it.
+    return [int(n) for n in ended.stdout.split()] or [0]
 
 
 def _nm(axis: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import math
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +22,12 @@ from napari_topiary.io.formats.base import (
     square_pixels,
 )
 
-MODES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
-"""Bytes of a value, by mode: 8 bit, 16 bit, float, 16 bit unsigned, half float."""
-TYPES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}
+TYPES: dict[int, Any] = {
+    0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16
+}  # fmt: skip
 """Number type by mode."""
+_PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+"""What opens a file with this ending."""
 HIGHEST_MODE = 101
 """Of all kinds of MRC files there are."""
 HEADER_BYTES = 1024
@@ -60,23 +63,18 @@ class Mrc:
     @staticmethod
     def read(path: Path) -> RawImage:
         """Read an image, or a stack as `(z, y, x)`."""
-        # Needed by few, and not worth loading for the others.
-        import mrcfile
-
-        packed = path.suffix.lower() in (".gz", ".bz2")
+        packed = path.suffix.lower() in _PACKED
         inner = Path(path.stem).suffix.lower()
         if packed and inner not in ("", *Mrc.suffixes) and (said := elsewhere(path)):
             raise TopiaryError(said)
         try:
-            with warnings.catch_warnings():
-                # It doubts every header that is not by the book; most are not.
-                warnings.simplefilter("ignore")
-                _check_extended(path)
-                with mrcfile.open(path, permissive=True, header_only=True) as file:
-                    header = file.header.copy()
-                _check(path, header, packed=packed)
-                with mrcfile.open(path, permissive=True) as file:
-                    array = None if file.data is None else np.array(file.data)
+            header = _header(path)
+            offset, shape, dtype = _checked(path, header)
+            # No more than that, however much there is packed in the file.
+            count = math.prod(shape)
+            with _PACKED.get(path.suffix.lower(), open)(path, "rb") as file:
+                file.seek(offset)
+                content = file.read(count * dtype.itemsize)
         except TopiaryError:
             raise
         except (ValueError, OSError, EOFError, TypeError) as error:
@@ -84,34 +82,21 @@ class Mrc:
                 f"{path.name} cannot be read as an MRC file ({error}): it is "
                 "incomplete, damaged, or of another kind than its name says."
             ) from error
-        if array is None:
+        if len(content) < count * dtype.itemsize:
             raise TopiaryError(_CUT_SHORT.format(path.name))
-        if array.dtype == np.int8 and not _is_signed(header):
-            array = array.view(np.uint8)
+        array = np.frombuffer(content, dtype).reshape(shape)
         # A map that was written on the other kind of processor.
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        array = np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
         scale, notes = _scale(path, header)
-        return RawImage(array, "wzyx"[-array.ndim :], scale, notes)
+        return RawImage(array, "zyx", scale, notes)
 
     @staticmethod
     def open(path: Path) -> RawImage | None:
         """Open a file that is not packed, slices as `(z, y, x)`."""
-        import mrcfile
-
-        if path.suffix.lower() in (".gz", ".bz2"):
+        if path.suffix.lower() in _PACKED:
             return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _check_extended(path)
-            with mrcfile.open(path, permissive=True, header_only=True) as file:
-                header = file.header.copy()
-        _check(path, header, packed=False)
-        order = header.dtype["nx"].byteorder
-        dtype = np.dtype(TYPES[int(header.mode)]).newbyteorder(order)
-        if dtype == np.int8 and not _is_signed(header):
-            dtype = np.dtype(np.uint8)
-        shape = [int(header[name]) for name in ("nz", "ny", "nx")]
-        offset = HEADER_BYTES + int(header.nsymbt)
+        header = _header(path)
+        offset, shape, dtype = _checked(path, header)
         array: Any = Mapped(path, offset, shape, dtype)
         scale, notes = _scale(path, header)
         return RawImage(array, "zyx", scale, notes)
@@ -119,14 +104,7 @@ class Mrc:
     @staticmethod
     def layout(path: Path) -> tuple[tuple[int, ...], str]:
         """Return slices, height and width as the header says them."""
-        import mrcfile
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _check_extended(path)
-            with mrcfile.open(path, permissive=True, header_only=True) as file:
-                header = file.header
-        return tuple(int(header[name]) for name in ("nz", "ny", "nx")), "zyx"
+        return _shape(_header(path)), "zyx"
 
 
 _CUT_SHORT = (
@@ -137,9 +115,8 @@ _CUT_SHORT = (
 
 def _check_extended(path: Path) -> None:
     """Refuse an extended header that the file cannot hold; it would be made first."""
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
-    packed = path.suffix.lower() in openers
-    with openers.get(path.suffix.lower(), open)(path, "rb") as file:
+    packed = path.suffix.lower() in _PACKED
+    with _PACKED.get(path.suffix.lower(), open)(path, "rb") as file:
         head = file.read(HEADER_BYTES)
     if len(head) < HEADER_BYTES:
         raise TopiaryError(_CUT_SHORT.format(path.name))
@@ -153,9 +130,26 @@ def _check_extended(path: Path) -> None:
         raise TopiaryError(_CUT_SHORT.format(path.name))
 
 
-def _check(path: Path, header: Any, *, packed: bool) -> None:
-    """Refuse by the header, before any pixel is read."""
-    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+def _header(path: Path) -> Any:
+    """Read what stands before the pixels."""
+    # Needed by few, and not worth loading for the others.
+    import mrcfile
+
+    with warnings.catch_warnings():
+        # It doubts every header that is not by the book; most are not.
+        warnings.simplefilter("ignore")
+        _check_extended(path)
+        with mrcfile.open(path, permissive=True, header_only=True) as file:
+            return file.header.copy()
+
+
+def _shape(header: Any) -> tuple[int, ...]:
+    return tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+
+
+def _checked(path: Path, header: Any) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Return where the pixels begin, their shape and number type, or refuse them."""
+    shape = _shape(header)
     mode = int(header.mode)
     if min(shape) < 1:
         raise TopiaryError(
@@ -167,19 +161,21 @@ def _check(path: Path, header: Any, *, packed: bool) -> None:
             f"{path.name} cannot be read as an MRC file: there is none of mode {mode}; "
             "it is damaged, or of another kind than its name says."
         )
-    if mode not in MODES:
+    if mode not in TYPES:
         what = "complex numbers" if mode in (3, 4) else f"values of mode {mode}"
         raise TopiaryError(
             f"{path.name} holds {what}, which are not grey levels: save it as 8 bit, "
             "16 bit or float (mode 0, 1, 2, 6 or 12)."
         )
-    stored = path.stat().st_size
-    expected = (
-        HEADER_BYTES + int(header.nsymbt) + np.prod(shape, dtype=float) * (MODES[mode])
-    )
-    if not packed and stored < expected:
+    dtype = np.dtype(TYPES[mode]).newbyteorder(header.dtype["nx"].byteorder)
+    if mode == 0 and not _is_signed(header):
+        dtype = np.dtype(np.uint8)
+    stored, offset = path.stat().st_size, HEADER_BYTES + max(0, int(header.nsymbt))
+    expected = offset + math.prod(shape) * dtype.itemsize
+    if path.suffix.lower() not in _PACKED and stored < expected:
         raise TopiaryError(_CUT_SHORT.format(path.name))
-    check_size(path, shape, MODES[mode], stored=stored)
+    check_size(path, shape, dtype.itemsize, stored=stored)
+    return offset, shape, dtype
 
 
 def _scale(path: Path, header: Any) -> tuple[float | None, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
+    SMALL,
     TURNS,
     RawImage,
     check_size,
@@ -63,6 +64,8 @@ class Pictures:
                 (picture.height, picture.width, samples),
                 np.dtype(mode.typestr).itemsize,
                 stored=path.stat().st_size,
+                # Each block of a JPEG takes two bits, be it blank.
+                small=0 if picture.format == "JPEG" else SMALL,
             )
             array, palette = _pixels(picture), _palette(picture)
             orientation = _orientation(picture)
