@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import bz2
+import copy
 import gzip
 import json
 import queue
@@ -331,7 +332,7 @@ def _json_damaged(rng: random.Random, content: bytes) -> bytes:
                 if rng.random() < 0.15:
                     del node[key]
                 else:
-                    node[key] = rng.choice(VALUES)
+                    node[key] = copy.deepcopy(rng.choice(VALUES))
                 break
             node = inner
     return json.dumps(whole).encode()
