@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
-from napari_topiary.annotations import Labels, Points
+from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
 from napari_topiary.cli import main
 from napari_topiary.cli.datasets import learning_data
@@ -578,6 +578,46 @@ def test_a_particle_cut_by_the_border_is_learned_from_and_counts():
     truth = truth_of((points,), GREY.shape, task=task, scale=None)
     assert len(truth.particles) == 4
     assert truth.classes[0, 20] == truth.classes[39, 10] == 1
+
+
+def test_of_a_particle_off_a_corner_nothing_is_in_the_image():
+    task = Task("detect", ("background", "a"), radius_px={"a": 6.0})
+    points = Points([[-5.0, -5.0], [-3.0, -3.0], [20, 20]], ("a",) * 3)
+    kept, (note,) = admitted([Sample(GREY[None], (points,), None, "x")], task=task)
+    np.testing.assert_array_equal(
+        kept[0].annotations[0].coordinates, [[-3, -3], [20, 20]]
+    )
+    assert "1 of 3 points lie more than a radius outside" in note
+    # What is left of the image cannot have become nm by that.
+    low = Points([[-9.0, 20], [20, 90], [20, 20]], ("a",) * 3)
+    said = learning_problem([Sample(GREY[None], (low,), 20.0, "x")], task=task)
+    assert "2 of 3 points lie outside" in said and "nm" not in said
+
+
+UNSEEN = {
+    "at the very border": ([[-3.4, 20], [-3.4, 40]], None, GREY),
+    "outside what is finished": (
+        [[9, 9]], [[20, 20], [20, 47], [39, 47], [39, 20]], GREY,
+    ),
+    "where there is no image": (
+        [[20, 4]], None, np.where(np.arange(48) > 15, GREY, np.nan).astype(np.float32),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_what_is_marked_where_nothing_can_be_learned_is_refused(case):
+    places, finished, image = UNSEEN[case]
+    task = Task("detect", ("background", "a"), radius_px={"a": 4.0})
+    drawn = [Points(places, ("a",) * len(places))]
+    if finished:
+        drawn.append(Regions((np.array(finished, float),), ("rectangle",)))
+    sample = Sample(image[None], tuple(drawn), None, "x")
+    data = TrainingData(samples=(sample,), validation=(), task=task, n_images=1)
+    words = "Nothing of what is marked can be learned from: it lies outside"
+    assert run(checking(data)).problem.startswith(words)
+    with pytest.raises(TopiaryError, match=words):
+        run(fit([sample], FEW, task=task))
 
 
 def test_what_is_marked_twice_counts_once_and_the_value_keeps_every_row():

@@ -58,8 +58,8 @@ def beyond(
         `(y, x)` of the image.
     """
     limit = np.asarray(shape[:2], dtype=np.float64) - 0.5
-    off = np.maximum(-0.5 - places, places - limit).max(axis=1, initial=-np.inf)
-    far: NDArray[np.bool_] = off > reach
+    off = np.maximum(-0.5 - places, places - limit).clip(0)
+    far: NDArray[np.bool_] = np.hypot(off[:, 0], off[:, 1]) > reach
     return far
 
 
@@ -162,7 +162,9 @@ def misread(
         return "Is y mirrored? axis-0 is counted from the top, downwards."
     for unit, nm in (("nm", 1.0), ("angstrom", 0.1)):
         pixel = None if scale is None else scale / nm
-        if pixel is not None and pixel > 1 and fits(places / pixel):
+        if pixel is None or pixel <= 1 or (places < -reach[:, None]).any():
+            continue
+        if fits(places / pixel):
             return (
                 f"Are these {unit}? Divide them by {pixel:.4g} {unit} per pixel: "
                 "pixels count."

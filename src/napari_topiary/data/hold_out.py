@@ -17,6 +17,7 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box, WorkingGrid
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.gate import NOTHING_MARKED, Admitted
 from napari_topiary.io.split import listed
 from napari_topiary.types import Task
@@ -51,6 +52,11 @@ _EMPTY_ASIDE = (
     ": kept aside to judge on, but nothing is marked there (where all is finished), so "
     "it does not count."
 )
+_NOTHING_SHOWN = (
+    "Nothing of what is marked can be learned from: it lies outside the finished "
+    "areas, at the very border, or where the image shows nothing. Mark some that can "
+    "be seen, or finish the area around it."
+)
 _JUDGED = (
     ": not learned from, for the same image under another name is kept to judge on."
 )
@@ -78,7 +84,13 @@ def divide(
     *,
     learning: bool,
 ) -> Division:
-    """Hold out what was given for it, what was held out before, or a share."""
+    """Hold out what was given for it, what was held out before, or a share.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if nothing is left of what is marked to learn from.
+    """
     areas = [grid.area(sample) for sample in (*known.samples, *known.validation)]
     pool, given = areas[: len(known.samples)], areas[len(known.samples) :]
     learned, notes = pool, tuple[str, ...]()
@@ -109,6 +121,8 @@ def divide(
             used = {one.sample.name for one in (*learned, *held)}
             notes += _named([o for o in pool if o.sample.name not in used], _JUDGED)
         words = _in_words(held)
+    if learning and not any((one.field.target > 0).any() for one in learned):
+        raise TopiaryError(_NOTHING_SHOWN)
     held = [one for one in held if _validates(one)]
     if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
