@@ -186,7 +186,7 @@ class _Blocks:
                 x = (near + far - 1 - 2 * left) / max(1, right - left - 1) - 1
                 below = np.s_[upper + 1 : lower : step[0], near : far : step[1]]
                 rough = np.abs(grey[below] - grey[place][: len(grey[below])])
-                noise = float(rough.mean())
+                noise = float(rough.mean()) if rough.size else 0.0
                 found.append((y, x, float(middle), float(high - low) / 2, noise))
         return cls(*np.array(found, dtype=np.float64).reshape(-1, 5).T)
 
