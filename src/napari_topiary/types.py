@@ -6,6 +6,7 @@ probabilities are `(k, y, x)`; labels are `(y, x)`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
@@ -70,6 +71,20 @@ class Progress:
 
 Job = Generator[Progress, object, T]
 """Yields `Progress`, accepts `Stop` (and other requests), returns its result."""
+
+
+def seconds_left(begun: float, done: float, total: float) -> float | None:
+    """How long the rest takes if it goes on as before; None where nothing is done yet.
+
+    Parameters
+    ----------
+    begun
+        By `time.perf_counter`.
+    done, total
+        Of the work, in the same unit.
+    """
+    spent = time.perf_counter() - begun
+    return spent / done * (total - done) if done > 0 else None
 
 
 def run(

@@ -20,7 +20,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Job, Prediction, Progress, Stop, relay
+from napari_topiary.types import Job, Prediction, Progress, Stop, relay, seconds_left
 
 HEADLINE = ("f1", "precision", "recall", "n_true", "n_found", "dice", "aji", "pq")
 """Metrics that are listed image by image."""
@@ -182,14 +182,13 @@ def predicted(
     begun = time.perf_counter()
 
     def told(progress: Progress) -> Progress:
-        spent, part = time.perf_counter() - begun, progress.fraction
-        said = progress.report
+        part, said = progress.fraction, progress.report
         return Progress(
             done + part,
             total,
             f"Evaluating {name}",
             # A prediction begins with a word about the image before any part is done.
-            eta_s=spent * (total - done - part) / part if part > 0 else None,
+            eta_s=seconds_left(begun, part, total - done),
             report=f"{name}: {said}" if isinstance(said, str) else None,
         )
 

@@ -26,7 +26,7 @@ from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine, Tile
 from napari_topiary.io.memory import free_memory
 from napari_topiary.networks.base import Network
-from napari_topiary.types import Job, Progress, Stop
+from napari_topiary.types import Job, Progress, Stop, seconds_left
 
 logger = logging.getLogger(__name__)
 
@@ -134,12 +134,11 @@ def infer(
         if found is not None and found[1] is not None:
             canvas.put(found[1], found[0])
             finished += found[0].area
-        spent = time.perf_counter() - begun
         message = yield Progress(
             finished,
             total,
             words if isinstance(engine, Engine) else f"{words}, {engine.workers.words}",
-            eta_s=spent * (total - finished) / finished if finished else None,
+            eta_s=seconds_left(begun, finished, total),
         )
         if message is Stop and finished < total:
             notes += (stopped_early(float(canvas.done.mean())),)

@@ -35,7 +35,7 @@ from napari_topiary.studies.base import (
 )
 from napari_topiary.studies.context import StudyContext, digest
 from napari_topiary.studies.tables import write_report
-from napari_topiary.types import Job, Progress, Stop, relay, run
+from napari_topiary.types import Job, Progress, Stop, relay, run, seconds_left
 
 RESULTS = "results.jsonl"
 EVERYTHING: Only = {}
@@ -254,8 +254,7 @@ def _spread(
                 else:
                     clean: Measured = without_nan(measured)
                     records.add(CellResult(dict(cell), seed, clean, spent))
-            spent = time.perf_counter() - begun
-            eta = spent / done * (total - done) if done else None
+            eta = seconds_left(begun, done, total)
             report = StudyReport(done, total, note)
             words = f"{done} of {total} done, {workers.words}"
             if (yield Progress(done, total, words, eta, report)) is Stop:
@@ -292,11 +291,11 @@ def _staged(
     def told(progress: Progress) -> Progress:
         nonlocal share
         share = max(share, progress.fraction)
-        spent, left = time.perf_counter() - begun, progress.eta_s
+        left = progress.eta_s
         if done:
-            left = spent / (done + share) * (total - done - share)
+            left = seconds_left(begun, done + share, total)
         elif left is not None:
-            left += (total - 1) * (spent + left)
+            left += (total - 1) * (time.perf_counter() - begun + left)
         return replace(
             progress,
             done=done + progress.fraction,

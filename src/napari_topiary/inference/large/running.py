@@ -54,6 +54,7 @@ from napari_topiary.types import (
     Window,
     relay,
     run,
+    seconds_left,
 )
 
 SIDE = 1024
@@ -249,8 +250,7 @@ def _run(
                     continue
                 shares[key] = max(inner.fraction, 1e-9)  # it has begun, and hears Stop
                 share = (finished + sum(shares.values())) / max(1, total)
-                spent = time.perf_counter() - begun
-                left = spent / share * (1 - share) if share > 0.01 else None
+                left = seconds_left(begun, share, 1) if share > 0.01 else None
                 message = yield Progress(share * (1 - READING), 1, inner.message, left)
                 stopped = stopped or message is Stop
     if kept.complete or not stopped:

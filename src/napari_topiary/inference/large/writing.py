@@ -30,9 +30,17 @@ from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.targets import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Detections, Job, Progress, Task, Window
+from napari_topiary.types import (
+    Detections,
+    Job,
+    Progress,
+    Task,
+    Window,
+    seconds_left,
+)
 
 Stored = Literal["float16", "uint8"]
+Figures = Callable[..., tuple[NDArray[np.float64], ...]]
 BLOCK = 2048
 """Side of the blocks that results are written in, in pixels of the image."""
 _BLUR = 8
@@ -53,8 +61,7 @@ class ResultFiles:
     stored
         Type of the probability on disk; `uint8` are 255ths.
     keep
-        Keep what the network has said: the same call with other thresholds then only
-        reads it anew.
+        Keep what the network has said: other thresholds then only read it anew.
     """
 
     folder: Path
@@ -84,7 +91,7 @@ class LargePrediction:
     said
         What the network has said; None where that was not kept.
     problems
-        Sentences about why the answer is worth nothing.
+        Why the answer is worth nothing.
     """
 
     found: Counted
@@ -129,22 +136,22 @@ def read_large(
     finder = Finder(kept, how, task, shape=shape)
     blocks = [] if task.kind == "segment" else list(kept.blocks())
     pieces = list(_image_blocks(shape))
-    counter = _Counter(total=len(pieces) + len(blocks))
+    begun, total = time.perf_counter(), len(pieces) + len(blocks)
     objects = into.work / "objects.zarr"
     shutil.rmtree(objects, ignore_errors=True)
     if task.kind == "instances":
         _keep_objects(finder, objects)
-    for key in blocks:
+    for done, key in enumerate(blocks, start=1):
         finder.look_at_block(key)
-        yield counter.one_more()
+        yield Progress(done, total, "Reading", seconds_left(begun, done, total))
     detections = finder.detections()
     looked_at = len(kept.done) / len(list(kept.blocks()))
     about = _about(task, scale, into.stored, problems)
     wanted = pixels if into.measure and task.kind != "detect" else None
     writer = _Writer(finder, into, about, scale, wanted)
-    for corner in pieces:
+    for done, corner in enumerate(pieces, start=len(blocks) + 1):
         writer.write(corner)
-        yield counter.one_more()
+        yield Progress(done, total, "Reading", seconds_left(begun, done, total))
     writer.end(complete=looked_at == 1)
     found = Counted(
         shape=shape,
@@ -164,11 +171,8 @@ def _about(
     task: Task, scale: float | None, stored: Stored, problems: tuple[str, ...]
 ) -> dict[str, Any]:
     """What is written beside the maps."""
-    about: dict[str, Any] = {
-        "classes": list(task.classes),
-        "pixel_size_nm": scale,
-        "complete": False,
-    }
+    about: dict[str, Any] = {"classes": list(task.classes), "complete": False}
+    about["pixel_size_nm"] = scale
     if problems:
         about["problems"] = list(problems)
     if stored == "uint8":
@@ -260,14 +264,12 @@ class _Writer:
         around = grown(part, max(specks, how.largest_hole_px), shape)
         maps = resized_part(read, kept.grid, shape, around)
         if first:
-            background = 1 - maps.sum(axis=0, keepdims=True)
-            maps = np.concatenate([background, maps])
+            maps = np.concatenate([1 - maps.sum(axis=0, keepdims=True), maps])
         inside = within(part, around)
-        kept_maps = maps[:, *inside]
-        if self._stored == "uint8":
-            kept_maps = np.rint(255 * kept_maps)
-        self._probability.write(kept_maps.astype(self._stored), corner)
-        figures = self._figures(part, maps[:, *inside])
+        inner = maps[:, *inside]
+        whole = np.rint(255 * inner) if self._stored == "uint8" else inner
+        self._probability.write(whole.astype(self._stored), corner)
+        figures = self._figures(part, inner)
         if task.kind == "instances":
             labels = how.filled(self._objects_in(around))[inside]
             self.covered[1] += np.count_nonzero(labels)
@@ -314,9 +316,7 @@ class _Writer:
         classes = [index for index, sums in found.items() for _ in sums]
         return Areas(np.concatenate(list(found.values())), tuple(classes))
 
-    def _figures(
-        self, part: Window, maps: NDArray[np.float32]
-    ) -> Callable[..., tuple[NDArray[np.float64], ...]] | None:
+    def _figures(self, part: Window, maps: NDArray[np.float32]) -> Figures | None:
         """Return what gives the figures of pixels of a block, of a class index."""
         if self._pixels is None:
             return None
@@ -331,18 +331,13 @@ class _Writer:
 
         return figures
 
-    def _sum(
-        self,
-        labels: NDArray[np.integer],
-        figures: Callable[..., tuple[NDArray[np.float64], ...]],
-    ) -> None:
+    def _sum(self, labels: NDArray[np.integer], figures: Figures) -> None:
         """Add the pixels of a block to the sums of their objects."""
         y, x = np.nonzero(labels)
         numbers, of_pixel = np.unique(labels[y, x], return_inverse=True)
-        columns = [np.bincount(of_pixel, minlength=len(numbers))]
-        columns += [
-            np.bincount(of_pixel, one, minlength=len(numbers)) for one in figures(y, x)
-        ]
+        n = len(numbers)
+        columns = [np.bincount(of_pixel, minlength=n)]
+        columns += [np.bincount(of_pixel, one, minlength=n) for one in figures(y, x)]
         self._sums[numbers.astype(np.intp) - 1] += np.stack(columns, axis=1)
 
     def end(self, *, complete: bool) -> None:
@@ -383,10 +378,8 @@ class _Writer:
             return {1: self.n_objects}
         if task.kind == "segment":
             return {index: len(own.result()) for index, own in self.areas.items()}
-        return {
-            index: int((detections.class_index == index).sum())
-            for index in range(1, len(task.classes))
-        }
+        found = np.bincount(detections.class_index, minlength=len(task.classes))
+        return dict(enumerate(found[1:].tolist(), start=1))
 
 
 def _figures_of_nothing(
@@ -401,17 +394,3 @@ def _image_blocks(shape: tuple[int, int]) -> Iterator[Window]:
         for left in range(0, shape[1], BLOCK):
             bottom, right = min(top + BLOCK, shape[0]), min(left + BLOCK, shape[1])
             yield top, bottom, left, right
-
-
-class _Counter:
-    """Counts pieces of work, and says how long the rest will take."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._total, self._begun = 0, total, time.perf_counter()
-
-    def one_more(self) -> Progress:
-        """Progress after another piece."""
-        self._done += 1
-        spent = time.perf_counter() - self._begun
-        left = spent * (self._total - self._done) / self._done
-        return Progress(self._done, self._total, "Reading", left)
