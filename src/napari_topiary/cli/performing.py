@@ -52,17 +52,19 @@ def _perform(
     result = options.run(options, runner)
     if result is None:
         return DONE
-    if runner.interrupted:
+    # Whoever presses Ctrl-C later finds everything done.
+    interrupted = runner.interrupted
+    if interrupted:
         result["interrupted"] = True
     for problem in result.setdefault("problems", []):
         runner.note(problem)
     result.setdefault("notes", list(runner.notes))
-    _record(arguments, options, files, begun=begun, complete=not runner.interrupted)
+    _record(arguments, options, files, begun=begun, complete=not interrupted)
     if options.json is not None:
         with writing(options.json) as beside:
             text = json.dumps(_plain(signed(result)), indent=1, ensure_ascii=False)
             beside.write_text(text + "\n", encoding="utf-8")
-    if runner.interrupted:
+    if interrupted:
         return INTERRUPTED
     return PARTLY if result["problems"] or result.get("failed") else DONE
 

@@ -188,3 +188,19 @@ def test_in_background_gives_result_or_sentence(qapp, until):
     until(lambda: bool(got) and bool(sentences))
     assert got == [42]
     assert sentences[0].startswith("Reading did not work")
+
+
+def test_a_result_that_cannot_be_shown_is_a_sentence_too(runner, until):
+    sentences = []
+
+    def show(_):
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    runner.start(
+        lambda: counting(0.05),
+        title="Predicting",
+        on_result=show,
+        on_error=sentences.append,
+    )
+    until(lambda: not runner.running)
+    assert "the memory is not enough" in sentences[0]

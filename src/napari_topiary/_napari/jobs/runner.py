@@ -227,7 +227,14 @@ class JobRunner(QObject):
         owner = getattr(handler, "__self__", None)
         if handler is None or (isinstance(owner, QObject) and not isalive(owner)):
             return
-        handler(value)
+        try:
+            handler(value)
+        except Exception as error:
+            # What is shown may be too large, or a library may fail on it: also said in
+            # a sentence, in the same place.
+            if which == "error":
+                raise
+            self._call("error", sentence_for(error, f"Showing it ({self.title})"))
 
     def _on_yielded(self, batch: list[Progress]) -> None:
         for progress in batch[:-1]:
