@@ -9,6 +9,7 @@ pytest.importorskip("qtpy")
 
 from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtTest import QTest
 
 from napari_topiary import Labels, Points, Regions, Task
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
@@ -22,6 +23,7 @@ from napari_topiary._napari.annotate.tools import TOOLS, tool_in_hand
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.canvas.turns import turns_of
+from napari_topiary._napari.drawing.marks import in_the_making
 from napari_topiary._napari.state import unwrap
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.session import Session
@@ -245,6 +247,27 @@ def test_paths_become_centerlines_as_wide_as_the_class(open_page, session):
     assert lines.classes == ("virion",) and len(lines.paths[0]) == 3
     assert shapes.current_edge_width == 12
     assert shapes.mode == "add_polyline"
+
+
+def test_a_filament_is_one_step_of_undo_however_slowly_it_is_clicked(
+    open_page, session, canvas_of, qtbot
+):
+    viewer, page = open_page(session, show=True)
+    page.tools.buttons["centerline"].click()
+    qtbot.wait(200)
+    canvas = canvas_of(viewer)
+    for place in ((40.0, 40.0), (80.0, 80.0), (120.0, 60.0)):
+        canvas.click(place)
+        page.drawing.gather(patient=True)  # as after a while without a click
+        page.drawing.gather()  # as before a save
+        assert page.drawing.of_kind("centerlines") is None
+    last = canvas.position((120.0, 60.0)).toPoint()
+    QTest.mouseDClick(canvas.widget, Qt.MouseButton.LeftButton, pos=last)
+    qtbot.waitUntil(lambda: not in_the_making(layer(page, "centerlines")))
+    settle(page)
+    assert len(drawn(page, "centerlines").paths[0]) == 3
+    page.undo_button.click()
+    assert drawn(page, "centerlines") is None
 
 
 def test_a_shape_that_is_no_path_is_refused_with_a_sentence(open_page, session, until):

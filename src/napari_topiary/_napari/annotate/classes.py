@@ -182,7 +182,7 @@ class ClassTable(QWidget):
             self.kind.addItem(text, kind)
         self.kind.setToolTip(
             "Particles and filaments are marked by clicks; areas and objects are "
-            "painted. It can be changed until something is painted."
+            "painted.\nIt can be changed until something is painted."
         )
         self.kind.activated.connect(self._on_kind)
         self._headings = [QLabel(text) for text in _HEADINGS]

@@ -181,7 +181,7 @@ class DataPage(Page):
         self.hold_out = QCheckBox("Keep aside to judge on")
         self.hold_out.setToolTip(
             "Networks never learn from this image; it shows how well they do on "
-            "something new. It needs complete marks too."
+            "something new.\nIt needs complete marks too."
         )
         self.hold_out.clicked.connect(self._on_hold_out)
         self.remove_button = button(

@@ -234,7 +234,7 @@ class Projects:
             )
             return
         number = 0 if brings_networks else len(session.checkpoints)
-        networks = plural(number, "network")
+        networks = "network" if number == 1 else f"{number} networks"
         # Saved without a folder means kept for recovery: it was worked on.
         worked_on = session.changed or session.saved_at is not None
         if session.folder is None and worked_on and _has_work(session):
@@ -250,7 +250,7 @@ class Projects:
             )
         elif number:
             self.page.offer.show_choice(
-                f"{session.name} has {networks}. Take "
+                f"{session.name} has {plural(number, 'network')}. Take "
                 f"{'it' if number == 1 else 'them'} along?",
                 {
                     "Open without": lambda: do(False),

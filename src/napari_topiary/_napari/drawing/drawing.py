@@ -142,8 +142,8 @@ class Drawing(QObject):
         Parameters
         ----------
         patient
-            Whether what cannot be used may still be in the making (a path of one
-            vertex) and nothing is said about it yet.
+            Whether to wait for what is still in the making (a path without an end),
+            and to say nothing yet about what cannot be used.
         removed
             Layers by kind that have just left the viewer.
         changed
@@ -152,6 +152,12 @@ class Drawing(QObject):
         name, pending = self.name, self.watch.take()
         if name is None or not pending:
             return
+        unfinished = {k for k in pending if marks.in_the_making(self.layer(k))}
+        if unfinished:
+            self.watch.pending |= pending if patient else unfinished
+            self.watch.wait(4)
+            if patient:
+                return
         read = {one.kind: one for one in self.drawn}
         instances = self.session.task.kind == "instances"
         for kind in sorted(pending):

@@ -123,9 +123,19 @@ def fixed_look(kind: str) -> dict[str, Any]:
     return {"opacity": {"labels": 0.5, "centerlines": 0.6, "regions": 0.9}[kind]}
 
 
+def in_the_making(layer: Layer | None) -> bool:
+    """Whether the last shape of a layer is still being drawn, corner by corner."""
+    return bool(getattr(layer, "_is_creating", False))
+
+
 def read_layer(layer: Layer, kind: str, *, instances: bool = False) -> Any:
-    """Read the annotation that a layer shows."""
+    """Read the annotation that a layer shows, without what is still being drawn."""
     meta: dict[str, Any] = {}
+    if in_the_making(layer):
+        meta = {"shape_type": list(layer.shape_type)[:-1]}
+        if kind != "regions":
+            meta["features"] = layer.features.iloc[:-1]
+        return annotation_kinds[kind].from_layer_data(layer.data[:-1], meta)
     if kind == "labels":
         meta = {"metadata": {"instances": instances}}
     elif kind != "regions":

@@ -68,7 +68,7 @@ class RunPanel(QWidget):
         self.scheduler.setPlaceholderText("this computer")
         self.scheduler.setToolTip(
             "Address of a dask scheduler whose workers compute instead of this "
-            "computer, such as tcp://node1:8786: a cluster, or a machine with a GPU."
+            "computer,\nsuch as tcp://node1:8786: a cluster, or a machine with a GPU."
         )
         how = QHBoxLayout()
         how.addWidget(self.invert)

@@ -215,7 +215,7 @@ class TrainForm(QWidget):
         for text, tip, field in (
             ("Network", NETWORK_TIP, self.network),
             (PIXEL_NAME, PIXEL_TIP, self.pixel),
-            ("Start", START_TIP, self.start),
+            ("Start", look.lines(START_TIP), self.start),
             ("Train for", TIME_TIP, self.time),
         ):
             label = QLabel(text)

@@ -62,7 +62,7 @@ class TrainPage(Page):
         self.preview_switch.setChecked(chosen.preview)
         self.preview_switch.setToolTip(
             "Every two seconds the network is tried on the part of the image that you "
-            "see, and its answer is drawn over it."
+            "see,\nand its answer is drawn over it."
         )
         self.plot = CurvePlot()
         self.plot.setToolTip(

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.session import Session
@@ -151,7 +152,7 @@ class ElidedCombo(QComboBox):
 def combo(tip: str) -> ElidedCombo:
     """Make a list to choose from."""
     made = ElidedCombo()
-    made.setToolTip(tip)
+    made.setToolTip(look.lines(tip))
     return made
 
 
@@ -180,7 +181,7 @@ class StartChoice(ElidedCombo):
     def __init__(self) -> None:
         super().__init__()
         self._checkpoints: dict[str, Checkpoint] = {}
-        self.setToolTip(START_TIP)
+        self.setToolTip(look.lines(START_TIP))
         self.activated.connect(self._on_activated)
         self.offer({})
 

@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QDoubleSpinBox
 
+from napari_topiary._napari.widgets import look
+
 
 class LengthField(QDoubleSpinBox):
     """A length or size in world units; 0 stands for "unknown" and shows that word."""
@@ -20,7 +22,7 @@ class LengthField(QDoubleSpinBox):
         self.setKeyboardTracking(False)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setToolTip(tip)
+        self.setToolTip(look.lines(tip))
 
     def textFromValue(self, value: float) -> str:
         """Write no more digits than there are."""

@@ -142,7 +142,7 @@ class Form(QWidget):
         if name in self._optional:
             widget.native.setSpecialValueText(AUTOMATIC)
         self._fit(widget.native)
-        tip = options.get("tooltip", "")
+        tip = look.lines(options.get("tooltip", ""))
         cell = QWidget()
         column = QVBoxLayout(cell)
         column.setContentsMargins(0, 0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari.utils.theme import get_theme
@@ -175,6 +176,17 @@ def paragraph(text: str, *, role: Role = "info") -> QLabel:
     return label
 
 
+TIP_LETTERS = 92
+"""A line of what is said on hover holds so many."""
+
+
+def lines(tip: str) -> str:
+    """Break what is said on hover into lines that are read at a glance."""
+    return "\n".join(
+        fill(one, TIP_LETTERS, break_long_words=False) for one in tip.split("\n")
+    )
+
+
 def section(title: str, *, hint: str = "") -> tuple[QVBoxLayout, QFrame]:
     """Make a titled group; returns the layout to fill and the frame to place."""
     frame = QFrame()
@@ -183,7 +195,7 @@ def section(title: str, *, hint: str = "") -> tuple[QVBoxLayout, QFrame]:
     layout.setSpacing(5)
     heading = QLabel(title)
     heading.setProperty("role", "title")
-    heading.setToolTip(hint)
+    heading.setToolTip(lines(hint))
     layout.addWidget(heading)
     return layout, frame
 

@@ -163,7 +163,7 @@ def button(
 ) -> QPushButton:
     """Make a push button that says what it does."""
     made = QPushButton(text)
-    made.setToolTip(tip)
+    made.setToolTip(look.lines(tip))
     made.setAutoDefault(False)
     # A click leaves the keyboard to the canvas; Tab still reaches the button.
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
