@@ -73,6 +73,18 @@ Job = Generator[Progress, object, T]
 """Yields `Progress`, accepts `Stop` (and other requests), returns its result."""
 
 
+def middle_of(window: Window, largest: int) -> Window:
+    """The middle of a window, no longer than `largest` to any side."""
+    top, bottom, left, right = window
+    if bottom - top > largest:
+        top = (top + bottom - largest) // 2
+        bottom = top + largest
+    if right - left > largest:
+        left = (left + right - largest) // 2
+        right = left + largest
+    return top, bottom, left, right
+
+
 def seconds_left(begun: float, done: float, total: float) -> float | None:
     """How long the rest takes if it goes on as before; None where nothing is done yet.
 

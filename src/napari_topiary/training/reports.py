@@ -17,7 +17,7 @@ from napari_topiary.io.excerpts import cut_window
 from napari_topiary.io.image_area import image_area, known_in, thinning
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.networks.base import Network
-from napari_topiary.types import Window
+from napari_topiary.types import Window, middle_of
 
 LARGEST_SIDE = 768
 """Larger windows are cut around their centre: a preview must not hold training up."""
@@ -171,16 +171,9 @@ def _seen(
     return normalisation.apply(image)[:, top:bottom, left:right], known
 
 
-def _window(request: PreviewRequest, largest: int) -> tuple[int, int, int, int]:
+def _window(request: PreviewRequest, largest: int) -> Window:
     """Clip the window to the image, and to `largest` pixels around its centre."""
     height, width = request.image.shape[1:]
     top, bottom, left, right = request.window or (0, height, 0, width)
-    top, left = max(0, top), max(0, left)
-    bottom, right = min(height, bottom), min(width, right)
-    if bottom - top > largest:
-        top = (top + bottom - largest) // 2
-        bottom = top + largest
-    if right - left > largest:
-        left = (left + right - largest) // 2
-        right = left + largest
-    return top, bottom, left, right
+    inside = max(0, top), min(height, bottom), max(0, left), min(width, right)
+    return middle_of(inside, largest)

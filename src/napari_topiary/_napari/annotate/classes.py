@@ -21,11 +21,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.annotate import class_edits
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.fields import LengthField
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
+from napari_topiary.session import class_edits
 from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary._napari.annotate import class_edits
 from napari_topiary._napari.canvas.layers import image_layer, key_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.errors import TopiaryError
+from napari_topiary.session import class_edits
 from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:

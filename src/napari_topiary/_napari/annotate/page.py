@@ -8,7 +8,6 @@ from qtpy.compat import isalive
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QHBoxLayout
 
-from napari_topiary._napari.annotate import class_edits
 from napari_topiary._napari.annotate.areas import Advice, AreaSuggestions
 from napari_topiary._napari.annotate.classes import KEYS, ClassTable
 from napari_topiary._napari.annotate.cleaning import CleanUp, ObjectEdits
@@ -33,6 +32,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
+from napari_topiary.session import class_edits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-    from napari_topiary._napari.drawing.history import Direction
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
+    from napari_topiary.session.history import Direction
 
 _EMPTY = "Open an image on the <b>Data</b> page first; then mark here what it shows."
 _NO_CLASS = "<b>What are you looking for?</b> Type its name below and add it; then "

@@ -26,18 +26,6 @@ def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
     return int(top), int(bottom), int(left), int(right)
 
 
-def middle_of(window: Window, largest: int) -> Window:
-    """The middle of a window, no longer than `largest` to any side."""
-    top, bottom, left, right = window
-    if bottom - top > largest:
-        top = (top + bottom - largest) // 2
-        bottom = top + largest
-    if right - left > largest:
-        left = (left + right - largest) // 2
-        right = left + largest
-    return top, bottom, left, right
-
-
 _MARGIN = 1.25
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.visible import middle_of, visible_window
+from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.controls import FLIP_KEY, ChoicePanel, proposed
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
@@ -31,6 +31,7 @@ from napari_topiary.jobs.comparing import (
     comparing,
 )
 from napari_topiary.jobs.predicting import ProjectImage
+from napari_topiary.types import middle_of
 
 if TYPE_CHECKING:
     import napari.viewer

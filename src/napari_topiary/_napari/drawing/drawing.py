@@ -15,10 +15,10 @@ from napari_topiary._napari.drawing.drawn_layers import (
     Following,
     LayerWatch,
 )
-from napari_topiary._napari.drawing.history import Direction, Histories
 from napari_topiary._napari.state import state_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.large_images import LargeImage
+from napari_topiary.session.history import Direction, Histories
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -25,8 +25,8 @@ from napari_topiary._napari.canvas.shown_image import (
 )
 from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
-from napari_topiary._napari.drawing.history import Direction
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.session.history import Direction
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import Overlay, coloured
-from napari_topiary._napari.canvas.visible import middle_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PruneConfig
 from napari_topiary.data.working_grid import (
@@ -40,6 +39,7 @@ from napari_topiary.types import (
     Progress,
     Stop,
     Window,
+    middle_of,
     run,
 )
 
