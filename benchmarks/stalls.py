@@ -24,7 +24,7 @@ import zarr
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_topiary._napari.launch import open_workbench
+from napari_topiary._napari.workbench import open_workbench
 from napari_topiary.annotations import Points
 from napari_topiary.session import ImageEntry
 from napari_topiary.types import BACKGROUND, Detections, Prediction, Task

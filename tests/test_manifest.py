@@ -124,7 +124,7 @@ def declared() -> dict[str, object]:
 
 
 def test_settings_default_to_what_the_code_does_without_them():
-    from napari_topiary._napari.preferences import Preferences
+    from napari_topiary._napari.state import Preferences
 
     assert declared() == dataclasses.asdict(Preferences())
     train = napari_topiary.TrainConfig()
@@ -143,7 +143,7 @@ def test_settings_offer_every_preset():
 def test_a_changed_setting_is_read_back(plugin_settings, npe2pm):
     from napari.settings import get_plugin_settings
 
-    from napari_topiary._napari.preferences import Preferences, preferences
+    from napari_topiary._napari.state import Preferences, preferences
 
     assert preferences() == Preferences()  # the plugin is not registered
     npe2pm.register(MANIFEST)

@@ -12,7 +12,7 @@ import numpy as np
 from napari_topiary._napari.canvas.layers import AXES
 from napari_topiary._napari.canvas.shown_image import displayed, picture_of, read_on
 from napari_topiary._napari.data.intake import nm_per_pixel
-from napari_topiary._napari.launch import workbench_of
+from napari_topiary._napari.workbench import workbench_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
     Marks,

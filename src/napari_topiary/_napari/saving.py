@@ -11,8 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
-from napari_topiary._napari.preferences import preferences
-from napari_topiary._napari.state import state_of
+from napari_topiary._napari.state import preferences, state_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import OpenMark, remember_project
 

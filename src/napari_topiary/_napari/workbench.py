@@ -1,4 +1,4 @@
-"""The workbench: one dock widget with all pages, in the order of the work."""
+"""The workbench: one dock widget with all pages, and napari opened with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
 import pint
+from napari.settings import get_settings
 from napari.utils.colormaps import label_colormap
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -27,7 +29,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.header import Header, Help
 from napari_topiary._napari.jobs.runner import in_background
-from napari_topiary._napari.state import runner_of, session_of, state_of
+from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import Listening, Page
@@ -311,3 +313,38 @@ def next_page(session: Session, current: str) -> str:
         return "Prune"
     order = list(PAGES)
     return order[min(max(order.index(current), 3) + 1, len(order) - 1)]
+
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+def open_workbench(
+    viewer: napari.viewer.Viewer, sample: str | None = None
+) -> Workbench:
+    """Dock the workbench into a viewer."""
+    workbench = Workbench(viewer)
+    viewer.window.add_dock_widget(workbench, name="Topiary", area="right")
+    if sample is not None:
+        workbench.open_sample(sample)
+    return workbench
+
+
+def workbench_of(viewer: napari.viewer.Viewer) -> Workbench:
+    """Return the workbench of a viewer; it is docked if there is none yet."""
+    docked = viewer.window.dock_widgets.values()
+    there = (one for one in docked if isinstance(one, Workbench))
+    return next(there, None) or open_workbench(viewer)
+
+
+def launch(sample: str | None = None, notice: str = "") -> int:
+    """Open napari with the workbench and stay until the window is closed."""
+    viewer = napari.Viewer(title="Topiary", show_welcome_screen=sample is None)
+    first = get_settings().application.window_size is None
+    workbench = open_workbench(viewer, sample)
+    if notice:
+        workbench.page("Data").refuse(notice)
+    if first:  # napari remembers from then on how a person wants it
+        unwrap(viewer).window._qt_window.showMaximized()
+    napari.run()
+    return 0

@@ -137,7 +137,7 @@ def parts_of(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> list[Part]:
     return parts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Blocks:
     """What there is in the blocks of a part, and where they lie (−1 to 1).
 
@@ -188,7 +188,9 @@ class _Blocks:
                 rough = np.abs(grey[below] - grey[place][: len(grey[below])])
                 noise = float(rough.mean()) if rough.size else 0.0
                 found.append((y, x, float(middle), float(high - low) / 2, noise))
-        return cls(*np.array(found, dtype=np.float64).reshape(-1, 5).T)
+        values = np.array(found, dtype=np.float64).reshape(-1, 5).T
+        names = ("y", "x", "median", "spread", "noise")
+        return cls(**dict(zip(names, values, strict=True)))
 
 
 def _edges(start: int, end: int) -> list[int]:

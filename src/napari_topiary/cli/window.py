@@ -70,7 +70,7 @@ def open_window(sample: str | None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # By name: arrows only point down, and no verb is built on the window.
-    window = import_module("napari_topiary._napari.launch")
+    window = import_module("napari_topiary._napari.workbench")
     status: int = window.launch(sample, notice)
     return status
 

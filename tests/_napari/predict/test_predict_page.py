@@ -277,7 +277,7 @@ def test_the_best_threshold_says_where_it_comes_from(page, session, checkpoint):
 
 def test_prediction_computes_where_the_preferences_say(page, monkeypatch, until):
     from napari_topiary._napari.predict import page as home
-    from napari_topiary._napari.preferences import Preferences
+    from napari_topiary._napari.state import Preferences
 
     asked = []
     monkeypatch.setattr(home, "preferences", lambda: Preferences(device="cpu"))

@@ -10,16 +10,16 @@ import torch
 pytest.importorskip("qtpy")
 
 from napari_topiary import Task
+from napari_topiary._napari import training_run
 from napari_topiary._napari.canvas.layers import image_layer, layer_for, put_layer
 from napari_topiary._napari.canvas.shown_image import show_image
-from napari_topiary._napari.learning import training_run
-from napari_topiary._napari.learning.training_run import STOP
-from napari_topiary._napari.preferences import Preferences
 from napari_topiary._napari.prune import live_pruning
 from napari_topiary._napari.prune.card import ROWS
 from napari_topiary._napari.prune.form import PruneForm
 from napari_topiary._napari.prune.keeping import KEEP, KEEPING, KEPT, TUNE
 from napari_topiary._napari.prune.page import PrunePage
+from napari_topiary._napari.state import Preferences
+from napari_topiary._napari.training_run import STOP
 from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig

@@ -13,11 +13,11 @@ pytest.importorskip("qtpy")
 from qtpy.QtCore import QTimer
 
 from napari_topiary import Centerlines, Labels, Points, Task
+from napari_topiary._napari import training_run
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.shown_image import show_image
-from napari_topiary._napari.learning import training_run
-from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.train.page import TRAIN, TrainPage
+from napari_topiary._napari.training_run import STOP
 from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary.data import hold_out
 from napari_topiary.data.prepared import PreparedData

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.canvas.layers import image_layer, put_layer, remove_layer
-from napari_topiary._napari.canvas.visible import look_at
+from napari_topiary._napari.canvas.shown_image import look_at
 from napari_topiary._napari.drawing import marks
 from napari_topiary.annotations import (
     Regions,

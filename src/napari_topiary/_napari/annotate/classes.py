@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.fields import LengthField
+from napari_topiary._napari.widgets.form import LengthField
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import class_edits

@@ -18,7 +18,7 @@ from napari_topiary._napari.canvas.layers import (
 )
 from napari_topiary._napari.canvas.overlay import Aside
 from napari_topiary._napari.canvas.result_layers import KINDS
-from napari_topiary._napari.canvas.visible import look_at, move_to
+from napari_topiary._napari.canvas.shown_image import look_at, move_to
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button

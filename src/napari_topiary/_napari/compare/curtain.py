@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.compare.layers import ComparisonLayers
 from napari_topiary._napari.state import unwrap
 

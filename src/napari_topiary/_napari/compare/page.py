@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.compare.controls import FLIP_KEY, ChoicePanel, proposed
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
@@ -19,7 +19,7 @@ from napari_topiary._napari.compare.result_panel import (
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
-from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets.keys import Keys
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary.jobs.comparing import (

@@ -10,9 +10,8 @@ import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from napari_topiary._napari.canvas.shown_image import picture_of
+from napari_topiary._napari.canvas.shown_image import picture_of, visible_window
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary._napari.canvas.visible import visible_window
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,
     put_labels,

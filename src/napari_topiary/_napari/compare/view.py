@@ -12,8 +12,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.overlay import Aside
+from napari_topiary._napari.canvas.shown_image import look_at, move_to, visible_window
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary._napari.canvas.visible import look_at, move_to, visible_window
 from napari_topiary._napari.compare.curtain import Curtain
 from napari_topiary._napari.compare.layers import (
     KINDS,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.state import unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import image_problem, rows_without_banner

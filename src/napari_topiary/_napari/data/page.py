@@ -28,7 +28,7 @@ from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.samples import SAMPLE
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.fields import LengthField
+from napari_topiary._napari.widgets.form import LengthField
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button, label
 from napari_topiary.io.images import readable_suffixes

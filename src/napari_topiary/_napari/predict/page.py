@@ -12,7 +12,7 @@ from napari_topiary._napari.predict.found_panel import FoundPanel
 from napari_topiary._napari.predict.live_reading import LiveReading, Result
 from napari_topiary._napari.predict.reading_form import KindSwitches, ReadingForm
 from napari_topiary._napari.predict.run_panel import RunPanel, wanted_in
-from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import button

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
-from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.jobs.runner import ButtonWords, JobButton
 from napari_topiary._napari.prune.view import Ready, planning
+from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
 from napari_topiary.checkpoint import Checkpoint

@@ -17,11 +17,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.learning.checkpoint_files import named
-from napari_topiary._napari.learning.training_run import STOPPING, TrainingRun
-from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.view import Ready
+from napari_topiary._napari.state import preferences
+from napari_topiary._napari.training_run import STOPPING, TrainingRun, named
 from napari_topiary._napari.widgets import look
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio

@@ -8,16 +8,15 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
-from napari_topiary._napari.canvas.visible import visible_window
+from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.jobs.latest import Latest
-from napari_topiary._napari.preferences import preferences
 from napari_topiary._napari.prune.view import (
     PruningPreview,
     Ready,
     VisibleArea,
     planning,
 )
-from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.state import preferences, unwrap
 from napari_topiary.evaluation.validate import HoldOut
 from napari_topiary.jobs.pruning import (
     Findings,

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_topiary._napari.learning.training_run import STOP
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.compression_slider import CompressionSlider
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
 from napari_topiary._napari.prune.keeping import KEEP, TUNE, KeepRow, TuningRow
 from napari_topiary._napari.prune.tabs import PruneTabs
 from napari_topiary._napari.prune.view import PruningPreview, Ready
+from napari_topiary._napari.training_run import STOP
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.jobs.pruning import PositionQuality, Speeds

@@ -11,9 +11,9 @@ import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Signal
 from qtpy.QtWidgets import QSizePolicy, QTabWidget, QToolTip, QVBoxLayout, QWidget
 
-from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
-from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.jobs.runner import ButtonWords, JobButton
 from napari_topiary._napari.prune.versions import Versions
+from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.plot import CurvePlot, PlotColours, SmallPlot
 from napari_topiary.pruning import PlanStatistics

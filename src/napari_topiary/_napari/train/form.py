@@ -18,11 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.preferences import Preferences
+from napari_topiary._napari.state import Preferences
 from napari_topiary._napari.train.network_form import NETWORK_TIP, NetworkForm
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import START_TIP, StartChoice
-from napari_topiary._napari.widgets.fields import LengthField
+from napari_topiary._napari.widgets.form import LengthField
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_grid import propose_working_factor
 from napari_topiary.jobs.network_figures import USUAL_BATCH, Blueprint, Circumstances

@@ -11,11 +11,16 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog
 
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import Latest, at_end_of
-from napari_topiary._napari.learning.checkpoint_files import CheckpointFiles, named
-from napari_topiary._napari.learning.training_run import STOP, STOPPING, TrainingRun
-from napari_topiary._napari.preferences import preferences
+from napari_topiary._napari.state import preferences
 from napari_topiary._napari.train.form import TrainForm
 from napari_topiary._napari.train.result import MoreHelp, ResultCard
+from napari_topiary._napari.training_run import (
+    STOP,
+    STOPPING,
+    CheckpointFiles,
+    TrainingRun,
+    named,
+)
 from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours

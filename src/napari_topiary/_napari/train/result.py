@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from napari_topiary._napari.jobs.job_button import ButtonWords, JobButton
+from napari_topiary._napari.jobs.runner import ButtonWords, JobButton
 from napari_topiary._napari.status import duration
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import bring_into_view

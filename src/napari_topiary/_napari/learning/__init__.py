@@ -1,1 +1,0 @@
-"""Training as the Train and Prune pages run it."""
