@@ -155,6 +155,31 @@ def test_whatever_lies_where_results_go_stays(verb, home, capsys):
             assert path.is_symlink() == link
 
 
+@pytest.mark.parametrize("verb", VERB_NAMES)
+def test_nothing_is_put_among_the_images_of_a_data_set(verb, home, capsys):
+    before = snapshot(home)
+    places = [("--json", home / "DATA" / "images" / "new.json")]
+    if verb in WRITTEN:
+        name = Path(WRITTEN[verb]).name
+        out = home / "DATA" / "images"
+        places.append(("--out", out if "/" in WRITTEN[verb] else out / name))
+    for option in places[: None if verb in ("train", "predict", "prune") else 1]:
+        assert call(home, CALLS[verb], *option, "--overwrite") == 2
+        assert "choose another folder" in capsys.readouterr().err
+        assert snapshot(home) == before
+
+
+def test_names_that_are_one_on_some_systems_are_refused(home, capsys):
+    (home / "more").mkdir()
+    other = home / "more" / "A.tif"
+    other.write_bytes((home / "a.tif").read_bytes())
+    assert call(home, "predict CKPT IMAGE", other, "--out", home / "o") == 2
+    assert "2 images are called 'a'" in capsys.readouterr().err
+    out = ("--out", home / "Net.safetensors", "--json", home / "net.safetensors")
+    assert call(home, "train DATA", *out) == 2
+    assert "--out and --json" in capsys.readouterr().err
+
+
 def test_the_network_and_its_report_are_two_files(home, capsys):
     out = home / "net.safetensors"
     assert call(home, "train DATA", "--out", out, "--json", out) == 2

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.pairing import DESCRIPTION as DESCRIPTION
 from napari_topiary.io.pairing import ELSEWHERE, images_elsewhere
 from napari_topiary.io.pixel_size import pixel_size_problem
+from napari_topiary.io.plain_files import DESCRIPTION as DESCRIPTION
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.io.split import Split, parsed_split
 from napari_topiary.types import BACKGROUND, Task, TaskKind

@@ -65,7 +65,8 @@ def image_files(given: Sequence[Path]) -> list[Path]:
         else:
             found.append(path)
     found = list(dict.fromkeys(found))
-    stems = Counter(result_stem(path) for path in found)
+    # Some systems know no difference between A.tif and a.tif.
+    stems = Counter(result_stem(path).casefold() for path in found)
     twin, count = stems.most_common(1)[0]
     if count > 1:
         raise TopiaryError(

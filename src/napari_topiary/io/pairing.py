@@ -20,7 +20,7 @@ from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import readable_tables
 from napari_topiary.io.images import count_slices, is_image, readable_suffixes
-from napari_topiary.io.plain_files import read_json
+from napari_topiary.io.plain_files import DESCRIPTION, read_json
 from napari_topiary.io.stacks import Slice, slices_in
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
@@ -48,7 +48,6 @@ LABEL_FOLDERS = frozenset(
 )
 """Folders that hold label images in the data of other programs."""
 TABLE = ".csv"
-DESCRIPTION = "dataset.json"
 ELSEWHERE = "images_elsewhere"
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.memory import check_fits
 
+DESCRIPTION = "dataset.json"
+"""The file of a dataset folder that says what it is about."""
 _BYTES_PER_LETTER = 8
 """Memory per byte of a text, with the objects that it is turned into."""
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import tifffile
 
+from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.plain_files import DESCRIPTION
 
 WRITER = "napari-topiary"
 """Stands under `SOFTWARE` in every file of ours that has words beside its content."""
@@ -89,10 +91,13 @@ def check_targets(files: Files, *, overwrite: bool = False) -> None:
         With a sentence about the first target that is not possible.
     """
     taken: dict[str, OutputFile] = {}
+    described = (one.path for one in files.writes if one.path.name == DESCRIPTION)
+    made = [Path(os.path.realpath(path.parent)) for path in described]
     for target in files.writes:
         path, option = target.path, target.option
-        check_file_target(path)
-        key = os.path.normcase(os.path.realpath(path))
+        check_file_target(path, made=made)
+        # Some systems know no difference between A.tif and a.tif.
+        key = os.path.realpath(path).casefold()
         if key in taken:
             names = " and ".join(dict.fromkeys((taken[key].option, option)))
             raise TopiaryError(
@@ -141,8 +146,16 @@ def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
             )
 
 
-def check_file_target(path: Path) -> None:
-    """Refuse, before any work, a place where no file can be written."""
+def check_file_target(path: Path, *, made: Sequence[Path] = ()) -> None:
+    """Refuse, before any work, a place where no file can be written.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    made
+        Data sets that the same run makes: others are not written into.
+    """
     if path.is_symlink() and not path.exists():
         raise TopiaryError(
             f"{path} is a link to {os.readlink(path)}, which is not there: make it, or "
@@ -161,6 +174,13 @@ def check_file_target(path: Path) -> None:
             f"{path} is write-protected: give another name, or allow writing to it."
         )
     check_folder_target(real.parent)
+    home, is_new = real.parent.parent, not real.exists()
+    among = is_new and real.parent.name in ("images", *annotation_kinds)
+    if among and home not in made and (home / DESCRIPTION).is_file():
+        raise TopiaryError(
+            f"{path} would lie among the {real.parent.name} of a data set and be taken "
+            "for one of them: choose another folder."
+        )
 
 
 def check_folder_target(folder: Path) -> None:
