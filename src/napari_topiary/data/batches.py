@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import kornia.augmentation as K
 import torch
+import torch.nn.functional as F
 
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import TrainConfig
@@ -27,6 +27,13 @@ SHARE_OF_MEMORY = 0.3
 EXAMPLES = 4
 """Batches that the statistics of normalisations are taken from before validating."""
 
+FREELY_TURNED, BLURRED = 0.3, 0.15
+"""Shares of the patches. Free turns interpolate: most patches are left as sharp as they
+are, and only turned by quarters."""
+TURN, SCALE = math.pi / 4, (0.85, 1.18)
+"""Radians to either side; factors."""
+SIGMA = (0.1, 1.0)
+"""Of the blur, in pixels; its kernel has three to a side."""
 MIXING = 0.25
 """Largest share of one channel's difference from grey that comes into another's."""
 SATURATION = (0.6, 1.4)
@@ -113,13 +120,6 @@ class Augmentation:
 
     def __init__(self, in_channels: int, *, geometry: bool = True) -> None:
         self._colour, self._moves = in_channels > 1, geometry
-        # Free rotations interpolate, so most patches only get the lossless turns.
-        self._geometry = K.AugmentationSequential(
-            K.RandomAffine(degrees=45.0, scale=(0.85, 1.18), p=0.3),
-            data_keys=["input", "mask"],
-            extra_args=None,
-        )
-        self._sharpness = K.RandomGaussianBlur((3, 3), (0.1, 1.0), p=0.15)
 
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
@@ -127,18 +127,25 @@ class Augmentation:
             batch = _turned(batch)
         if batch.teacher is not None or not self._moves:
             return replace(batch, image=self._intensity(batch.image))
+        channels = batch.image.shape[1]
         # Unknown is stored as 0 while warping: the warp fills with zeros.
-        maps = [(batch.target.float() + 1)[:, None], batch.weight[:, None]]
+        pieces = [batch.image, batch.target[:, None] + 1, batch.weight[:, None]]
         if batch.regression is not None:
-            maps.append(batch.regression)
-        image, moved = self._geometry(batch.image, torch.cat(maps, dim=1))
-        # A warp may interpolate the mask; a pixel that is not clearly one class any
-        # more is unknown.
-        target = moved[:, 0].round()
-        target = torch.where((moved[:, 0] - target).abs() < 1e-3, target, 0.0)
-        image = self._intensity(self._sharpness(image))
-        values = None if batch.regression is None else moved[:, 2:]
-        return Batch(image, target.long() - 1, moved[:, 1], regression=values)
+            pieces.append(batch.regression)
+        maps = _freely_turned(torch.cat([p.float() for p in pieces], dim=1))
+        image, classes, weight, values = maps.tensor_split(
+            [channels, channels + 1, channels + 2], dim=1
+        )
+        # A warp interpolates; a pixel that is not clearly one class any more is
+        # unknown.
+        target = classes[:, 0].round()
+        target = torch.where((classes[:, 0] - target).abs() < 1e-3, target, 0.0)
+        return Batch(
+            self._intensity(_blurred(image)),
+            target.long() - 1,
+            weight[:, 0],
+            regression=None if batch.regression is None else values,
+        )
 
     def _intensity(self, image: torch.Tensor) -> torch.Tensor:
         n, channels = image.shape[:2]
@@ -192,6 +199,47 @@ def _turned(batch: Batch) -> Batch:
         None if batch.teacher is None else moved(batch.teacher),
         None if batch.regression is None else moved(batch.regression),
     )
+
+
+def _some(share: float, maps: torch.Tensor) -> torch.Tensor:
+    """Draw which of the patches `(b, ..)` are changed: their numbers."""
+    drawn = torch.rand(len(maps)) < share
+    return drawn.nonzero()[:, 0].to(maps.device, non_blocking=True)
+
+
+def _freely_turned(maps: torch.Tensor) -> torch.Tensor:
+    """Turn and scale some patches `(b, m, y, x)` about their middles, in place."""
+    chosen = _some(FREELY_TURNED, maps)
+    if not len(chosen):
+        return maps
+    n, (height, width) = len(chosen), maps.shape[2:]
+    angle, scale = torch.empty(n).uniform_(-TURN, TURN), torch.empty(n)
+    scale.uniform_(*SCALE)
+    along, across = angle.cos() / scale, angle.sin() / scale
+    nothing = torch.zeros(n)
+    # From where each pixel comes, in shares of the patch.
+    rows = [along, -across * height / width, nothing]
+    columns = [across * width / height, along, nothing]
+    matrix = torch.stack([*rows, *columns], dim=1).view(n, 2, 3).to(maps.device)
+    grid = F.affine_grid(matrix, [n, 1, height, width], align_corners=False)
+    maps[chosen] = F.grid_sample(maps[chosen], grid, align_corners=False)
+    return maps
+
+
+def _blurred(image: torch.Tensor) -> torch.Tensor:
+    """Blur some patches `(b, c, y, x)` a little, each as much as is drawn."""
+    chosen = _some(BLURRED, image)
+    if not len(chosen):
+        return image
+    sigma = _between(*SIGMA, image, len(chosen), 1, 1, 1)
+    side = torch.exp(-0.5 / sigma.square())
+    middle, side = 1 / (1 + 2 * side), side / (1 + 2 * side)
+    wide = F.pad(image[chosen], (1, 1, 1, 1), mode="reflect")
+    high = middle * wide[..., 1:-1] + side * (wide[..., :-2] + wide[..., 2:])
+    image[chosen] = middle * high[..., 1:-1, :] + side * (
+        high[..., :-2, :] + high[..., 2:, :]
+    )
+    return image
 
 
 def _sampler_for(
