@@ -132,7 +132,7 @@ class Header(QWidget):
         """The name of the project is read whole before anything else."""
         name = self.name.fontMetrics().horizontalAdvance(self.name.words) + 12
         wanted = name + self.saved.sizeHint().width() + self.device.sizeHint().width()
-        self.saved.setVisible(bool(self.saved.text()) and wanted + 58 <= self.width())
+        self.saved.setVisible(bool(self.saved.text()) and wanted + 50 <= self.width())
         self.saved.setToolTip(self.name.toolTip())
 
     def save_now(self) -> None:

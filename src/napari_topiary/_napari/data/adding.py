@@ -218,8 +218,9 @@ class Adder:
             f"{which} {verb} {given}, but the images of this project are {wanted}."
         )
         if len(ready) < len(images):
+            kind = "grey" if images[0].image.shape[0] == 1 else "such"
             self.page.refuse(
-                f"{sentence} Open {given} images in a project of their own."
+                f"{sentence} Open {kind} images in a project of their own."
             )
             self._next_question()
             return

@@ -136,6 +136,7 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
 
 
 FEWER = "Keep a pruned version, and it appears here beside the original."
+WAITING = "What is kept appears here as soon as its quality is known."
 
 
 class Versions(QWidget):
@@ -195,7 +196,7 @@ class Versions(QWidget):
         self.plot.set_versions(versions, active=active, quality_name=figure)
         smallest = smallest_good(versions)
         several = sum(v.quality is not None for v in versions) > 1
-        self.hint.setText(FEWER)
+        self.hint.setText(FEWER if len(versions) < 2 else WAITING)
         self.hint.setVisible(not several)
         self.use_button.setVisible(several)
         if smallest is not None:
