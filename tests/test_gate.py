@@ -42,7 +42,7 @@ BLOCKS = np.zeros((40, 48), np.uint8)
 for _y in range(2, 40, 8):
     for _x in range(2, 48, 8):
         BLOCKS[_y : _y + 4, _x : _x + 4] = 1
-NUMBERED = (np.cumsum(np.ones_like(BLOCKS)) * BLOCKS.ravel()).reshape(40, 48) // 1
+NUMBERED = (np.cumsum(np.ones_like(BLOCKS)) * BLOCKS.ravel()).reshape(40, 48)
 SMOOTH = np.asarray(
     Picture.fromarray(BLOCKS * 255).resize((24, 20), 2).resize((48, 40), 2)
 )
@@ -282,6 +282,12 @@ MASKS = [
         np.stack([BLOCKS, BLOCKS * 2, BLOCKS]),
         "is a colour picture, not a label",
         None,
+    ),
+    (
+        "instances",
+        (NUMBERED + 1).astype(np.uint16),
+        "No pixel of the labels is 0",
+        False,
     ),
 ]
 """Task, labels, what is said, whether it is refused; None = by reading already."""

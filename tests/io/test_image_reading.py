@@ -496,8 +496,8 @@ def folder(name):
     ("make", "words"),
     [
         (lambda folder: folder / "none.tif", "There is no file"),
-        (file("a.tif"), "cannot be read"),
-        (file("a.png"), "cannot be read"),
+        (file("a.tif"), r"a\.tif is empty \(0 bytes\): copy it again"),
+        (file("a.png"), r"a\.png is empty \(0 bytes\): copy it again"),
         (file("a.png", b"\x89PNG junk"), "cannot be read"),
         (file("a.tif", b"II*\0junkjunk"), "holds no image"),
         (broken("a.tif"), "cannot be read"),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _MOST = 2.0**63
 _FEW = 2**16
 """Label numbers below this are counted in a table."""
-
 LARGEST_NUMBER = 1_000_000
 """Objects with larger numbers are numbered anew before they are looked for."""
 _PICTURE = 8
@@ -156,7 +155,9 @@ class Labels(Annotation):
     ) -> tuple[Self, tuple[str, ...]]:
         """Read black and white masks as they are meant."""
         meant, note = self._meant(task)
-        return (type(self)(meant, self.instances), (note,)) if note else (self, ())
+        notes = (note, _ground_problem(meant) if self._objects(task) else "")
+        labels = type(self)(meant, self.instances) if note else self
+        return labels, tuple(filter(None, notes))
 
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the labels on another grid; each pixel takes the nearest label."""
@@ -282,9 +283,7 @@ def _separated(labels: LabelImage) -> NDArray[np.uint8]:
 
     The line is taken from the larger object of the two, so that small ones survive.
     """
-    if labels.size and labels.max() >= max(_FEW, labels.size):
-        _, inverse = np.unique(labels, return_inverse=True)
-        labels = inverse.reshape(labels.shape) + int(labels.min() > 0)
+    labels = _numbered(labels)
     sizes = np.bincount(labels.ravel().astype(np.intp))
     sizes[0] = -1  # background comes first
     rank = np.empty(len(sizes), dtype=np.int32)
@@ -319,9 +318,8 @@ def object_numbers(
     for annotation in annotations:
         if isinstance(annotation, Labels):
             labels = annotation.labels
-            if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
-                numbers, index = np.unique(labels, return_inverse=True)
-                labels = index.reshape(labels.shape) + int(numbers[0] != 0)
+            if int(labels.max(initial=0)) > np.iinfo(np.int64).max:
+                labels = _numbered(labels)
             small = int(labels.max(initial=0)) <= np.iinfo(np.int32).max
             if small and labels.dtype == np.uint32:
                 objects = labels.view(np.int32)  # large images are not copied
@@ -333,7 +331,7 @@ def object_numbers(
 def distance_map(
     labels: LabelImage, *, relative_to: DistanceScale = "object"
 ) -> NDArray[np.float32]:
-    """Distance of every pixel from the edge of its object, 0..1.
+    """Distance `(y, x)` of every pixel from the edge of its object, 0..1; outside 0.
 
     The edge of the image is not an edge of the objects that it cuts.
 
@@ -345,21 +343,15 @@ def distance_map(
         What becomes 1: the greatest distance in each `object`, so that a small nucleus
         has as high a summit as a large one beside it; or, as published, the greatest in
         the whole `image`.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)` float32; 0 outside the objects.
     """
     labels = _numbered(labels)
     result = np.zeros(labels.shape, dtype=np.float32)
-    limits = labels.shape
     for number, box in enumerate(ndi.find_objects(labels), start=1):
         if box is None:
             continue
         around = tuple(
             slice(max(0, side.start - 1), min(limit, side.stop + 1))
-            for side, limit in zip(box, limits, strict=True)
+            for side, limit in zip(box, labels.shape, strict=True)
         )
         own = labels[around] == number
         depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
@@ -367,9 +359,8 @@ def distance_map(
             depth /= depth.max()
         # Objects do not overlap, so the larger of two is the one that is not 0.
         np.maximum(result[around], depth, out=result[around], casting="same_kind")
-    highest = float(result.max(initial=0.0))
-    if relative_to == "image" and highest > 0:
-        result /= highest
+    if relative_to == "image":
+        result /= float(result.max(initial=0.0)) or 1.0
     return result
 
 
@@ -390,7 +381,20 @@ def object_distances(
 
 def _numbered(labels: LabelImage) -> NDArray[np.integer]:
     """Objects as 1..n: boxes are looked up by number, however large those are."""
-    if labels.size and labels.max() > labels.size:
+    if labels.max(initial=0) > labels.size:
         _, inverse = np.unique(labels, return_inverse=True)
         return inverse.reshape(labels.shape) + int(labels.min() > 0)
     return labels
+
+
+def _ground_problem(labels: LabelImage) -> str:
+    """Return a sentence if one number covers most of what has no background."""
+    if not (labels.size and labels.all()):
+        return ""
+    numbers, sizes = np.unique(labels, return_counts=True)
+    if (share := sizes.max() / labels.size) <= 0.5:
+        return ""  # cells that touch one another may well fill an image
+    return (
+        f"No pixel of the labels is 0, the background, and {numbers[sizes.argmax()]} "
+        f"covers {share:.0%} of the image: if that is background, make it 0."
+    )

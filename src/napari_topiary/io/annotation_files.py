@@ -48,11 +48,14 @@ class Drawn:
         A sentence for each file that could not be read wholly, which begins with it.
     whole
         The files that were read wholly.
+    unread
+        Those of the faults because of which nothing of a file could be read.
     """
 
     annotations: tuple[Any, ...] = ()
     faults: tuple[str, ...] = ()
     whole: tuple[Path, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def read_annotations(files: Mapping[str, Path], *, task: Task) -> tuple[Any, ...]:
@@ -94,7 +97,7 @@ def read_sound_annotations(
     shape
         `(y, x)` of the image; None = label images are taken as they are.
     """
-    found, faults, whole = [], [], []
+    found, faults, whole, unread = [], [], [], []
     for kind, path in files.items():
         reader = _READERS[annotation_kinds[kind].storage]
         try:
@@ -105,9 +108,10 @@ def read_sound_annotations(
             found.append(annotation)
         if fault:
             faults.append(f"{kind}/{path.name}: {fault}")
+            unread += faults[-1:] if annotation is None else []
         else:
             whole.append(path)
-    return Drawn(tuple(found), tuple(faults), tuple(whole))
+    return Drawn(tuple(found), tuple(faults), tuple(whole), tuple(unread))
 
 
 def read_stack_annotations(

@@ -353,6 +353,12 @@ def reader_of(path: Path) -> type[ImageFormat]:
             if place.suffix.lower() in kind.suffixes and (
                 kind.folders or not path.is_dir()
             ):
+                empty = path.is_file() and not path.stat().st_size
+                if empty and not kind.folders and not elsewhere(path):
+                    raise TopiaryError(
+                        f"{path.name} is empty (0 bytes): copy it again from where it "
+                        "came from, or delete it."
+                    )
                 return kind
     advice = elsewhere(path)
     if advice:

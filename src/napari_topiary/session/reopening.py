@@ -47,10 +47,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_KEPT = (
-    "What can be read of it is used. The file is kept as it is, in the folder kept "
-    "once something new is saved."
-)
+_USED = " What can be read of it is used."
+_KEPT = " The file is kept as it is, in the folder kept once something new is saved."
 
 
 def read(folder: Path) -> Read:
@@ -206,7 +204,7 @@ def _slices(
             notes.append(str(reason))
             continue
         each = read_stack_annotations(files, task=task, count=place.count)
-        notes += [f"{fault} {_KEPT}" for fault in each[0].faults]
+        notes += _faults_of(each[0])
         for file in each[0].whole:
             record.known.add(file.parent.parent, place_of(file))
         for name in names:
@@ -241,6 +239,14 @@ def _sample(
     return Sample(loaded.data, (), scale, name, file if place is None else None)
 
 
+def _faults_of(drawn: Drawn) -> list[str]:
+    """Say of each file that was not read wholly what becomes of it."""
+    return [
+        f"{fault}{'' if fault in drawn.unread else _USED}{_KEPT}"
+        for fault in drawn.faults
+    ]
+
+
 def _with_annotations(
     sample: Sample,
     files: Mapping[str, Path],
@@ -254,7 +260,7 @@ def _with_annotations(
     drawn = read_sound_annotations(files, task=task, shape=shape)
     for file in drawn.whole:
         record.known.add(file.parent.parent, place_of(file))
-    notes += [f"{fault} {_KEPT}" for fault in drawn.faults]
+    notes += _faults_of(drawn)
     annotations = over_stack(drawn.annotations, of_stack.annotations)
     record.annotations[sample.name] = annotations
     return replace(sample, annotations=annotations)
