@@ -700,3 +700,70 @@ def test_pixels_that_are_not_numbers_count_as_the_mean() -> None:
     assert np.isnan(image[0, 0, 2])
     with pytest.raises(TopiaryError, match="no pixel that is a number"):
         Normalisation().apply(np.full((1, 2, 2), np.nan))
+
+
+def taken_alike(rng: np.random.Generator, n: int) -> list[NDArray[np.uint8]]:
+    """Images under one light, on each of which something dark takes another share."""
+    y, x = np.ogrid[-64:64, -64:64]
+    found = []
+    for _ in range(n):
+        dark = y**2 + x**2 < rng.uniform(25, 50) ** 2
+        grey = np.where(dark, 80, 150) + rng.normal(0, 15, (1, 128, 128))
+        found.append(grey.clip(0, 255).astype(np.uint8))
+    return found
+
+
+def shared_by(images: list[NDArray[np.uint8]]) -> Normalisation:
+    return Normalisation.shared_by((image, None) for image in images)
+
+
+@pytest.mark.parametrize("half", [np.s_[:, :, :64], np.s_[:, 20:108, 40:]])
+def test_a_part_saved_as_its_own_image_looks_as_in_the_whole(
+    rng: np.random.Generator, half: Any
+) -> None:
+    images = taken_alike(rng, 4)
+    shared = shared_by(images[1:])
+    assert not shared.per_image
+    whole, part = shared.apply(images[0]), shared.apply(images[0][half].copy())
+    np.testing.assert_array_equal(part, whole[half])
+    assert abs(Normalisation().apply(images[0][half]).mean()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [(np.uint16, 257), (np.uint16, 16), (np.float32, 1 / 255), (np.float64, 257)],
+)
+def test_the_same_images_in_another_number_type_look_alike(
+    rng: np.random.Generator, dtype: Any, factor: float
+) -> None:
+    images = taken_alike(rng, 4)
+    shared = shared_by(images)
+    converted = (images[0] * np.float64(factor)).astype(dtype)
+    seen, again = shared.apply(images[0]), shared.apply(converted)
+    np.testing.assert_allclose(again, seen, atol=0.06)
+
+
+def test_images_under_another_light_are_measured_for_themselves(
+    rng: np.random.Generator,
+) -> None:
+    images = taken_alike(rng, 3)
+    shared = shared_by(images)
+    for other in (
+        images[0] * 0.6,
+        images[0] * 0.5 + 80,
+        images[0].astype(np.int16) + 60,
+        (images[0].astype(np.int16) - 100) * 3,
+    ):
+        found = shared.apply(other)
+        np.testing.assert_array_equal(found, Normalisation().apply(other))
+
+
+def test_images_that_were_not_taken_alike_share_nothing(
+    rng: np.random.Generator,
+) -> None:
+    images = taken_alike(rng, 2)
+    dark = (images[1] * 0.5).astype(np.uint8)
+    assert shared_by([images[0], dark]) == Normalisation()
+    lit = np.linspace(0, 255, 128)[None, None] + rng.normal(0, 20, (1, 128, 128))
+    assert shared_by([images[0], lit.clip(0, 255).astype(np.uint8)]).per_image
+    assert shared_by([]) == Normalisation()

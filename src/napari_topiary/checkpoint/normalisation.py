@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +29,11 @@ FOREIGN = 6.0
 """A foreign body lies beyond all else in an image by so many times its whole range."""
 FOREIGN_SHARES = (0.003, 0.35)
 """Share of an image that it takes."""
+ALIKE_MEAN, ALIKE_DEVIATION, ALIKE_ENDS = 1.0, (0.7, 1.4), 0.25
+"""Images were taken alike where means differ by so many deviations at most, deviations
+by such a factor, and neither end of the one lies farther out, in deviations."""
+FULL_RANGES = (1.0, 2.0**8 - 1, 2.0**12 - 1, 2.0**15 - 1, 2.0**16 - 1, 2.0**32 - 1)
+"""What white becomes when the same image is saved in another number type."""
 CONTENT = 0.35
 """Smoothed content keeps this share of its deviation; noise, which one thing on a plain
 ground is beside, does not."""
@@ -48,11 +54,13 @@ class Normalisation:
         earlier versions); `percentile`: 1st and 99th percentile become 0 and 1; `none`:
         as they are.
     per_image
-        Measure each image. False: use the numbers below for all of them.
+        Measure each image. False: use the numbers below for all of them; for `robust`,
+        for those that were taken alike.
     mean, std
-        Intensities for `zscore`.
+        Intensities for `zscore` and `robust`.
     low, high
-        Intensities for `percentile` that become 0 and 1.
+        Intensities for `percentile` that become 0 and 1; for `robust` those where the
+        tails are cut off.
     """
 
     kind: Kind = "robust"
@@ -61,6 +69,47 @@ class Normalisation:
     std: float = 1.0
     low: float = 0.0
     high: float = 1.0
+
+    @classmethod
+    def shared_by(
+        cls, images: Iterable[tuple[NDArray[Any], Excerpt | None]]
+    ) -> Normalisation:
+        """One for images that were taken alike; else each is measured for itself.
+
+        Brightness then tells the same on all of them, whatever they show, and on parts
+        of them that were saved as images of their own.
+
+        Parameters
+        ----------
+        images
+            `(c, y, x)`, and where the parts of a cut-out come from.
+        """
+        found: list[_Range] = []
+        for image, excerpt in images:
+            step = thinning((image.shape[1], image.shape[2]))
+            thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
+            area = image_area(thin) if excerpt is None else excerpt.thin_area
+            measured = cls().fitted(thin, area, shape=area.shape, step=1).usual
+            if measured is None:
+                return cls()
+            found.append(measured)
+        if not found:
+            return cls()
+        shared = _Range(
+            low=min(one.low for one in found),
+            high=max(one.high for one in found),
+            mean=float(np.mean([one.mean for one in found])),
+            deviation=float(np.median([one.deviation for one in found])),
+        )
+        if not all(one.is_like(shared) for one in found):
+            return cls()
+        return cls(
+            per_image=False,
+            mean=shared.mean,
+            std=shared.deviation,
+            low=shared.low,
+            high=shared.high,
+        )
 
     def apply(
         self, image: NDArray[Any], excerpt: Excerpt | None = None
@@ -126,7 +175,10 @@ class Normalisation:
             1 = `thin` is the image itself.
         """
         if self.kind == "robust":
-            return _fitted_robust(thin, area, shape, step)
+            shared = None
+            if not self.per_image:
+                shared = _Range(self.low, self.high, self.mean, self.std)
+            return _fitted_robust(thin, area, shape, step, shared)
         values, fill = _known_or_mean(thin)
         offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
         return Fitted(fill=fill, offset=offset, spread=spread)
@@ -166,6 +218,14 @@ class Fitted:
     spread: float = 0.0
     middle: float | None = None
     parts: tuple[tuple[Part, _Range], ...] | None = None
+
+    @property
+    def usual(self) -> _Range | None:
+        """Intensities of the image as it is; None where light differs in it."""
+        if self.parts is None or len(self.parts) != 1:
+            return None
+        part, measured = self.parts[0]
+        return None if part.light() is not None else measured.moved(self.middle or 0)
 
     def apply(
         self,
@@ -248,7 +308,11 @@ def _deviation(values: NDArray[np.float32], mean: float) -> float:
 
 
 def _fitted_robust(
-    thin: NDArray[Any], area: NDArray[np.bool_], shape: tuple[int, int], step: int
+    thin: NDArray[Any],
+    area: NDArray[np.bool_],
+    shape: tuple[int, int],
+    step: int,
+    shared: _Range | None,
 ) -> Fitted:
     """Measure the pixels that carry an image, part by part where light differs."""
     if thin.dtype.kind == "f" and not np.isfinite(thin).any():
@@ -270,7 +334,17 @@ def _fitted_robust(
         few = known.sum() < FEWEST_PIXELS
         measured = whole if few else _Range.of(here, known)
         parts.append((_stretched(part, shape, step), measured))
-    return Fitted(middle=middle, parts=tuple(parts))
+    fitted = Fitted(middle=middle, parts=tuple(parts))
+    own = fitted.usual
+    if own is None or shared is None:
+        return fitted
+    factors = {one / other for one in FULL_RANGES for other in FULL_RANGES}
+    for factor in sorted(factors, key=lambda factor: abs(np.log(factor))):
+        same = shared.times(factor)
+        if own.is_like(same):
+            taken_alike = same.moved(-(middle or 0))
+            return replace(fitted, parts=((parts[0][0], taken_alike),))
+    return fitted
 
 
 def _foreign(grey: NDArray[np.float32], area: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -370,6 +444,28 @@ class _Range:
                 break
         some = some.clip(low, high)
         return cls(low, high, float(some.mean()), float(some.std()))
+
+    def is_like(self, other: _Range) -> bool:
+        """Whether an image was taken as others were, whose intensities these are."""
+        apart, unit = self.mean - other.mean, other.deviation
+        least, most = ALIKE_DEVIATION
+        return (
+            unit > 0
+            and abs(apart) <= ALIKE_MEAN * unit
+            and least * unit <= self.deviation <= most * unit
+            and self.low >= other.low - ALIKE_ENDS * unit
+            and self.high <= other.high + ALIKE_ENDS * unit
+        )
+
+    def times(self, factor: float) -> _Range:
+        """Return these intensities, all multiplied."""
+        ends = self.low * factor, self.high * factor
+        return _Range(*ends, self.mean * factor, self.deviation * factor)
+
+    def moved(self, offset: float) -> _Range:
+        """Return these intensities, all raised."""
+        ends = self.low + offset, self.high + offset
+        return _Range(*ends, self.mean + offset, self.deviation)
 
     def bring(self, values: NDArray[np.float32]) -> None:
         """Cut the tails of intensities and bring them to mean 0, deviation 1."""

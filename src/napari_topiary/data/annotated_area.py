@@ -244,19 +244,29 @@ class WorkingGrid:
         config: TrainConfig,
         *,
         start: Checkpoint | None,
+        drawn_only: bool = False,
     ) -> WorkingGrid:
-        """Choose it for annotated images, or take that of the checkpoint `start`."""
+        """Choose it for annotated images, or take that of the checkpoint `start`.
+
+        `drawn_only`: nothing will be asked for but what is drawn.
+        """
         every, task = (*known.samples, *known.validation), known.task
         scale = every[0].scale
         marks = [(one, image.scale) for image in every for one in image.annotations]
         points = [(one, own) for one, own in marks if isinstance(one, Points)]
+        normalisation = None
+        if start is not None:
+            factor, normalisation = start.factor_for(scale), start.normalisation
+        else:
+            factor = working_factor(config, task, scale, known.samples)
+            if not drawn_only:
+                images = ((one.image, one.excerpt) for one in every)
+                normalisation = Normalisation.shared_by(images)
         return cls(
             task=task,
-            factor=working_factor(config, task, scale, known.samples)
-            if start is None
-            else start.factor_for(scale),
+            factor=factor,
             scale=scale,
-            normalisation=Normalisation() if start is None else start.normalisation,
+            normalisation=None if drawn_only else normalisation,
             zones=zones_for(points, task),
         )
 

@@ -159,7 +159,7 @@ def prepare(
     notes = (*known.notes, *_opposite(parts, task, start), *parts.notes)
     prepared = PreparedData(
         task=known.task,
-        normalisation=Normalisation() if start is None else start.normalisation,
+        normalisation=grid.normalisation or Normalisation(),
         train=tuple(item.field for item in parts.learned),
         held=held,
         figure_areas=figure_areas,
@@ -198,7 +198,7 @@ def foresee(
         As for `prepare`; none of it has a problem.
     """
     known = admit(samples, validation, task=task, around_marks=config.around_marks)
-    grid = replace(WorkingGrid.of(known, config, start=start), normalisation=None)
+    grid = WorkingGrid.of(known, config, start=start, drawn_only=True)
     history = {} if start is None else dict(start.annotations_summary)
     return divide(known, grid, history, config, learning=True)
 
