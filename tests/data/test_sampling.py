@@ -1,5 +1,7 @@
 """Patches: balanced over classes and areas, reproducible, right at the border."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_topiary.data.batches import Augmentation
+from napari_topiary.data.centre_sampling import CentreSampler
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.errors import TopiaryError
 
@@ -112,3 +115,23 @@ def test_a_pupil_gives_the_teachers_answer_under_any_contrast():
     assert (out.image[:, 0] - said).abs().mean() > 0.05
     seen = torch.stack([out.image[:, 0].flatten(1), said.flatten(1)], dim=1)
     assert min(torch.corrcoef(pair)[0, 1] for pair in seen) > 0.85
+
+
+@pytest.mark.parametrize("by_centre", [False, True])
+def test_patches_are_also_shown_as_if_their_image_had_been_measured_alone(by_centre):
+    torch.manual_seed(0)
+    field = replace(coded_field(64, 64), own=(100.0, 20.0))
+    other = coded_field(48, 48)
+    sampler = (
+        CentreSampler([field, other], patch=16, seed=0)
+        if by_centre
+        else PatchSampler([field, other], patch=16, seed=0)
+    )
+    batch = sampler.draw(400)
+    out = Augmentation(1, geometry=False)(batch)
+    middles = batch.image.mean(dim=(1, 2, 3))
+    moved = (out.image.mean(dim=(1, 2, 3)) - middles).abs() > 0.5 * middles
+    alone = batch.own[:, 0] == 100
+    assert 0.4 < alone.float().mean() < 0.9
+    assert not moved[~alone].any()
+    assert 0.4 < moved[alone].float().mean() < 0.6

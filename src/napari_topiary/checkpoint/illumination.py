@@ -85,6 +85,11 @@ class Part:
         top, bottom, left, right = self.box
         return slice(top, bottom), slice(left, right)
 
+    @property
+    def is_even(self) -> bool:
+        """Whether the light is the same all over it."""
+        return self.slope is None and self.gain is None
+
     def level(
         self, values: NDArray[np.float32], inside: tuple[slice, slice] | None = None
     ) -> None:

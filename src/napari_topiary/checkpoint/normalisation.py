@@ -8,9 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_topiary.checkpoint.illumination import Part, parts_of
+from napari_topiary.checkpoint.intensities import (
+    PERCENTILE_PIXELS,
+    Intensities,
+    foreign_body,
+    some_of,
+)
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, known_in, thinning
@@ -18,25 +23,9 @@ from napari_topiary.io.image_area import image_area, known_in, thinning
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
 """Become 0 and 1; a few hot or dead pixels then change nothing."""
-PERCENTILE_PIXELS = 2_000_000
-"""Percentiles of larger images are taken from evenly spaced pixels."""
 NO_NUMBERS = "The image has no pixel that is a number: check how it was saved."
-TAILS = 0.5
-"""`robust`: how far beyond the percentiles, in their distance, intensities count."""
 FEWEST_PIXELS = 1024
 """A part of an image with fewer is measured by the whole image."""
-FOREIGN = 6.0
-"""A foreign body lies beyond all else in an image by so many times its whole range."""
-FOREIGN_SHARES = (0.003, 0.35)
-"""Share of an image that it takes."""
-ALIKE_MEAN, ALIKE_DEVIATION, ALIKE_ENDS = 1.0, (0.7, 1.4), 0.25
-"""Images were taken alike where means differ by so many deviations at most, deviations
-by such a factor, and neither end of the one lies farther out, in deviations."""
-FULL_RANGES = (1.0, 2.0**8 - 1, 2.0**12 - 1, 2.0**15 - 1, 2.0**16 - 1, 2.0**32 - 1)
-"""What white becomes when the same image is saved in another number type."""
-CONTENT = 0.35
-"""Smoothed content keeps this share of its deviation; noise, which one thing on a plain
-ground is beside, does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +73,7 @@ class Normalisation:
         images
             `(c, y, x)`, and where the parts of a cut-out come from.
         """
-        found: list[_Range] = []
+        found: list[Intensities] = []
         for image, excerpt in images:
             step = thinning((image.shape[1], image.shape[2]))
             thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
@@ -95,7 +84,7 @@ class Normalisation:
             found.append(measured)
         if not found:
             return cls()
-        shared = _Range(
+        shared = Intensities(
             low=min(one.low for one in found),
             high=max(one.high for one in found),
             mean=float(np.mean([one.mean for one in found])),
@@ -177,11 +166,23 @@ class Normalisation:
         if self.kind == "robust":
             shared = None
             if not self.per_image:
-                shared = _Range(self.low, self.high, self.mean, self.std)
+                shared = Intensities(self.low, self.high, self.mean, self.std)
             return _fitted_robust(thin, area, shape, step, shared)
         values, fill = _known_or_mean(thin)
         offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
         return Fitted(fill=fill, offset=offset, spread=spread)
+
+    def measured_alone(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        """Mean and deviation that would bring an image to a range of its own.
+
+        Parameters
+        ----------
+        values
+            The image, normalised; 0 and 1 where it has been measured by itself.
+        """
+        if self.per_image or not values.size or not values.std():
+            return 0.0, 1.0
+        return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
 
     def _range(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Intensity that becomes 0, and how much more becomes 1."""
@@ -217,15 +218,15 @@ class Fitted:
     offset: float = 0.0
     spread: float = 0.0
     middle: float | None = None
-    parts: tuple[tuple[Part, _Range], ...] | None = None
+    parts: tuple[tuple[Part, Intensities], ...] | None = None
 
     @property
-    def usual(self) -> _Range | None:
+    def usual(self) -> Intensities | None:
         """Intensities of the image as it is; None where light differs in it."""
         if self.parts is None or len(self.parts) != 1:
             return None
         part, measured = self.parts[0]
-        return None if part.light() is not None else measured.moved(self.middle or 0)
+        return measured.moved(self.middle or 0) if part.is_even else None
 
     def apply(
         self,
@@ -312,86 +313,36 @@ def _fitted_robust(
     area: NDArray[np.bool_],
     shape: tuple[int, int],
     step: int,
-    shared: _Range | None,
+    shared: Intensities | None,
 ) -> Fitted:
     """Measure the pixels that carry an image, part by part where light differs."""
     if thin.dtype.kind == "f" and not np.isfinite(thin).any():
         raise TopiaryError(NO_NUMBERS)
     middle = None
     if thin.dtype.itemsize >= 4 and area.any():
-        middle = float(np.median(_some(thin, area).astype(np.float64)))
+        middle = float(np.median(some_of(thin, area).astype(np.float64)))
     if not area.any():
         return Fitted(middle=middle, parts=())
     values = _around_zero(thin, area, middle)
     grey = values.mean(axis=0) if len(values) > 1 else values[0]
-    area = area & ~_foreign(grey, area)
-    whole = _Range.of(values, area)
+    area = area & ~foreign_body(grey, area)
+    whole = Intensities.of(values, area)
     parts = []
     for part in parts_of(np.clip(grey, whole.low, whole.high), area):
         here = values[:, *part.place]
         part.level(here)
         known = area[part.place]
         few = known.sum() < FEWEST_PIXELS
-        measured = whole if few else _Range.of(here, known)
+        measured = whole if few else Intensities.of(here, known)
         parts.append((_stretched(part, shape, step), measured))
     fitted = Fitted(middle=middle, parts=tuple(parts))
     own = fitted.usual
     if own is None or shared is None:
         return fitted
-    factors = {one / other for one in FULL_RANGES for other in FULL_RANGES}
-    for factor in sorted(factors, key=lambda factor: abs(np.log(factor))):
-        same = shared.times(factor)
-        if own.is_like(same):
-            taken_alike = same.moved(-(middle or 0))
-            return replace(fitted, parts=((parts[0][0], taken_alike),))
-    return fitted
-
-
-def _foreign(grey: NDArray[np.float32], area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """One body so bright or dark that beside it everything else would look the same.
-
-    Dirt, a crystal, a burnt-in spot: it is no measure of what the rest shows. A bright
-    object on a plain ground is what an image is about, and stays.
-
-    Parameters
-    ----------
-    grey
-        `(y, x)` brightness.
-    area
-        `(y, x)` bool: pixels that carry an image.
-    """
-    none = np.zeros_like(area)
-    low, below, above, high = np.percentile(_some(grey[None], area), (1, 35, 65, 99))
-    least, most = (share * area.sum() for share in FOREIGN_SHARES)
-    for beyond in (
-        grey > above + FOREIGN * (above - low),
-        grey < below - FOREIGN * (high - below),
-    ):
-        far = beyond & area
-        if not least <= far.sum() <= most:
-            continue
-        numbers, _ = ndimage.label(far)
-        sizes = np.bincount(numbers.ravel())
-        body = numbers == 1 + int(sizes[1:].argmax())
-        if body.sum() < least:
-            continue
-        body = ndimage.binary_closing(body, iterations=2) | body
-        around = np.asarray(ndimage.binary_dilation(body, iterations=4))
-        rest = area & ~around
-        if not rest.any():
-            continue
-        ends = np.percentile(_some(grey[None], rest), (0.1, 99.9))
-        middle = float(np.median(grey[body]))
-        gap = max(middle - ends[1], ends[0] - middle)
-        if gap < FOREIGN * (ends[1] - ends[0]):
-            continue
-        plain = np.where(rest, grey, np.median(grey[rest]))
-        if (
-            ndimage.gaussian_filter(plain, 2.0)[rest].std()
-            > CONTENT * plain[rest].std()
-        ):
-            return around
-    return none
+    same = shared.written_like(own)
+    if same is None:
+        return fitted
+    return replace(fitted, parts=((parts[0][0], same.moved(-(middle or 0))),))
 
 
 def _stretched(part: Part, shape: tuple[int, int], step: int) -> Part:
@@ -419,66 +370,3 @@ def _around_zero(
         np.nan_to_num(values, copy=False)
     values[:, ~area] = 0
     return values
-
-
-@dataclass(frozen=True)
-class _Range:
-    """Mean and deviation of intensities, and where their tails are cut off."""
-
-    low: float
-    high: float
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, values: NDArray[np.float32], area: NDArray[np.bool_]) -> _Range:
-        """Measure the pixels of an area `(y, x)` of an image `(c, y, x)`."""
-        some = _some(values, area).astype(np.float64)
-        low, high = float(some.min()), float(some.max())
-        # Of few bright spots on a plain background the wider ones see something.
-        for outside in (1.0, 0.1, 0.01):
-            ends = np.percentile(some, (outside, 100 - outside))
-            beyond = TAILS * float(ends[1] - ends[0])
-            if beyond > 0:
-                low, high = float(ends[0]) - beyond, float(ends[1]) + beyond
-                break
-        some = some.clip(low, high)
-        return cls(low, high, float(some.mean()), float(some.std()))
-
-    def is_like(self, other: _Range) -> bool:
-        """Whether an image was taken as others were, whose intensities these are."""
-        apart, unit = self.mean - other.mean, other.deviation
-        least, most = ALIKE_DEVIATION
-        return (
-            unit > 0
-            and abs(apart) <= ALIKE_MEAN * unit
-            and least * unit <= self.deviation <= most * unit
-            and self.low >= other.low - ALIKE_ENDS * unit
-            and self.high <= other.high + ALIKE_ENDS * unit
-        )
-
-    def times(self, factor: float) -> _Range:
-        """Return these intensities, all multiplied."""
-        ends = self.low * factor, self.high * factor
-        return _Range(*ends, self.mean * factor, self.deviation * factor)
-
-    def moved(self, offset: float) -> _Range:
-        """Return these intensities, all raised."""
-        ends = self.low + offset, self.high + offset
-        return _Range(*ends, self.mean + offset, self.deviation)
-
-    def bring(self, values: NDArray[np.float32]) -> None:
-        """Cut the tails of intensities and bring them to mean 0, deviation 1."""
-        np.clip(values, self.low, self.high, out=values)
-        values -= np.float32(self.mean)
-        if self.deviation > 0:
-            values /= np.float32(self.deviation)
-
-
-def _some(values: NDArray[Any], area: NDArray[np.bool_]) -> NDArray[Any]:
-    """Evenly spaced pixels of an area, enough for statistics."""
-    step = int(np.ceil(np.sqrt(values.size / PERCENTILE_PIXELS)))
-    thin = np.s_[::step, ::step]
-    if area[thin].any():
-        return np.asarray(values[:, *thin][:, area[thin]]).ravel()
-    return np.asarray(values[:, area]).ravel()

@@ -45,6 +45,10 @@ class Field:
     objects
         `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
         drawn: what is learned from them is in the other fields.
+    own
+        Mean and deviation in `image` of the whole image that it is from. Where images
+        share their range (`Normalisation.shared_by`), this one, measured for itself,
+        would have been normalised by them.
     """
 
     image: NDArray[np.float32]
@@ -53,14 +57,16 @@ class Field:
     teacher: NDArray[np.floating] | None = None
     regression: NDArray[np.float32] | None = None
     objects: LabelImage | None = None
+    own: tuple[float, float] = (0.0, 1.0)
 
     def each(self, change: Callable[[Any], Any]) -> Field:
         """Return it with every map that it has changed in the same way."""
-        maps = {row.name: getattr(self, row.name) for row in fields(self)}
+        names = (row.name for row in fields(self) if row.name != "own")
+        maps = {name: getattr(self, name) for name in names}
         changed: dict[str, Any] = {
             name: None if m is None else change(m) for name, m in maps.items()
         }
-        return Field(**changed)
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class Batch:
 
     `image` `(b, c, y, x)` · `target` `(b, y, x)` int64 · `weight` `(b, y, x)` ·
     `teacher` `(b, k + r, y, x)` probability and values, the probability all zero where
-    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none.
+    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none · `own`
+    `(b, 2)`: `Field.own` of the image that each is from; None = 0 and 1.
     """
 
     image: torch.Tensor
@@ -77,6 +84,7 @@ class Batch:
     weight: torch.Tensor
     teacher: torch.Tensor | None = None
     regression: torch.Tensor | None = None
+    own: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the same patches elsewhere, the image left where it is."""
@@ -146,6 +154,7 @@ class PatchSampler:
             torch.stack([patch.weight for patch in patches]),
             torch.stack(teachers).float() if teachers else None,
             torch.stack(values) if values else None,
+            torch.tensor([patch.own for patch in patches]),
         )
 
     def class_weight(self, n_classes: int) -> torch.Tensor:
@@ -181,6 +190,7 @@ class _Maps:
     weight: torch.Tensor
     teacher: torch.Tensor | None
     regression: torch.Tensor | None
+    own: tuple[float, float]
 
     @classmethod
     def of(cls, field: Field, device: torch.device) -> _Maps:
@@ -197,6 +207,7 @@ class _Maps:
             weight=there(field.weight),
             teacher=None if field.teacher is None else there(field.teacher),
             regression=None if field.regression is None else there(field.regression),
+            own=field.own,
         )
 
     def cut(self, rows: slice, columns: slice) -> _Maps:
@@ -211,6 +222,7 @@ class _Maps:
             weight=self.weight[rows, columns],
             teacher=part(self.teacher),
             regression=part(self.regression),
+            own=self.own,
         )
 
 
@@ -226,4 +238,5 @@ def _padded(field: Field, patch: int) -> Field:
         np.pad(field.weight, grow),
         None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
         None if field.regression is None else np.pad(field.regression, ((0, 0), *grow)),
+        own=field.own,
     )
