@@ -235,7 +235,8 @@ def test_a_box_dragged_on_the_canvas_is_a_finished_area(
     box = drawn(page, "regions").polygons[0]
     assert np.allclose(box.min(0), (20, 20), atol=1.5)
     assert np.allclose(box.max(0), (60, 70), atol=1.5)
-    assert "<b>5 of 8 marks lie outside the finished areas" in page.summary.text()
+    said = "<b>5 of 8 marks lie outside the finished areas"  # in a turn of its own
+    qtbot.waitUntil(lambda: said in page.summary.text(), timeout=3000)
 
 
 def test_paths_become_centerlines_as_wide_as_the_class(open_page, session):
