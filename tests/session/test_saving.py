@@ -296,6 +296,27 @@ def test_a_project_saved_elsewhere_points_to_the_same_image(with_slide, tmp_path
     assert again.images["slide"].path.samefile(with_slide / "slide.tif")
 
 
+def test_a_project_that_is_moved_while_it_is_open_is_written_wholly_anew(tmp_path):
+    session = project(tmp_path / "mine")
+    before = state(tmp_path / "mine")
+    (tmp_path / "mine").rename(tmp_path / "other")
+    session.set_annotations("a", [marks((7, 8))])
+    session.autosave()
+    _, images, drawn = state(tmp_path / "mine")
+    assert images == {"a", "b", "c"} and drawn["a"]["points"] == marks((7, 8))
+    assert state(tmp_path / "other") == before
+
+
+def test_unsaved_work_whose_folder_was_cleared_away_is_written_wholly_anew():
+    session = Session()
+    session.set_task(TASK)
+    session.add_image(ImageEntry("a", picture(), 2.0))
+    shutil.rmtree(session.autosave())
+    session.set_annotations("a", [marks((7, 8))])
+    _, images, drawn = state(session.autosave())
+    assert images == {"a"} and drawn["a"]["points"] == marks((7, 8))
+
+
 def test_windows_that_have_a_project_open_know_of_one_another(tmp_path):
     folder, copy = tmp_path / "p", tmp_path / "copy"
     folder.mkdir()

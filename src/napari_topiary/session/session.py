@@ -15,6 +15,7 @@ from psygnal import Signal
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset
+from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.session import project, reopening
 from napari_topiary.session.contents import (
     Contents,
@@ -22,7 +23,11 @@ from napari_topiary.session.contents import (
     unused,
     with_colours,
 )
-from napari_topiary.session.recovery import forget_recovery, new_recovery_folder
+from napari_topiary.session.recovery import (
+    STATE_FILE,
+    forget_recovery,
+    new_recovery_folder,
+)
 from napari_topiary.session.versions import SavedVersion, go_back, versions
 from napari_topiary.types import BACKGROUND, Prediction, Task
 
@@ -226,7 +231,8 @@ class Session(Contents):
         target = self.folder if folder is None else Path(folder)
         if target is None:
             raise TopiaryError("The project has no folder yet: say where to save it.")
-        record = self._record if target == self.folder else project.SavedFiles()
+        own = target == self.folder
+        record = self._files_in(target) if own else project.SavedFiles()
         if self.name == UNTITLED or target != self.folder:
             self.name = target.name
         project.write(
@@ -287,9 +293,16 @@ class Session(Contents):
             return self.save(by_itself=True)
         if self._recovery is None:
             self._recovery = new_recovery_folder()
-        project.write(self, self._recovery, self._record, by_itself=True)
+        record = self._files_in(self._recovery)
+        project.write(self, self._recovery, record, by_itself=True)
+        self._record = record
         self._settled()
         return self._recovery
+
+    def _files_in(self, folder: Path) -> project.SavedFiles:
+        """What is in the project's folder: nothing, where that was moved away."""
+        there = any((folder / one).exists() for one in (STATE_FILE, DESCRIPTION))
+        return self._record if there else project.SavedFiles()
 
     @property
     def home(self) -> Path | None:

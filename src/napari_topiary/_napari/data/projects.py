@@ -47,6 +47,7 @@ _TITLES = {
 
 
 _MOST_LEFT = 5
+_MOST_NOTES = 8
 
 GO_ON = "Go on with it"
 
@@ -284,7 +285,9 @@ class Projects:
             if last in self.page.session.images:
                 self.page.open_image(last)
             if read.notes:
-                self.page.refuse("\n".join(read.notes[:4]))
+                more = len(read.notes) - _MOST_NOTES
+                rest = [f"And {more} more."] if more > 0 else []
+                self.page.refuse("\n".join([*read.notes[:_MOST_NOTES], *rest]))
             else:
                 self._say_what_next()
 
