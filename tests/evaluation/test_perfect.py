@@ -8,6 +8,7 @@ import pytest
 from napari_topiary.annotations import Labels, Regions
 from napari_topiary.config import PredictConfig
 from napari_topiary.evaluation import compare_checkpoints, evaluate
+from napari_topiary.evaluation.objects import instance_metrics
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Task, run
@@ -85,6 +86,13 @@ def naive(task, labels, answer, region):
         union += ((truth == a) | (found == best)).sum()
     union += sum((found == b).sum() for b in said - used)
     return {"pq": pq, "aji": overlap / union, "sq": np.mean(list(matched.values()))}
+
+
+def test_one_object_that_is_found_exactly_scores_one():
+    labels = cells(OBJECTS, np.uint8)
+    one = (labels == 1).astype(np.uint8)
+    scores = instance_metrics(one, one)
+    assert (scores["pq"], scores["sq"]) == (1.0, 1.0)
 
 
 REGIONS = {"whole": None, "finished area": (0, 39, 0, 39)}

@@ -129,7 +129,7 @@ def instance_metrics(
         score = 1.0 if n_true == n_found else 0.0
         return {"aji": score, "pq": score, "dq": score, "sq": score, **counts}
     dq = hits / (hits + 0.5 * (n_found - hits) + 0.5 * (n_true - hits))
-    sq = float(pairs.iou[same].sum()) / (hits + 1e-6)
+    sq = float(pairs.iou[same].mean()) if hits else 0.0
     return {"aji": _aji(pairs), "pq": dq * sq, "dq": dq, "sq": sq, **counts}
 
 
