@@ -244,6 +244,35 @@ def test_an_interrupted_prediction_is_marked(trained, tmp_path, interrupt_at, ca
     assert np.isfinite(tifffile.imread(tmp_path / "m0_probability.tif")).all()
 
 
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [
+        ("evaluate", signal.SIGINT),
+        ("compare", signal.SIGTERM),
+        ("import", signal.SIGINT),
+    ],
+)
+def test_what_an_interrupted_verb_wrote_is_whole_and_marked(
+    trained, tmp_path, interrupt_at, verb, number
+):
+    net, data = trained / "net.safetensors", trained / "data"
+    out, report, raw = tmp_path / "out", tmp_path / "r.json", tmp_path / "raw"
+    raw.mkdir()
+    for file in (*(data / "images").iterdir(), *(data / "points").iterdir()):
+        (raw / file.name).write_bytes(file.read_bytes())
+    arguments = {
+        "evaluate": (net, data, "--split", "all"),
+        "compare": (net, net, "--data", data, "--split", "all", "--out", out),
+        "import": (raw, "--yes", "--out", out),
+    }[verb]
+    interrupt_at(2, number)
+    assert call(verb, *arguments, "--json", report) == 130
+    if report.exists():
+        assert json.loads(report.read_text(encoding="utf-8"))["interrupted"]
+    assert not list(tmp_path.rglob(".part-*"))
+    assert not (out / "dataset.json").exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_while_everything_is_being_imported(trained, number):
