@@ -17,7 +17,8 @@ With `--descendant SHARE` the original U-Net (31 million weights) by sliding win
 held against what is left of it when SHARE of its weights is pruned, in the engine. The
 weights are untrained, so this is about time only; with `--data DATASET` the original is
 trained on it, pruned little by little while it is fine-tuned (`--seconds` each), and
-both are judged on images that neither saw.
+both are judged on images that neither saw, each at its own threshold. `--ancestor` is
+another size to begin with: a small one tries the whole thing out in a minute.
 
 With `--peak` the share of the processor's rate that the engine reaches is printed: its
 multiplications a second, against those of the largest matrix product measured in the
@@ -76,6 +77,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="of training")
     parser.add_argument("--descendant", type=float, metavar="SHARE")
     parser.add_argument("--data", type=Path, metavar="DATASET")
+    parser.add_argument("--ancestor", default="original", metavar="PRESET")
     parser.add_argument("--peak", action="store_true")
     options = parser.parse_args()
     print(f"{options.side} x {options.side} px, {device_label()}")
@@ -86,13 +88,16 @@ def main() -> int:
     if options.descendant is not None:
         config = PruneConfig(kind="filters", remove=options.descendant)
         if options.data is None:
-            original = _untrained("original")
+            original = _untrained(options.ancestor)
             pruned = run(prune(original, config))
         else:
-            original, pruned = _pair(options.data, config, options.seconds)
+            original, pruned = _pair(
+                options.data, config, options.seconds, options.ancestor
+            )
         print(f"{original.parameters:,} weights against {pruned.parameters:,}")
         image = np.random.default_rng(0).normal(size=(1, options.side, options.side))
-        _compare("original", original, pruned, image.astype(np.float32), options.rounds)
+        pixels = image.astype(np.float32)
+        _compare(options.ancestor, original, pruned, pixels, options.rounds)
         return 0
     for preset in options.presets:
         checkpoint, image = _trained(preset, options.seconds, options.side)
@@ -238,14 +243,14 @@ def _trained(
 
 
 def _pair(
-    folder: Path, config: PruneConfig, seconds: float
+    folder: Path, config: PruneConfig, seconds: float, preset: str
 ) -> tuple[Checkpoint, Checkpoint]:
-    """The original U-Net, trained, and what is left of it; both are judged."""
+    """A U-Net, trained, and what is left of it; both are judged."""
     dataset = read_dataset(folder)
     samples, held, judged = dataset.part("train"), dataset.part("val"), "test"
     if not dataset.parts.get("test"):  # what judges must not choose weights
         held, judged = [], "val"
-    usual = TrainConfig(preset="original", minutes=seconds / 60)
+    usual = TrainConfig(preset=preset, minutes=seconds / 60)
     original = run(fit(samples, usual, task=dataset.task, validation=held))
     plan = make_plan(original, config)
     tuned = fit(
@@ -256,11 +261,12 @@ def _pair(
         start=original,
         pruning=pruning_schedule(plan, config.remove),
     )
-    pruned = run(tuned)
-    for name, one in (("original", original), ("pruned", pruned)):
-        found = run(evaluate(one, dataset.part(judged)))
+    pruned, dice = run(tuned), []
+    for name, one in ((preset, original), ("pruned", pruned)):
+        dice.append(run(evaluate(one, dataset.part(judged)))["dice"])
         steps = one.provenance.get("steps")
-        print(f"{name}: {steps} steps, Dice {found['dice']:.4f} on unseen images")
+        print(f"{name}: {steps} steps, Dice {dice[-1]:.4f} on unseen images")
+    print(f"Dice that it costs: {dice[0] - dice[1]:.4f}", flush=True)
     return original, pruned
 
 

@@ -11,8 +11,9 @@ its defaults. With `--prune SHARE` it also runs the network that is left when SH
 the weights is gone.
 
 Every command is a process of its own, and they take turns; printed are the medians of
-wall-clock seconds, the ratio to the script, and the highest resident memory. (Labels
-are compared in `engine.py`: the script knows nothing of uneven light.)
+wall-clock seconds, the ratio to the script, seconds of processor time, which other
+programs disturb less, with their ratio, and the highest resident memory. (Labels are
+compared in `engine.py`: the script knows nothing of uneven light.)
 """
 
 from __future__ import annotations
@@ -125,24 +126,25 @@ def _compare(
         command = [sys.executable, "-m", "napari_topiary", "predict", str(path)]
         command += [str(home / "image.tif"), "--out", str(home / str(number))]
         commands[f"predict, {name}"] = [*command, "--overwrite"]
-    times: dict[str, list[float]] = {name: [] for name in commands}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     memory = dict.fromkeys(commands, 0.0)
     for number in range(rounds + 1):
         for name, command in commands.items():
-            took, held = _measured(command)
+            *took, held = _measured(command)
             memory[name] = max(memory[name], held)
             if number:  # the first round fills caches and chooses a back end
-                times[name].append(took)
+                times[name].append((took[0], took[1]))
     print(f"\n{first}, {image.shape[0]} x {image.shape[1]} px")
-    print("command | s | ratio | GB")
-    usual = median(times["script"])
+    print("command | s | ratio | processor s | ratio | GB")
+    usual = [median(one) for one in zip(*times["script"], strict=True)]
     for name, taken in times.items():
-        took = median(taken)
-        print(f"{name} | {took:.1f} | {usual / took:.2f} | {memory[name]:.2f}")
+        took = [median(one) for one in zip(*taken, strict=True)]
+        cells = [f"{t:.1f} | {u / t:.2f}" for t, u in zip(took, usual, strict=True)]
+        print(" | ".join([name, *cells, f"{memory[name]:.2f}"]))
 
 
-def _measured(command: Iterable[str]) -> tuple[float, float]:
-    """Seconds and gigabytes of a command, in a process as a person would start it."""
+def _measured(command: Iterable[str]) -> tuple[float, float, float]:
+    """Seconds, processor seconds and gigabytes of a command as a person starts it."""
     plain = {name: value for name, value in os.environ.items() if name not in OURS}
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -154,7 +156,8 @@ def _measured(command: Iterable[str]) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(said.decode())
-    return time.perf_counter() - begun, used.ru_maxrss * 1024 / 1e9
+    computed = used.ru_utime + used.ru_stime
+    return time.perf_counter() - begun, computed, used.ru_maxrss * 1024 / 1e9
 
 
 def _tiled(image: np.ndarray, side: int) -> np.ndarray:
