@@ -230,6 +230,7 @@ def told(said, words, *, refused, but_window=None):
 REFUSED = [
     ("NaN", {"image": np.full((40, 48), np.nan, np.float32)}, "not a number"),
     ("infinite", {"image": np.full((40, 48), np.inf, np.float32)}, "not a number"),
+    ("1e300", {"image": GREY * 1e300}, "not a number (NaN, infinite or above 3e38)"),
     ("constant", {"image": np.full((40, 48), 7, np.uint8)}, "constant"),
     ("saturated", {"image": np.where(GREY > 253, 9, 255).astype(np.uint8)}, "saturat"),
     ("colour", {"image": RNG.integers(0, 255, (3, 40, 48), np.uint8)}, "one kind"),
@@ -309,7 +310,7 @@ def test_every_door_refuses_with_the_same_sentence(
     told(at_all_doors(home), words, refused=True)
 
 
-@pytest.mark.parametrize("image", [given["image"] for _, given, _ in REFUSED[:4]])
+@pytest.mark.parametrize("image", [given["image"] for _, given, _ in REFUSED[:5]])
 def test_an_image_that_shows_nothing_is_told_and_predicted_as_empty(
     tmp_path, networks, capsys, image
 ):

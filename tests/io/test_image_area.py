@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 from scipy import ndimage
 
-from napari_topiary.io.image_area import image_area, rows_without_banner
+from napari_topiary.checkpoint import Normalisation
+from napari_topiary.io.image_area import image_area, image_problem, rows_without_banner
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 DTYPES = (np.uint8, np.uint16, np.float32)
@@ -225,3 +226,13 @@ def test_an_image_of_which_hardly_anything_is_left_is_blank(channels, ground, co
     rest = np.random.default_rng(0).integers(1, 255, (channels, 8, 8), np.uint8)
     image[:, y : y + 8, x : x + 8] = rest
     assert not image_area(image).any()
+
+
+def test_values_beyond_what_is_computed_with_are_no_numbers(rng):
+    image = texture(rng, (40, 40), np.float32).astype(np.float64)
+    image[3, 4], image[5, 6], image[7, 8] = 1e300, -np.inf, 1e38
+    area = image_area(image[None])
+    assert not area[3, 4] and not area[5, 6] and area.sum() >= 40 * 40 - 10
+    normalised = Normalisation().apply(image[None])
+    assert np.isfinite(normalised).all() and np.abs(normalised).max() < 100
+    assert image_problem(image[None]) is None

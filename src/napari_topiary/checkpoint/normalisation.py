@@ -18,7 +18,7 @@ from napari_topiary.checkpoint.intensities import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.excerpts import Excerpt
-from napari_topiary.io.image_area import image_area, known_in, thinning
+from napari_topiary.io.image_area import are_numbers, image_area, known_in, thinning
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
@@ -316,7 +316,7 @@ def _fitted_robust(
     shared: Intensities | None,
 ) -> Fitted:
     """Measure the pixels that carry an image, part by part where light differs."""
-    if thin.dtype.kind == "f" and not np.isfinite(thin).any():
+    if thin.dtype.kind == "f" and not are_numbers(thin).any():
         raise TopiaryError(NO_NUMBERS)
     middle = None
     if thin.dtype.itemsize >= 4 and area.any():

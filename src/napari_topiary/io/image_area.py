@@ -78,8 +78,13 @@ def known_in(
     ]
     known = np.asarray(area[near[0][:, None], near[1]])
     if image.dtype.kind == "f":
-        known &= np.isfinite(image).all(axis=0)
+        known &= are_numbers(image).all(axis=0)
     return known
+
+
+def are_numbers(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values are numbers, also in float32, which all is computed in."""
+    return np.asarray(np.abs(image) <= np.finfo(np.float32).max)
 
 
 def is_grey(image: NDArray[Any]) -> bool:
@@ -106,7 +111,7 @@ def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
     """
     known = np.ones(image.shape[1:], dtype=bool)
     if image.dtype.kind == "f":
-        known &= np.isfinite(image).all(axis=0)
+        known &= are_numbers(image).all(axis=0)
         if not known.any():
             return known
     if _is_plain(image, known):
@@ -372,11 +377,11 @@ def image_problem(image: Image) -> str | None:
     sentence = kind_problem(image)
     if sentence is not None:
         return sentence
-    values = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    values = image[are_numbers(image)] if image.dtype.kind == "f" else image
     if values.size == 0:
         return (
-            "Every pixel is not a number (NaN or infinite): there is nothing to see in "
-            "the image; check the export."
+            "Every pixel is not a number (NaN, infinite or above 3e38): there is "
+            "nothing to see in the image; check the export."
         )
     low, high = values.min(), values.max()
     if low == high:
