@@ -291,8 +291,10 @@ def test_nothing_marked_is_refused_with_a_sentence(page, until):
 def test_long_names_are_whole_in_the_list_that_opens(page, session, task):
     name = "apoferritin in thick ice, second grid · 121 k, tuned"
     session.add_checkpoint(name, network(task, 2), activate=False)
+    page.choice.a.showPopup()
     rows = page.choice.a.view()
     assert rows.minimumWidth() > rows.fontMetrics().horizontalAdvance(name)
+    page.choice.a.hidePopup()
 
 
 def test_the_same_twice_cannot_be_compared(page):
