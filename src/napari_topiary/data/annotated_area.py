@@ -155,7 +155,7 @@ class AnnotatedArea:
         return np.asarray(counts, dtype=np.int64)
 
     def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
-        """Cut to what is known, and where that is much to its fullest part.
+        """Cut to what is known, where that saves much, or to its fullest part.
 
         Parameters
         ----------
@@ -165,11 +165,6 @@ class AnnotatedArea:
             Pixels around them that a network needs to see.
         step
             The cut begins at a multiple of it, so that the network sees the same.
-
-        Returns
-        -------
-        AnnotatedArea
-            The same one where that saves little.
         """
         field = self.field
         known = field.target >= 0
@@ -323,14 +318,9 @@ def on_working_grid(
 
 
 def as_learned(sample: Sample, checkpoint: Checkpoint) -> AnnotatedArea:
-    """Bring one sample to the working grid with the targets that a checkpoint learned.
+    """Bring an annotated image to the working grid as a checkpoint has learned it.
 
-    Parameters
-    ----------
-    sample
-        An annotated image.
-    checkpoint
-        Knows pixel size, intensities, and how large particles were drawn.
+    Its pixel size and intensities count, and how large particles were drawn.
     """
     return on_working_grid(
         sample,
