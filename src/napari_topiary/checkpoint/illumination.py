@@ -4,9 +4,8 @@ Things are looked for that hide everything else from a network that is given one
 and one deviation: *seams*, straight lines across which all of the image becomes
 brighter (stitched fields, a field half in shadow) or richer in contrast, a *slope*,
 brightness that changes slowly over all of it (tilted light, a vignette), and a *gain*,
-contrast that does. An image without them has one part and no slope, and is treated as a
-whole: content is never levelled out. Contrast is that of the light or the detector, not
-of content, where noise grows as much as content does.
+contrast that does. An image without them is treated as a whole: content is never
+levelled out. Contrast is that of the light, not of content, where noise grows as much.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ BANDS = 8
 looked at each for itself."""
 TILE_SEAM, TILE_AGREEMENT, TILE_SHARE = 1.0, 0.85, 0.6
 """They are cut where so large a step is seen by so many lines in so many bands."""
-
 GAINS, GAIN_EXPLAINED = (math.log(1.5), math.log(6)), 0.7
 """A gain is so many times (as logarithms: at least, at most) larger at one end than at
 the other, and all but this share of the differences of noise between blocks."""
@@ -194,8 +192,7 @@ class _Blocks:
                 noise = float(rough.mean()) if rough.size else 0.0
                 found.append((y, x, float(middle), float(high - low) / 2, noise))
         values = np.array(found, dtype=np.float64).reshape(-1, 5).T
-        names = ("y", "x", "median", "spread", "noise")
-        return cls(**dict(zip(names, values, strict=True)))
+        return cls(**dict(zip(cls.__annotations__, values, strict=True)))
 
 
 def _edges(start: int, end: int) -> list[int]:
