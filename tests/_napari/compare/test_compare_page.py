@@ -293,7 +293,6 @@ def test_long_names_are_whole_in_the_list_that_opens(page, session, task):
     session.add_checkpoint(name, network(task, 2), activate=False)
     page.choice.a.showPopup()
     rows = page.choice.a.view()
-    page.choice.a.hidePopup()
     assert rows.minimumWidth() > rows.fontMetrics().horizontalAdvance(name)
     page.choice.a.hidePopup()
 
