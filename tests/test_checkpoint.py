@@ -764,6 +764,7 @@ def test_images_that_were_not_taken_alike_share_nothing(
     images = taken_alike(rng, 2)
     dark = (images[1] * 0.5).astype(np.uint8)
     assert shared_by([images[0], dark]) == Normalisation()
+    assert shared_by([np.repeat(image, 3, axis=0) for image in images]).per_image
     lit = np.linspace(0, 255, 128)[None, None] + rng.normal(0, 20, (1, 128, 128))
     assert shared_by([images[0], lit.clip(0, 255).astype(np.uint8)]).per_image
     assert shared_by([]) == Normalisation()

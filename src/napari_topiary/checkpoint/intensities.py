@@ -14,9 +14,12 @@ PERCENTILE_PIXELS = 2_000_000
 """Percentiles of larger images are taken from evenly spaced pixels."""
 TAILS = 0.5
 """`robust`: how far beyond the percentiles, in their distance, intensities count."""
-ALIKE_MEAN, ALIKE_DEVIATION, ALIKE_ENDS = 1.0, (0.7, 1.4), 0.25
-"""Images were taken alike where means differ by so many deviations at most, deviations
-by such a factor, and neither end of the one lies farther out, in deviations."""
+ALIKE_MEAN, ALIKE_DEVIATION, ALIKE_ENDS = 1.0, 1.4, 0.25
+"""An image, or a part of one, was taken as others were where means differ by so many
+deviations at most, deviations by such a factor, and neither end of its intensities lies
+farther out, in deviations."""
+STEADY_MEAN, STEADY_DEVIATION = 0.35, 1.2
+"""Images that share one range agree so well themselves."""
 FULL_RANGES = (1.0, 2.0**8 - 1, 2.0**12 - 1, 2.0**15 - 1, 2.0**16 - 1, 2.0**32 - 1)
 """What white becomes when the same image is saved in another number type."""
 FOREIGN = 6.0
@@ -52,14 +55,19 @@ class Intensities:
         some = some.clip(low, high)
         return cls(low, high, float(some.mean()), float(some.std()))
 
-    def is_like(self, other: Intensities) -> bool:
+    def is_like(
+        self,
+        other: Intensities,
+        mean: float = ALIKE_MEAN,
+        deviation: float = ALIKE_DEVIATION,
+    ) -> bool:
         """Whether an image was taken as others were, whose intensities these are."""
-        apart, unit = self.mean - other.mean, other.deviation
-        least, most = ALIKE_DEVIATION
+        unit = other.deviation
         return (
             unit > 0
-            and abs(apart) <= ALIKE_MEAN * unit
-            and least * unit <= self.deviation <= most * unit
+            and abs(self.mean - other.mean) <= mean * unit
+            and unit <= deviation * self.deviation
+            and self.deviation <= deviation * unit
             and self.low >= other.low - ALIKE_ENDS * unit
             and self.high <= other.high + ALIKE_ENDS * unit
         )

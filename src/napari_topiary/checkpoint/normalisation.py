@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from napari_topiary.checkpoint.illumination import Part, parts_of
 from napari_topiary.checkpoint.intensities import (
     PERCENTILE_PIXELS,
+    STEADY_DEVIATION,
+    STEADY_MEAN,
     Intensities,
     foreign_body,
     some_of,
@@ -63,10 +65,11 @@ class Normalisation:
     def shared_by(
         cls, images: Iterable[tuple[NDArray[Any], Excerpt | None]]
     ) -> Normalisation:
-        """One for images that were taken alike; else each is measured for itself.
+        """One for grey images that were taken alike; else each is measured for itself.
 
         Brightness then tells the same on all of them, whatever they show, and on parts
-        of them that were saved as images of their own.
+        of them that were saved as images of their own. Colours of stained sections
+        differ from slide to slide.
 
         Parameters
         ----------
@@ -79,7 +82,7 @@ class Normalisation:
             thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
             area = image_area(thin) if excerpt is None else excerpt.thin_area
             measured = cls().fitted(thin, area, shape=area.shape, step=1).usual
-            if measured is None:
+            if measured is None or len(image) > 1:
                 return cls()
             found.append(measured)
         if not found:
@@ -90,7 +93,8 @@ class Normalisation:
             mean=float(np.mean([one.mean for one in found])),
             deviation=float(np.median([one.deviation for one in found])),
         )
-        if not all(one.is_like(shared) for one in found):
+        steady = STEADY_MEAN, STEADY_DEVIATION
+        if not all(one.is_like(shared, *steady) for one in found):
             return cls()
         return cls(
             per_image=False,
