@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +54,12 @@ class Intensities:
         some = some.clip(low, high)
         return cls(low, high, float(some.mean()), float(some.std()))
 
+    @property
+    def white(self) -> float:
+        """The brightest that can be written in the number type that they come from."""
+        bright = self.high - TAILS / (1 + 2 * TAILS) * (self.high - self.low)
+        return next((one for one in FULL_RANGES if bright <= one), FULL_RANGES[-1])
+
     def is_like(
         self,
         other: Intensities,
@@ -80,12 +85,23 @@ class Intensities:
         own
             Intensities of that image.
         """
-        factors = {one / other for one in FULL_RANGES for other in FULL_RANGES}
-        for factor in sorted(factors, key=lambda factor: abs(math.log(factor))):
+        for factor in (1.0, own.white / self.white):
             same = self.times(factor)
             if own.is_like(same):
                 return same
         return None
+
+    def aligned_with(self, other: Intensities) -> Intensities:
+        """Return what brings these so far that their ends are where the others' are.
+
+        What is darkest and what is brightest is mostly the same on both, however much
+        of it each shows; the mean is not.
+        """
+        gain = (self.high - self.low) / (other.high - other.low)
+        if not gain > 0:
+            return self
+        mean = self.low + gain * (other.mean - other.low)
+        return Intensities(self.low, self.high, mean, gain * other.deviation)
 
     def times(self, factor: float) -> Intensities:
         """Return these intensities, all multiplied."""

@@ -88,8 +88,8 @@ class Normalisation:
         if not found:
             return cls()
         shared = Intensities(
-            low=min(one.low for one in found),
-            high=max(one.high for one in found),
+            low=float(np.mean([one.low for one in found])),
+            high=float(np.mean([one.high for one in found])),
             mean=float(np.mean([one.mean for one in found])),
             deviation=float(np.median([one.deviation for one in found])),
         )
@@ -177,16 +177,22 @@ class Normalisation:
         return Fitted(fill=fill, offset=offset, spread=spread)
 
     def measured_alone(self, values: NDArray[np.float32]) -> tuple[float, float]:
-        """Mean and deviation that would bring an image to a range of its own.
+        """Offset and factor between this range and the one of an image by itself.
 
         Parameters
         ----------
         values
-            The image, normalised; 0 and 1 where it has been measured by itself.
+            `(c, n)` pixels of the image, normalised; 0 and 1 where it has been measured
+            by itself.
         """
-        if self.per_image or not values.size or not values.std():
+        if self.per_image or not values.size:
             return 0.0, 1.0
-        return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+        shared = Intensities(
+            (self.low - self.mean) / self.std, (self.high - self.mean) / self.std, 0, 1
+        )
+        own = Intensities.of(values[None], np.ones((1, values.shape[1]), bool))
+        aligned = own.aligned_with(shared)
+        return aligned.mean, aligned.deviation
 
     def _range(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Intensity that becomes 0, and how much more becomes 1."""
@@ -340,13 +346,14 @@ def _fitted_robust(
         measured = whole if few else Intensities.of(here, known)
         parts.append((_stretched(part, shape, step), measured))
     fitted = Fitted(middle=middle, parts=tuple(parts))
+    if shared is None:
+        return fitted
     own = fitted.usual
-    if own is None or shared is None:
-        return fitted
-    same = shared.written_like(own)
-    if same is None:
-        return fitted
-    return replace(fitted, parts=((parts[0][0], same.moved(-(middle or 0))),))
+    same = None if own is None else shared.written_like(own)
+    if same is not None:
+        return replace(fitted, parts=((parts[0][0], same.moved(-(middle or 0))),))
+    aligned = ((part, measured.aligned_with(shared)) for part, measured in parts)
+    return replace(fitted, parts=tuple(aligned))
 
 
 def _stretched(part: Part, shape: tuple[int, int], step: int) -> Part:
