@@ -29,7 +29,7 @@ FLOORS = (
     ),
     ("evaluation",),
     ("training", "pruning"),
-    ("session", "report", "studies", "jobs", "cli", "__main__"),
+    ("session", "report", "studies", "export", "jobs", "cli", "__main__"),
     ("_napari",),
 )
 VERBS = ("training", "pruning")

@@ -511,6 +511,8 @@ REFUSED = [
     (("compare", "CKPT", text_file, "--data", "DATA"), "notes.safetensors"),
     (("compare", "CKPT", "CKPT", "--data", other_classes), "classes"),
     (("compare", "CKPT", "CKPT"), "--data"),
+    (("export", "CKPT", "--format", "keras", "--out", "OUT"), "keras"),
+    (("export", "CKPT", "--format", "onnx", "--out", "OUT"), "end in .onnx"),
     (("info", "missing.safetensors"), "missing.safetensors"),
     (("info", text_file), "notes.safetensors"),
     (("info", corrupted), "corrupted.safetensors"),

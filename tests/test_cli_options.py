@@ -15,6 +15,7 @@ CALLS = {
     "predict": "NONE IMAGE.tif --out OUT",
     "evaluate": "NONE NONE",
     "compare": "NONE NONE --data NONE",
+    "export": "NONE --format onnx --out OUT.onnx",
     "info": "NONE",
     "study": "learning-curve --data NONE --out OUT",
     "demo": "--headless --out OUT",

@@ -265,6 +265,7 @@ def written_by_topiary(path: Path) -> bool:
         ".cbox": _own_star,
         ".zip": _own_archive,
         ".html": _own_page,
+        ".onnx": _own_onnx,
     }
     if not (path.is_file() or path.is_dir()):
         return False  # a pipe: who opens it waits without end
@@ -355,6 +356,12 @@ def _own_archive(path: Path) -> bool:
             return archive.comment == WRITER.encode()
     except zipfile.BadZipFile:
         return False
+
+
+def _own_onnx(path: Path) -> bool:
+    with path.open("rb") as file:
+        # The name of the producer, with its length, is the second thing in the file.
+        return bytes([0x12, len(WRITER)]) + WRITER.encode() in file.read(40)
 
 
 def _own_page(path: Path) -> bool:

@@ -99,8 +99,9 @@ def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     answer = answer.float()
     if network.regressions == 0:
         return answer.softmax(dim=-3)
-    classes = answer.shape[-3] - network.regressions
-    logits, values = answer.tensor_split([classes], dim=-3)
+    # Counted from the end: a network that is converted does not depend on its shape.
+    logits = answer[..., : -network.regressions, :, :]
+    values = answer[..., -network.regressions :, :, :]
     return torch.cat([logits.softmax(dim=-3), values], dim=-3)
 
 

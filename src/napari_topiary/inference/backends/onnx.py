@@ -79,22 +79,52 @@ def _fingerprint(network: Network) -> str:
 
 
 def _converted(network: Network) -> bytes:
-    side, file = 4 * network.stride, io.BytesIO()
-    axes = {2: "y", 3: "x"}
-    # Of its own: torch may be running the network meanwhile, in another thread.
-    copy = _Part(deepcopy(network).to("cpu").eval())
+    side, axes = 4 * network.stride, {2: "y", 3: "x"}
     image = torch.zeros(1, input_channels(network), side, side)
+    return converted(
+        _Part(network),
+        (image, torch.tensor([1, side - 1, 1, side - 1])),
+        input_names=INPUTS,
+        output_name="logits",
+        dynamic_axes={"image": axes, "logits": {2: "rows", 3: "columns"}},
+    )
+
+
+def converted(
+    module: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    *,
+    input_names: list[str],
+    output_name: str,
+    dynamic_axes: dict[str, dict[int, str]],
+) -> bytes:
+    """Return a module as ONNX.
+
+    Parameters
+    ----------
+    module
+        In evaluation mode; it is left alone.
+    inputs, input_names
+        What it is tried on, and how they are called.
+    output_name
+        How its answer is called.
+    dynamic_axes
+        Name -> axis -> name of an axis that may have any length.
+    """
+    file = io.BytesIO()
+    # Of its own: torch may be running the network meanwhile, in another thread.
+    copy = deepcopy(module).to("cpu").eval()
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         # The exporter that torch recommends takes ten times as long and more packages.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             copy,
-            (image, torch.tensor([1, side - 1, 1, side - 1])),
+            inputs,
             file,  # type: ignore[arg-type]
             dynamo=False,
-            input_names=INPUTS,
-            output_names=["logits"],
-            dynamic_axes={"image": axes, "logits": {2: "rows", 3: "columns"}},
+            input_names=input_names,
+            output_names=[output_name],
+            dynamic_axes=dynamic_axes,
             opset_version=OPSET,
         )
     return file.getvalue()

@@ -1,0 +1,81 @@
+"""`export`: a network for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_topiary.cli.describing import size_in_words
+from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.io.targets import Files, OutputFile
+
+
+def add(verb: AddVerb) -> None:
+    """Add the verb to the command line."""
+    parser = verb(
+        description="Write the network of a checkpoint for other programs. It takes "
+        "images that are normalised and scaled as in training, and answers with "
+        "probabilities; the file says how. It is compared with the original before it "
+        "is written. The checkpoint is not changed.",
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument(
+        "--format",
+        metavar="onnx",
+        required=True,
+        help="onnx: one .onnx file for every program that runs such networks (needs "
+        "the package onnx)",
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True)
+    parser.set_defaults(run=run, files=files)
+
+
+def files(options: argparse.Namespace) -> Files:
+    """What is read and written."""
+    return Files((OutputFile(options.out),), reads=(options.checkpoint,))
+
+
+def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
+    """Write the file, and report how it compares with the original."""
+    from napari_topiary.checkpoint import load_checkpoint
+    from napari_topiary.export import Exportable, export_job, export_target
+    from napari_topiary.inference.devices import pick_device
+
+    pick_device(options.device)
+    export_target(options.out, options.format)
+    checkpoint = load_checkpoint(options.checkpoint)
+    model = Exportable.of(checkpoint)
+    made = runner(
+        export_job(model, options.out, options.format, overwrite=options.overwrite)
+    )
+    result: dict[str, Any] = {
+        "checkpoint": str(options.checkpoint),
+        "format": options.format,
+        "out": None,
+        "maps": model.maps,
+        "working_pixel_size_nm": model.pixel_size_nm,
+        "stride": model.network.stride,
+        "halo": model.network.halo,
+    }
+    if made is None:
+        runner.note("Stopped: nothing was written.")
+        return result
+    for note in made.notes:
+        runner.note(note)
+    checks = [
+        {"by": one.by, "largest_difference": one.largest_difference}
+        for one in made.checks
+    ]
+    off = made.largest_difference
+    runner.say(
+        f"{options.out} ({size_in_words(len(made.content))}): "
+        + ("not run here." if off is None else f"differs from torch by {off:.1g}.")
+    )
+    return result | {
+        "out": str(options.out),
+        "file_bytes": len(made.content),
+        "checks": checks,
+        "largest_difference": off,
+    }

@@ -1,0 +1,381 @@
+"""What the formats for other programs have in common, and where they are found.
+
+A network leaves as what answers images `(b, c, y, x)`, normalised and on the working
+grid, with probabilities `(b, k, y, x)`, and with words on what to do before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import nn
+
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.atomic import writing
+from napari_topiary.io.targets import check_replaced, signed
+from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.registry import Registry, program_version
+from napari_topiary.types import Job, Progress, Stop
+
+MOST_OFF = 1e-3
+"""A converted network that differs by more, relative to its largest value, is none."""
+SMALLEST_SIDE = 64
+
+
+class AnsweringNetwork(nn.Module):
+    """A network whose answer needs nothing more: probabilities, then values."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """`(b, c, y, x)` -> `(b, k + r, y, x)`."""
+        return in_shares(self.network, self.network(image))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Exportable:
+    """A network that is to be used elsewhere, and what is said of it.
+
+    Parameters
+    ----------
+    checkpoint
+        Of the network.
+    network
+        On the processor, in evaluation mode.
+    author, licence
+        Of the network: who made it, and by what licence (an SPDX name) others may use
+        it; empty if nobody has said.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    author: str = ""
+    licence: str = ""
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, *, author: str = "", licence: str = ""
+    ) -> Exportable:
+        """Build the network of a checkpoint; refuse one that needs Topiary to run."""
+        network = checkpoint.build()
+        if network.patch is not None:
+            raise TopiaryError(
+                f"{checkpoint.network} classifies the middle of a patch of "
+                f"{network.patch} pixels, and no other program knows how to lead it "
+                "over an image: export a U-Net or a nuclei network instead."
+            )
+        return cls(
+            checkpoint=checkpoint, network=network, author=author, licence=licence
+        )
+
+    @property
+    def maps(self) -> list[str]:
+        """What each map of the answer is."""
+        values = self.network.regressions
+        named = ["distance"] if values == 1 else [f"value {i}" for i in range(values)]
+        return [*self.checkpoint.task.classes, *named]
+
+    @property
+    def pixel_size_nm(self) -> float | None:
+        """What the network sees, nm per pixel of the working grid."""
+        own, factor = self.checkpoint.pixel_size_nm, self.checkpoint.working_factor
+        return None if own is None else own * factor
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of an image that has something left without its border."""
+        stride = self.network.stride
+        return -(-max(SMALLEST_SIDE, 2 * self.network.halo + stride) // stride) * stride
+
+    def answer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return, as torch computes it, `(b, k + r, y, x)` of `(b, c, y, x)`."""
+        with torch.inference_mode():
+            answered = AnsweringNetwork(self.network)(torch.from_numpy(images))
+        result: NDArray[np.float32] = answered.numpy()
+        return result
+
+    def probes(self) -> list[NDArray[np.float32]]:
+        """Images `(b, c, y, x)` of different sizes to try a converted network on."""
+        side, stride = 4 * self.network.stride, self.network.stride
+        shapes = ((1, side, side), (2, side + stride, side + 3 * stride))
+        channels = self.checkpoint.in_channels
+        return [
+            np.stack([drawn((channels, y, x), seed=i) for i in range(number)])
+            for number, y, x in shapes
+        ]
+
+    def largest_difference(
+        self, run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> float:
+        """Return how far a converted network is from torch at most, or refuse it.
+
+        Parameters
+        ----------
+        run
+            The converted network, `(b, c, y, x)` -> `(b, k + r, y, x)`.
+        """
+        largest = 0.0
+        for images in self.probes():
+            wanted, got = self.answer(images), run(images)
+            same = got.shape == wanted.shape and np.isfinite(got).all()
+            off = float(np.abs(got - wanted).max()) if same else np.inf
+            if off > MOST_OFF * max(1.0, float(np.abs(wanted).max())):
+                raise TopiaryError(
+                    "The converted network does not answer as it does in torch (off by "
+                    f"{off:.2g}), so nothing was written: update torch and onnx."
+                )
+            largest = max(largest, off)
+        return largest
+
+    def description(self) -> dict[str, Any]:
+        """Return what another program has to know, ready for JSON."""
+        checkpoint, network = self.checkpoint, self.network
+        return signed(
+            {
+                "version": program_version(),
+                "name": checkpoint.name,
+                "network": checkpoint.network,
+                "sizes": dict(checkpoint.sizes),
+                "task": checkpoint.task.kind,
+                "classes": list(checkpoint.task.classes),
+                "maps": self.maps,
+                "radius_nm": dict(checkpoint.task.radius_nm),
+                "radius_px": dict(checkpoint.task.radius_px),
+                "pixel_size_nm": checkpoint.pixel_size_nm,
+                "working_factor": checkpoint.working_factor,
+                "working_pixel_size_nm": self.pixel_size_nm,
+                "normalisation": asdict(checkpoint.normalisation),
+                "thresholds": dict(checkpoint.thresholds),
+                "stride": network.stride,
+                "halo": network.halo,
+                "parameters": checkpoint.parameters,
+                "parameters_nonzero": checkpoint.parameters_nonzero,
+                "hash": checkpoint.hash,
+                "before": self.before(),
+                "after": self.after(),
+            }
+        )
+
+    def before(self) -> list[str]:
+        """Say what is done with an image before the network sees it."""
+        seen, factor = self.pixel_size_nm, self.checkpoint.working_factor
+        channels = self.checkpoint.in_channels
+        size = (
+            f"Scale the image down by {factor:g}: its pixel size is not known."
+            if seen is None
+            else f"Scale the image to {seen:.4g} nm per pixel."
+        )
+        stride = self.network.stride
+        return [
+            f"Take {'one grey channel' if channels == 1 else f'{channels} channels'}.",
+            self._normalising(),
+            size,
+            f"Continue it, mirrored, until its sides are multiples of {stride} pixels.",
+        ]
+
+    def _normalising(self) -> str:
+        how = self.checkpoint.normalisation
+        if how.kind == "none":
+            return "Leave the intensities as they are."
+        if how.kind == "percentile":
+            if how.per_image:
+                return "Bring the 1st percentile of the image to 0, the 99th to 1."
+            return f"Bring the intensity {how.low:.6g} to 0 and {how.high:.6g} to 1."
+        ends = (
+            f"Cut off intensities below {how.low:.6g} and above {how.high:.6g}, then "
+        )
+        fixed = f"subtract {how.mean:.6g} and divide by {how.std:.6g}."
+        if how.kind == "zscore":
+            if how.per_image:
+                return "Bring the image to mean 0 and standard deviation 1."
+            return fixed.capitalize()
+        if how.per_image:
+            return (
+                "Cut off the tails of the image (farther beyond its 1st and 99th "
+                "percentile than half their distance), then bring it to mean 0 and "
+                "standard deviation 1."
+            )
+        return ends + fixed
+
+    def after(self) -> list[str]:
+        """Say what is done with the answer."""
+        checkpoint = self.checkpoint
+        common = checkpoint.thresholds.get("common", 0.5)
+        things = [
+            f"{name} is where its probability is at least "
+            f"{checkpoint.thresholds.get(name, common):.2f}."
+            for name in checkpoint.task.classes[1:]
+        ]
+        said = [
+            "The maps are: " + ", ".join(self.maps) + ".",
+            f"Within {self.network.halo} pixels of a border that is not one of the "
+            "image, answers are incomplete: let tiles overlap by as much.",
+            *things,
+        ]
+        if self.network.regressions:
+            said.append(
+                "The distance map, high in the middle of an object, separates objects "
+                "that touch (watershed)."
+            )
+        if checkpoint.task.kind == "detect":
+            said.append("Each connected area, or its centre, is one particle.")
+        return said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """How a converted network was compared with torch.
+
+    Parameters
+    ----------
+    by
+        What ran it: "onnxruntime", "torchscript"; "structure" where nothing could.
+    largest_difference
+        From torch, in probability; None where nothing ran it.
+    """
+
+    by: str
+    largest_difference: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A network as other programs read it.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    checks
+        One for each form of the weights in it.
+    notes
+        Sentences for the user.
+    """
+
+    content: bytes
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def largest_difference(self) -> float | None:
+        """From torch, of all forms of the weights; None where nothing ran them."""
+        off = [one.largest_difference for one in self.checks]
+        return max((each for each in off if each is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFormat:
+    """A format as it is chosen.
+
+    Parameters
+    ----------
+    make
+        Converts a network and checks what came of it; None = stopped.
+    title
+        For forms and sentences.
+    ending
+        Of its files, with the dot.
+    packages
+        What has to be installed, by the names they are imported under.
+    """
+
+    make: Callable[[Exportable], Job[Exported | None]]
+    title: str
+    ending: str
+    packages: tuple[str, ...] = ()
+
+
+export_formats: Registry[ExportFormat] = Registry("export_format")
+
+
+def export_target(path: Path, name: str) -> ExportFormat:
+    """Return the format that a file is to be written in, or refuse it with a sentence.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    name
+        The format is registered under.
+    """
+    if name not in export_formats:
+        known = " or ".join(sorted(export_formats, reverse=True))
+        raise TopiaryError(f"There is no format called {name!r}: choose {known}.")
+    chosen = export_formats[name]
+    if path.suffix.lower() != chosen.ending:
+        raise TopiaryError(
+            f"{path.name} is no name for {chosen.title}: let it end in {chosen.ending}."
+        )
+    missing = [one for one in chosen.packages if find_spec(one) is None]
+    if missing:
+        raise TopiaryError(
+            f"{chosen.title} needs the package {missing[0]}, which is not installed "
+            f"here: pip install {missing[0]}, or pip install 'napari-topiary[fast]'."
+        )
+    return chosen
+
+
+def export_job(
+    model: Exportable, path: Path, name: str, *, overwrite: bool = False
+) -> Job[Exported | None]:
+    """Write a network for other programs once it is seen to answer as it does here.
+
+    Parameters
+    ----------
+    model
+        The network.
+    path
+        Of the file.
+    name
+        Of the format.
+    overwrite
+        Replace also a file that Topiary did not write.
+
+    Returns
+    -------
+    Exported or None
+        None where it was stopped: nothing is written then.
+    """
+    chosen = export_target(path, name)
+    check_replaced((path,), overwrite=overwrite)
+    if (yield Progress(0, 0, f"Converting to {chosen.title}")) is Stop:
+        return None
+    made = yield from chosen.make(model)
+    if made is not None:
+        with writing(path) as beside:
+            beside.write_bytes(made.content)
+    return made
+
+
+def drawn(shape: tuple[int, int, int], *, seed: int = 0) -> NDArray[np.float32]:
+    """Draw an image `(c, y, x)` of mean 0 and deviation 1: discs on a noisy ground.
+
+    Parameters
+    ----------
+    shape
+        Of the image.
+    seed
+        The same number is the same image.
+    """
+    rng = np.random.default_rng(seed)
+    channels, *size = shape
+    picture = ndimage.gaussian_filter(rng.normal(size=size), 6, mode="mirror") * 4
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    for _ in range(max(3, size[0] * size[1] // 1500)):
+        y, x = rng.uniform(0, size)
+        far = np.hypot(rows - y, columns - x) / rng.uniform(4, 8)
+        picture -= 3 / (1 + np.exp(6 * (far - 1)))
+    image = np.stack([picture * (1 - 0.2 * i) for i in range(channels)])
+    image += ndimage.gaussian_filter(rng.normal(size=shape), (0, 0.7, 0.7))
+    return np.asarray((image - image.mean()) / image.std(), dtype=np.float32)
