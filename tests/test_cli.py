@@ -513,6 +513,7 @@ REFUSED = [
     (("compare", "CKPT", "CKPT"), "--data"),
     (("export", "CKPT", "--format", "keras", "--out", "OUT"), "keras"),
     (("export", "CKPT", "--format", "onnx", "--out", "OUT"), "end in .onnx"),
+    (("export", text_file, "--format", "bioimageio", "--out", "x.zip"), "notes"),
     (("info", "missing.safetensors"), "missing.safetensors"),
     (("info", text_file), "notes.safetensors"),
     (("info", corrupted), "corrupted.safetensors"),

@@ -32,7 +32,7 @@ VERBS = {
     "evaluate": "measure a checkpoint against annotated images",
     "compare": "hold checkpoints against the first of them, and against the truth",
     "info": "parameters, MACs, sparsity, file size, layers, provenance",
-    "export": "write a network for other programs (ONNX)",
+    "export": "write a network for other programs (ONNX, bioimage.io)",
     "study": "redo a published experiment on a dataset",
 }
 """What there is to say, and what for. Only the verb that is said gets loaded."""

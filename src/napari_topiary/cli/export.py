@@ -23,12 +23,23 @@ def add(verb: AddVerb) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(
         "--format",
-        metavar="onnx",
+        metavar="onnx|bioimageio",
         required=True,
         help="onnx: one .onnx file for every program that runs such networks (needs "
-        "the package onnx)",
+        "the package onnx); bioimageio: a .zip for programs that open models "
+        "of bioimage.io, such as ilastik, deepImageJ and QuPath",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, required=True)
+    parser.add_argument(
+        "--author", default="", help="who made the network (bioimageio)"
+    )
+    parser.add_argument(
+        "--license",
+        metavar="NAME",
+        default="",
+        help="by which licence others may use it, such as CC-BY-4.0 (bioimageio; if "
+        "not given, none is stated)",
+    )
     parser.set_defaults(run=run, files=files)
 
 
@@ -46,7 +57,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     pick_device(options.device)
     export_target(options.out, options.format)
     checkpoint = load_checkpoint(options.checkpoint)
-    model = Exportable.of(checkpoint)
+    model = Exportable.of(checkpoint, author=options.author, licence=options.license)
     made = runner(
         export_job(model, options.out, options.format, overwrite=options.overwrite)
     )

@@ -375,7 +375,7 @@ def drawn(shape: tuple[int, int, int], *, seed: int = 0) -> NDArray[np.float32]:
     for _ in range(max(3, size[0] * size[1] // 1500)):
         y, x = rng.uniform(0, size)
         far = np.hypot(rows - y, columns - x) / rng.uniform(4, 8)
-        picture -= 3 / (1 + np.exp(6 * (far - 1)))
+        picture -= 1.5 * (1 - np.tanh(3 * (far - 1)))
     image = np.stack([picture * (1 - 0.2 * i) for i in range(channels)])
     image += ndimage.gaussian_filter(rng.normal(size=shape), (0, 0.7, 0.7))
     return np.asarray((image - image.mean()) / image.std(), dtype=np.float32)
