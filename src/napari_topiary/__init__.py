@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from napari_topiary.errors import TopiaryError
     from napari_topiary.evaluation import Comparison, compare, evaluate
+    from napari_topiary.export import export_network
     from napari_topiary.inference.predict import predict
     from napari_topiary.inference.results import write_prediction
     from napari_topiary.io.dataset import (
@@ -90,6 +91,7 @@ _HOMES = {
     "config": ("DetectConfig", "PredictConfig", "PruneConfig", "TrainConfig"),
     "errors": ("TopiaryError",),
     "evaluation": ("Comparison", "compare", "evaluate"),
+    "export": ("export_network",),
     "io.dataset": (
         "Dataset",
         "Sample",
@@ -153,6 +155,7 @@ __all__ = [  # noqa: RUF022 - in the order of the work: data, train, prune, look
     "evaluate",
     "Comparison",
     "compare",
+    "export_network",
     "LearningCurve",
     "learning_curve",
     "run_study",

@@ -11,14 +11,14 @@ import torch
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import (
-    Exportable,
     Exported,
     ExportFormat,
     export_formats,
-    export_job,
+    export_network,
     export_target,
 )
 from napari_topiary.export import base as base_module
+from napari_topiary.export.base import Exportable
 from napari_topiary.networks.base import in_shares
 from napari_topiary.types import Progress, Stop, run
 
@@ -30,7 +30,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(model):
         if (yield Progress(1, 2, "Halfway")) is Stop:
             return None
-        return Exported(content=b"abc", checks=())
+        return Exported(model=model, content=b"abc", checks=())
 
     there = dict(export_formats._things)
     there["plain"] = ExportFormat(make=make, title="Plain", ending=".plain")
@@ -88,18 +88,16 @@ def test_formats_names_and_missing_packages_are_sentences(monkeypatch):
 def test_a_persons_file_stays(small, plain, tmp_path):
     path = tmp_path / "a.plain"
     path.write_text("mine")
-    model = Exportable.of(small())
     with pytest.raises(TopiaryError, match="was not written by Topiary"):
-        run(export_job(model, path, "plain"))
+        run(export_network(small(), path, "plain"))
     assert path.read_text() == "mine"
-    run(export_job(model, path, "plain", overwrite=True))
+    run(export_network(small(), path, "plain", overwrite=True))
     assert path.read_bytes() == b"abc"
 
 
 def test_stopped_nothing_is_written(small, plain, tmp_path):
-    model = Exportable.of(small())
     for after in (0, 1):
         said = iter([False] * after + [True] * 9)
-        job = export_job(model, tmp_path / "a.plain", "plain")
+        job = export_network(small(), tmp_path / "a.plain", "plain")
         assert run(job, None, lambda said=said: next(said)) is None
     assert not list(tmp_path.iterdir())

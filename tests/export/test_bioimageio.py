@@ -16,8 +16,8 @@ import yaml
 from napari_topiary.checkpoint import Normalisation
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
-from napari_topiary.export import Exportable, export_job
 from napari_topiary.export import bioimageio as module
+from napari_topiary.export import export_network
 from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import run
 
@@ -85,8 +85,8 @@ def answer_of(weights, image):
 def test_the_weights_answer_to_the_test_image_as_torch_does(
     small, tmp_path, network, how, steps
 ):
-    model = Exportable.of(small(network, normalisation=Normalisation(**how)))
-    made = run(export_job(model, tmp_path / "a.zip", "bioimageio"))
+    checkpoint = small(network, normalisation=Normalisation(**how))
+    made = run(export_network(checkpoint, tmp_path / "a.zip", "bioimageio"))
     assert made.largest_difference < 1e-5
     assert written_by_topiary(tmp_path / "a.zip")
     record, parts = archive_of(tmp_path / "a.zip")
@@ -101,14 +101,14 @@ def test_the_weights_answer_to_the_test_image_as_torch_does(
     answer = answer_of(parts["weights.pt"], seen)
     assert np.allclose(answer, wanted, atol=1e-3 if network == "nuclei" else 1e-4)
     channels = record["outputs"][0]["axes"][1]["channel_names"]
-    assert channels == model.maps
+    assert channels == made.model.maps
     assert len(wanted[0]) == len(channels)
 
 
 def test_the_words_are_those_of_the_checkpoint(small, tmp_path):
     checkpoint = small(masked=True, in_channels=3)
-    model = Exportable.of(checkpoint, author="A. Person", licence="CC-BY-4.0")
-    run(export_job(model, tmp_path / "a.zip", "bioimageio"))
+    said = {"author": "A. Person", "licence": "CC-BY-4.0"}
+    run(export_network(checkpoint, tmp_path / "a.zip", "bioimageio", **said))
     record, parts = archive_of(tmp_path / "a.zip")
     assert record["type"] == "model"
     assert record["format_version"].startswith("0.5.")
@@ -131,7 +131,7 @@ def test_the_words_are_those_of_the_checkpoint(small, tmp_path):
 
 def test_neither_time_nor_place_is_in_the_archive(small, tmp_path):
     first, again = (
-        run(export_job(Exportable.of(small()), tmp_path / name, "bioimageio"))
+        run(export_network(small(), tmp_path / name, "bioimageio"))
         for name in ("a.zip", "b.zip")
     )
     _, parts = archive_of(tmp_path / "a.zip")
@@ -147,9 +147,9 @@ def test_neither_time_nor_place_is_in_the_archive(small, tmp_path):
 
 
 def test_what_is_no_name_of_a_licence_is_refused(small, tmp_path):
-    model = Exportable.of(small(), licence="ask me first")
+    path = tmp_path / "a.zip"
     with pytest.raises(TopiaryError, match="CC-BY"):
-        run(export_job(model, tmp_path / "a.zip", "bioimageio"))
+        run(export_network(small(), path, "bioimageio", licence="ask me first"))
     assert not list(tmp_path.iterdir())
 
 

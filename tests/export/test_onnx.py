@@ -9,7 +9,7 @@ import pytest
 
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import main
-from napari_topiary.export import Exportable, export_job
+from napari_topiary.export import export_network
 from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import run
 
@@ -21,8 +21,9 @@ onnx = pytest.importorskip("onnx")
     [("unet", {"masked": True}), ("unet", {"in_channels": 3}), ("nuclei", {})],
 )
 def test_the_file_says_what_torch_says(small, tmp_path, network, more):
-    model, path = Exportable.of(small(network, **more)), tmp_path / "a.onnx"
-    made = run(export_job(model, path, "onnx"))
+    path = tmp_path / "a.onnx"
+    made = run(export_network(small(network, **more), path, "onnx"))
+    model = made.model
     assert path.read_bytes() == made.content
     assert written_by_topiary(path)
     found = onnx.load(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,42 +52,41 @@ def files(options: argparse.Namespace) -> Files:
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Write the file, and report how it compares with the original."""
     from napari_topiary.checkpoint import load_checkpoint
-    from napari_topiary.export import Exportable, export_job, export_target
+    from napari_topiary.export import export_network, export_target
     from napari_topiary.inference.devices import pick_device
 
     pick_device(options.device)
     export_target(options.out, options.format)
-    checkpoint = load_checkpoint(options.checkpoint)
-    model = Exportable.of(checkpoint, author=options.author, licence=options.license)
     made = runner(
-        export_job(model, options.out, options.format, overwrite=options.overwrite)
+        export_network(
+            load_checkpoint(options.checkpoint),
+            options.out,
+            options.format,
+            author=options.author,
+            licence=options.license,
+            overwrite=options.overwrite,
+        )
     )
     result: dict[str, Any] = {
         "checkpoint": str(options.checkpoint),
         "format": options.format,
         "out": None,
-        "maps": model.maps,
-        "working_pixel_size_nm": model.pixel_size_nm,
-        "stride": model.network.stride,
-        "halo": model.network.halo,
     }
     if made is None:
         runner.note("Stopped: nothing was written.")
         return result
     for note in made.notes:
         runner.note(note)
-    checks = [
-        {"by": one.by, "largest_difference": one.largest_difference}
-        for one in made.checks
-    ]
-    off = made.largest_difference
-    runner.say(
-        f"{options.out} ({size_in_words(len(made.content))}): "
-        + ("not run here." if off is None else f"differs from torch by {off:.1g}.")
-    )
+    off, size = made.largest_difference, len(made.content)
+    compared = "not run here" if off is None else f"differs from torch by {off:.1g}"
+    runner.say(f"{options.out} ({size_in_words(size)}): {compared}.")
     return result | {
         "out": str(options.out),
-        "file_bytes": len(made.content),
-        "checks": checks,
+        "file_bytes": size,
+        "maps": made.model.maps,
+        "working_pixel_size_nm": made.model.pixel_size_nm,
+        "stride": made.model.network.stride,
+        "halo": made.model.network.halo,
+        "checks": [asdict(one) for one in made.checks],
         "largest_difference": off,
     }

@@ -1,11 +1,10 @@
 """Networks for other programs: one file per format, found in a registry."""
 
 from napari_topiary.export.base import (
-    Exportable,
     Exported,
     ExportFormat,
     export_formats,
-    export_job,
+    export_network,
     export_target,
 )
 from napari_topiary.registry import find_members
@@ -14,9 +13,8 @@ find_members(__name__, __path__)
 
 __all__ = [
     "ExportFormat",
-    "Exportable",
     "Exported",
     "export_formats",
-    "export_job",
+    "export_network",
     "export_target",
 ]

@@ -255,6 +255,8 @@ class Exported:
 
     Parameters
     ----------
+    model
+        The network, and what is said of it.
     content
         Of the file.
     checks
@@ -263,6 +265,7 @@ class Exported:
         Sentences for the user.
     """
 
+    model: Exportable
     content: bytes
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
@@ -326,19 +329,27 @@ def export_target(path: Path, name: str) -> ExportFormat:
     return chosen
 
 
-def export_job(
-    model: Exportable, path: Path, name: str, *, overwrite: bool = False
+def export_network(
+    checkpoint: Checkpoint,
+    path: Path | str,
+    name: str,
+    *,
+    author: str = "",
+    licence: str = "",
+    overwrite: bool = False,
 ) -> Job[Exported | None]:
     """Write a network for other programs once it is seen to answer as it does here.
 
     Parameters
     ----------
-    model
-        The network.
+    checkpoint
+        Of the network.
     path
         Of the file.
     name
-        Of the format.
+        Of the format: "onnx", "bioimageio".
+    author, licence
+        As for `Exportable`.
     overwrite
         Replace also a file that Topiary did not write.
 
@@ -346,9 +357,16 @@ def export_job(
     -------
     Exported or None
         None where it was stopped: nothing is written then.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence about what is not possible.
     """
+    path = Path(path)
     chosen = export_target(path, name)
     check_replaced((path,), overwrite=overwrite)
+    model = Exportable.of(checkpoint, author=author, licence=licence)
     if (yield Progress(0, 0, f"Converting to {chosen.title}")) is Stop:
         return None
     made = yield from chosen.make(model)

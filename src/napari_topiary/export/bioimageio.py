@@ -111,7 +111,7 @@ def _make(model: Exportable) -> Job[Exported | None]:
     if (yield Progress(3, 4, steps[2])) is Stop:
         return None
     content = _archive(_parts(model, weights), comment=WRITER.encode())
-    return Exported(content=content, checks=tuple(checks), notes=notes)
+    return Exported(model=model, content=content, checks=tuple(checks), notes=notes)
 
 
 def _notes(model: Exportable) -> tuple[str, ...]:

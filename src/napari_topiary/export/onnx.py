@@ -79,7 +79,9 @@ def _make(model: Exportable) -> Job[Exported | None]:
     if (yield Progress(1, 2, "Checking the converted network")) is Stop:
         return None
     checked = check(model, content)
-    return Exported(content=content, checks=(checked,), notes=notes_on(checked))
+    return Exported(
+        model=model, content=content, checks=(checked,), notes=notes_on(checked)
+    )
 
 
 def notes_on(checked: Check) -> tuple[str, ...]:

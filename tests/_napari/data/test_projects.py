@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,6 +236,30 @@ def test_networks_are_renamed_deleted_and_saved_as_files(
     # The names and what comes from what outlive the window.
     session.save(tmp_path / "p")
     assert list(Session.open(tmp_path / "p").checkpoints) == ["viruses · 121 k"]
+
+
+def test_a_network_is_written_for_other_programs(
+    open_page, session, checkpoint, tmp_path, until, monkeypatch
+):
+    _, page = open_page(session)
+    session.add_checkpoint("small", checkpoint)
+    chosen = []
+
+    def choose(parent, title, proposed, filters):
+        chosen.append(filters.split(";;"))
+        # The name that was proposed, and another kind of file.
+        return str(tmp_path / "small.safetensors"), chosen[-1][-1]
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    page.networks.file_button.click()
+    until(lambda: "small.zip" in page.message.text())
+    endings = [one.split("*")[1].rstrip(")") for one in chosen[0]]
+    assert endings == [".safetensors", ".onnx", ".zip"]
+    assert zipfile.is_zipfile(tmp_path / "small.zip")
+    assert not (tmp_path / "small.safetensors").exists()
+    page.networks.file_button.click()  # the dialog has not seen the ending
+    assert "small.zip is there already" in page.offer.text.text()
+    page.offer.buttons["Cancel"].click()
 
 
 # -- layers of the user ---------------------------------------------------------------

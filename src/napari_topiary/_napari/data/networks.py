@@ -20,20 +20,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
+from napari_topiary.export import export_formats, export_network
 from napari_topiary.io.dataset import safe_name
 from napari_topiary.jobs import words
 from napari_topiary.session import commands_for, parents_of
+from napari_topiary.types import Job, Progress
 
 if TYPE_CHECKING:
     from napari_topiary._napari.data.page import DataPage
     from napari_topiary.checkpoint import Checkpoint
 
 _MOST_ROWS = 3
-_FILES = "Topiary checkpoints (*.safetensors)"
+_CHECKPOINT = ".safetensors"
+_FILES = f"Topiary checkpoints (*{_CHECKPOINT})"
 
 
 class NetworkList(QWidget):
@@ -58,7 +61,8 @@ class NetworkList(QWidget):
         self.file_button = button(
             "Save as file…",
             "Write the selected network to a file of its own, for another project, "
-            "the command line or another person.",
+            "the command line or another person; for other programs as ONNX or as a "
+            "model of bioimage.io.",
             self.choose_file,
         )
         self.delete_button = button(
@@ -217,20 +221,25 @@ class NetworkList(QWidget):
         name = self.selected
         if name is None:
             return
-        proposed = Path.home() / f"{safe_name(name)}.safetensors"
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the network as a file", str(proposed), _FILES
+        formats = _formats()
+        proposed = Path.home() / f"{safe_name(name)}{_CHECKPOINT}"
+        path, chosen = QFileDialog.getSaveFileName(
+            self, "Save the network as a file", str(proposed), ";;".join(formats)
         )
         if path:  # the dialog has asked about a file that is there
-            self.save_file(Path(path), replace=True)
+            self.save_file(
+                Path(path), ending=formats.get(chosen, _CHECKPOINT), replace=True
+            )
 
-    def save_file(self, path: Path, *, replace: bool = False) -> None:
+    def save_file(
+        self, path: Path, *, ending: str = _CHECKPOINT, replace: bool = False
+    ) -> None:
         """Write the selected network to a file; ask first where one is there."""
         name = self.selected
         if name is None:
             return
-        if path.suffix != ".safetensors":
-            path, replace = path.with_name(f"{path.name}.safetensors"), False
+        wanted = _with_ending(path, ending)
+        path, replace = wanted, replace and path == wanted
         if path.exists() and not replace:
             self.page.offer.show_choice(
                 f"{path.name} is there already. Replace it?",
@@ -241,9 +250,43 @@ class NetworkList(QWidget):
             )
             return
         checkpoint = self.page.session.checkpoints[name].named(name)
-        in_background(
-            lambda: checkpoint.save(path, overwrite=True),
+
+        def job() -> Job[tuple[str, ...]]:
+            yield Progress(0, 0, "Writing the network")
+            if path.suffix == _CHECKPOINT:
+                checkpoint.save(path, overwrite=True)
+                return ()
+            kind = next(n for n in export_formats if _ending(n) == path.suffix)
+            made = yield from export_network(checkpoint, path, kind, overwrite=True)
+            return () if made is None else made.notes
+
+        def written(notes: tuple[str, ...]) -> None:
+            self.page.say(" ".join([f"{name} is in {path}.", *notes]))
+
+        JobRunner().start(
+            job,
             title="Writing the network",
-            on_result=lambda _: self.page.say(f"{name} is in {path}."),
+            on_result=written,
             on_error=self.page.refuse,
         )
+
+
+def _ending(name: str) -> str:
+    return export_formats[name].ending
+
+
+def _formats() -> dict[str, str]:
+    """What the dialog calls the kinds of files -> their ending."""
+    others = {
+        f"{export_formats[name].title} (*{_ending(name)})": _ending(name)
+        for name in sorted(export_formats, reverse=True)
+    }
+    return {_FILES: _CHECKPOINT, **others}
+
+
+def _with_ending(path: Path, ending: str) -> Path:
+    """Return a path that says what is in the file: what was typed comes first."""
+    if path.suffix == _CHECKPOINT:  # proposed before another kind was chosen
+        return path.with_suffix(ending)
+    known = path.suffix in _formats().values()
+    return path if known else path.with_name(path.name + ending)
