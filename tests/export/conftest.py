@@ -14,6 +14,7 @@ from napari_topiary.types import Task
 SIZES = {
     "unet": {"base": 4, "levels": 2, "batch_norm": True},
     "nuclei": {"base": 4, "levels": 2},
+    "dccn": {},
     "dcnn": {"conv1": 2, "conv2": 2, "conv3": 2, "fc": 2},
 }
 

@@ -61,9 +61,18 @@ def test_the_words_say_what_to_do_before_and_after(small):
     assert "its 1st and 99th percentile" in alone
 
 
-def test_networks_that_look_at_patches_are_refused(small):
-    with pytest.raises(TopiaryError, match="middle of a patch"):
-        Exportable.of(small("dcnn"))
+def test_classifiers_of_patches_answer_images_in_one_piece(small):
+    model = Exportable.of(small("dcnn"))
+    image = model.probes()[1]
+    with torch.inference_mode():
+        wanted = model.network(torch.from_numpy(image)).softmax(dim=1)
+    assert np.allclose(model.answer(image), wanted.numpy(), atol=1e-6)
+    assert model.stride == 8
+
+
+def test_networks_without_a_way_over_a_whole_image_are_refused(small):
+    with pytest.raises(TopiaryError, match="each pixel anew"):
+        Exportable.of(small("dccn"))
 
 
 def test_a_conversion_that_answers_otherwise_is_refused(small):

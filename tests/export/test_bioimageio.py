@@ -80,6 +80,7 @@ def answer_of(weights, image):
         ("unet", {"kind": "zscore", **FIXED}, ["scale_linear"]),
         ("unet", {"kind": "percentile"}, ["scale_range"]),
         ("nuclei", {"kind": "none"}, []),
+        ("dcnn", {}, ["zero_mean_unit_variance"]),
     ],
 )
 def test_the_weights_answer_to_the_test_image_as_torch_does(

@@ -18,7 +18,12 @@ onnx = pytest.importorskip("onnx")
 
 @pytest.mark.parametrize(
     ("network", "more"),
-    [("unet", {"masked": True}), ("unet", {"in_channels": 3}), ("nuclei", {})],
+    [
+        ("unet", {"masked": True}),
+        ("unet", {"in_channels": 3}),
+        ("nuclei", {}),
+        ("dcnn", {}),
+    ],
 )
 def test_the_file_says_what_torch_says(small, tmp_path, network, more):
     path = tmp_path / "a.onnx"

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         "file_bytes": size,
         "maps": made.model.maps,
         "working_pixel_size_nm": made.model.pixel_size_nm,
-        "stride": made.model.network.stride,
+        "stride": made.model.stride,
         "halo": made.model.network.halo,
         "checks": [asdict(one) for one in made.checks],
         "largest_difference": off,

@@ -23,6 +23,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.targets import check_replaced, signed
 from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.networks.patch_classifier import PatchClassifier
 from napari_topiary.registry import Registry, program_version
 from napari_topiary.types import Job, Progress, Stop
 
@@ -40,7 +41,7 @@ class AnsweringNetwork(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """`(b, c, y, x)` -> `(b, k + r, y, x)`."""
-        return in_shares(self.network, self.network(image))
+        return in_shares(self.network, self.network.in_one_piece(image))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,11 +70,11 @@ class Exportable:
     ) -> Exportable:
         """Build the network of a checkpoint; refuse one that needs Topiary to run."""
         network = checkpoint.build()
-        if network.patch is not None:
+        if not network.dense:
             raise TopiaryError(
-                f"{checkpoint.network} classifies the middle of a patch of "
-                f"{network.patch} pixels, and no other program knows how to lead it "
-                "over an image: export a U-Net or a nuclei network instead."
+                f"A {checkpoint.network} looks at its patch of {network.patch} pixels "
+                "for each pixel anew, and no other program leads it over an "
+                "image: export another kind of network."
             )
         return cls(
             checkpoint=checkpoint, network=network, author=author, licence=licence
@@ -93,9 +94,17 @@ class Exportable:
         return None if own is None else own * factor
 
     @property
+    def stride(self) -> int:
+        """Pixels that the sides of an image are multiples of."""
+        network = self.network
+        if isinstance(network, PatchClassifier):
+            return network.grain
+        return network.stride
+
+    @property
     def smallest_side(self) -> int:
         """Pixels of an image that has something left without its border."""
-        stride = self.network.stride
+        stride = self.stride
         return -(-max(SMALLEST_SIDE, 2 * self.network.halo + stride) // stride) * stride
 
     def answer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,7 +116,9 @@ class Exportable:
 
     def probes(self) -> list[NDArray[np.float32]]:
         """Images `(b, c, y, x)` of different sizes to try a converted network on."""
-        side, stride = 4 * self.network.stride, self.network.stride
+        stride = self.stride
+        # What is mirrored at the border of an image has to be in it.
+        side = stride * (4 + (self.network.patch or 0) // stride)
         shapes = ((1, side, side), (2, side + stride, side + 3 * stride))
         channels = self.checkpoint.in_channels
         return [
@@ -157,7 +168,7 @@ class Exportable:
                 "working_pixel_size_nm": self.pixel_size_nm,
                 "normalisation": asdict(checkpoint.normalisation),
                 "thresholds": dict(checkpoint.thresholds),
-                "stride": network.stride,
+                "stride": self.stride,
                 "halo": network.halo,
                 "parameters": checkpoint.parameters,
                 "parameters_nonzero": checkpoint.parameters_nonzero,
@@ -176,7 +187,7 @@ class Exportable:
             if seen is None
             else f"Scale the image to {seen:.4g} nm per pixel."
         )
-        stride = self.network.stride
+        stride = self.stride
         return [
             f"Take {'one grey channel' if channels == 1 else f'{channels} channels'}.",
             self._normalising(),

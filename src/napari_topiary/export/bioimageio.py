@@ -194,7 +194,7 @@ def _input(model: Exportable) -> dict[str, Any]:
     number = model.checkpoint.in_channels
     if number != 3:
         channels = [f"channel{i}" if i else "image" for i in range(number)]
-    size = {"min": model.smallest_side, "step": model.network.stride}
+    size = {"min": model.smallest_side, "step": model.stride}
     spaces = [_space(model, axis) | {"size": size.copy()} for axis in "yx"]
     return {
         "id": "image",
@@ -282,7 +282,7 @@ def _prepared(model: Exportable, image: NDArray[np.float32]) -> NDArray[np.float
 def _test_image(model: Exportable) -> NDArray[np.float32]:
     """Draw an image `(1, c, y, x)` with the intensities that the network knows."""
     side, channels = model.smallest_side, model.checkpoint.in_channels
-    image = drawn((channels, side, side + model.network.stride))
+    image = drawn((channels, side, side + model.stride))
     how = model.checkpoint.normalisation
     mean, deviation = 128.0, 32.0
     if how.kind == "none":

@@ -71,6 +71,14 @@ class Network(nn.Module):
         logits: torch.Tensor = self(patches)
         return logits
 
+    def in_one_piece(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits `(b, k, y, x)` as `forward`, by what other programs can follow.
+
+        Whatever the size of the image, the same operations are done.
+        """
+        logits: torch.Tensor = self(image)
+        return logits
+
     def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
         """Logits of a rectangle of an image `(b, c, y, x)`: `(b, k, rows, columns)`.
 

@@ -198,11 +198,21 @@ class PooledClassifier(PatchClassifier):
             rows.append(torch.cat(row, dim=3))
         return torch.cat(rows, dim=2)
 
-    def _block(self, seen: torch.Tensor) -> torch.Tensor:
-        maps = seen
+    def in_one_piece(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits `(b, k, y, x)` of an image; y and x multiples of 8."""
+        before = self.patch // 2
+        ends = (before, self.patch - 1 - before)
+        maps = self._fragments(F.pad(image, ends + ends, mode="reflect"))
+        return assembled(self.output(F.relu_(self.fc1(maps))), POOLINGS)
+
+    def _fragments(self, maps: torch.Tensor) -> torch.Tensor:
         for convolution in (self.conv1, self.conv2, self.conv3):
             # The largest of rectified values is the largest value, rectified.
             maps = F.relu_(fragments(convolution(maps)))
+        return maps
+
+    def _block(self, seen: torch.Tensor) -> torch.Tensor:
+        maps = self._fragments(seen)
         # Every fragment for itself: a thousand units of all pixels are too many values.
         most = max(1, VALUES // max(1, self.fc1.out_channels * maps[0, 0].numel()))
         logits = [
