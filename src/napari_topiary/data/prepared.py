@@ -13,6 +13,7 @@ from napari_topiary.annotations import (
     counted,
 )
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
+from napari_topiary.checkpoint.colours import Colours
 from napari_topiary.config import SELF_TAUGHT, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (
@@ -262,6 +263,9 @@ def _drawn_as(
     contrast = Contrast.of((f.field.image, f.field.target) for f in learned)
     if contrast is not None:
         found["contrast"] = contrast.to_record()
+    colours = Colours.of(f.field.image for f in learned)
+    if colours is not None:
+        found["colours"] = colours.to_record()
     if task.kind == "instances":
         found["distance"] = config.distance
     if task.kind == "detect":

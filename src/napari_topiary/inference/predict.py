@@ -15,8 +15,8 @@ from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.likeness import saying_likeness
 from napari_topiary.inference.network_input import NetworkInput, as_network_input
-from napari_topiary.inference.opposite_contrast import saying_contrast
 from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
@@ -87,7 +87,7 @@ def predict(
         seen = as_network_input(
             image, checkpoint, scale=scale, invert=invert, excerpt=excerpt
         )
-        notes = yield from saying_contrast(seen, checkpoint, engine)
+        notes = yield from saying_likeness(seen, checkpoint, engine)
         notes = (*seen.notes, *notes)
         asking = _answer(seen, engine, config, window, len(checkpoint.task.classes))
         result, problems = yield from asking

@@ -430,7 +430,7 @@ def dark_lines(seed):
     return grey.clip(0, 255)[None].astype(np.uint8), there
 
 
-def test_a_click_tells_the_opposite_contrast_and_a_tick_at_invert_heals_it(
+def test_a_click_tells_the_likeness_and_a_tick_at_invert_heals_it(
     make_napari_viewer_proxy, until, qtbot
 ):
     image, there = dark_lines(0)

@@ -12,13 +12,13 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.likeness import saying_likeness
 from napari_topiary.inference.network_input import (
     LargeInput,
     NetworkInput,
     Pixels,
     as_large_input,
 )
-from napari_topiary.inference.opposite_contrast import saying_contrast
 from napari_topiary.inference.predict import (
     answer_problems,
     infer_window,
@@ -142,7 +142,7 @@ def measured_input(
     large = as_large_input(
         pixels, thin, step, checkpoint, scale=scale, invert=config.invert
     )
-    said = yield from saying_contrast(large, checkpoint, engine)
+    said = yield from saying_likeness(large, checkpoint, engine)
     return large, (*notes, *large.measured.notes, *said)
 
 

@@ -34,8 +34,8 @@ from napari_topiary.inference.large.writing import (
     ResultFiles,
     read_large,
 )
+from napari_topiary.inference.likeness import middle_of
 from napari_topiary.inference.network_input import LargeInput
-from napari_topiary.inference.opposite_contrast import middle_of
 from napari_topiary.inference.predict import answer_problems
 from napari_topiary.inference.tiles import (
     USUAL_TILE,

@@ -1,4 +1,6 @@
-"""A negative is noticed, and sound images are not taken for one."""
+"""A negative and another stain are noticed, and sound images are not taken for them."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +8,13 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.config import PredictConfig
+from napari_topiary.checkpoint.colours import Colours
+from napari_topiary.config import PredictConfig, TrainConfig
+from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.predict import predict
+from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
@@ -87,6 +93,65 @@ def test_a_network_that_clearly_finds_what_it_learned_is_believed():
     only_here = AnyEnd(shares=(0.9, 0.12))
     found = run(predict(negative, checkpoint, network=only_here))
     assert found.notes == ()
+
+
+HAEMATOXYLIN, PINK, BROWN = (70, 50, 160), (230, 170, 210), (120, 75, 40)
+
+
+def section(seed, body=HAEMATOXYLIN, ground=PINK):
+    """A stained section with round nuclei, `(3, y, x)`, and where they are."""
+    random = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(random.normal(size=(96, 96)), 4)
+    there = smooth > np.quantile(smooth, 0.8)
+    colours = np.where(there[None], *(np.reshape(c, (3, 1, 1)) for c in (body, ground)))
+    noise = random.normal(0, 8, colours.shape)
+    return (colours + noise).clip(0, 255).astype(np.uint8), there.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stained():
+    """What a training on such sections remembers of them, in a checkpoint."""
+    task = Task("segment", ("background", "nucleus"))
+    samples = []
+    for seed in range(4):
+        image, there = section(seed)
+        samples.append(Sample(image, (Labels(there),), None, f"section {seed}"))
+    config = TrainConfig(working_factor=1.0)
+    found = prepare(samples, (), config, task=task)
+    return replace(
+        learned(3, found.normalisation), task=task, annotations_summary=found.summary
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda image: image, None),
+        (lambda image: (image * 0.8).astype(np.uint8), None),
+        (lambda image: image.astype(np.uint16) * 257, None),
+        (lambda image: image[::-1], "red and blue seem to be exchanged"),
+        (lambda image: image[[1, 0, 2]], "another stain"),
+        (lambda image: np.repeat(image[1:2], 3, axis=0), "another stain"),
+        (lambda _: section(9, body=BROWN, ground=(225, 220, 215))[0], "another stain"),
+    ],
+)
+def test_other_colours_than_those_learned_are_told(stained, change, words):
+    image = change(section(9)[0])
+    network = _on_grey(AnyEnd(shares=(0.2, 0.8)))
+    notes = run(predict(np.ascontiguousarray(image), stained, network=network)).notes
+    told = [note for note in notes if note.startswith("The colours of this image")]
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]
+
+
+def test_what_is_remembered_of_colours_may_be_damaged_or_missing():
+    for record in (None, 3, {}, {"mean": [0.0] * 4}, {"mean": [0], "spread": [1]}):
+        assert Colours.from_record(record) is None
+    assert Colours.from_record({"mean": ["a"] * 4, "spread": [0] * 4}) is None
+    assert Colours.of([np.zeros((1, 8, 8), np.float32)]) is None
+    colours = Colours.of([section(0)[0].astype(np.float32)])
+    assert Colours.from_record(colours.to_record()) == colours
+    assert colours.problem(np.zeros((1, 8, 8), np.float32)) is None
 
 
 def _on_grey(network):

@@ -1,4 +1,4 @@
-"""Whether an image has the opposite contrast of those that a network learned from."""
+"""Whether an image is like those that a network learned from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint, Contrast
+from napari_topiary.checkpoint.colours import Colours
 from napari_topiary.checkpoint.contrast import LARGEST_SIDE
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
@@ -63,17 +64,20 @@ def contrast_problem(
     )
 
 
-def saying_contrast(
+def saying_likeness(
     seen: NetworkInput | LargeInput, checkpoint: Checkpoint, engine: Engine | Cluster
 ) -> Job[tuple[str, ...]]:
-    """Say, before the network runs over all of an image, if its contrast is opposite.
+    """Say, before the network runs over all of an image, if it is of another kind.
 
     Parameters
     ----------
     seen, checkpoint, engine
-        As for `contrast_problem`, whose sentence is returned.
+        As for `contrast_problem`, whose sentence is returned, or one about colours.
     """
+    learned = Colours.from_record(checkpoint.annotations_summary.get("colours"))
     sentence = contrast_problem(seen, checkpoint, engine)
+    if sentence is None and learned is not None and not seen.is_blank:
+        sentence = learned.problem(_centre(seen))
     if sentence is None:
         return ()
     yield Progress(0, 0, "Predicting", report=sentence)
