@@ -19,6 +19,7 @@ from napari_topiary.export import (
 )
 from napari_topiary.export import base as base_module
 from napari_topiary.export.base import Exportable
+from napari_topiary.export.words import before, description
 from napari_topiary.networks.base import in_shares
 from napari_topiary.types import Progress, Stop, run
 
@@ -51,13 +52,13 @@ def test_what_is_answered_is_a_share_of_each_class_then_values(small):
 
 def test_the_words_say_what_to_do_before_and_after(small):
     fixed = Normalisation(per_image=False, mean=100, std=20, low=10, high=200)
-    about = Exportable.of(small(normalisation=fixed)).description()
+    about = description(Exportable.of(small(normalisation=fixed)))
     assert about["working_pixel_size_nm"] == 3.0
     assert about["stride"] == 4
     text = " ".join(about["before"] + about["after"])
     for words in ("3 nm per pixel", "below 10 and above 200", "divide by 20", "0.40"):
         assert words in text
-    alone = " ".join(Exportable.of(small()).before())
+    alone = " ".join(before(Exportable.of(small())))
     assert "its 1st and 99th percentile" in alone
 
 

@@ -7,10 +7,9 @@ grid, with probabilities `(b, k, y, x)`, and with words on what to do before and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +20,10 @@ from torch import nn
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import check_replaced, signed
+from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.patch_classifier import PatchClassifier
-from napari_topiary.registry import Registry, program_version
+from napari_topiary.registry import Registry
 from napari_topiary.types import Job, Progress, Stop
 
 MOST_OFF = 1e-3
@@ -148,100 +147,6 @@ class Exportable:
                 )
             largest = max(largest, off)
         return largest
-
-    def description(self) -> dict[str, Any]:
-        """Return what another program has to know, ready for JSON."""
-        checkpoint, network = self.checkpoint, self.network
-        return signed(
-            {
-                "version": program_version(),
-                "name": checkpoint.name,
-                "network": checkpoint.network,
-                "sizes": dict(checkpoint.sizes),
-                "task": checkpoint.task.kind,
-                "classes": list(checkpoint.task.classes),
-                "maps": self.maps,
-                "radius_nm": dict(checkpoint.task.radius_nm),
-                "radius_px": dict(checkpoint.task.radius_px),
-                "pixel_size_nm": checkpoint.pixel_size_nm,
-                "working_factor": checkpoint.working_factor,
-                "working_pixel_size_nm": self.pixel_size_nm,
-                "normalisation": asdict(checkpoint.normalisation),
-                "thresholds": dict(checkpoint.thresholds),
-                "stride": self.stride,
-                "halo": network.halo,
-                "parameters": checkpoint.parameters,
-                "parameters_nonzero": checkpoint.parameters_nonzero,
-                "hash": checkpoint.hash,
-                "before": self.before(),
-                "after": self.after(),
-            }
-        )
-
-    def before(self) -> list[str]:
-        """Say what is done with an image before the network sees it."""
-        seen, factor = self.pixel_size_nm, self.checkpoint.working_factor
-        channels = self.checkpoint.in_channels
-        size = (
-            f"Scale the image down by {factor:g}: its pixel size is not known."
-            if seen is None
-            else f"Scale the image to {seen:.4g} nm per pixel."
-        )
-        stride = self.stride
-        return [
-            f"Take {'one grey channel' if channels == 1 else f'{channels} channels'}.",
-            self._normalising(),
-            size,
-            f"Continue it, mirrored, until its sides are multiples of {stride} pixels.",
-        ]
-
-    def _normalising(self) -> str:
-        how = self.checkpoint.normalisation
-        if how.kind == "none":
-            return "Leave the intensities as they are."
-        if how.kind == "percentile":
-            if how.per_image:
-                return "Bring the 1st percentile of the image to 0, the 99th to 1."
-            return f"Bring the intensity {how.low:.6g} to 0 and {how.high:.6g} to 1."
-        ends = (
-            f"Cut off intensities below {how.low:.6g} and above {how.high:.6g}, then "
-        )
-        fixed = f"subtract {how.mean:.6g} and divide by {how.std:.6g}."
-        if how.kind == "zscore":
-            if how.per_image:
-                return "Bring the image to mean 0 and standard deviation 1."
-            return fixed.capitalize()
-        if how.per_image:
-            return (
-                "Cut off the tails of the image (farther beyond its 1st and 99th "
-                "percentile than half their distance), then bring it to mean 0 and "
-                "standard deviation 1."
-            )
-        return ends + fixed
-
-    def after(self) -> list[str]:
-        """Say what is done with the answer."""
-        checkpoint = self.checkpoint
-        common = checkpoint.thresholds.get("common", 0.5)
-        things = [
-            f"{name} is where its probability is at least "
-            f"{checkpoint.thresholds.get(name, common):.2f}."
-            for name in checkpoint.task.classes[1:]
-        ]
-        said = [
-            "The maps are: " + ", ".join(self.maps) + ".",
-            f"Within {self.network.halo} pixels of a border that is not one of the "
-            "image, answers are incomplete: let tiles overlap by as much.",
-            *things,
-        ]
-        if self.network.regressions:
-            said.append(
-                "The distance map, high in the middle of an object, separates objects "
-                "that touch (watershed)."
-            )
-        if checkpoint.task.kind == "detect":
-            said.append("Each connected area, or its centre, is one particle.")
-        return said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,9 @@ from napari_topiary.export.base import (
     export_formats,
 )
 from napari_topiary.export.onnx import check, notes_on, onnx_bytes
+from napari_topiary.export.words import description, differences, readme, summary
 from napari_topiary.inference.backends.onnx import OPSET, PACKAGE
 from napari_topiary.io.targets import WRITER
-from napari_topiary.jobs.words import figure, percent, plural
-from napari_topiary.registry import program_version
 from napari_topiary.report.pictures import panel, probability_panel, save_row
 from napari_topiary.types import Job, Progress, Stop
 
@@ -96,7 +95,7 @@ def _make(model: Exportable) -> Job[Exported | None]:
     if (yield Progress(1, 4, steps[0])) is Stop:
         return None
     checks = [check_torchscript(model, weights["torchscript"])]
-    notes = _notes(model)
+    notes = differences(model)
     if (yield Progress(2, 4, steps[1])) is Stop:
         return None
     if find_spec(PACKAGE) is None:
@@ -112,19 +111,6 @@ def _make(model: Exportable) -> Job[Exported | None]:
         return None
     content = _archive(_parts(model, weights), comment=WRITER.encode())
     return Exported(model=model, content=content, checks=tuple(checks), notes=notes)
-
-
-def _notes(model: Exportable) -> tuple[str, ...]:
-    """Say where other programs treat an image otherwise than Topiary does."""
-    checkpoint = model.checkpoint
-    how = checkpoint.normalisation
-    if how.kind == "none" or not how.per_image or checkpoint.working_factor < 1.2:
-        return ()
-    return (
-        "Other programs normalise an image after it has been scaled down, Topiary "
-        "before: noisy images then have more contrast than those the network learned "
-        "from. Look at the first results, or normalise before scaling.",
-    )
 
 
 def _parts(model: Exportable, weights: dict[str, bytes]) -> dict[str, bytes]:
@@ -175,10 +161,10 @@ def _record(model: Exportable) -> dict[str, Any]:
         "type": "model",
         "format_version": FORMAT_VERSION,
         "name": name[:64],
-        "description": _summary(model)[:512],
+        "description": summary(model)[:512],
         "authors": [{"name": model.author.replace("/", "-") or "unknown"}],
         "tags": [WRITER, "2d", "pytorch", checkpoint.network, task],
-        "config": {WRITER.replace("-", "_"): json.loads(_json(model.description()))},
+        "config": {WRITER.replace("-", "_"): json.loads(_json(description(model)))},
     }
     if model.licence:
         record["license"] = model.licence
@@ -303,67 +289,6 @@ def _cover(
         path = Path(folder) / "cover.png"
         save_row(path, [panel(image, "A drawn image"), found])
         return path.read_bytes()
-
-
-def _summary(model: Exportable) -> str:
-    checkpoint = model.checkpoint
-    doing = {
-        "detect": "finds",
-        "segment": "segments",
-        "instances": "separates objects of the class",
-    }[checkpoint.task.kind]
-    seen = model.pixel_size_nm
-    at = "" if seen is None else f" at {seen:.4g} nm per pixel"
-    gone = f" ({percent(checkpoint.sparsity)} pruned)" if checkpoint.pruning else ""
-    return (
-        f"A {checkpoint.network} with {checkpoint.parameters_nonzero:,} weights{gone} "
-        f"that {doing} {', '.join(checkpoint.task.classes[1:])}{at}. Trained with "
-        f"{WRITER}."
-    )
-
-
-def readme(model: Exportable) -> str:
-    """Return what a person should know before using the network, as Markdown."""
-    checkpoint, made = model.checkpoint, model.checkpoint.provenance
-    annotated = checkpoint.annotations_summary
-    quality = figure(checkpoint.metrics)
-    held = checkpoint.metrics.get("held_out") or "images that were held back"
-    sizes = ", ".join(f"{name} {value}" for name, value in checkpoint.sizes.items())
-    training = [f"Network: {checkpoint.network} ({sizes})."]
-    if "images" in annotated:
-        training.append(f"{plural(int(annotated['images']), 'annotated image')}.")
-    for name, number in dict(annotated.get("points") or {}).items():
-        training.append(f"{plural(int(number), 'mark')} of {name}.")
-    if "steps" in made and "seconds" in made:
-        training.append(f"{made['steps']} steps in {made['seconds']:g} s.")
-    for step in checkpoint.pruning:
-        share = percent(float(step.get("share", 0)))
-        training.append(
-            f"Pruned: {share} of the {step.get('kind', 'weights')} removed."
-        )
-    lines = [
-        f"# {checkpoint.name or checkpoint.network}",
-        _summary(model),
-        "## Before",
-        *(f"- {one}" for one in model.before()),
-        "The preprocessing in `rdf.yaml` is the nearest that other programs know: all "
-        "pixels count, while Topiary leaves out bars, margins and foreign bodies.",
-        *_notes(model),
-        "## After",
-        *(f"- {one}" for one in model.after()),
-        "## How it was trained",
-        *(f"- {one}" for one in training),
-        "## Validation",
-        f"{quality}, on {held}." if quality else "Nobody has measured how good it is.",
-        "Check it on images of your own before you rely on it. The test image in the "
-        "archive is drawn, so what is found in it means nothing.",
-        f"Written by {WRITER} {program_version()}.",
-    ]
-    text = ""
-    for before, line in zip(["", *lines], lines, strict=False):
-        gap = "\n" if before.startswith("-") and line.startswith("-") else "\n\n"
-        text += (gap if text else "") + line
-    return text + "\n"
 
 
 def _licence_problem(licence: str) -> str | None:

@@ -18,6 +18,7 @@ from napari_topiary.export.base import (
     ExportFormat,
     export_formats,
 )
+from napari_topiary.export.words import after, before, description
 from napari_topiary.inference.backends.onnx import PACKAGE, converted
 from napari_topiary.io.targets import WRITER
 from napari_topiary.registry import program_version
@@ -29,7 +30,7 @@ AXES = {0: "b", 2: "y", 3: "x"}
 def onnx_bytes(model: Exportable) -> bytes:
     """Return a network as ONNX: `image` `(b, c, y, x)` -> `probability`.
 
-    Its `metadata_props` say, as JSON texts, what `Exportable.description` does.
+    Its `metadata_props` say, as JSON texts, what `description` does.
     """
     import onnx
 
@@ -43,10 +44,10 @@ def onnx_bytes(model: Exportable) -> bytes:
     )
     made = onnx.load_model_from_string(plain)
     made.producer_name, made.producer_version = WRITER, program_version()
-    made.doc_string = " ".join([*model.before(), *model.after()])
+    made.doc_string = " ".join([*before(model), *after(model)])
     about = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in model.description().items()
+        for key, value in description(model).items()
     }
     onnx.helper.set_model_props(made, about)
     onnx.checker.check_model(made)

@@ -11,12 +11,12 @@ import csv
 import json
 import os
 import stat
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import tifffile
 
@@ -37,6 +37,7 @@ OWN_HEADERS = (
 )
 """Columns by which tables of results are known: no other program names them so."""
 LONGEST_JSON = 64 << 20
+DAMAGED = (OSError, ValueError, RecursionError, LookupError, TypeError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,7 @@ def written_by_topiary(path: Path) -> bool:
     """
     looks = {
         ".safetensors": _own_checkpoint,
-        ".tif": _own_tiff,
-        ".tiff": _own_tiff,
+        **dict.fromkeys((".tif", ".tiff"), _own_tiff),
         ".json": _own_json,
         ".jsonl": _own_lines,
         ".csv": _own_table,
@@ -264,15 +264,15 @@ def written_by_topiary(path: Path) -> bool:
         ".star": _own_star,
         ".cbox": _own_star,
         ".zip": _own_archive,
-        ".html": _own_page,
-        ".onnx": _own_onnx,
+        ".html": _named_first,
+        ".onnx": _named_first,
     }
     if not (path.is_file() or path.is_dir()):
         return False  # a pipe: who opens it waits without end
     look = looks.get(path.suffix.lower(), _own_json)
     try:
         return look(path)
-    except (OSError, ValueError, RecursionError, KeyError, IndexError, TypeError):
+    except DAMAGED:
         return False  # nothing of ours is damaged like that
 
 
@@ -351,22 +351,15 @@ def _own_star(path: Path) -> bool:
 
 
 def _own_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.comment == WRITER.encode()
-    except zipfile.BadZipFile:
-        return False
+    with ZipFile(path) as archive:
+        return archive.comment == WRITER.encode()
 
 
-def _own_onnx(path: Path) -> bool:
+def _named_first(path: Path) -> bool:
+    """Pages, and networks in ONNX, say in their beginning what made them."""
     with path.open("rb") as file:
-        # The name of the producer, with its length, is the second thing in the file.
-        return bytes([0x12, len(WRITER)]) + WRITER.encode() in file.read(40)
-
-
-def _own_page(path: Path) -> bool:
-    with path.open(encoding="utf-8") as file:
-        return f'content="{WRITER}"' in file.read(1000)
+        start, name = file.read(1000), WRITER.encode()
+    return b'content="%s"' % name in start or b"\x12%c%s" % (len(name), name) in start
 
 
 def _own_picture(path: Path) -> bool:
