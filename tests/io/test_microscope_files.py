@@ -142,7 +142,7 @@ def put(at, number):
         (lambda content: content[:500], "is cut short"),
         (put(92, 1_700_000_000), "is cut short"),
         (lambda content: b"hello" * 300, "MRC file"),
-        (lambda content: b"", "is cut short"),
+        (lambda content: b"", "is empty"),
         (put(0, 100_000), "is cut short"),
         (put(0, -4), "header is damaged"),
         (put(12, 4), "holds complex numbers"),
@@ -168,7 +168,7 @@ def test_a_torn_gatan_file_is_one_sentence(tmp_path):
     content = (FILES / "nion_ref_F_0_2.dm4").read_bytes()
     for end in (0, 10, 300, 900):
         (tmp_path / "a.dm4").write_bytes(content[:end])
-        with pytest.raises(TopiaryError, match=r"a\.dm4 cannot be read"):
+        with pytest.raises(TopiaryError, match=r"a\.dm4 (is empty|cannot be read)"):
             read_image(tmp_path / "a.dm4")
 
 
