@@ -717,15 +717,16 @@ def shared_by(images: list[NDArray[np.uint8]]) -> Normalisation:
     return Normalisation.shared_by((image, None) for image in images)
 
 
-@pytest.mark.parametrize("half", [np.s_[:, :, :64], np.s_[:, 10:118, 10:118]])
-def test_a_part_saved_as_its_own_image_looks_as_in_the_whole(
+@pytest.mark.parametrize("half", [np.s_[:, :, :64], np.s_[:, 30:110, 20:100]])
+def test_a_part_saved_as_its_own_image_looks_as_it_was_learned_in_the_whole(
     rng: np.random.Generator, half: Any
 ) -> None:
     images = taken_alike(rng, 4)
     shared = shared_by(images[1:])
     assert not shared.per_image
-    whole, part = shared.apply(images[0]), shared.apply(images[0][half].copy())
-    np.testing.assert_array_equal(part, whole[half])
+    part = shared.apply(images[0][half].copy())
+    whole, (offset, divisor) = shared.applied(images[0])
+    np.testing.assert_allclose(part, (whole[half] - offset) / divisor, atol=1e-5)
     assert np.abs(Normalisation().apply(images[0][half]) - part).mean() > 0.01
 
 
@@ -738,9 +739,10 @@ def test_the_same_images_in_another_number_type_look_alike(
 ) -> None:
     images = taken_alike(rng, 4)
     shared = shared_by(images)
-    converted = (images[0] * np.float64(factor)).astype(dtype)
-    seen, again = shared.apply(images[0]), shared.apply(converted)
-    np.testing.assert_allclose(again, seen, atol=0.06)
+    for image in (images[0], images[0][:, 60:]):  # a whole one, and a part of one
+        converted = (image * np.float64(factor)).astype(dtype)
+        seen, again = shared.apply(image), shared.apply(converted)
+        np.testing.assert_allclose(again, seen, atol=0.06)
 
 
 def test_under_another_light_what_is_darkest_and_brightest_is_so_again(
@@ -756,7 +758,8 @@ def test_under_another_light_what_is_darkest_and_brightest_is_so_again(
         (images[0].astype(np.int16) - 100) * 3,
         np.where(np.arange(128) < 64, images[0], images[0].astype(np.float32) + 300),
     ):
-        assert np.abs(shared.apply(other) - seen).mean() < 0.15
+        found = np.abs(shared.apply(other) - seen)
+        assert found.mean() < (0.15 if other.dtype == np.float32 else 1e-4)
 
 
 def test_images_that_were_not_taken_alike_share_nothing(

@@ -118,9 +118,9 @@ def test_a_pupil_gives_the_teachers_answer_under_any_contrast():
 
 
 @pytest.mark.parametrize("by_centre", [False, True])
-def test_patches_are_also_shown_as_if_their_image_had_been_measured_alone(by_centre):
+def test_patches_are_also_shown_as_parts_by_themselves_look(by_centre):
     torch.manual_seed(0)
-    field = replace(coded_field(64, 64), own=(100.0, 20.0))
+    field = replace(coded_field(64, 64), as_part=(100.0, 20.0))
     other = coded_field(48, 48)
     sampler = (
         CentreSampler([field, other], patch=16, seed=0)
@@ -131,7 +131,7 @@ def test_patches_are_also_shown_as_if_their_image_had_been_measured_alone(by_cen
     out = Augmentation(1, geometry=False)(batch)
     middles = batch.image.mean(dim=(1, 2, 3))
     moved = (out.image.mean(dim=(1, 2, 3)) - middles).abs() > 0.5 * middles
-    alone = batch.own[:, 0] == 100
+    alone = batch.as_part[:, 0] == 100
     assert 0.4 < alone.float().mean() < 0.9
     assert not moved[~alone].any()
     assert 0.4 < moved[alone].float().mean() < 0.6

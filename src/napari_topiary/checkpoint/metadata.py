@@ -216,4 +216,5 @@ def _normalisation(value: Any) -> Normalisation:
         std=_number(record["std"]),
         low=_number(record["low"]),
         high=_number(record["high"]),
+        pixels=_number(record.get("pixels", 0.0)),  # younger than the format
     )

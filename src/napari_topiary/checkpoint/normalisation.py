@@ -26,6 +26,9 @@ Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
 """Become 0 and 1; a few hot or dead pixels then change nothing."""
 NO_NUMBERS = "The image has no pixel that is a number: check how it was saved."
+PART = 0.6
+"""An image of fewer pixels than this share of those learned from may be a part of one:
+what is darkest and brightest in it is not what it is in a whole image."""
 FEWEST_PIXELS = 1024
 """A part of an image with fewer is measured by the whole image."""
 
@@ -46,12 +49,15 @@ class Normalisation:
         as they are.
     per_image
         Measure each image. False: use the numbers below for all of them; for `robust`,
-        for those that were taken alike.
+        bring the ends of whole images to these, and take parts that were taken alike
+        as they are.
     mean, std
         Intensities for `zscore` and `robust`.
     low, high
         Intensities for `percentile` that become 0 and 1; for `robust` those where the
         tails are cut off.
+    pixels
+        `robust`: how many the images had whose numbers these are.
     """
 
     kind: Kind = "robust"
@@ -60,6 +66,7 @@ class Normalisation:
     std: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    pixels: float = 0.0
 
     @classmethod
     def shared_by(
@@ -68,8 +75,9 @@ class Normalisation:
         """One for grey images that were taken alike; else each is measured for itself.
 
         Brightness then tells the same on all of them, whatever they show, and on parts
-        of them that were saved as images of their own. Colours of stained sections
-        differ from slide to slide.
+        of them that were saved as images of their own. Whole images are aligned by what
+        is darkest and brightest, so that another number type or light changes nothing.
+        Colours of stained sections differ from slide to slide.
 
         Parameters
         ----------
@@ -77,6 +85,7 @@ class Normalisation:
             `(c, y, x)`, and where the parts of a cut-out come from.
         """
         found: list[Intensities] = []
+        pixels: list[float] = []
         for image, excerpt in images:
             step = thinning((image.shape[1], image.shape[2]))
             thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
@@ -85,24 +94,21 @@ class Normalisation:
             if measured is None or len(image) > 1:
                 return cls()
             found.append(measured)
+            step = step if excerpt is None else excerpt.step
+            pixels.append(float(area.sum()) * step**2)
         if not found:
             return cls()
-        shared = Intensities(
-            low=float(np.mean([one.low for one in found])),
-            high=float(np.mean([one.high for one in found])),
-            mean=float(np.mean([one.mean for one in found])),
-            deviation=float(np.median([one.deviation for one in found])),
+        low, high, mean = (
+            float(np.mean([getattr(one, name) for one in found]))
+            for name in ("low", "high", "mean")
         )
+        deviation = float(np.median([one.deviation for one in found]))
+        shared = Intensities(low, high, mean, deviation)
         steady = STEADY_MEAN, STEADY_DEVIATION
         if not all(one.is_like(shared, *steady) for one in found):
             return cls()
-        return cls(
-            per_image=False,
-            mean=shared.mean,
-            std=shared.deviation,
-            low=shared.low,
-            high=shared.high,
-        )
+        size, same = float(np.median(pixels)), cls(per_image=False)
+        return replace(same, mean=mean, std=deviation, low=low, high=high, pixels=size)
 
     def apply(
         self, image: NDArray[Any], excerpt: Excerpt | None = None
@@ -127,6 +133,23 @@ class Normalisation:
         ndarray
             `(c, y, x)` float32, never the input itself.
         """
+        return self.applied(image, excerpt)[0]
+
+    def applied(
+        self, image: NDArray[Any], excerpt: Excerpt | None = None
+    ) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """Normalise an image, and tell how a part of it would be seen by itself.
+
+        Parameters
+        ----------
+        image, excerpt
+            As for `apply`.
+
+        Returns
+        -------
+        tuple
+            What `apply` returns, and the offset and divisor that make such parts of it.
+        """
         if excerpt is not None:
             fitted = self.fitted(
                 excerpt.thin, excerpt.thin_area, shape=excerpt.whole, step=excerpt.step
@@ -136,7 +159,7 @@ class Normalisation:
             for place, corner in excerpt.pieces():
                 part = image[:, *place]
                 values[:, *place] = fitted.apply(part, area[place], corner=corner)
-            return values
+            return values, self._as_part(fitted)
         shape = (image.shape[1], image.shape[2])
         step = thinning(shape)
         thin = image[:, ::step, ::step]
@@ -144,7 +167,15 @@ class Normalisation:
         if self.kind == "robust":
             area = image_area(thin)
         fitted = self.fitted(thin, area, shape=shape, step=step)
-        return fitted.apply(image, known_in(area, image, step=step))
+        values = fitted.apply(image, known_in(area, image, step=step))
+        return values, self._as_part(fitted)
+
+    def _as_part(self, fitted: Fitted) -> tuple[float, float]:
+        aligned = fitted.usual
+        if self.per_image or self.kind != "robust" or aligned is None:
+            return 0.0, 1.0
+        unit = aligned.deviation
+        return (self.mean - aligned.mean) / unit, self.std / unit
 
     def fitted(
         self,
@@ -171,28 +202,11 @@ class Normalisation:
             shared = None
             if not self.per_image:
                 shared = Intensities(self.low, self.high, self.mean, self.std)
-            return _fitted_robust(thin, area, shape, step, shared)
+            is_part = float(area.sum()) * step**2 < PART * self.pixels
+            return _fitted_robust(thin, area, shape, step, shared, is_part=is_part)
         values, fill = _known_or_mean(thin)
         offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
         return Fitted(fill=fill, offset=offset, spread=spread)
-
-    def measured_alone(self, values: NDArray[np.float32]) -> tuple[float, float]:
-        """Offset and factor between this range and the one of an image by itself.
-
-        Parameters
-        ----------
-        values
-            `(c, n)` pixels of the image, normalised; 0 and 1 where it has been measured
-            by itself.
-        """
-        if self.per_image or not values.size:
-            return 0.0, 1.0
-        shared = Intensities(
-            (self.low - self.mean) / self.std, (self.high - self.mean) / self.std, 0, 1
-        )
-        own = Intensities.of(values[None], np.ones((1, values.shape[1]), bool))
-        aligned = own.aligned_with(shared)
-        return aligned.mean, aligned.deviation
 
     def _range(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Intensity that becomes 0, and how much more becomes 1."""
@@ -324,6 +338,8 @@ def _fitted_robust(
     shape: tuple[int, int],
     step: int,
     shared: Intensities | None,
+    *,
+    is_part: bool,
 ) -> Fitted:
     """Measure the pixels that carry an image, part by part where light differs."""
     if thin.dtype.kind == "f" and not are_numbers(thin).any():
@@ -349,7 +365,7 @@ def _fitted_robust(
     if shared is None:
         return fitted
     own = fitted.usual
-    same = None if own is None else shared.written_like(own)
+    same = shared.written_like(own) if own is not None and is_part else None
     if same is not None:
         return replace(fitted, parts=((parts[0][0], same.moved(-(middle or 0))),))
     aligned = ((part, measured.aligned_with(shared)) for part, measured in parts)

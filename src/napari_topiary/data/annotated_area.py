@@ -284,11 +284,10 @@ def on_working_grid(
     """
     channels, *original = sample.image.shape
     shape = working_shape((original[0], original[1]), factor)
-    image, own = np.broadcast_to(np.float32(0), (channels, *shape)), (0.0, 1.0)
+    image, as_part = np.broadcast_to(np.float32(0), (channels, *shape)), (0.0, 1.0)
     if normalisation is not None:
-        values = normalisation.apply(sample.image, sample.excerpt)
+        values, as_part = normalisation.applied(sample.image, sample.excerpt)
         image = to_working(values, factor)
-        own = normalisation.measured_alone(values[:, sample.area])
     area, own_task = area_to_working(sample.area, shape), working_task(task, factor)
     ratio = (shape[0] / original[0], shape[1] / original[1])
     annotations = tuple(rescaled(item, ratio) for item in sample.annotations)
@@ -308,7 +307,9 @@ def on_working_grid(
     }
     numbers = object_numbers(annotations, shape) if task.kind == "instances" else None
     return AnnotatedArea(
-        field=Field(image, target.classes, target.weight, objects=numbers, own=own),
+        field=Field(
+            image, target.classes, target.weight, objects=numbers, as_part=as_part
+        ),
         points=points,
         point_class=classes,
         task=replace(own_task, radius_px=radii, radius_nm={}),

@@ -38,9 +38,8 @@ MIXING = 0.25
 """Largest share of one channel's difference from grey that comes into another's."""
 SATURATION = (0.6, 1.4)
 """Factors of the differences from grey."""
-MEASURED_ALONE = 0.5
-"""Share of the patches shown as if their image had been measured for itself, as images
-that were not taken like those that are learned from will be."""
+AS_PARTS = 0.5
+"""Share of the patches shown as parts saved as images of their own will be."""
 
 
 class Batches:
@@ -126,7 +125,7 @@ class Augmentation:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return a changed copy of a batch, same shapes."""
-        batch = replace(batch, image=_measured_alone(batch))
+        batch = replace(batch, image=_as_parts(batch))
         if self._moves:
             batch = _turned(batch)
         if batch.teacher is not None or not self._moves:
@@ -169,15 +168,15 @@ def _between(low: float, high: float, like: torch.Tensor, *shape: int) -> torch.
     return drawn.to(like.device, non_blocking=True)
 
 
-def _measured_alone(batch: Batch) -> torch.Tensor:
-    """Return the images `(b, c, y, x)`, some as each for itself would be normalised."""
+def _as_parts(batch: Batch) -> torch.Tensor:
+    """Return the images `(b, c, y, x)`, some as parts of them by themselves look."""
     as_it_is = torch.tensor([0.0, 1.0])
-    if batch.own is None or bool((batch.own == as_it_is).all()):
+    if batch.as_part is None or bool((batch.as_part == as_it_is).all()):
         return batch.image
-    alone = torch.rand(len(batch.image), 1) < MEASURED_ALONE
-    own = torch.where(alone, batch.own, as_it_is)
-    mean, deviation = own.to(batch.image.device)[:, :, None, None, None].unbind(1)
-    return (batch.image - mean) / deviation
+    chosen = torch.rand(len(batch.image), 1) < AS_PARTS
+    change = torch.where(chosen, batch.as_part, as_it_is)
+    offset, divisor = change.to(batch.image.device)[:, :, None, None, None].unbind(1)
+    return (batch.image - offset) / divisor
 
 
 def _restained(image: torch.Tensor) -> torch.Tensor:
@@ -213,7 +212,7 @@ def _turned(batch: Batch) -> Batch:
         moved(batch.weight),
         None if batch.teacher is None else moved(batch.teacher),
         None if batch.regression is None else moved(batch.regression),
-        batch.own,
+        batch.as_part,
     )
 
 

@@ -115,10 +115,10 @@ class Surroundings:
         ]
         return np.stack(answers).astype(np.float32)
 
-    def own(self, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """`Field.own` of the images that pixels lie in, `(n, 2)`."""
+    def as_part(self, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`Field.as_part` of the images that pixels lie in, `(n, 2)`."""
         number, *_ = self._places(pixels)
-        return np.array([field.own for field in self.fields], np.float32)[number]
+        return np.array([field.as_part for field in self.fields], np.float32)[number]
 
     def _places(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Field, row and column of numbered pixels."""
@@ -216,7 +216,7 @@ class CentreSampler:
             torch.from_numpy(target)[:, None, None],
             torch.from_numpy(self._around.weight[pixels])[:, None, None],
             None if teacher is None else torch.from_numpy(teacher)[:, :, None, None],
-            own=torch.from_numpy(self._around.own(pixels)),
+            as_part=torch.from_numpy(self._around.as_part(pixels)),
         )
 
 

@@ -45,10 +45,9 @@ class Field:
     objects
         `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
         drawn: what is learned from them is in the other fields.
-    own
-        Mean and deviation in `image` of the whole image that it is from. Where images
-        share their range (`Normalisation.shared_by`), this one, measured for itself,
-        would have been normalised by them.
+    as_part
+        Offset and divisor by which `image` becomes what a part of it looks like that
+        was saved as an image of its own (`Normalisation.applied`).
     """
 
     image: NDArray[np.float32]
@@ -57,11 +56,11 @@ class Field:
     teacher: NDArray[np.floating] | None = None
     regression: NDArray[np.float32] | None = None
     objects: LabelImage | None = None
-    own: tuple[float, float] = (0.0, 1.0)
+    as_part: tuple[float, float] = (0.0, 1.0)
 
     def each(self, change: Callable[[Any], Any]) -> Field:
         """Return it with every map that it has changed in the same way."""
-        names = (row.name for row in fields(self) if row.name != "own")
+        names = (row.name for row in fields(self) if row.name != "as_part")
         maps = {name: getattr(self, name) for name in names}
         changed: dict[str, Any] = {
             name: None if m is None else change(m) for name, m in maps.items()
@@ -75,8 +74,8 @@ class Batch:
 
     `image` `(b, c, y, x)` · `target` `(b, y, x)` int64 · `weight` `(b, y, x)` ·
     `teacher` `(b, k + r, y, x)` probability and values, the probability all zero where
-    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none · `own`
-    `(b, 2)`: `Field.own` of the image that each is from; None = 0 and 1.
+    nothing is known; None = none · `regression` `(b, r, y, x)`; None = none · `as_part`
+    `(b, 2)`: `Field.as_part` of the image that each is from; None = 0 and 1.
     """
 
     image: torch.Tensor
@@ -84,7 +83,7 @@ class Batch:
     weight: torch.Tensor
     teacher: torch.Tensor | None = None
     regression: torch.Tensor | None = None
-    own: torch.Tensor | None = None
+    as_part: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the same patches elsewhere, the image left where it is."""
@@ -154,7 +153,7 @@ class PatchSampler:
             torch.stack([patch.weight for patch in patches]),
             torch.stack(teachers).float() if teachers else None,
             torch.stack(values) if values else None,
-            torch.tensor([patch.own for patch in patches]),
+            torch.tensor([patch.as_part for patch in patches]),
         )
 
     def class_weight(self, n_classes: int) -> torch.Tensor:
@@ -190,7 +189,7 @@ class _Maps:
     weight: torch.Tensor
     teacher: torch.Tensor | None
     regression: torch.Tensor | None
-    own: tuple[float, float]
+    as_part: tuple[float, float]
 
     @classmethod
     def of(cls, field: Field, device: torch.device) -> _Maps:
@@ -207,7 +206,7 @@ class _Maps:
             weight=there(field.weight),
             teacher=None if field.teacher is None else there(field.teacher),
             regression=None if field.regression is None else there(field.regression),
-            own=field.own,
+            as_part=field.as_part,
         )
 
     def cut(self, rows: slice, columns: slice) -> _Maps:
@@ -222,7 +221,7 @@ class _Maps:
             weight=self.weight[rows, columns],
             teacher=part(self.teacher),
             regression=part(self.regression),
-            own=self.own,
+            as_part=self.as_part,
         )
 
 
@@ -238,5 +237,5 @@ def _padded(field: Field, patch: int) -> Field:
         np.pad(field.weight, grow),
         None if field.teacher is None else np.pad(field.teacher, ((0, 0), *grow)),
         None if field.regression is None else np.pad(field.regression, ((0, 0), *grow)),
-        own=field.own,
+        as_part=field.as_part,
     )
