@@ -772,3 +772,27 @@ def test_images_that_were_not_taken_alike_share_nothing(
     lit = np.linspace(0, 255, 128)[None, None] + rng.normal(0, 20, (1, 128, 128))
     assert shared_by([images[0], lit.clip(0, 255).astype(np.uint8)]).per_image
     assert shared_by([]) == Normalisation()
+
+
+@pytest.mark.parametrize(
+    "damaged", [{"std": 0.0}, {"std": -3.0}, {"low": 3.0, "high": 3.0}, {"high": -1e9}]
+)
+def test_a_shared_range_that_makes_no_sense_is_left_alone(
+    rng: np.random.Generator, damaged: dict[str, float]
+) -> None:
+    images = taken_alike(rng, 2)
+    shared = replace(shared_by(images), **damaged)
+    assert not shared.per_image
+    found, as_part = shared.applied(images[0])
+    np.testing.assert_array_equal(found, Normalisation().apply(images[0]))
+    assert as_part == (0.0, 1.0)
+
+
+def test_one_intensity_becomes_zero_in_a_shared_range_too(
+    rng: np.random.Generator,
+) -> None:
+    shared = shared_by(taken_alike(rng, 2))
+    for value in (0, 100, 255):
+        found, as_part = shared.applied(np.full((1, 64, 64), value, np.uint8))
+        assert not found.any()
+        assert as_part == (0.0, 1.0)

@@ -56,7 +56,7 @@ def test_the_words_say_what_to_do_before_and_after(small):
     assert about["working_pixel_size_nm"] == 3.0
     assert about["stride"] == 4
     text = " ".join(about["before"] + about["after"])
-    for words in ("3 nm per pixel", "below 10 and above 200", "divide by 20", "0.40"):
+    for words in ("3 nm per pixel", "to -2.125 and its 99th to 2.625", "0.40"):
         assert words in text
     alone = " ".join(before(Exportable.of(small())))
     assert "its 1st and 99th percentile" in alone

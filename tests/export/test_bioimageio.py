@@ -76,7 +76,7 @@ def answer_of(weights, image):
     ("network", "how", "steps"),
     [
         ("unet", {}, ["zero_mean_unit_variance"]),
-        ("unet", FIXED, ["clip", "scale_linear"]),
+        ("unet", FIXED, ["scale_range", "clip", "scale_linear"]),
         ("unet", {"kind": "zscore", **FIXED}, ["scale_linear"]),
         ("unet", {"kind": "percentile"}, ["scale_range"]),
         ("nuclei", {"kind": "none"}, []),
@@ -168,3 +168,12 @@ def test_the_command_says_what_was_checked(small, tmp_path, capsys):
     assert list(record["weights"]) == ["torchscript"]
     assert record["authors"] == [{"name": "unknown"}]
     assert "license" not in record
+
+
+def test_images_that_share_a_range_are_prepared_as_here(small, tmp_path, rng):
+    how = Normalisation(**FIXED)
+    image = rng.normal(300, 40, (1, 1, 96, 96))  # under another light
+    run(export_network(small(normalisation=how), tmp_path / "a.zip", "bioimageio"))
+    record, _ = archive_of(tmp_path / "a.zip")
+    seen = normalised(image, record["inputs"][0]["preprocessing"])
+    np.testing.assert_allclose(seen[0], how.apply(image[0]), atol=1e-3)

@@ -57,8 +57,20 @@ class Intensities:
     @property
     def white(self) -> float:
         """The brightest that can be written in the number type that they come from."""
-        bright = self.high - TAILS / (1 + 2 * TAILS) * (self.high - self.low)
+        _, bright = self.percentiles
         return next((one for one in FULL_RANGES if bright <= one), FULL_RANGES[-1])
+
+    @property
+    def percentiles(self) -> tuple[float, float]:
+        """The 1st and 99th, beyond which the tails reach."""
+        tail = TAILS / (1 + 2 * TAILS) * (self.high - self.low)
+        return self.low + tail, self.high - tail
+
+    @property
+    def brought_percentiles(self) -> tuple[float, float]:
+        """What the 1st and 99th percentile become where an image is aligned."""
+        low, high = self.percentiles
+        return (low - self.mean) / self.deviation, (high - self.mean) / self.deviation
 
     def is_like(
         self,

@@ -84,14 +84,15 @@ class Normalisation:
         images
             `(c, y, x)`, and where the parts of a cut-out come from.
         """
-        found: list[Intensities] = []
-        pixels: list[float] = []
+        found, pixels = list[Intensities](), list[float]()
         for image, excerpt in images:
+            if len(image) > 1:
+                return cls()
             step = thinning((image.shape[1], image.shape[2]))
             thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
             area = image_area(thin) if excerpt is None else excerpt.thin_area
             measured = cls().fitted(thin, area, shape=area.shape, step=1).usual
-            if measured is None or len(image) > 1:
+            if measured is None:
                 return cls()
             found.append(measured)
             step = step if excerpt is None else excerpt.step
@@ -138,12 +139,7 @@ class Normalisation:
     def applied(
         self, image: NDArray[Any], excerpt: Excerpt | None = None
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
-        """Normalise an image, and tell how a part of it would be seen by itself.
-
-        Parameters
-        ----------
-        image, excerpt
-            As for `apply`.
+        """Normalise an image as `apply`, and tell how parts of it look by themselves.
 
         Returns
         -------
@@ -170,12 +166,19 @@ class Normalisation:
         values = fitted.apply(image, known_in(area, image, step=step))
         return values, self._as_part(fitted)
 
+    @property
+    def shared(self) -> Intensities | None:
+        """What `robust` brings images to; None = each to a range of its own."""
+        if self.per_image or not (self.std > 0 and self.high > self.low):
+            return None  # nothing to divide by: a damaged file
+        return Intensities(self.low, self.high, self.mean, self.std)
+
     def _as_part(self, fitted: Fitted) -> tuple[float, float]:
-        aligned = fitted.usual
-        if self.per_image or self.kind != "robust" or aligned is None:
+        shared, usual = self.shared, fitted.usual
+        if shared is None or usual is None or not usual.deviation > 0:
             return 0.0, 1.0
-        unit = aligned.deviation
-        return (self.mean - aligned.mean) / unit, self.std / unit
+        unit = usual.deviation
+        return (shared.mean - usual.mean) / unit, shared.deviation / unit
 
     def fitted(
         self,
@@ -199,10 +202,8 @@ class Normalisation:
             1 = `thin` is the image itself.
         """
         if self.kind == "robust":
-            shared = None
-            if not self.per_image:
-                shared = Intensities(self.low, self.high, self.mean, self.std)
             is_part = float(area.sum()) * step**2 < PART * self.pixels
+            shared = self.shared
             return _fitted_robust(thin, area, shape, step, shared, is_part=is_part)
         values, fill = _known_or_mean(thin)
         offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
@@ -246,7 +247,7 @@ class Fitted:
 
     @property
     def usual(self) -> Intensities | None:
-        """Intensities of the image as it is; None where light differs in it."""
+        """What the whole image is normalised by; None where light differs in it."""
         if self.parts is None or len(self.parts) != 1:
             return None
         part, measured = self.parts[0]

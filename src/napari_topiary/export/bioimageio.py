@@ -22,6 +22,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from napari_topiary.checkpoint.intensities import TAILS
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export.base import (
     AnsweringNetwork,
@@ -226,17 +227,21 @@ def _preprocessing(model: Exportable) -> list[dict[str, Any]]:
     how = model.checkpoint.normalisation
     if how.kind == "none":
         return []
+    ends = {"min_percentile": 1.0, "max_percentile": 99.0}
+    by_percentiles = {"id": "scale_range", "kwargs": {"axes": JOINTLY.copy(), **ends}}
     if how.kind == "percentile":
         if how.per_image:
-            ends = {"min_percentile": 1.0, "max_percentile": 99.0}
-            return [{"id": "scale_range", "kwargs": {"axes": JOINTLY.copy(), **ends}}]
+            return [by_percentiles]
         return _linear(how.low, how.high - how.low)
-    if how.per_image:
+    if how.kind == "robust" and how.shared is not None:
+        low, high = how.shared.brought_percentiles
+        clip = {"id": "clip", "kwargs": {"min": -TAILS, "max": 1 + TAILS}}
+        brought = {"gain": high - low, "offset": low}
+        return [by_percentiles, clip, {"id": "scale_linear", "kwargs": brought}]
+    if how.per_image or how.kind == "robust":
         kind = "zero_mean_unit_variance"
         return [{"id": kind, "kwargs": {"axes": JOINTLY.copy()}}]
-    clip = [{"id": "clip", "kwargs": {"min": how.low, "max": how.high}}]
-    steps = clip if how.kind == "robust" else []
-    return [*steps, *_linear(how.mean, how.std)]
+    return _linear(how.mean, how.std)
 
 
 def _linear(offset: float, spread: float) -> list[dict[str, Any]]:

@@ -69,19 +69,18 @@ def _normalising(model: Exportable) -> str:
         if how.per_image:
             return "Bring the 1st percentile of the image to 0, the 99th to 1."
         return f"Bring the intensity {how.low:.6g} to 0 and {how.high:.6g} to 1."
-    ends = f"Cut off intensities below {how.low:.6g} and above {how.high:.6g}, then "
-    fixed = f"subtract {how.mean:.6g} and divide by {how.std:.6g}."
     if how.kind == "zscore":
         if how.per_image:
             return "Bring the image to mean 0 and standard deviation 1."
-        return fixed.capitalize()
-    if how.per_image:
-        return (
-            "Cut off the tails of the image (farther beyond its 1st and 99th "
-            "percentile than half their distance), then bring it to mean 0 and "
-            "standard deviation 1."
-        )
-    return ends + fixed
+        return f"Subtract {how.mean:.6g} and divide by {how.std:.6g}."
+    tails = (
+        "Cut off the tails of the image (farther beyond its 1st and 99th "
+        "percentile than half their distance), then bring "
+    )
+    if how.shared is None:
+        return f"{tails}it to mean 0 and standard deviation 1."
+    low, high = how.shared.brought_percentiles
+    return f"{tails}its 1st percentile to {low:.6g} and its 99th to {high:.6g}."
 
 
 def after(model: Exportable) -> list[str]:
@@ -113,7 +112,8 @@ def differences(model: Exportable) -> tuple[str, ...]:
     """Say where other programs treat an image otherwise than Topiary does."""
     checkpoint = model.checkpoint
     how = checkpoint.normalisation
-    if how.kind == "none" or not how.per_image or checkpoint.working_factor < 1.2:
+    measured = how.per_image or how.kind == "robust"
+    if how.kind == "none" or not measured or checkpoint.working_factor < 1.2:
         return ()
     return (
         "Other programs normalise an image after it has been scaled down, Topiary "
