@@ -19,6 +19,8 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_topiary import Points, Task
+from napari_topiary._napari.saving import Saver
+from napari_topiary._napari.state import _states
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import BACKGROUND
 
@@ -39,8 +41,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_work_left() -> Iterator[None]:
-    """Let every test end with its own background work."""
+    """Let every test end with its own background work, its savers first.
+
+    A window that was never shown is not closed as a person closes one, and would save
+    what was drawn in it into the home of the next test.
+    """
     yield
+    for state in list(_states.values()):
+        if Saver in state.parts:
+            state.parts[Saver]._timer.stop()
     QThreadPool.globalInstance().waitForDone(20_000)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 pytest.importorskip("qtpy")
 
 from napari_topiary import Points
+from napari_topiary._napari.data.page import DataPage
 from napari_topiary._napari.saving import Saver
 from napari_topiary.session import OpenMark, Session, recoverable_projects
 
@@ -25,7 +28,7 @@ def test_what_is_drawn_is_soon_saved_and_another_window_is_told(
     session.save(folder)
     saver, other = Saver(session, lambda: None), OpenMark()
     assert saver._timer.isActive() and saver._timer.interval() < LOST_MS
-    saver.on_others = said.append
+    saver.problem.connect(said.append)
     other.note(folder)
     marks = Points([(5, 6)], ("virion",))
     session.set_annotations("grid 0", (marks,))
@@ -93,3 +96,42 @@ def test_killed_while_annotating_what_was_drawn_is_offered():
     (left,) = recoverable_projects()
     (points,) = Session.open(left.folder).annotations["a"]
     assert points.coordinates.tolist() == [[10, 20], [30, 40]]
+
+
+def test_a_window_that_is_gone_is_saved_no_more(session, qtbot):
+    """What was drawn in it would come back beside the work of the next window."""
+    seen = [True]
+    saver = Saver(session, lambda: None, lambda: bool(seen))
+    assert session.changed
+    seen.clear()
+    saver._timer.timeout.emit()
+    assert not saver._timer.isActive()
+    assert saver._writing is None and session.home is None
+
+
+def test_a_closed_window_is_not_kept(session, make_napari_viewer, qtbot):
+    """Neither by the saver, which speaks to a page, nor by what else it had."""
+    viewer = make_napari_viewer()
+    viewer.window.add_dock_widget(DataPage(viewer, session), name="Data")
+    seen = weakref.ref(viewer)
+    viewer.close()
+    del viewer
+
+    def gone() -> bool:
+        gc.collect()
+        return seen() is None
+
+    qtbot.waitUntil(gone, timeout=20_000)
+
+
+def test_what_was_asked_for_during_a_save_that_fails_is_done(
+    session, until, tmp_path, monkeypatch
+):
+    saver, said = Saver(session, lambda: None), []
+    saver.problem.connect(said.append)
+    (tmp_path / "file").write_text("x")
+    saver.save(tmp_path / "file" / "p")
+    saver.save(tmp_path / "kept")
+    until(lambda: session.folder == tmp_path / "kept")
+    assert len(said) == 1 and "could not be written" in said[0]
+    assert set(Session.open(tmp_path / "kept").images) == set(session.images)

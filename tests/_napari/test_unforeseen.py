@@ -213,7 +213,7 @@ def test_a_save_without_room_is_said_and_done_later(session, tmp_path, failing, 
     from napari_topiary._napari.saving import Saver
 
     saver, said = Saver(session, lambda: None), []
-    saver.on_problem = said.append
+    saver.problem.connect(said.append)
     mend = failing(Session, "save", "the disk")
     saver.save(tmp_path / "p")
     until(lambda: saver._writing is None)

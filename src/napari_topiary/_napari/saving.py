@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
-from napari_topiary._napari.state import preferences, state_of
+from napari_topiary._napari.state import preferences, state_of, unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import OpenMark, remember_project
 
@@ -22,19 +22,32 @@ if TYPE_CHECKING:
 
 
 class Saver(QObject):
-    """Saves a session without stopping the window: when told, and every so often."""
+    """Saves a session without stopping the window: when told, and every so often.
 
-    def __init__(self, session: Session, shown: Callable[[], str | None]) -> None:
+    Signals
+    -------
+    problem(str)
+        Why something could not be saved, or who else saves the same project.
+    """
+
+    # A signal, not a callback: the viewer's state holds this, and a page of the viewer
+    # held here in turn would keep both, and the saving, after the window is gone.
+    problem = Signal(str)
+
+    def __init__(
+        self,
+        session: Session,
+        shown: Callable[[], str | None],
+        is_open: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__()
-        self.session, self.shown = session, shown
-        self.on_problem: Callable[[str], object] | None = None
+        self.session, self.shown, self._is_open = session, shown, is_open
         self._writing: JobRunner | None = None
         self._looking: JobRunner | None = None
         self._again: tuple[Path | None, Callable[[], object] | None] | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._on_timer)
         self._timer.start(1000 * max(1, preferences().autosave_seconds))
-        self.on_others: Callable[[str], object] | None = None
         self._mark = OpenMark()
         self._warned: Path | None = None
 
@@ -57,20 +70,18 @@ class Saver(QObject):
             return copy
 
         def failed(sentence: str) -> None:
-            self._done()
+            self._writing = None
             self.session.settle(copy)
-            if self.on_problem is not None:
-                self.on_problem(sentence)
+            self.problem.emit(sentence)
+            self._save_what_waits()
 
         def written(copy: Session) -> None:
-            self._done()
+            self._writing = None
             self.session.settle(copy)
             self.remember()
             if then is not None:
                 then()
-            if self._again is not None:
-                (again, after), self._again = self._again, None
-                self.save(again, then=after)
+            self._save_what_waits()
 
         self._writing = in_background(
             write, title="Saving the project", on_result=written, on_error=failed
@@ -90,8 +101,8 @@ class Saver(QObject):
         try:
             self.session.autosave()
         except TopiaryError as reason:
-            if self.on_problem is not None:
-                self.on_problem(str(reason))
+            with suppress(RuntimeError):
+                self.problem.emit(str(reason))
 
     def remember(self) -> None:
         """Note which project is open and what is looked at, for the next start."""
@@ -99,6 +110,10 @@ class Saver(QObject):
             remember_project(self.session.folder, self.shown() or "")
 
     def _on_timer(self) -> None:
+        if not self._is_open():
+            self._timer.stop()
+            self._mark.drop()
+            return
         self.save()
         folder = self.session.folder
         if folder is None:
@@ -112,28 +127,30 @@ class Saver(QObject):
 
     def _on_others(self, folder: Path, others: int) -> None:
         """Say once that another window has the same project open."""
-        tell = self.on_others
-        owner = getattr(tell, "__self__", None)
-        if tell is None or (isinstance(owner, QObject) and not isalive(owner)):
-            return
         if not others:
             self._warned = None
         elif self._warned != folder:
             self._warned = folder
-            tell(
+            self.problem.emit(
                 f"{folder.name} is open in another window too, and each saves what is "
                 "drawn in it: close one of them. What one replaces of the other stays "
                 "in the folders versions and kept."
             )
 
-    def _done(self) -> None:
-        self._writing = None
+    def _save_what_waits(self) -> None:
+        """Do what was asked for while another save was under way."""
+        if self._again is not None:
+            (folder, then), self._again = self._again, None
+            self.save(folder, then=then)
 
 
 def saver_of(viewer: napari.viewer.Viewer) -> Saver:
     """The saver of a viewer's session, made when first asked for."""
     state = state_of(viewer)
     if Saver not in state.parts:
-        state.parts[Saver] = Saver(state.session, lambda: state.shown)
+        seen = weakref.ref(unwrap(viewer))
+        state.parts[Saver] = Saver(
+            state.session, lambda: state.shown, lambda: seen() is not None
+        )
     saver: Saver = state.parts[Saver]
     return saver

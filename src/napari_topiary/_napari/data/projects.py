@@ -58,7 +58,7 @@ class Projects:
     def __init__(self, page: DataPage) -> None:
         self.page = page
         self.saver = saver_of(page.viewer)
-        self.saver.on_others = page.refuse
+        self.saver.problem.connect(page.refuse)
         self._what_next = ""
 
     def samples(self) -> list[tuple[str, str]]:
@@ -103,7 +103,6 @@ class Projects:
             if then is not None:
                 then()
 
-        self.saver.on_problem = self.page.refuse
         self.page.say(f"Saving to {folder}…")
         self.saver.save(folder, then=saved)
 
@@ -195,7 +194,6 @@ class Projects:
                 "it was until now is the newest of the earlier versions."
             )
 
-        self.saver.on_problem = self.page.refuse
         self.saver.save(then=lambda: self._in_background(read, opened, "Going back"))
 
     def choose_and_open(self) -> None:
