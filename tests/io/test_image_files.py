@@ -1,11 +1,15 @@
 """Which images a folder stands for, and what is said of the rest of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.image_files import image_files, passed_over
+from napari_topiary.io.annotation_formats.base import marks
+from napari_topiary.io.image_files import image_files, passed_over, result_stem
 from napari_topiary.io.images import write_image
+from napari_topiary.io.pairing import image_name
 
 GREY = np.arange(12 * 9, dtype=np.uint8).reshape(12, 9)
 
@@ -28,3 +32,17 @@ def test_a_folder_whose_images_lie_deeper_says_where(tmp_path):
     write_image(tmp_path / "in" / "day 2" / "b.tif", GREY)
     with pytest.raises(TopiaryError, match=r"no image .* Its folder day 2 does: give"):
         image_files([tmp_path / "in"])
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("x.ome.tif", "x"), ("x.OME.TIFF", "x"), ("x.ome.zarr", "x"), ("x.mrc.gz", "x"),
+     ("x.st.bz2", "x"), ("x.1.tif", "x.1"), ("x.y", "x"), (".ome.tif", ".ome")],
+)  # fmt: skip
+def test_results_are_called_as_the_image_is_in_a_project(name, stem):
+    assert result_stem(Path(name)) == image_name(Path(name)) == stem.lstrip(".")
+
+
+def test_a_table_that_names_an_ome_tiff_means_the_image_of_that_name():
+    named = {file: marks(image=file).image_stem for file in ("d/x.ome.tif", "x.mrc")}
+    assert set(named.values()) == {"x"}

@@ -24,6 +24,7 @@ from napari_topiary.io.description import DESCRIPTION
 from napari_topiary.io.image_files import image_files
 from napari_topiary.io.images import is_image, read_slices
 from napari_topiary.io.large_images import LargeImage, open_large
+from napari_topiary.io.pairing import image_name
 
 LayerData = tuple[Any, dict[str, Any], str]
 NO_LAYER: Any = [(None,)]
@@ -109,7 +110,7 @@ def _layer(path: Path) -> LayerData:
     # napari wants a unit of the same kind for the slices as well.
     deep = len(slices) > 1
     meta = {
-        "name": path.stem,
+        "name": image_name(path),
         "rgb": is_rgb,
         "scale": (step,) * (2 + deep),
         "units": (unit,) * (2 + deep),
@@ -127,7 +128,7 @@ def _large_layer(path: Path, image: LargeImage) -> LayerData:
     if viewer is not None:
         read_on(viewer, image)
     meta = {
-        "name": path.stem,
+        "name": image_name(path),
         **look,
         "scale": (step,) * 2,
         "units": (unit,) * 2,
@@ -139,7 +140,7 @@ def _large_layer(path: Path, image: LargeImage) -> LayerData:
 
 def _drawn(marked: Marks, path: Path) -> list[LayerData]:
     """Points, lines and outlines of one image, on its layer."""
-    name = marked.image_stem or path.stem
+    name = marked.image_stem or image_name(path)
     image = _image_layer(name)
     shared: dict[str, Any] = {}
     if image is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import is_image, readable_suffixes
-from napari_topiary.io.pairing import visible_files
+from napari_topiary.io.pairing import image_name, visible_files
 from napari_topiary.io.targets import written_by_topiary
 
 RESULTS = ("_probability", "_labels")
@@ -26,8 +26,8 @@ def result_stem(path: Path) -> str:
     """
     outer = _zarr_around(path)
     if outer is None:
-        return path.stem
-    return "_".join((outer.stem, *path.relative_to(outer).parts))
+        return image_name(path)
+    return "_".join((image_name(outer), *path.relative_to(outer).parts))
 
 
 def shown_name(path: Path) -> str:

@@ -48,6 +48,7 @@ LABEL_FOLDERS = frozenset(
 )
 """Folders that hold label images in the data of other programs."""
 TABLE = ".csv"
+PACKED = (".gz", ".bz2")
 ELSEWHERE = "images_elsewhere"
 
 
@@ -245,7 +246,7 @@ def _like_labels(root: Path) -> list[str]:
 
 
 def image_name(path: Path) -> str:
-    """Return the name of the image in a file: without `.tif`, without `.ome.tif`.
+    """Return the name of the image in a file: without `.tif`, `.ome.tif`, `.mrc.gz`.
 
     A table may have the ending of its image before its own: `a.mrc.star` is for `a`.
 
@@ -255,8 +256,9 @@ def image_name(path: Path) -> str:
         The file; what cannot be in a name everywhere becomes `_`.
     """
     stem, suffixes = path.stem, readable_suffixes()
-    is_table = path.suffix.lower() not in suffixes
-    if is_table and path.suffix and Path(stem).suffix.lower() in suffixes:
+    ending = path.suffix.lower()
+    has_two = ending in PACKED or (ending and ending not in suffixes)
+    if has_two and Path(stem).suffix.lower() in suffixes:
         stem = Path(stem).stem
     is_ome = stem.lower().endswith(".ome") and len(stem) > 4
     return safe_name(stem[:-4] if is_ome else stem)

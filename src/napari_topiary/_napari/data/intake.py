@@ -21,6 +21,7 @@ from napari_topiary.io.large_images import (
     LargeImage,
     open_lazily,
 )
+from napari_topiary.io.pairing import image_name
 from napari_topiary.io.stacks import slice_names
 from napari_topiary.types import Image, Window
 
@@ -85,19 +86,20 @@ def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
 
 
 def _read_file(path: Path) -> Incoming | Stack | Refused:
+    name = image_name(path)
     try:
         if (large := open_lazily(path)) is not None:
-            return Incoming(path.stem, large, large.scale, path, large.notes)
+            return Incoming(name, large, large.scale, path, large.notes)
         found = list(read_slices(path))
     except TopiaryError as reason:
         return Refused(path.name, str(reason))
     if len(found) == 1:
         one = found[0]
         rows = rows_without_banner(one.data)
-        return checked(Incoming(path.stem, one.data, one.scale, path, one.notes, rows))
+        return checked(Incoming(name, one.data, one.scale, path, one.notes, rows))
     slices = tuple(
-        checked(Incoming(name, one.data, one.scale))
-        for name, one in zip(slice_names(path.stem, len(found)), found, strict=True)
+        checked(Incoming(of_slice, one.data, one.scale))
+        for of_slice, one in zip(slice_names(name, len(found)), found, strict=True)
     )
     return Stack(path.name, slices)
 

@@ -97,7 +97,8 @@ class Marks:
         name = name.rpartition("@")[2]
         stem, dot, ending = name.rpartition(".")
         known = dot and 1 <= len(ending) <= 5 and not ending.isdigit()
-        return stem if known else name
+        stem = stem if known else name
+        return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def marks(
