@@ -20,6 +20,7 @@ from PIL import ImageOps
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
 from napari_topiary.io.images import (
+    count_slices,
     holds_image,
     is_image,
     read_image,
@@ -55,6 +56,23 @@ def test_lossless_pictures_are_read_as_they_are(tmp_path, name, array):
 def test_jpeg_is_read(tmp_path):
     Picture.fromarray(np.full((20, 30), 77, np.uint8)).save(tmp_path / "a.jpg")
     assert read_image(tmp_path / "a.jpg").data.shape == (1, 20, 30)
+
+
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"optimize": True}])
+@pytest.mark.parametrize("array", [GREY, COLOUR], ids=["grey", "colour"])
+def test_a_jpeg_that_lacks_pixels_is_refused_and_a_grey_margin_is_not(
+    tmp_path, array, how
+):
+    path, margin = tmp_path / "a.jpg", np.full_like(array, 128)
+    margin[:20, :20] = array[:20, :20]
+    Picture.fromarray(margin).save(path, **how)
+    assert read_image(path).data.shape[1:] == GREY.shape
+    Picture.fromarray(array).save(path, **how)
+    said, packed = struct.pack(">HH", *GREY.shape), path.read_bytes()
+    for height, width in ((64, 47), (33, 90), (400, 400)):
+        path.write_bytes(packed.replace(said, struct.pack(">HH", height, width), 1))
+        with pytest.raises(TopiaryError, match=f"it has {width} x {height} pixels, "):
+            read_image(path)
 
 
 def test_16_bit_stays_16_bit(tmp_path):
@@ -281,6 +299,33 @@ def test_a_stack_is_refused_and_can_be_read_slice_by_slice(tmp_path, n):
         read_image(tmp_path / "a.tif")
     slices = list(read_slices(tmp_path / "a.tif"))
     np.testing.assert_array_equal(np.concatenate([s.data for s in slices]), stack)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 30])
+def test_planes_that_nobody_has_named_are_slices_of_a_stack(tmp_path, n):
+    stack = RNG.integers(0, 99, (n, 20, 30), dtype=np.uint8)
+    settings = {"photometric": "minisblack", "imagej": True}
+    tifffile.imwrite(tmp_path / "a.tif", stack, **settings)
+    slices = list(read_slices(tmp_path / "a.tif"))
+    assert count_slices(tmp_path / "a.tif") == len(slices) == n
+    np.testing.assert_array_equal(np.concatenate([s.data for s in slices]), stack)
+    assert "taken as slices of a stack. If they are one image" in slices[0].notes[0]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 30])
+def test_channels_belong_together_unless_there_are_too_many(tmp_path, n):
+    stack = RNG.integers(0, 99, (n, 20, 30), dtype=np.uint8)
+    write_image(tmp_path / "own.tif", stack[:4])
+    assert read_image(tmp_path / "own.tif").data.shape[0] == min(n, 4)
+    ome = {"axes": "CYX", "Channel": {"Name": [f"c{i}" for i in range(n)]}}
+    for name, about, said in (("a", {}, "looked at together"), ("named", ome, "")):
+        file = tmp_path / f"{name}.ome.tif"
+        tifffile.imwrite(file, stack, metadata=about, photometric="minisblack")
+        slices = list(read_slices(file))
+        assert len(slices) == (n if n > 8 else 1)
+        notes = " ".join(slices[0].notes)
+        assert ("30 channels: they are taken as slices" if n > 8 else said) in notes
+        assert bool(notes) == (n > 8 or bool(said))
 
 
 def test_slices_keep_channels_and_pixel_size(tmp_path):

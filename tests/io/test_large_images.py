@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io import image_area, large_images, pyramids
 from napari_topiary.io.formats.tiff import Tiff
 from napari_topiary.io.images import read_image, read_slices
@@ -220,3 +221,17 @@ def test_images_of_gatan_are_read_part_by_part(monkeypatch, name):
         np.testing.assert_array_equal(large.read(), whole.data)
         np.testing.assert_array_equal(large.read((0, 2, 1, 2)), whole.data[:, :2, 1:2])
         assert large.scale == whole.scale
+
+
+def test_a_zarr_may_leave_out_all_that_is_blank_but_not_be_without_end(tmp_path):
+    for name, side in (("sparse.zarr", 142_000), ("endless.zarr", 10**9)):
+        made = zarr.create_array(
+            str(tmp_path / name), shape=(side, side), chunks=(1024, 1024), dtype="u1"
+        )
+        made[70_000:70_004, 70_000:70_004] = 7
+    image = open_lazily(tmp_path / "sparse.zarr")
+    assert image.shape == (1, 142_000, 142_000)
+    assert (image.read((70_000, 70_004, 70_000, 70_004)) == 7).all()
+    assert open_large(tmp_path / "endless.zarr") is None
+    with pytest.raises(TopiaryError, match=r"only 1 of them are there: it is incom"):
+        read_image(tmp_path / "endless.zarr")

@@ -228,6 +228,9 @@ class FilePredictor:
                 said.setdefault(note, []).append(str(index))
         for note, where in said.items():
             some = f", slice {listed(where)}" if len(where) < len(each) else ""
+            if some and f"{shown_name(path)}: {note}" in self.runner.notes:
+                # Told before the network ran, when only one slice was known.
+                note = f"{' '.join(note.split()[:6])} ..., as said above."
             self.runner.note(f"{shown_name(path)}{some}: {note}")
 
 

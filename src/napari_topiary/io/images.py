@@ -21,6 +21,7 @@ from napari_topiary.io.formats import (
     RawImage,
     elsewhere,
     image_formats,
+    stepped_axes,
 )
 from napari_topiary.io.image_area import is_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
@@ -133,7 +134,8 @@ def _count_slices(path: Path, *_: int) -> int:
     """Count once for as long as the file is the same."""
     if not path.is_dir():
         check_plain_file(path)
-    shape, axes = reader_of(path).layout(path)
+    shape, given = reader_of(path).layout(path)
+    axes = stepped_axes(given, shape)
     channel = "s" if "s" in axes else "c"
     steps = zip(axes, shape, strict=True)
     return max(1, math.prod(n for name, n in steps if name not in "yx" + channel))
@@ -335,6 +337,7 @@ def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
             f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "
             f"{raw.array.shape}."
         )
+    raw = raw.stepped(path.name)
     doubt = "" if raw.scale is None else pixel_size_problem(raw.scale)
     if doubt:
         notes = (*raw.notes, f"{IN_FILE} {doubt}")

@@ -41,6 +41,8 @@ def write_tiff(
     about = {"axes": axes}
     if imagej and scale is not None:
         about["unit"] = "nm"
+    if imagej and axes == "CYX":
+        about["mode"] = "composite"  # planes that belong together, not slices
     how = {"imagej": True} if imagej else PACKING
     tifffile.imwrite(
         path,

@@ -10,6 +10,7 @@ from napari_topiary.io.formats.base import (
     elsewhere,
     image_formats,
     square_pixels,
+    stepped_axes,
 )
 
 for _module in iter_modules(__path__):
@@ -22,4 +23,5 @@ __all__ = [
     "elsewhere",
     "image_formats",
     "square_pixels",
+    "stepped_axes",
 ]

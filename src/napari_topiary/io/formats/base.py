@@ -25,6 +25,8 @@ MOST_PER_BYTE = 1100
 """No common compression makes more bytes of one (deflate, LZW, run lengths)."""
 SMALL = 400_000_000
 """Bytes of an image that are not worth a doubt: blank ones may be packed closer."""
+MOST_CHANNELS = 8
+"""More channels than this are slices: no network looks at them all."""
 
 
 _AS_IS, _BACK = slice(None), slice(None, None, -1)
@@ -95,6 +97,23 @@ class RawImage:
             colours = raw.palette[raw.array]
             return RawImage(colours, f"{raw.axes}s", raw.scale, raw.notes)
         return raw.turned_over() if raw.is_negative else raw
+
+    def stepped(self, file: str) -> RawImage:
+        """Return the image with more channels than there can be as slices, and say so.
+
+        Parameters
+        ----------
+        file
+            Its name.
+        """
+        axes, shape = stepped_axes(self.axes, self.array.shape), self.array.shape
+        if axes == self.axes:
+            return self
+        said = (
+            f"{file} has {shape[self.axes.index('c')]} channels: they are taken as "
+            "slices of a stack."
+        )
+        return replace(self, axes=axes, notes=(*self.notes, said))
 
     def turned_over(self) -> RawImage:
         """Return the negative, over all that the number type can say."""
@@ -295,6 +314,25 @@ def check_stored(
             f"{path.name} says that it holds {size} values ({in_words(nbytes)}), but "
             f"has only {in_words(stored)}: it is damaged or incomplete, get it again."
         )
+
+
+def stepped_axes(axes: str, shape: Sequence[int]) -> str:
+    """Return axes with what cannot be channels as something to step through.
+
+    Parameters
+    ----------
+    axes, shape
+        As a file has them.
+    """
+    at = axes.find("c")
+    if at < 0 or shape[at] <= MOST_CHANNELS:
+        return axes
+    return slices_not_channels(axes)
+
+
+def slices_not_channels(axes: str) -> str:
+    """Return axes with channels as something to step through."""
+    return axes.replace("c", next(name for name in "ztip" if name not in axes))
 
 
 def square_pixels(

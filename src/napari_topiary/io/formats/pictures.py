@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import PIL.Image
 import PIL.ImageMode
+import PIL.TiffImagePlugin  # registers the format
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
@@ -30,6 +32,10 @@ INSIDE = ("PNG", "JPEG", "BMP", "DIB", "GIF")
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = 0
 """The kind of colours of a PNG without any, and without transparency."""
+GREY_OF_NOTHING, FILLED = 128, 4
+"""What a JPEG without more data is filled with; so many last pixels are looked at."""
+MINISWHITE = 0
+"""What TIFF calls grey of which 0 is white."""
 ORIENTATION = 0x0112
 """Tag of EXIF."""
 ROWS = 256
@@ -68,6 +74,8 @@ class Pictures:
                 small=0 if picture.format == "JPEG" else SMALL,
             )
             array, palette = _pixels(picture), _palette(picture)
+            if picture.format == "JPEG":
+                _check_complete(path, array)
             orientation = _orientation(picture)
             if picture.mode == "CMYK":
                 array = without_inks(array)
@@ -127,6 +135,29 @@ def _check_chunks(path: Path) -> tuple[int, int]:
     return bits, kind
 
 
+def _check_complete(path: Path, array: NDArray[Any]) -> None:
+    """Refuse a JPEG that ends before its picture does: the rest would come out grey.
+
+    Where the last pixels are of that grey, it is unpacked a second time with something
+    put behind its data, which then shows in a picture that lacked some.
+    """
+    if (
+        not array.size
+        or not (np.abs(array[-1, -FILLED:].astype(int) - GREY_OF_NOTHING) <= 1).all()
+    ):
+        return
+    packed = path.read_bytes()
+    end = packed.rfind(b"\xff\xd9")
+    longer = packed[:end] + bytes(range(1, 128)) + packed[end:]
+    with _any_size(), PIL.Image.open(io.BytesIO(longer), formats=INSIDE) as picture:
+        if not np.array_equal(_pixels(picture), array):
+            raise TopiaryError(
+                f"{path.name} says that it has {array.shape[1]:,} x "
+                f"{array.shape[0]:,} pixels, but its data end before: it is damaged or "
+                "incomplete, get it again."
+            )
+
+
 @contextmanager
 def _any_size() -> Iterator[None]:
     """Lift Pillow's limit of pixels while a file is opened; ours is the memory."""
@@ -171,3 +202,33 @@ def _palette(picture: PIL.Image.Image) -> NDArray[np.uint8] | None:
     values = picture.getpalette(mode) or []
     colours.reshape(-1)[: len(values)] = values
     return colours
+
+
+def page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
+    """Return a page of a TIFF just as it is stored; None where Pillow changes it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    page
+        Of tifffile.
+    """
+    try:
+        with PIL.Image.open(path, formats=("TIFF",)) as picture:
+            picture.seek(page.index)
+            array = np.asarray(picture)
+    except Exception:  # whatever it finds in a damaged or unusual file
+        return None
+    if array.ndim == 3 and page.shape == (array.shape[2], *array.shape[:2]):
+        array = np.moveaxis(array, -1, 0)
+    if array.dtype == bool and page.dtype == np.uint8:
+        array = array.astype(np.uint8)
+    whole = array.dtype.kind in "iu" and page.dtype.kind in "iu"
+    if whole and array.dtype.itemsize == page.dtype.itemsize:
+        array = array.view(page.dtype)  # the same bits, read with the other sign
+    if array.shape != page.shape or array.dtype != page.dtype:
+        return None
+    if page.photometric == MINISWHITE and page.bitspersample <= 8:
+        array = ~array  # Pillow turns these, and only these, over
+    return array

@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import PIL.Image
-import PIL.TiffImagePlugin  # registers the format
 import tifffile
 from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
+    MOST_CHANNELS,
     Mapped,
     RawImage,
     check_size,
     image_formats,
+    slices_not_channels,
     square_pixels,
     without_inks,
 )
+from napari_topiary.io.formats.pictures import page_by_pillow
 from napari_topiary.io.memory import in_words
 from napari_topiary.io.pixel_size import pixel_size
 
@@ -293,6 +294,22 @@ def _doubts(path: Path, series: Any) -> tuple[str, ...]:
             f"{path.name} calls its {count} planes the colours of one picture{lost}: "
             "if they are slices of a stack, save it again as a stack of grey images."
         )
+    planes = series.shape[_said(series).find("c")] if "c" in _said(series) else 1
+    named = re.search(
+        r"<Channel[^>]* (Name|Color|Fluor)=", frame.parent.ome_metadata or ""
+    )
+    if planes > 1 and _is_stack(series):
+        notes.append(
+            f"{path.name} has {planes} planes that it calls channels, but does not say "
+            "how they are shown together: they are taken as slices of a stack. If they "
+            "are one image, save it as RGB or as composite (Fiji: Image > Color)."
+        )
+    elif 1 < planes <= MOST_CHANNELS and series.kind == "ome" and not named:
+        notes.append(
+            f"{path.name} calls its {planes} planes channels: they are looked at "
+            "together, as one image. If they are slices of a stack, save it again with "
+            "1 channel and as many slices (Fiji: Image > Properties)."
+        )
     if getattr(frame.tags.get("Orientation"), "value", 1) not in (0, 1):
         notes.append(
             f"{path.name} says that it lies on its side or mirrored; it is taken as it "
@@ -321,6 +338,22 @@ def _largest(path: Path, file: tifffile.TiffFile) -> Any:
 
 
 def _axes(series: Any) -> str:
+    return slices_not_channels(_said(series)) if _is_stack(series) else _said(series)
+
+
+def _is_stack(series: Any) -> bool:
+    """Whether planes are slices, though the file calls them channels.
+
+    Programs that are not told what the axes of a stack are say so in ImageJ's words;
+    ImageJ itself says how channels are to be shown together.
+    """
+    about = series.keyframe.parent.imagej_metadata or {}
+    together = about.get("mode") in ("composite", "color")
+    alone = set(_said(series)) == set("cyx")
+    return series.kind == "imagej" and alone and not together
+
+
+def _said(series: Any) -> str:
     axes = str(series.axes).lower()
     colour = series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
     if axes.endswith("yx") and len(axes) == 3 and colour and series.shape[0] in (3, 4):
@@ -347,7 +380,7 @@ def _pixels(path: Path, series: Any) -> NDArray[Any]:
                 "value, which cannot be read here: save it with 8 or 16 bit, or "
                 "install imagecodecs (pip install imagecodecs)."
             ) from error
-        read = (_page_by_pillow(path, page) for page in series.pages)
+        read = (page_by_pillow(path, page) for page in series.pages)
         pages = list(takewhile(lambda page: page is not None, read))
         if len(pages) < len(series.pages):
             kind = getattr(series.keyframe.compression, "name", "an unusual method")
@@ -359,26 +392,4 @@ def _pixels(path: Path, series: Any) -> NDArray[Any]:
         array = np.stack([page for page in pages if page is not None]).reshape(
             series.shape
         )
-    return array
-
-
-def _page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
-    """Pixels of a page just as they are stored; None where Pillow changes them."""
-    try:
-        with PIL.Image.open(path, formats=("TIFF",)) as picture:
-            picture.seek(page.index)
-            array = np.asarray(picture)
-    except Exception:  # whatever it finds in a damaged or unusual file
-        return None
-    if array.ndim == 3 and page.shape == (array.shape[2], *array.shape[:2]):
-        array = np.moveaxis(array, -1, 0)
-    if array.dtype == bool and page.dtype == np.uint8:
-        array = array.astype(np.uint8)
-    whole = array.dtype.kind in "iu" and page.dtype.kind in "iu"
-    if whole and array.dtype.itemsize == page.dtype.itemsize:
-        array = array.view(page.dtype)  # the same bits, read with the other sign
-    if array.shape != page.shape or array.dtype != page.dtype:
-        return None
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample <= 8:
-        array = ~array  # Pillow turns these, and only these, over
     return array

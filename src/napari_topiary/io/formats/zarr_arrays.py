@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
-    SMALL,
     RawImage,
     check_size,
     image_formats,
@@ -23,8 +22,9 @@ from napari_topiary.io.formats.base import (
 from napari_topiary.io.pixel_size import nm_per_unit
 from napari_topiary.io.plain_files import check_plain_file
 
-MANY, FEWEST = 100_000, 1000
-"""An array in many pieces needs one in so many: blank ones may be left out."""
+IMMENSE, MANY, FEWEST = 200_000_000_000, 2_000_000, 1000
+"""An array of so many bytes or pieces needs one piece in so many; of others all that
+are blank may be left out, as zarr does."""
 WEIGHED = 10_000
 """So many files of an array are asked for their size: there may be a million."""
 SLACK = 1 << 20
@@ -244,7 +244,7 @@ def _check_pieces(path: Path, array: Any) -> None:
     check_size(path, pieces, array.dtype.itemsize, stored=nbytes)
     if array.shards is None:
         _check_claims(path, home, array)
-    if (array.nbytes > SMALL or total > MANY) and total > FEWEST * count:
+    if (array.nbytes > IMMENSE or total > MANY) and total > FEWEST * count:
         raise TopiaryError(
             f"{path.name} should be in {total:,} pieces and only {count:,} of them are "
             "there: it is incomplete, copy the whole folder again."
