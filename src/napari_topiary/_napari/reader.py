@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_topiary._napari.canvas.layers import AXES
 from napari_topiary._napari.canvas.shown_image import displayed, picture_of, read_on
+from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.data.intake import nm_per_pixel
 from napari_topiary._napari.workbench import workbench_of
 from napari_topiary.errors import TopiaryError
@@ -127,6 +128,7 @@ def _large_layer(path: Path, image: LargeImage) -> LayerData:
     viewer = napari.current_viewer()
     if viewer is not None:
         read_on(viewer, image)
+        turns_of(viewer).hold_painting()  # napari would draw it while it makes it
     meta = {
         "name": image_name(path),
         **look,

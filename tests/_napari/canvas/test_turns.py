@@ -126,3 +126,10 @@ def test_new_layers_leave_the_active_one_alone(seen):
     put_layer(seen, "x", np.zeros((4, 4)), "image", like=seen.layers[0], name="x")
     assert seen.layers.selection.active is marks and not chosen
     assert seen.add_points(np.zeros((1, 2))) is seen.layers.selection.active
+
+
+def test_what_a_step_did_is_drawn_in_a_turn_of_its_own(seen):
+    done: list[str] = []
+    turns_of(seen).add("two", [lambda: done.append("1"), lambda: done.append("2")])
+    assert in_turns(seen) == [[], ["drawn"], [], ["drawn"]]
+    assert done == ["1", "2"]

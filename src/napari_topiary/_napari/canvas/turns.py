@@ -100,6 +100,7 @@ class Turns(QObject):
                 scene.update()
         elif self._waiting:
             _, step = self._waiting.pop(0)
+            self.hold_painting()  # drawing what it did is a turn of its own
             step()
         if not self.busy and isalive(self._timer):
             self._timer.stop()

@@ -11,7 +11,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.canvas.shown_image import picture_of, visible_window
-from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.compare.layers import (
     ComparisonLayers,
     put_labels,
@@ -110,7 +109,6 @@ class SideBySide(QObject):
         top, bottom, _, _ = visible_window(image, shape)
         viewer.canvas.grid.shape = (1, 2)
         self.arrange()  # napari builds the views once
-        turns_of(viewer).hold_painting()
         viewer.canvas.grid.enabled = True
         second = layers.layer("image-b")
         if second is not None:

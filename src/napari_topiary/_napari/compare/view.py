@@ -151,7 +151,8 @@ class ComparisonView(QObject):
         if self.layers is None:
             return
         self.turns.hold_painting()
-        self._end_mode(keep=ALL)
+        for step in self._steps_out(keep=ALL):
+            step()
         self.layers.remove(*KINDS)
         self.layers = None
         self._aside.restore()
@@ -162,7 +163,7 @@ class ComparisonView(QObject):
         if self.layers is not None:
             # napari takes long to remove a layer: A and B stay for the next mode.
             keep = () if mode == "difference" else ("a", "b")
-            self._draw(first=lambda: self._end_mode(keep=keep))
+            self._draw(first=self._steps_out(keep=keep))
 
     def set_class(self, index: int) -> None:
         """Show the difference of one class."""
@@ -212,11 +213,11 @@ class ComparisonView(QObject):
             border_width=0.03,
         )
 
-    def _draw(self, first: Callable[[], object] | None = None) -> None:
+    def _draw(self, first: Sequence[Callable[[], object]] = ()) -> None:
         layers = self.layers
         if layers is None:
             return
-        steps: list[Callable[[], object]] = [] if first is None else [first]
+        steps = list(first)
         if self.mode in ("curtain", "flicker"):
             steps += [partial(layers.make_side, what) for what in "ab"]
         if self.mode == "curtain":
@@ -260,10 +261,14 @@ class ComparisonView(QObject):
             for what, (on, put) in wanted.items()
         ]
 
-    def _end_mode(self, *, keep: Sequence[str]) -> None:
+    def _steps_out(self, *, keep: Sequence[str]) -> list[Callable[[], object]]:
+        """What ends the present mode; only some of the maps stay."""
         if self.layers is None:
-            return
-        self.curtain.close()
-        self.flicker.close()
-        self.side_by_side.close()
-        self.layers.remove(*(what for what in ALL if what not in keep))
+            return []
+        gone = [what for what in ALL if what not in keep]
+        return [
+            self.curtain.close,
+            self.flicker.close,
+            self.side_by_side.close,
+            partial(self.layers.remove, *gone),
+        ]
