@@ -410,6 +410,8 @@ def test_cryosparc_gives_shares_of_the_image(tmp_path):
         "y_nm,x_nm\n24,14\n",
         "X [µm],Y [µm]\n0.014,0.024\n",
         "X (um);Y (um)\n0,014;0,024\n",
+        "x (Å),y (Å)\n140,240\n",
+        "X_angst\tY_angst\n140\t240\n",
     ],
 )
 def test_columns_with_a_unit(tmp_path, text):
@@ -649,3 +651,43 @@ def test_labelme(tmp_path):
 def test_shapes_of_labelme_that_mean_nothing(tmp_path, shape, words):
     with pytest.raises(TopiaryError, match=words):
         read(tmp_path, "m.json", json.dumps({"flags": {}, "shapes": [shape]}))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("xmin,ymin,xmax,ymax,label", "{l},{t},{r},{b},virus"),
+        ("Label;X1;Y1;X2;Y2", "virus;{l};{t};{r};{b}"),
+        ("class,bbox-0,bbox-1,bbox-2,bbox-3", "virus,{t},{l},{b},{r}"),
+        ("x,y,w,h,class", "{l},{t},12,8,virus"),
+        ("Index,Name,Type,X,Y,Width,Height", "1,virus,Oval,{l},{t},12,8"),
+        ("Label,X,Y,BX,BY,Width,Height,class", "m.tif,1,1,{l},{t},12,8,virus"),
+    ],
+)
+def test_boxes_of_tables_are_their_middles(tmp_path, header, row):
+    rows = [
+        row.format(t=y - 4, b=y + 4, l=x - 6, r=x + 6) for y, x in ((24, 14), (44, 34))
+    ]
+    (found,) = read(tmp_path, "m.csv", "\n".join([header, *rows, ""]))
+    np.testing.assert_array_equal(found.places, [[24, 14], [44, 34]])
+    assert (found.radius, found.classes) == ((5.0, 5.0), ("virus",) * 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "second"),
+    [
+        (" ,Label,X,Y", "1,m.tif:0001-0002,14,24", "2,m.tif:0007-0009,34,44"),
+        (" ,Label,X,Y", "1,m:0001-0002,14,24", "2,m:0007-0009,34,44"),
+        ("Micrograph Name,x,y", "C:\\d\\m.tif,14,24", "C:\\d\\m.tif,34,44"),
+        ("Image Path,x,y", "d/m.ome.tif,14,24", "d/m.ome.tif,34,44"),
+    ],
+)
+def test_a_table_may_name_its_image_in_many_ways(tmp_path, header, first, second):
+    (found,) = read(tmp_path, "all.csv", f"{header}\n{first}\n{second}\n")
+    assert (found.image_stem, found.classes) == ("m", ("", ""))
+    np.testing.assert_array_equal(found.places, [[24, 14], [44, 34]])
+
+
+def test_a_label_that_is_no_image_is_a_class(tmp_path):
+    (found,) = read(tmp_path, "m.csv", "x,y,label\n14,24,virus\n34,44,ice\n")
+    assert (found.image, found.classes) == ("", ("virus", "ice"))

@@ -404,3 +404,28 @@ def test_what_cannot_be_imported_is_a_sentence(tmp_path, capsys, arguments, word
     assert main(given) == 2
     assert words in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_areas_that_qupath_ignores_are_no_class(tmp_path):
+    image(tmp_path / "in" / "a.png")
+    square = [[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [square]},
+            "properties": {"classification": {"name": name}},
+        }
+        for name in ("Ignore*", "cell")
+    ]
+    (tmp_path / "in" / "a.geojson").write_text(json.dumps(features))
+    review = reviewed(tmp_path / "in")
+    assert review.meaning.task.classes == ("background", "cell")
+    assert "1 areas of the class Ignore* are left out" in review.rows[0].notes[-1]
+
+
+@pytest.mark.parametrize("behind", ["table", "spots", "centroids", "Detections"])
+def test_tables_of_other_programs_have_names_of_their_own(tmp_path, behind):
+    image(tmp_path / "a.png")
+    (tmp_path / f"a_{behind}.csv").write_text("x,y\n3,4\n")
+    (row,) = reviewed(tmp_path, radius_px={"": 3.0}).used
+    assert (row.name, row.count) == ("a", 1)

@@ -37,7 +37,7 @@ OF_LABELS = re.compile(
 OF_TABLES = re.compile(
     r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
     r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
-    r"results?)$",
+    r"results?|table|spots|centers|centres|centroids|detections|objects|features)$",
     re.I,
 )
 OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from napari_topiary.annotations import Table
 from napari_topiary.annotations.columns import coordinates, numbers, paths_from_table
@@ -13,6 +16,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     DrawnArea,
     Marks,
+    Places,
     Unit,
     annotation_formats,
     by_image,
@@ -20,21 +24,47 @@ from napari_topiary.io.annotation_formats.base import (
     head_text,
     marks,
 )
+from napari_topiary.io.pixel_size import nm_per_unit
 from napari_topiary.io.stacks import SLICES
 from napari_topiary.io.tables import read_rows
 
-_IMAGE = ("image", "image_name", "micrograph", "filename", "file_name", "file", "label")
-_CLASS = ("class", "type", "category", "name")
+_IMAGE = (
+    *("image", "image_name", "micrograph", "micrograph_name", "filename"),
+    *("file_name", "file", "image_file", "image_path", "file_path", "path"),
+)
+_CLASS = ("class", "type", "category", "name", "label")
+_ROIS = frozenset(
+    "point rectangle oval ellipse polygon freehand traced line polyline freeline "
+    "straight angle composite rotated".split()
+)
+"""What the ROI manager of ImageJ calls shapes, in a column that has no classes."""
+_LABEL = "label"
+"""What ImageJ calls the name of the image, others that of the class."""
+_OF_IMAGEJ = re.compile(r"([^:]+\.\w{2,5})(:.*)?|([^:]+):.*")
+"""An image, and which part of it was measured."""
 _SCORE = ("score", "confidence", "probability")
-_IN_NM = {
+_WITH_UNIT = {
     axis: re.compile(
-        rf"(?:(?:centroid )?{name}|{axis})[ _]*[\[(]?(nm|um|µm|μm|micron)s?[\])]?", re.I
+        rf"(?:(?:centroid )?{name}|{axis})[ _]*[\[(]?"
+        r"(nm|um|µm|μm|microns?|å|å|angst|[aå]ngstr[oö]ms?)[\])]?",
+        re.I,
     )
     for axis, name in (("axis-0", "y"), ("axis-1", "x"))
 }
+_CORNERS = (
+    ("ymin", "xmin", "ymax", "xmax"),
+    ("y1", "x1", "y2", "x2"),
+    ("top", "left", "bottom", "right"),
+    ("bbox-0", "bbox-1", "bbox-2", "bbox-3"),
+)
+_SIZES = (
+    ("by", "bx", "height", "width"),
+    ("y", "x", "height", "width"),
+    ("y", "x", "h", "w"),
+)
+"""What boxes are called: by two corners, or by the first one and their size."""
 _NUMBERS = re.compile(r"\s*[\d.+-]+( +[\d.+-]+)+\s*[\r\n]")
 """A first line of numbers with blanks between: no names of columns, nor a CSV."""
-_PER_NM = {"nm": 1.0}
 _LINES = ("path", "line", "polyline")
 
 
@@ -58,11 +88,7 @@ class CsvTable:
         if rows.fault:
             raise TopiaryError(rows.fault)
         table, unit = _in_one_unit(rows.table)
-        lower = {name.lower(): name for name in table}
-        image = next((lower[name] for name in _IMAGE if name in lower), None)
-        names = (
-            [str(v) for v in table[image]] if image else [""] * len(rows.lines)
-        ) or [""]
+        names = _images(table) or [""] * max(1, len(rows.lines))
         try:
             return [
                 _marks({n: [v[i] for i in own] for n, v in table.items()}, name, unit)
@@ -72,24 +98,67 @@ class CsvTable:
             raise TopiaryError(f"{path.name}: {error}") from error
 
 
+def _images(table: Table) -> list[str]:
+    """The image of each row; empty where none is named."""
+    names = _plain_names(table)
+    image = next((names[name] for name in _IMAGE if name in names), None)
+    if image is not None:
+        return [str(value) for value in table[image]]
+    given = table.get(names.get(_LABEL, ""), ())
+    found = [_OF_IMAGEJ.fullmatch(str(value)) for value in given]
+    if not found or not all(found):
+        return []
+    del table[names[_LABEL]]  # it names no class
+    return [one[1] or one[3] for one in found if one]
+
+
+def _words(values: Sequence[Any]) -> set[str]:
+    return {str(value).lower() for value in values}
+
+
+def _plain_names(table: Table) -> dict[str, str]:
+    """Names of columns by what they are but for case and blanks."""
+    return {name.lower().replace(" ", "_"): name for name in table}
+
+
 def _marks(table: Table, image: str, unit: Unit) -> Marks:
-    lower = {name.lower(): name for name in table}
-    named = next((lower[name] for name in _CLASS if name in lower), None)
+    lower = _plain_names(table)
+    known = [lower[name] for name in _CLASS if name in lower]
+    named = next((n for n in known if not _ROIS.issuperset(_words(table[n]))), None)
     count = len(next(iter(table.values()), []))
     classes = [str(value) for value in table[named]] if named else [""] * count
     for name in (lower[name] for name in SLICES if name in lower):
         check_one_slice(table[name], image or "The table")
     if "shape-type" in table:
         return _shapes(table, classes, image, unit)
-    places = coordinates(table)
+    places, radius = _boxes(table) or (coordinates(table), None)
     scored = next((lower[name] for name in _SCORE if name in lower), None)
     return marks(
         places,
         classes,
         scores=tuple(numbers(table, scored)) if scored and count else None,
+        radius=radius,
         image=image,
         unit=unit,
     )
+
+
+def _boxes(table: Table) -> tuple[Places, tuple[float, ...]] | None:
+    """Middles of boxes, and half their sides; None where the table has no boxes."""
+    own = {"axis-0": "y", "axis-1": "x"}
+    names = {own.get(n, n.replace("_m", "m")): n for n in map(str.lower, table)}
+    given = {name.lower(): name for name in table}
+    for four in (*_CORNERS, *_SIZES):
+        if set(four) <= names.keys():
+            values = np.array([_floats(table, given[names[n]]) for n in four])
+            first, second = values[:2], values[2:]
+            size = second - first if four in _CORNERS else second
+            if (size < 0).any():
+                raise TopiaryError(
+                    "a box has a size below 0: correct or delete its line."
+                )
+            return (first + size / 2).T, tuple((size.sum(axis=0) / 4).tolist())
+    return None
 
 
 def _shapes(table: Table, classes: list[str], image: str, unit: Unit) -> Marks:
@@ -114,17 +183,18 @@ def _in_one_unit(table: Table) -> tuple[Table, Unit]:
     """Columns with a unit in their names as nm, under napari's names."""
     if {"axis-0", "axis-1"} <= table.keys():
         return table, "pixel"
-    renamed, units = dict(table), set[str]()
-    for wanted, pattern in _IN_NM.items():
+    renamed, units = dict(table), set[float]()
+    for wanted, pattern in _WITH_UNIT.items():
         found = {n: m for n in table if (m := pattern.fullmatch(n))}
         if len(found) == 1:
             name, match = found.popitem()
             renamed[wanted] = renamed.pop(name)
-            units.add(match[1].lower())
+            unit = "angstrom" if match[1].lower() == "angst" else match[1]
+            units.add(nm_per_unit(unit) or 1.0)
     if len(units) != 1 or not {"axis-0", "axis-1"} <= renamed.keys():
         return table, "pixel"
-    factor = _PER_NM.get(units.pop(), 1000.0)
-    for wanted in _IN_NM:
+    factor = units.pop()
+    for wanted in _WITH_UNIT:
         renamed[wanted] = [factor * v for v in _floats(renamed, wanted)]
     return renamed, "nm"
 

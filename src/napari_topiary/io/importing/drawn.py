@@ -18,6 +18,7 @@ from napari_topiary.io.annotation_formats import DrawnArea, Marks
 from napari_topiary.io.description import SAME_SCALE
 from napari_topiary.io.importing.meaning import (
     FINISHED,
+    IGNORED,
     MOST_CLASSES,
     NM,
     ImportConfig,
@@ -243,15 +244,22 @@ def annotations_of_marks(
         Names those without a class.
     """
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
-    areas = [area for area in marks.areas if area.name.lower() not in FINISHED]
-    result = list[Any]()
+    ignored = sum(area.name.lower() == IGNORED for area in marks.areas)
+    special = (*FINISHED, IGNORED)
+    areas = [area for area in marks.areas if area.name.lower() not in special]
+    result, notes = list[Any](), tuple[str, ...]()
+    if ignored:
+        notes = (
+            f"{ignored} areas of the class Ignore* are left out: if nothing is to be "
+            "learned there, draw an area of the class Region* around the rest.",
+        )
     rings = [ring for area in finished for ring in area.rings[:1]]
     if rings:
         result.append(Regions(tuple(rings), ("polygon",) * len(rings)))
     if meaning.task.kind == "detect":
-        return (*result, *_centres_and_lines(marks, areas, shape, config)), ()
-    painted, notes = _painted(marks, areas, shape, meaning.task, config)
-    return (*result, painted), notes
+        return (*result, *_centres_and_lines(marks, areas, shape, config)), notes
+    painted, said = _painted(marks, areas, shape, meaning.task, config)
+    return (*result, painted), (*notes, *said)
 
 
 def _centres_and_lines(

@@ -20,6 +20,8 @@ USUAL_NAMES: Mapping[str, str] = {
 }  # fmt: skip
 FINISHED = frozenset({"region*", "region", "finished", "finished region"})
 """Classes of areas in which everything is marked; the first is QuPath's own."""
+IGNORED = "ignore*"
+"""Class of areas, in QuPath, that are not to be looked at."""
 MOST_CLASSES = 8
 """More numbers than this in label images are objects."""
 _OPTIONS = {
@@ -226,7 +228,7 @@ def _kind(
     if stats:
         return _kind_of_labels(stats)
     areas = [area for marks in marked for area in marks.areas]
-    areas = [a for a in areas if a.name.lower() not in FINISHED]
+    areas = [a for a in areas if a.name.lower() not in (*FINISHED, IGNORED)]
     if not areas or sum(len(m.places) + len(m.lines) for m in marked) > len(areas):
         return "detect", ""
     kinds = {area.name for area in areas} - {BACKGROUND}
@@ -236,8 +238,9 @@ def _kind(
             "segment if touching ones are to be one."
         )
     return "segment", (
-        f"{len(areas)} areas of {len(kinds)} classes are taken for the classes of "
-        "pixels: give --task instances if each is an object."
+        f"{len(areas)} areas of {'one class' if len(kinds) == 1 else 'several classes'}"
+        " are taken for the classes of pixels: give --task instances if each is an "
+        "object."
     )
 
 
@@ -270,7 +273,8 @@ def _class_names(count: int, kind: str) -> tuple[str, ...]:
 
 
 def _names(marks: Marks) -> list[str]:
-    return [a.name for a in marks.areas if a.name.lower() not in FINISHED]
+    special = (*FINISHED, IGNORED)
+    return [a.name for a in marks.areas if a.name.lower() not in special]
 
 
 def _with_radii(
