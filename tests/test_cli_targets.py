@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import tifffile
 
 from napari_topiary.cli import main
 from napari_topiary.cli.dispatch import VERBS
-from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.own_files import written_by_topiary
 
 WORDS = "{}\n"
 CALLS = {
@@ -186,6 +187,89 @@ def test_the_network_and_its_report_are_two_files(home, capsys):
     out = home / "net.safetensors"
     assert call(home, "train DATA", "--out", out, "--json", out) == 2
     assert "--out and --json" in capsys.readouterr().err
+
+
+REPORTS = {
+    "predict": ("a_objects.csv", "a.geojson"),
+    "compare": ("m_CKPT2.png", "report"),
+    "study": ("table.md", "results.jsonl", "study.json", "accuracy.png"),
+    "demo": ("trained.safetensors", "story.json", "README.md"),
+    "import": ("dataset.json", "images/a.json", "labels/a.json", "labels/a.tif"),
+    "train": ("ro-crate-metadata.json",),
+    "prune": ("ro-crate-metadata.json",),
+    "export": ("ro-crate-metadata.json",),
+}
+
+
+@pytest.mark.parametrize("verb", WRITTEN)
+def test_a_report_has_not_the_name_of_a_result(verb, home, capsys):
+    before = snapshot(home)
+    for name in REPORTS[verb]:
+        folder = home / "OUT" if "/" in WRITTEN[verb] else home
+        status = call(home, CALLS[verb], "--json", folder / name, "--overwrite")
+        said = capsys.readouterr().err
+        assert status == 2, (name, said)
+        assert "another name" in said or "different" in said or "another folder" in said
+        assert snapshot(home) == before
+
+
+def test_a_report_takes_the_place_of_no_other_kind_of_result(trained, home, capsys):
+    net = home / "best.safetensors"
+    net.write_bytes((trained / "net.safetensors").read_bytes())
+    before = snapshot(home)
+    assert call(home, CALLS["info"], "--json", net) == 2
+    assert "another kind of file: give --json another name" in capsys.readouterr().err
+    report = home / "report"
+    report.write_text('{"software": "napari-topiary"}', encoding="utf-8")
+    assert call(home, "train DATA", "--out", report) == 2
+    assert "another kind of file: give --out another name" in capsys.readouterr().err
+    report.unlink()
+    assert snapshot(home) == before
+
+
+def test_what_a_person_has_changed_in_results_stays(trained, tmp_path, capsys):
+    words = ["predict", trained / "net.safetensors", trained / "data/images/m0.tif"]
+    words = [*map(str, words), "--out", str(tmp_path)]
+    assert main(words) == main(words) == 0
+    table = tmp_path / "m0_detections.csv"
+    with table.open("a", encoding="utf-8") as file:
+        file.write("9,9,virion,1\n")
+    before = snapshot(tmp_path)
+    assert main(words) == 2
+    assert "m0_detections.csv is there already and was chang" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+    assert main([*words, "--overwrite"]) == main(words) == 0
+
+
+def test_notes_on_results_stay_where_they_may_not_be_changed(trained, tmp_path):
+    words = ["predict", trained / "net.safetensors", trained / "data/images/m0.tif"]
+    words = [*map(str, words), "--out", str(tmp_path)]
+    assert main(words) == 0
+    crate = tmp_path / "ro-crate-metadata.json"
+    noted = crate.read_bytes()
+    crate.chmod(0o444)
+    assert main(words) == 0
+    assert crate.read_bytes() == noted
+
+
+def test_what_a_data_set_is_made_of_lies_where_it_will(trained, tmp_path, capsys):
+    home, raw = tmp_path / "data", tmp_path / "raw"
+    (home / "images").mkdir(parents=True)
+    raw.mkdir()
+    for name in ("m0", "m1"):
+        (raw / f"{name}.tif").write_bytes(
+            (trained / "data" / "images" / f"{name}.tif").read_bytes()
+        )
+    (home / "images" / "m0.tif").symlink_to(raw / "m0.tif")
+    about = {"images_elsewhere": {"m1": "../raw/m1.tif"}}
+    (home / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
+    before = snapshot(tmp_path)
+    for name in ("m0", "m1"):
+        net, report = trained / "net.safetensors", raw / f"{name}.tif"
+        words = ("evaluate", net, home, "--json", report, "--overwrite")
+        assert main([*map(str, words)]) == 2
+        assert "never written over" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
 
 
 def test_the_parent_is_replaced_only_if_said_so(home, capsys):

@@ -18,7 +18,7 @@ from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import bioimageio as module
 from napari_topiary.export import export_network
-from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.types import run
 
 FIXED = {"per_image": False, "mean": 100.0, "std": 20.0, "low": 40.0, "high": 160.0}

@@ -10,7 +10,7 @@ import pytest
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import main
 from napari_topiary.export import export_network
-from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.types import run
 
 onnx = pytest.importorskip("onnx")

@@ -15,8 +15,8 @@ from napari_topiary.inference.exporting import (
 )
 from napari_topiary.inference.measures import summary_rows
 from napari_topiary.io.annotation_formats import annotation_formats, format_of
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.tables import read_table
-from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import Detections, Prediction, Task
 
 VIRUS = Task("detect", ("background", "virus"), radius_nm={"virus": 8.0})

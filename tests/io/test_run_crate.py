@@ -7,8 +7,8 @@ import time
 import pytest
 
 from napari_topiary.io import run_crate
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.run_crate import CRATE, Run, write_crate, written_since
-from napari_topiary.io.targets import written_by_topiary
 
 
 def a_run(inputs, outputs, **changes):

@@ -14,13 +14,14 @@ from PIL import Image
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.large_images import is_large
+from napari_topiary.io.own_files import write_page, written_by_topiary
 from napari_topiary.io.targets import (
     Files,
     OutputFile,
     check_targets,
     free_name,
+    study_targets,
     targets_in,
-    written_by_topiary,
 )
 
 
@@ -139,3 +140,18 @@ def test_nobody_waits_for_a_pipe(tmp_path, name):
     os.mkfifo(tmp_path / name)
     assert not written_by_topiary(tmp_path / name)
     assert not is_large(tmp_path / name)
+
+
+def test_a_page_is_ours_until_somebody_edits_it(tmp_path):
+    page = tmp_path / "table.md"
+    write_page(page, ["# é\n", "<!-- a -->", "text\n"])
+    assert page.read_text(encoding="utf-8").startswith("# é\n<!-- a -->text\n<!-- ")
+    assert written_by_topiary(page)
+    page.write_text(page.read_text(encoding="utf-8") + "mine\n", encoding="utf-8")
+    assert not written_by_topiary(page)
+    mark = tmp_path / "study.json"
+    mark.write_text(json.dumps({"software": "napari-topiary"}), encoding="utf-8")
+    found = study_targets(tmp_path)
+    assert page in [target.path for target in found]
+    with pytest.raises(TopiaryError, match=r"table\.md is there already"):
+        check_targets(Files(found))

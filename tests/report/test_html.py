@@ -4,7 +4,7 @@ import base64
 import re
 from html.parser import HTMLParser
 
-from napari_topiary.io.targets import written_by_topiary
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.report import html
 from napari_topiary.report.html import Report, write_report
 

@@ -52,7 +52,9 @@ def files(options: argparse.Namespace) -> Files:
     others = options.checkpoints[1:]
     results = tuple(OutputFile(options.out / name) for name in (TABLE, REPORT))
     patterns = [f"*{escape(safe_name(path.stem))}*.png" for path in others]
-    return Files((*results, *targets_in(options.out, patterns)), reads)
+    return Files(
+        (*results, *targets_in(options.out, patterns)), reads, folder=options.out
+    )
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def files(options: argparse.Namespace) -> Files:
     if not options.headless:
         return Files()
     patterns = ("*.md", "*.json", "*.png", "*.safetensors")
-    return Files(targets_in(options.out, patterns, marks=("story.json",)))
+    names = ("README.md", "trained.safetensors", "pruned.safetensors")
+    writes = targets_in(options.out, patterns, names=names, marks=("story.json",))
+    return Files(writes, folder=options.out)
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

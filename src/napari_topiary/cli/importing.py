@@ -19,6 +19,7 @@ from napari_topiary.io.importing import (
     import_reviewed,
     review_folder,
 )
+from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.io.targets import Files, targets_in
 from napari_topiary.io.virus_files import POSITIONS
 from napari_topiary.io.virus_folder import import_virus_folder
@@ -115,8 +116,12 @@ def files(options: argparse.Namespace) -> Files:
     if not options.yes and not _asks() and not _is_virus_folder(options.folder):
         return Files(reads=(options.folder,))  # nothing is going to be written
     folders = ("images", *annotation_kinds)
-    patterns = ("dataset.json", *(f"{folder}/*" for folder in folders))
-    return Files(targets_in(options.out, patterns), reads=(options.folder,))
+    patterns = tuple(f"{folder}/*" for folder in folders)
+    return Files(
+        targets_in(options.out, patterns, names=(DESCRIPTION,)),
+        reads=(options.folder,),
+        folder=options.out,
+    )
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

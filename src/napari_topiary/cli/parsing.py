@@ -25,6 +25,7 @@ from napari_topiary.forms import Option, row_of
 if TYPE_CHECKING:
     from napari_topiary.io.targets import OutputFile
 
+CHECKPOINT = ".safetensors"
 DONE, PARTLY, REFUSED = 0, 1, 2
 """Exit statuses."""
 AddVerb = Callable[..., argparse.ArgumentParser]
@@ -87,7 +88,7 @@ def checkpoint_target(path: Path) -> OutputFile:
         raise TopiaryError(
             f"A checkpoint is not a {path.suffix} file: let --out end in .safetensors."
         )
-    return OutputFile(path)
+    return OutputFile(path, kind=CHECKPOINT)
 
 
 class _Options(Protocol):

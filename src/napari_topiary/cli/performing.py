@@ -22,8 +22,9 @@ from napari_topiary.config import LAST_SEED
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.own_files import WRITER, signed
 from napari_topiary.io.run_crate import Run, write_crate, written_since
-from napari_topiary.io.targets import WRITER, Files, OutputFile, check_targets, signed
+from napari_topiary.io.targets import REPORT, Files, OutputFile, check_targets
 from napari_topiary.registry import program_version
 
 
@@ -45,7 +46,7 @@ def _perform(
         raise TopiaryError(problem)
     files: Files = options.files(options)
     if options.json is not None:
-        report = OutputFile(options.json, "--json")
+        report = OutputFile(options.json, "--json", kind=REPORT)
         files = replace(files, writes=(*files.writes, report))
     check_targets(files, overwrite=options.overwrite)
     begun = time.time()

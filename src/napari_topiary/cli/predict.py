@@ -28,13 +28,9 @@ from napari_topiary.io.image_files import (
     shown_name,
 )
 from napari_topiary.io.large_images import is_large
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.io.targets import (
-    Files,
-    OutputFile,
-    check_folder_target,
-    written_by_topiary,
-)
+from napari_topiary.io.targets import Files, OutputFile, check_folder_target
 
 if TYPE_CHECKING:
     from napari_topiary.inference.results import ResultFormat
@@ -136,6 +132,7 @@ def files(options: argparse.Namespace) -> Files:
     return Files(
         (*writes, OutputFile(options.out / SUMMARY), *_exports(options, paths)),
         reads=(options.checkpoint, *paths),
+        folder=options.out,
     )
 
 

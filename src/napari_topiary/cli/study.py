@@ -78,7 +78,8 @@ def files(options: argparse.Namespace) -> Files:
     if options.list or options.out is None:
         return Files()
     writes = study_targets(options.out)
-    return Files(writes, reads=() if options.data is None else (options.data,))
+    reads = () if options.data is None else (options.data,)
+    return Files(writes, reads=reads, folder=options.out)
 
 
 def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:

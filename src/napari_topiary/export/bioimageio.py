@@ -36,7 +36,7 @@ from napari_topiary.export.base import (
 from napari_topiary.export.onnx import check, notes_on, onnx_bytes
 from napari_topiary.export.words import description, differences, readme, summary
 from napari_topiary.inference.backends.onnx import OPSET, PACKAGE
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.report.pictures import panel, probability_panel, save_row
 from napari_topiary.types import Job, Progress, Stop
 

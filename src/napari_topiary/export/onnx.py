@@ -20,7 +20,7 @@ from napari_topiary.export.base import (
 )
 from napari_topiary.export.words import after, before, description
 from napari_topiary.inference.backends.onnx import PACKAGE, converted
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.registry import program_version
 from napari_topiary.types import Job, Progress, Stop
 

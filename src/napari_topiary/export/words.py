@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.io.targets import WRITER, signed
+from napari_topiary.io.own_files import WRITER, signed
 from napari_topiary.jobs.words import figure, percent, plural
 from napari_topiary.registry import program_version
 

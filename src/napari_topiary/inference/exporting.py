@@ -26,9 +26,9 @@ from napari_topiary.io.annotation_formats import (
 )
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.tables import read_table, write_table
-from napari_topiary.io.targets import written_by_topiary
 from napari_topiary.types import Image, Prediction, Task
 
 OBJECTS = "csv"

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,15 @@ def _lives_on_windows(pid: int) -> bool:
         return bool(kernel.WaitForSingleObject(handle, 0) == still_running)
     finally:
         kernel.CloseHandle(handle)
+
+
+def is_protected(path: Path) -> bool:
+    """Whether a file or folder may not be changed.
+
+    Whoever may do everything (root) is held to the mark as well: it was set on purpose.
+    """
+    marked = path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+    return not marked or not os.access(path, os.W_OK)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import is_image, readable_suffixes
+from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pairing import image_name, visible_files
-from napari_topiary.io.targets import written_by_topiary
 
 RESULTS = ("_probability", "_labels")
 SUMMARY = "summary.csv"

@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from napari_topiary.io.atomic import writing
+from napari_topiary.io.atomic import is_protected, writing
 from napari_topiary.io.memory import in_words
-from napari_topiary.io.targets import WRITER, written_by_topiary
+from napari_topiary.io.own_files import WRITER, written_by_topiary
+from napari_topiary.io.plain_files import read_json
 
 CRATE = "ro-crate-metadata.json"
 LARGEST_HASHED = 2_000_000_000
 """Bytes of files of a run that are hashed; more would take too long."""
 MOST_FILES = 2000
 """Files of a folder that are listed one by one."""
+EDITED = (".csv", ".star", ".cbox", ".geojson")
+"""Endings of results that people correct by hand."""
 HASHED_AT_A_TIME = 1 << 22
 CONTEXT = (
     "https://w3id.org/ro/crate/1.1/context",
@@ -67,12 +70,13 @@ def write_crate(folder: Path, run: Run) -> Path | None:
     Returns
     -------
     Path or None
-        The crate; None where there is one of another program, which stays.
+        The crate; None where there is one of another program, or a write-protected one,
+        which stays.
     """
     path = folder / CRATE
     graph: list[Mapping[str, Any]] = []
-    if path.exists():
-        if not written_by_topiary(path):
+    if os.path.lexists(path):
+        if not written_by_topiary(path) or is_protected(path):
             return None
         graph = _entities(json.loads(path.read_text(encoding="utf-8")))
     budget = _Budget(LARGEST_HASHED)
@@ -114,6 +118,22 @@ def write_crate(folder: Path, run: Run) -> Path | None:
     with writing(path) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a table is not what the crate beside it says that it was.
+
+    Tables of results are known by their columns, which stay when a person corrects
+    what is in them.
+    """
+    crate = path.with_name(CRATE)
+    if path.suffix.lower() not in EDITED or not crate.is_file():
+        return False
+    if not written_by_topiary(crate):
+        return False
+    found = {one["@id"]: one for one in _entities(read_json(crate))}
+    noted = found.get(quote(path.name), {}).get("sha256")
+    return noted is not None and noted != _hash(path)
 
 
 def _heads(

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER
 
 NM_PER_CM = 1e7
 PACKING: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}}

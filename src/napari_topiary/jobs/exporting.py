@@ -21,9 +21,9 @@ from napari_topiary.inference.measures import Counted, objects_table, summary_ro
 from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
+from napari_topiary.io.own_files import WRITER, written_by_topiary
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
-from napari_topiary.io.targets import WRITER, written_by_topiary
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS

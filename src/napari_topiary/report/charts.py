@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

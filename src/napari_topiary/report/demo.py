@@ -21,7 +21,7 @@ from napari_topiary.forms import form_problem
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample, sample_dataset
-from napari_topiary.io.targets import signed
+from napari_topiary.io.own_files import signed, write_page
 from napari_topiary.jobs import words
 from napari_topiary.pruning import (
     PruningPlan,
@@ -250,7 +250,7 @@ class _Demo:
         shown = [f"![{name}]({name})" for name in self.pictures]
         parts = ["# Training and pruning on sample data", *self.sentences, *shown]
         with writing(self.out / "README.md") as beside:
-            beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+            write_page(beside, ["\n\n".join(parts) + "\n"])
         return report
 
     def _measuring(self, checkpoints: dict[str, Checkpoint]) -> Job[dict[str, float]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER, write_page
 
 MOST_PICTURES = 100
 """A page with more would be too large to be sent or opened."""
@@ -57,6 +57,11 @@ def write_report(path: Path, report: Report) -> None:
     report
         What it says.
     """
+    with writing(path) as beside:
+        write_page(beside, _parts(report))
+
+
+def _parts(report: Report) -> Iterator[str]:
     names, *rows = report.table
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join(
@@ -67,20 +72,19 @@ def write_report(path: Path, report: Report) -> None:
     left_out = len(report.pictures) - MOST_PICTURES
     if left_out > 0:
         notes += f'<p class="hint">{left_out} more pictures lie beside this file.</p>\n'
-    with writing(path) as beside, beside.open("w", encoding="utf-8") as file:
-        file.write(
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-            f'<meta name="generator" content="{WRITER}">\n'
-            f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head>\n"
-            f"<body><h1>{escape(report.title)}</h1>\n<p>{escape(report.heading)}</p>\n"
-            f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
-            f"{notes}"
+    yield (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta name="generator" content="{WRITER}">\n'
+        f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>{escape(report.title)}</h1>\n<p>{escape(report.heading)}</p>\n"
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
+        f"{notes}"
+    )
+    for picture, caption in report.pictures[:MOST_PICTURES]:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        yield (
+            f'<figure><img src="data:image/png;base64,{data}" '
+            f'alt="{escape(caption)}">\n'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n"
         )
-        for picture, caption in report.pictures[:MOST_PICTURES]:
-            data = base64.b64encode(picture.read_bytes()).decode("ascii")
-            file.write(
-                f'<figure><img src="data:image/png;base64,{data}" '
-                f'alt="{escape(caption)}">\n'
-                f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-            )
-        file.write("</body></html>\n")
+    yield "</body></html>\n"

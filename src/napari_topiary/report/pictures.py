@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.targets import WRITER
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.types import Prediction, Task
 
 COLOURS = {

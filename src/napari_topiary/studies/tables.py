@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import signed
+from napari_topiary.io.own_files import signed, write_page
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def write_report(
         *(f"![{name}]({name})" for name in pictures),
     ]
     with writing(folder / "table.md") as beside:
-        beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        write_page(beside, ["\n\n".join(parts) + "\n"])
     for table in tables:
         write_csv(folder / f"{table.name}.csv", table)
     with writing(folder / "study.json") as beside:

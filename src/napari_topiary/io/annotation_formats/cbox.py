@@ -16,8 +16,8 @@ from napari_topiary.io.annotation_formats.base import (
     number,
 )
 from napari_topiary.io.annotation_formats.star import star_blocks, star_text
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.plain_files import read_text
-from napari_topiary.io.targets import WRITER
 
 USUAL_BOX = 20.0
 """Side of the box around what has no radius, in pixels."""

@@ -23,8 +23,8 @@ from napari_topiary.io.annotation_formats.base import (
     head_text,
     marks,
 )
+from napari_topiary.io.own_files import signed
 from napari_topiary.io.plain_files import parsed_json, read_text
-from napari_topiary.io.targets import signed
 
 MOST_NESTED = 50
 """Collections within collections; more is no drawing of a person."""

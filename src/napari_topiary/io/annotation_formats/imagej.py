@@ -25,8 +25,8 @@ from napari_topiary.io.annotation_formats.base import (
     marks,
 )
 from napari_topiary.io.memory import check_fits
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.plain_files import check_plain_file
-from napari_topiary.io.targets import WRITER
 
 LARGEST_ROI = 64 << 20
 """Bytes of one ROI; no person has drawn a larger one."""

@@ -26,8 +26,8 @@ from napari_topiary.io.annotation_formats.base import (
     marks,
     number,
 )
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.plain_files import read_text
-from napari_topiary.io.targets import WRITER
 
 NM_PER_ANGSTROM = 0.1
 NO_MERIT = -999.0
