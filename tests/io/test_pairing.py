@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Picture
 
 from napari_topiary.annotations import Points
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.image_files import image_files
 from napari_topiary.io.images import write_image
 from napari_topiary.io.pairing import pair_files
 from napari_topiary.session import Session
@@ -134,3 +136,30 @@ def test_twins_are_refused_and_in_the_window_neither_is_taken(home):
     project = Session.open(home)
     assert "z" not in project.annotations
     assert any("z.png and z.tif" in note for note in project.notes)
+
+
+def test_an_image_over_several_files_is_one(home):
+    stack = np.stack([GREY, LABELS])
+    uuid = "<UUID FileName='{0}'>urn:uuid:{0}</UUID>"
+    planes = "".join(
+        f"<TiffData FirstZ='{z}' IFD='0' PlaneCount='1'>{uuid.format(name)}</TiffData>"
+        for z, name in enumerate(("v.ome.tif", "v_2.ome.tif"))
+    )
+    for name, plane in zip(("v.ome.tif", "v_2.ome.tif"), stack, strict=True):
+        about = (
+            "<?xml version='1.0'?><OME xmlns='http://www.openmicroscopy.org/Schemas/"
+            f"OME/2016-06' UUID='urn:uuid:{name}'><Image ID='Image:0'><Pixels "
+            "DimensionOrder='XYZCT' ID='Pixels:0' Type='uint8' SizeX='50' SizeY='40' "
+            f"SizeZ='2' SizeC='1' SizeT='1'>{planes}</Pixels></Image></OME>"
+        )
+        path = home / "images" / name
+        tifffile.imwrite(path, plane, description=about, metadata=None)
+    samples, project = opened(home)
+    assert list(samples) == list(project.images) == ["v 0", "v 1", "z"]
+    found = [samples[name].image[0] for name in ("v 0", "v 1")]
+    np.testing.assert_array_equal(found, stack)
+    assert "v_2.ome.tif belongs to the image in v.ome.tif." in read_dataset(home).notes
+    assert [p.name for p in image_files([home / "images"])] == ["v.ome.tif", "z.tif"]
+    (home / "images" / "v.ome.tif").rename(home / "v.ome.tif")
+    with pytest.raises(TopiaryError, match=r"only a part .* rest is in v\.ome\.tif"):
+        read_dataset(home).samples["v_2 0"]

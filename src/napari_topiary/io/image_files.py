@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import is_image, readable_suffixes
 from napari_topiary.io.own_files import written_by_topiary
-from napari_topiary.io.pairing import image_name, visible_files
+from napari_topiary.io.pairing import image_name, visible_files, whole_images
 
 RESULTS = ("_probability", "_labels")
 SUMMARY = "summary.csv"
@@ -64,7 +64,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
             raise TopiaryError(f"There is no image {path}: check the name.")
         else:
             found.append(path)
-    found = list(dict.fromkeys(found))
+    found, _ = whole_images(dict.fromkeys(found))
     # Some systems know no difference between A.tif and a.tif.
     stems = Counter(result_stem(path).casefold() for path in found)
     twin, count = stems.most_common(1)[0]
@@ -89,6 +89,7 @@ def passed_over(given: Sequence[Path]) -> list[str]:
                 f"{folder.name}: images in its {_folders(folders)} are left out; give "
                 "those as well if they are wanted."
             )
+        sentences += whole_images(filter(is_image, visible_files(folder)))[1]
         files = [f.name for f in others if f.is_file() and not written_by_topiary(f)]
         if files:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""

@@ -19,6 +19,7 @@ from pathlib import Path
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import readable_tables
+from napari_topiary.io.formats.tiff import first_file_of
 from napari_topiary.io.images import count_slices, is_image, readable_suffixes
 from napari_topiary.io.plain_files import DESCRIPTION, read_json
 from napari_topiary.io.stacks import Slice, slices_in
@@ -208,9 +209,11 @@ def _images_in(
 ) -> tuple[dict[str, Path], list[str], list[str], tuple[tuple[str, Path], ...]]:
     """Return the images by name, problems, notes, and those with a twin."""
     found, others = _split(_files_of(root, "images"), readable_suffixes())
+    found, parts = whole_images(found)
     notes = _unused("images", others, f"no image ({', '.join(readable_suffixes())})")
     names = {image_name(path) for path in found}
     masks = [path for path in found if _base(image_name(path), names) is not None]
+    notes += parts
     if masks:
         notes.append(
             f"images/{_first(masks)} looks like the labels of another image: left out; "
@@ -220,6 +223,26 @@ def _images_in(
         (image_name(path), path) for path in found if path not in masks
     )
     return images, problems, notes, twins
+
+
+def whole_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Leave out the files of an image that another one stands for, with a sentence.
+
+    Parameters
+    ----------
+    paths
+        Image files; those of an OME-TIFF over several are all of it, each.
+    """
+    given = list(paths)
+    known = {path.absolute() for path in given}
+    whole, notes = list[Path](), list[str]()
+    for path in given:
+        first = None if path.is_dir() else first_file_of(path)
+        if first is None or first.absolute() not in known:
+            whole.append(path)
+        else:
+            notes.append(f"{path.name} belongs to the image in {first.name}.")
+    return whole, notes
 
 
 def place_of(file: Path) -> str:

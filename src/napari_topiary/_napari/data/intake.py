@@ -21,7 +21,7 @@ from napari_topiary.io.large_images import (
     LargeImage,
     open_lazily,
 )
-from napari_topiary.io.pairing import image_name
+from napari_topiary.io.pairing import image_name, whole_images
 from napari_topiary.io.stacks import slice_names
 from napari_topiary.types import Image, Window
 
@@ -82,7 +82,7 @@ class Stack:
 
 def read_files(paths: Sequence[Path]) -> list[Incoming | Stack | Refused]:
     """Read image files; nothing is raised, everything has its sentence."""
-    return [_read_file(Path(path)) for path in paths]
+    return [_read_file(path) for path in whole_images(map(Path, paths))[0]]
 
 
 def _read_file(path: Path) -> Incoming | Stack | Refused:

@@ -163,36 +163,6 @@ class LazyFormat(Protocol):
         ...
 
 
-class Mapped:
-    """Pixels that lie one after the other in a file, not packed.
-
-    The file is mapped anew for every part: what a lasting map has been asked for would
-    count as this program's memory until somebody else needs it.
-
-    Parameters
-    ----------
-    path
-        The file.
-    offset
-        Byte at which they begin.
-    shape
-        Of the array.
-    dtype
-        Of its numbers, with their byte order.
-    """
-
-    def __init__(
-        self, path: Path, offset: int, shape: Sequence[int], dtype: np.dtype[Any]
-    ) -> None:
-        self._path, self._offset = path, offset
-        self.shape, self.dtype = tuple(shape), dtype
-
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        """Read a part."""
-        pixels = np.memmap(self._path, self.dtype, "r", self._offset, self.shape)
-        return np.array(pixels[index])
-
-
 image_formats: Registry[type[ImageFormat]] = Registry("image format")
 """Every family of image formats by name."""
 

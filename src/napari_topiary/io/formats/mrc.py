@@ -14,13 +14,13 @@ import numpy as np
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
     MOST_PER_BYTE,
-    Mapped,
     RawImage,
     check_size,
     elsewhere,
     image_formats,
     square_pixels,
 )
+from napari_topiary.io.formats.pieces import Mapped
 
 TYPES: dict[int, Any] = {
     0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16

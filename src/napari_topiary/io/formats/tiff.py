@@ -6,7 +6,6 @@ import logging
 import math
 import re
 import struct
-import threading
 import weakref
 from itertools import islice, takewhile
 from pathlib import Path
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
     MOST_CHANNELS,
-    Mapped,
     RawImage,
     check_size,
     image_formats,
@@ -28,6 +26,7 @@ from napari_topiary.io.formats.base import (
     without_inks,
 )
 from napari_topiary.io.formats.pictures import page_by_pillow
+from napari_topiary.io.formats.pieces import Mapped, TiffPieces
 from napari_topiary.io.memory import in_words
 from napari_topiary.io.pixel_size import pixel_size
 
@@ -106,59 +105,6 @@ LARGEST_PIECE = 32_000_000
 """Larger pieces would be unpacked again and again: such files are read whole."""
 
 
-class _InPieces:
-    """Pixels that are packed piece by piece; read for as long as the file is open.
-
-    Parameters
-    ----------
-    array
-        Of zarr, over the file.
-    page
-        The only one that it is of; None = it is of several. Single pieces are unpacked
-        from it without zarr, which takes longer over each than unpacking does.
-    """
-
-    def __init__(self, array: Any, page: Any = None) -> None:
-        self._array = array
-        self.shape, self.chunks = tuple(array.shape), tuple(array.chunks)
-        self.dtype = np.dtype(array.dtype)
-        alike = page is not None and tuple(page.shape) == self.shape
-        alike = alike and tuple(page.chunks) == self.chunks
-        self._page: Any = page if alike else None
-        # A handle of its own: that of zarr is moved by its threads.
-        self._file: Any = (
-            Path(page.parent.filehandle.path).open("rb") if alike else None
-        )
-        self._lock = threading.Lock()
-        if self._file is not None:
-            weakref.finalize(self, self._file.close)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        piece = None if self._file is None else self._piece(index)
-        return np.asarray(self._array[index]) if piece is None else piece
-
-    def _piece(self, index: Any) -> NDArray[Any] | None:
-        """Unpack a piece; None if it is not just one that is asked for."""
-        page, number, size = self._page, 0, list[int]()
-        for one, step, n in zip(index, self.chunks, self.shape, strict=False):
-            if not isinstance(one, slice) or one.start is None or one.start % step:
-                return None
-            if one.step not in (None, 1) or one.stop != min(one.start + step, n):
-                return None
-            number = number * -(-n // step) + one.start // step
-            size.append(one.stop - one.start)
-        if len(size) < len(self.shape) or not page.dataoffsets[number]:
-            return None
-        with self._lock:
-            self._file.seek(page.dataoffsets[number])
-            packed = self._file.read(page.databytecounts[number])
-        tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
-        found, *_ = page.decode(packed, number, **tables)
-        if found is None or found.size != math.prod(size):
-            return None
-        return np.asarray(found.reshape(size), self.dtype)
-
-
 def _only_page(series: Any) -> Any:
     """The page of an image that is in one; without what only zarr knows to heed."""
     page = series.pages[0] if len(series.pages) == 1 else None
@@ -167,7 +113,7 @@ def _only_page(series: Any) -> Any:
 
 def _opened(
     path: Path, file: tifffile.TiffFile
-) -> tuple[RawImage | None, _InPieces | None]:
+) -> tuple[RawImage | None, TiffPieces | None]:
     """Return the largest image, lazily, and what needs the file to stay open."""
     import zarr
 
@@ -195,14 +141,14 @@ def _opened(
             f"{path.name} is cut short: it does not say where all of its pixels are. "
             "Copy it again from where it came from."
         )
-    array = _InPieces(zarr.open(series.aszarr(level=0), mode="r"), _only_page(series))
+    array = TiffPieces(zarr.open(series.aszarr(level=0), mode="r"), _only_page(series))
     try:
         array[(slice(0, 1),) * len(array.shape)]
     except (ValueError, ImportError, RuntimeError):
         return None, None  # a packing that is not known here
     pixels: Any = array
     levels = tuple(
-        _InPieces(zarr.open(level.aszarr(), mode="r"), _only_page(level))
+        TiffPieces(zarr.open(level.aszarr(), mode="r"), _only_page(level))
         for level in series.levels[1:]
         if len(level.shape) == len(array.shape)
     )
@@ -268,12 +214,34 @@ def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
         )
 
 
+def _files_named(file: tifffile.TiffFile) -> list[str]:
+    """The files that an image is spread over, the first of them first."""
+    said = r"""<(?:UUID[^>]*FileName|BinaryOnly[^>]*MetadataFile)=["']([^"'<>]+)"""
+    return list(dict.fromkeys(re.findall(said, file.ome_metadata or "")))
+
+
+def first_file_of(path: Path) -> Path | None:
+    """Return the file that stands for all of an image over several files.
+
+    Parameters
+    ----------
+    path
+        A file; None if it is the first or the only one of its image.
+    """
+    if ".ome." not in path.name.lower():
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            first = path.with_name(next(iter(_files_named(file)), path.name))
+    except Exception:  # a damaged file, whatever the library calls it
+        return None
+    return first if first != path and first.is_file() else None
+
+
 def _check_companions(path: Path, file: tifffile.TiffFile) -> None:
     """Refuse an image that is spread over files some of which are not there."""
-    named = re.findall(
-        r"""<UUID[^>]*FileName=["']([^"'<>]+)""", file.ome_metadata or ""
-    )
-    lost = [one for one in dict.fromkeys(named) if not (path.parent / one).is_file()]
+    named = _files_named(file)
+    lost = [one for one in named if not (path.parent / one).is_file()]
     lost = [one for one in lost if one != path.name]
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""

@@ -32,6 +32,7 @@ from napari_topiary.io.pairing import (
     OF_TABLES,
     image_name,
     visible_files,
+    whole_images,
 )
 
 LABELS = "labels"
@@ -108,7 +109,8 @@ def pair_folder(
         raise TopiaryError(f"There is no folder {folder}: check the name.")
     files = list(_walk(folder, without))
     pictures = [path for path in files if is_image(path)]
-    images, labels = _apart(pictures, folder)
+    whole, _ = whole_images(pictures)
+    images, labels = _apart(whole, folder)
     owners = _Owners(images)
     pairs, unused = list[Pair](), list[Unused]()
     for path in labels:
