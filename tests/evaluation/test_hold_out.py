@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_topiary.annotations import Labels, Points, Regions
-from napari_topiary.checkpoint import Normalisation
+from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.prepared import foresee, prepare
@@ -20,6 +20,7 @@ from napari_topiary.evaluation.detections import points_inside
 from napari_topiary.evaluation.figures import figure_pixels
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.quality import interval
+from napari_topiary.evaluation.score import Scorer
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator
 from napari_topiary.io.dataset import Sample
@@ -248,6 +249,29 @@ def test_of_a_large_image_only_what_is_held_back_is_computed(virions):
     prepared = validation_data(found, [sample], ())
     network, whole = found.build(), prepared.figure_areas[0].field.target.size
     assert figure_pixels(prepared, network, DETECT) < 0.6 * whole
+
+
+def test_particles_need_no_picture_of_the_truth(virions):
+    """Drawing it took longest in the figure of a large image."""
+    whole = clicks(virions, 0)
+    box, left = (0, 60, 0, 96), Points(np.array([[5.0, 9.0]]), ("background",))
+    sample = dataclasses.replace(whole, annotations=(*whole.annotations, left))
+    made = Checkpoint(
+        network="unet",
+        sizes=SMALL.sizes,
+        in_channels=1,
+        task=DETECT,
+        state=build_network("unet", SMALL.sizes, 1, 2).state_dict(),
+        pixel_size_nm=2.0,
+    )
+    scorers = [Scorer.of(made, sample, box=box, drawn=on) for on in (True, False)]
+    found = scorers[0].truth.particles
+    drawn, places = (one.score_particles(found).particles for one in scorers)
+    for of in ("hit", "extra", "missed"):
+        np.testing.assert_array_equal(getattr(drawn, of), getattr(places, of))
+    assert 0 < drawn.hit[1] < 8  # some lie outside of the box
+    assert (scorers[0].truth.classes >= 0).any()
+    assert (scorers[1].truth.classes < 0).all()
 
 
 def test_judging_takes_a_tenth_of_a_timed_training(virions):

@@ -186,7 +186,8 @@ def _score(
         working = (answer.probability.shape[1], answer.probability.shape[2])
         places = working_to_original_coords(places, shape, working)
         found = replace(found, coordinates=places)
-        return Scorer.of(checkpoint, sample, None, area.box).score_particles(found)
+        scorer = Scorer.of(checkpoint, sample, None, area.box, drawn=False)
+        return scorer.score_particles(found)
     labels, detections = PostProcessing.of(checkpoint).interpret(
         answer.probability, shape, task, answer.regression
     )

@@ -79,7 +79,7 @@ class Truth:
 
     def _where(self, pixels: NDArray[np.bool_], things: NDArray[np.bool_]) -> Truth:
         return Truth(
-            np.where(pixels, self.classes, -1).astype(np.int16),
+            np.where(pixels, self.classes, np.int16(-1)),
             self.particles,
             None if self.objects is None else np.where(pixels, self.objects, -1),
             things if self.area is None else things & self.area,
@@ -98,6 +98,7 @@ def truth_of(
     task: Task,
     scale: float | None,
     zones: TargetConfig | None = None,
+    drawn: bool = True,
 ) -> Truth:
     """Read annotations as the truth.
 
@@ -113,6 +114,9 @@ def truth_of(
         nm per pixel of the image, None if unknown.
     zones
         How marked particles are drawn; None = the usual way.
+    drawn
+        False = places are enough: no pixel of any class is known, and none is drawn,
+        which takes longest on a large image.
 
     Raises
     ------
@@ -132,10 +136,12 @@ def truth_of(
         # The thin line that training draws between objects is no background here.
         classes = (objects > 0).astype(np.int16)
         classes[objects < 0] = -1
-    else:
+    elif drawn:
         classes = build_target(
             given, shape, task=task, scale=scale, config=zones
         ).classes
+    else:
+        classes = np.broadcast_to(np.int16(-1), shape)
     return Truth(classes, _marked(annotations, task), objects, area)
 
 

@@ -327,11 +327,13 @@ class Scorer:
         sample: Sample,
         tolerance_nm: float | None = None,
         box: tuple[int, int, int, int] | None = None,
+        *,
+        drawn: bool = True,
     ) -> Scorer:
         """Read the truth of a sample, or say what is wrong with it.
 
         Only of `box`: top, bottom, left, right in pixels of the image in its file;
-        None = all.
+        None = all. Not `drawn` it is enough for `score_particles` alone.
         """
         task, trained = checkpoint.task, checkpoint.pixel_size_nm
         # An image of unknown pixel size is taken to be like the training images.
@@ -347,6 +349,7 @@ class Scorer:
                 task=task,
                 scale=scale,
                 zones=learned_zones(checkpoint),
+                drawn=drawn,
             )
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error

@@ -128,3 +128,13 @@ def test_bars_show_shares_and_name_their_layers(qtbot):
     assert bars.describe(0) == "down0.conv1: 2 of 8 maps stay"
     bars.set_bars([Bar("only", 0, 0)], "weights")
     assert list(bars._kept.opts["height"]) == [100.0]
+
+
+def test_a_plot_asks_for_no_more_than_its_height_before_it_is_shown(curves):
+    """A plot in a tab that was never in front made the page of Prune scroll."""
+    assert curves.sizeHint().height() == curves.minimumHeight() < 200
+
+
+def test_the_highest_number_of_an_empty_plot_is_not_cut(curves):
+    low, high = curves.getPlotItem().vb.viewRange()[1]
+    assert low == 0 and high > 1.02

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_topiary._napari.widgets import look
@@ -81,6 +81,10 @@ class SmallPlot(pg.PlotWidget):
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickLength=-4, autoExpandTextSpace=True)
 
+    def sizeHint(self) -> QSize:
+        """As high as it is going to be: a plot that was never shown asks for 480."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
     def wheelEvent(self, event: Any) -> None:
         """Leave the wheel to the scroll area around."""
         event.ignore()
@@ -139,6 +143,7 @@ class CurvePlot(SmallPlot):
         self._quality.setData([], [])
         self._best.hide()
         self.getPlotItem().setXRange(0, 1, padding=0.02)
+        self.getPlotItem().setYRange(0, HEADROOM, padding=0)  # room for "1.0"
 
     def set_quality_name(self, name: str) -> None:
         """Say what the right axis shows."""
