@@ -161,6 +161,9 @@ def changes() -> list[tuple[str, Change, bool]]:
         ("corners darker by 2.5 deviations", _vignette(2.5), False),
         ("corners darker by 4 deviations", _vignette(4.0), False),
     ]
+    for where, area in AREAS.items():
+        found.append((f"brighter by 6 deviations {where}", _area(area, 6.0), False))
+        found.append((f"a quarter as bright {where}", _darker(area), False))
     for dtype in ("uint16", "int16", "uint32", "int32", "float16", "float64"):
         found.append((f"as {dtype}", _depth(dtype), False))
     found += [
@@ -211,6 +214,36 @@ def _step(deviations: float) -> Change:
     return step
 
 
+def _area(area: Change, deviations: float) -> Change:
+    def brighter(image: Picture) -> Picture:
+        made = image.astype(np.float32)
+        return made + deviations * made.std() * area(image)
+
+    return brighter
+
+
+def _darker(area: Change) -> Change:
+    return lambda image: image.astype(np.float32) * np.where(area(image), 0.25, 1)
+
+
+def _diagonal(image: Picture) -> Picture:
+    y, x = np.indices(image.shape[1:])
+    return np.asarray(y / image.shape[1] + x / image.shape[2] >= 1)
+
+
+def _curve(image: Picture) -> Picture:
+    y, x = np.indices(image.shape[1:])
+    height, width = image.shape[1:]
+    return np.asarray(x >= width * (0.5 + 0.13 * np.sin(6 * y / height)))
+
+
+def _holes(image: Picture) -> Picture:
+    y, x = np.indices(image.shape[1:])
+    apart = min(image.shape[1:]) / 2
+    own = np.hypot(y % apart - apart / 2, x % apart - apart / 2)
+    return np.asarray(own < 0.3 * apart)
+
+
 def _slope(deviations: float) -> Change:
     def slope(image: Picture) -> Picture:
         made = image.astype(np.float32)
@@ -225,6 +258,14 @@ def _outwards(image: Picture) -> Picture:
     y = np.arange(height)[:, None] - (height - 1) / 2
     x = np.arange(width)[None] - (width - 1) / 2
     return (y**2 + x**2) / (min(height, width) / 2) ** 2
+
+
+AREAS: dict[str, Change] = {
+    "beyond a diagonal": _diagonal,
+    "beyond a curve": _curve,
+    "around a circle": lambda image: _outwards(image) > 0.85**2,
+    "in round holes": _holes,
+}
 
 
 def _vignette(deviations: float) -> Change:

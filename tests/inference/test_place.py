@@ -6,9 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.annotations import Labels, TargetConfig
+from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.checkpoint.illumination import parts_of
+from napari_topiary.checkpoint.regions import regions_of
+from napari_topiary.data.working_grid import normalisation_for
+from napari_topiary.inference.network_input import REGIONS
 from napari_topiary.inference.predict import predict
+from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.types import Task, run
@@ -68,6 +73,8 @@ OUT = ((X - MIDDLE) ** 2 + (Y - MIDDLE) ** 2) / (2 * MIDDLE**2)
 LARGE, SMALL = disc(150, 160, 55), disc(160, 165, 24)
 QUARTER = (X > MIDDLE) & (Y > MIDDLE)
 OUT_OF_QUARTER = (X < MIDDLE - RIM) | (Y < MIDDLE - RIM)
+DIAGONAL, CURVE = X + Y >= SIDE, X >= MIDDLE + 30 * np.sin(Y / 30)
+APERTURE, HOLES = disc(MIDDLE, MIDDLE, 95), np.hypot(Y % 112 - 56, X % 112 - 56) < 34
 STRIPE = abs(Y - MIDDLE) < 30
 # What is done to the image, and where nothing is.
 ELSE = {
@@ -92,6 +99,28 @@ ELSE = {
     "four tiles, offsets": (lambda i, r: mosaic(i, r, 2, 0, 100), corner(2)),
     "four tiles, gains": (lambda i, r: mosaic(i, r, 2, 0.6, 0), corner(2)),
     "sixteen tiles, gains": (lambda i, r: mosaic(i, r, 4, 0.6, 0), corner(4)),
+    "a step along a diagonal": (lambda i, r: np.where(DIAGONAL, i + 120, i), X >= 0),
+    "a step along a curve": (lambda i, r: np.where(CURVE, i + 120, i), X >= 0),
+    "five times as bright along a curve": (
+        lambda i, r: np.where(CURVE, i * 5, i),
+        X >= 0,
+    ),
+    "a brighter surround": (lambda i, r: np.where(APERTURE, i, i + 300), X >= 0),
+    "a darker surround": (lambda i, r: np.where(APERTURE, i, i * 0.05), X >= 0),
+    "a bright surround of noise": (
+        lambda i, r: np.where(APERTURE, i, r.normal(500, 8, i.shape)),
+        APERTURE,
+    ),
+    "a dark bar of noise round it": (
+        lambda i, r: np.where(APERTURE, i, r.normal(9, 3, i.shape)),
+        APERTURE,
+    ),
+    "bright holes in a film": (lambda i, r: np.where(HOLES, i + 150, i), X >= 0),
+    "holes of more contrast": (lambda i, r: np.where(HOLES, i * 3, i), X >= 0),
+    "holes and a dark bar": (
+        lambda i, r: np.where(HOLES, i + 200, i) * np.where(APERTURE, 1, 0.1),
+        X >= 0,
+    ),
 }
 
 
@@ -147,6 +176,61 @@ def test_what_is_content_is_not_evened_out(name):
     (part,) = parts_of(image, np.ones((SIDE, SIDE), bool))
     assert part.slope is None
     assert part.gain is None
+
+
+def nuclei(rng):
+    """Round bodies with texture on a ground of noise."""
+    texture = 8 * gaussian_filter(rng.normal(0, 1, (SIDE, SIDE)), 2) / 0.14
+    inside = np.hypot(Y % 75 - 37, X % 75 - 37) < 25
+    return np.where(inside, 120 + texture, 20) + rng.normal(0, 2, (SIDE, SIDE))
+
+
+WHOLE = {
+    "spots": micrograph,
+    "spots on a slope": lambda r: micrograph(r) + 300 * X / SIDE,
+    "spots in darker corners": lambda r: micrograph(r) * (1 - 0.8 * OUT),
+    "nuclei": nuclei,
+    "a bright thing": lambda r: np.where(LARGE, 200, 10) + r.normal(0, 1, X.shape),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_content_is_not_divided(name):
+    image = WHOLE[name](np.random.default_rng(0)).astype(np.float32)
+    assert regions_of(image, np.ones((SIDE, SIDE), bool)) == []
+
+
+def test_of_a_large_image_parts_look_as_in_the_whole():
+    rng = np.random.default_rng(0)
+    image = np.where(HOLES, (i := micrograph(rng)) + 300, i)[None].astype(np.float32)
+    image = image.repeat(3, axis=1).repeat(3, axis=2)
+    thin, area = image[:, ::3, ::3], np.ones((SIDE, SIDE), bool)
+    shape = image.shape[1:]
+    fitted = Normalisation().fitted(thin, area, shape=shape, step=3)
+    assert len(fitted.regions) == 2
+    whole = fitted.apply(image, np.ones(shape, bool))
+    part = fitted.apply(
+        image[:, 100:300, 301:500], np.ones((200, 199), bool), corner=(100, 301)
+    )
+    np.testing.assert_array_equal(part, whole[:, 100:300, 301:500])
+    own = Normalisation().apply(i[None])[0]
+    assert np.abs(whole[0, ::3, ::3] - own).mean() < 0.1
+
+
+def test_a_person_is_told_that_areas_were_measured_by_themselves():
+    rng = np.random.default_rng(0)
+    image = micrograph(rng)
+    assert REGIONS not in found(image).notes
+    assert REGIONS in found(np.where(CURVE, image * 5, image)).notes
+
+
+def test_areas_that_are_marked_are_content():
+    rng = np.random.default_rng(0)
+    holes = np.where(HOLES, (i := micrograph(rng)) + 300, i)[None].astype(np.float32)
+    spots = i > 140
+    for marked, divided in ((HOLES, False), (spots, True)):
+        one = Sample(holes, (Labels(marked.astype(np.int32)),), None, "a")
+        assert normalisation_for([one], TASK, TargetConfig()).regions is divided
 
 
 @pytest.mark.parametrize("channel", range(3))

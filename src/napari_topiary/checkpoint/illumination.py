@@ -11,17 +11,16 @@ levelled out. Contrast is that of the light, not of content, where noise grows a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-SEAM = 0.8
-"""A seam is a step of at least so many deviations of the image between its blocks."""
-AGREEMENT = 0.77
-"""Along a seam at least this share of the lines show the step."""
+from napari_topiary.checkpoint.regions import Region
+from napari_topiary.checkpoint.seams import AS_MUCH, cut_at_seams
+from napari_topiary.types import Window
+
 SLOPE = 1.2
 """A slope covers at least so many deviations from its darkest to its brightest part."""
 EXPLAINED = 0.75
@@ -31,30 +30,9 @@ TILTED, TILT = 0.6, 2.0
 DARKER, CORNERS = 0.25, 1.6
 """Of corners that are darker than the middle by so many deviations, alike in all four,
 this share is enough: in 151 images without a vignette it was 0.22 at most."""
-SMALLEST_SIDE = 48
-"""Parts are not cut smaller, in pixels."""
-LINES = 256
-"""Seams are looked for in so many lines of an image."""
-NEAR, FAR = 4, 24
-"""A seam is sharp: the step is there within NEAR pixels, and still FAR away."""
-SHARPNESS = 0.6
-BANDS = 8
-"""Tiles of a mosaic become brighter or darker across one line: bands of lines are
-looked at each for itself."""
-TILE_SEAM, TILE_AGREEMENT, TILE_SHARE = 1.0, 0.85, 0.6
-"""They are cut where so large a step is seen by so many lines in so many bands."""
 GAINS, GAIN_EXPLAINED = (math.log(1.5), math.log(6)), 0.7
 """A gain is so many times (as logarithms: at least, at most) larger at one end than at
 the other, and all but this share of the differences of noise between blocks."""
-AS_MUCH = (0.55, 1.6)
-"""Where noise grows, content grows by so much of it, both as logarithms."""
-RICHER, SURE = math.log(1.7), 0.95
-"""Across a seam of contrast noise is so many times (as a logarithm) larger, in so many
-of the lines: in images without one 0.88 at most."""
-ALONG = 15
-"""It is averaged over so many pixels along the seam."""
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +49,14 @@ class Part:
     gain
         The same of the logarithm of the local contrast around 0; None where it does
         not change.
+    region
+        The area of like brightness that it is cut from; None = the whole image.
     """
 
-    box: Box
+    box: Window
     slope: NDArray[np.float64] | None = None
     gain: NDArray[np.float64] | None = None
+    region: Region | None = None
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -87,6 +68,19 @@ class Part:
     def is_even(self) -> bool:
         """Whether the light is the same all over it."""
         return self.slope is None and self.gain is None
+
+    def mine(self, inside: tuple[slice, slice]) -> NDArray[np.bool_] | None:
+        """Which pixels of a rectangle of it are in it `(y, x)`; None = all of them."""
+        if self.region is None:
+            return None
+        rows, columns = inside
+        top, _, left, _ = self.box
+        return self.region.within(
+            (
+                slice(rows.start + top, rows.stop + top),
+                slice(columns.start + left, columns.stop + left),
+            )
+        )
 
     def level(
         self, values: NDArray[np.float32], inside: tuple[slice, slice] | None = None
@@ -117,7 +111,11 @@ class Part:
         return found
 
 
-def parts_of(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> list[Part]:
+def parts_of(
+    grey: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    region: Region | None = None,
+) -> list[Part]:
     """Cut an image at its seams and measure the slope of every part.
 
     Parameters
@@ -125,18 +123,20 @@ def parts_of(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> list[Part]:
     grey
         `(y, x)` brightness.
     known
-        `(y, x)` bool: pixels that carry an image.
+        `(y, x)` bool: pixels that carry an image, and lie in the region.
+    region
+        What is looked at; None = the whole image.
     """
     height, width = grey.shape
     whole = (0, height, 0, width)
     deviation = _Blocks.of(grey, known, whole).deviation
     parts = []
-    for box in list(_cut(grey, known, whole, deviation)):
+    for box in list(cut_at_seams(grey, known, whole, deviation)):
         blocks = _Blocks.of(grey, known, box)
         slope = _slope(blocks)
         if slope is None and box == whole:
             slope = _vignette(blocks, height, width)
-        parts.append(_evened(Part(box, slope), blocks))
+        parts.append(_evened(Part(box, slope, region=region), blocks))
     return parts
 
 
@@ -171,7 +171,7 @@ class _Blocks:
 
     @classmethod
     def of(
-        cls, grey: NDArray[np.float32], known: NDArray[np.bool_], box: Box
+        cls, grey: NDArray[np.float32], known: NDArray[np.bool_], box: Window
     ) -> _Blocks:
         top, bottom, left, right = box
         rows, columns = _edges(top, bottom), _edges(left, right)
@@ -241,7 +241,7 @@ def _evened(part: Part, blocks: _Blocks) -> Part:
             slope += part.slope
         # What lies in the middle stays there, however large the gain.
         slope[0] += np.median(blocks.median - basis @ slope)
-        return Part(part.box, slope, gain)
+        return replace(part, slope=slope, gain=gain)
     return part
 
 
@@ -257,144 +257,3 @@ def _vignette(blocks: _Blocks, height: int, width: int) -> NDArray[np.float64] |
     if -fall * np.ptp(out) < CORNERS * blocks.deviation or 1 - left < DARKER:
         return None
     return np.array([-fall * out.mean(), 0, 0, fall * tall, 0, fall * wide])
-
-
-def _cut(
-    grey: NDArray[np.float32], known: NDArray[np.bool_], box: Box, deviation: float
-) -> Iterator[Box]:
-    """Cut a part at its strongest seam, and what comes of it again."""
-    top, bottom, left, right = box
-    place = np.s_[top:bottom, left:right]
-    down = _seam(grey[place].T, known[place].T, deviation)
-    across = _seam(grey[place], known[place], deviation)
-    if max(down[1], across[1]) == 0 and deviation > 0:
-        down = _richer(grey[place].T, known[place].T)
-        across = _richer(grey[place], known[place])
-    if max(down[1], across[1]) == 0 or deviation <= 0:
-        yield box
-        return
-    if down[1] > across[1]:
-        middle = top + down[0]
-        first, second = (top, middle, left, right), (middle, bottom, left, right)
-    else:
-        middle = left + across[0]
-        first, second = (top, bottom, left, middle), (top, bottom, middle, right)
-    yield from _cut(grey, known, first, deviation)
-    yield from _cut(grey, known, second, deviation)
-
-
-def _seam(
-    grey: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    deviation: float,
-    *,
-    sure: bool = False,
-) -> tuple[int, float]:
-    """Column of the strongest vertical seam, and its step; 0 where there is none.
-
-    Parameters
-    ----------
-    grey, known
-        As for `parts_of`.
-    deviation
-        The step is measured by it.
-    sure
-        Whether nearly all lines must agree, and bands of them are not looked at.
-    """
-    height, width = grey.shape
-    if width < 2 * SMALLEST_SIDE or height < SMALLEST_SIDE:
-        return 0, 0.0
-    lines = np.linspace(0, height - 1, min(height, LINES)).round().astype(int)
-    values = np.where(known[lines], grey[lines], 0).astype(np.float64)
-    sums = np.pad(values.cumsum(axis=1), ((0, 0), (1, 0)))
-    counts = np.pad(known[lines].cumsum(axis=1), ((0, 0), (1, 0)))
-    columns = np.arange(SMALLEST_SIDE, width - SMALLEST_SIDE + 1)
-
-    def step(reach: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """How much brighter a line is right of each column than left of it."""
-        here, before, after = columns, columns - reach, columns + reach
-        n = counts[:, here] - counts[:, before], counts[:, after] - counts[:, here]
-        seen = (n[0] > 0) & (n[1] > 0)
-        dark = (sums[:, here] - sums[:, before]) / np.maximum(n[0], 1)
-        bright = (sums[:, after] - sums[:, here]) / np.maximum(n[1], 1)
-        return bright - dark, seen
-
-    near, seen = step(NEAR)
-    far, _ = step(FAR)
-    enough = seen.mean(axis=0) > 0.5
-    agreement = SURE if sure else AGREEMENT
-    strength = np.where(enough, _steps(near, far, SEAM * deviation, agreement), 0.0)
-    if not sure and not strength.any() and height >= 2 * SMALLEST_SIDE:
-        least = TILE_SEAM * deviation
-        steps = np.array(
-            [
-                _steps(one, other, least, TILE_AGREEMENT)
-                for one, other in zip(
-                    np.array_split(near, BANDS), np.array_split(far, BANDS), strict=True
-                )
-            ]
-        )
-        is_seam = enough & ((steps > 0).mean(axis=0) >= TILE_SHARE)
-        strength = np.where(is_seam, steps.mean(axis=0), 0.0)
-    if not strength.any():
-        return 0, 0.0
-    best = int(strength.argmax())
-    return int(columns[best]), float(strength[best])
-
-
-def _richer(grey: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[int, float]:
-    """Column of the strongest vertical seam of contrast, and its step; 0 for none."""
-    height, width = grey.shape
-    if width < 2 * SMALLEST_SIDE or height < 2 * SMALLEST_SIDE:
-        return 0, 0.0
-    # Differences along the seam say nothing of what lies on its other side.
-    noise, content = (_rough(grey, known, apart) for apart in (1, FAR // 2))
-    seen = np.isfinite(noise) & np.isfinite(content)
-    if not seen.any() or (least := 1e-3 * float(noise[seen].mean())) <= 0:
-        return 0, 0.0
-    logs = np.log(np.where(seen, noise, 0) + least)
-    column, step = _seam(logs, seen, RICHER / SEAM, sure=True)
-    if step == 0:
-        return 0, 0.0
-    grows = []
-    for values in (noise, content):
-        sides = np.s_[:, max(0, column - 4 * FAR) : column], np.s_[:, column:]
-        left, right = (float(values[at][seen[at]].mean()) for at in sides)
-        grows.append(math.log(max(right, least) / max(left, least)))
-    alike = AS_MUCH[0] <= grows[1] / (grows[0] or math.inf) <= AS_MUCH[1]
-    return (column, step) if alike else (0, 0.0)
-
-
-def _rough(
-    grey: NDArray[np.float32], known: NDArray[np.bool_], apart: int
-) -> NDArray[np.float32]:
-    """How much rows differ `(line, x)` that lie so far apart; NaN where not known."""
-    last = len(grey) - ALONG - FAR // 2
-    starts = np.linspace(0, last, min(last + 1, LINES // 4)).round().astype(int)
-    rows = starts[:, None] + np.arange(ALONG)
-    differ = np.abs(grey[rows + apart] - grey[rows]).mean(axis=1)
-    both = (known[rows + apart] & known[rows]).all(axis=1)
-    return np.where(both, differ, np.float32(np.nan))
-
-
-def _steps(
-    near: NDArray[np.float64], far: NDArray[np.float64], least: float, agreement: float
-) -> NDArray[np.float64]:
-    """How large a sharp step is that lines agree on, by column; 0 where there is none.
-
-    Parameters
-    ----------
-    near, far
-        `(line, column)` how much brighter it becomes close by, and farther away.
-    least
-        A smaller step is none.
-    agreement
-        Share of the lines that must show it.
-    """
-    near_step, far_step = np.median(near, axis=0), np.median(far, axis=0)
-    size, way = np.abs(near_step), np.sign(near_step)
-    agreeing = (np.sign(near) == way).mean(axis=0)
-    is_step = (
-        (size >= least) & (agreeing >= agreement) & (far_step * way >= SHARPNESS * size)
-    )
-    return np.where(is_step, size, 0.0)

@@ -209,6 +209,7 @@ def _task(value: Any) -> Task:
 def _normalisation(value: Any) -> Normalisation:
     record = _mapping(value)
     known = record["kind"] in get_args(Kind)
+    divided = record.get("regions", False)  # earlier versions never did
     return Normalisation(
         kind=_require(known, record["kind"]),
         per_image=_require(type(record["per_image"]) is bool, record["per_image"]),
@@ -217,4 +218,5 @@ def _normalisation(value: Any) -> Normalisation:
         low=_number(record["low"]),
         high=_number(record["high"]),
         pixels=_number(record.get("pixels", 0.0)),  # younger than the format
+        regions=_require(type(divided) is bool, divided),
     )

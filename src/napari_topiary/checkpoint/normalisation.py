@@ -9,28 +9,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.illumination import Part, parts_of
+from napari_topiary.checkpoint.fitted import Fitted, fitted_robust, known_or_mean
 from napari_topiary.checkpoint.intensities import (
     PERCENTILE_PIXELS,
     STEADY_DEVIATION,
     STEADY_MEAN,
     Intensities,
-    foreign_body,
-    some_of,
 )
-from napari_topiary.errors import TopiaryError
 from napari_topiary.io.excerpts import Excerpt
-from napari_topiary.io.image_area import are_numbers, image_area, known_in, thinning
+from napari_topiary.io.image_area import image_area, known_in, thinning
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
 """Become 0 and 1; a few hot or dead pixels then change nothing."""
-NO_NUMBERS = "The image has no pixel that is a number: check how it was saved."
 PART = 0.6
 """An image of fewer pixels than this share of those learned from may be a part of one:
 what is darkest and brightest in it is not what it is in a whole image."""
-FEWEST_PIXELS = 1024
-"""A part of an image with fewer is measured by the whole image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +52,9 @@ class Normalisation:
         tails are cut off.
     pixels
         `robust`: how many the images had whose numbers these are.
+    regions
+        `robust`: whether areas of an image that differ very much in brightness are
+        measured each by itself. Not where such areas are what is looked for.
     """
 
     kind: Kind = "robust"
@@ -67,10 +64,14 @@ class Normalisation:
     low: float = 0.0
     high: float = 1.0
     pixels: float = 0.0
+    regions: bool = True
 
     @classmethod
     def shared_by(
-        cls, images: Iterable[tuple[NDArray[Any], Excerpt | None]]
+        cls,
+        images: Iterable[tuple[NDArray[Any], Excerpt | None]],
+        *,
+        regions: bool = True,
     ) -> Normalisation:
         """One for grey images that were taken alike; else each is measured for itself.
 
@@ -83,22 +84,28 @@ class Normalisation:
         ----------
         images
             `(c, y, x)`, and where the parts of a cut-out come from.
+        regions
+            As for the class.
         """
+        alone = cls(regions=regions)
         found, pixels = list[Intensities](), list[float]()
         for image, excerpt in images:
             if len(image) > 1:
-                return cls()
+                return alone
             step = thinning((image.shape[1], image.shape[2]))
             thin = image[:, ::step, ::step] if excerpt is None else excerpt.thin
             area = image_area(thin) if excerpt is None else excerpt.thin_area
-            measured = cls().fitted(thin, area, shape=area.shape, step=1).usual
+            fitted = alone.fitted(thin, area, shape=area.shape, step=1)
+            if fitted.regions:
+                continue  # each looks as a whole image does
+            measured = fitted.usual
             if measured is None:
-                return cls()
+                return alone
             found.append(measured)
             step = step if excerpt is None else excerpt.step
             pixels.append(float(area.sum()) * step**2)
         if not found:
-            return cls()
+            return alone
         low, high, mean = (
             float(np.mean([getattr(one, name) for one in found]))
             for name in ("low", "high", "mean")
@@ -107,8 +114,8 @@ class Normalisation:
         shared = Intensities(low, high, mean, deviation)
         steady = STEADY_MEAN, STEADY_DEVIATION
         if not all(one.is_like(shared, *steady) for one in found):
-            return cls()
-        size, same = float(np.median(pixels)), cls(per_image=False)
+            return alone
+        size, same = float(np.median(pixels)), replace(alone, per_image=False)
         return replace(same, mean=mean, std=deviation, low=low, high=high, pixels=size)
 
     def apply(
@@ -166,6 +173,26 @@ class Normalisation:
         values = fitted.apply(image, known_in(area, image, step=step))
         return values, self._as_part(fitted)
 
+    def areas(self, image: NDArray[Any]) -> list[NDArray[np.bool_]]:
+        """Find areas of very different brightness in an image.
+
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, as for `apply`.
+
+        Returns
+        -------
+        list
+            `(y, x)` bool, one for each; nothing where the image is one.
+        """
+        shape = (image.shape[1], image.shape[2])
+        step = thinning(shape)
+        thin = image[:, ::step, ::step]
+        fitted = self.fitted(thin, image_area(thin), shape=shape, step=step)
+        whole = slice(0, shape[0]), slice(0, shape[1])
+        return [region.within(whole) for region in fitted.regions]
+
     @property
     def shared(self) -> Intensities | None:
         """What `robust` brings images to; None = each to a range of its own."""
@@ -204,8 +231,10 @@ class Normalisation:
         if self.kind == "robust":
             is_part = float(area.sum()) * step**2 < PART * self.pixels
             shared = self.shared
-            return _fitted_robust(thin, area, shape, step, shared, is_part=is_part)
-        values, fill = _known_or_mean(thin)
+            return fitted_robust(
+                thin, area, shape, step, shared, is_part=is_part, regions=self.regions
+            )
+        values, fill = known_or_mean(thin)
         offset, spread = (0.0, 0.0) if self.kind == "none" else self._range(values)
         return Fitted(fill=fill, offset=offset, spread=spread)
 
@@ -223,106 +252,6 @@ class Normalisation:
         return float(low), float(high - low)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Fitted:
-    """How one image is normalised, whatever part of it there is.
-
-    Parameters
-    ----------
-    fill
-        Takes the place of pixels that are not numbers.
-    offset, spread
-        Intensity that becomes 0, and how much more becomes 1 (0 = as they are).
-    middle
-        `robust`: taken off large numbers before they are brought to float32.
-    parts
-        `robust`: what is lit alike, with its measures; None for the other kinds.
-    """
-
-    fill: float = 0.0
-    offset: float = 0.0
-    spread: float = 0.0
-    middle: float | None = None
-    parts: tuple[tuple[Part, Intensities], ...] | None = None
-
-    @property
-    def usual(self) -> Intensities | None:
-        """What the whole image is normalised by; None where light differs in it."""
-        if self.parts is None or len(self.parts) != 1:
-            return None
-        part, measured = self.parts[0]
-        return measured.moved(self.middle or 0) if part.is_even else None
-
-    def apply(
-        self,
-        image: NDArray[Any],
-        area: NDArray[np.bool_],
-        *,
-        corner: tuple[int, int] = (0, 0),
-    ) -> NDArray[np.float32]:
-        """Normalise a part of the image.
-
-        Parameters
-        ----------
-        image
-            `(c, y, x)`.
-        area
-            `(y, x)` bool: which of its pixels carry an image.
-        corner
-            y, x of its first pixel in the whole image.
-        """
-        if self.parts is None:
-            values, _ = _known_or_mean(image, self.fill)
-            values -= np.float32(self.offset)
-            if self.spread > 0:
-                values /= np.float32(self.spread)
-            return values
-        values = _around_zero(image, area, self.middle)
-        for part, measured in self.parts:
-            place, inside = _overlap(part, corner, area.shape)
-            here = values[:, *place]
-            if here.size == 0:
-                continue
-            part.level(here, inside)
-            measured.bring(here)
-        values[:, ~area] = 0
-        return values
-
-
-def _overlap(
-    part: Part, corner: tuple[int, int], shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a part lies in a rectangle, and that rectangle in the part."""
-    top, bottom, left, right = part.box
-    place, inside = [], []
-    for start, end, first, n in zip(
-        (top, left), (bottom, right), corner, shape, strict=True
-    ):
-        low, high = max(start, first), max(min(end, first + n), max(start, first))
-        place.append(slice(low - first, high - first))
-        inside.append(slice(low - start, high - start))
-    return (place[0], place[1]), (inside[0], inside[1])
-
-
-def _known_or_mean(
-    image: NDArray[Any], fill: float | None = None
-) -> tuple[NDArray[np.float32], float]:
-    """Intensities as float32; what is no number becomes the mean of the others."""
-    with np.errstate(over="ignore"):  # beyond float32: not a number, as below
-        values = np.array(image, dtype=np.float32)
-    known = np.isfinite(values)
-    if known.all():
-        if fill is None:
-            fill = float(values.mean(dtype=np.float64))
-        return values, fill
-    if fill is None:
-        if not known.any():
-            raise TopiaryError(NO_NUMBERS)
-        fill = float(values[known].mean(dtype=np.float64))
-    values[~known] = fill
-    return values, fill
-
-
 def _deviation(values: NDArray[np.float32], mean: float) -> float:
     """Standard deviation, row by row: a copy in float64 would be twice the image."""
     squares = sum(
@@ -331,70 +260,3 @@ def _deviation(values: NDArray[np.float32], mean: float) -> float:
         for row in channel
     )
     return float(np.sqrt(squares / values.size))
-
-
-def _fitted_robust(
-    thin: NDArray[Any],
-    area: NDArray[np.bool_],
-    shape: tuple[int, int],
-    step: int,
-    shared: Intensities | None,
-    *,
-    is_part: bool,
-) -> Fitted:
-    """Measure the pixels that carry an image, part by part where light differs."""
-    if thin.dtype.kind == "f" and not are_numbers(thin).any():
-        raise TopiaryError(NO_NUMBERS)
-    middle = None
-    if thin.dtype.itemsize >= 4 and area.any():
-        middle = float(np.median(some_of(thin, area).astype(np.float64)))
-    if not area.any():
-        return Fitted(middle=middle, parts=())
-    values = _around_zero(thin, area, middle)
-    grey = values.mean(axis=0) if len(values) > 1 else values[0]
-    area = area & ~foreign_body(grey, area)
-    whole = Intensities.of(values, area)
-    parts = []
-    for part in parts_of(np.clip(grey, whole.low, whole.high), area):
-        here = values[:, *part.place]
-        part.level(here)
-        known = area[part.place]
-        few = known.sum() < FEWEST_PIXELS
-        measured = whole if few else Intensities.of(here, known)
-        parts.append((_stretched(part, shape, step), measured))
-    fitted = Fitted(middle=middle, parts=tuple(parts))
-    if shared is None:
-        return fitted
-    own = fitted.usual
-    same = shared.written_like(own) if own is not None and is_part else None
-    if same is not None:
-        return replace(fitted, parts=((parts[0][0], same.moved(-(middle or 0))),))
-    aligned = ((part, measured.aligned_with(shared)) for part, measured in parts)
-    return replace(fitted, parts=tuple(aligned))
-
-
-def _stretched(part: Part, shape: tuple[int, int], step: int) -> Part:
-    """Return a part of the thinned image as one of the whole image."""
-    if step == 1:
-        return part
-    top, bottom, left, right = (edge * step for edge in part.box)
-    box = (top, min(bottom, shape[0]), left, min(right, shape[1]))
-    return replace(part, box=box)
-
-
-def _around_zero(
-    image: NDArray[Any], area: NDArray[np.bool_], middle: float | None
-) -> NDArray[np.float32]:
-    """Intensities as float32 `(c, y, x)`; pixels outside the area are 0.
-
-    Large numbers that differ little would all be the same in float32: an intensity of
-    the image is taken off them before.
-    """
-    if middle is None:
-        values = np.array(image, dtype=np.float32)
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = (image.astype(np.float64) - middle).astype(np.float32)
-        np.nan_to_num(values, copy=False)
-    values[:, ~area] = 0
-    return values

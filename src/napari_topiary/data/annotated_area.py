@@ -25,6 +25,7 @@ from napari_topiary.config import DistanceScale, TrainConfig
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import (
     area_to_working,
+    normalisation_for,
     to_working,
     working_factor,
     working_shape,
@@ -249,20 +250,19 @@ class WorkingGrid:
         scale = every[0].scale
         marks = [(one, image.scale) for image in every for one in image.annotations]
         points = [(one, own) for one, own in marks if isinstance(one, Points)]
-        normalisation = None
+        zones, normalisation = zones_for(points, task), None
         if start is not None:
             factor, normalisation = start.factor_for(scale), start.normalisation
         else:
             factor = working_factor(config, task, scale, known.samples)
             if not drawn_only:
-                images = ((one.image, one.excerpt) for one in every)
-                normalisation = Normalisation.shared_by(images)
+                normalisation = normalisation_for(every, task, zones)
         return cls(
             task=task,
             factor=factor,
             scale=scale,
             normalisation=None if drawn_only else normalisation,
-            zones=zones_for(points, task),
+            zones=zones,
         )
 
     def area(self, sample: Sample) -> AnnotatedArea:

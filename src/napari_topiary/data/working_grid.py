@@ -1,4 +1,4 @@
-"""The pixel size a network works at: chosen, and images brought there and back."""
+"""Pixel size and intensities that a network works at, and images brought there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
-from napari_topiary.annotations import drawn_radii_nm
+from napari_topiary.annotations import TargetConfig, build_target, drawn_radii_nm
+from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
@@ -20,6 +21,8 @@ from napari_topiary.types import BACKGROUND, Task, Window
 
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""
+MARKED = 0.5
+"""Areas are what is marked where the marked shares of them differ by more than this."""
 Shape = tuple[int, int]
 SMALLEST_RADIUS_PX = 6.0
 """Radius of the smallest class on the working grid, in pixels."""
@@ -311,3 +314,42 @@ def working_factor(
     if config.working_factor is not None:
         return max(1.0, config.working_factor)
     return propose_working_factor(task, scale, samples)
+
+
+def normalisation_for(
+    samples: Sequence[Sample], task: Task, zones: TargetConfig
+) -> Normalisation:
+    """Choose how intensities of annotated images are brought to one range.
+
+    Areas of very different brightness are measured each by itself, except where they
+    are what is marked: a network that is to find them must see the difference.
+    """
+    images = [(one.image, one.excerpt) for one in samples]
+    usual = Normalisation.shared_by(images)
+    if any(_areas_are_marked(one, usual, task, zones) for one in samples):
+        return Normalisation.shared_by(images, regions=False)
+    return usual
+
+
+def _areas_are_marked(
+    sample: Sample, normalisation: Normalisation, task: Task, zones: TargetConfig
+) -> bool:
+    """Whether areas of very different brightness differ as much in what is marked."""
+    if sample.excerpt is not None:
+        return False
+    areas = normalisation.areas(sample.image)
+    if not areas:
+        return False
+    classes = build_target(
+        sample.annotations,
+        sample.image.shape[1:],
+        task=task,
+        scale=sample.scale,
+        config=zones,
+    ).classes
+    shares = [
+        float((classes[area] > 0).sum() / (classes[area] >= 0).sum())
+        for area in areas
+        if (classes[area] >= 0).any()
+    ]
+    return len(shares) > 1 and max(shares) - min(shares) > MARKED

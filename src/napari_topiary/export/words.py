@@ -110,16 +110,22 @@ def after(model: Exportable) -> list[str]:
 
 def differences(model: Exportable) -> tuple[str, ...]:
     """Say where other programs treat an image otherwise than Topiary does."""
-    checkpoint = model.checkpoint
+    checkpoint, said = model.checkpoint, list[str]()
     how = checkpoint.normalisation
+    if how.kind == "robust":
+        areas = ", and areas of very different brightness" if how.regions else ""
+        said.append(
+            "Topiary levels uneven light, and measures fields that were stitched"
+            f"{areas} each by itself; other programs measure the whole image."
+        )
     measured = how.per_image or how.kind == "robust"
-    if how.kind == "none" or not measured or checkpoint.working_factor < 1.2:
-        return ()
-    return (
-        "Other programs normalise an image after it has been scaled down, Topiary "
-        "before: noisy images then have more contrast than those the network learned "
-        "from. Look at the first results, or normalise before scaling.",
-    )
+    if how.kind != "none" and measured and checkpoint.working_factor >= 1.2:
+        said.append(
+            "Other programs normalise an image after it has been scaled down, Topiary "
+            "before: noisy images then have more contrast than those the network "
+            "learned from. Look at the first results, or normalise before scaling."
+        )
+    return tuple(said)
 
 
 def summary(model: Exportable) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.checkpoint.normalisation import Fitted
+from napari_topiary.checkpoint.fitted import Fitted
 from napari_topiary.data.working_grid import (
     area_to_working,
     resized_part,
@@ -30,6 +30,12 @@ from napari_topiary.types import Image, Window
 BLANK = (
     "There is nothing to see on this image (every pixel is the same, or is not a "
     "number): the result is empty."
+)
+
+
+REGIONS = (
+    "Areas of this image differ so much in brightness that each was measured by itself "
+    "(a bar beside the sample, holes in a film, shadow): along their edges look twice."
 )
 
 
@@ -216,6 +222,8 @@ class Measured:
                 "or pixels that are not numbers): there the result is empty.",
             ]
         fitted = checkpoint.normalisation.fitted(thin, area, shape=shape, step=step)
+        if fitted.regions:
+            notes = [*notes, REGIONS]
         return cls(
             area=area,
             step=step,
