@@ -7,18 +7,29 @@ import math
 from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_topiary.annotations.targets import TargetConfig
 from napari_topiary.cli import main
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
+from napari_topiary.io.importing import ImportConfig
 from napari_topiary.report.demo import DemoConfig
 from napari_topiary.studies.base import Budget
 
 FORMS = (
     TrainConfig, PruneConfig, PredictConfig, DetectConfig, TargetConfig, Budget,
-    DemoConfig,
+    DemoConfig, ImportConfig,
 )  # fmt: skip
+ODD = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
+    *(st.complex_numbers(), st.just(10**400), st.just("x" * 9000), st.just(object())),
+    *(st.lists(st.floats(), max_size=3), st.just(np.arange(3)), st.just(np.float32(2))),
+    *(st.tuples(st.integers(), st.text()), st.just({1: 2}), st.fractions()),
+)
+"""What a script may put into a field."""
 
 
 def kinds_and_look(hint):
@@ -36,6 +47,14 @@ def rows():
             yield pytest.param(
                 form, field.name, hints[field.name], id=f"{form.__name__}.{field.name}"
             )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(data=st.data())
+def test_whatever_is_in_a_form_is_taken_or_refused_in_a_line(form, data):
+    name = data.draw(st.sampled_from([row.name for row in dataclasses.fields(form)]))
+    problem = dataclasses.replace(form(), **{name: data.draw(ODD)}).problem()
+    assert problem is None or (problem.endswith(".") and len(problem) < 350)
 
 
 @pytest.mark.parametrize(("form", "name", "hint"), list(rows()))

@@ -11,6 +11,9 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LONGEST = 60
+"""Letters of a value that a sentence repeats."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -87,11 +90,17 @@ def number_problem(
     is_number = isinstance(value, Integral if whole else Real)
     if is_number and not isinstance(value, bool) and low <= value <= high:
         return None
-    given = f"{value:g}" if isinstance(value, float) else repr(value)
+    given = f"{value:g}" if isinstance(value, float) else shown(value)
     kind = "a whole number" if whole else "a number"
     span = f" from {low:,.10g} to {high:,.10g}" if math.isfinite(high) else ""
     about = f" ({meaning})" if meaning else ""
     return f"{words} {given} is not possible: give {kind}{span}{about}."
+
+
+def shown(value: Any) -> str:
+    """Return what was given as it can stand in a sentence."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def row_of(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -127,13 +136,14 @@ def _value_problem(
             meaning=meaning[:1].lower() + meaning[1:],
         )
     if kind is bool and type(value) is not bool:
-        return f"{words} is on or off, not {value!r}."
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        return f"{words} {value!r} is not known: give {_either(get_args(kind))}."
+        return f"{words} is on or off, not {shown(value)}."
+    choices = get_args(kind) if get_origin(kind) is Literal else None
+    if choices and not (isinstance(value, str) and value in choices):
+        return f"{words} {shown(value)} is not known: give {_either(choices)}."
     origin = get_origin(kind)
     home = Mapping if origin is dict else origin or kind
     if isinstance(home, type) and not isinstance(value, home):
-        return f"{words} {value!r} is not possible here."
+        return f"{words} {shown(value)} is not possible here."
     return None
 
 

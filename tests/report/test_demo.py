@@ -10,6 +10,7 @@ from PIL import Image
 from napari_topiary.checkpoint import load_checkpoint
 from napari_topiary.cli import main
 from napari_topiary.report.demo import DemoConfig, demo_report
+from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Progress, Stop, run
 
 pytest.importorskip("matplotlib")
@@ -22,8 +23,8 @@ def test_the_story_leaves_pictures_checkpoints_and_a_text(tmp_path, capsys):
     arguments = ["demo", "--headless", "--minutes", "0.05", "--out", str(out)]
     assert main([*arguments, "--json", str(report)]) == 0
     story = json.loads((out / "story.json").read_text(encoding="utf-8"))
-    told = {"notes": [], "problems": []}
-    assert json.loads(report.read_text(encoding="utf-8")) == story | told
+    assert json.loads(report.read_text(encoding="utf-8")) == story | {"notes": []}
+    assert story["problems"] == []
     assert story["complete"] is True
     names = [name.split("_")[0] for name in story["pictures"]]
     assert names == ["1", "2", "3", "4", "4"]
@@ -60,9 +61,30 @@ def test_a_stopped_story_keeps_what_it_has(tmp_path, last):
 
 
 def test_stop_may_come_first(tmp_path):
+    better = tmp_path / "trained.safetensors"
+    better.write_bytes(b"of an earlier run")
     job = demo_report(tmp_path, FAST)
     next(job)
     with pytest.raises(StopIteration) as end:
         for _ in range(10_000):
             job.send(Stop)
     assert end.value.value["complete"] is False
+    assert better.read_bytes() == b"of an earlier run"
+    assert load_checkpoint(tmp_path / "trained-unfinished.safetensors")
+
+
+def test_a_story_that_ran_out_of_memory_is_not_whole(tmp_path, monkeypatch, capsys):
+    learn, times = Trainer._learn, iter(range(10_000))
+
+    def failing(*given):
+        if next(times) > 3:
+            raise MemoryError
+        return learn(*given)
+
+    monkeypatch.setattr(Trainer, "_learn", failing)
+    words = ["demo", "--headless", "--minutes", "0.05", "--out", str(tmp_path)]
+    assert main(words) == 1
+    assert "memory" in capsys.readouterr().err
+    story = json.loads((tmp_path / "story.json").read_text(encoding="utf-8"))
+    assert "memory" in story["problems"][0]
+    assert (tmp_path / "trained.safetensors").is_file()

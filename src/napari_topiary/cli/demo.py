@@ -9,7 +9,6 @@ from typing import Any
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.window import open_window
-from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files, targets_in
 
@@ -48,19 +47,16 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Open the window, or leave the report."""
     if not options.headless:
         raise SystemExit(open_window(SAMPLE))
-    # Fine-tuning has half of the time, and the same limits.
-    shortest = TrainConfig(minutes=options.minutes / 2, seed=options.seed)
-    problem = shortest.problem()
-    if problem is not None:
-        raise TopiaryError(problem)
-
     from napari_topiary.inference.devices import pick_device
     from napari_topiary.report.demo import DemoConfig, demo_report
 
-    pick_device(options.device)
     config = DemoConfig(
         minutes=options.minutes, seed=options.seed, device=options.device
     )
+    problem = config.problem()
+    if problem is not None:
+        raise TopiaryError(problem)
+    pick_device(options.device)
     report = runner(demo_report(options.out, config))
     runner.say(report["text"])
     runner.say(f"The pictures are in {options.out}.")

@@ -132,7 +132,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     done, cells, skipped = (result[key] for key in ("done", "cells", "skipped"))
     before = f", {skipped} of them before" if skipped else ""
     runner.say(f"{done} of {cells} cells are done{before}; all is in {options.out}.")
-    return result
+    # What could not be done is done by the same command again.
+    return {**result, "problems": list(result["failures"])}
 
 
 def _listed(runner: Runner) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
             f"There is no device called {name!r}: choose auto, {_choices()}."
         )
     there = device.type in _available()
+    if device.type != "cuda":
+        there = there and not device.index  # there is one of each
     if there and device.type == "cuda" and device.index is not None:
         there = device.index < torch.cuda.device_count()
     if not there:

@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 import tifffile
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import number_problem
 
-LARGEST = 1e6
+SMALLEST, LARGEST = 1e-3, 1e6
 """nm per pixel: no microscope has more."""
 SHORTEST_BAR = 5
 """In pixels: a shorter line says too little about the length of a pixel."""
@@ -56,13 +57,15 @@ def pixel_size_problem(size: Any) -> str:
     size
         nm per pixel.
     """
-    number = isinstance(size, int | float) and not isinstance(size, bool)
-    if not number or not 0 < size <= LARGEST:
-        shown = f"{size:g}" if number else repr(size)
-        return (
-            f"A pixel size of {shown} nm is not possible: give more than 0 and at most "
-            f"{LARGEST:,.0f} (a millimetre), or leave it empty if it is unknown."
-        )
+    problem = number_problem(
+        "A pixel size in nm of",
+        size,
+        low=SMALLEST,
+        high=LARGEST,
+        meaning="a millimetre at most, nothing if it is unknown",
+    )
+    if problem is not None:
+        return problem
     for dots in _PRINTED:
         if math.isclose(size, _INCH / dots, rel_tol=1e-4):
             return (

@@ -17,11 +17,12 @@ from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import ComparedImage, compare_checkpoints
 from napari_topiary.evaluation.validate import validate
-from napari_topiary.forms import form_problem
+from napari_topiary.forms import form_problem, number_problem
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample, sample_dataset
 from napari_topiary.io.own_files import signed, write_page
+from napari_topiary.io.targets import free_name
 from napari_topiary.jobs import words
 from napari_topiary.pruning import (
     PruningPlan,
@@ -83,7 +84,10 @@ class DemoConfig:
 
     def problem(self) -> str | None:
         """Return what stops the demo from running, as a sentence."""
-        return form_problem(self, open_fields=("device", "preset", "sample"))
+        problem = form_problem(self, open_fields=("device", "preset", "sample"))
+        for share in () if problem else self.shares:
+            problem = problem or number_problem("A share of", share, low=0, high=0.99)
+        return problem
 
 
 def demo_report(
@@ -136,6 +140,7 @@ class _Demo:
     stopped: bool = False
     sentences: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -239,6 +244,7 @@ class _Demo:
             "text": " ".join(self.sentences),
             "complete": not self.stopped,
             "pictures": self.pictures,
+            "problems": self.problems,
             "seconds": time.perf_counter() - self.begun,
             "sample": self.config.sample,
             "minutes": self.config.minutes,
@@ -248,7 +254,8 @@ class _Demo:
             text = json.dumps(signed(report), indent=1, ensure_ascii=False)
             beside.write_text(text + "\n", encoding="utf-8")
         shown = [f"![{name}]({name})" for name in self.pictures]
-        parts = ["# Training and pruning on sample data", *self.sentences, *shown]
+        heading = "# Training and pruning on sample data"
+        parts = [heading, *self.sentences, *self.problems, *shown]
         with writing(self.out / "README.md") as beside:
             write_page(beside, ["\n\n".join(parts) + "\n"])
         return report
@@ -275,10 +282,16 @@ class _Demo:
         )
 
     def _kept(self, name: str, checkpoint: Checkpoint) -> Checkpoint:
+        """Write a network; one that is not whole takes the place of no other."""
         named = replace(checkpoint, provenance={**checkpoint.provenance, "name": name})
-        named.save(self.out / f"{name}.safetensors", overwrite=True)
+        ended_early = checkpoint.provenance.get("problems", ())
+        self.problems += [one for one in ended_early if one not in self.problems]
+        path = self.out / f"{name}.safetensors"
+        if (self.stopped or ended_early) and path.exists():
+            path = free_name(self.out / f"{name}-unfinished.safetensors")
+        named.save(path, overwrite=True)
         self.results[name] = {
-            "file": f"{name}.safetensors",
+            "file": path.name,
             "parameters": named.parameters,
             "parameters_nonzero": named.parameters_nonzero,
             "file_bytes": named.file_bytes(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from napari_topiary.forms import number_problem
+from napari_topiary.forms import form_problem, number_problem, shown
 from napari_topiary.io.annotation_formats import Marks
-from napari_topiary.io.pixel_size import pixel_size_problem
+from napari_topiary.io.pixel_size import LARGEST, SMALLEST, pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 Unit = Literal["px", "nm", "angstrom", "um"]
@@ -64,21 +64,30 @@ class ImportConfig:
     classes: tuple[str, ...] = ()
     radius_nm: Mapping[str, float] = field(default_factory=dict)
     radius_px: Mapping[str, float] = field(default_factory=dict)
-    pixel_size_nm: float | None = None
+    pixel_size_nm: Annotated[float | None, {"min": SMALLEST, "max": LARGEST}] = None
     only: str = ""
     number_pieces: bool = False
     units: Unit = "px"
     flip_y: bool = False
     swap_axes: bool = False
-    binned: float = 1.0
+    binned: Annotated[float, {"label": "A binning of", "min": 0.01, "max": 1000.0}] = (
+        1.0
+    )
 
     def problem(self) -> str | None:
         """Return what is wrong with the settings, as a sentence."""
-        problem = number_problem("A binning of", self.binned, low=0.01, high=1000)
-        if problem is None and self.pixel_size_nm is not None:
-            problem = pixel_size_problem(self.pixel_size_nm) or None
+        problem = form_problem(self)
         if problem is not None:
             return problem
+        if self.pixel_size_nm is not None:
+            problem = pixel_size_problem(self.pixel_size_nm) or None
+        for radius in (*self.radius_nm.values(), *self.radius_px.values()):
+            number = number_problem("A radius of", radius, low=0.01, high=1e6)
+            problem = problem or number
+        if problem is not None:
+            return problem
+        if not all(isinstance(name, str) for name in self.classes):
+            return f"The classes are {shown(self.classes)}: give names."
         if BACKGROUND in self.classes or len(set(self.classes)) < len(self.classes):
             return (
                 f"The classes are {', '.join(self.classes)}: give each once, without "
