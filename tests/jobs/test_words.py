@@ -52,3 +52,9 @@ from napari_topiary.jobs import words
 )
 def test_numbers_read_well(text, expected):
     assert text.replace("\N{NO-BREAK SPACE}", " ") == expected
+
+
+def test_thresholds_are_said_alike_everywhere():
+    assert words.thresholds([0.4]) == words.thresholds([0.401, 0.4]) == "0.40"
+    assert words.thresholds([0.441, 0.17, 0.3]) == "0.17–0.44"
+    assert words.thresholds([]) == "0.50"

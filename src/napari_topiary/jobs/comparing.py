@@ -72,6 +72,8 @@ class Match:
 
     Of a large image they are of a part, whose first pixel is at `corner` `(y, x)`; what
     is at a place of its own (things, lines, disagreements) is where it is in the image.
+    What the metrics call `as_shown` is always as the networks learned to be read, with
+    these `thresholds`; the predictions are read `at` what was asked for.
     """
 
     subject: ProjectImage
@@ -81,6 +83,7 @@ class Match:
     comparison: Comparison
     notes: tuple[str, ...]
     corner: tuple[float, float] = (0.0, 0.0)
+    at: At = "learned"
 
 
 def comparing(
@@ -119,13 +122,22 @@ def comparing(
         ):
             return None
     yield Progress(2, 3, "Comparing")
+    for number, side in enumerate((a, b)):
+        if side.checkpoint is not None:
+            found[number] = _read(found[number], side.checkpoint, None)
     metrics = None
     if marked:
         of_a, of_b = (_truth(subject, marked, task, s.checkpoint) for s in (a, b))
         metrics = compare(*found, truth=of_a, truth_of_b=of_b).metrics
     for number, side in enumerate((a, b)):
-        if side.checkpoint is not None:
-            limits = _limits(at, task, metrics and metrics["ab"[number]])
+        if side.checkpoint is None:
+            continue
+        figures = metrics and metrics["ab"[number]]
+        if figures:
+            learned = PostProcessing.of(side.checkpoint).thresholds
+            figures["as_shown"]["thresholds"] = dict(learned)
+        limits = _limits(at, task, figures)
+        if limits is not None:
             found[number] = _read(found[number], side.checkpoint, limits)
     comparison = replace(compare(*found), metrics=metrics)
     notes = list(dict.fromkeys(part.notes + found[0].notes + found[1].notes))
@@ -142,6 +154,7 @@ def comparing(
         comparison=_moved(comparison, part.corner),
         notes=tuple(notes),
         corner=part.corner,
+        at=at,
     )
 
 

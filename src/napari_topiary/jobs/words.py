@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NONE = "–"
@@ -66,6 +66,12 @@ def quality(number: float, digits: int = 2) -> str:
         After the point.
     """
     return f"{number:.{digits}f}"
+
+
+def thresholds(limits: Iterable[float]) -> str:
+    """Say the thresholds of all classes: 0.40, or 0.17–0.44 where they differ."""
+    said = sorted({f"{one:.2f}" for one in limits} or {"0.50"})
+    return said[0] if len(said) == 1 else f"{said[0]}–{said[-1]}"
 
 
 def figure(metrics: Mapping[str, Any], digits: int = 2) -> str:

@@ -16,6 +16,7 @@ from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePag
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import (
     TRUTH,
     Side,
@@ -108,7 +109,11 @@ def shows_both_and_what_became_of_everything(compared):
     assert compared.result.legend.counts["lost"].text() == f"{counts['lost']} lost"
     assert compared.result.metrics.isVisibleTo(compared)
     table, report = compared.result.metrics, compared.match.comparison.metrics
-    own = report["a"]["own_best"]
+    own = report["a"]["as_shown"]
+    limit = compared.match.sides[0].checkpoint.thresholds.get("virion", 0.5)
+    assert table.item(0, 0).text() == words.thresholds([limit])
+    found = len(compared.match.a.detections)
+    assert own["n_right"] + own["n_wrong"] == found  # the table counts what is shown
     assert table.item(2, 0).text() == f"{own['n_right']}/{own['n_true']}"
     assert table.item(3, 0).text() == str(own["n_wrong"])
     assert [table.verticalHeaderItem(n).text() for n in (2, 3)] == ["Found", "Wrong"]
@@ -370,6 +375,8 @@ def test_each_is_read_as_learned_at_its_own_best_or_both_at_one(compared, until)
     assert compared.choice.at.currentData() == "learned"
     limit = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]["virion"]
     assert (read_at(compared, until, "best") >= limit - 1e-6).all()
+    table = compared.result.metrics
+    assert table.item(0, 1).text() == words.thresholds([limit])
     assert (read_at(compared, until, "common") >= 0.5 - 1e-6).all()
     assert compared.match.comparison.metrics is not None
     assert read_at(compared, until, "learned").tolist() == learned.tolist()

@@ -26,7 +26,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
 from napari_topiary.jobs import words
-from napari_topiary.jobs.comparing import Match
+from napari_topiary.jobs.comparing import At, Match
 
 FIGURES = {
     "f1": ("F1", "Balance of precision and recall: 1 is perfect."),
@@ -44,16 +44,13 @@ SHOWN = {
     "instances": ("aji", "pq", "found", "wrong"),
     "segment": ("dice", "iou", "precision"),
 }
-COLUMNS = (
-    ("a", "own_best", "A\nat best"),
-    ("b", "own_best", "B\nat best"),
-    ("a", "at_common_threshold", "A\nat 0.5"),
-    ("b", "at_common_threshold", "B\nat 0.5"),
-)
+HEADS = ("A\nat best", "B\nat best", "A\nat 0.5", "B\nat 0.5")
+BEST: dict[At, str] = {"best": "own_best"}
+"""Where the figures at each one's best are: where it learned that, or on this image."""
 TIP = (
     "Pruning makes a network less sure before it costs quality: so each is judged at "
-    "the\nthreshold that is its best on the marks of this image, and both at 0.5.\n"
-    "The better one is bold."
+    "its best\nthreshold, the one of Predict and Prune, and both at 0.5. The better is "
+    "bold.\nRead at the best on the marks of this image, that is meant by best."
 )
 
 
@@ -61,8 +58,8 @@ class MetricsTable(QTableWidget):
     """One row a figure; two columns at each one's own best threshold, two at 0.5."""
 
     def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS))
-        self.setHorizontalHeaderLabels([text for _, _, text in COLUMNS])
+        super().__init__(0, len(HEADS))
+        self.setHorizontalHeaderLabels(HEADS)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -73,17 +70,24 @@ class MetricsTable(QTableWidget):
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
 
     def show_metrics(
-        self, metrics: Mapping[str, Any] | None, kind: str, *, truth: str = ""
+        self,
+        metrics: Mapping[str, Any] | None,
+        kind: str,
+        *,
+        truth: str = "",
+        read_at: At = "learned",
     ) -> None:
         """Fill the table; it hides where nothing is known."""
         self.setVisible(metrics is not None)
         if metrics is None:
             return
+        best = BEST.get(read_at, "as_shown")
+        columns = [(s, at) for at in (best, "at_common_threshold") for s in "ab"]
         names = ["threshold", *SHOWN[kind]]
-        counted = any("n_right" in metrics[side][at] for side, at, _ in COLUMNS)
+        counted = any("n_right" in metrics[side][at] for side, at in columns)
         if kind == "detect" and not counted:
             names = ["threshold", "f1", "precision", "recall"]  # lines are no number
-        for x, (side, _, _) in enumerate(COLUMNS):
+        for x, (side, _) in enumerate(columns):
             self.setColumnHidden(x, side == truth)
         self.setRowCount(len(names))
         for y, name in enumerate(names):
@@ -95,13 +99,13 @@ class MetricsTable(QTableWidget):
             self.setVerticalHeaderItem(y, header)
             values = [
                 None if side == truth else _value(metrics[side][at], name)
-                for side, at, _ in COLUMNS
+                for side, at in columns
             ]
-            for x, (side, at, _) in enumerate(COLUMNS):
+            for x, (side, at) in enumerate(columns):
                 value, other = values[x], values[x ^ 1]
                 if name == "wrong":
                     value, other = other, value  # fewer are better
-                better = name != "threshold" and _is_better(value, other)
+                better = _is_better(value, other)
                 text = "" if side == truth else _text(metrics[side][at], name)
                 self.setItem(y, x, _item(text, bold=better))
         self.resizeRowsToContents()
@@ -114,6 +118,8 @@ COUNTS = {"found": "n_right", "wrong": "n_wrong"}
 
 
 def _text(report: Mapping[str, Any], name: str) -> str:
+    if name == "threshold":
+        return words.thresholds(report["thresholds"].values()).replace("–", "–\n")
     value = _value(report, name)
     if value is None:
         return words.NONE
@@ -124,8 +130,7 @@ def _text(report: Mapping[str, Any], name: str) -> str:
 
 def _value(report: Mapping[str, Any], name: str) -> float | None:
     if name == "threshold":
-        limits = list(report["thresholds"].values())
-        return float(sum(limits) / len(limits)) if limits else None
+        return None  # neither is better
     value = report.get(COUNTS.get(name, name))
     return None if value is None else float(value)
 
@@ -301,7 +306,10 @@ class ResultPanel(QWidget):
             if s.checkpoint is None
         ]
         self.metrics.show_metrics(
-            comparison.metrics, comparison.task.kind, truth="".join(marked)
+            comparison.metrics,
+            comparison.task.kind,
+            truth="".join(marked),
+            read_at=match.at,
         )
         self.things_switch.setVisible(comparison.task.kind != "segment")
         self.modes.offer_classes(comparison.task.classes[1:])

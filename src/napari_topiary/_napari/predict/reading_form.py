@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
@@ -20,6 +22,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.jobs import words
 from napari_topiary.jobs.network_figures import traits_of
 from napari_topiary.postprocessing import threshold_of
 from napari_topiary.types import Task
@@ -125,6 +128,7 @@ class ReadingForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._best: float | None = None
+        self._said = ""
         self._is_best = True
         self._origin = ""
         self.origin = look.paragraph("", role="hint")
@@ -196,13 +200,13 @@ class ReadingForm(QWidget):
         limits = [
             threshold_of(n, checkpoint.thresholds) for n in checkpoint.task.classes[1:]
         ]
-        self._best = min(limits, default=0.5)
+        self._best, self._said = min(limits, default=0.5), words.thresholds(limits)
         known = bool(checkpoint.thresholds)
         held = checkpoint.metrics.get("held_out")
         origin = f"best on what was held back: {held}" if held else "best when judged"
         self._origin = origin if known else "not judged on other areas yet"
         self.best_button.setToolTip(
-            f"Back to {self._best:.2f}, the threshold at which this network was best "
+            f"Back to {self._said}, the threshold at which this network was best "
             "on areas it had not seen."
             if known
             else "Back to 0.50: this network was not judged on other areas yet."
@@ -219,9 +223,9 @@ class ReadingForm(QWidget):
         if self._is_best and self._best is not None:
             with QSignalBlocker(self.threshold):
                 self.threshold.setValue(min(max(self._best, 0.01), 0.99))
-            self.origin.setText(f"{self._best:.2f}: {self._origin}")
+            self.origin.setText(f"{self._said}: {self._origin}")
         elif self._best is not None:
-            self.origin.setText(f"set by hand; {self._best:.2f}: {self._origin}")
+            self.origin.setText(f"set by hand; {self._said}: {self._origin}")
         self.best_button.setEnabled(not self._is_best)
 
     def _on_threshold(self, _value: float) -> None:
@@ -243,10 +247,12 @@ _KIND_TIPS = {
     "apart in its valleys.",
 }
 _AT_FIRST = ("probability", "detections", "lines")
+ONE_ROW = 3
+"""So many switches have room beside one another."""
 
 
 class KindSwitches(QWidget):
-    """A row of switches for the layers of a result."""
+    """Switches for the layers of a result, in one row or two."""
 
     toggled = Signal(str, bool)
 
@@ -254,16 +260,16 @@ class KindSwitches(QWidget):
         super().__init__()
         self._task_kind = "detect"
         self.switches: dict[str, QCheckBox] = {}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(10)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setColumnStretch(ONE_ROW, 1)
         for kind, text in KINDS.items():
             one = self.switches[kind] = QCheckBox(text)
             one.setToolTip(_KIND_TIPS[kind])
             one.setChecked(kind in _AT_FIRST)
             one.toggled.connect(lambda on, kind=kind: self.toggled.emit(kind, on))
-            row.addWidget(one)
-        row.addStretch(1)
+        self._arrange(tuple(KINDS))
 
     def show_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """Offer the layers that a network's answers have."""
@@ -276,8 +282,16 @@ class KindSwitches(QWidget):
             self.switches["result-labels"].setChecked(self._task_kind != "detect")
         distance = checkpoint is not None and traits_of(checkpoint.network).has_distance
         here = {"lines": lines, "distance": distance}
+        shown = tuple(k for k in KINDS if k in known and here.get(k, True))
         for kind, one in self.switches.items():
-            one.setVisible(kind in known and here.get(kind, True))
+            one.setVisible(kind in shown)
+        self._arrange(shown)
+
+    def _arrange(self, shown: Sequence[str]) -> None:
+        """Put those that are shown where their words are whole in a narrow dock."""
+        across = ONE_ROW if len(shown) <= ONE_ROW else 2
+        for place, kind in enumerate(shown):
+            self._grid.addWidget(self.switches[kind], *divmod(place, across))
 
     def is_on(self, kind: str) -> bool:
         """Whether a kind of layer is wanted."""

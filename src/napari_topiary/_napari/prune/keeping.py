@@ -104,6 +104,8 @@ INT8_TIP = (
     "is said."
 )
 TUNE = "Fine-tune"
+MINUTES_WIDE = 92
+"""Pixels for "0.5 min" between its two buttons."""
 TIP = (
     "Let the pruned network learn on from the annotated images: most of what pruning "
     "cost\ncomes back. What is removed stays removed. The result is kept as a version "
@@ -135,6 +137,7 @@ class TuningRow(QWidget):
         self.minutes.setSingleStep(0.5)
         self.minutes.setValue(0.5)
         self.minutes.setSuffix(" min")
+        self.minutes.setMinimumWidth(MINUTES_WIDE)
         self.minutes.setToolTip("How long to fine-tune; you can stop at any time.")
         self.gradual = QCheckBox("gradually")
         self.gradual.setToolTip(GRADUAL_TIP)

@@ -139,6 +139,12 @@ FEWER = "Keep a pruned version, and it appears here beside the original."
 WAITING = "What is kept appears here as soon as its quality is known."
 
 
+SMALLEST_TIP = (
+    "The version with the fewest weights whose quality is within 0.01 of the best one "
+    "(the star).\nUse it from now on, for Predict and Compare."
+)
+
+
 class Versions(QWidget):
     """Trade-off plot and the recommendation."""
 
@@ -152,10 +158,6 @@ class Versions(QWidget):
         self.plot = TradeOffPlot(118)
         self.hint = look.paragraph(FEWER, role="hint")
         self.use_button = QPushButton()
-        self.use_button.setToolTip(
-            "The version with the fewest weights whose quality is within 0.01 of the "
-            "best one (the star).\nUse it from now on, for Predict and Compare."
-        )
         self.use_button.clicked.connect(lambda _=False: self._on_use())
         self.delete_button = button("Delete…", "", self.ask_delete)
         self.offer = Offer()
@@ -203,7 +205,8 @@ class Versions(QWidget):
             self._smallest = smallest.name
             used = smallest.name == active
             what = f"smallest within 1 % ({words.count(smallest.weights)} weights)"
-            self.use_button.setText(f"Use: {what}")
+            self.use_button.setText("Use the smallest within 1 %")
+            self.use_button.setToolTip(f"{SMALLEST_TIP}\nThat is the {what}.")
             if used and several:  # nothing to press
                 self.hint.setText(f"In use: {what}.")
                 self.hint.show()
