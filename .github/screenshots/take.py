@@ -145,9 +145,11 @@ def tell(story: Story) -> None:
     story.live(4)
     story.photograph("predict")
     compare = story.page("Compare", 4)
-    story.press(compare, "Compare")
-    story.until(lambda: not runner.running, 90)
-    story.live(4)
+    story.until(lambda: not runner.running, 90)  # what was pruned is compared at once
+    if compare.match is None:
+        story.press(compare, "Compare")
+        story.until(lambda: not runner.running, 90)
+    story.live(6)
     story.photograph("compare", 2000)
     story.animate()
 

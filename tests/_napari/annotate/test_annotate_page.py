@@ -26,7 +26,7 @@ from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing.marks import in_the_making
 from napari_topiary._napari.state import unwrap
 from napari_topiary.jobs.training import TrainingData
-from napari_topiary.session import Session
+from napari_topiary.session import ImageEntry, Session
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
 
@@ -140,6 +140,8 @@ def test_a_colour_is_the_colour_of_the_circles(open_page, session):
     _, page = open_page(session)
     session.set_colour("virion", "#00ff00")
     assert np.allclose(layer(page, "points").border_color, (0, 1, 0, 1))
+    swatch = page.classes.rows["virion"].swatch.styleSheet()
+    assert "#00ff00" in swatch and swatch.startswith("QPushButton")  # no tooltip
 
 
 def test_a_class_with_marks_is_removed_only_after_asking(open_page, session):
@@ -793,6 +795,21 @@ def test_finished_areas_add_up(open_page, session):
     page.areas.suggest()
     page.areas.finish()
     assert len(drawn(page, "regions")) == 2
+
+
+def test_the_line_of_a_finished_area_is_seen_with_the_whole_of_a_large_image(
+    open_page, session
+):
+    square = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
+    session.add_image(ImageEntry("large", np.zeros((1, 60, 2400), np.uint8), 1.0))
+    _, page = open_page(session)
+    for name, width in (("large", 4.0), ("grid 0", 2.0)):
+        session.set_annotations(name, (Regions((square,), ("rectangle",)),))
+        page.drawing.show(name)
+        page.pick_tool("region")
+        areas = page.drawing.layer("regions")
+        areas.add(square + 20, shape_type="polygon")
+        assert areas.edge_width == [width, width]
 
 
 def test_a_suggestion_ends_with_its_image(open_page, session):

@@ -100,7 +100,8 @@ class ClassRow:
         session = self.table.session
         colour = session.colours[self.name]
         self.swatch.setStyleSheet(
-            f"background: {colour}; border-radius: 4px; padding: 0px;"
+            # Of the button alone: its tooltip is not to be in this colour.
+            f"QPushButton {{ background: {colour}; border-radius: 4px; padding: 0px; }}"
         )
         if not self.title.hasFocus():
             self.title.setText(self.name)

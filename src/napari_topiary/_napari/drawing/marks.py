@@ -31,6 +31,8 @@ TITLES = {
     "labels": "painted",
 }
 REGION_COLOUR = "#4cc38a"
+LINES_ACROSS = 600
+"""So many lines side by side would fill the longer side of an image."""
 _FACE = "14"  # alpha of the discs, so that the particle shows through
 
 
@@ -53,7 +55,7 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
             data = data.astype(np.int32)  # room for all the objects yet to come
         return data, meta
     if kind == "regions":
-        return data, meta | _region_style()
+        return data, meta | _region_style(entry.image.shape[1:])
     if kind == "points" and found:
         # What is not one has no radius of its own: it is shown as large as one.
         unlike = [one == BACKGROUND for one in found[0].classes]
@@ -101,8 +103,17 @@ def _path_style(session: Session, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _region_style() -> dict[str, Any]:
-    return {"edge_color": REGION_COLOUR, "face_color": "#00000000", "edge_width": 2.0}
+def _region_style(shape: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "edge_color": REGION_COLOUR,
+        "face_color": "#00000000",
+        "edge_width": area_line(shape),
+    }
+
+
+def area_line(shape: tuple[int, ...]) -> float:
+    """Width of the line of a finished area in pixels: seen with the whole image too."""
+    return max(2.0, max(shape) / LINES_ACROSS)
 
 
 def colour_labels(layer: Labels, session: Session) -> None:
@@ -186,6 +197,12 @@ def aim_shapes(layer: Shapes, session: Session, image: str, name: str) -> None:
     layer.current_edge_width = 2 * radius_px(session, image, name)
 
 
+def aim_regions(layer: Shapes, session: Session, image: str, name: str) -> None:
+    """Let the next areas have a line that is seen: it depends on the image alone."""
+    layer.selected_data = set()
+    layer.current_edge_width = area_line(session.images[image].image.shape[1:])
+
+
 def aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
     """Let the next strokes paint a class, or a new object; as for `aim_points`."""
     if session.task.kind == "instances" and name != BACKGROUND:
@@ -231,5 +248,10 @@ def object_at(layer: Labels, place: NDArray[np.floating]) -> int:
     return max(in_hand, int(labels.max()) + 1)
 
 
-AIMS = {"points": aim_points, "centerlines": aim_shapes, "labels": aim_labels}
+AIMS = {
+    "points": aim_points,
+    "centerlines": aim_shapes,
+    "regions": aim_regions,
+    "labels": aim_labels,
+}
 """Kind of annotation -> what lets a layer of it draw a class."""
