@@ -113,6 +113,15 @@ def test_the_radius_is_the_size_of_the_circles(open_page, session):
     assert session.task.radius_nm["virion"] == 20
 
 
+def test_all_of_a_radius_is_read(open_page, session):
+    _, page = open_page(session, show=True)
+    field = page.classes.rows["virion"].radius
+    for value in (6500.0, 65000.0, 12.25):
+        field.show_value(value)
+        words = field.lineEdit().fontMetrics().horizontalAdvance(field.text())
+        assert words < field.lineEdit().width(), value
+
+
 def test_a_class_is_renamed_everywhere(open_page, session):
     _, page = open_page(session)
     row = page.classes.rows["virion"]

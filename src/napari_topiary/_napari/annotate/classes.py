@@ -56,7 +56,10 @@ class ClassRow:
             "",
             f"Radius of {name}: the circles show it. For filaments half their width.",
         )
-        self.radius.setFixedWidth(88)
+        # Typed, not stepped: all of a number like 65000 or 12.25 is to be read, beside
+        # the whole of a name.
+        self.radius.setButtonSymbols(LengthField.ButtonSymbols.NoButtons)
+        self.radius.setFixedWidth(64)
         self.radius.valueChanged.connect(self._on_radius)
         self.radius.lineEdit().returnPressed.connect(table.named)
         self.count = QLabel()
