@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from napari_topiary.annotations import Labels, Regions
 from napari_topiary.evaluation import pixels
-from napari_topiary.evaluation.changes import centroids
 from napari_topiary.evaluation.detections import (
     count_detections,
     count_lines,
     match_points,
 )
 from napari_topiary.evaluation.ground_truth import truth_of
-from napari_topiary.evaluation.objects import instance_metrics, overlaps
+from napari_topiary.evaluation.objects import centroids, instance_metrics, overlaps
 from napari_topiary.evaluation.pixels import count_pixels
 from napari_topiary.evaluation.thresholds import (
     best_detection_threshold,

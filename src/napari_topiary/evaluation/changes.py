@@ -17,8 +17,7 @@ from napari_topiary.evaluation.detections import (
     points_inside,
     sample_points,
 )
-from napari_topiary.evaluation.objects import overlaps
-from napari_topiary.evaluation.pixels import row_blocks
+from napari_topiary.evaluation.objects import Overlaps, centroids, overlaps
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 STATUSES = ("kept", "changed", "lost", "gained")
@@ -218,8 +217,8 @@ SAME_IOU = 0.5
 
 def object_changes(
     a: LabelImage, b: LabelImage, *, area: NDArray[np.bool_] | None
-) -> Changes:
-    """Match the objects of two label images by their overlap.
+) -> tuple[Changes, tuple[int, int]]:
+    """Match the objects of two label images by their overlap; also count those of each.
 
     Parameters
     ----------
@@ -229,6 +228,42 @@ def object_changes(
         `(y, x)` where both have looked; None = everywhere.
     """
     pairs = overlaps(a, b, known=area)
+    rows = _object_rows(pairs)
+    best_a, best_b = _best(pairs.first, pairs.iou), _best(pairs.second, pairs.iou)
+    centres_a, centres_b = centroids(a, area), centroids(b, area)
+    changes = Changes(
+        status=tuple(status for status, _, _ in rows),
+        coordinates=np.array(
+            [centres_b[j] if j > 0 else centres_a[i] for _, i, j in rows]
+        ).reshape(-1, 2),
+        class_index=np.ones(len(rows), dtype=np.int64),
+        score_a=np.array([best_a.get(i, 0.0) if i > 0 else np.nan for _, i, _ in rows]),
+        score_b=np.array([best_b.get(j, 0.0) if j > 0 else np.nan for _, _, j in rows]),
+        index_a=np.array([i for _, i, _ in rows], dtype=np.int64),
+        index_b=np.array([j for _, _, j in rows], dtype=np.int64),
+        size=np.array(
+            [
+                pairs.second_area[j] if j > 0 else pairs.first_area[i]
+                for _, i, j in rows
+            ],
+            dtype=np.float64,
+        ),
+    )
+    return changes, (len(pairs.first_area), len(pairs.second_area))
+
+
+def object_counts(
+    a: LabelImage, b: LabelImage, *, area: NDArray[np.bool_] | None
+) -> tuple[dict[str, int], tuple[int, int]]:
+    """Count what `object_changes` finds by its status, and the objects of each."""
+    pairs = overlaps(a, b, known=area)
+    found = Counter(status for status, _, _ in _object_rows(pairs))
+    counts = {status: found[status] for status in STATUSES}
+    return counts, (len(pairs.first_area), len(pairs.second_area))
+
+
+def _object_rows(pairs: Overlaps) -> list[tuple[str, int, int]]:
+    """Every object with its status, its number in A and that in B; −1 = in neither."""
     same = pairs.iou > SAME_IOU
     partner = dict(
         zip(pairs.first[same].tolist(), pairs.second[same].tolist(), strict=True)
@@ -248,56 +283,7 @@ def object_changes(
         for j in pairs.second_area
         if j not in taken and covered_b[j] < COVERED
     ]
-    best_a, best_b = _best(pairs.first, pairs.iou), _best(pairs.second, pairs.iou)
-    centres_a, centres_b = centroids(a, area), centroids(b, area)
-    return Changes(
-        status=tuple(status for status, _, _ in rows),
-        coordinates=np.array(
-            [centres_b[j] if j > 0 else centres_a[i] for _, i, j in rows]
-        ).reshape(-1, 2),
-        class_index=np.ones(len(rows), dtype=np.int64),
-        score_a=np.array([best_a.get(i, 0.0) if i > 0 else np.nan for _, i, _ in rows]),
-        score_b=np.array([best_b.get(j, 0.0) if j > 0 else np.nan for _, _, j in rows]),
-        index_a=np.array([i for _, i, _ in rows], dtype=np.int64),
-        index_b=np.array([j for _, _, j in rows], dtype=np.int64),
-        size=np.array(
-            [
-                pairs.second_area[j] if j > 0 else pairs.first_area[i]
-                for _, i, j in rows
-            ],
-            dtype=np.float64,
-        ),
-    )
-
-
-def centroids(
-    labels: LabelImage, area: NDArray[np.bool_] | None = None
-) -> dict[int, tuple[float, float]]:
-    """Middle `(y, x)` of every labelled area of `(y, x)`, background left out.
-
-    Parameters
-    ----------
-    labels
-        Object numbers.
-    area
-        `(y, x)` bool: pixels that count; None = all.
-    """
-    sums: dict[int, NDArray[np.float64]] = {}
-    for rows in row_blocks(labels.shape):
-        part = labels[rows] if area is None else labels[rows] * area[rows]
-        y, x = np.nonzero(part)
-        numbers, index, size = np.unique(
-            part[y, x], return_inverse=True, return_counts=True
-        )
-        far = [np.bincount(index, weights=at) for at in (y + rows.start, x)]
-        for number, values in zip(
-            numbers.tolist(), np.stack([*far, size], axis=1), strict=True
-        ):
-            sums[number] = sums.get(number, 0.0) + values
-    return {
-        number: (float(y / size), float(x / size))
-        for number, (y, x, size) in sorted(sums.items())
-    }
+    return rows
 
 
 def _share_covered(

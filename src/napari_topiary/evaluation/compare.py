@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.evaluation.changes import (
+    STATUSES,
     Changes,
     LineChanges,
     aligned,
@@ -18,16 +19,17 @@ from napari_topiary.evaluation.changes import (
     class_labels_of,
     line_changes,
     object_changes,
+    object_counts,
     particle_changes,
 )
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
-from napari_topiary.evaluation.pixels import count_pixels, row_blocks
+from napari_topiary.evaluation.pixels import count_pixels
 from napari_topiary.evaluation.places import Place, worst_places
 from napari_topiary.evaluation.score import score, without_nan
 from napari_topiary.evaluation.thresholds import sweep
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import LabelImage, Prediction, Task
+from napari_topiary.types import Prediction, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,13 @@ def compare(
     reach = _reach(task, scale, tolerance)
     looked = both_looked(a, b)
     difference, disagreement = _differences(a, b, looked)
-    things, lines = _changes(a, b, reach, looked)
+    lines = line_changes(a.detections, b.detections, tolerance_px=reach)
+    objects = (0, 0)
+    if task.kind == "instances":
+        things, objects = object_changes(a.labels, b.labels, area=looked)
+    else:
+        found = (a.detections, b.detections)
+        things = particle_changes(*found, tolerance_px=reach, area=looked)
     places = worst_places(
         task,
         scale=scale,
@@ -179,7 +187,7 @@ def compare(
         lines=lines,
         places=places,
         looked=looked,
-        agreement=_agreement(a, b, (things, lines), looked),
+        agreement=_agreement(a, b, things.counts(), lines.counts(), objects, looked),
         metrics=metrics,
     )
 
@@ -219,13 +227,13 @@ def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -
     tolerance
         As for `compare`.
     """
-    return changes_between(a, b, tolerance=tolerance)[2]
+    return changes_between(a, b, tolerance=tolerance)[1]
 
 
 def changes_between(
     a: Prediction, b: Prediction, *, tolerance: float | None = None
-) -> tuple[Changes, LineChanges, float]:
-    """What became of every thing and line of A in B, and `agreement`.
+) -> tuple[dict[str, int], float]:
+    """Count what became of the things and lines of A in B, and `agreement`.
 
     Parameters
     ----------
@@ -237,41 +245,35 @@ def changes_between(
     a, b = aligned(a, b)
     reach = _reach(a.task, a.scale if a.scale is not None else b.scale, tolerance)
     looked = both_looked(a, b)
-    things, lines = _changes(a, b, reach, looked)
-    return things, lines, _agreement(a, b, (things, lines), looked)
-
-
-def _changes(
-    a: Prediction,
-    b: Prediction,
-    reach: NDArray[np.float64],
-    looked: NDArray[np.bool_] | None,
-) -> tuple[Changes, LineChanges]:
-    lines = line_changes(a.detections, b.detections, tolerance_px=reach)
+    lines = line_changes(a.detections, b.detections, tolerance_px=reach).counts()
     if a.task.kind == "instances":
-        return object_changes(a.labels, b.labels, area=looked), lines
-    found = (a.detections, b.detections)
-    return particle_changes(*found, tolerance_px=reach, area=looked), lines
+        things, objects = object_counts(a.labels, b.labels, area=looked)
+    else:
+        found = (a.detections, b.detections)
+        changes = particle_changes(*found, tolerance_px=reach, area=looked)
+        things, objects = changes.counts(), (0, 0)
+    alike = _agreement(a, b, things, lines, objects, looked)
+    return {name: things[name] + lines.get(name, 0) for name in STATUSES}, alike
 
 
 def _agreement(
     a: Prediction,
     b: Prediction,
-    changes: tuple[Changes, LineChanges],
+    things: dict[str, int],
+    lines: dict[str, int],
+    objects: tuple[int, int],
     looked: NDArray[np.bool_] | None,
 ) -> float:
-    labels_a, labels_b = class_labels_of(a), class_labels_of(b)
+    """How much of A is in B; `objects` counts those of each, of instances."""
     if a.task.kind == "segment":
+        labels_a, labels_b = class_labels_of(a), class_labels_of(b)
         truth = labels_a.astype(np.int64)
         if looked is not None:
             truth = np.where(looked, truth, -1)
         n = len(a.task.classes)
         return float(count_pixels(truth, labels_b, n).metrics()["dice"])
-    things, lines = (part.counts() for part in changes)
-    both = 2 * things["kept"]
-    if a.task.kind == "instances":
-        counts = [_count(p.labels, looked) for p in (a, b)]
-    else:
+    both, counts = 2 * things["kept"], list(objects)
+    if a.task.kind == "detect":
         shared = things["kept"] + things["changed"]
         counts = [shared + things["lost"], shared + things["gained"]]
         # A line may be kept as several pieces: each side counts its own.
@@ -279,14 +281,6 @@ def _agreement(
         both += lines["kept"] + n_lines - lines["lost"]
         counts += [n_lines, lines["kept"] + lines["gained"]]
     return both / sum(counts) if sum(counts) else 1.0
-
-
-def _count(objects: LabelImage, looked: NDArray[np.bool_] | None) -> int:
-    numbers = set[int]()
-    for rows in row_blocks(objects.shape):
-        seen = objects[rows] if looked is None else objects[rows][looked[rows]]
-        numbers.update(np.unique(seen[seen > 0]).tolist())
-    return len(numbers)
 
 
 def _reach(

@@ -98,6 +98,36 @@ def _counted(
     return labels_a[i], labels_b[j], pixels
 
 
+def centroids(
+    labels: LabelImage, area: NDArray[np.bool_] | None = None
+) -> dict[int, tuple[float, float]]:
+    """Middle `(y, x)` of every labelled area of `(y, x)`, background left out.
+
+    Parameters
+    ----------
+    labels
+        Object numbers.
+    area
+        `(y, x)` bool: pixels that count; None = all.
+    """
+    sums: dict[int, NDArray[np.float64]] = {}
+    for rows in row_blocks(labels.shape):
+        part = labels[rows] if area is None else labels[rows] * area[rows]
+        y, x = np.nonzero(part)
+        numbers, index, size = np.unique(
+            part[y, x], return_inverse=True, return_counts=True
+        )
+        far = [np.bincount(index, weights=at) for at in (y + rows.start, x)]
+        for number, values in zip(
+            numbers.tolist(), np.stack([*far, size], axis=1), strict=True
+        ):
+            sums[number] = sums.get(number, 0.0) + values
+    return {
+        number: (float(y / size), float(x / size))
+        for number, (y, x, size) in sorted(sums.items())
+    }
+
+
 def instance_metrics(
     truth: NDArray[np.integer], found: NDArray[np.integer]
 ) -> dict[str, Any]:

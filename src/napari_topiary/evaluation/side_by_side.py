@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_topiary.evaluation.score import Score, Scorer, without_nan
 from napari_topiary.evaluation.thresholds import Sweep, sweep
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.network_input import Measured, measured_input
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
@@ -74,8 +76,25 @@ class Entry:
         corner = sample.image[:, :WARMING, :WARMING]
         return self.job(replace(sample, image=corner, annotations=(), excerpt=None))
 
-    def job(self, sample: Sample) -> Job[Prediction]:
-        """Predict an image."""
+    def measured(self, sample: Sample) -> Measured:
+        """Measure an image for the network."""
+        try:
+            return measured_input(
+                sample.image,
+                self.checkpoint,
+                scale=sample.scale,
+                invert=self.config.invert,
+                excerpt=sample.excerpt,
+            )
+        except TopiaryError as error:
+            raise TopiaryError(f"{sample.name}: {error}") from error
+
+    def sees_like(self, other: Entry, sample: Sample) -> bool:
+        """Whether both networks see an image in the same way."""
+        return _seeing(self.checkpoint, sample) == _seeing(other.checkpoint, sample)
+
+    def job(self, sample: Sample, measured: Measured | None = None) -> Job[Prediction]:
+        """Predict an image, which may have been measured."""
         return predict(
             sample.image,
             self.checkpoint,
@@ -83,6 +102,7 @@ class Entry:
             scale=sample.scale,
             network=self.engine,
             excerpt=sample.excerpt,
+            measured=measured,
         )
 
     def score(
@@ -136,11 +156,10 @@ class Entry:
         self.sweep += scored.sweep
         self.megapixels.append(mine.shape[0] * mine.shape[1] / 1e6)
         tolerance = tolerance_nm if mine.scale is not None else None
-        things, lines, alike = changes_between(first, mine, tolerance=tolerance)
+        counts, alike = changes_between(first, mine, tolerance=tolerance)
         self.agreement.append(alike)
-        for change in (things, lines):
-            for status, count in change.counts().items():
-                self.counts[status] += count
+        for status, count in counts.items():
+            self.counts[status] += count
 
     def row(self) -> dict[str, Any]:
         """Everything about the checkpoint."""
@@ -183,6 +202,12 @@ class Entry:
             for spent, size in zip(self.seconds, self.megapixels, strict=False)
         ]
         return float(np.median(each)) if each else None
+
+
+def _seeing(checkpoint: Checkpoint, sample: Sample) -> tuple[object, ...]:
+    """What decides how a network sees an image."""
+    factor, nm = checkpoint.factor_for(sample.scale), checkpoint.pixel_size_nm
+    return checkpoint.normalisation, factor, nm, checkpoint.in_channels
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -298,10 +323,20 @@ def compare_checkpoints(
     for sample in known:
         scored: dict[str, Scored] = {}
         # Whoever comes first finds the image out of the cache: they take turns.
-        for entry in entries if n_images % 2 == 0 else entries[::-1]:
+        turns = entries if n_images % 2 == 0 else entries[::-1]
+        measured, took = None, 0.0
+        for entry, following in zip_longest(turns, turns[1:]):
             start = time.perf_counter()
+            if measured is None:
+                measured = entry.measured(sample)
+                took = time.perf_counter() - start
+            else:
+                start -= took  # what it would have taken
+            job = entry.job(sample, measured)
+            if following is None or not entry.sees_like(following, sample):
+                measured = None
             prediction, stopped = yield from predicted(
-                entry.job(sample), sample.name, done=done, total=total
+                job, sample.name, done=done, total=total
             )
             if prediction is None or (stopped and len(scored) + 1 < len(entries)):
                 return _table(entries, n_images, begun, config)

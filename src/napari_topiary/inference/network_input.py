@@ -254,6 +254,28 @@ class Measured:
         return self.fitted.apply(image, area, corner=corner)
 
 
+def measured_input(
+    image: NDArray[Any],
+    checkpoint: Checkpoint,
+    *,
+    scale: float | None,
+    invert: bool = False,
+    excerpt: Excerpt | None = None,
+) -> Measured:
+    """Measure an image in memory for a network, as for `as_network_input`."""
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[None]
+    shape = image.shape[1:3]
+    step = thinning(shape) if len(shape) == 2 else 1
+    thin, whole = image[:, ::step, ::step] if step > 1 else image, shape
+    if excerpt is not None:
+        thin, whole, step = excerpt.thin, excerpt.whole, excerpt.step
+    return Measured.of(
+        thin, checkpoint, shape=whole, step=step, scale=scale, invert=invert
+    )
+
+
 def as_network_input(
     image: NDArray[Any],
     checkpoint: Checkpoint,
@@ -261,6 +283,7 @@ def as_network_input(
     scale: float | None,
     invert: bool = False,
     excerpt: Excerpt | None = None,
+    measured: Measured | None = None,
 ) -> NetworkInput:
     """Bring an image to the range and grid of a network, or raise with a sentence.
 
@@ -277,17 +300,15 @@ def as_network_input(
         Whether it looks at the negative.
     excerpt
         Where the parts of a cut-out come from.
+    measured
+        What `measured_input` has found for a network that sees alike.
     """
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[None]
     shape = image.shape[1:3]
-    step = thinning(shape) if len(shape) == 2 else 1
-    thin, whole = image[:, ::step, ::step] if step > 1 else image, shape
-    if excerpt is not None:
-        thin, whole, step = excerpt.thin, excerpt.whole, excerpt.step
-    about = Measured.of(
-        thin, checkpoint, shape=whole, step=step, scale=scale, invert=invert
+    about = measured or measured_input(
+        image, checkpoint, scale=scale, invert=invert, excerpt=excerpt
     )
     size = working_shape(shape, about.factor)
     same: dict[str, Any] = {
@@ -299,7 +320,7 @@ def as_network_input(
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
         return NetworkInput(image=empty, area=np.zeros(size, dtype=bool), **same)
     if excerpt is None:
-        area = known_in(about.area, image, step=step)
+        area = known_in(about.area, image, step=about.step)
         values = about.normalised(image, area)
     else:
         area, values = excerpt.area(image), np.zeros(image.shape, np.float32)

@@ -16,7 +16,11 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.likeness import saying_likeness
-from napari_topiary.inference.network_input import NetworkInput, as_network_input
+from napari_topiary.inference.network_input import (
+    Measured,
+    NetworkInput,
+    as_network_input,
+)
 from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
@@ -39,6 +43,7 @@ def predict(
     network: Network | Engine | Cluster | None = None,
     window: Window | None = None,
     excerpt: Excerpt | None = None,
+    measured: Measured | None = None,
 ) -> Job[Prediction]:
     """Run a network over an image and read its answer.
 
@@ -61,6 +66,8 @@ def predict(
         None = all of it.
     excerpt
         Where the parts of a cut-out come from: they look as the whole image does.
+    measured
+        What `measured_input` has found for a network that sees images alike.
 
     Yields
     ------
@@ -83,9 +90,13 @@ def predict(
     if sentence is not None:
         raise TopiaryError(sentence)
     with _engine_of(network, checkpoint, config) as engine:
-        invert = config.invert
         seen = as_network_input(
-            image, checkpoint, scale=scale, invert=invert, excerpt=excerpt
+            image,
+            checkpoint,
+            scale=scale,
+            invert=config.invert,
+            excerpt=excerpt,
+            measured=measured,
         )
         notes = yield from saying_likeness(seen, checkpoint, engine)
         notes = (*seen.notes, *notes)
