@@ -1,6 +1,9 @@
 """Sizes are known, and judged by the free memory, before anything is read."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import struct
 import sys
@@ -10,6 +13,9 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from napari_topiary.checkpoint import load_checkpoint
@@ -245,3 +251,93 @@ def test_a_piece_that_asks_for_much_is_not_unpacked(tmp_path, name):
     for read in (lambda: list(read_slices(path)), lambda: Zarr.open(path)):
         with pytest.raises(TopiaryError, match="says that it holds"):
             read()
+
+
+PACKED = {
+    "zlib": zlib.compress,
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "lzma": lzma.compress,
+    "several": lambda content: (
+        gzip.compress(content[:99]) + gzip.compress(content[99:])
+    ),
+}
+
+
+@given(
+    content=st.binary(max_size=200),
+    times=st.integers(0, 2000),
+    most=st.integers(0, 100_000),
+    way=st.sampled_from(sorted(PACKED)),
+)
+def test_what_holds_more_than_belongs_there_is_known(content, times, most, way):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_SLACK", 1000)
+        patch.setattr(memory, "_AT_A_TIME", 500)
+        whole = content * times
+        found = memory.inflates_beyond(PACKED[way](whole), most)
+        assert found == (len(whole) > 2 * most + 1000)
+        damaged = PACKED[way](whole)[: len(whole) // 3]
+        memory.inflates_beyond(damaged, most)
+        memory.inflates_beyond(content, most)
+
+
+def _bomb(monkeypatch):
+    monkeypatch.setattr(memory, "_SLACK", 10_000)
+    return b"\0" * 500_000
+
+
+def test_a_strip_that_unpacks_to_more_than_belongs_there_is_refused(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(1).integers(0, 255, (200, 200), dtype=np.uint8)
+    tifffile.imwrite(path, noise, compression="zlib")
+    assert np.array_equal(read_image(path).data[0], noise)
+    packed = zlib.compress(_bomb(monkeypatch) + noise.tobytes())
+    with tifffile.TiffFile(path) as file:
+        (start,), (length,) = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    assert len(packed) > length > 30_000
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + packed[:length] + content[start + length :])
+    with pytest.raises(TopiaryError, match=r"holds far more than the 40\.0 kB"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("name", ["Zlib", "GZip", "BZ2", "LZMA"])
+def test_a_piece_that_unpacks_to_more_than_belongs_there_is_refused(
+    tmp_path, monkeypatch, name
+):
+    import numcodecs
+
+    codec = getattr(numcodecs, name)()
+    path, bomb = tmp_path / "a.zarr", _bomb(monkeypatch)
+    how = {"chunks": (33, 47), "zarr_format": 2, "compressors": codec}
+    zarr.create_array(path, data=GREY, **how)
+    assert np.array_equal(read_image(path).data[0], GREY)
+    noise = np.random.default_rng(1).bytes(2000)
+    (path / "0.0").write_bytes(codec.encode(bomb + noise))
+    with pytest.raises(TopiaryError, match="holds far more than the 1,551 bytes"):
+        read_image(path)
+
+
+def test_what_is_cut_into_millions_of_pieces_is_refused(tmp_path):
+    path = tmp_path / "a.zarr"
+    how = {"chunks": (1, 1), "shards": (2048, 2048), "dtype": "u1"}
+    zarr.create_array(path, shape=(2048, 2048), **how)
+    (path / "c" / "0").mkdir(parents=True)
+    (path / "c" / "0" / "0").write_bytes(b"\0" * 5000)
+    with pytest.raises(TopiaryError, match="cut into 4,194,304 pieces"):
+        read_image(path)
+
+
+def test_planes_that_are_only_named_are_not_looked_for(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    said = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="I">'
+        '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint8" SizeX="47" SizeY="33" '
+        'SizeZ="100000000" SizeC="10" SizeT="1"><TiffData/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, GREY, description=said, metadata=None)
+    with pytest.raises(TopiaryError, match="that it has 1,000,000,000 planes"):
+        list(read_slices(path))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import ctypes
+import lzma
 import re
 import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from napari_topiary.errors import TopiaryError
 
 _NO_LIMIT = sys.maxsize
+_DEFLATED, _SLACK, _AT_A_TIME = 1032, 1 << 26, 1 << 24
+"""Bytes that one byte may inflate to; bytes too many that do no harm; bytes that are
+unpacked at a time."""
 _GROUP_FILES = (
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -43,6 +51,53 @@ def check_fits(nbytes: float, what: str, cure: str) -> None:
             f"{what} needs {in_words(nbytes)} of memory, but only {in_words(free)} are "
             f"free: {cure}."
         )
+
+
+def inflates_beyond(packed: bytes, most: int) -> bool:
+    """Say whether a packed piece holds far more than belongs there.
+
+    Whoever unpacks it keeps all that comes; here nothing is kept, and what is harmless
+    is not looked at.
+
+    Parameters
+    ----------
+    packed
+        As zlib, gzip, bz2 or LZMA pack it.
+    most
+        Bytes that belong there.
+    """
+    left = 2 * most + _SLACK
+    deflated = not packed.startswith((b"BZh", b"\xfd7zXZ", b"]\0\0"))
+    if deflated and len(packed) * _DEFLATED <= left:
+        return False
+    try:
+        for count in _inflated(packed) if deflated else _unpacked(packed):
+            left -= count
+            if left < 0:
+                return True
+    except (zlib.error, OSError, lzma.LZMAError, EOFError):
+        pass  # whoever unpacks it says so
+    return False
+
+
+def _inflated(packed: bytes) -> Iterator[int]:
+    while packed:
+        inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # of either kind
+        while packed and not inflating.eof:
+            yield len(inflating.decompress(packed, _AT_A_TIME))
+            packed = inflating.unconsumed_tail
+        packed = inflating.unused_data
+
+
+def _unpacked(packed: bytes) -> Iterator[int]:
+    while packed:
+        is_bz2 = packed.startswith(b"BZh")
+        unpacking: Any = bz2.BZ2Decompressor() if is_bz2 else lzma.LZMADecompressor()
+        content = unpacking.decompress(packed, _AT_A_TIME)
+        while content:
+            yield len(content)
+            content = b"" if unpacking.eof else unpacking.decompress(b"", _AT_A_TIME)
+        packed = unpacking.unused_data
 
 
 def give_back() -> None:

@@ -27,7 +27,7 @@ from napari_topiary.io.formats.base import (
 )
 from napari_topiary.io.formats.pictures import page_by_pillow
 from napari_topiary.io.formats.pieces import Mapped, TiffPieces
-from napari_topiary.io.memory import in_words
+from napari_topiary.io.memory import in_words, inflates_beyond
 from napari_topiary.io.pixel_size import pixel_size
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
@@ -99,6 +99,9 @@ LOSSY = (
     tifffile.COMPRESSION.ALT_JPEG,
 )
 """Compressions that change the numbers a little."""
+_DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+MOST_PLANES = 1_000_000
+"""The library goes through as many as a file says that it has."""
 LOOKED_AT = 64
 """The sizes of so many pages are looked at before a library is."""
 LARGEST_PIECE = 32_000_000
@@ -189,6 +192,17 @@ def _check_pieces(path: Path, series: Any, stored: int) -> None:
             f"{in_words(largest)}, but has only {in_words(stored)}; it is damaged or "
             "incomplete, get it again."
         )
+    for page in (page for page in pages if page.compression in _DEFLATE):
+        most = math.prod(page.chunks) * series.dtype.itemsize
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+            handle = page.parent.filehandle
+            handle.seek(start)
+            if inflates_beyond(handle.read(length), most):
+                raise TopiaryError(
+                    f"{path.name} cannot be read: a piece of it holds far more than "
+                    f"the {in_words(most)} that belong there; it is damaged, get it "
+                    "again."
+                )
 
 
 def _check_whole(path: Path, file: tifffile.TiffFile, series: Any) -> None:
@@ -299,6 +313,14 @@ def _largest(path: Path, file: tifffile.TiffFile) -> Any:
         raise TopiaryError(
             f"{path.name} cannot be read: it says that it is less than nothing wide or "
             "high; it is damaged, get it again."
+        )
+    said = re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", file.ome_metadata or "")
+    counts = [re.findall(r"\bSize[ZCT]\s*=\s*[\"'](\d+)", one) for one in said]
+    planes = max((math.prod(map(int, each)) for each in counts), default=0)
+    if planes > MOST_PLANES:
+        raise TopiaryError(
+            f"{path.name} cannot be read: it says that it has {planes:,} planes; it is "
+            "damaged, get it again."
         )
     if not file.series:
         raise TopiaryError(f"{path.name} holds no image.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats.base import (
+    SMALL,
     RawImage,
     check_size,
     image_formats,
     square_pixels,
 )
+from napari_topiary.io.memory import inflates_beyond
 from napari_topiary.io.pixel_size import nm_per_unit
 from napari_topiary.io.plain_files import check_plain_file
 
@@ -46,8 +48,9 @@ class Zarr:
     def read(path: Path) -> RawImage:
         """Read an array."""
         array, axes, scale, notes = _found(path)
-        _check_pieces(path, array)
+        _check_pieces(path, array, immense=SMALL)
         check_size(path, array.shape, array.dtype.itemsize)
+        _check_whole(path, array)
         return RawImage(np.asarray(array[...]), axes, scale, notes)
 
     @staticmethod
@@ -228,27 +231,57 @@ def _scales(about: Mapping[str, Any], n: int) -> NDArray[np.float64]:
     return product
 
 
-def _check_pieces(path: Path, array: Any) -> None:
-    """Refuse an array that cannot be what it says, by the files that it is in."""
+def _check_pieces(path: Path, array: Any, *, immense: int = IMMENSE) -> None:
+    """Refuse an array that cannot be what it says, by the files that it is in.
+
+    What is read whole fills the memory, blank or not, so less is believed of it.
+    """
     if array.dtype.kind not in "buif":
         raise TopiaryError(
             f"{path.name} holds {array.dtype} values, which are not grey levels: save "
             "it as 8, 16 or 32 bit."
         )
     pieces = array.shards or array.chunks
-    total = math.prod(
-        -(-n // step) for n, step in zip(array.shape, pieces, strict=True)
-    )
+    total = _count(array.shape, pieces)
     home = Path(str(array.store.root)) / array.path
     count, nbytes = _stored(home)
     check_size(path, pieces, array.dtype.itemsize, stored=nbytes)
     if array.shards is None:
         _check_claims(path, home, array)
-    if (array.nbytes > IMMENSE or total > MANY) and total > FEWEST * count:
+    if (array.nbytes > immense or total > MANY) and total > FEWEST * count:
         raise TopiaryError(
             f"{path.name} should be in {total:,} pieces and only {count:,} of them are "
             "there: it is incomplete, copy the whole folder again."
         )
+
+
+def _check_whole(path: Path, array: Any) -> None:
+    """Refuse to read all of an array that would take without end, or fill the memory.
+
+    Some ways of packing do not say beforehand what a piece holds.
+    """
+    count = _count(array.shape, array.chunks)
+    if count > MANY:
+        raise TopiaryError(
+            f"{path.name} is cut into {count:,} pieces, which takes too long to read: "
+            "save it with larger pieces (chunks)."
+        )
+    names = [type(one).__name__.lower() for one in array.compressors]
+    if array.shards is not None or not any(one in n for n in names for one in _SILENT):
+        return
+    home = Path(str(array.store.root)) / array.path
+    most = math.prod(array.chunks) * array.dtype.itemsize
+    for file in _pieces(home):
+        if inflates_beyond(file.read_bytes(), most):
+            raise TopiaryError(
+                f"{path.name}: the piece {file.relative_to(home)} holds far more than "
+                f"the {most:,} bytes that belong there: it is damaged, copy the whole "
+                "folder again."
+            )
+
+
+def _count(shape: Sequence[int], pieces: Sequence[int]) -> int:
+    return math.prod(-(-n // step) for n, step in zip(shape, pieces, strict=True))
 
 
 def _check_claims(path: Path, home: Path, array: Any) -> None:
@@ -304,6 +337,8 @@ _CLAIMS: dict[str, Callable[[bytes], int]] = {
     "lz4": _lz4_claim,
 }
 """How packed pieces begin, by what packs them."""
+_SILENT = ("zlib", "zip", "bz2", "lzma")
+"""In the names of what packs pieces that do not begin with how much they hold."""
 
 
 def _stored(folder: Path) -> tuple[int, int]:
