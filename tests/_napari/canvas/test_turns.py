@@ -87,6 +87,15 @@ def test_a_newer_result_takes_the_place_of_one_that_waits(seen, found, session):
     assert sum(one[0].startswith("+") for one in in_turns(seen)) == 2
 
 
+def test_what_waits_is_shown_though_the_rest_is_read_anew(seen, found, session):
+    """A result read anew at once, which leaves the probability as it is, lost it."""
+    for kinds in ({"probability": True, "detections": True}, {"detections": True}):
+        show_result(seen, NAME, found, colours=session.colours, kinds=kinds)
+    turns_of(seen).finish()
+    assert layer_for(seen, ("probability", NAME)).visible
+    assert layer_for(seen, ("detections", NAME)).visible
+
+
 def test_what_is_on_its_way_out_is_used_again(seen):
     key, like = ("preview", NAME), seen.layers[0]
     picture = np.zeros((8, 8, 4), np.uint8)

@@ -42,7 +42,6 @@ KINDS = {
     "distance": "Distance",
 }
 """Key of a layer -> what it is called."""
-OWNER = "result of"
 LARGEST_SIDE = 2048
 """The probability is drawn with no more pixels than this to a side."""
 MOST_LINES = 2000
@@ -82,15 +81,16 @@ def show_result(
         Kind of layer -> whether it is visible; kinds that are not named are left as
         they are.
     """
-    turns_of(viewer).take(
-        f"{OWNER} {image_name}",
-        [
-            partial(
-                _show_kind, viewer, image_name, prediction, kind, visible, dict(colours)
-            )
-            for kind, visible in kinds.items()
-        ],
-    )
+    for kind, visible in kinds.items():
+        # Each for itself: what is read anew leaves kinds out that may still wait.
+        step = partial(
+            _show_kind, viewer, image_name, prediction, kind, visible, dict(colours)
+        )
+        turns_of(viewer).take(_owner(kind, image_name), [step])
+
+
+def _owner(kind: str, image_name: str) -> str:
+    return f"{kind} of {image_name}"
 
 
 def _show_kind(
@@ -181,7 +181,8 @@ def set_shown(
 
 def clear_result(viewer: napari.viewer.Viewer, image_name: str) -> None:
     """Take away what was shown over an image."""
-    turns_of(viewer).drop(f"{OWNER} {image_name}")
+    for kind in KINDS:
+        turns_of(viewer).drop(_owner(kind, image_name))
     remove_layer(viewer, *((kind, image_name) for kind in KINDS))
 
 
