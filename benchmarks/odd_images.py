@@ -5,9 +5,10 @@
 
 Trains on the part `train` as it is, then judges the part `val` again and again, each
 time with something done to its images that changes nothing for a person: margins, hot
-pixels, uneven light, other bit depths, the negative. Prints F1 or Dice, the difference
-to the images as they are, and for changes that leave every pixel in its place how far a
-probability moves at most. Margins are judged as well: what is found there is wrong.
+pixels, uneven light, other bit depths, the negative, the middle as a file of its own.
+Prints F1 or Dice, the difference to the images as they are, and for changes that leave
+every pixel in its place how far a probability moves at most. Margins are judged as
+well: what is found there is wrong.
 
 `--against-zscore` trains a second network from the same first weights, which sees
 images as earlier versions did (mean and deviation of all pixels), and prints what it
@@ -57,6 +58,7 @@ def main() -> int:
         made = trained(dataset, options.steps, seed)
         rows(made, dataset.part("val"), options.tolerance_nm)
         apertures(made, dataset.part("val"), options.tolerance_nm)
+        crops(made, dataset.part("val"), options.tolerance_nm)
         if options.against_zscore:
             older = trained(dataset, options.steps, seed, like=made)
             name, value = judged(older, dataset.part("val"), options.tolerance_nm)
@@ -120,6 +122,39 @@ def apertures(
         )
         where = f"{share:.0%} as wide as the image, judged in {within:.0%}"
         print(f"round aperture {where} | {value:.3f} | {value - clean:+.3f} | -")
+
+
+def crops(
+    made: Checkpoint, samples: tuple[Sample, ...], tolerance: float | None
+) -> None:
+    """Print what a file costs that is only the middle, judged in a circle of it."""
+    if not all(isinstance(one, Labels) for s in samples for one in s.annotations):
+        return
+    for share in (1 / 2, 1 / 3):
+        clean, value = (
+            judged(made, tuple(_finished(s, within) for s in every), tolerance)[1]
+            for every, within in (
+                (samples, 0.8 * share),
+                (tuple(_cropped(s, share) for s in samples), 0.8),
+            )
+        )
+        words = f"a file of the middle alone, {share:.0%} of the side"
+        print(f"{words} | {value:.3f} | {value - clean:+.3f} | -", flush=True)
+
+
+def _cropped(sample: Sample, share: float) -> Sample:
+    """The middle of an image, as a file of its own."""
+    cut = tuple(
+        slice(round(side * (1 - share) / 2), round(side * (1 + share) / 2))
+        for side in sample.image.shape[1:]
+    )
+    annotations = tuple(
+        replace(item, labels=item.labels[cut])
+        for item in sample.annotations
+        if isinstance(item, Labels)
+    )
+    image = sample.image[:, cut[0], cut[1]]
+    return replace(sample, image=image, annotations=annotations)
 
 
 def _finished(sample: Sample, share: float) -> Sample:
