@@ -77,6 +77,12 @@ def test_every_widget_gets_by_with_the_viewer(command_id):
     inspect.signature(widget).bind(**{parameter: None})
 
 
+def test_the_workbench_is_not_called_like_the_plugin_again():
+    """napari shows "Workbench (Topiary)"."""
+    names = [one.display_name for one in MANIFEST.contributions.widgets]
+    assert names[0] == "Workbench" and "Topiary" not in names
+
+
 def test_menu_entries_are_where_napari_lets_plugins_in():
     from napari._app_model.constants import MenuId
 

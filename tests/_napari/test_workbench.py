@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("qtpy")
 
 from qtpy.QtCore import QTimer, QUrl
-from qtpy.QtWidgets import QApplication, QStyle
+from qtpy.QtWidgets import QApplication, QScrollArea, QStyle
 
 from napari_topiary import Progress, Stop
 from napari_topiary._napari import workbench as workbench_module
@@ -106,6 +106,8 @@ def test_pages_of_the_manifest_stand_alone_and_share_the_session(viewer):
     viewer.window.add_dock_widget(annotate, name="Annotate")
     assert data.session is annotate.session is session_of(viewer)
     assert data.runner is annotate.runner is runner_of(viewer)
+    for page, part in ((data, data.gallery), (annotate, annotate.tools)):
+        assert page.findChild(QScrollArea).isAncestorOf(part)  # two fit a window
 
 
 def test_the_next_useful_page_is_highlighted(open_workbench, session):
