@@ -215,6 +215,18 @@ def test_of_images_kept_aside_those_without_marks_do_not_count(virions):
     assert [note for note in divided.notes if note.startswith(words)]
 
 
+@pytest.mark.parametrize(("n", "said"), [(2, "1 image"), (4, "2 images")])
+def test_the_images_named_beside_a_figure_are_those_it_was_measured_on(n, said):
+    aside = [cells(seed=k, name=f"aside {k}") for k in range(1, n + 1)]
+    config = dataclasses.replace(SMALL, epochs=1)
+    made = run(fit([cells()], config, task=OBJECTS, validation=aside))
+    about = made.metrics
+    assert about["held_out"] == said
+    assert about["n_objects"] == 20 * (n // 2)
+    assert len(made.annotations_summary["held_out"]) == n
+    assert not about["used_for_choosing"]
+
+
 def test_what_is_foreseen_is_what_is_done(virions):
     one = cells(np.uint8, number=False)
     for samples, validation, task in (

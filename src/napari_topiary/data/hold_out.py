@@ -120,7 +120,7 @@ def divide(
                 learned, held = learned + held, []
             used = {one.sample.name for one in (*learned, *held)}
             notes += _named([o for o in pool if o.sample.name not in used], _JUDGED)
-        words = _in_words(held)
+        words = in_words(held)
     if learning and not any((one.field.target > 0).any() for one in learned):
         raise TopiaryError(_NOTHING_SHOWN)
     held = [one for one in held if _validates(one)]
@@ -353,12 +353,14 @@ def remembered(
     }
 
 
-def _in_words(held: Sequence[AnnotatedArea]) -> str:
+def in_words(held: Sequence[AnnotatedArea]) -> str:
+    """Say what a figure is measured on, as it follows the word "on"."""
     if not held:
         return ""
-    if all(one.box is not None for one in held):
-        return "a part of the image"
-    return _count(len(held))
+    n = len({one.sample.name for one in held})
+    if any(one.box is None for one in held):
+        return _count(n)
+    return "a part of the image" if n == 1 else f"parts of {n} images"
 
 
 def _count(n: int) -> str:

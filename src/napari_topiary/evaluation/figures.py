@@ -17,6 +17,7 @@ import numpy as np
 from napari_topiary.annotations import MarkedThings
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.annotated_area import AnnotatedArea
+from napari_topiary.data.hold_out import in_words
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.data.working_grid import working_to_original_coords
 from napari_topiary.evaluation.quality import interval
@@ -86,7 +87,7 @@ def with_figures(
         "quality_name": name,
         "per_class": per_class,
         "beside": beside,
-        "held_out": prepared.held_names,
+        "held_out": in_words(areas[: len(scores)]),
         **_resting_on(found, things),
     }
     return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
