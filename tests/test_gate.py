@@ -382,7 +382,9 @@ def test_every_door_tells_that_the_contrast_is_the_opposite(
     tmp_path, capsys, networks, monkeypatch
 ):
     # A network finds as much in a negative, in other places.
-    monkeypatch.setattr("napari_topiary.inference.likeness._foreground", lambda *_: 0.1)
+    monkeypatch.setattr(
+        "napari_topiary.inference.suitability._foreground", lambda *_: 0.1
+    )
     normal, shown = Normalisation(), [dark_lines(seed) for seed in range(3)]
     contrast = Contrast.of((normal.apply(image), there) for image, there in shown)
     known = networks[1]["segment"].replaced(

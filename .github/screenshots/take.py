@@ -18,7 +18,7 @@ from PIL import Image
 from qtpy.QtCore import QBuffer
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
-from napari_topiary._napari.prune.compression_slider import CompressionSlider
+from napari_topiary._napari.prune.panel import CompressionSlider
 from napari_topiary._napari.workbench import open_workbench
 
 ANIMATED_WIDTH = 960

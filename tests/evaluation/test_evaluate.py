@@ -246,7 +246,7 @@ def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(
 ):
     # The word comes before any part is done: there is no time left to estimate from.
     monkeypatch.setattr(
-        import_module("napari_topiary.inference.likeness"),
+        import_module("napari_topiary.inference.suitability"),
         "contrast_problem",
         lambda *arguments, **options: "The contrast is the opposite.",
     )

@@ -17,9 +17,10 @@ from scipy import ndimage as ndi
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference import large
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import ResultFiles, predict_large, running
+from napari_topiary.inference.large import ResultFiles, predict_large
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage
 from napari_topiary.io.large_images import LargeImage
@@ -124,8 +125,8 @@ def test_with_a_worker_lost_midway_the_result_is_that_of_one_machine(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(running, "SIDE", 96)
-    monkeypatch.setattr(running, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(large, "SIDE", 96)
+    monkeypatch.setattr(large, "SMALLEST_SIDE", 64)
     config = several(place, request)
     expected, _ = in_parts(checkpoint, image, tmp_path / "one", HERE)
     assert len(np.unique(expected[1])) == 2

@@ -9,6 +9,7 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.inference import large
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import (
     ResultFiles,
@@ -16,7 +17,6 @@ from napari_topiary.inference.large import (
     finding,
     predict_large,
     predict_window,
-    running,
     writing,
 )
 from napari_topiary.inference.measures import objects_table, summary_rows
@@ -57,8 +57,8 @@ class Levels(Network):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(running, "SIDE", 96)
-    monkeypatch.setattr(running, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(large, "SIDE", 96)
+    monkeypatch.setattr(large, "SMALLEST_SIDE", 64)
     monkeypatch.setattr(finding, "MARGIN", 16)
     monkeypatch.setattr(writing, "BLOCK", 128)
 
@@ -423,7 +423,7 @@ def test_what_is_kept_is_read_anew_without_the_network(blobs, tmp_path, monkeypa
 
 
 def test_labels_are_a_label_group_of_the_probability(blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
+    monkeypatch.setattr("napari_topiary.io.image_writing.SMALLEST", 100)
     in_parts(blobs, a_checkpoint(SEGMENT), Levels(3), tmp_path)
     root = zarr.open_group(str(tmp_path / "big_probability.zarr"), mode="r")
     assert root["labels"].attrs["ome"] == {"version": "0.5", "labels": ["found"]}

@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.colours import Colours
+from napari_topiary.checkpoint.contrast import Colours
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.predict import predict

@@ -26,9 +26,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.closing import watch_window
 from napari_topiary._napari.header import Header, Help
 from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.saving import watch_window
 from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look

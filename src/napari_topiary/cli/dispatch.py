@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return open_window(None)
         options = build_parser(verb).parse_args(arguments)
-        from napari_topiary.cli.performing import perform
+        from napari_topiary.cli.driving import perform
 
         return perform(arguments, options)
     except SystemExit as end:  # --help and --version

@@ -18,8 +18,8 @@ from scipy.ndimage import distance_transform_edt
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box, WorkingGrid
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.description import listed
 from napari_topiary.io.gate import NOTHING_MARKED, Admitted
-from napari_topiary.io.split import listed
 from napari_topiary.types import Task
 
 ENOUGH = 10

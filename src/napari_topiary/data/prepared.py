@@ -13,7 +13,7 @@ from napari_topiary.annotations import (
     counted,
 )
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.colours import Colours
+from napari_topiary.checkpoint.contrast import Colours
 from napari_topiary.config import SELF_TAUGHT, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (

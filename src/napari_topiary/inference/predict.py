@@ -15,13 +15,16 @@ from napari_topiary.data.working_grid import Shape, window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.likeness import saying_likeness
 from napari_topiary.inference.network_input import (
     Measured,
     NetworkInput,
     as_network_input,
 )
-from napari_topiary.inference.suitability import NO_NUMBERS, dead_problem
+from napari_topiary.inference.suitability import (
+    NO_NUMBERS,
+    dead_problem,
+    saying_likeness,
+)
 from napari_topiary.inference.tiles import InferResult, infer, round_up
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.memory import give_back

@@ -35,7 +35,12 @@ from napari_topiary.io.dataset_writing import (
 )
 from napari_topiary.io.description import (
     Description,
+    Split,
+    listed,
     parse_description,
+    parts_of,
+    resolved_split,
+    split_problem,
 )
 from napari_topiary.io.excerpts import Excerpt, cut_marked, cut_out
 from napari_topiary.io.folder_changes import complete_changes
@@ -48,13 +53,6 @@ from napari_topiary.io.images import (
 )
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, safe_name
-from napari_topiary.io.split import (
-    Split,
-    listed,
-    parts_of,
-    resolved_split,
-    split_problem,
-)
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task, Window
 

@@ -23,6 +23,7 @@ from napari_topiary.data.prepared import foresee
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.description import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.gate import (
     BY_COMMAND,
     admitted,
@@ -31,7 +32,6 @@ from napari_topiary.io.gate import (
 )
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import visible_files
-from napari_topiary.io.split import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.user_folder import user_folder
 from napari_topiary.jobs import words
 from napari_topiary.session import Session

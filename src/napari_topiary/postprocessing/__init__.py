@@ -10,11 +10,11 @@ from napari_topiary.postprocessing.detections import (
 )
 from napari_topiary.postprocessing.labels import (
     COMMON_THRESHOLD,
+    Numbering,
     class_labels,
     threshold_of,
 )
 from napari_topiary.postprocessing.lines import line_lengths, trace_lines
-from napari_topiary.postprocessing.linking import Numbering
 from napari_topiary.postprocessing.objects import Seeds, grow_objects, label_objects
 
 __all__ = [

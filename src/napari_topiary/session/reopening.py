@@ -30,13 +30,14 @@ from napari_topiary.io.description import (
     Description,
     is_positive,
     parse_description,
+    resolved_split,
+    split_problem,
 )
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.images import LoadedImage, read_image, read_slices
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
-from napari_topiary.io.split import resolved_split, split_problem
 from napari_topiary.io.stacks import Slice
 from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery

@@ -9,7 +9,7 @@ from napari_topiary.networks.pruning_schedule import (
     PruningSchedule,
 )
 from napari_topiary.training.loop import fit
-from napari_topiary.training.reports import Preview, PreviewRequest, TrainReport
+from napari_topiary.training.record import Preview, PreviewRequest, TrainReport
 
 __all__ = [
     "FixedShape",

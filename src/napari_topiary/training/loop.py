@@ -36,11 +36,11 @@ from napari_topiary.networks.pruning_schedule import (
     PruningSchedule,
 )
 from napari_topiary.training.optimizers import Schedule, ValidationRounds
-from napari_topiary.training.record import TrainingRecord
-from napari_topiary.training.reports import (
+from napari_topiary.training.record import (
     BeforeTraining,
     Preview,
     PreviewRequest,
+    TrainingRecord,
     TrainReport,
     preview,
 )

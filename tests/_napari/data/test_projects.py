@@ -18,8 +18,8 @@ from napari_topiary._napari.canvas.layers import image_layer
 from napari_topiary._napari.data import intake
 from napari_topiary._napari.data.intake import Incoming, Refused, read_files
 from napari_topiary._napari.data.page import DataPage
+from napari_topiary._napari.data.projects import virus_phil
 from napari_topiary._napari.reader import read_layers
-from napari_topiary._napari.samples import virus_phil
 from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary.annotations import Points
 from napari_topiary.errors import TopiaryError

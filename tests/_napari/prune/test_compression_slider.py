@@ -7,7 +7,7 @@ pytest.importorskip("qtpy")
 import itertools
 
 from napari_topiary._napari.prune.card import BeforeAfter, Row
-from napari_topiary._napari.prune.compression_slider import (
+from napari_topiary._napari.prune.panel import (
     MOST,
     STEPS,
     CompressionSlider,

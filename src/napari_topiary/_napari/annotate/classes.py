@@ -25,7 +25,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.form import LengthField
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
-from napari_topiary.session import class_edits
+from napari_topiary.session import contents
 from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ class ClassRow:
         radius = session.task.radius(self.name, scale)
         self.radius.setVisible(session.task.kind == "detect")
         self.radius.show_value(None if radius is None else radius * (scale or 1.0))
-        here = 0 if image is None else class_edits.count(session, image, self.name)
+        here = 0 if image is None else contents.count(session, image, self.name)
         painted = session.task.kind != "detect"
         self.count.setText(("✓" if here else "–") if painted else str(here))
         self.count.setToolTip(
             f"{here} on this image, "
-            f"{class_edits.marks_of(session, self.name)} in the project"
+            f"{contents.marks_of(session, self.name)} in the project"
             if not painted
             else "Whether it is painted on this image."
         )
@@ -140,10 +140,10 @@ class ClassRow:
     def _on_radius(self, value: float) -> None:
         image, session = self.table.image, self.table.session
         scale = None if image is None else session.images[image].scale
-        class_edits.set_radius(session, self.name, value or None, scale)
+        contents.set_radius(session, self.name, value or None, scale)
 
     def _on_remove(self) -> None:
-        if class_edits.marks_of(self.table.session, self.name):
+        if contents.marks_of(self.table.session, self.name):
             self.table.removing.emit(self.name)
         else:
             self.table.session.remove_class(self.name)
@@ -243,7 +243,7 @@ class ClassTable(QWidget):
             row.refresh(image, scale)
         self._refresh_unlike(image, detects=detects)
         self._headings[4].setText("Marks" if detects else "Painted")
-        example = class_edits.EXAMPLES[self.session.task.kind]
+        example = contents.EXAMPLES[self.session.task.kind]
         self.new_name.setPlaceholderText(f"What to look for, e.g. {example}")
         look.emphasize(self.add_button, not names)
         self.kind.setCurrentIndex(self.kind.findData(self.session.task.kind))
@@ -251,10 +251,10 @@ class ClassTable(QWidget):
 
     def _refresh_unlike(self, image: str | None, *, detects: bool) -> None:
         """Count the marks of what is none, where there are any."""
-        every = class_edits.marks_of(self.session, BACKGROUND) if detects else 0
+        every = contents.marks_of(self.session, BACKGROUND) if detects else 0
         here = 0
         if every and image is not None:
-            here = class_edits.count(self.session, image, BACKGROUND)
+            here = contents.count(self.session, image, BACKGROUND)
         self.unlike_count.setText(str(here))
         self.unlike_count.setToolTip(f"{here} on this image, {every} in the project")
         for label in (self.unlike, self.unlike_count):
@@ -294,12 +294,12 @@ class ClassTable(QWidget):
         return True
 
     def _on_kind(self, index: int) -> None:
-        class_edits.set_kind(self.session, self.kind.itemData(index))
+        contents.set_kind(self.session, self.kind.itemData(index))
         self.kind_changed.emit()
 
     def _on_add(self) -> None:
         name = self.new_name.text()
-        if self.attempt(class_edits.add_class, self.session, name, self.image):
+        if self.attempt(contents.add_class, self.session, name, self.image):
             self.new_name.clear()
             self.pick(self.session.task.classes[-1])
             self.named.emit()

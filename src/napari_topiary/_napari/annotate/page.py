@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QHBoxLayout
 from napari_topiary._napari.annotate.areas import Advice, AreaSuggestions
 from napari_topiary._napari.annotate.classes import KEYS, ClassTable
 from napari_topiary._napari.annotate.cleaning import CleanUp, ObjectEdits
-from napari_topiary._napari.annotate.own_layers import usable_layer, use_layer
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY, Review
 from napari_topiary._napari.annotate.tools import (
     FIRST,
@@ -21,6 +20,8 @@ from napari_topiary._napari.annotate.tools import (
     hint_about,
     take_tool,
     tool_in_hand,
+    usable_layer,
+    use_layer,
 )
 from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
@@ -32,7 +33,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
-from napari_topiary.session import class_edits
+from napari_topiary.session import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,7 +274,7 @@ class AnnotatePage(Page):
             self.classes.pick(names[number])
 
     def _ask_remove(self, name: str) -> None:
-        number = class_edits.marks_of(self.session, name)
+        number = contents.marks_of(self.session, name)
         self.offer.show_choice(
             f"{name} is marked {plural(number, 'time')} in this project; these marks "
             "would go with it.",

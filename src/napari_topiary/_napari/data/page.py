@@ -18,14 +18,12 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
 from napari_topiary._napari.canvas.shown_image import hide_foreign
-from napari_topiary._napari.data.adding import Adder
+from napari_topiary._napari.data.adding import Adder, ScaleBar
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
 from napari_topiary._napari.data.importing import FolderImport
 from napari_topiary._napari.data.networks import NetworkList
-from napari_topiary._napari.data.projects import Projects, moment
-from napari_topiary._napari.data.scale_bar import ScaleBar
+from napari_topiary._napari.data.projects import SAMPLE, Projects, moment
 from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.samples import SAMPLE
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.form import LengthField

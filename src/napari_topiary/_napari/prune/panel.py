@@ -1,4 +1,4 @@
-"""All widgets of the Prune page, from the form at the top to the pictures below."""
+"""All widgets of the Prune page, and its slider with marks and dots above it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_topiary._napari.prune.card import PruneCard
-from napari_topiary._napari.prune.compression_slider import CompressionSlider
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
 from napari_topiary._napari.prune.keeping import KEEP, TUNE, KeepRow, TuningRow
 from napari_topiary._napari.prune.tabs import PruneTabs
@@ -26,6 +25,216 @@ if TYPE_CHECKING:
     from napari_topiary.config import PruneConfig
     from napari_topiary.io.dataset import Sample
     from napari_topiary.session import Session
+import math
+from typing import Any
+
+from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QFont, QFontMetricsF, QPainter
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QStyle,
+    QStyleOptionSlider,
+)
+
+from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
+from napari_topiary.jobs import words
+
+MOST = 0.99
+"""Largest share that can be asked for."""
+STEPS = 1000
+SNAP = 0.012
+"""The slider holds at a mark that is nearer than this share of its length."""
+PERCENTS = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99)
+TIP = (
+    "How much of the network goes: the share of all its weights, not of its filters.\n"
+    "CR (compression ratio) 5 means that five times fewer weights remain.\n"
+    "Even steps along the slider are even steps in size. Arrow keys move it finely."
+)
+
+
+def place_of(share: float) -> float:
+    """Where a share sits on the slider, 0..1."""
+    return math.log(share_to_ratio(min(share, MOST))) / math.log(share_to_ratio(MOST))
+
+
+def share_at(place: float) -> float:
+    """The share that a place on the slider means; a mark holds what is near it."""
+    for ratio in COMPRESSION_MARKS:
+        mark = 1.0 - 1.0 / ratio
+        if abs(place_of(mark) - place) < SNAP:
+            return mark
+    return min(MOST, max(0.0, 1.0 - share_to_ratio(MOST) ** -place))
+
+
+class CompressionSlider(QWidget):
+    """Slider, exact number and compression ratio of the share to remove.
+
+    Signals
+    -------
+    changed(float)
+        The user moved it; the new share, 0..0.99.
+    """
+
+    changed = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._share = 0.0
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, STEPS)
+        self.slider.setPageStep(STEPS // 20)
+        self.slider.setToolTip(TIP)
+        self.slider.setAccessibleName("Share of the weights removed")
+        self.number = QDoubleSpinBox()
+        self.number.setRange(0.0, 100 * MOST)
+        self.number.setDecimals(1)
+        self.number.setSuffix(" %")
+        self.number.setToolTip(TIP)
+        self.number.setKeyboardTracking(False)
+        self.number.setFixedWidth(72)
+        self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.ratio = QLabel()
+        self.ratio.setToolTip(TIP)
+        self.ratio.setProperty("role", "title")
+        top = QHBoxLayout()
+        top.setContentsMargins(0, 0, 0, 0)
+        top.addWidget(QLabel("Remove"))
+        top.addWidget(self.number)
+        top.addWidget(QLabel("of weights"))
+        top.addStretch(1)
+        top.addWidget(self.ratio)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(1)
+        layout.addLayout(top)
+        percents = [(share, f"{share:.0%}") for share in PERCENTS]
+        marks = [(1 - 1 / ratio, f"{ratio}") for ratio in COMPRESSION_MARKS]
+        self.percents = _Marks(self.slider, percents, "", above=True)
+        self.marks = _Marks(self.slider, marks, "CR", above=False)
+        for widget in (self.percents, self.slider, self.marks):
+            layout.addWidget(widget)
+        self.percents.clicked.connect(self._ask)
+        self.marks.clicked.connect(self._ask)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.number.valueChanged.connect(self._on_number)
+        self.set_share(0.0)
+
+    @property
+    def share(self) -> float:
+        """Share of the weights to remove, 0..0.99."""
+        return self._share
+
+    def set_share(self, share: float) -> None:
+        """Move to a share without saying that the user did."""
+        self._share = min(MOST, max(0.0, share))
+        with QSignalBlocker(self.slider), QSignalBlocker(self.number):
+            self.slider.setValue(round(STEPS * place_of(self._share)))
+            self.number.setValue(100 * self._share)
+        self.ratio.setText(f"CR {words.ratio(share_to_ratio(self._share))}")
+
+    def _ask(self, share: float) -> None:
+        if share != self._share:
+            self.set_share(share)
+            self.changed.emit(self._share)
+
+    def _on_slider(self, value: int) -> None:
+        share = share_at(value / STEPS)
+        if share == self._share:
+            return
+        self._share = share
+        with QSignalBlocker(self.number):
+            self.number.setValue(100 * share)
+        self.ratio.setText(f"CR {words.ratio(share_to_ratio(share))}")
+        self.changed.emit(share)
+
+    def _on_number(self, value: float) -> None:
+        # The field shows one decimal: 93.8 there is the mark at 93.75.
+        marks = [1.0 - 1.0 / ratio for ratio in COMPRESSION_MARKS]
+        near = [m for m in marks if abs(100 * m - value) <= 0.0501]
+        self._ask(near[0] if near else value / 100)
+
+
+_GAP = 3
+"""Pixels between two numbers."""
+
+
+class _Marks(QWidget):
+    """A line of small numbers beside a slider; a click on one goes there."""
+
+    clicked = Signal(float)
+
+    def __init__(
+        self,
+        slider: QSlider,
+        marks: list[tuple[float, str]],
+        title: str,
+        *,
+        above: bool,
+    ) -> None:
+        super().__init__()
+        self._slider, self._marks = slider, marks
+        self._title, self._above = title, above
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip("Click a number to go there.")
+
+    def _small(self) -> QFont:
+        font = QFont(self.font())
+        font.setPointSizeF(max(6.5, 0.85 * font.pointSizeF()))
+        return font
+
+    def sizeHint(self) -> QSize:
+        """One line of small text and its ticks."""
+        return QSize(200, round(QFontMetricsF(self._small()).height()) + 4)
+
+    def x_of(self, share: float) -> float:
+        """Where a share is, in pixels of this widget."""
+        option = QStyleOptionSlider()
+        self._slider.initStyleOption(option)
+        handle = self._slider.style().subControlRect(
+            QStyle.ComplexControl.CC_Slider,
+            option,
+            QStyle.SubControl.SC_SliderHandle,
+            self._slider,
+        )
+        width = handle.width()
+        return width / 2 + place_of(share) * (self._slider.width() - width)
+
+    def paintEvent(self, _event: Any) -> None:
+        """Draw ticks and numbers in the theme's text colour."""
+        painter = QPainter(self)
+        font = self._small()
+        painter.setFont(font)
+        painter.setPen(self.palette().windowText().color())
+        painter.setOpacity(0.8)
+        line = QFontMetricsF(font).height()
+        top = 0.0 if self._above else 4.0
+        tick = (self.height() - 3.0, self.height()) if self._above else (0.0, 3.0)
+        if self._title:
+            box = QRectF(0, top, 40, line)
+            painter.drawText(box, Qt.AlignmentFlag.AlignLeft, self._title)
+        end = -_GAP
+        for share, text in self._marks:
+            x = self.x_of(share)
+            painter.drawLine(QPointF(x, tick[0]), QPointF(x, tick[1]))
+            wide = QFontMetricsF(font).horizontalAdvance(text)
+            left = min(max(x - wide / 2, 0.0), self.width() - wide)
+            if left < end + _GAP:  # a narrow page has no room for every number
+                continue
+            end = left + wide
+            painter.drawText(
+                QRectF(left, top, wide + 1, line), Qt.AlignmentFlag.AlignLeft, text
+            )
+        painter.end()
+
+    def mousePressEvent(self, event: Any) -> None:
+        """Go to the nearest number."""
+        x = event.position().x()
+        self.clicked.emit(min(self._marks, key=lambda m: abs(self.x_of(m[0]) - x))[0])
 
 
 _SPACING = 8

@@ -26,7 +26,7 @@ from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.annotations import Regions
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.io.split import listed
+from napari_topiary.io.description import listed
 from napari_topiary.jobs.training import (
     Checked,
     TrainingData,

@@ -18,8 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_topiary._napari.closing import watch_window
-from napari_topiary._napari.saving import saver_of
+from napari_topiary._napari.saving import saver_of, watch_window
 from napari_topiary._napari.state import state_of
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look

@@ -12,7 +12,6 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.likeness import saying_likeness
 from napari_topiary.inference.network_input import (
     LargeInput,
     NetworkInput,
@@ -24,7 +23,7 @@ from napari_topiary.inference.predict import (
     infer_window,
     prediction_of,
 )
-from napari_topiary.inference.suitability import as_channels
+from napari_topiary.inference.suitability import as_channels, saying_likeness
 from napari_topiary.inference.tiles import TileBox, round_up
 from napari_topiary.io.image_area import is_grey, rows_without_banner
 from napari_topiary.io.large_images import LargeImage
