@@ -9,7 +9,8 @@ import signal
 import pytest
 
 from napari_topiary.cli import main
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError
+from napari_topiary.io.dataset import write_dataset
 from napari_topiary.studies import Budget, run_study, running, studies
 from napari_topiary.studies.base import CellResult, Source, Study, chosen, grouped
 from napari_topiary.studies.running import RESULTS, Records
@@ -256,3 +257,29 @@ def test_the_command_line_lists_and_runs(tiny_folder, tmp_path, capsys):
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     assert about == study | {"notes": [], "problems": []}
     assert "2 of 2 cells are done" in capsys.readouterr().out
+
+
+def test_a_study_that_lacks_cells_is_not_done(tiny, tmp_path, capsys):
+    write_dataset(tmp_path / "data", tiny("segment"))
+    words = ["study", "counting", "--data", str(tmp_path / "data"), "--out"]
+    words += [str(tmp_path / "out"), "--json", str(tmp_path / "r.json")]
+    assert main([*words, "--quick"]) == 0
+    assert main(words) == 1
+    assert "Three is too many." in capsys.readouterr().err
+    about = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert about["problems"] == about["failures"] == ["a 3, b 0.5: Three is too many."]
+
+
+def test_a_full_disk_ends_a_study_at_once(tiny, tmp_path, monkeypatch):
+    class Full(Counting):
+        def run_cell(self, cell, context):
+            measured = yield from super().run_cell(cell, context)
+            if cell["a"] == 1:
+                raise NotWritten("net.safetensors could not be written: make room.")
+            return measured
+
+    monkeypatch.setitem(studies._things, "counting", Full)
+    about = run(run_study("counting", tiny("segment"), out=tmp_path, budget=FAST))
+    assert CALLS == [(0, 0), (1, 0)]
+    assert (about["done"], about["complete"]) == (1, False)
+    assert "make room" in about["failures"][0]

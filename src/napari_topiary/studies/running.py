@@ -14,7 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.errors import TopiaryError, is_out_of_memory, place_of, sentence_for
+from napari_topiary.errors import (
+    NotWritten,
+    TopiaryError,
+    is_out_of_memory,
+    place_of,
+    sentence_for,
+)
 from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label
 from napari_topiary.io.atomic import writing
@@ -37,7 +43,7 @@ from napari_topiary.studies.context import StudyContext, digest
 from napari_topiary.studies.tables import write_report
 from napari_topiary.types import Job, Progress, Stop, relay, run, seconds_left
 
-RESULTS = "results.jsonl"
+RESULTS, RESULT = "results.jsonl", {"cell", "seed", "measured", "seconds"}
 EVERYTHING: Only = {}
 STANDARD = Budget()
 
@@ -107,8 +113,7 @@ def run_study(
         With a sentence if the study cannot be done so, or no cell succeeded.
     """
     folder = Path(out)
-    there = (target.path for target in study_targets(folder))
-    check_replaced(there, overwrite=overwrite)
+    check_replaced((one.path for one in study_targets(folder)), overwrite=overwrite)
     study, cells = planned(name, dataset, budget, only)
     see_to_charts()
     begun = time.perf_counter()
@@ -205,6 +210,9 @@ def _through(
         job = _staged(study.run_cell(cell, context), index, total, begun, words)
         try:
             measured: Measured = yield from context.relay(job)
+        except NotWritten as error:  # no other cell could be kept either
+            failures.append(f"{in_words(cell)}: {error}")
+            break
         except Exception as error:  # whatever it is, the other cells are measured
             failures.append(f"{in_words(cell)}: {_why(error)}")
             report = StudyReport(index + 1, total, failures[-1])
@@ -213,8 +221,7 @@ def _through(
         if context.stopped:
             break
         spent = time.perf_counter() - started
-        clean: Measured = without_nan(measured)
-        records.add(CellResult(dict(cell), seed, clean, spent))
+        records.add(CellResult(dict(cell), seed, without_nan(measured), spent))
     return failures
 
 
@@ -252,8 +259,8 @@ def _spread(
                     note = f"{in_words(cell)}: {why}"
                     failures.append(note)
                 else:
-                    clean: Measured = without_nan(measured)
-                    records.add(CellResult(dict(cell), seed, clean, spent))
+                    kept = without_nan(measured)
+                    records.add(CellResult(dict(cell), seed, kept, spent))
             eta = seconds_left(begun, done, total)
             report = StudyReport(done, total, note)
             words = f"{done} of {total} done, {workers.words}"
@@ -277,9 +284,8 @@ def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float]
 
 def _why(error: Exception) -> str:
     """Say why a cell has no figures."""
-    if is_out_of_memory(error):
-        return "not enough memory."
-    return sentence_for(error, "Measuring it", details=place_of(error))
+    said = sentence_for(error, "Measuring it", details=place_of(error))
+    return "not enough memory." if is_out_of_memory(error) else said
 
 
 def _staged(
@@ -384,12 +390,9 @@ class Records:
         for line in text.splitlines():
             try:
                 content = json.loads(line)
-            # Half a line, from a copy that was cut off.
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError):  # half a line, of a copy cut off
                 continue
-            if isinstance(content, dict) and {
-                "cell", "seed", "measured", "seconds",
-            } <= content.keys():  # fmt: skip
+            if isinstance(content, dict) and content.keys() >= RESULT:
                 found.append(content)
         return found
 
