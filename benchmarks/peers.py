@@ -200,6 +200,7 @@ def spotiflow(folder: Path, seconds: float) -> None:
         held,
         held_spots,
         save_dir=folder / "spotiflow",
+        default_root_dir=str(folder),
         device="cpu",
         logger=None,
         deterministic=False,
