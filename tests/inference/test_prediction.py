@@ -248,7 +248,7 @@ def test_margins_and_pixels_without_a_number_are_empty():
     np.testing.assert_allclose(kept, alone.probability[..., :98], atol=1e-3)
     assert (found.probability[0, :, 100:] == 1).all()
     assert (found.probability[0, 60, 5:9] == 1).all()
-    assert any("33% of this image carry no image" in note for note in found.notes)
+    assert any("33% of this image carries no image" in note for note in found.notes)
 
 
 def test_a_window_looks_like_the_whole():

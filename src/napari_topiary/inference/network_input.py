@@ -218,8 +218,8 @@ class Measured:
         if not area.all():
             notes = [
                 *notes,
-                f"{1 - area.mean():.0%} of this image carry no image (a margin, a bar "
-                "or pixels that are not numbers): there the result is empty.",
+                f"{1 - area.mean():.0%} of this image carries no image (a margin, a "
+                "bar or pixels that are not numbers): there the result is empty.",
             ]
         fitted = checkpoint.normalisation.fitted(thin, area, shape=shape, step=step)
         if fitted.regions:
