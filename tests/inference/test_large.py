@@ -12,8 +12,8 @@ from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference import large
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import (
+    MapsSoFar,
     ResultFiles,
-    Said,
     finding,
     predict_large,
     predict_window,
@@ -377,7 +377,7 @@ def test_what_is_looked_at_is_looked_at_first_and_shown(blobs, tmp_path):
     job = a_job(
         blobs, a_checkpoint(DETECT), network, tmp_path, first=(230, 250, 300, 330)
     )
-    said = [one.report for one in job if isinstance(one.report, Said)]
+    said = [one.report for one in job if isinstance(one.report, MapsSoFar)]
     assert len(said) > 3
     assert len({id(one) for one in said}) == 1
     kept = said[0].kept
@@ -415,7 +415,7 @@ def test_what_is_kept_is_read_anew_without_the_network(blobs, tmp_path, monkeypa
     assert len(second.found.detections) < len(first.found.detections)
     looked = network.runs  # only the question of the contrast
     assert looked < ran / 2
-    for one in (first.said, second.said):
+    for one in (first.so_far, second.so_far):
         step = one.step
         assert step > 1
         whole = np.asarray(one.kept.maps)

@@ -9,7 +9,12 @@ import torch
 from napari_topiary import PredictConfig, Task, predict
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.jobs.predicting import Answer, ProjectImage, predicting, rereading
+from napari_topiary.jobs.predicting import (
+    Answer,
+    ProjectImage,
+    postprocess_again,
+    predicting,
+)
 from napari_topiary.networks import build_network
 from napari_topiary.types import BACKGROUND, run
 
@@ -82,4 +87,4 @@ def test_reading_anew_needs_no_network(wanted, checkpoint, monkeypatch):
     monkeypatch.setattr(type(checkpoint), "build", lambda *_: pytest.fail("built"))
     for threshold in (0.3, 0.4, 0.5):
         config = DetectConfig(threshold=threshold)
-        run(rereading(prediction, checkpoint, config))
+        run(postprocess_again(prediction, checkpoint, config))

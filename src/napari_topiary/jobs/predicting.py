@@ -17,8 +17,8 @@ from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import (
     LargePrediction,
+    MapsSoFar,
     ResultFiles,
-    Said,
     predict_large,
     predict_window,
 )
@@ -81,7 +81,7 @@ class Meanwhile:
     """What a network has said so far about a large image."""
 
     wanted: ProjectImage
-    said: Said
+    so_far: MapsSoFar
 
 
 def predicting(
@@ -149,7 +149,7 @@ def _as_part(
     eta = inner.eta_s if number == total - 1 else None
     words = inner.message.replace("Predicting", f"Predicting {wanted.name}{where}", 1)
     told: object = None
-    if isinstance(inner.report, Said):
+    if isinstance(inner.report, MapsSoFar):
         told = Meanwhile(wanted, inner.report)
     elif isinstance(inner.report, str):
         told = f"{wanted.name}: {inner.report}"
@@ -239,7 +239,7 @@ def large_results(project: Path | None) -> Path:
     return home
 
 
-def rereading(
+def postprocess_again(
     prediction: Prediction,
     checkpoint: Checkpoint,
     config: DetectConfig,
@@ -267,7 +267,7 @@ def rereading(
     return replace(prediction, detections=found)
 
 
-def rereading_all(
+def postprocess_all(
     predictions: Mapping[str, tuple[Prediction, Checkpoint]], config: DetectConfig
 ) -> Job[dict[str, Prediction]]:
     """Read several probabilities anew; Stop drops what is left."""

@@ -19,7 +19,7 @@ from napari_topiary._napari.annotate.review import (
     REJECT_KEY,
     open_questions,
 )
-from napari_topiary._napari.annotate.tools import TOOLS, tool_in_hand
+from napari_topiary._napari.annotate.tools import TOOLS, active_tool
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.canvas.turns import turns_of
@@ -84,7 +84,7 @@ def test_without_a_class_the_page_asks_for_one(open_page, session):
     assert session.task.classes == (BACKGROUND, "adeno virus")
     assert session.task.radius_nm["adeno virus"] == pytest.approx(4.8)  # 2.4 px
     assert page.message.isHidden() and page.empty_label.isHidden()
-    assert tool_in_hand(page.drawing) == "point"
+    assert active_tool(page.drawing) == "point"
 
 
 def test_a_second_class_of_the_same_name_is_refused(open_page, session):
@@ -419,10 +419,10 @@ def test_tools_have_keys_that_their_tooltips_name(open_page, session, canvas_of,
     canvas, shift = canvas_of(viewer).widget, Qt.KeyboardModifier.ShiftModifier
     for letter, tool in (("C", "centerline"), ("F", "region"), ("D", "point")):
         qtbot.keyClick(canvas, letter, shift)
-        assert tool_in_hand(page.drawing) == tool
+        assert active_tool(page.drawing) == tool
         assert f"Key Shift+{letter}." in page.tools.buttons[tool].toolTip()
     qtbot.keyClick(canvas, "B", shift)  # nothing is painted here
-    assert tool_in_hand(page.drawing) == "point"
+    assert active_tool(page.drawing) == "point"
 
 
 def test_in_3d_one_sentence_and_the_way_back(open_page, session, canvas_of, qtbot):
@@ -522,7 +522,7 @@ def test_keys_pick_classes_and_the_negative_tool(open_page, session):
     keymap[KEYS[1]](viewer)
     assert page.classes.current == "phage"
     keymap[NEGATIVE_KEY](viewer)
-    assert tool_in_hand(page.drawing) == "negative"
+    assert active_tool(page.drawing) == "negative"
     page.hide()
     assert not {*KEYS} & {str(key) for key in unwrap(viewer).keymap}
 
@@ -784,7 +784,7 @@ def test_a_suggested_area_is_framed_and_taken_as_finished(open_page, session):
     page.suggest_button.click()
     area = page.areas.area
     assert area is not None and "next" in viewer.layers[-1].name
-    assert tool_in_hand(page.drawing) == "point"
+    assert active_tool(page.drawing) == "point"
     page.area_offer.buttons["Another one"].click()
     assert page.areas.area != area
     area = page.areas.area

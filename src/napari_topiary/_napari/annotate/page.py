@@ -16,10 +16,10 @@ from napari_topiary._napari.annotate.tools import (
     FIRST,
     TOOLS,
     ToolBox,
+    active_tool,
     give_selected,
     hint_about,
     take_tool,
-    tool_in_hand,
     usable_layer,
     use_layer,
 )
@@ -33,7 +33,7 @@ from napari_topiary._napari.widgets.offer import Offer
 from napari_topiary._napari.widgets.page import Page, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
-from napari_topiary.session import contents
+from napari_topiary.session import Session, contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.session import Session
     from napari_topiary.session.history import Direction
 
 _EMPTY = "Open an image on the <b>Data</b> page first; then mark here what it shows."
@@ -238,12 +237,12 @@ class AnnotatePage(Page):
         flat = unwrap(self.viewer).dims.ndisplay == 2
         there = drawing.name is not None and len(self.session.task.classes) > 1
         ready = there and flat
-        in_hand = tool_in_hand(drawing, self.tool) if ready else ""
-        self.tools.refresh(kind, in_hand, enabled=ready)
+        active = active_tool(drawing, self.tool) if ready else ""
+        self.tools.refresh(kind, active, enabled=ready)
         nothing = ready and not self.session.annotations.get(drawing.name or "")
         for name, made in self.tools.buttons.items():
-            look.emphasize(made, nothing and not in_hand and name == FIRST[kind])
-        hint, is_problem = hint_about(drawing, in_hand, flat=flat)
+            look.emphasize(made, nothing and not active and name == FIRST[kind])
+        hint, is_problem = hint_about(drawing, active, flat=flat)
         self.hint.setText(hint if there else "")
         self.hint.setVisible(there)
         look.set_role(self.hint, "problem" if is_problem else "hint")
@@ -263,7 +262,7 @@ class AnnotatePage(Page):
         if give_selected(self.drawing, name):
             return
         self.drawing.aim(name)
-        tool = tool_in_hand(self.drawing)
+        tool = active_tool(self.drawing)
         if tool in ("", "negative") and self.drawing.name is not None:
             self.pick_tool(FIRST[self.session.task.kind])
         self.refresh()

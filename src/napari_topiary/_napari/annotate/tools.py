@@ -58,7 +58,7 @@ def _selectable(drawing: Drawing, active: Any) -> Any:
     )
 
 
-def tool_in_hand(drawing: Drawing, wanted: str = "") -> str:
+def active_tool(drawing: Drawing, wanted: str = "") -> str:
     """Name of the tool that napari's active layer and mode amount to; empty = none.
 
     Of several that look alike it is the `wanted` one.
@@ -219,16 +219,16 @@ _TOO_LARGE = (
 _VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 
 
-def hint_about(drawing: Drawing, in_hand: str, *, flat: bool) -> tuple[str, bool]:
+def hint_about(drawing: Drawing, active: str, *, flat: bool) -> tuple[str, bool]:
     """What to do with the tool in the hand, and whether nothing can be drawn."""
     kind = drawing.session.task.kind
     if not flat:
         return _VOLUME, True
     large = drawing.is_large and kind != "detect"
-    if large and (not in_hand or TOOLS[in_hand].kind == "labels"):
+    if large and (not active or TOOLS[active].kind == "labels"):
         return _TOO_LARGE, True
-    if in_hand:
-        return TOOLS[in_hand].hint_for(kind), large
+    if active:
+        return TOOLS[active].hint_for(kind), large
     then = "click" if kind == "detect" else "paint"
     return f"Choose a tool, then {then} in the image.", large
 

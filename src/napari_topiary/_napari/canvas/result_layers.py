@@ -26,7 +26,7 @@ from napari_topiary._napari.canvas.overlay import (
     found_colours,
 )
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary.inference.large import LargePrediction, Said
+from napari_topiary.inference.large import LargePrediction, MapsSoFar
 from napari_topiary.inference.measures import Counted
 from napari_topiary.types import Prediction, Task
 
@@ -128,25 +128,23 @@ def _show_kind(
     )
 
 
-def show_said(
+def show_maps_so_far(
     viewer: napari.viewer.Viewer,
     image_name: str,
-    said: Said,
+    so_far: MapsSoFar,
     task: Task,
     *,
     shape: tuple[int, ...],
     colours: Mapping[str, str],
 ) -> None:
-    """Show what a network has said so far about a large image.
+    """Show the maps of a large image that there are so far.
 
     Parameters
     ----------
     viewer, image_name, colours
         As for `show_result`.
-    said
-        What it has said.
-    task
-        Of the network.
+    so_far, task
+        Those maps, and what the network answers.
     shape
         `(y, x)` of the image in pixels.
     """
@@ -154,10 +152,10 @@ def show_said(
     layer, image = layer_for(viewer, key), image_layer(viewer, image_name)
     if image is None:
         return
-    if layer is not None and layer.multiscale and layer.data[0].said is said:
+    if layer is not None and layer.multiscale and layer.data[0].so_far is so_far:
         layer.refresh()
         return
-    _, data, visual = _maps(said, task, shape, colours)
+    _, data, visual = _maps(so_far, task, shape, colours)
     put_layer(
         viewer,
         key,
@@ -300,10 +298,10 @@ class _Coloured:
     """What a network says of a large image, `(y, x, 4)`: coloured as it is drawn."""
 
     def __init__(
-        self, said: Said, task: Task, colours: Mapping[str, str], step: int = 1
+        self, so_far: MapsSoFar, task: Task, colours: Mapping[str, str], step: int = 1
     ) -> None:
-        self.said, self._task, self._colours, self._step = said, task, colours, step
-        self.shape = (*(-(-n // step) for n in said.kept.grid), 4)
+        self.so_far, self._task, self._colours, self._step = so_far, task, colours, step
+        self.shape = (*(-(-n // step) for n in so_far.kept.grid), 4)
         self.ndim, self.dtype = 3, np.dtype(np.uint8)
         self.size = math.prod(self.shape)
 
@@ -317,11 +315,11 @@ class _Coloured:
                 (*index, slice(None), slice(None))[:2], self.shape, strict=False
             )
         ]
-        if self._step == self.said.step:
-            maps = self.said.thin[:, *places]
+        if self._step == self.so_far.step:
+            maps = self.so_far.thin[:, *places]
         else:
             steps = [slice(*(self._step * n for n in _ends(one))) for one in places]
-            maps = np.asarray(self.said.kept.maps[(slice(None), *steps)])
+            maps = np.asarray(self.so_far.kept.maps[(slice(None), *steps)])
         classes = len(self._task.classes)
         probability = np.zeros((classes, *maps.shape[1:]), np.float32)
         probability[1:] = maps[: classes - 1]
@@ -338,14 +336,14 @@ def _ends(place: slice) -> tuple[int, int, int]:
 
 
 def _maps(
-    said: Said, task: Task, shape: tuple[int, ...], colours: Mapping[str, str]
+    so_far: MapsSoFar, task: Task, shape: tuple[int, ...], colours: Mapping[str, str]
 ) -> tuple[str, Any, dict[str, Any]]:
     steps = [1]
-    while 4 * steps[-1] < said.step:
+    while 4 * steps[-1] < so_far.step:
         steps.append(4 * steps[-1])
-    steps += [said.step] if said.step > 1 else []
-    levels = [_Coloured(said, task, colours, step) for step in steps]
-    rows, columns = (n / own for n, own in zip(shape, said.kept.grid, strict=True))
+    steps += [so_far.step] if so_far.step > 1 else []
+    levels = [_Coloured(so_far, task, colours, step) for step in steps]
+    rows, columns = (n / own for n, own in zip(shape, so_far.kept.grid, strict=True))
     return (
         "image",
         levels,
@@ -361,8 +359,8 @@ def _maps(
 def _large(prediction: LargePrediction, kind: str, colours: Mapping[str, str]) -> Drawn:
     """What is drawn of a result that lies in files."""
     found = prediction.found
-    if kind == "probability" and prediction.said is not None:
-        return _maps(prediction.said, found.task, found.shape, colours)
+    if kind == "probability" and prediction.so_far is not None:
+        return _maps(prediction.so_far, found.task, found.shape, colours)
     if kind == "detections":
         return _particles(found, colours)
     if kind == "lines":

@@ -9,8 +9,14 @@ from napari_topiary._napari.canvas.layers import current_image_name
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.predict.found_panel import FoundPanel
-from napari_topiary._napari.predict.live_reading import LiveReading, Result
-from napari_topiary._napari.predict.reading_form import KindSwitches, ReadingForm
+from napari_topiary._napari.predict.live_postprocessing import (
+    LivePostProcessing,
+    Result,
+)
+from napari_topiary._napari.predict.postprocessing_form import (
+    KindSwitches,
+    PostProcessingForm,
+)
 from napari_topiary._napari.predict.run_panel import RunPanel, wanted_in
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets.page import Page
@@ -55,8 +61,8 @@ class PredictPage(Page):
         self._shown: str | None = None
         self.run = RunPanel(self.session)
         self.choice = self.run.choice
-        self.form, self.kinds = ReadingForm(), KindSwitches()
-        self.live = LiveReading(
+        self.form, self.kinds = PostProcessingForm(), KindSwitches()
+        self.live = LivePostProcessing(
             self.session, self.form.value, lambda: self.choice.checkpoint
         )
         self.found = FoundPanel(self.session, lambda: self.results)
@@ -301,10 +307,10 @@ class PredictPage(Page):
             return
         if not self.live.suits(found.wanted):
             return
-        result_layers.show_said(
+        result_layers.show_maps_so_far(
             self.viewer,
             name,
-            found.said,
+            found.so_far,
             checkpoint.task,
             shape=found.wanted.image.shape[1:],
             colours=self.session.colours,

@@ -21,7 +21,7 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import NotWritten
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large.finding import Said, StoredMaps
+from napari_topiary.inference.large.finding import MapsSoFar, StoredMaps
 from napari_topiary.inference.large.measuring import (
     measure_all,
     measured_input,
@@ -57,8 +57,8 @@ from napari_topiary.types import (
 
 __all__ = [
     "LargePrediction",
+    "MapsSoFar",
     "ResultFiles",
-    "Said",
     "measure_all",
     "predict_large",
     "predict_window",
@@ -106,7 +106,7 @@ def predict_large(
     Yields
     ------
     Progress
-        Its report is `Said` whenever the network has looked at more of the image.
+        Its report is `MapsSoFar` whenever more of the image was predicted.
     """
     large, notes = yield from measured_input(
         image,
@@ -143,7 +143,7 @@ def predict_large(
             "folder; what is done is kept."
         ) from error
     notes = (*notes, *more, *found.notes, *filter(None, (engine.note,)))
-    return replace(found, notes=notes, problems=problems, said=blocks.said)
+    return replace(found, notes=notes, problems=problems, so_far=blocks.so_far)
 
 
 def _side(large: LargeInput, network: Network, tile: int) -> int:
@@ -205,7 +205,9 @@ def _resume(
     kept = StoredMaps(
         zarr.open_array(str(work / "maps.zarr"), mode="r+"), side, _done(work)
     )
-    return _Blocks(large=large, kept=kept, engine=engine, tile=tile, said=Said(kept))
+    return _Blocks(
+        large=large, kept=kept, engine=engine, tile=tile, so_far=MapsSoFar(kept)
+    )
 
 
 def _done(work: Path) -> set[tuple[int, int]]:
@@ -233,7 +235,7 @@ def _run(
     shares: dict[tuple[int, int], float] = {}
     finished, stopped = 0, False
     if kept.done:
-        yield Progress(0, 0, "Predicting", report=runner.said)
+        yield Progress(0, 0, "Predicting", report=runner.so_far)
     with (work / "done.txt").open("a", encoding="utf-8") as file:
         while under_way or (waiting and not stopped):
             while waiting and len(under_way) < engine.at_once and not stopped:
@@ -251,7 +253,7 @@ def _run(
                     finished += 1
                     share = (finished + sum(shares.values())) / max(1, total)
                     report = Progress(
-                        share * (1 - READING), 1, "Predicting", report=runner.said
+                        share * (1 - READING), 1, "Predicting", report=runner.so_far
                     )
                     message = yield report
                     stopped = stopped or message is Stop
@@ -283,7 +285,7 @@ class _Blocks:
     kept: StoredMaps
     engine: Engine | Cluster
     tile: int
-    said: Said
+    so_far: MapsSoFar
 
     def __post_init__(self) -> None:
         self._plain: dict[Any, NDArray[np.float32]] = {}
@@ -330,7 +332,7 @@ class _Blocks:
         maps = np.where(area[place], maps, np.float32(0))
         if maps.any():
             self.kept.maps[:, top:bottom, left:right] = maps
-            self.said.add(maps, (top, left))
+            self.so_far.add(maps, (top, left))
         return True
 
 

@@ -109,7 +109,7 @@ class StoredMaps:
         )
 
 
-class Said:
+class MapsSoFar:
     """What a network has said so far, to be looked at while it goes on.
 
     Parameters

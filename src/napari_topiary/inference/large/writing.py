@@ -19,7 +19,7 @@ from napari_topiary.config import DetectConfig
 from napari_topiary.data.working_grid import resized_part
 from napari_topiary.inference.large.finding import (
     Finder,
-    Said,
+    MapsSoFar,
     StoredMaps,
     grown,
     within,
@@ -61,7 +61,7 @@ class ResultFiles:
     stored
         Type of the probability on disk; `uint8` are 255ths.
     keep
-        Keep what the network has said: other thresholds then only read it anew.
+        Keep what the network has so_far: other thresholds then only read it anew.
     """
 
     folder: Path
@@ -88,7 +88,7 @@ class LargePrediction:
         What -> file.
     notes
         Sentences for the user.
-    said
+    so_far
         What the network has said; None where that was not kept.
     problems
         Why the answer is worth nothing.
@@ -97,7 +97,7 @@ class LargePrediction:
     found: Counted
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
-    said: Said | None = None
+    so_far: MapsSoFar | None = None
     problems: tuple[str, ...] = ()
 
     @property

@@ -95,7 +95,7 @@ class Ablation:
             self.alive |= reader.alive(maps, self.group.channels)
         for node, reader in self._first.items():
             maps = values[self._sources[node]]
-            reader.read(maps, self._graph.looked_at(node))
+            reader.read(maps, self._graph.positions_used(node))
         self._needed = {node: values[node] for node in self._again.needed}
 
     @property

@@ -22,9 +22,9 @@ from napari_topiary.networks.base import Network
 from napari_topiary.pruning.search.simplify import (
     compare_rows,
     is_pointwise,
-    looked_at,
     pointwise,
     pool_first,
+    positions_used,
 )
 
 Values = dict[fx.Node, Any]
@@ -174,9 +174,9 @@ class OperationGraph:
             node.op, node.target = "call_function", pointwise
             node.args = (node.args[0], weight, bias)
 
-    def looked_at(self, node: fx.Node) -> tuple[int, int] | None:
+    def positions_used(self, node: fx.Node) -> tuple[int, int] | None:
         """Rows and columns of an answer that are looked at; None = all of them."""
-        return looked_at(node, self._shapes[node], self._modules)
+        return positions_used(node, self._shapes[node], self._modules)
 
     def after(self, node: fx.Node) -> list[fx.Node]:
         """Operations that an operation can reach, itself not among them."""

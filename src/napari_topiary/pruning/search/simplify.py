@@ -71,10 +71,10 @@ def largest(maps: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
     return result.contiguous().permute(0, 3, 1, 2)
 
 
-def looked_at(
+def positions_used(
     node: fx.Node, shape: Sequence[int], modules: Modules
 ) -> tuple[int, int] | None:
-    """Rows and columns of an answer that are looked at at all.
+    """Rows and columns of a layer's maps that the next one uses.
 
     Parameters
     ----------

@@ -14,7 +14,11 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.inference.large import LargePrediction
 from napari_topiary.inference.measures import Counted
-from napari_topiary.jobs.predicting import ProjectImage, rereading, rereading_all
+from napari_topiary.jobs.predicting import (
+    ProjectImage,
+    postprocess_again,
+    postprocess_all,
+)
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
@@ -81,11 +85,11 @@ def for_review(found: Prediction | LargePrediction) -> Prediction | None:
     )
 
 
-class LiveReading(QObject):
+class LivePostProcessing(QObject):
     """Keeps the results of all images, and reads them as the sliders say.
 
     The shown image follows at once, off the main thread and never more than one
-    reading behind; all others follow when the sliders rest.
+    post-processing behind; all others follow when the sliders rest.
 
     Signals
     -------
@@ -158,7 +162,9 @@ class LiveReading(QObject):
         if result is not None and at_hand is not None and self.is_current(shown):
             config = self._settings()
             self._shown.ask(
-                lambda: rereading(at_hand, result.checkpoint, config, labels=labels),
+                lambda: postprocess_again(
+                    at_hand, result.checkpoint, config, labels=labels
+                ),
                 title=TITLE,
                 on_result=lambda one: self._take(
                     {result.wanted.name: one}, config, labels=labels
@@ -181,7 +187,7 @@ class LiveReading(QObject):
             return
         config = self._settings()
         self._all.ask(
-            lambda: rereading_all(known, config),
+            lambda: postprocess_all(known, config),
             title=TITLE,
             on_result=lambda read: self._take_all(read, config),
             on_error=self.problem.emit,

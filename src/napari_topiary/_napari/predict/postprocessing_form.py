@@ -120,7 +120,7 @@ _TIPS = {
 }
 
 
-class ReadingForm(QWidget):
+class PostProcessingForm(QWidget):
     """Sliders; moving them needs no new run of the network."""
 
     changed = Signal()
