@@ -330,10 +330,9 @@ class Scorer:
         *,
         drawn: bool = True,
     ) -> Scorer:
-        """Read the truth of a sample, or say what is wrong with it.
+        """Read the truth of a sample, or of a `box` of it as in `Sample.inside`.
 
-        Only of `box`: top, bottom, left, right in pixels of the image in its file;
-        None = all. Not `drawn` it is enough for `score_particles` alone.
+        Not `drawn` it is enough for `score_particles` alone.
         """
         task, trained = checkpoint.task, checkpoint.pixel_size_nm
         # An image of unknown pixel size is taken to be like the training images.
@@ -341,11 +340,10 @@ class Scorer:
         if trained is not None and scale is not None:
             radii = {name: r * trained / scale for name, r in task.radius_px.items()}
             task = replace(task, radius_px=radii)
-        shape = (sample.image.shape[1], sample.image.shape[2])
         try:
             truth = truth_of(
                 sample.annotations,
-                shape,
+                (sample.image.shape[1], sample.image.shape[2]),
                 task=task,
                 scale=scale,
                 zones=learned_zones(checkpoint),
@@ -353,10 +351,9 @@ class Scorer:
             )
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
+        truth = truth.within(None if box is None else sample.inside(box))
         return cls(
-            truth=truth.within(None if box is None else sample.inside(box)).where_seen(
-                sample.area
-            ),
+            truth=truth.where_seen(sample.area),
             task=task,
             scale=scale,
             tolerance_px=tolerances(task, scale=scale, tolerance_nm=tolerance_nm),

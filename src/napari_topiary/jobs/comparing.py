@@ -105,6 +105,7 @@ def comparing(
     part = yield from _part_of(subject, task)
     subject = part.subject
     marked = usable(subject.annotations, task)
+    b_is_to_run = b.known is None and b.checkpoint is not None
     found: list[Prediction] = []
     for number, side in enumerate((a, b)):
         heard: list[object] = []
@@ -114,12 +115,7 @@ def comparing(
             heard=heard.append,
         )
         found.append(prediction)
-        if (
-            Stop in heard
-            and number == 0
-            and b.known is None
-            and b.checkpoint is not None
-        ):
+        if Stop in heard and number == 0 and b_is_to_run:
             return None
     yield Progress(2, 3, "Comparing")
     for number, side in enumerate((a, b)):
