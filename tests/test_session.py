@@ -155,8 +155,14 @@ def test_classes_are_renamed_everywhere_and_keep_their_colours():
     [
         (lambda s: s.add_image(ImageEntry("x", np.zeros((4, 4)))), "one slice"),
         (lambda s: s.remove_image("nothing"), "no image called 'nothing'"),
-        (lambda s: s.set_scale("one", -1.0), "more than 0"),
-        (lambda s: s.set_scale("one", float("nan")), "more than 0"),
+        (
+            lambda s: s.set_scale("one", -1.0),
+            "of -1 is not possible: give a number from 0.001",
+        ),
+        (
+            lambda s: s.set_scale("one", float("nan")),
+            "of nan is not possible: give a number from",
+        ),
         (lambda s: s.set_task(Task("detect", ("virus",))), "first class"),
         (lambda s: s.set_task(Task("detect", ("background", "a", "a"))), "same name"),
         (lambda s: s.rename_class("background", "x"), "no class 'background'"),

@@ -423,7 +423,7 @@ def test_what_is_kept_is_read_anew_without_the_network(blobs, tmp_path, monkeypa
 
 
 def test_labels_are_a_label_group_of_the_probability(blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_topiary.io.image_writing.SMALLEST", 100)
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
     in_parts(blobs, a_checkpoint(SEGMENT), Levels(3), tmp_path)
     root = zarr.open_group(str(tmp_path / "big_probability.zarr"), mode="r")
     assert root["labels"].attrs["ome"] == {"version": "0.5", "labels": ["found"]}

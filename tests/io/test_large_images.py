@@ -11,9 +11,9 @@ import zarr
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import image_area, large_images, pyramids
 from napari_topiary.io.formats.tiff import Tiff
-from napari_topiary.io.image_writing import OmeZarr
 from napari_topiary.io.images import read_image, read_slices
 from napari_topiary.io.large_images import _Pieces, open_large, open_lazily
+from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.pyramids import needs_reading, reading_on, views
 from napari_topiary.types import run
 
@@ -126,7 +126,7 @@ def test_thinning_leaves_out_rows_and_columns(tmp_path, image, monkeypatch):
 
 @pytest.mark.parametrize("pyramid", [True, False])
 def test_windows_see_coarser_copies(tmp_path, image, monkeypatch, pyramid):
-    monkeypatch.setattr("napari_topiary.io.image_writing.SMALLEST", 128)
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 128)
     monkeypatch.setattr(pyramids, "GLANCE", 120)
     monkeypatch.setattr(large_images, "GLANCE", 120)
     monkeypatch.setattr(image_area, "LARGE", 1000)

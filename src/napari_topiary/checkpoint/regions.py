@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
 
 GRID = 96
 """Areas are looked for in so many squares along the shorter side."""
@@ -211,6 +210,8 @@ def _is_wide(area: Mask, beyond: Mask) -> bool:
 
 def _is_body(area: Mask, here: Mask) -> bool:
     """Whether an area is one body without bays, and large."""
+    from skimage.morphology import convex_hull_image
+
     numbers, _ = ndimage.label(area & here)
     sizes = np.bincount(numbers.ravel())[1:]
     body = numbers == 1 + int(sizes.argmax())

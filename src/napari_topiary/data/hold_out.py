@@ -7,6 +7,7 @@ and however many images there are by then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,10 @@ _NOTHING_SHOWN = (
 )
 _JUDGED = (
     ": not learned from, for the same image under another name is kept to judge on."
+)
+_SAME = (
+    ": the same image under several names, each of which is learned from. If that was "
+    "not meant, take all but one out."
 )
 
 
@@ -128,12 +133,21 @@ def divide(
         notes += (_nothing_held_back(pool),)
     if not learning and not held and not notes:
         notes = (NOTHING_MARKED if unmarked else _ALL_SEEN,)
+    if learning:
+        notes += _named(_repeated(learned), _SAME)
     return Division(learned=learned, held=held, words=words, notes=notes)
 
 
 def _validates(area: AnnotatedArea) -> bool:
     """Whether there is anything to find, and anything known, on an area."""
     return bool(area.things) and bool((area.field.target >= 0).any())
+
+
+def _repeated(areas: Sequence[AnnotatedArea]) -> list[AnnotatedArea]:
+    """The marked images that are there more than once."""
+    marked = [one for one in areas if one.things]
+    times = Counter(one.pixels for one in marked)
+    return [one for one in marked if times[one.pixels] > 1]
 
 
 def _named(areas: Sequence[AnnotatedArea], words: str) -> tuple[str, ...]:

@@ -234,7 +234,8 @@ def export_target(path: Path, name: str) -> ExportFormat:
     chosen = export_formats[name]
     if path.suffix.lower() != chosen.ending:
         raise TopiaryError(
-            f"{path.name} is no name for {chosen.title}: let it end in {chosen.ending}."
+            f"{path.name} does not end in {chosen.ending}, as files of the format "
+            f"{name} do: give it another name."
         )
     missing = [one for one in chosen.packages if find_spec(one) is None]
     if missing:

@@ -24,9 +24,9 @@ from napari_topiary.io.formats import (
     stepped_axes,
 )
 from napari_topiary.io.image_area import is_grey
-from napari_topiary.io.image_writing import write_tiff
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import check_plain_file, refusing_damage
+from napari_topiary.io.tiff_writing import write_tiff
 from napari_topiary.types import Image, LabelImage
 
 _LOSSY = (".jpg", ".jpeg")

@@ -332,7 +332,7 @@ def slide(page, tmp_path, monkeypatch, rng):
     monkeypatch.setattr("napari_topiary.io.large_images.WHOLE_PIXELS", 1000)
     monkeypatch.setattr("napari_topiary.inference.large.SIDE", 64)
     monkeypatch.setattr("napari_topiary.inference.large.SMALLEST_SIDE", 64)
-    monkeypatch.setattr("napari_topiary.io.image_writing.SMALLEST", 100)
+    monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
     image = (rng.random((150, 170)) * 200).astype(np.uint8)
     tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64))
     large = open_lazily(tmp_path / "slide.tif")

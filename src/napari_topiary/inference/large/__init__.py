@@ -42,8 +42,8 @@ from napari_topiary.inference.tiles import (
     round_up,
     stopped_early,
 )
-from napari_topiary.io.image_writing import CHUNK_PACKING
 from napari_topiary.io.large_images import LargeImage
+from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
 from napari_topiary.types import (
     Job,
@@ -199,7 +199,7 @@ def _resume(
             shape=(maps, *grid),
             dtype=np.float32,
             chunks=(maps, *(min(side // 4, n) for n in grid)),
-            compressors=CHUNK_PACKING,
+            compressors=PACKING,
         )
         about.write_text(json.dumps(same), encoding="utf-8")
     kept = StoredMaps(

@@ -26,7 +26,7 @@ from napari_topiary.inference.large.finding import (
 )
 from napari_topiary.inference.measures import Areas, Counted, pixel_figures
 from napari_topiary.inference.network_input import Pixels
-from napari_topiary.io.image_writing import OmeZarr
+from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.own_files import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
