@@ -124,9 +124,10 @@ def _cut(
     ndi.gaussian_filter(hills, (0, SMOOTHING, SMOOTHING), output=hills)
     np.log(np.maximum(hills, 1e-3, out=hills), out=hills)
     tops = (hills == ndi.maximum_filter(hills, size=(1, 3, 3))) & areas
-    crowded = [ndi.label(top, structure=EIGHT)[1] > 1 for top in tops]
+    several = np.flatnonzero(np.count_nonzero(tops, axis=(1, 2)) > 1).tolist()
+    crowded = [n for n in several if ndi.label(tops[n], structure=EIGHT)[1] > 1]
     del tops  # as large as the areas
-    for place in np.flatnonzero(crowded).tolist():
+    for place in crowded:
         hill, area = hills[place], areas[place]
         parts, summits = _parts(hill, area, area, spacing=1)
         passes = _passes(parts, hill, diagonal=True)
