@@ -17,21 +17,12 @@ LONGEST = 60
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is given on the command line, where its row does not say it.
+    """How a field is given on the command line, where its row does not say it."""
 
-    Parameters
-    ----------
-    name
-        Of the option; empty: that of the field, ``--no-...`` for what is on by default.
-    metavar
-        What stands for the value in the help.
-    words
-        Help, where the tooltip does not fit.
-    """
-
+    #: Of the option; empty: that of the field, ``--no-...`` for what is on by default
     name: str = ""
-    metavar: str = ""
-    words: str = ""
+    metavar: str = ""  #: What stands for the value in the help
+    words: str = ""  #: Help, where the tooltip does not fit
 
 
 def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:

@@ -43,24 +43,15 @@ class Stop:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """How far a job is."""
 
-    Parameters
-    ----------
-    done, total
-        In the job's own unit (seconds, tiles, steps); `total` 0 means unknown.
-    message
-        A short phrase for the status line, in words a biologist uses.
-    eta_s
-        Estimated seconds to the end; None while unknown.
-    report
-        What the job has to show at this point (for instance a `TrainReport`).
-    """
-
+    #: `done`, `total`: in the job's own unit (seconds, tiles, steps); `total` 0 means
+    #: unknown
     done: float
     total: float
-    message: str = ""
-    eta_s: float | None = None
+    message: str = ""  #: A short phrase for the status line, in words a biologist uses
+    eta_s: float | None = None  #: Estimated seconds to the end; None while unknown
+    #: What the job has to show at this point (for instance a `TrainReport`)
     report: object | None = None
 
     @property
@@ -184,22 +175,15 @@ def unless_stopped(
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is to find: the kind of answer and its classes.
+    """What a network is to find: the kind of answer and its classes."""
 
-    Parameters
-    ----------
-    kind
-        `detect` (particles and filaments), `segment` (a class per pixel) or
-        `instances` (separate objects of one class).
-    classes
-        Class names; the first one is always ``"background"``.
-    radius_nm, radius_px
-        Radius of each detectable class, in nm and in original image pixels; nm wins
-        where the pixel size is known. Half the width for centerlines.
-    """
-
+    #: `detect` (particles and filaments), `segment` (a class per pixel) or `instances`
+    #: (separate objects of one class)
     kind: TaskKind
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: Class names; the first one is always ``"background"``
+    #: `radius_nm`, `radius_px`: radius of each detectable class, in nm and in original
+    #: image pixels; nm wins where the pixel size is known. Half the width for
+    #: centerlines.
     radius_nm: Mapping[str, float] = field(default_factory=dict)
     radius_px: Mapping[str, float] = field(default_factory=dict)
 
@@ -235,31 +219,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Detections:
-    """Particles found in one image.
+    """Particles found in one image."""
 
-    Parameters
-    ----------
-    coordinates
-        `(n, 2)` float: y, x in pixels of the input image.
-    class_index
-        `(n,)` int: index into the task's classes (never 0).
-    score
-        `(n,)` float in 0..1.
-    lines
-        Traced centerlines, each `(v, 2)` float y, x; filament classes only.
-    line_class
-        `(m,)` int class index of each line.
-    line_score
-        `(m,)` float in 0..1.
-    """
-
+    #: `(n, 2)` float: y, x in pixels of the input image
     coordinates: NDArray[np.float64]
+    #: `(n,)` int: index into the task's classes (never 0)
     class_index: NDArray[np.int64]
-    score: NDArray[np.float64]
+    score: NDArray[np.float64]  #: `(n,)` float in 0..1
+    #: Traced centerlines, each `(v, 2)` float y, x; filament classes only
     lines: tuple[NDArray[np.float64], ...] = ()
+    #: `(m,)` int class index of each line
     line_class: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(0, dtype=np.int64)
     )
+    #: `(m,)` float in 0..1
     line_score: NDArray[np.float64] = field(
         default_factory=lambda: np.zeros(0, dtype=np.float64)
     )
@@ -276,50 +249,29 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a checkpoint says about one image.
+    """What a checkpoint says about one image."""
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)` float32 on the *working* grid (the pixel size the network saw).
-    shape
-        `(y, x)` of the input image in pixels.
-    task
-        Kind and classes, from the checkpoint.
-    scale
-        nm per pixel of the input image, None if unknown.
-    labels
-        `(y, x)` on the *input image's* grid: class index, or instance ids.
-    detections
-        In pixels of the input image; empty for tasks without detections.
-    checkpoint
-        Name or hash of the checkpoint that made it.
-    notes
-        Sentences for the user (rescaled, tile halved, stopped early).
-    done
-        `(y, x)` bool on the working grid where the network has run; None = all.
-    regression
-        `(r, y, x)` float32 on the working grid: maps that are values, such as the
-        distance from the edge of a nucleus; None = the network has none.
-    backend
-        What ran the network: "torch", "openvino"; empty where nothing did.
-    corner
-        Of a large image only a part may be predicted: y, x of the part's first pixel.
-        All else is then said of the part, in its own pixels; None = of the image.
-    problems
-        Sentences for the user about why the answer is worth nothing.
-    """
-
+    #: `(k, y, x)` float32 on the *working* grid (the pixel size the network saw)
     probability: NDArray[np.float32]
-    shape: tuple[int, int]
-    task: Task
-    scale: float | None
+    shape: tuple[int, int]  #: `(y, x)` of the input image in pixels
+    task: Task  #: Kind and classes, from the checkpoint
+    scale: float | None  #: nm per pixel of the input image, None if unknown
+    #: `(y, x)` on the *input image's* grid: class index, or instance ids
     labels: LabelImage
+    #: In pixels of the input image; empty for tasks without detections
     detections: Detections
-    checkpoint: str = ""
+    checkpoint: str = ""  #: Name or hash of the checkpoint that made it
+    #: Sentences for the user (rescaled, tile halved, stopped early)
     notes: tuple[str, ...] = ()
+    #: `(y, x)` bool on the working grid where the network has run; None = all
     done: NDArray[np.bool_] | None = None
+    #: `(r, y, x)` float32 on the working grid: maps that are values, such as the
+    #: distance from the edge of a nucleus; None = the network has none
     regression: NDArray[np.float32] | None = None
+    #: What ran the network: "torch", "openvino"; empty where nothing did
     backend: str = ""
+    #: Of a large image only a part may be predicted: y, x of the part's first pixel.
+    #: All else is then said of the part, in its own pixels; None = of the image.
     corner: tuple[float, float] | None = None
+    #: Sentences for the user about why the answer is worth nothing
     problems: tuple[str, ...] = ()

@@ -59,42 +59,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class ViewerState:
-    """State of one viewer.
+    """State of one viewer."""
 
-    Parameters
-    ----------
-    session
-        The project that is open in this viewer.
-    runner
-        Runs one job at a time for all pages of this viewer.
-    layers
-        Weak references to the layers that Topiary made or was given, by key.
-    spare
-        Layers of the image before, by kind, to be used again for this one: removing
-        and adding layers costs napari a quarter of a second each.
-    leaving
-        Layers that are hidden already and leave the viewer one after the other, by key.
-    shown
-        Name of the image that is being worked on.
-    picture
-        That image, of which its layer was made.
-    scale_bar
-        Whether the image shown had a known pixel size, and so a scale bar.
-    brought
-        The user's own layer that is to show the image that is added next.
-    parts
-        Things of the pages that live as long as the viewer, by type.
-    """
-
-    session: Session
+    session: Session  #: The project that is open in this viewer
+    #: Runs one job at a time for all pages of this viewer
     runner: JobRunner = field(default_factory=JobRunner)
+    #: Weak references to the layers that Topiary made or was given, by key
     layers: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
+    #: Layers of the image before, by kind, to be used again for this one: removing and
+    #: adding layers costs napari a quarter of a second each
     spare: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
+    #: Layers that are hidden already and leave the viewer one after the other, by key
     leaving: dict[Hashable, weakref.ref[Layer]] = field(default_factory=dict)
-    shown: str | None = None
-    picture: AnyImage | None = None
+    shown: str | None = None  #: Name of the image that is being worked on
+    picture: AnyImage | None = None  #: That image, of which its layer was made
+    #: Whether the image shown had a known pixel size, and so a scale bar
     scale_bar: bool = False
+    #: The user's own layer that is to show the image that is added next
     brought: Layer | None = None
+    #: Things of the pages that live as long as the viewer, by type
     parts: dict[type, Any] = field(default_factory=dict)
 
 

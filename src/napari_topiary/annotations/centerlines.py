@@ -42,21 +42,13 @@ _LINES = ("path", "line", "polyline")
 @annotation_kinds.register("centerlines")
 @dataclass(frozen=True, eq=False)
 class Centerlines(MarkedThings):
-    """Drawn centerlines; those of class *background* mean "this is not one".
+    """Drawn centerlines; those of class *background* mean "this is not one"."""
 
-    Parameters
-    ----------
-    paths
-        Vertices of each line, `(v, 2)` float y, x in pixels of the image.
-    classes
-        Class name of each line.
-    width_nm
-        Width of each filament in nm, None where twice the radius of its class counts;
-        None = no line has its own.
-    """
-
+    #: Vertices of each line, `(v, 2)` float y, x in pixels of the image
     paths: tuple[Path, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: Class name of each line
+    #: Width of each filament in nm, None where twice the radius of its class counts;
+    #: None = no line has its own
     width_nm: tuple[float | None, ...] | None = None
 
     kind: ClassVar[str] = "centerlines"

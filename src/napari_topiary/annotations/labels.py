@@ -40,18 +40,11 @@ _FEW_PIECES = 10
 @annotation_kinds.register("labels")
 @dataclass(frozen=True, eq=False)
 class Labels(Annotation):
-    """A label image.
+    """A label image."""
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` int: class index, or for instances 0 = background and 1..n.
-    instances
-        Whether the numbers are objects rather than classes.
-    """
-
+    #: `(y, x)` int: class index, or for instances 0 = background and 1..n
     labels: LabelImage
-    instances: bool = False
+    instances: bool = False  #: Whether the numbers are objects rather than classes
 
     kind: ClassVar[str] = "labels"
     storage: ClassVar[Literal["table", "image"]] = "image"

@@ -52,25 +52,15 @@ SMALLEST = 0.35
 @annotation_kinds.register("points")
 @dataclass(frozen=True, eq=False)
 class Points(MarkedThings):
-    """Marked centres; those of class *background* mean "this is not one".
+    """Marked centres; those of class *background* mean "this is not one"."""
 
-    Parameters
-    ----------
-    coordinates
-        `(n, 2)` float y, x in pixels of the image.
-    classes
-        Class name of each point.
-    radius_nm
-        Radius of each point in nm, None where that of its class counts; None = no
-        point has its own.
-    reviewed
-        Whether a person answered a network here ("yes, this is one"): such points are
-        learned from outside finished areas, too; None = none of them.
-    """
-
-    coordinates: NDArray[np.float64]
-    classes: tuple[str, ...]
+    coordinates: NDArray[np.float64]  #: `(n, 2)` float y, x in pixels of the image
+    classes: tuple[str, ...]  #: Class name of each point
+    #: Radius of each point in nm, None where that of its class counts; None = no point
+    #: has its own
     radius_nm: tuple[float | None, ...] | None = None
+    #: Whether a person answered a network here ("yes, this is one"): such points are
+    #: learned from outside finished areas, too; None = none of them
     reviewed: tuple[bool, ...] | None = None
 
     kind: ClassVar[str] = "points"

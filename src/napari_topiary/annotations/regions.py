@@ -44,17 +44,12 @@ class Regions(TableAnnotation):
 
     A pixel is finished if its centre lies inside or on the outline of any of them. No
     area at all means the same as no `Regions`: the whole image is finished.
-
-    Parameters
-    ----------
-    polygons
-        Vertices of each area, `(v, 2)` float y, x in pixels of the image; the four
-        corners of the box for a rectangle or an ellipse.
-    shape_types
-        ``"rectangle"``, ``"polygon"`` or ``"ellipse"`` for each.
     """
 
+    #: Vertices of each area, `(v, 2)` float y, x in pixels of the image; the four
+    #: corners of the box for a rectangle or an ellipse
     polygons: tuple[Path, ...]
+    #: ``"rectangle"``, ``"polygon"`` or ``"ellipse"`` for each
     shape_types: tuple[str, ...]
 
     kind: ClassVar[str] = "regions"

@@ -74,17 +74,11 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be learned from one image.
+    """What is to be learned from one image."""
 
-    Parameters
-    ----------
-    classes
-        `(y, x)` int16 class index; −1 = unknown, not learned from.
-    weight
-        `(y, x)` float32, how much each pixel counts; 0 where unknown.
-    """
-
+    #: `(y, x)` int16 class index; −1 = unknown, not learned from
     classes: NDArray[np.int16]
+    #: `(y, x)` float32, how much each pixel counts; 0 where unknown
     weight: NDArray[np.float32]
 
     def within(self, area: NDArray[np.bool_]) -> Target:
@@ -146,24 +140,12 @@ def build_target(
 
 @dataclass(kw_only=True)
 class Canvas:
-    """Collects what annotations draw.
+    """Collects what annotations draw."""
 
-    Parameters
-    ----------
-    shape
-        `(y, x)` in pixels.
-    task
-        Classes and radii, in nm and pixels of this grid.
-    scale
-        nm per pixel of this grid, None if unknown.
-    config
-        Width of the zones.
-    """
-
-    shape: tuple[int, int]
-    task: Task
-    scale: float | None
-    config: TargetConfig
+    shape: tuple[int, int]  #: `(y, x)` in pixels
+    task: Task  #: Classes and radii, in nm and pixels of this grid
+    scale: float | None  #: nm per pixel of this grid, None if unknown
+    config: TargetConfig  #: Width of the zones
     classes: NDArray[np.int16] = field(init=False)
     _distance: NDArray[np.float32] = field(init=False)
     _finished: NDArray[np.bool_] | None = field(init=False, default=None)

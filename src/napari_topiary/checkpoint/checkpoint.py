@@ -41,56 +41,32 @@ def factor_at(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
-    """Everything that rebuilds a network and says how to use it. Never changed.
+    """Everything that rebuilds a network and says how to use it. Never changed."""
 
-    Parameters
-    ----------
-    network
-        Name of a registered network.
-    sizes
-        Of the unpruned network.
-    in_channels
-        Channels of the images: 1 grey, 3 colour.
-    task
-        Kind of answer and classes; the network has one map per class.
-    state
-        Parameter or buffer name -> tensor on the CPU, in the pruned shapes; weights
-        that are masked are zero.
-    widths
-        Layer name -> (outputs, inputs) where pruning made it narrower than `sizes`
-        say; empty for an unpruned network.
-    masks
-        Parameter name -> bool tensor of its shape, True = kept; empty if none.
-    normalisation
-        How intensities are brought to the network's range.
-    pixel_size_nm
-        nm per original pixel of the training images, None if unknown.
-    working_factor
-        Original pixels per pixel that the network sees.
-    unpruned_parameters
-        Weights before any pruning.
-    pruning
-        What was done, oldest first; JSON-able.
-    thresholds
-        Best on the hold-out: class -> probability, and one that is `common` to all.
-    metrics, annotations_summary, provenance
-        JSON-able: quality, what it was trained on, and how (name, seed, versions,
-        minutes, device, date, hash of the parent).
-    """
-
-    network: str
-    sizes: Mapping[str, Any]
-    in_channels: int
-    task: Task
+    network: str  #: Name of a registered network
+    sizes: Mapping[str, Any]  #: Of the unpruned network
+    in_channels: int  #: Channels of the images: 1 grey, 3 colour
+    task: Task  #: Kind of answer and classes; the network has one map per class
+    #: Parameter or buffer name -> tensor on the CPU, in the pruned shapes; weights that
+    #: are masked are zero
     state: Mapping[str, torch.Tensor]
+    #: Layer name -> (outputs, inputs) where pruning made it narrower than `sizes` say;
+    #: empty for an unpruned network
     widths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    #: Parameter name -> bool tensor of its shape, True = kept; empty if none
     masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    #: How intensities are brought to the network's range
     normalisation: Normalisation = field(default_factory=Normalisation)
+    #: nm per original pixel of the training images, None if unknown
     pixel_size_nm: float | None = None
-    working_factor: float = 1.0
-    unpruned_parameters: int = 0
-    pruning: tuple[dict[str, Any], ...] = ()
+    working_factor: float = 1.0  #: Original pixels per pixel that the network sees
+    unpruned_parameters: int = 0  #: Weights before any pruning
+    pruning: tuple[dict[str, Any], ...] = ()  #: What was done, oldest first; JSON-able
+    #: Best on the hold-out: class -> probability, and one that is `common` to all
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    #: `metrics`, `annotations_summary`, `provenance`: JSON-able: quality, what it was
+    #: trained on, and how (name, seed, versions, minutes, device, date, hash of the
+    #: parent)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     annotations_summary: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -24,22 +24,15 @@ SAME = 0.05
 
 @dataclass(frozen=True)
 class Contrast:
-    """How bright and dark are spread in the images of a training.
+    """How bright and dark are spread in the images of a training."""
 
-    Parameters
-    ----------
-    asymmetry, spread
-        Mean and deviation over the images of how much further the bright end of the
-        histogram is from its middle than the dark end (−1 to 1), by scale.
-    foreground_share
-        How much of the annotated area is not background, 0..1.
-    foreground
-        How much brighter the foreground is than the background, in deviations.
-    """
-
+    #: `asymmetry`, `spread`: mean and deviation over the images of how much further the
+    #: bright end of the histogram is from its middle than the dark end (−1 to 1), by
+    #: scale
     asymmetry: tuple[float, ...]
     spread: tuple[float, ...]
-    foreground_share: float
+    foreground_share: float  #: How much of the annotated area is not background, 0..1
+    #: How much brighter the foreground is than the background, in deviations
     foreground: float
 
     @classmethod
@@ -157,15 +150,11 @@ UNLIKE = 5.0
 
 @dataclass(frozen=True)
 class Colours:
-    """Red and blue against green, in what is darkest of images and in the rest.
+    """Red and blue against green, in what is darkest of images and in the rest."""
 
-    Parameters
-    ----------
-    mean, spread
-        Mean and deviation over the images that were learned from, `(4,)`: red and blue
-        of the darkest quarter, then of the rest, in deviations of the intensities.
-    """
-
+    #: `mean`, `spread`: mean and deviation over the images that were learned from,
+    #: `(4,)`: red and blue of the darkest quarter, then of the rest, in deviations of
+    #: the intensities
     mean: tuple[float, ...]
     spread: tuple[float, ...]
 

@@ -23,24 +23,16 @@ STRAIGHT = 0.97
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
-    """How one image is normalised, whatever part of it there is.
+    """How one image is normalised, whatever part of it there is."""
 
-    Parameters
-    ----------
-    fill
-        Takes the place of pixels that are not numbers.
-    offset, spread
-        Intensity that becomes 0, and how much more becomes 1 (0 = as they are).
-    middle
-        `robust`: taken off large numbers before they are brought to float32.
-    parts
-        `robust`: what is lit alike, with its measures; None for the other kinds.
-    """
-
-    fill: float = 0.0
+    fill: float = 0.0  #: Takes the place of pixels that are not numbers
+    #: `offset`, `spread`: intensity that becomes 0, and how much more becomes 1 (0 = as
+    #: they are)
     offset: float = 0.0
     spread: float = 0.0
+    #: `robust`: taken off large numbers before they are brought to float32
     middle: float | None = None
+    #: `robust`: what is lit alike, with its measures; None for the other kinds
     parts: tuple[tuple[Part, Intensities], ...] | None = None
 
     @property

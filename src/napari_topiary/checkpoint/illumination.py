@@ -37,25 +37,16 @@ the other, and all but this share of the differences of noise between blocks."""
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of an image that is lit alike.
+    """A part of an image that is lit alike."""
 
-    Parameters
-    ----------
-    box
-        Top, bottom, left and right in pixels, ends not included.
-    slope
-        Six factors of 1, y, x, y², xy, x² (y and x run from −1 to 1 within the part)
-        that sum to the local brightness; None where it does not change.
-    gain
-        The same of the logarithm of the local contrast around 0; None where it does
-        not change.
-    region
-        The area of like brightness that it is cut from; None = the whole image.
-    """
-
-    box: Window
+    box: Window  #: Top, bottom, left and right in pixels, ends not included
+    #: Six factors of 1, y, x, y², xy, x² (y and x run from −1 to 1 within the part)
+    #: that sum to the local brightness; None where it does not change
     slope: NDArray[np.float64] | None = None
+    #: The same of the logarithm of the local contrast around 0; None where it does not
+    #: change
     gain: NDArray[np.float64] | None = None
+    #: The area of like brightness that it is cut from; None = the whole image
     region: Region | None = None
 
     @property
@@ -142,18 +133,13 @@ def parts_of(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Blocks:
-    """What there is in the blocks of a part, and where they lie (−1 to 1).
+    """What there is in the blocks of a part, and where they lie (−1 to 1)."""
 
-    Parameters
-    ----------
-    y, x
-        `(n,)` their middles.
-    median, spread, noise
-        `(n,)` of their brightness; noise is how much it differs from row to row.
-    """
-
+    #: `y`, `x`: `(n,)` their middles
     y: NDArray[np.float64]
     x: NDArray[np.float64]
+    #: `median`, `spread`, `noise`: `(n,)` of their brightness; noise is how much it
+    #: differs from row to row
     median: NDArray[np.float64]
     spread: NDArray[np.float64]
     noise: NDArray[np.float64]

@@ -32,38 +32,28 @@ class Normalisation:
     """How intensities are changed before the network sees them.
 
     All channels of an image are treated alike, so that colours keep their relation.
-
-    Parameters
-    ----------
-    kind
-        `robust`: mean 0 and standard deviation 1 over the pixels that carry an image,
-        tails clipped, parts that are lit differently each for itself (networks that are
-        trained now); `zscore`: the same over all pixels as they are (networks of
-        earlier versions); `percentile`: 1st and 99th percentile become 0 and 1; `none`:
-        as they are.
-    per_image
-        Measure each image. False: use the numbers below for all of them; for `robust`,
-        bring the ends of whole images to these, and take parts that were taken alike
-        as they are.
-    mean, std
-        Intensities for `zscore` and `robust`.
-    low, high
-        Intensities for `percentile` that become 0 and 1; for `robust` those where the
-        tails are cut off.
-    pixels
-        `robust`: how many the images had whose numbers these are.
-    regions
-        `robust`: whether areas of an image that differ very much in brightness are
-        measured each by itself. Not where such areas are what is looked for.
     """
 
+    #: `robust`: mean 0 and standard deviation 1 over the pixels that carry an image,
+    #: tails clipped, parts that are lit differently each for itself (networks that are
+    #: trained now); `zscore`: the same over all pixels as they are (networks of earlier
+    #: versions); `percentile`: 1st and 99th percentile become 0 and 1; `none`: as they
+    #: are
     kind: Kind = "robust"
+    #: Measure each image. False: use the numbers below for all of them; for `robust`,
+    #: bring the ends of whole images to these, and take parts that were taken alike as
+    #: they are.
     per_image: bool = True
+    #: `mean`, `std`: intensities for `zscore` and `robust`
     mean: float = 0.0
     std: float = 1.0
+    #: `low`, `high`: intensities for `percentile` that become 0 and 1; for `robust`
+    #: those where the tails are cut off
     low: float = 0.0
     high: float = 1.0
-    pixels: float = 0.0
+    pixels: float = 0.0  #: `robust`: how many the images had whose numbers these are
+    #: `robust`: whether areas of an image that differ very much in brightness are
+    #: measured each by itself. Not where such areas are what is looked for.
     regions: bool = True
 
     @classmethod

@@ -53,21 +53,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """An area of an image that differs in brightness from the others.
+    """An area of an image that differs in brightness from the others."""
 
-    Parameters
-    ----------
-    mask
-        `(y, x)` bool, of every `step`-th row and column of the image.
-    is_plain
-        Whether nothing is to be seen in it but noise.
-    step
-        1 = of all of them.
-    """
-
-    mask: Mask
-    is_plain: bool = False
-    step: int = 1
+    mask: Mask  #: `(y, x)` bool, of every `step`-th row and column of the image
+    is_plain: bool = False  #: Whether nothing is to be seen in it but noise
+    step: int = 1  #: 1 = of all of them
 
     def within(self, place: tuple[slice, slice]) -> Mask:
         """Which pixels of a rectangle of the image belong to it."""

@@ -161,20 +161,10 @@ def _check(sizes: Sizes, wanted: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Stored:
-    """An open file: its words, and its tensors on request.
-
-    Parameters
-    ----------
-    text
-        The JSON description.
-    sizes
-        Type and shape of every stored tensor.
-    handle
-        The open safetensors file.
-    """
+    """An open file: its words, and its tensors on request."""
 
     text: str
-    sizes: Sizes
+    sizes: Sizes  #: Type and shape of every stored tensor
     handle: Any
 
     def read(self, name: str) -> Array:

@@ -23,21 +23,13 @@ JUDGED = ("test", "val")
 
 @dataclass(frozen=True)
 class LearningData:
-    """What is learned from.
+    """What is learned from."""
 
-    Parameters
-    ----------
-    dataset
-        Task and name.
-    train, validation
-        Annotated images; the latter may be none.
-    unannotated
-        Images of which only look-alikes of what is marked can be learned.
-    """
-
-    dataset: Dataset
+    dataset: Dataset  #: Task and name
+    #: `train`, `validation`: annotated images; the latter may be none
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
+    #: Images of which only look-alikes of what is marked can be learned
     unannotated: tuple[Sample, ...] = ()
 
 

@@ -27,14 +27,9 @@ class Keeping:
     While it grows, a network is written beside one that is there already, and takes
     its place at the end. One that did not come to its end takes it only if it is
     better.
-
-    Parameters
-    ----------
-    out
-        What the person asked for.
     """
 
-    out: Path
+    out: Path  #: What the person asked for
     growing: Path = field(init=False)
 
     def __post_init__(self) -> None:

@@ -45,34 +45,19 @@ PATCH = 16
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnnotatedArea:
-    """One area that training does not learn from, with its truth on the working grid.
+    """An area that training does not learn from, with its truth on the working grid."""
 
-    Parameters
-    ----------
-    field
-        Image and target; the target is −1 outside the area that is meant.
-    points
-        `(n, 2)` y, x of the true particles, in working pixels.
-    point_class
-        `(n,)` int class index of each.
-    task
-        Task with radii in working pixels.
-    sample
-        The image that it comes from.
-    box
-        `(top, bottom, left, right)` in pixels of the image in its file: what is meant
-        of it; None = all.
-    finished
-        `(y, x)` bool, what a person has finished: elsewhere no figure is measured, even
-        where single places are known; None = all of it.
-    """
-
-    field: Field
+    field: Field  #: Image and target; the target is −1 outside the area that is meant
+    #: `(n, 2)` y, x of the true particles, in working pixels
     points: NDArray[np.float64]
-    point_class: NDArray[np.int64]
-    task: Task
-    sample: Sample
+    point_class: NDArray[np.int64]  #: `(n,)` int class index of each
+    task: Task  #: Task with radii in working pixels
+    sample: Sample  #: The image that it comes from
+    #: `(top, bottom, left, right)` in pixels of the image in its file: what is meant of
+    #: it; None = all
     box: Box | None = None
+    #: `(y, x)` bool, what a person has finished: elsewhere no figure is measured, even
+    #: where single places are known; None = all of it
     finished: NDArray[np.bool_] | None = None
 
     @property
@@ -211,27 +196,17 @@ class AnnotatedArea:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingGrid:
-    """The grid that all images of one training are brought to.
+    """The grid that all images of one training are brought to."""
 
-    Parameters
-    ----------
-    task
-        Kind, classes and radii.
-    factor, scale
-        Original pixels per working pixel of images of such nm per pixel; the others
-        are brought to the same working size.
-    normalisation
-        Brings intensities to the network's range; None = only what is drawn is asked
-        for, and images are left blank.
-    zones
-        How particles are drawn.
-    """
-
-    task: Task
+    task: Task  #: Kind, classes and radii
+    #: `factor`, `scale`: original pixels per working pixel of images of such nm per
+    #: pixel; the others are brought to the same working size
     factor: float
     scale: float | None
+    #: Brings intensities to the network's range; None = only what is drawn is asked
+    #: for, and images are left blank
     normalisation: Normalisation | None
-    zones: TargetConfig
+    zones: TargetConfig  #: How particles are drawn
 
     @classmethod
     def of(

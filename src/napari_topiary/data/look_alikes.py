@@ -45,47 +45,26 @@ finished areas that must be marked."""
 
 @dataclass(frozen=True, kw_only=True)
 class AreaLookAlikes:
-    """What looks like the marked particles in one area.
+    """What looks like the marked particles in one area."""
 
-    Parameters
-    ----------
-    sure
-        Learned as particles, marked ones left out.
-    doubtful
-        Not learned from; those that count as particles where a threshold has to part
-        them are in `likely`.
-    likely
-        The upper half of the doubtful, and the sure.
-    free
-        `(y, x)` where nothing is known, and nothing is held out.
-    """
-
-    sure: Detections
+    sure: Detections  #: Learned as particles, marked ones left out
+    #: Not learned from; those that count as particles where a threshold has to part
+    #: them are in `likely`
     doubtful: Detections
-    likely: Detections
-    free: NDArray[np.bool_]
+    likely: Detections  #: The upper half of the doubtful, and the sure
+    free: NDArray[np.bool_]  #: `(y, x)` where nothing is known, and nothing is held out
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookAlikes:
-    """What looks like the few marked particles, to be learned from as well.
+    """What looks like the few marked particles, to be learned from as well."""
 
-    Parameters
-    ----------
-    areas
-        All areas, what was found drawn in them.
-    parted
-        Those that say where to part particles from the rest, with all that was found.
-    zones
-        How particles are drawn, now that more is known of how close they lie.
-    count
-        How many were found.
-    """
-
-    areas: tuple[AnnotatedArea, ...]
+    areas: tuple[AnnotatedArea, ...]  #: All areas, what was found drawn in them
+    #: Those that say where to part particles from the rest, with all that was found
     parted: tuple[AnnotatedArea, ...]
+    #: How particles are drawn, now that more is known of how close they lie
     zones: TargetConfig
-    count: int
+    count: int  #: How many were found
 
 
 def look_alikes(

@@ -51,18 +51,10 @@ Place = tuple[slice, slice]
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """What is learned beside the annotations.
+    """What is learned beside the annotations."""
 
-    Parameters
-    ----------
-    areas
-        All areas, what was labelled drawn in them.
-    pixels
-        How many pixels were labelled.
-    """
-
-    areas: tuple[AnnotatedArea, ...]
-    pixels: int
+    areas: tuple[AnnotatedArea, ...]  #: All areas, what was labelled drawn in them
+    pixels: int  #: How many pixels were labelled
 
 
 def little_painted(areas: Sequence[AnnotatedArea]) -> bool:

@@ -38,59 +38,30 @@ MOST_UNANNOTATED = 24
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
-    """Everything a training needs from the samples.
+    """Everything a training needs from the samples."""
 
-    Parameters
-    ----------
-    task
-        Kind and classes, with the radii that were drawn.
-    normalisation
-        How intensities are brought to the network's range.
-    train
-        Fields to learn from, with those on which look-alikes were found.
-    held
-        Areas to choose weights and thresholds by.
-    figure_areas
-        Areas that the figure is measured on: others, where there is enough for that.
-    few
-        Whether there is too little in `held` to choose by.
-    factor
-        Original pixels per working pixel, >= 1.
-    pixel_size_nm
-        nm per original pixel, None if unknown.
-    in_channels
-        1 or 3.
-    held_names
-        What is held out, in words ("2 images", "a quarter of the image").
-    summary
-        Counts of annotations by class, for the checkpoint.
-    line_classes
-        Classes that were only drawn as centerlines.
-    learned
-        A few of the areas to learn from, with their truth: where particles are looked
-        for, and wherever all that is held back is needed for the figure. None where
-        somebody has said which images to validate on, and those are enough.
-    areas
-        What was annotated of what is learned from, with the marks.
-    notes
-        Sentences for the user.
-    """
-
-    task: Task
-    normalisation: Normalisation
+    task: Task  #: Kind and classes, with the radii that were drawn
+    normalisation: Normalisation  #: How intensities are brought to the network's range
+    #: Fields to learn from, with those on which look-alikes were found
     train: tuple[Field, ...]
-    held: tuple[AnnotatedArea, ...]
+    held: tuple[AnnotatedArea, ...]  #: Areas to choose weights and thresholds by
+    #: Areas that the figure is measured on: others, where there is enough for that
     figure_areas: tuple[AnnotatedArea, ...]
-    few: bool
-    factor: float
-    pixel_size_nm: float | None
-    in_channels: int
+    few: bool  #: Whether there is too little in `held` to choose by
+    factor: float  #: Original pixels per working pixel, >= 1
+    pixel_size_nm: float | None  #: nm per original pixel, None if unknown
+    in_channels: int  #: 1 or 3
+    #: What is held out, in words ("2 images", "a quarter of the image")
     held_names: str
-    summary: dict[str, object]
-    line_classes: tuple[str, ...] = ()
+    summary: dict[str, object]  #: Counts of annotations by class, for the checkpoint
+    line_classes: tuple[str, ...] = ()  #: Classes that were only drawn as centerlines
+    #: A few of the areas to learn from, with their truth: where particles are looked
+    #: for, and wherever all that is held back is needed for the figure. None where
+    #: somebody has said which images to validate on, and those are enough.
     learned: tuple[AnnotatedArea, ...] = ()
+    #: What was annotated of what is learned from, with the marks
     areas: tuple[AnnotatedArea, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
     @property
     def figure_only(self) -> bool:

@@ -27,35 +27,21 @@ NOTHING_KNOWN = (
 
 @dataclass(frozen=True)
 class Field:
-    """One training image on the working grid.
+    """One training image on the working grid."""
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)` float32, normalised.
-    target
-        `(y, x)` int16 class index, −1 = unknown.
-    weight
-        `(y, x)` float32, how much each pixel counts.
-    teacher
-        `(k + r, y, x)` probability, and values where it has any, of the network that
-        is imitated; None = nobody is.
-    regression
-        `(r, y, x)` float32, values to be learned beside the classes; None = none.
-    objects
-        `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
-        drawn: what is learned from them is in the other fields.
-    as_part
-        Offset and divisor by which `image` becomes what a part of it looks like that
-        was saved as an image of its own (`Normalisation.applied`).
-    """
-
-    image: NDArray[np.float32]
-    target: NDArray[np.int16]
-    weight: NDArray[np.float32]
+    image: NDArray[np.float32]  #: `(c, y, x)` float32, normalised
+    target: NDArray[np.int16]  #: `(y, x)` int16 class index, −1 = unknown
+    weight: NDArray[np.float32]  #: `(y, x)` float32, how much each pixel counts
+    #: `(k + r, y, x)` probability, and values where it has any, of the network that is
+    #: imitated; None = nobody is
     teacher: NDArray[np.floating] | None = None
+    #: `(r, y, x)` float32, values to be learned beside the classes; None = none
     regression: NDArray[np.float32] | None = None
+    #: `(y, x)` object numbers of instance tasks, 0 = background; None = none. Not
+    #: drawn: what is learned from them is in the other fields.
     objects: LabelImage | None = None
+    #: Offset and divisor by which `image` becomes what a part of it looks like that was
+    #: saved as an image of its own (`Normalisation.applied`)
     as_part: tuple[float, float] = (0.0, 1.0)
 
     def each(self, change: Callable[[Any], Any]) -> Field:

@@ -29,31 +29,21 @@ class Changes:
 
     `kept` is in both, `changed` is in both with another class (particles) or another
     outline (objects), `lost` is in A only, `gained` in B only.
-
-    Parameters
-    ----------
-    status
-        One of `STATUSES` each.
-    coordinates
-        `(n, 2)` y, x in pixels of the image; where it is in both, B's.
-    class_index
-        `(n,)` class; where it is in both, B's.
-    score_a, score_b
-        `(n,)` scores, NaN where it is not; for objects the IoU with the best partner.
-    index_a, index_b
-        `(n,)` place in the detections, or number of the object; −1 where it is not.
-    size
-        `(n,)` area in pixels; 0 for particles.
     """
 
-    status: tuple[str, ...]
+    status: tuple[str, ...]  #: One of `STATUSES` each
+    #: `(n, 2)` y, x in pixels of the image; where it is in both, B's
     coordinates: NDArray[np.float64]
-    class_index: NDArray[np.int64]
+    class_index: NDArray[np.int64]  #: `(n,)` class; where it is in both, B's
+    #: `score_a`, `score_b`: `(n,)` scores, NaN where it is not; for objects the IoU
+    #: with the best partner
     score_a: NDArray[np.float64]
     score_b: NDArray[np.float64]
+    #: `index_a`, `index_b`: `(n,)` place in the detections, or number of the object; −1
+    #: where it is not
     index_a: NDArray[np.int64]
     index_b: NDArray[np.int64]
-    size: NDArray[np.float64]
+    size: NDArray[np.float64]  #: `(n,)` area in pixels; 0 for particles
 
     def __len__(self) -> int:
         """Count the things."""
@@ -146,20 +136,13 @@ prediction has objects over at least this share of it."""
 
 @dataclass(frozen=True)
 class LineChanges:
-    """Traced filaments of A and B, each with its status.
+    """Traced filaments of A and B, each with its status."""
 
-    Parameters
-    ----------
-    status
-        `kept` (B's line), `lost` (A's) or `gained` (B's) each.
-    lines
-        Paths `(v, 2)` y, x in pixels of the image.
-    line_class, line_score
-        `(m,)` class index and score.
-    """
-
+    #: `kept` (B's line), `lost` (A's) or `gained` (B's) each
     status: tuple[str, ...] = ()
+    #: Paths `(v, 2)` y, x in pixels of the image
     lines: tuple[NDArray[np.float64], ...] = ()
+    #: `line_class`, `line_score`: `(m,)` class index and score
     line_class: tuple[int, ...] = ()
     line_score: tuple[float, ...] = ()
 

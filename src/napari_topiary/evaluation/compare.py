@@ -34,50 +34,28 @@ from napari_topiary.types import Prediction, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is different from A to B, in pixels of the image.
+    """What is different from A to B, in pixels of the image."""
 
-    Parameters
-    ----------
-    a, b
-        What the predictions are called.
-    task
-        Kind, radii and the classes of both: A's, then those that only B knows.
-    shape
-        `(y, x)` of the image.
-    scale
-        nm per pixel, None if unknown.
-    difference
-        `(k, y, x)` float32: probability of B minus that of A, −1..1; 0 where one of
-        them has not looked.
-    disagreement
-        `(y, x)` bool: where the class labels (object or not, for instances) differ.
-    things
-        Particles, or objects, each kept, changed, lost or gained.
-    lines
-        Filaments, each kept, lost or gained.
-    places
-        Disagreements, the worst first.
-    looked
-        `(y, x)` bool where both have looked; None = everywhere.
-    agreement
-        0..1: see `agreement`.
-    metrics
-        With a truth: ``{"a": ..., "b": ...}``, each with the metrics `as_shown`, at
-        its `own_best` thresholds, and `at_common_threshold`; else None.
-    """
-
+    #: `a`, `b`: what the predictions are called
     a: str
     b: str
+    #: Kind, radii and the classes of both: A's, then those that only B knows
     task: Task
-    shape: tuple[int, int]
-    scale: float | None
+    shape: tuple[int, int]  #: `(y, x)` of the image
+    scale: float | None  #: nm per pixel, None if unknown
+    #: `(k, y, x)` float32: probability of B minus that of A, −1..1; 0 where one of them
+    #: has not looked
     difference: NDArray[np.float32]
+    #: `(y, x)` bool: where the class labels (object or not, for instances) differ
     disagreement: NDArray[np.bool_]
-    things: Changes
-    lines: LineChanges
-    places: tuple[Place, ...]
+    things: Changes  #: Particles, or objects, each kept, changed, lost or gained
+    lines: LineChanges  #: Filaments, each kept, lost or gained
+    places: tuple[Place, ...]  #: Disagreements, the worst first
+    #: `(y, x)` bool where both have looked; None = everywhere
     looked: NDArray[np.bool_] | None
-    agreement: float
+    agreement: float  #: 0..1: see `agreement`
+    #: With a truth: ``{"a": ..., "b": ...}``, each with the metrics `as_shown`, at its
+    #: `own_best` thresholds, and `at_common_threshold`; else None
     metrics: dict[str, Any] | None = None
 
     @property

@@ -95,20 +95,14 @@ def _assigned(
 
 @dataclass(frozen=True)
 class DetectionCounts:
-    """What was found, missed and invented, by class; adds up over images.
+    """What was found, missed and invented, by class; adds up over images."""
 
-    Parameters
-    ----------
-    hit, extra, missed
-        `(k,)` float: true positives, false positives, false negatives.
-    distance
-        Sum of the distances of the pairs, in pixels.
-    """
-
+    #: `hit`, `extra`, `missed`: `(k,)` float: true positives, false positives, false
+    #: negatives
     hit: NDArray[np.float64]
     extra: NDArray[np.float64]
     missed: NDArray[np.float64]
-    distance: float = 0.0
+    distance: float = 0.0  #: Sum of the distances of the pairs, in pixels
 
     def __add__(self, other: DetectionCounts) -> DetectionCounts:
         """Pool two images."""
@@ -213,22 +207,15 @@ STEP = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class LineCounts:
-    """Lengths in pixels; adds up over images.
+    """Lengths in pixels; adds up over images."""
 
-    Parameters
-    ----------
-    found, found_right
-        Length found, and the part of it near a drawn line.
-    drawn, drawn_found
-        Length drawn, and the part of it near a found line.
-    n_found, n_drawn
-        How many lines that is.
-    """
-
+    #: `found`, `found_right`: length found, and the part of it near a drawn line
     found: float = 0.0
     found_right: float = 0.0
+    #: `drawn`, `drawn_found`: length drawn, and the part of it near a found line
     drawn: float = 0.0
     drawn_found: float = 0.0
+    #: `n_found`, `n_drawn`: how many lines that is
     n_found: int = 0
     n_drawn: int = 0
 

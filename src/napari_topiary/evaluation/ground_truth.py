@@ -38,24 +38,14 @@ SPECK = 5
 
 @dataclass(frozen=True)
 class Truth:
-    """Annotations of one image, in its own pixels.
+    """Annotations of one image, in its own pixels."""
 
-    Parameters
-    ----------
-    classes
-        `(y, x)` class index; −1 = unknown.
-    particles
-        Marked centres and drawn lines, all with score 1.
-    objects
-        `(y, x)` object numbers, 0 = background, −1 = unknown; None if the task has no
-        objects.
-    area
-        `(y, x)` True where a person has finished; None = everywhere.
-    """
-
-    classes: NDArray[np.int16]
-    particles: Detections
+    classes: NDArray[np.int16]  #: `(y, x)` class index; −1 = unknown
+    particles: Detections  #: Marked centres and drawn lines, all with score 1
+    #: `(y, x)` object numbers, 0 = background, −1 = unknown; None if the task has no
+    #: objects
     objects: LabelImage | None = None
+    #: `(y, x)` True where a person has finished; None = everywhere
     area: NDArray[np.bool_] | None = None
 
     def within(self, inside: NDArray[np.bool_] | None) -> Truth:

@@ -24,22 +24,15 @@ _FEW = 2**16
 
 @dataclass(frozen=True, kw_only=True)
 class Overlaps:
-    """Every pair of objects of two label images that share a pixel.
+    """Every pair of objects of two label images that share a pixel."""
 
-    Parameters
-    ----------
-    first, second
-        `(p,)` labels of each pair.
-    shared, iou
-        `(p,)` common pixels, and common pixels over united pixels.
-    first_area, second_area
-        Label -> area in pixels, background left out.
-    """
-
+    #: `first`, `second`: `(p,)` labels of each pair
     first: NDArray[np.int64]
     second: NDArray[np.int64]
+    #: `shared`, `iou`: `(p,)` common pixels, and common pixels over united pixels
     shared: NDArray[np.int64]
     iou: NDArray[np.float64]
+    #: `first_area`, `second_area`: label -> area in pixels, background left out
     first_area: dict[int, int]
     second_area: dict[int, int]
 

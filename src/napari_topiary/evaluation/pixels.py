@@ -22,21 +22,13 @@ SMALLEST_PROBABILITY = 1e-7
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """Labelled pixels by true and found class.
+    """Labelled pixels by true and found class."""
 
-    Parameters
-    ----------
-    confusion
-        `(k, k)` int: rows are the true class, columns the found one.
-    surprise
-        Sum of −ln(probability of the true class) over `scored` pixels.
-    scored
-        Pixels with a probability.
-    """
-
+    #: `(k, k)` int: rows are the true class, columns the found one
     confusion: NDArray[np.int64]
+    #: Sum of −ln(probability of the true class) over `scored` pixels
     surprise: float = 0.0
-    scored: int = 0
+    scored: int = 0  #: Pixels with a probability
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
         """Pool the pixels of two images."""
@@ -156,20 +148,11 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Zones:
-    """Pixels that certainly belong to one particle.
+    """Pixels that certainly belong to one particle."""
 
-    Parameters
-    ----------
-    pixel
-        `(p,)` index of each pixel in the flattened image.
-    particle
-        `(p,)` number of the particle that it belongs to.
-    class_index
-        `(n,)` true class of each particle, lines after points.
-    """
-
-    pixel: NDArray[np.int64]
-    particle: NDArray[np.int64]
+    pixel: NDArray[np.int64]  #: `(p,)` index of each pixel in the flattened image
+    particle: NDArray[np.int64]  #: `(p,)` number of the particle that it belongs to
+    #: `(n,)` true class of each particle, lines after points
     class_index: NDArray[np.int64]
 
 

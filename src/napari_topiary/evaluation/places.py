@@ -26,25 +26,14 @@ smallest one on: rims that are a pixel wider are no disagreement about particles
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One disagreement.
+    """One disagreement."""
 
-    Parameters
-    ----------
-    y, x
-        Its middle, in pixels of the image.
-    size
-        Side of a square that shows it, in pixels.
-    badness
-        How bad it is, in doubtful pixels.
-    what
-        In words: "lost virus", "other label".
-    """
-
+    #: `y`, `x`: its middle, in pixels of the image
     y: float
     x: float
-    size: float
-    badness: float
-    what: str
+    size: float  #: Side of a square that shows it, in pixels
+    badness: float  #: How bad it is, in doubtful pixels
+    what: str  #: In words: "lost virus", "other label"
 
 
 def worst_places(

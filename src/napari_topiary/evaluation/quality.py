@@ -17,38 +17,24 @@ SURE = 1.96
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How good a network is on areas it has not learned from.
+    """How good a network is on areas it has not learned from."""
 
-    Parameters
-    ----------
-    value
-        The figure that decides which weights are best, 0..1.
-    name
-        "F1" (particles), "Dice" (pixels), "PQ" (objects) or "agreement" where nothing
-        is held out.
-    loss
-        Mean loss on the same areas.
-    thresholds
-        Best probability threshold per class name, and for all under "common".
-    per_class
-        `value` for each class.
-    at_common
-        The same figure at a threshold of 0.5, which is the same for all networks: a
-        shifted calibration shows here first.
-    beside
-        Other figures of the same weights, by name.
-    counts
-        Particles or objects that are found, that are there, and finds that are none;
-        None where nothing is counted.
-    """
-
-    value: float
+    value: float  #: The figure that decides which weights are best, 0..1
+    #: "F1" (particles), "Dice" (pixels), "PQ" (objects) or "agreement" where nothing is
+    #: held out
     name: str
-    loss: float
+    loss: float  #: Mean loss on the same areas
+    #: Best probability threshold per class name, and for all under "common"
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    #: `value` for each class
     per_class: Mapping[str, float] = field(default_factory=dict)
+    #: The same figure at a threshold of 0.5, which is the same for all networks: a
+    #: shifted calibration shows here first
     at_common: float | None = None
+    #: Other figures of the same weights, by name
     beside: Mapping[str, float] = field(default_factory=dict)
+    #: Particles or objects that are found, that are there, and finds that are none;
+    #: None where nothing is counted
     counts: tuple[int, int, int] | None = None
 
     def metrics(self, held_out: str) -> dict[str, Any]:

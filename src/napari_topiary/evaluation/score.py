@@ -39,14 +39,10 @@ INSTANCE_SCORES = ("aji", "pq", "dq", "sq", "segmentation_dice", "distance_rmse"
 
 @dataclass(frozen=True)
 class Counts:
-    """How many particles or objects a figure rests on.
+    """How many particles or objects a figure rests on."""
 
-    Parameters
-    ----------
-    right, wrong, missed
-        Found and there; found and not there; there and not found.
-    """
-
+    #: `right`, `wrong`, `missed`: found and there; found and not there; there and not
+    #: found
     right: int
     wrong: int
     missed: int
@@ -59,30 +55,16 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How good predictions are; adds up over images.
+    """How good predictions are; adds up over images."""
 
-    Parameters
-    ----------
-    task
-        Kind and classes.
-    pixels
-        Of all tasks.
-    particles
-        Of detection tasks, else None.
-    lines
-        Class index -> lengths, for filament classes.
-    objects
-        Instance scores of each image.
-    votes
-        `(k, k)` particles by true class and by the class of most of their pixels; None
-        where there are no particles, or of only one class.
-    """
-
-    task: Task
-    pixels: PixelCounts
-    particles: DetectionCounts | None = None
+    task: Task  #: Kind and classes
+    pixels: PixelCounts  #: Of all tasks
+    particles: DetectionCounts | None = None  #: Of detection tasks, else None
+    #: Class index -> lengths, for filament classes
     lines: Mapping[int, LineCounts] = field(default_factory=dict)
-    objects: tuple[dict[str, Any], ...] = ()
+    objects: tuple[dict[str, Any], ...] = ()  #: Instance scores of each image
+    #: `(k, k)` particles by true class and by the class of most of their pixels; None
+    #: where there are no particles, or of only one class
     votes: NDArray[np.int64] | None = None
 
     def __add__(self, other: Score) -> Score:
@@ -295,29 +277,16 @@ def _particles(
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """The truth of one image and how strictly it is taken.
+    """The truth of one image and how strictly it is taken."""
 
-    Parameters
-    ----------
-    truth
-        Annotations in pixels of the image.
-    task
-        Kind, classes and radii, the latter in pixels of this image.
-    scale
-        nm per pixel; that of the training images where it is not known.
-    tolerance_px
-        `(k,)` how far off a particle may be, in pixels.
-    line_classes
-        Classes that are scored by length.
-    relative_to
-        What is 1 in distance maps, as it was in training.
-    """
-
-    truth: Truth
-    task: Task
+    truth: Truth  #: Annotations in pixels of the image
+    task: Task  #: Kind, classes and radii, the latter in pixels of this image
+    #: nm per pixel; that of the training images where it is not known
     scale: float | None
+    #: `(k,)` how far off a particle may be, in pixels
     tolerance_px: NDArray[np.float64]
-    line_classes: frozenset[str]
+    line_classes: frozenset[str]  #: Classes that are scored by length
+    #: What is 1 in distance maps, as it was in training
     relative_to: DistanceScale = "object"
 
     @classmethod

@@ -216,43 +216,27 @@ def _mean(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """One image as all checkpoints see it; the report of the job's progress.
+    """One image as all checkpoints see it; the report of the job's progress."""
 
-    Parameters
-    ----------
-    sample
-        The image and its annotations.
-    predictions
-        Name of the checkpoint -> prediction, in the order of the checkpoints.
-    """
-
-    sample: Sample
+    sample: Sample  #: The image and its annotations
+    #: Name of the checkpoint -> prediction, in the order of the checkpoints
     predictions: Mapping[str, Prediction]
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """One row per checkpoint; everything is held against the first one.
+    """One row per checkpoint; everything is held against the first one."""
 
-    Parameters
-    ----------
-    rows
-        Per checkpoint: `name`, `parameters`, `parameters_nonzero`, `sparsity`,
-        `compression_ratio`, `file_bytes`, `ms_per_megapixel` (of the middle image;
-        the checkpoints take turns in being first); the metrics of
-        `Score.report` at its own thresholds (`own`) and at 0.5
-        (`at_common_threshold`); `own_best` with its best `thresholds` on these images
-        and the `quality` there (mean over classes of F1, or Dice where a class has no
-        particles, and `per_class`); `agreement` with the first, 0..1, and how many
-        things were `kept`, `changed`, `lost`, `gained`.
-    n_images
-        Images that count.
-    seconds, device
-        How long it took, and where.
-    """
-
+    #: Per checkpoint: `name`, `parameters`, `parameters_nonzero`, `sparsity`,
+    #: `compression_ratio`, `file_bytes`, `ms_per_megapixel` (of the middle image; the
+    #: checkpoints take turns in being first); the metrics of `Score.report` at its own
+    #: thresholds (`own`) and at 0.5 (`at_common_threshold`); `own_best` with its best
+    #: `thresholds` on these images and the `quality` there (mean over classes of F1, or
+    #: Dice where a class has no particles, and `per_class`); `agreement` with the
+    #: first, 0..1, and how many things were `kept`, `changed`, `lost`, `gained`
     rows: tuple[dict[str, Any], ...]
-    n_images: int
+    n_images: int  #: Images that count
+    #: `seconds`, `device`: how long it took, and where
     seconds: float
     device: str
 

@@ -252,18 +252,12 @@ Pair = tuple[NDArray[np.float64], Detections, float]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is needed to find the best threshold of each class; adds up over images.
+    """What is needed to find the best threshold of each class; adds up over images."""
 
-    Parameters
-    ----------
-    particles
-        Class name -> per image: true coordinates, what was found with a low threshold,
-        tolerance in pixels.
-    pixels
-        Class name -> histogram `(2, 1024)`.
-    """
-
+    #: Class name -> per image: true coordinates, what was found with a low threshold,
+    #: tolerance in pixels
     particles: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)
+    #: Class name -> histogram `(2, 1024)`
     pixels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __add__(self, other: Sweep) -> Sweep:

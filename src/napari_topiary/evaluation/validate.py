@@ -167,21 +167,12 @@ def validation_data(
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationResult:
-    """A network's quality, or why there is none.
+    """A network's quality, or why there is none."""
 
-    Parameters
-    ----------
-    quality
-        At the network's own threshold; None where nothing is held back.
-    held_out
-        What it was validated on, in words.
-    stopped
-        Whether validating was given up.
-    """
-
+    #: At the network's own threshold; None where nothing is held back
     quality: Quality | None = None
-    held_out: str = ""
-    stopped: bool = False
+    held_out: str = ""  #: What it was validated on, in words
+    stopped: bool = False  #: Whether validating was given up
 
 
 class HoldOut:

@@ -50,32 +50,20 @@ MOST_PIXELS = 4_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Validator:
-    """Validates networks on fixed held-out areas.
+    """Validates networks on fixed held-out areas."""
 
-    Parameters
-    ----------
-    held
-        The areas; may be empty (then there is no quality, but thresholds of particles
-        are chosen on what is learned from).
-    task
-        Kind and classes.
-    line_classes
-        Classes drawn as centerlines only: scored by pixels, not by centres.
-    device
-        Where to compute.
-    learned
-        Areas that training does learn from. The threshold of particles is chosen on
-        them as well: a hold-out of one or two images may be an odd one.
-    figure_only
-        Whether the areas are needed for the figure: thresholds are then chosen on what
-        is learned from alone, as far as there is any.
-    """
-
+    #: The areas; may be empty (then there is no quality, but thresholds of particles
+    #: are chosen on what is learned from)
     held: Sequence[AnnotatedArea]
-    task: Task
+    task: Task  #: Kind and classes
+    #: Classes drawn as centerlines only: scored by pixels, not by centres
     line_classes: frozenset[str]
     device: torch.device
+    #: Areas that training does learn from. The threshold of particles is chosen on them
+    #: as well: a hold-out of one or two images may be an odd one.
     learned: Sequence[AnnotatedArea] = ()
+    #: Whether the areas are needed for the figure: thresholds are then chosen on what
+    #: is learned from alone, as far as there is any
     figure_only: bool = False
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False

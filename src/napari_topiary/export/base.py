@@ -45,21 +45,12 @@ class AnsweringNetwork(nn.Module):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Exportable:
-    """A network that is to be used elsewhere, and what is said of it.
-
-    Parameters
-    ----------
-    checkpoint
-        Of the network.
-    network
-        On the processor, in evaluation mode.
-    author, licence
-        Of the network: who made it, and by what licence (an SPDX name) others may use
-        it; empty if nobody has said.
-    """
+    """A network that is to be used elsewhere, and what is said of it."""
 
     checkpoint: Checkpoint
-    network: Network
+    network: Network  #: On the processor, in evaluation mode
+    #: `author`, `licence`: of the network: who made it, and by what licence (an SPDX
+    #: name) others may use it; empty if nobody has said
     author: str = ""
     licence: str = ""
 
@@ -151,40 +142,22 @@ class Exportable:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """How a converted network was compared with torch.
+    """How a converted network was compared with torch."""
 
-    Parameters
-    ----------
-    by
-        What ran it: "onnxruntime", "torchscript"; "structure" where nothing could.
-    largest_difference
-        From torch, in probability; None where nothing ran it.
-    """
-
+    #: What ran it: "onnxruntime", "torchscript"; "structure" where nothing could
     by: str
+    #: From torch, in probability; None where nothing ran it
     largest_difference: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A network as other programs read it.
+    """A network as other programs read it."""
 
-    Parameters
-    ----------
-    model
-        The network, and what is said of it.
-    content
-        Of the file.
-    checks
-        One for each form of the weights in it.
-    notes
-        Sentences for the user.
-    """
-
-    model: Exportable
+    model: Exportable  #: The network, and what is said of it
     content: bytes
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...]  #: One for each form of the weights in it
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
     @property
     def largest_difference(self) -> float | None:
@@ -195,23 +168,13 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFormat:
-    """A format as it is chosen.
+    """A format as it is chosen."""
 
-    Parameters
-    ----------
-    make
-        Converts a network and checks what came of it; None = stopped.
-    title
-        For forms and sentences.
-    ending
-        Of its files, with the dot.
-    packages
-        What has to be installed, by the names they are imported under.
-    """
-
+    #: Converts a network and checks what came of it; None = stopped
     make: Callable[[Exportable], Job[Exported | None]]
-    title: str
-    ending: str
+    title: str  #: For forms and sentences
+    ending: str  #: Of its files, with the dot
+    #: What has to be installed, by the names they are imported under
     packages: tuple[str, ...] = ()
 
 

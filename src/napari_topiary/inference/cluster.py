@@ -24,22 +24,13 @@ MOST_ENGINES = 2
 
 @dataclass(frozen=True)
 class Work:
-    """What every worker has to know: the network, and how it is run.
+    """What every worker has to know: the network, and how it is run."""
 
-    Parameters
-    ----------
-    checkpoint
-        Its network is loaded once.
-    device, backend
-        Where and by what it is computed.
-    threads
-        Of the processor, for each worker; 0 = as many as there are.
-    """
-
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint  #: Its network is loaded once
+    #: `device`, `backend`: where and by what it is computed
     device: str
     backend: str
-    threads: int = 0
+    threads: int = 0  #: Of the processor, for each worker; 0 = as many as there are
 
 
 class Cluster:

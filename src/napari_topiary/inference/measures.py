@@ -73,54 +73,26 @@ def objects_table(
 
 @dataclass(frozen=True, eq=False)
 class Areas:
-    """What was summed over the pixels of areas or objects.
+    """What was summed over the pixels of areas or objects."""
 
-    Parameters
-    ----------
-    sums
-        `(n, 9)`: their number, then `pixel_figures`.
-    class_index
-        `(n,)`.
-    """
-
+    #: `(n, 9)`: their number, then `pixel_figures`
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 9)))
-    class_index: tuple[int, ...] = ()
+    class_index: tuple[int, ...] = ()  #: `(n,)`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What was found in an image of any size, without its maps.
+    """What was found in an image of any size, without its maps."""
 
-    Parameters
-    ----------
-    shape
-        `(y, x)` of the image in pixels.
-    task
-        Kind and classes.
-    scale
-        nm per pixel, None if unknown.
-    detections
-        In pixels of the image.
-    counts
-        By class index: particles, objects, or connected areas.
-    covered
-        By class index: pixels of the labels.
-    looked_at
-        Share of the image that the network has looked at.
-    checkpoint
-        Name or hash of what made it.
-    areas
-        Sums over the pixels of its objects or areas, where they were wanted.
-    """
-
-    shape: tuple[int, int]
-    task: Task
-    scale: float | None
-    detections: Detections
-    counts: Mapping[int, int]
-    covered: Mapping[int, int]
-    looked_at: float
-    checkpoint: str
+    shape: tuple[int, int]  #: `(y, x)` of the image in pixels
+    task: Task  #: Kind and classes
+    scale: float | None  #: nm per pixel, None if unknown
+    detections: Detections  #: In pixels of the image
+    counts: Mapping[int, int]  #: By class index: particles, objects, or connected areas
+    covered: Mapping[int, int]  #: By class index: pixels of the labels
+    looked_at: float  #: Share of the image that the network has looked at
+    checkpoint: str  #: Name or hash of what made it
+    #: Sums over the pixels of its objects or areas, where they were wanted
     areas: Areas = field(default_factory=Areas)
 
 

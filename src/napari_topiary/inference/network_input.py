@@ -41,27 +41,14 @@ REGIONS = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkInput:
-    """An image as a network sees it.
+    """An image as a network sees it."""
 
-    Parameters
-    ----------
-    image
-        `(c, h, w)` float32 on the working grid, normalised.
-    area
-        `(h, w)` bool: what carries an image; elsewhere results are empty.
-    shape
-        `(y, x)` of the image in its own pixels.
-    factor
-        Pixels of the image per working pixel.
-    notes
-        Sentences for the user.
-    """
-
-    image: NDArray[np.float32]
+    image: NDArray[np.float32]  #: `(c, h, w)` float32 on the working grid, normalised
+    #: `(h, w)` bool: what carries an image; elsewhere results are empty
     area: NDArray[np.bool_]
-    shape: tuple[int, int]
-    factor: float
-    notes: tuple[str, ...] = ()
+    shape: tuple[int, int]  #: `(y, x)` of the image in its own pixels
+    factor: float  #: Pixels of the image per working pixel
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
     @property
     def is_blank(self) -> bool:
@@ -99,18 +86,10 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LargeInput:
-    """How a network sees an image of any size: parts are made when they are asked for.
+    """How a network sees an image of any size; parts are made when asked for."""
 
-    Parameters
-    ----------
-    pixels
-        The image, with the channels that the network takes.
-    measured
-        How it is normalised, and what in it is an image.
-    """
-
-    pixels: Pixels
-    measured: Measured
+    pixels: Pixels  #: The image, with the channels that the network takes
+    measured: Measured  #: How it is normalised, and what in it is an image
 
     @property
     def is_blank(self) -> bool:
@@ -165,31 +144,17 @@ class LargeInput:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Measured:
-    """What has to be known of a whole image before a part of it can be looked at.
+    """What has to be known of a whole image before a part of it can be looked at."""
 
-    Parameters
-    ----------
-    area
-        `(y, x)` bool, of every `step`-th row and column: what carries an image.
-    step
-        1 = of all of them.
-    factor
-        Pixels of the image per working pixel.
-    fitted
-        How it is normalised; None = there is nothing to see.
-    ends
-        Sum of the darkest and the brightest intensity, where the network looks at the
-        negative.
-    notes
-        Sentences for the user.
-    """
-
+    #: `(y, x)` bool, of every `step`-th row and column: what carries an image
     area: NDArray[np.bool_]
-    step: int
-    factor: float
-    fitted: Fitted | None
+    step: int  #: 1 = of all of them
+    factor: float  #: Pixels of the image per working pixel
+    fitted: Fitted | None  #: How it is normalised; None = there is nothing to see
+    #: Sum of the darkest and the brightest intensity, where the network looks at the
+    #: negative
     ends: np.float32 | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
     @classmethod
     def of(

@@ -47,23 +47,13 @@ PIXEL_BY_PIXEL = "Predicting pixel by pixel: this network has no faster exact wa
 
 @dataclass(frozen=True)
 class InferResult:
-    """What a network says about an image.
+    """What a network says about an image."""
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)` float32, sums to 1 over k; 0 where the network has not run.
-    done
-        `(y, x)` bool: where the network has run.
-    notes
-        Sentences for the user (stopped early, tile halved).
-    regression
-        `(r, y, x)` float32: maps that are values; None where the network has none.
-    """
-
+    #: `(k, y, x)` float32, sums to 1 over k; 0 where the network has not run
     probability: NDArray[np.float32]
-    done: NDArray[np.bool_]
-    notes: tuple[str, ...] = ()
+    done: NDArray[np.bool_]  #: `(y, x)` bool: where the network has run
+    notes: tuple[str, ...] = ()  #: Sentences for the user (stopped early, tile halved)
+    #: `(r, y, x)` float32: maps that are values; None where the network has none
     regression: NDArray[np.float32] | None = None
 
 

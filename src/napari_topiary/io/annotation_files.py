@@ -38,23 +38,13 @@ _EDGE = 4
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn on one image, as much of it as could be read.
+    """What is drawn on one image, as much of it as could be read."""
 
-    Parameters
-    ----------
-    annotations
-        One for each kind.
-    faults
-        A sentence for each file that could not be read wholly, which begins with it.
-    whole
-        The files that were read wholly.
-    unread
-        Those of the faults because of which nothing of a file could be read.
-    """
-
-    annotations: tuple[Any, ...] = ()
+    annotations: tuple[Any, ...] = ()  #: One for each kind
+    #: A sentence for each file that could not be read wholly, which begins with it
     faults: tuple[str, ...] = ()
-    whole: tuple[Path, ...] = ()
+    whole: tuple[Path, ...] = ()  #: The files that were read wholly
+    #: Those of the faults because of which nothing of a file could be read
     unread: tuple[str, ...] = ()
 
 

@@ -74,33 +74,18 @@ Axis = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and what is drawn on it.
+    """One image and what is drawn on it."""
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`, any numeric type; a project has a `LargeImage` here until it is
-        `read_marked`.
-    annotations
-        Points, Centerlines, Labels, Regions; empty = nothing is known.
-    scale
-        nm per pixel, None if unknown.
-    name
-        Name of the image, which is the stem of its files.
-    path
-        Where the image comes from.
-    notes
-        Sentences for the user about its file.
-    excerpt
-        Of a large image only marked parts are in `image`: where they come from.
-    """
-
+    #: `(c, y, x)`, any numeric type; a project has a `LargeImage` here until it is
+    #: `read_marked`
     image: Image
+    #: Points, Centerlines, Labels, Regions; empty = nothing is known
     annotations: tuple[Any, ...] = ()
-    scale: float | None = None
-    name: str = "image"
-    path: Path | None = None
-    notes: tuple[str, ...] = ()
+    scale: float | None = None  #: nm per pixel, None if unknown
+    name: str = "image"  #: Name of the image, which is the stem of its files
+    path: Path | None = None  #: Where the image comes from
+    notes: tuple[str, ...] = ()  #: Sentences for the user about its file
+    #: Of a large image only marked parts are in `image`: where they come from
     excerpt: Excerpt | None = None
 
     @cached_property
@@ -173,32 +158,18 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with annotations, and which of them are for what.
-
-    Parameters
-    ----------
-    name
-        Name of the dataset.
-    task
-        Kind of answer, classes and radii.
-    samples
-        Samples by name; those of a folder are read when asked for, each time anew.
-    split
-        Names of the samples in each part (``"train"``, ``"val"``, ``"test"``...).
-    root
-        The folder, None if it was never one.
-    scale
-        nm per pixel of all images, None if unknown or not the same.
-    notes
-        Sentences for the user: what lies in the folder and is not used.
-    """
+    """Images with annotations, and which of them are for what."""
 
     name: str
-    task: Task
+    task: Task  #: Kind of answer, classes and radii
+    #: Samples by name; those of a folder are read when asked for, each time anew
     samples: Mapping[str, Sample]
+    #: Names of the samples in each part (``"train"``, ``"val"``, ``"test"``...)
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    root: Path | None = None
+    root: Path | None = None  #: The folder, None if it was never one
+    #: nm per pixel of all images, None if unknown or not the same
     scale: float | None = None
+    #: Sentences for the user: what lies in the folder and is not used
     notes: tuple[str, ...] = ()
 
     @property

@@ -186,30 +186,17 @@ _KINDS: tuple[str, ...] = get_args(TaskKind)
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The content of `dataset.json`.
-
-    Parameters
-    ----------
-    name
-        Name of the dataset.
-    task
-        Kind of answer, classes and radii.
-    split
-        Names of the samples in each part; empty = all are for training.
-    scale
-        nm per pixel of all images, None if unknown or not the same.
-    scales
-        nm per pixel of single images, where they differ.
-    elsewhere
-        Images that do not lie in the folder, as they are too large to be copied: name
-        -> path, from the folder on or absolute.
-    """
+    """The content of `dataset.json`."""
 
     name: str
-    task: Task
+    task: Task  #: Kind of answer, classes and radii
+    #: Names of the samples in each part; empty = all are for training
     split: dict[str, tuple[str, ...]]
-    scale: float | None
+    scale: float | None  #: nm per pixel of all images, None if unknown or not the same
+    #: nm per pixel of single images, where they differ
     scales: dict[str, float] = field(default_factory=dict)
+    #: Images that do not lie in the folder, as they are too large to be copied: name ->
+    #: path, from the folder on or absolute
     elsewhere: dict[str, str] = field(default_factory=dict)
 
     def scale_of(

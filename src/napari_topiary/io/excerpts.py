@@ -41,25 +41,14 @@ Place = tuple[slice, slice]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Excerpt:
-    """Where the parts of a cut-out come from, and what has to be known of the rest.
+    """Where the parts of a cut-out come from, and what has to be known of the rest."""
 
-    Parameters
-    ----------
-    thin, step
-        Every `step`-th row and column of the whole image `(c, y, x)`.
-    whole
-        `(y, x)` of the whole image in pixels.
-    windows
-        Its parts.
-    corners
-        y, x of each in the cut-out.
-    """
-
+    #: `thin`, `step`: every `step`-th row and column of the whole image `(c, y, x)`
     thin: Image
     step: int
-    whole: tuple[int, int]
+    whole: tuple[int, int]  #: `(y, x)` of the whole image in pixels
     windows: tuple[Window, ...]
-    corners: tuple[tuple[int, int], ...]
+    corners: tuple[tuple[int, int], ...]  #: y, x of each in the cut-out
 
     @cached_property
     def thin_area(self) -> NDArray[np.bool_]:

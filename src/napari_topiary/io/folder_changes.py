@@ -39,17 +39,10 @@ class FolderChange:
     """What is to change in a folder; nothing does before the end of `changing`.
 
     Files are named by their path inside the folder, with slashes.
-
-    Parameters
-    ----------
-    root
-        The folder.
-    stage
-        Hidden folder of what is new.
     """
 
     root: Path
-    stage: Path
+    stage: Path  #: Hidden folder of what is new
     _new: list[str] = field(default_factory=list)
     _removed: list[str] = field(default_factory=list)
     _moved: dict[str, str] = field(default_factory=dict)

@@ -90,22 +90,13 @@ def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """Annotated images with what counts of them.
+    """Annotated images with what counts of them."""
 
-    Parameters
-    ----------
-    task
-        Where something is to be learned, with the radii that were drawn.
-    samples, validation
-        To learn from or judge on, and to judge on only.
-    notes
-        Sentences for the user.
-    """
-
-    task: Task
+    task: Task  #: Where something is to be learned, with the radii that were drawn
+    #: `samples`, `validation`: to learn from or judge on, and to judge on only
     samples: tuple[Sample, ...]
     validation: tuple[Sample, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  #: Sentences for the user
 
 
 def admit(

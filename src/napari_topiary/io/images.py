@@ -42,22 +42,13 @@ _ZARR = (".zgroup", ".zarray", "zarr.json")
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """An image from a file.
+    """An image from a file."""
 
-    Parameters
-    ----------
-    data
-        `(c, y, x)` in the file's own number type: one channel for grey, three for
-        colour; transparency is dropped.
-    scale
-        nm per pixel, None if the file does not say.
-    notes
-        Sentences for the user.
-    """
-
+    #: `(c, y, x)` in the file's own number type: one channel for grey, three for
+    #: colour; transparency is dropped
     data: Image
-    scale: float | None
-    notes: tuple[str, ...] = ()
+    scale: float | None  #: nm per pixel, None if the file does not say
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
 
 def readable_suffixes() -> tuple[str, ...]:

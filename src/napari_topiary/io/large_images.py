@@ -39,28 +39,15 @@ SPOTS, SPOT = 5, 128
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LargeImage:
-    """One image of a file, whose pixels are read when they are asked for.
+    """One image of a file, whose pixels are read when they are asked for."""
 
-    Parameters
-    ----------
-    raw
-        Its array is read by slices, and has all of `axes`.
-    at
-        Index along each axis that is stepped through (z, time), by its letter.
-    notes
-        Sentences for the user.
-    rows
-        First row and one after the last; the others are cut off (a banner).
-    channel
-        The only channel that counts, since the others are the same; None = all.
-    path
-        Its file.
-    """
-
-    raw: RawImage
+    raw: RawImage  #: Its array is read by slices, and has all of `axes`
+    #: Index along each axis that is stepped through (z, time), by its letter
     at: tuple[tuple[str, int], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+    #: First row and one after the last; the others are cut off (a banner)
     rows: tuple[int, int] | None = None
+    #: The only channel that counts, since the others are the same; None = all
     channel: int | None = None
     path: Path | None = None
 

@@ -55,35 +55,23 @@ ELSEWHERE = "images_elsewhere"
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing:
-    """The files of a dataset folder.
+    """The files of a dataset folder."""
 
-    Parameters
-    ----------
-    images
-        Image files by the name of the image, in alphabetical order; of a stack, the
-        same file for each slice.
-    drawn
-        For each kind of annotation, its files by the name of the image or the stack.
-    slices
-        Those images that are slices of a stack, by name.
-    elsewhere
-        Images that do not lie in the folder, as its description names them.
-    problems
-        Sentences about files of which one cannot know which is meant; none of them is
-        in `images` or `drawn`.
-    notes
-        Sentences about what is not used.
-    unused
-        For each kind, files that are not used and the name of the image that they
-        are for, which may not be there.
-    """
-
+    #: Image files by the name of the image, in alphabetical order; of a stack, the same
+    #: file for each slice
     images: dict[str, Path]
+    #: For each kind of annotation, its files by the name of the image or the stack
     drawn: dict[str, dict[str, Path]]
+    #: Sentences about files of which one cannot know which is meant; none of them is in
+    #: `images` or `drawn`
     problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences about what is not used
+    #: For each kind, files that are not used and the name of the image that they are
+    #: for, which may not be there
     unused: dict[str, tuple[tuple[str, Path], ...]] = field(default_factory=dict)
+    #: Those images that are slices of a stack, by name
     slices: dict[str, Slice] = field(default_factory=dict)
+    #: Images that do not lie in the folder, as its description names them
     elsewhere: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -39,29 +39,17 @@ PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of the program.
+    """One run of the program."""
 
-    Parameters
-    ----------
-    command
-        As it can be typed again.
-    version
-        Of the program.
-    inputs, outputs
-        Files and folders.
-    begun, ended
-        When, in seconds since 1970.
-    complete
-        Whether it was done to its end.
-    """
-
-    command: str
+    command: str  #: As it can be typed again
     version: str
+    #: `inputs`, `outputs`: files and folders
     inputs: Sequence[Path]
     outputs: Sequence[Path]
+    #: `begun`, `ended`: when, in seconds since 1970
     begun: float
     ended: float
-    complete: bool = True
+    complete: bool = True  #: Whether it was done to its end
 
 
 def write_crate(folder: Path, run: Run) -> Path | None:

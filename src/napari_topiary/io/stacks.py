@@ -25,20 +25,11 @@ SLICES = (*_FROM_0, *_FROM_1)
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice of a stack in a file.
-
-    Parameters
-    ----------
-    stack
-        Name of the stack.
-    path
-        Its file.
-    index, count
-        Which slice, from 0, and of how many.
-    """
+    """One slice of a stack in a file."""
 
     stack: str
     path: Path
+    #: `index`, `count`: which slice, from 0, and of how many
     index: int
     count: int
 

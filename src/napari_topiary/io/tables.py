@@ -30,24 +30,12 @@ _NUMBERS = ("axis-", "radius", "width")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table that have a value for each column.
+    """The rows of a table that have a value for each column."""
 
-    Parameters
-    ----------
-    table
-        Columns of text.
-    lines
-        Line of each row in the file, from 1.
-    bad
-        Lines that do not fit the columns.
-    fault
-        A sentence about the first of them; empty if there is none.
-    """
-
-    table: Table
-    lines: list[int]
-    bad: list[int]
-    fault: str
+    table: Table  #: Columns of text
+    lines: list[int]  #: Line of each row in the file, from 1
+    bad: list[int]  #: Lines that do not fit the columns
+    fault: str  #: A sentence about the first of them; empty if there is none
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:

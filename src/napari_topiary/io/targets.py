@@ -26,44 +26,26 @@ REPORT = ".json"
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file that a run will write.
-
-    Parameters
-    ----------
-    path
-        Where.
-    option
-        What the person chose it by, for sentences.
-    kind
-        Ending that says what is written, where that of the path need not: only a
-        result of the same kind makes room for it.
-    """
+    """A file that a run will write."""
 
     path: Path
-    option: str = "--out"
+    option: str = "--out"  #: What the person chose it by, for sentences
+    #: Ending that says what is written, where that of the path need not: only a result
+    #: of the same kind makes room for it
     kind: str = ""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What a run reads and writes.
+    """What a run reads and writes."""
 
-    Parameters
-    ----------
-    writes
-        Everything that it will write, as far as that is known beforehand.
-    reads
-        Files and folders that it reads: never replaced.
-    parents
-        Files that it reads and may replace by what is made of them, if the person says
-        so.
-    folder
-        Where results go of which not all names are known beforehand.
-    """
-
+    #: Everything that it will write, as far as that is known beforehand
     writes: tuple[OutputFile, ...] = ()
-    reads: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()  #: Files and folders that it reads: never replaced
+    #: Files that it reads and may replace by what is made of them, if the person says
+    #: so
     parents: tuple[Path, ...] = ()
+    #: Where results go of which not all names are known beforehand
     folder: Path | None = None
 
 

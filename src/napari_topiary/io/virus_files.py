@@ -33,34 +33,20 @@ UNEVEN = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Particles of one image.
+    """Particles of one image."""
 
-    Parameters
-    ----------
-    centres
-        `(n, 2)` y, x in pixels, of particles with one position.
-    lines
-        `(v, 2)` y, x in pixels along each particle with two or more.
-    """
-
+    #: `(n, 2)` y, x in pixels, of particles with one position
     centres: NDArray[np.float64]
+    #: `(v, 2)` y, x in pixels along each particle with two or more
     lines: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What the microscope wrote down about one image.
+    """What the microscope wrote down about one image."""
 
-    Parameters
-    ----------
-    shape
-        `(y, x)` in pixels.
-    scale
-        nm per pixel.
-    """
-
-    shape: tuple[int, int]
-    scale: float
+    shape: tuple[int, int]  #: `(y, x)` in pixels
+    scale: float  #: nm per pixel
 
 
 def read_positions(path: Path) -> Positions:

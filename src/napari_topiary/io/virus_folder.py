@@ -81,15 +81,9 @@ NO_RADII: Mapping[str, float] = {}
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Report of the job's progress.
+    """Report of the job's progress."""
 
-    Parameters
-    ----------
-    note
-        A sentence for the user; empty mostly.
-    """
-
-    note: str = ""
+    note: str = ""  #: A sentence for the user; empty mostly
 
 
 @dataclass
@@ -247,21 +241,12 @@ PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 @dataclass(frozen=True, kw_only=True)
 class VirusImage:
-    """One image with its side files.
+    """One image with its side files."""
 
-    Parameters
-    ----------
-    image, positions, tags
-        Its files; the tags may be missing.
-    part
-        Of the split.
-    label
-        Name of its class.
-    """
-
+    #: `image`, `positions`, `tags`: its files; the tags may be missing
     image: Path
     part: str
-    label: str
+    label: str  #: Name of its class
     positions: Path
     tags: Path | None
 

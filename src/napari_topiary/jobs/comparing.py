@@ -49,20 +49,11 @@ At = Literal["best", "common", "learned"]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared.
+    """One of the two that are compared."""
 
-    Parameters
-    ----------
-    name
-        Of the checkpoint, or `TRUTH`.
-    checkpoint
-        None for the annotations.
-    known
-        What it said before about the same image; None = it has to be run.
-    """
-
-    name: str
-    checkpoint: Checkpoint | None
+    name: str  #: Of the checkpoint, or `TRUTH`
+    checkpoint: Checkpoint | None  #: None for the annotations
+    #: What it said before about the same image; None = it has to be run
     known: Prediction | None = None
 
 

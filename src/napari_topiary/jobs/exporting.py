@@ -38,27 +38,14 @@ ENDINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What was found in one image, by whom, and how the probability was read.
+    """What was found in one image, by whom, and how the probability was read."""
 
-    Parameters
-    ----------
-    prediction
-        Read with `config`.
-    checkpoint
-        That made it.
-    network
-        How the project calls it.
-    config
-        Threshold, spacing and smallest size; what it leaves open is the checkpoint's.
-    source
-        File of the image, None if it is in none.
-    """
-
-    prediction: Prediction | LargePrediction
-    checkpoint: Checkpoint
-    network: str
+    prediction: Prediction | LargePrediction  #: Read with `config`
+    checkpoint: Checkpoint  #: That made it
+    network: str  #: How the project calls it
+    #: Threshold, spacing and smallest size; what it leaves open is the checkpoint's
     config: DetectConfig
-    source: Path | None = None
+    source: Path | None = None  #: File of the image, None if it is in none
 
     @property
     def counted(self) -> Prediction | Counted:

@@ -38,24 +38,14 @@ BYTES_A_WEIGHT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """What a network is built from; equal ones have equal figures.
-
-    Parameters
-    ----------
-    network
-        Its registered name.
-    sizes
-        JSON of its sizes.
-    in_channels, n_classes
-        Of images and answer.
-    checkpoint
-        An existing one instead, whose figures are wanted.
-    """
+    """What a network is built from; equal ones have equal figures."""
 
     network: str
-    sizes: str
+    sizes: str  #: JSON of its sizes
+    #: `in_channels`, `n_classes`: of images and answer
     in_channels: int
     n_classes: int
+    #: An existing one instead, whose figures are wanted
     checkpoint: Checkpoint | None = None
 
     @classmethod
@@ -92,33 +82,18 @@ class Blueprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a network costs.
+    """What a network costs."""
 
-    Parameters
-    ----------
-    weights
-        How many (zeros not counted).
-    file_bytes
-        Of its checkpoint.
-    macs_per_pixel
-        Multiplications for each pixel that it reads.
-    values
-        Results of all layers, per pixel that it learns from; where it learns from the
-        middles of patches, per patch.
-    stride
-        Sides of what it reads are multiples of it, in pixels.
-    patch
-        Side of the patch whose middle it names, in pixels; None = it names all pixels.
-    ms_per_megapixel
-        Measured here, for a million pixels that the network reads; None = not yet.
-    """
-
-    weights: int
+    weights: int  #: How many (zeros not counted)
     file_bytes: int
-    macs_per_pixel: float
+    macs_per_pixel: float  #: Multiplications for each pixel that it reads
+    #: Results of all layers, per pixel that it learns from; where it learns from the
+    #: middles of patches, per patch
     values: float
-    stride: int
+    stride: int  #: Sides of what it reads are multiples of it, in pixels
+    #: Side of the patch whose middle it names, in pixels; None = it names all pixels
     patch: int | None
+    #: Measured here, for a million pixels that the network reads; None = not yet
     ms_per_megapixel: float | None = None
 
 
@@ -213,21 +188,11 @@ LONG_MS = 60_000.0
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a network is to be used on.
+    """What a network is to be used on."""
 
-    Parameters
-    ----------
-    smallest_side
-        Shortest side of any image, in image pixels; 0 = not known.
-    factor
-        Image pixels per pixel that the network reads, to one side.
-    batch
-        Patches a step.
-    """
-
-    smallest_side: int
-    factor: float
-    batch: int
+    smallest_side: int  #: Shortest side of any image, in image pixels; 0 = not known
+    factor: float  #: Image pixels per pixel that the network reads, to one side
+    batch: int  #: Patches a step
 
 
 def warning(known: Figures, around: Circumstances) -> str:
@@ -297,17 +262,10 @@ def _too_slow(known: Figures, around: Circumstances) -> str:
 
 @dataclass(frozen=True)
 class Traits:
-    """What the forms have to know about a network.
+    """What the forms have to know about a network."""
 
-    Parameters
-    ----------
-    names_centres
-        Whether it learns from the middles of patches.
-    has_distance
-        Whether it says how far each pixel is from the edge of its object.
-    """
-
-    names_centres: bool = False
+    names_centres: bool = False  #: Whether it learns from the middles of patches
+    #: Whether it says how far each pixel is from the edge of its object
     has_distance: bool = False
 
 

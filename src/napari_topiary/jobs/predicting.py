@@ -36,30 +36,14 @@ KEPT_S = 7 * 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectImage:
-    """An image of the project, or a part of it, that networks look at.
-
-    Parameters
-    ----------
-    name
-        Of the image.
-    image
-        `(c, y, x)`, at hand or large.
-    scale
-        nm per pixel, None if unknown.
-    annotations
-        What is drawn on it, where that is asked for.
-    window
-        Only this part, in image pixels; None = all of it.
-    first
-        Of a large image, the part that is looked at first.
-    """
+    """An image of the project, or a part of it, that networks look at."""
 
     name: str
-    image: AnyImage
-    scale: float | None
-    annotations: tuple[Any, ...] = ()
-    window: Window | None = None
-    first: Window | None = None
+    image: AnyImage  #: `(c, y, x)`, at hand or large
+    scale: float | None  #: nm per pixel, None if unknown
+    annotations: tuple[Any, ...] = ()  #: What is drawn on it, where that is asked for
+    window: Window | None = None  #: Only this part, in image pixels; None = all of it
+    first: Window | None = None  #: Of a large image, the part that is looked at first
 
     @property
     def is_large(self) -> bool:

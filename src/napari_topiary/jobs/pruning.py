@@ -33,28 +33,19 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Speeds:
-    """Milliseconds per million pixels that the network reads.
+    """Milliseconds per million pixels that the network reads."""
 
-    Parameters
-    ----------
-    before, after
-        Of the unpruned network and the pruned one, measured in turns.
-    """
-
+    #: `before`, `after`: of the unpruned network and the pruned one, measured in turns
     before: float
     after: float
 
 
 @dataclass(frozen=True)
 class PositionQuality:
-    """Quality of the present position.
+    """Quality of the present position."""
 
-    Parameters
-    ----------
-    before, after
-        Of the unpruned network and the pruned one; None where nothing is held back.
-    """
-
+    #: `before`, `after`: of the unpruned network and the pruned one; None where nothing
+    #: is held back
     before: Quality | None
     after: Quality | None
     problems: tuple[str, ...] = ()
@@ -67,20 +58,11 @@ class VersionQuality:
 
 @dataclass(frozen=True)
 class Position:
-    """Where the slider rests.
+    """Where the slider rests."""
 
-    Parameters
-    ----------
-    plan
-        Whose position it is.
-    share
-        Of the slider.
-    tuned
-        What fine-tuning made of this position; None before.
-    """
-
-    plan: PruningPlan
+    plan: PruningPlan  #: Whose position it is
     share: float
+    #: What fine-tuning made of this position; None before
     tuned: Checkpoint | None = None
 
     @property
@@ -338,21 +320,12 @@ def keeping(
 
 @dataclass(frozen=True)
 class Tuning:
-    """How to fine-tune.
+    """How to fine-tune."""
 
-    Parameters
-    ----------
-    minutes
-        Time budget.
-    gradual
-        Remove little by little while training, instead of all at once before.
-    int8
-        Prepare the result for whole numbers as well.
-    """
-
-    minutes: float
+    minutes: float  #: Time budget
+    #: Remove little by little while training, instead of all at once before
     gradual: bool
-    int8: bool = False
+    int8: bool = False  #: Prepare the result for whole numbers as well
 
 
 def fine_tuning(

@@ -47,29 +47,15 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a training would learn from and be validated on.
+    """What a training would learn from and be validated on."""
 
-    Parameters
-    ----------
-    samples
-        Annotated images to learn from.
-    validation
-        Annotated images that only validate.
-    task
-        Kind of answer and classes.
-    n_images
-        How many images the project has, annotated or not.
-    unannotated
-        Images on which nothing is drawn: look-alikes are found there.
-    split
-        Which images are for what.
-    """
-
-    samples: tuple[Sample, ...]
-    validation: tuple[Sample, ...]
-    task: Task
-    n_images: int
+    samples: tuple[Sample, ...]  #: Annotated images to learn from
+    validation: tuple[Sample, ...]  #: Annotated images that only validate
+    task: Task  #: Kind of answer and classes
+    n_images: int  #: How many images the project has, annotated or not
+    #: Images on which nothing is drawn: look-alikes are found there
     unannotated: tuple[Sample, ...] = ()
+    #: Which images are for what
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -227,24 +213,14 @@ class HeldBack:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What was found where all that is marked was looked at.
+    """What was found where all that is marked was looked at."""
 
-    Parameters
-    ----------
-    problem
-        What stops it from being learned from; empty if nothing does.
-    notes
-        What is left out of it, or taken otherwise than it says.
-    parts
-        Images of which only a part may be marked, and that part.
-    held_back
-        What of it is held back to judge by.
-    """
-
-    problem: str = ""
+    problem: str = ""  #: What stops it from being learned from; empty if nothing does
+    #: What is left out of it, or taken otherwise than it says
     notes: tuple[str, ...] = ()
+    #: Images of which only a part may be marked, and that part
     parts: Mapping[str, Regions] = field(default_factory=dict)
-    held_back: str = ""
+    held_back: str = ""  #: What of it is held back to judge by
 
 
 def checking(

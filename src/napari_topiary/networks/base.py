@@ -196,46 +196,30 @@ def built_from(module: Callable[[Any, int, int], Network], sizes: type[Any]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkKind:
-    """An entry of the registry: all that is said of a network anywhere.
+    """An entry of the registry: all that is said of a network anywhere."""
 
-    Parameters
-    ----------
-    build
-        Makes the module; raises `ValueError` with a sentence for impossible sizes.
-    presets
-        Preset name -> sizes.
-    preset_titles
-        Preset name -> what it is called where one is chosen, if it is not the name.
-    default_preset
-        The one a newcomer gets.
-    sizes
-        Frozen dataclass with all sizes, their defaults, limits and tooltips, and
-        `problem()`: rendered as a form. None: only the presets can be chosen.
-    recipe
-        Fields of `TrainConfig` that this network is usually trained with, where they
-        differ from the form's defaults.
-    tuning
-        Kind of pruning -> fields that differ from the recipe while a pruned network is
-        fine-tuned.
-    tasks
-        Kinds of task it can answer.
-    title, tip
-        What it is called where one is chosen, and what it is good for, in the words of
-        somebody who has an image to understand.
-    place
-        Where it stands among the others: the one to begin with is first.
-    """
-
+    #: Makes the module; raises `ValueError` with a sentence for impossible sizes
     build: Builder
-    presets: Mapping[str, Mapping[str, Any]]
-    default_preset: str
+    presets: Mapping[str, Mapping[str, Any]]  #: Preset name -> sizes
+    default_preset: str  #: The one a newcomer gets
+    #: Preset name -> what it is called where one is chosen, if it is not the name
     preset_titles: Mapping[str, str] = field(default_factory=dict)
+    #: Frozen dataclass with all sizes, their defaults, limits and tooltips, and
+    #: `problem()`: rendered as a form. None: only the presets can be chosen.
     sizes: type[Any] | None = None
+    #: Fields of `TrainConfig` that this network is usually trained with, where they
+    #: differ from the form's defaults
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    #: Kind of pruning -> fields that differ from the recipe while a pruned network is
+    #: fine-tuned
     tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Kinds of task it can answer
     tasks: tuple[TaskKind, ...] = ("detect", "segment", "instances")
+    #: `title`, `tip`: what it is called where one is chosen, and what it is good for,
+    #: in the words of somebody who has an image to understand
     title: str = ""
     tip: str = "A network of another plugin."
+    #: Where it stands among the others: the one to begin with is first
     place: int = 100
 
 

@@ -35,25 +35,10 @@ PATCH = 55
 
 @dataclass(frozen=True, kw_only=True)
 class DccnSizes(Sizes):
-    """Widths and depths of a truncated DenseNet.
-
-    Parameters
-    ----------
-    stem
-        Maps of the first convolution.
-    growth, bottleneck
-        Maps that every dense layer adds, and maps inside it.
-    layers1, layers2, layers3
-        Dense layers of the three blocks.
-    transition1, transition2, transition3
-        Maps that leave each block.
-    published_loss
-        The published values of the loss fit a softmax cross-entropy on top of sigmoid
-        outputs, which confines it to 0.313 and more. To compare losses
-        with the paper's, answer with sigmoids; to learn well, do not.
-    """
+    """Widths and depths of a truncated DenseNet."""
 
     network: ClassVar[str] = "dccn"
+    #: Maps of the first convolution
     stem: Annotated[
         int,
         {
@@ -63,6 +48,7 @@ class DccnSizes(Sizes):
             "tooltip": "How many patterns of 7×7 pixels are looked for.",
         },
     ] = 64
+    #: `growth`, `bottleneck`: maps that every dense layer adds, and maps inside it
     growth: Annotated[
         int,
         {
@@ -81,6 +67,7 @@ class DccnSizes(Sizes):
             "tooltip": "Mixtures of all earlier maps that a layer makes first.",
         },
     ] = 128
+    #: `layers1`, `layers2`, `layers3`: dense layers of the three blocks
     layers1: Annotated[
         int,
         {
@@ -108,6 +95,7 @@ class DccnSizes(Sizes):
             "tooltip": "Layers where maps have a sixteenth of the patch's side.",
         },
     ] = 24
+    #: `transition1`, `transition2`, `transition3`: maps that leave each block
     transition1: Annotated[
         int,
         {
@@ -135,6 +123,9 @@ class DccnSizes(Sizes):
             "tooltip": "Published: half of what the block ends with.",
         },
     ] = 512
+    #: The published values of the loss fit a softmax cross-entropy on top of sigmoid
+    #: outputs, which confines it to 0.313 and more. To compare losses with the paper's,
+    #: answer with sigmoids; to learn well, do not.
     published_loss: Annotated[
         bool,
         {

@@ -46,23 +46,10 @@ DROPOUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class NucleiSizes(Sizes):
-    """What a nuclei segmenter is made of.
-
-    Parameters
-    ----------
-    base
-        Maps at full resolution, of each branch.
-    multiplier
-        Factor in maps from one level to the next; may be fractional.
-    levels
-        How often the image is halved.
-    shared_encoder
-        One encoder for both branches, with twice as many maps at its end.
-    dropout
-        Leave some values out while training, as published.
-    """
+    """What a nuclei segmenter is made of."""
 
     network: ClassVar[str] = "nuclei network"
+    #: Maps at full resolution, of each branch
     base: Annotated[
         int,
         {
@@ -73,8 +60,10 @@ class NucleiSizes(Sizes):
             "looks for.",
         },
     ] = 16
+    #: Factor in maps from one level to the next; may be fractional
     multiplier: Growth = 2.0
-    levels: Levels = 4
+    levels: Levels = 4  #: How often the image is halved
+    #: One encoder for both branches, with twice as many maps at its end
     shared_encoder: Annotated[
         bool,
         {
@@ -82,6 +71,7 @@ class NucleiSizes(Sizes):
             "tooltip": "Both branches read the same maps: one network with two ends.",
         },
     ] = False
+    #: Leave some values out while training, as published
     dropout: Annotated[
         bool,
         {

@@ -233,22 +233,15 @@ def _initialise(layer: nn.Conv2d, gain: int) -> None:
 
 @dataclass(frozen=True)
 class PooledSizes(Sizes):
-    """How many maps each layer of a `PooledClassifier` has.
-
-    Parameters
-    ----------
-    conv1, conv2, conv3
-        Maps of the convolutions.
-    fc
-        Units of the fully connected layer.
-    """
+    """How many maps each layer of a `PooledClassifier` has."""
 
     patch: ClassVar[int]
     kernels: ClassVar[tuple[int, int, int, int]]
+    #: `conv1`, `conv2`, `conv3`: maps of the convolutions
     conv1: int = 1
     conv2: int = 1
     conv3: int = 1
-    fc: int = 1
+    fc: int = 1  #: Units of the fully connected layer
 
     def parameters(self, in_channels: int, n_classes: int) -> int:
         """Count the weights without building anything."""

@@ -19,20 +19,13 @@ from napari_topiary.networks.base import Network
 
 @dataclass(frozen=True)
 class PrunedShape:
-    """What a checkpoint must record of the network's present shape.
+    """What a checkpoint must record of the network's present shape."""
 
-    Parameters
-    ----------
-    widths
-        Layer name -> (outputs, inputs) where they differ from what the sizes say.
-    masks
-        Parameter name -> bool tensor, True = kept.
-    pruning
-        The pruning history, JSON-able, oldest first.
-    """
-
+    #: Layer name -> (outputs, inputs) where they differ from what the sizes say
     widths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    #: Parameter name -> bool tensor, True = kept
     masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    #: The pruning history, JSON-able, oldest first
     pruning: tuple[dict[str, Any], ...] = ()
 
 
@@ -51,20 +44,13 @@ class TrainingOptimizer(Protocol):
 
 @dataclass(frozen=True)
 class NetworkInTraining:
-    """A network in training, with all that has to follow its shape.
+    """A network in training, with all that has to follow its shape."""
 
-    Parameters
-    ----------
-    network
-        Changed in place: its parameters may be replaced by smaller ones.
-    optimizer
-        Knows these parameters and remembers something about each.
-    norms
-        Layer name -> normalisation of that layer's outputs that training has lent.
-    """
-
+    #: Changed in place: its parameters may be replaced by smaller ones
     network: Network
+    #: Knows these parameters and remembers something about each
     optimizer: TrainingOptimizer
+    #: Layer name -> normalisation of that layer's outputs that training has lent
     norms: Mapping[str, nn.Module] = field(default_factory=dict)
 
 

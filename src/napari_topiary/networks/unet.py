@@ -52,23 +52,10 @@ Levels = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class UNetSizes(Sizes):
-    """What a U-Net is made of.
-
-    Parameters
-    ----------
-    base
-        Maps at full resolution.
-    multiplier
-        Factor in maps from one level to the next; may be fractional.
-    levels
-        How often the image is halved.
-    last
-        Maps of the last two convolutions; None = as many as `base`.
-    batch_norm
-        Normalise between convolution and ReLU.
-    """
+    """What a U-Net is made of."""
 
     network: ClassVar[str] = "unet"
+    #: Maps at full resolution
     base: Annotated[
         int,
         {
@@ -78,8 +65,10 @@ class UNetSizes(Sizes):
             "tooltip": "How many different patterns the finest level looks for.",
         },
     ] = 64
+    #: Factor in maps from one level to the next; may be fractional
     multiplier: Growth = 2.0
-    levels: Levels = 4
+    levels: Levels = 4  #: How often the image is halved
+    #: Maps of the last two convolutions; None = as many as `base`
     last: Annotated[
         int | None,
         {
@@ -89,6 +78,7 @@ class UNetSizes(Sizes):
             "tooltip": "Maps of the last two convolutions; automatic: as at full size.",
         },
     ] = None
+    #: Normalise between convolution and ReLU
     batch_norm: Annotated[
         bool,
         {

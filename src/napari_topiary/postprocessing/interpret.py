@@ -33,32 +33,18 @@ SPECK = 20
 
 @dataclass(frozen=True, kw_only=True)
 class PostProcessing:
-    """How a probability becomes labels and detections.
+    """How a probability becomes labels and detections."""
 
-    Parameters
-    ----------
-    thresholds
-        Class name -> lowest probability that counts; 0.5 where missing.
-    radius_px
-        Class name -> radius in *working* pixels, where known.
-    line_classes
-        Classes that are filaments.
-    spacing
-        Smallest distance of two particles, in radii.
-    min_size_px
-        Smaller labelled areas are dropped, in pixels of the image.
-    largest_hole_px
-        Holes of up to so many pixels are filled, in pixels of the image.
-    seeds
-        How objects are separated where there is a distance map, in *working* pixels.
-    """
-
+    #: Class name -> lowest probability that counts; 0.5 where missing
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    #: Class name -> radius in *working* pixels, where known
     radius_px: Mapping[str, float] = field(default_factory=dict)
-    line_classes: frozenset[str] = frozenset()
-    spacing: float = 1.0
-    min_size_px: int = 0
+    line_classes: frozenset[str] = frozenset()  #: Classes that are filaments
+    spacing: float = 1.0  #: Smallest distance of two particles, in radii
+    min_size_px: int = 0  #: Smaller labelled areas are dropped, in pixels of the image
+    #: Holes of up to so many pixels are filled, in pixels of the image
     largest_hole_px: int = 0
+    #: How objects are separated where there is a distance map, in *working* pixels
     seeds: Seeds = field(default_factory=Seeds)
 
     @classmethod

@@ -68,17 +68,11 @@ NECKS = (NECK, 0.8, 0.9, 0.97)
 
 @dataclass(frozen=True, kw_only=True)
 class Tidied:
-    """Labels, and what was done to them.
+    """Labels, and what was done to them."""
 
-    Parameters
-    ----------
-    labels
-        `(y, x)`, of the same type.
-    dropped, filled, cut
-        Pieces that are gone, holes that are filled, objects that are new.
-    """
-
-    labels: LabelImage
+    labels: LabelImage  #: `(y, x)`, of the same type
+    #: `dropped`, `filled`, `cut`: pieces that are gone, holes that are filled, objects
+    #: that are new
     dropped: int = 0
     filled: int = 0
     cut: int = 0

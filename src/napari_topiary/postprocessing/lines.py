@@ -263,18 +263,11 @@ EIGHT = np.ones((3, 3), dtype=int)
 
 @dataclass(frozen=True)
 class Chain:
-    """An unbranched run of skeleton pixels.
+    """An unbranched run of skeleton pixels."""
 
-    Parameters
-    ----------
-    path
-        `(v, 2)` float y, x, in order.
-    start, end
-        Number of the junction that the first and the last pixel touch, None for a free
-        end.
-    """
-
-    path: NDArray[np.float64]
+    path: NDArray[np.float64]  #: `(v, 2)` float y, x, in order
+    #: `start`, `end`: number of the junction that the first and the last pixel touch,
+    #: None for a free end
     start: int | None
     end: int | None
 

@@ -163,25 +163,15 @@ def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """What makes a summit of the distance map the seed of an object.
+    """What makes a summit of the distance map the seed of an object."""
 
-    Parameters
-    ----------
-    smoothing_px
-        Sigma that smooths the map, in pixels.
-    spacing_px
-        Two summits are further apart than this along an axis, in pixels.
-    height
-        How far a summit stands out from the highest pass to a higher one; 1 is from
-        the edge of an object to its middle.
-    fill_holes
-        Count holes in the foreground as foreground.
-    """
-
-    smoothing_px: float = 2.0
+    smoothing_px: float = 2.0  #: Sigma that smooths the map, in pixels
+    #: Two summits are further apart than this along an axis, in pixels
     spacing_px: int = 3
+    #: How far a summit stands out from the highest pass to a higher one; 1 is from the
+    #: edge of an object to its middle
     height: float = 0.1
-    fill_holes: bool = True
+    fill_holes: bool = True  #: Count holes in the foreground as foreground
 
 
 def grow_objects(

@@ -37,62 +37,36 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class LayerKept:
-    """What one layer keeps, for a bar.
-
-    Parameters
-    ----------
-    name
-        The layer.
-    kept, total
-        Output maps (filter pruning) or weights (weight pruning).
-    """
+    """What one layer keeps, for a bar."""
 
     name: str
+    #: `kept`, `total`: output maps (filter pruning) or weights (weight pruning)
     kept: int
     total: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStatistics:
-    """What a position of the slider means.
+    """What a position of the slider means."""
 
-    Parameters
-    ----------
-    asked
-        Share of the unpruned network's weights that was asked to go.
-    share
-        Share that goes: the first position that removes at least `asked`, or the last
-        one there is.
-    ratio
-        Compression ratio: weights before / weights remaining.
-    parameters, nonzero
-        Parameters in the network's tensors, and those that are not masked.
-    unpruned_parameters
-        Of the original.
-    macs_per_pixel
-        Multiply-accumulates per pixel that the network reads.
-    memory_per_megapixel
-        Bytes of all layers' outputs for one million pixels, in float32: what is held
-        in training, and a measure of the traffic in prediction.
-    file_bytes
-        Size of the checkpoint's file.
-    layers
-        What each layer keeps, in the order the network runs.
-    note
-        A sentence where the position is not what was asked; mostly empty.
-    """
-
-    asked: float
+    asked: float  #: Share of the unpruned network's weights that was asked to go
+    #: Share that goes: the first position that removes at least `asked`, or the last
+    #: one there is
     share: float
-    ratio: float
+    ratio: float  #: Compression ratio: weights before / weights remaining
+    #: `parameters`, `nonzero`: parameters in the network's tensors, and those that are
+    #: not masked
     parameters: int
     nonzero: int
-    unpruned_parameters: int
-    macs_per_pixel: float
+    unpruned_parameters: int  #: Of the original
+    macs_per_pixel: float  #: Multiply-accumulates per pixel that the network reads
+    #: Bytes of all layers' outputs for one million pixels, in float32: what is held in
+    #: training, and a measure of the traffic in prediction
     memory_per_megapixel: float
-    file_bytes: int
+    file_bytes: int  #: Size of the checkpoint's file
+    #: What each layer keeps, in the order the network runs
     layers: tuple[LayerKept, ...]
-    note: str = ""
+    note: str = ""  #: A sentence where the position is not what was asked; mostly empty
 
 
 class PruningPlan(ABC):

@@ -32,28 +32,16 @@ BATCHES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """What removing shares of single layers costs.
+    """What removing shares of single layers costs."""
 
-    Parameters
-    ----------
-    layers
-        Their names, in the order the network runs.
-    shares
-        Shares of a layer's filters that are gone, 0..1.
-    rise
-        `(layers, shares)` loss above that of the whole network (below 0: it is better
-        without); NaN where it was stopped before.
-    removed
-        `(layers, shares)` how many filters that is; one always stays.
-    base
-        Loss of the whole network: mean cross-entropy of the mini-batches.
-    """
-
-    layers: tuple[str, ...]
-    shares: tuple[float, ...]
+    layers: tuple[str, ...]  #: Their names, in the order the network runs
+    shares: tuple[float, ...]  #: Shares of a layer's filters that are gone, 0..1
+    #: `(layers, shares)` loss above that of the whole network (below 0: it is better
+    #: without); NaN where it was stopped before
     rise: NDArray[np.float64]
+    #: `(layers, shares)` how many filters that is; one always stays
     removed: NDArray[np.int64]
-    base: float
+    base: float  #: Loss of the whole network: mean cross-entropy of the mini-batches
 
 
 def sensitivity(

@@ -18,44 +18,23 @@ Step = tuple[int, int]
 
 @dataclass(frozen=True)
 class Cut:
-    """Where the channels of a group sit in one layer.
-
-    Parameters
-    ----------
-    layer
-        Name of the layer.
-    side
-        `out` for its outputs (also of a normalisation), `in` for its inputs.
-    roots
-        `(n,)` channel of the group that each entry follows.
-    places
-        `(n,)` index in the layer: shifted behind a concatenation, several consecutive
-        ones for one channel behind a flattening.
-    """
+    """Where the channels of a group sit in one layer."""
 
     layer: str
-    side: Side
-    roots: NDArray[np.int64]
+    side: Side  #: `out` for its outputs (also of a normalisation), `in` for its inputs
+    roots: NDArray[np.int64]  #: `(n,)` channel of the group that each entry follows
+    #: `(n,)` index in the layer: shifted behind a concatenation, several consecutive
+    #: ones for one channel behind a flattening
     places: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that only exist together in all the layers of `cuts`.
+    """Channels that only exist together in all the layers of `cuts`."""
 
-    Parameters
-    ----------
-    name
-        The layer that produces them (the first, where several are added up).
-    channels
-        How many there are.
-    cuts
-        Where they sit, the producing layers included.
-    """
-
-    name: str
-    channels: int
-    cuts: tuple[Cut, ...]
+    name: str  #: The layer that produces them (the first, where several are added up)
+    channels: int  #: How many there are
+    cuts: tuple[Cut, ...]  #: Where they sit, the producing layers included
 
     @property
     def producers(self) -> tuple[str, ...]:
@@ -65,31 +44,19 @@ class ChannelGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFacts:
-    """What a layer costs.
+    """What a layer costs."""
 
-    Parameters
-    ----------
-    kind
-        `norm` has one row of values per map, `depthwise` one kernel per map.
-    outputs, inputs
-        Channels.
-    kernel
-        Weights per pair of output and input.
-    extra
-        Further parameters per output (bias; scale and shift of a normalisation).
-    positions
-        How often the kernel is applied per pixel of the network's input.
-    resolution
-        Output positions per pixel of the network's input.
-    """
-
+    #: `norm` has one row of values per map, `depthwise` one kernel per map
     kind: LayerKind
+    #: `outputs`, `inputs`: channels
     outputs: int
     inputs: int
-    kernel: int
+    kernel: int  #: Weights per pair of output and input
+    #: Further parameters per output (bias; scale and shift of a normalisation)
     extra: int
+    #: How often the kernel is applied per pixel of the network's input
     positions: float
-    resolution: float
+    resolution: float  #: Output positions per pixel of the network's input
 
     def parameters(self, outputs: int, inputs: int) -> int:
         """Count the parameters at these widths."""
@@ -106,20 +73,11 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class Coupling:
-    """Everything about a network's structure that pruning needs.
+    """Everything about a network's structure that pruning needs."""
 
-    Parameters
-    ----------
-    groups
-        What can be cut, in the order the network runs.
-    layers
-        Facts of every layer with weights, by name.
-    other_parameters
-        Parameters in layers that pruning does not know; never touched.
-    """
-
-    groups: tuple[ChannelGroup, ...]
-    layers: Mapping[str, LayerFacts]
+    groups: tuple[ChannelGroup, ...]  #: What can be cut, in the order the network runs
+    layers: Mapping[str, LayerFacts]  #: Facts of every layer with weights, by name
+    #: Parameters in layers that pruning does not know; never touched
     other_parameters: int
 
     @property
@@ -206,26 +164,16 @@ def _zero_counts(mask: torch.Tensor, facts: LayerFacts) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSearch:
-    """One layer's filters in the order in which they go.
+    """One layer's filters in the order in which they go."""
 
-    Parameters
-    ----------
-    name
-        The layer (the first, where several go together).
-    channels
-        How many filters it has.
-    order
-        Filters, first to go first; the last one stays and is not among them.
-    tried
-        For each of them: the loss without it, when it was chosen.
-    removed, curve
-        Loss after so many have gone, from 0 on: the curve of Roels et al. 2017.
-    """
-
-    name: str
-    channels: int
+    name: str  #: The layer (the first, where several go together)
+    channels: int  #: How many filters it has
+    #: Filters, first to go first; the last one stays and is not among them
     order: tuple[int, ...]
+    #: For each of them: the loss without it, when it was chosen
     tried: tuple[float, ...]
+    #: `removed`, `curve`: loss after so many have gone, from 0 on: the curve of Roels
+    #: et al. 2017.
     removed: tuple[int, ...]
     curve: tuple[float, ...]
 
@@ -237,31 +185,17 @@ class LayerSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The result of a search by loss.
+    """The result of a search by loss."""
 
-    Parameters
-    ----------
-    steps
-        The plan's order.
-    layers
-        Each layer's own order, from the bottom.
-    given
-        Layer -> how many of its filters were gone while those above were ordered.
-    at_once
-        Share of the filters left that went at each step; 0 = one by one.
-    batches, seed
-        Of the mini-batches.
-    stopped
-        Whether somebody ended it early.
-    """
-
-    steps: tuple[Step, ...]
-    layers: tuple[LayerSearch, ...]
+    steps: tuple[Step, ...]  #: The plan's order
+    layers: tuple[LayerSearch, ...]  #: Each layer's own order, from the bottom
+    #: Layer -> how many of its filters were gone while those above were ordered
     given: Mapping[str, int]
-    at_once: float
+    at_once: float  #: Share of the filters left that went at each step; 0 = one by one
+    #: `batches`, `seed`: of the mini-batches
     batches: int
     seed: int
-    stopped: bool = False
+    stopped: bool = False  #: Whether somebody ended it early
 
     @property
     def note(self) -> str:

@@ -30,14 +30,9 @@ NORM = LayerFacts(
 
 @dataclass(frozen=True)
 class Indices:
-    """What stays of one layer; None = all of it.
+    """What stays of one layer; None = all of it."""
 
-    Parameters
-    ----------
-    out, into
-        `(n,)` int64: kept outputs and kept inputs, ascending.
-    """
-
+    #: `out`, `into`: `(n,)` int64: kept outputs and kept inputs, ascending
     out: torch.Tensor | None = None
     into: torch.Tensor | None = None
 

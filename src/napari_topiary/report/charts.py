@@ -28,81 +28,49 @@ DARK_BELOW = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a chart.
+    """One line of a chart."""
 
-    Parameters
-    ----------
-    name
-        For the key of the chart.
-    points
-        `(x, y)` in the units of the axes.
-    colour
-        As ``"#rrggbb"``.
-    marks
-        Whether every point gets a dot.
-    labels
-        Texts beside the points; may be fewer.
-    joined
-        Whether the points are joined by lines; otherwise they are only dots.
-    spread
-        How far each point is uncertain, up and down; none, or one for each.
-    """
-
-    name: str
-    points: Sequence[tuple[float, float]]
-    colour: str
-    marks: bool = False
-    labels: Sequence[str] = ()
+    name: str  #: For the key of the chart
+    points: Sequence[tuple[float, float]]  #: `(x, y)` in the units of the axes
+    colour: str  #: As ``"#rrggbb"``
+    marks: bool = False  #: Whether every point gets a dot
+    labels: Sequence[str] = ()  #: Texts beside the points; may be fewer
+    #: Whether the points are joined by lines; otherwise they are only dots
     joined: bool = True
+    #: How far each point is uncertain, up and down; none, or one for each
     spread: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """What a chart is about.
+    """What a chart is about."""
 
-    Parameters
-    ----------
-    title, x
-        Heading, which says what is drawn upwards, and what is drawn across.
-    y_limits
-        Lowest and highest value, each None = as needed.
-    log_x
-        Whether equal steps across are equal factors.
-    levels, places
-        Value -> words beside a line across (levels) or upwards (places) at it.
-    """
-
+    #: `title`, `x`: heading, which says what is drawn upwards, and what is drawn across
     title: str
     x: str
+    #: Lowest and highest value, each None = as needed
     y_limits: tuple[float | None, float | None] = (0.0, None)
-    log_x: bool = False
+    log_x: bool = False  #: Whether equal steps across are equal factors
+    #: `levels`, `places`: value -> words beside a line across (levels) or upwards
+    #: (places) at it
     levels: Sequence[tuple[float, str]] = ()
     places: Sequence[tuple[float, str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMap:
-    """Values over two variables.
+    """Values over two variables."""
 
-    Parameters
-    ----------
-    title, x, y
-        Heading, and what runs across and downwards.
-    across, down
-        Names of the columns and of the rows.
-    values
-        `(rows, columns)`; None where nothing is known.
-    limits
-        Values of the first and the last colour; None = those that occur.
-    """
-
+    #: `title`, `x`, `y`: heading, and what runs across and downwards
     title: str
     x: str
     y: str
+    #: `across`, `down`: names of the columns and of the rows
     across: Sequence[str]
     down: Sequence[str]
+    #: `(rows, columns)`; None where nothing is known
     values: Sequence[Sequence[float | None]]
+    #: Values of the first and the last colour; None = those that occur
     limits: tuple[float, float] | None = None
 
 

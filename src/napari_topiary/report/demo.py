@@ -56,29 +56,17 @@ TRAINED, PRUNED = "trained", "pruned"
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """What the demo does.
+    """What the demo does."""
 
-    Parameters
-    ----------
-    minutes
-        Time to train; half of it goes into fine-tuning.
-    preset
-        Size of the network.
-    share
-        Share of the weights that the pruned network loses.
-    shares
-        Positions of the slider that the trade-off is drawn at.
-    sample
-        Name of a sample dataset.
-    seed, device
-        As for training.
-    """
-
+    #: Time to train; half of it goes into fine-tuning
     minutes: Annotated[float, {"min": 0.02, "max": 10000.0}] = 1.0
-    preset: str = "tiny"
+    preset: str = "tiny"  #: Size of the network
+    #: Share of the weights that the pruned network loses
     share: Annotated[float, {"min": 0.0, "max": 0.99}] = 0.8
+    #: Positions of the slider that the trade-off is drawn at
     shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
-    sample: str = "apoferritin"
+    sample: str = "apoferritin"  #: Name of a sample dataset
+    #: `seed`, `device`: as for training
     seed: Annotated[int, {"min": 0, "max": 2**31 - 1}] = 0
     device: str = "auto"
 

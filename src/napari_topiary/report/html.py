@@ -26,25 +26,15 @@ figcaption, .hint { color: #606060; }
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report says.
+    """What a report says."""
 
-    Parameters
-    ----------
-    title, heading
-        What it is about, and a line below.
-    table
-        Rows of text, the first one the names of the columns.
-    pictures
-        PNG files, each with a caption.
-    notes
-        Sentences for the reader.
-    """
-
+    #: `title`, `heading`: what it is about, and a line below
     title: str
     heading: str
+    #: Rows of text, the first one the names of the columns
     table: Sequence[Sequence[str]]
-    pictures: Sequence[tuple[Path, str]] = ()
-    notes: Sequence[str] = ()
+    pictures: Sequence[tuple[Path, str]] = ()  #: PNG files, each with a caption
+    notes: Sequence[str] = ()  #: Sentences for the reader
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -41,23 +41,12 @@ SIGNED = ((255, 48, 112), (255, 255, 255), (64, 140, 255))
 
 @dataclass
 class Panel:
-    """One picture with a caption, drawn on in pixels of the image.
+    """One picture with a caption, drawn on in pixels of the image."""
 
-    Parameters
-    ----------
-    picture
-        In screen pixels.
-    zoom
-        Screen pixels per pixel of the image.
-    caption
-        A short line above it.
-    key
-        Words after the caption -> colour that they are written in.
-    """
-
-    picture: Image
-    zoom: float
-    caption: str
+    picture: Image  #: In screen pixels
+    zoom: float  #: Screen pixels per pixel of the image
+    caption: str  #: A short line above it
+    #: Words after the caption -> colour that they are written in
     key: dict[str, str] = field(default_factory=dict)
 
     def circles(

@@ -32,24 +32,13 @@ BACKGROUND_COLOUR = "#808080"
 
 @dataclass(frozen=True, eq=False)
 class ImageEntry:
-    """One image of a project.
+    """One image of a project."""
 
-    Parameters
-    ----------
-    name
-        Unlike that of any other image; also the name of its files.
-    image
-        `(c, y, x)`, any numeric dtype; a large one is read where it is needed.
-    scale
-        nm per pixel, None if unknown.
-    path
-        File that it came from, if any.
-    """
-
-    name: str
+    name: str  #: Unlike that of any other image; also the name of its files
+    #: `(c, y, x)`, any numeric dtype; a large one is read where it is needed
     image: AnyImage
-    scale: float | None = None
-    path: Path | None = None
+    scale: float | None = None  #: nm per pixel, None if unknown
+    path: Path | None = None  #: File that it came from, if any
 
 
 class Contents:

@@ -47,21 +47,14 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(kw_only=True)
 class SavedFiles:
-    """What is in a session's folder already, so that only changes are written.
+    """What is in a session's folder already, so that only changes are written."""
 
-    Parameters
-    ----------
-    images, annotations
-        By image name: what the files hold, compared by identity.
-    checkpoints
-        Checkpoint name -> (file, the checkpoint that is in it).
-    known
-        The files whose content is in memory; others are never replaced.
-    """
-
+    #: `images`, `annotations`: by image name: what the files hold, compared by identity
     images: dict[str, AnyImage] = field(default_factory=dict)
     annotations: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    #: Checkpoint name -> (file, the checkpoint that is in it)
     checkpoints: dict[str, tuple[Path, Checkpoint]] = field(default_factory=dict)
+    #: The files whose content is in memory; others are never replaced
     known: Known = field(default_factory=Known)
 
     def copy(self) -> SavedFiles:
@@ -81,28 +74,15 @@ class SavedFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What was found in a project folder.
+    """What was found in a project folder."""
 
-    Parameters
-    ----------
-    dataset
-        With those of its samples that could be read.
-    colours
-        Class name -> ``"#rrggbb"``.
-    checkpoints, active
-        By name, and which one pages start from.
-    notes
-        A sentence for everything that could not be read.
-    record
-        What is in the folder already.
-    """
-
-    dataset: Dataset
-    colours: dict[str, str]
+    dataset: Dataset  #: With those of its samples that could be read
+    colours: dict[str, str]  #: Class name -> ``"#rrggbb"``
+    #: `checkpoints`, `active`: by name, and which one pages start from
     checkpoints: dict[str, Checkpoint]
     active: str | None
-    notes: tuple[str, ...]
-    record: SavedFiles
+    notes: tuple[str, ...]  #: A sentence for everything that could not be read
+    record: SavedFiles  #: What is in the folder already
 
 
 def is_recovery(folder: Path) -> bool:

@@ -35,22 +35,10 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class Recovery:
-    """A project that was left unsaved.
+    """A project that was left unsaved."""
 
-    Parameters
-    ----------
-    folder
-        Where it is; `Session.open` reads it.
-    saved
-        When it was last written.
-    name
-        Of the project.
-    images
-        Names of its images.
-    """
-
-    folder: Path
-    saved: datetime.datetime
+    folder: Path  #: Where it is; `Session.open` reads it
+    saved: datetime.datetime  #: When it was last written
     name: str
     images: tuple[str, ...]
 
@@ -176,18 +164,10 @@ def forget_recovery(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Recent:
-    """A project in a folder that was open.
-
-    Parameters
-    ----------
-    folder
-        Where it is.
-    shown
-        Name of the image that was worked on last; empty if none was.
-    """
+    """A project in a folder that was open."""
 
     folder: str
-    shown: str = ""
+    shown: str = ""  #: Name of the image that was worked on last; empty if none was
 
 
 def recent_projects() -> tuple[Recent, ...]:

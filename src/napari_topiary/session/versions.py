@@ -40,17 +40,11 @@ _ASIDE = (f"{KEPT}/", f"{REMOVED}/", f"{_VERSIONS}/")
 
 @dataclass
 class Known:
-    """Files of a project that were read wholly, or written, and are as they were then.
+    """Files of a project that are as they were when last read wholly, or written."""
 
-    Parameters
-    ----------
-    stamps
-        File, named by its path in the project -> its size and time.
-    version, since
-        The version that saves are put into, and when it began.
-    """
-
+    #: File, named by its path in the project -> its size and time
     stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: `version`, `since`: the version that saves are put into, and when it began
     version: str = ""
     since: float = 0.0
 
@@ -71,18 +65,10 @@ class Known:
 
 @dataclass(frozen=True)
 class SavedVersion:
-    """What a project was before a save.
-
-    Parameters
-    ----------
-    name
-        Of its folder.
-    saved
-        When it was replaced by a newer one.
-    """
+    """What a project was before a save."""
 
     name: str
-    saved: datetime.datetime
+    saved: datetime.datetime  #: When it was replaced by a newer one
 
 
 def keep_version(change: FolderChange, known: Known, *, by_itself: bool) -> None:

@@ -37,31 +37,17 @@ Only = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much may be spent on each cell; the same for all of them.
+    """How much may be spent on each cell; the same for all of them."""
 
-    Parameters
-    ----------
-    minutes
-        Of training, per network that is trained.
-    epochs
-        Passes over the data instead of minutes, None = by minutes.
-    seeds
-        How many times every cell is done, with different random numbers.
-    seed
-        The first of them.
-    quick
-        A small grid and few images to validate on.
-    pixel_nm
-        Pixel size that the networks see, in nm; None = as training proposes.
-    device
-        Where to compute.
-    """
-
+    #: Of training, per network that is trained
     minutes: Annotated[float, {"min": 0.01, "max": 10000.0}] = 1.0
+    #: Passes over the data instead of minutes, None = by minutes
     epochs: Annotated[int | None, {"min": 1, "max": 10000}] = None
+    #: How many times every cell is done, with different random numbers
     seeds: Annotated[int, {"min": 1, "max": 1000}] = 1
-    seed: Annotated[int, {"min": 0, "max": 2**31 - 1001}] = 0
-    quick: bool = False
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1001}] = 0  #: The first of them
+    quick: bool = False  #: A small grid and few images to validate on
+    #: Pixel size that the networks see, in nm; None = as training proposes
     pixel_nm: Annotated[
         float | None, {"label": "Pixel size in nm", "min": 1e-3, "max": 1e6}
     ] = None
@@ -74,40 +60,20 @@ class Budget:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One finished cell.
-
-    Parameters
-    ----------
-    cell
-        Its settings.
-    seed
-        Of its random numbers.
-    measured
-        What it came to.
-    seconds
-        How long it took.
-    """
+    """One finished cell."""
 
     cell: Cell
     seed: int
     measured: Measured
-    seconds: float = 0.0
+    seconds: float = 0.0  #: How long it took
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the published numbers come from.
+    """Where the published numbers come from."""
 
-    Parameters
-    ----------
-    paper
-        Authors, title, journal, year.
-    identifier
-        DOI or arXiv number.
-    """
-
-    paper: str
-    identifier: str
+    paper: str  #: Authors, title, journal, year
+    identifier: str  #: DOI or arXiv number
 
 
 class Study(ABC):
@@ -174,17 +140,10 @@ class Study(ABC):
 
 @dataclass(frozen=True)
 class SeedResults:
-    """All seeds of one cell.
-
-    Parameters
-    ----------
-    cell
-        Its settings.
-    values
-        Name -> what each seed came to; what is not a number is left out.
-    """
+    """All seeds of one cell."""
 
     cell: Cell
+    #: Name -> what each seed came to; what is not a number is left out
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def mean(self, name: str) -> float | None:

@@ -30,26 +30,13 @@ FEW_IMAGES = 4
 
 @dataclass(kw_only=True)
 class StudyContext:
-    """Images, budget and seed of the cell that is being measured.
+    """Images, budget and seed of the cell that is being measured."""
 
-    Parameters
-    ----------
-    dataset
-        Images and their split.
-    budget
-        For each cell.
-    folder
-        Of the study; checkpoints that several cells need are kept in it.
-    seed
-        Of the present cell.
-    stopped
-        Whether the person wants it to end; set while a job is relayed.
-    """
-
-    dataset: Dataset
-    budget: Budget
-    folder: Path
+    dataset: Dataset  #: Images and their split
+    budget: Budget  #: For each cell
+    folder: Path  #: Of the study; checkpoints that several cells need are kept in it
     seed: int = 0
+    #: Whether the person wants it to end; set while a job is relayed
     stopped: bool = False
     _ready: dict[str, Checkpoint] = field(default_factory=dict, repr=False)
 

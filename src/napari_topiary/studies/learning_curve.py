@@ -38,31 +38,22 @@ LIKELY = (0.16, 0.84)
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """Quality against the share of the annotations that was learned from.
+    """Quality against the share of the annotations that was learned from."""
 
-    Parameters
-    ----------
-    fractions, qualities
-        What was measured: share of the annotations, and quality on what was held out.
-    quality_name
-        ``"F1"``, ``"Dice"``...
-    curve
-        The fitted law: share (up to 2, twice as many), expected quality, and likely
-        lowest and highest quality.
-    gain, gain_low, gain_high
-        What twice as many annotations would add, and what that likely lies between;
-        None while too little is known.
-    sentence
-        All of it in one sentence.
-    """
-
+    #: `fractions`, `qualities`: what was measured: share of the annotations, and
+    #: quality on what was held out
     fractions: tuple[float, ...] = ()
     qualities: tuple[float, ...] = ()
-    quality_name: str = ""
+    quality_name: str = ""  #: ``"F1"``, ``"Dice"``..
+    #: The fitted law: share (up to 2, twice as many), expected quality, and likely
+    #: lowest and highest quality
     curve: tuple[tuple[float, float, float, float], ...] = ()
+    #: `gain`, `gain_low`, `gain_high`: what twice as many annotations would add, and
+    #: what that likely lies between; None while too little is known
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
+    #: All of it in one sentence
     sentence: str = "Too little is known yet to say what more annotations would bring."
 
 
@@ -200,20 +191,13 @@ def _sentence(curve: LearningCurve) -> str:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Laws `q(x) = a - b x^-c` and how likely each is.
+    """Laws `q(x) = a - b x^-c` and how likely each is."""
 
-    Parameters
-    ----------
-    ceiling, drop, power
-        `(n,)` a, b and c of each law.
-    weight
-        `(n,)`, sums to 1.
-    """
-
+    #: `ceiling`, `drop`, `power`: `(n,)` a, b and c of each law
     ceiling: NDArray[np.float64]
     drop: NDArray[np.float64]
     power: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    weight: NDArray[np.float64]  #: `(n,)`, sums to 1
 
     def at(self, x: float) -> tuple[float, float, float]:
         """Expected quality at an amount, and what it likely lies between."""

@@ -287,25 +287,15 @@ def averaged(images: Sequence[Measured]) -> Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One of the three curves.
-
-    Parameters
-    ----------
-    name
-        Of the measured figure.
-    words, title
-        For tables and plots.
-    ratio
-        Largest compression ratio that cost less than 2 %, layer-wise, as published.
-    rising
-        Whether more is better.
-    """
+    """One of the three curves."""
 
     name: str
+    #: `words`, `title`: for tables and plots
     words: str
     title: str
+    #: Largest compression ratio that cost less than 2 %, layer-wise, as published
     ratio: int
-    rising: bool = True
+    rising: bool = True  #: Whether more is better
 
 
 CURVES = (

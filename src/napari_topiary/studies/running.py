@@ -50,19 +50,12 @@ STANDARD = Budget()
 
 @dataclass(frozen=True)
 class StudyReport:
-    """State of a running study, the report of its progress.
+    """State of a running study, the report of its progress."""
 
-    Parameters
-    ----------
-    done, total
-        Cells, seeds counted one by one.
-    note
-        A sentence for the user; empty mostly.
-    """
-
+    #: `done`, `total`: cells, seeds counted one by one
     done: int
     total: int
-    note: str = ""
+    note: str = ""  #: A sentence for the user; empty mostly
 
 
 def run_study(

@@ -32,40 +32,20 @@ UNITS = 8
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of the annotations that is learned from or not.
+    """A part of the annotations that is learned from or not."""
 
-    Parameters
-    ----------
-    image
-        Index of the sample.
-    regions
-        What of it is known; None = all of it.
-    classes
-        Class indices that occur.
-    """
-
-    image: int
-    regions: Regions | None
-    classes: frozenset[int]
+    image: int  #: Index of the sample
+    regions: Regions | None  #: What of it is known; None = all of it
+    classes: frozenset[int]  #: Class indices that occur
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Annotated images, held-out ones, and the order in which shares grow.
+    """Annotated images, held-out ones, and the order in which shares grow."""
 
-    Parameters
-    ----------
-    samples
-        All that is learned from.
-    held
-        What to validate on.
-    units
-        In the order in which they are added.
-    """
-
-    samples: tuple[Sample, ...]
+    samples: tuple[Sample, ...]  #: All that is learned from
     held: tuple[Sample, ...]
-    units: tuple[Unit, ...]
+    units: tuple[Unit, ...]  #: In the order in which they are added
 
     def first(self, count: int) -> tuple[Sample, ...]:
         """Return samples in which only the first `count` units are known."""

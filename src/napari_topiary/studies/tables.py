@@ -18,41 +18,22 @@ from napari_topiary.io.own_files import signed, write_page
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """One column of a table."""
 
-    Parameters
-    ----------
-    name
-        Heading.
-    form
-        How its numbers are written (``".3f"``, ``","``).
-    """
-
-    name: str
-    form: str = ""
+    name: str  #: Heading
+    form: str = ""  #: How its numbers are written (``".3f"``, ``","``)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Our numbers beside the published ones.
+    """Our numbers beside the published ones."""
 
-    Parameters
-    ----------
-    name
-        Of its file; that of the first table of a study is ``"table"``.
-    title
-        A line above it.
-    columns, rows
-        Every row has a value for every column; None = not known.
-    note
-        A sentence below it.
-    """
-
-    name: str
+    name: str  #: Of its file; that of the first table of a study is ``"table"``
     title: str
+    #: `columns`, `rows`: every row has a value for every column; None = not known
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
-    note: str = ""
+    note: str = ""  #: A sentence below it
 
     def to_dict(self) -> dict[str, Any]:
         """Return it ready for JSON."""

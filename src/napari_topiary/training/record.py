@@ -33,44 +33,26 @@ LARGEST_SIDE = 768
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """Sent into a running training: "show me the present network here".
+    """Sent into a running training: "show me the present network here"."""
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`: the whole image, so that its brightness is validated as in a
-        prediction.
-    window
-        Rows and columns `(top, bottom, left, right)` to show, in image pixels; None =
-        all of it.
-    scale
-        nm per pixel of the image, None if unknown.
-    key
-        Handed back unchanged, so that the asker knows what was answered.
-    """
-
+    #: `(c, y, x)`: the whole image, so that its brightness is validated as in a
+    #: prediction
     image: AnyImage
+    #: Rows and columns `(top, bottom, left, right)` to show, in image pixels; None =
+    #: all of it
     window: tuple[int, int, int, int] | None = None
-    scale: float | None = None
+    scale: float | None = None  #: nm per pixel of the image, None if unknown
+    #: Handed back unchanged, so that the asker knows what was answered
     key: object = None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The answer to a `PreviewRequest`.
+    """The answer to a `PreviewRequest`."""
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)` float32, one value per *image pixel* of the window.
-    window
-        `(top, bottom, left, right)` in image pixels.
-    key
-        The request's key.
-    """
-
+    #: `(k, y, x)` float32, one value per *image pixel* of the window
     probability: NDArray[np.float32]
-    window: tuple[int, int, int, int]
+    window: tuple[int, int, int, int]  #: `(top, bottom, left, right)` in image pixels
     key: object = None
 
 
@@ -83,32 +65,15 @@ class BeforeTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """State of a running training.
+    """State of a running training."""
 
-    Parameters
-    ----------
-    step
-        Optimizer steps so far.
-    seconds
-        Time used so far.
-    loss
-        Running mean of the training loss.
-    quality
-        Present only when the hold-out was just validated.
-    best
-        Best `Quality.value` so far.
-    preview
-        Present only in answer to a `PreviewRequest`.
-    note
-        A sentence for the user (out of memory, what was held out); empty mostly.
-    """
-
-    step: int
-    seconds: float
-    loss: float
-    quality: Quality | None = None
-    best: float | None = None
-    preview: Preview | None = None
+    step: int  #: Optimizer steps so far
+    seconds: float  #: Time used so far
+    loss: float  #: Running mean of the training loss
+    quality: Quality | None = None  #: Present only when the hold-out was just validated
+    best: float | None = None  #: Best `Quality.value` so far
+    preview: Preview | None = None  #: Present only in answer to a `PreviewRequest`
+    #: A sentence for the user (out of memory, what was held out); empty mostly
     note: str = ""
 
 
@@ -210,22 +175,13 @@ class KeptWeights:
 
 @dataclass(kw_only=True)
 class TrainingRecord:
-    """Remembers the best weights of a run and writes them up as a checkpoint.
+    """Remembers the best weights of a run and writes them up as a checkpoint."""
 
-    Parameters
-    ----------
-    config, prepared
-        What the run was given.
-    sizes
-        Sizes of the unpruned network.
-    start
-        The checkpoint that fine-tuning started from, if any.
-    """
-
+    #: `config`, `prepared`: what the run was given
     config: TrainConfig
     prepared: PreparedData
-    sizes: dict[str, Any]
-    start: Checkpoint | None
+    sizes: dict[str, Any]  #: Sizes of the unpruned network
+    start: Checkpoint | None  #: The checkpoint that fine-tuning started from, if any
     best: Quality | None = None
     step: int = 0
     seconds: float = 0.0

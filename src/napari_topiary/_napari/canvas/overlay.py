@@ -62,24 +62,14 @@ LARGEST_SIDE = 768
 
 @dataclass(frozen=True)
 class Overlay:
-    """Something to be drawn over an image.
+    """Something to be drawn over an image."""
 
-    Parameters
-    ----------
-    colours
-        `(h, w, 4)` uint8, red, green, blue, opacity.
-    window
-        The part of the image that it covers: `(top, bottom, left, right)` in image
-        pixels, which need not be whole ones.
-    detections
-        In image pixels; None leaves out.
-    labels
-        `(h, w)` on the grid of `colours`, drawn as outlines; None leaves out.
-    """
-
-    colours: NDArray[np.uint8]
+    colours: NDArray[np.uint8]  #: `(h, w, 4)` uint8, red, green, blue, opacity
+    #: The part of the image that it covers: `(top, bottom, left, right)` in image
+    #: pixels, which need not be whole ones
     window: tuple[float, float, float, float]
-    detections: Detections | None = None
+    detections: Detections | None = None  #: In image pixels; None leaves out
+    #: `(h, w)` on the grid of `colours`, drawn as outlines; None leaves out
     labels: LabelImage | None = None
 
 

@@ -31,30 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Incoming:
-    """An image that may become part of the project.
+    """An image that may become part of the project."""
 
-    Parameters
-    ----------
-    name
-        What it is to be called.
-    image
-        `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
-    path
-        File that it came from, None if that holds more than this image.
-    notes
-        Sentences for the user.
-    rows
-        First row and one after the last without an information banner; None = there
-        is none.
-    """
-
-    name: str
-    image: AnyImage
-    scale: float | None
+    name: str  #: What it is to be called
+    image: AnyImage  #: `(c, y, x)`
+    scale: float | None  #: nm per pixel, None if unknown
+    #: File that it came from, None if that holds more than this image
     path: Path | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+    #: First row and one after the last without an information banner; None = there is
+    #: none
     rows: tuple[int, int] | None = None
 
 
@@ -141,30 +127,15 @@ def with_channels(incoming: Incoming, channels: int) -> Incoming | None:
 
 @dataclass(frozen=True)
 class LayerSource:
-    """What is needed of a layer to read it in another thread.
-
-    Parameters
-    ----------
-    name
-        Of the layer.
-    data
-        Its array (finest level), perhaps lazy.
-    rgb
-        Whether the last axis is colour.
-    scale
-        nm per pixel, None if unknown.
-    position
-        Index along each axis before the last two, of what is shown now.
-    window
-        Only this part of the image; None = all of it.
-    """
+    """What is needed of a layer to read it in another thread."""
 
     name: str
-    data: Any
-    rgb: bool
-    scale: float | None
+    data: Any  #: Its array (finest level), perhaps lazy
+    rgb: bool  #: Whether the last axis is colour
+    scale: float | None  #: nm per pixel, None if unknown
+    #: Index along each axis before the last two, of what is shown now
     position: tuple[int, ...]
-    window: Window | None = None
+    window: Window | None = None  #: Only this part of the image; None = all of it
 
     @property
     def n_slices(self) -> int:

@@ -26,18 +26,13 @@ HEADROOM = 1.05
 
 @dataclass(frozen=True)
 class PlotColours:
-    """Colours of a plot, as `#rrggbb`.
+    """Colours of a plot, as `#rrggbb`."""
 
-    Parameters
-    ----------
-    text, grid
-        Axes and their labels; what is less important.
-    first, second, good
-        The two curves or kinds of point, and what is recommended.
-    """
-
+    #: `text`, `grid`: axes and their labels; what is less important
     text: str = "#909090"
     grid: str = "#808080"
+    #: `first`, `second`, `good`: the two curves or kinds of point, and what is
+    #: recommended
     first: str = "#5ac8fa"
     second: str = "#ffa94d"
     good: str = "#6fcf97"

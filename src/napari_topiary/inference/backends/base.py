@@ -48,23 +48,14 @@ class Maker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendKind:
-    """A back end as it is chosen.
+    """A back end as it is chosen."""
 
-    Parameters
-    ----------
-    make
-        Converts a network; it alone imports the package, and only when called.
-    title
-        For sentences.
-    packages
-        What has to be installed, by the names they are imported under.
-    processor_only
-        Whether it computes on the processor and nowhere else.
-    """
-
+    #: Converts a network; it alone imports the package, and only when called
     make: Maker
-    title: str
+    title: str  #: For sentences
+    #: What has to be installed, by the names they are imported under
     packages: tuple[str, ...] = ()
+    #: Whether it computes on the processor and nowhere else
     processor_only: bool = True
 
     @property

@@ -41,21 +41,13 @@ LARGEST_LINES = 64_000_000
 
 @dataclass(frozen=True, eq=False)
 class StoredMaps:
-    """What a network has said so far, on disk.
+    """What a network has said so far, on disk."""
 
-    Parameters
-    ----------
-    maps
-        `(m, h, w)` float32: probabilities of all classes but the background, then the
-        maps that are values; 0 where it has not looked.
-    side
-        Of the blocks, in working pixels.
-    done
-        Blocks where it has looked, as row and column of blocks.
-    """
-
+    #: `(m, h, w)` float32: probabilities of all classes but the background, then the
+    #: maps that are values; 0 where it has not looked
     maps: Any
-    side: int
+    side: int  #: Of the blocks, in working pixels
+    #: Blocks where it has looked, as row and column of blocks
     done: set[tuple[int, int]] = field(default_factory=set)
 
     @property

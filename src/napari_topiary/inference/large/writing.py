@@ -49,25 +49,15 @@ _BLUR = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFiles:
-    """Where the results of a large image are written, and how.
+    """Where the results of a large image are written, and how."""
 
-    Parameters
-    ----------
-    folder, stem
-        Where they go, and what their names begin with: `STEM_probability.zarr` and
-        `STEM_labels.zarr` are OME-Zarr.
-    measure
-        Measure each area or object, for the table of figures.
-    stored
-        Type of the probability on disk; `uint8` are 255ths.
-    keep
-        Keep what the network has so_far: other thresholds then only read it anew.
-    """
-
+    #: `folder`, `stem`: where they go, and what their names begin with:
+    #: `STEM_probability.zarr` and `STEM_labels.zarr` are OME-Zarr
     folder: Path
     stem: str
-    measure: bool = False
-    stored: Stored = "float16"
+    measure: bool = False  #: Measure each area or object, for the table of figures
+    stored: Stored = "float16"  #: Type of the probability on disk; `uint8` are 255ths
+    #: Keep what the network has so_far: other thresholds then only read it anew
     keep: bool = False
 
     @property
@@ -78,27 +68,14 @@ class ResultFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class LargePrediction:
-    """What was found on a large image; its maps are on disk.
+    """What was found on a large image; its maps are on disk."""
 
-    Parameters
-    ----------
-    found
-        Detections, counts and covered pixels.
-    files
-        What -> file.
-    notes
-        Sentences for the user.
-    so_far
-        What the network has said; None where that was not kept.
-    problems
-        Why the answer is worth nothing.
-    """
-
-    found: Counted
+    found: Counted  #: Detections, counts and covered pixels
     files: Mapping[str, Path]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+    #: What the network has said; None where that was not kept
     so_far: MapsSoFar | None = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  #: Why the answer is worth nothing
 
     @property
     def complete(self) -> bool:

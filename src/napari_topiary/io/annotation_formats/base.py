@@ -29,60 +29,34 @@ CORNER = 0.5
 
 @dataclass(frozen=True, eq=False)
 class DrawnArea:
-    """An outlined or painted area.
+    """An outlined or painted area."""
 
-    Parameters
-    ----------
-    rings
-        Outlines, `(v, 2)` y, x of each, pixel centres at integers; what lies in an even
-        number of them is a hole.
-    name
-        Class; empty if the file names none.
-    mask
-        `(y, x)` bool instead of outlines.
-    """
-
+    #: Outlines, `(v, 2)` y, x of each, pixel centres at integers; what lies in an even
+    #: number of them is a hole
     rings: tuple[Places, ...]
-    name: str = ""
-    mask: NDArray[np.bool_] | None = None
+    name: str = ""  #: Class; empty if the file names none
+    mask: NDArray[np.bool_] | None = None  #: `(y, x)` bool instead of outlines
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Marks:
-    """What a file marks on one image.
+    """What a file marks on one image."""
 
-    Parameters
-    ----------
-    places
-        `(n, 2)` y, x of centres, pixel centres at integers.
-    classes
-        Class of each place; empty text if the file names none.
-    scores
-        Of each place, None if there are none.
-    radius
-        Half a side of the box around each place in pixels, None if there is none.
-    lines, line_classes
-        `(v, 2)` y, x of each line, and its class.
-    areas
-        Outlined or painted areas.
-    image
-        Name of the image in the file; empty if the file is about one image and does not
-        name it.
-    unit
-        What places and lines are in: pixels, nm, or fractions of height and width.
-    scale
-        nm per pixel that the file gives for the image, None if it does not.
-    """
-
-    places: Places
-    classes: tuple[str, ...]
-    scores: tuple[float, ...] | None = None
+    places: Places  #: `(n, 2)` y, x of centres, pixel centres at integers
+    classes: tuple[str, ...]  #: Class of each place; empty text if the file names none
+    scores: tuple[float, ...] | None = None  #: Of each place, None if there are none
+    #: Half a side of the box around each place in pixels, None if there is none
     radius: tuple[float, ...] | None = None
+    #: `lines`, `line_classes`: `(v, 2)` y, x of each line, and its class
     lines: tuple[Places, ...] = ()
     line_classes: tuple[str, ...] = ()
-    areas: tuple[DrawnArea, ...] = ()
+    areas: tuple[DrawnArea, ...] = ()  #: Outlined or painted areas
+    #: Name of the image in the file; empty if the file is about one image and does not
+    #: name it
     image: str = ""
+    #: What places and lines are in: pixels, nm, or fractions of height and width
     unit: Unit = "pixel"
+    #: nm per pixel that the file gives for the image, None if it does not
     scale: float | None = None
 
     def __len__(self) -> int:

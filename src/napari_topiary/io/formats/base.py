@@ -45,40 +45,23 @@ then how the rows and the columns are gone through."""
 
 @dataclass(frozen=True)
 class RawImage:
-    """An array as the file holds it.
+    """An array as the file holds it."""
 
-    Parameters
-    ----------
-    array
-        Any number of axes.
-    axes
-        One letter for each: `y`, `x`; `s` colour samples, `c` channels, any other
-        letter is something to step through (z, time, pages).
-    scale
-        nm per pixel, None if the file does not say.
-    notes
-        Sentences for the user.
-    palette
-        `(256, s)`: the colours that `array` has the numbers of; None = it holds values.
-    is_negative
-        Whether 0 is white by what the file says.
-    orientation
-        How the picture is turned, as EXIF counts it; 1 = it lies as it is to be seen.
-    exact
-        Whether the numbers are those that were saved: no lossy packing, all bits read.
-    smaller
-        The same image at lower resolutions, where the file has them and is read part by
-        part.
-    """
-
-    array: NDArray[Any]
+    array: NDArray[Any]  #: Any number of axes
+    #: One letter for each: `y`, `x`; `s` colour samples, `c` channels, any other letter
+    #: is something to step through (z, time, pages)
     axes: str
-    scale: float | None = None
-    notes: tuple[str, ...] = ()
+    scale: float | None = None  #: nm per pixel, None if the file does not say
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+    #: `(256, s)`: the colours that `array` has the numbers of; None = it holds values
     palette: NDArray[Any] | None = None
-    is_negative: bool = False
+    is_negative: bool = False  #: Whether 0 is white by what the file says
+    #: The same image at lower resolutions, where the file has them and is read part by
+    #: part
     smaller: tuple[Any, ...] = ()
+    #: How the picture is turned, as EXIF counts it; 1 = it lies as it is to be seen
     orientation: int = 1
+    #: Whether the numbers are those that were saved: no lossy packing, all bits read
     exact: bool = True
 
     def as_seen(self) -> RawImage:

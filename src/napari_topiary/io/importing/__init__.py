@@ -56,65 +56,32 @@ DEFAULTS = ImportConfig()
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reviewed:
-    """One pair, and what is known of it after reading both.
-
-    Parameters
-    ----------
-    pair
-        The files.
-    name
-        What the image is called in the data set.
-    count
-        How many things are marked, or how many numbers are painted.
-    shape
-        `(y, x)` of the image; None if it could not be read.
-    scale
-        nm per pixel, None if unknown.
-    stats
-        What numbers are painted; None for tables.
-    notes
-        Sentences for the user.
-    """
+    """One pair, and what is known of it after reading both."""
 
     pair: Pair
-    name: str
-    count: int = 0
+    name: str  #: What the image is called in the data set
+    count: int = 0  #: How many things are marked, or how many numbers are painted
+    #: `(y, x)` of the image; None if it could not be read
     shape: tuple[int, int] | None = None
-    scale: float | None = None
-    stats: LabelStats | None = None
-    notes: tuple[str, ...] = ()
+    scale: float | None = None  #: nm per pixel, None if unknown
+    stats: LabelStats | None = None  #: What numbers are painted; None for tables
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImportReview:
-    """What a folder holds, and what would be made of it.
+    """What a folder holds, and what would be made of it."""
 
-    Parameters
-    ----------
-    folder
-        That was looked at.
-    rows
-        Every pair, those too that are ambiguous or refused.
-    unused
-        Files that are not used, and why.
-    config
-        How the annotations were read.
-    meaning
-        Task, classes and numbers that the data set would have; None if there is no
-        pair that can be used.
-    problem
-        What has to be said before a data set can be written; empty if nothing.
-    notes
-        Sentences for the user.
-    """
-
-    folder: Path
-    rows: tuple[Reviewed, ...]
-    unused: tuple[Unused, ...]
-    config: ImportConfig
+    folder: Path  #: That was looked at
+    rows: tuple[Reviewed, ...]  #: Every pair, those too that are ambiguous or refused
+    unused: tuple[Unused, ...]  #: Files that are not used, and why
+    config: ImportConfig  #: How the annotations were read
+    #: Task, classes and numbers that the data set would have; None if there is no pair
+    #: that can be used
     meaning: Meaning | None
+    #: What has to be said before a data set can be written; empty if nothing
     problem: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: Sentences for the user
 
     @property
     def used(self) -> tuple[Reviewed, ...]:

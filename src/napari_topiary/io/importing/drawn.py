@@ -121,23 +121,13 @@ def marks_on(
 
 @dataclass(frozen=True, kw_only=True)
 class _Grid:
-    """How the coordinates of a file become pixels of its image.
+    """How the coordinates of a file become pixels of its image."""
 
-    Parameters
-    ----------
-    factor
-        Pixels per unit along y and x.
-    of_pixels
-        Whether the file is about pixels, of which the first one's middle is at 0.
-    height
-        Rows of the image.
-    swap_axes, flip_y
-        As in the form.
-    """
-
-    factor: NDArray[np.float64]
+    factor: NDArray[np.float64]  #: Pixels per unit along y and x
+    #: Whether the file is about pixels, of which the first one's middle is at 0
     of_pixels: bool
-    height: int
+    height: int  #: Rows of the image
+    #: `swap_axes`, `flip_y`: as in the form
     swap_axes: bool
     flip_y: bool
 

@@ -36,40 +36,27 @@ _OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """How annotations of other programs are read.
+    """How annotations of other programs are read."""
 
-    Parameters
-    ----------
-    task
-        Kind of the data set; None = what the annotations suggest.
-    classes
-        Names of the painted numbers 1, 2, ...; of marks that have no class the first.
-    radius_nm, radius_px
-        Class -> radius; an empty name means every class.
-    pixel_size_nm
-        Of all images, where files do not say or are wrong.
-    only
-        Pattern of the names of annotation files that are used; empty = all.
-    number_pieces
-        Whether each separate piece of a mask is an object of its own.
-    units
-        What the coordinates of tables are in.
-    flip_y, swap_axes
-        Whether y is counted from below; whether y and x have each other's place.
-    binned
-        How many pixels of the tables are one of the images, along an axis.
-    """
-
+    #: Kind of the data set; None = what the annotations suggest
     task: TaskKind | None = None
+    #: Names of the painted numbers 1, 2, ...; of marks that have no class the first
     classes: tuple[str, ...] = ()
+    #: `radius_nm`, `radius_px`: class -> radius; an empty name means every class
     radius_nm: Mapping[str, float] = field(default_factory=dict)
     radius_px: Mapping[str, float] = field(default_factory=dict)
+    #: Of all images, where files do not say or are wrong
     pixel_size_nm: Annotated[float | None, {"min": SMALLEST, "max": LARGEST}] = None
+    #: Pattern of the names of annotation files that are used; empty = all
     only: str = ""
+    #: Whether each separate piece of a mask is an object of its own
     number_pieces: bool = False
-    units: Unit = "px"
+    units: Unit = "px"  #: What the coordinates of tables are in
+    #: `flip_y`, `swap_axes`: whether y is counted from below; whether y and x have each
+    #: other's place
     flip_y: bool = False
     swap_axes: bool = False
+    #: How many pixels of the tables are one of the images, along an axis
     binned: Annotated[float, {"label": "A binning of", "min": 0.01, "max": 1000.0}] = (
         1.0
     )
@@ -111,18 +98,10 @@ class ImportConfig:
 
 @dataclass(frozen=True)
 class LabelStats:
-    """Which numbers are painted in a label image.
+    """Which numbers are painted in a label image."""
 
-    Parameters
-    ----------
-    values
-        The numbers, without 0.
-    pieces
-        How many connected areas are painted.
-    """
-
-    values: tuple[int, ...]
-    pieces: int
+    values: tuple[int, ...]  #: The numbers, without 0
+    pieces: int  #: How many connected areas are painted
 
     @property
     def count(self) -> int:
@@ -132,21 +111,12 @@ class LabelStats:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the annotations of a folder are, taken together.
+    """What the annotations of a folder are, taken together."""
 
-    Parameters
-    ----------
-    task
-        Kind, classes and radii.
-    values
-        Painted number -> class index, for classes.
-    number_pieces
-        Whether pieces are numbered anew.
-    """
-
-    task: Task
+    task: Task  #: Kind, classes and radii
+    #: Painted number -> class index, for classes
     values: Mapping[int, int] = field(default_factory=dict)
-    number_pieces: bool = False
+    number_pieces: bool = False  #: Whether pieces are numbered anew
 
 
 def _named(

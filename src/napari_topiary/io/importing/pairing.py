@@ -46,30 +46,14 @@ _NOT_ANNOTATIONS = frozenset({DESCRIPTION, "session.json"})
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pair:
-    """An image and what is drawn on it.
-
-    Parameters
-    ----------
-    image
-        Its file.
-    annotation
-        The file with what is drawn.
-    format
-        ``"labels"``, or the name of an annotation format.
-    confidence
-        How sure it is; only ``"high"`` and ``"medium"`` are used.
-    reason
-        Why they belong together, or why they are not used.
-    marks
-        What a table marks on the image; None for labels.
-    """
+    """An image and what is drawn on it."""
 
     image: Path
-    annotation: Path
-    format: str
-    confidence: Confidence
-    reason: str
-    marks: Marks | None = None
+    annotation: Path  #: The file with what is drawn
+    format: str  #: ``"labels"``, or the name of an annotation format
+    confidence: Confidence  #: How sure it is; only ``"high"`` and ``"medium"`` are used
+    reason: str  #: Why they belong together, or why they are not used
+    marks: Marks | None = None  #: What a table marks on the image; None for labels
 
     @property
     def is_used(self) -> bool:

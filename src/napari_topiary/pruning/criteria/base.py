@@ -33,58 +33,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionInput:
-    """What a criterion may look at.
+    """What a criterion may look at."""
 
-    Parameters
-    ----------
-    checkpoint
-        The network to be pruned; its state is float32 on the CPU.
-    coupling
-        Its groups and layers.
-    prunable
-        Names of the parameters whose single weights may go.
-    samples
-        Annotated images, for criteria that measure a loss; often none.
-    device
-        Where a criterion that runs the network is to do so.
-    """
-
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint  #: The network to be pruned; its state is float32 on the CPU
     coupling: Coupling
-    prunable: tuple[str, ...]
+    prunable: tuple[str, ...]  #: Names of the parameters whose single weights may go
+    #: Annotated images, for criteria that measure a loss; often none
     samples: Sequence[Sample] = ()
-    device: str = "auto"
+    device: str = "auto"  #: Where a criterion that runs the network is to do so
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """An entry of the registry: all that is said of a criterion anywhere.
+    """An entry of the registry: all that is said of a criterion anywhere."""
 
-    Parameters
-    ----------
-    removes
-        Which kind of pruning it can rank for.
-    title, tip
-        What it is called where one is chosen, and a sentence on what goes first.
-    by
-        What things are chosen by, to end a sentence with ("their magnitude").
-    score
-        See the module's text; None for one that searches.
-    needs_samples
-        Whether it cannot work without annotated images.
-    search
-        See the module's text; for filters only.
-    place
-        Where it stands among the others of its kind: the first is the usual one.
-    """
-
-    removes: PruneKind
+    removes: PruneKind  #: Which kind of pruning it can rank for
+    #: `title`, `tip`: what it is called where one is chosen, and a sentence on what
+    #: goes first
     title: str
     tip: str
-    by: str
+    by: str  #: What things are chosen by, to end a sentence with ("their magnitude")
+    #: See the module's text; None for one that searches
     score: Callable[[CriterionInput], Mapping[str, torch.Tensor]] | None = None
-    needs_samples: bool = False
+    needs_samples: bool = False  #: Whether it cannot work without annotated images
+    #: See the module's text; for filters only
     search: Callable[[CriterionInput, PruneConfig], Job[Search]] | None = None
+    #: Where it stands among the others of its kind: the first is the usual one
     place: int = 100
 
 

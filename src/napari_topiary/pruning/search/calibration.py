@@ -40,25 +40,16 @@ PIECE = 2**21
 
 @dataclass(frozen=True)
 class CalibrationBatches:
-    """Patches and what is right on them.
+    """Patches and what is right on them."""
 
-    Parameters
-    ----------
-    image
-        `(n, c, y, x)`.
-    shares
-        `(n, k, y, x)` how much each answer counts: the weight of a pixel where its
-        class is, else 0; every mini-batch adds up to the same, all of them to 1.
-    values
-        `(n, r, y, x)` what networks with regressions are to answer after the `k`
-        logits; None for others.
-    value_weight
-        How much their mean square error counts beside the cross-entropy.
-    """
-
-    image: torch.Tensor
+    image: torch.Tensor  #: `(n, c, y, x)`
+    #: `(n, k, y, x)` how much each answer counts: the weight of a pixel where its class
+    #: is, else 0; every mini-batch adds up to the same, all of them to 1
     shares: torch.Tensor
+    #: `(n, r, y, x)` what networks with regressions are to answer after the `k` logits;
+    #: None for others
     values: torch.Tensor | None = None
+    #: How much their mean square error counts beside the cross-entropy
     value_weight: float = 0.0
 
     def __len__(self) -> int:

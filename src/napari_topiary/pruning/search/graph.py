@@ -44,21 +44,14 @@ _PURE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Downstream:
-    """What has to run again when some operations answer something else.
+    """What has to run again when some operations answer something else."""
 
-    Parameters
-    ----------
-    order
-        Operations to run, in order; the changed ones are not among them.
-    needed
-        Operations whose kept values are read, the same for every variant.
-    run
-        Runs them: logits from the answers of the changed operations, then the values of
-        `needed`, then what is done to the input of each hooked operation.
-    """
-
+    #: Operations to run, in order; the changed ones are not among them
     order: tuple[fx.Node, ...]
+    #: Operations whose kept values are read, the same for every variant
     needed: tuple[fx.Node, ...]
+    #: Runs them: logits from the answers of the changed operations, then the values of
+    #: `needed`, then what is done to the input of each hooked operation
     run: Callable[..., torch.Tensor]
 
 
