@@ -20,25 +20,14 @@ T = TypeVar("T")
 def find_members(package: str, folders: Iterable[str]) -> None:
     """Import every file of a package, so that each registers what it has.
 
-    Parameters
-    ----------
-    package
-        Its full name.
-    folders
-        Its `__path__`.
+    `folders`: its `__path__`.
     """
     for module in iter_modules(folders):
         import_module(f"{package}.{module.name}")
 
 
 class Registry(Generic[T]):
-    """Named things of one kind, refusing duplicates and explaining misses.
-
-    Parameters
-    ----------
-    kind
-        What the things are, in the singular ("network").
-    """
+    """Named things of one kind, refusing duplicates and explaining misses."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

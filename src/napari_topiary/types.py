@@ -79,12 +79,7 @@ def middle_of(window: Window, largest: int) -> Window:
 def seconds_left(begun: float, done: float, total: float) -> float | None:
     """How long the rest takes if it goes on as before; None where nothing is done yet.
 
-    Parameters
-    ----------
-    begun
-        By `time.perf_counter`.
-    done, total
-        Of the work, in the same unit.
+    `begun`: by `time.perf_counter`.
     """
     spent = time.perf_counter() - begun
     return spent / done * (total - done) if done > 0 else None
@@ -127,16 +122,11 @@ def relay(
 ) -> Job[T]:
     """Do a job inside a job: its progress goes up, what is sent in goes down.
 
-    Parameters
-    ----------
-    job
-        The inner job; `yield from relay(job)` is its result.
-    told
-        Makes of each of its `Progress` that of the outer job.
-    heard
-        Told of everything that is sent in, `Stop` for instance.
-    whole
-        Whether the inner job comes to its own end: nothing that is sent in reaches it.
+    `job`: the inner job; `yield from relay(job)` is its result.
+    `told`: makes of each of its `Progress` that of the outer job.
+    `heard`: told of everything that is sent in, `Stop` for instance.
+    `whole`: whether the inner job comes to its own end: nothing that is sent in reaches
+        it.
     """
     message: object = None
     while True:
@@ -155,12 +145,7 @@ def unless_stopped(
 ) -> Job[T | None]:
     """Do a job inside a job, and give it up at a `Stop`: its result is then None.
 
-    Parameters
-    ----------
-    job
-        The inner job, which is closed.
-    told
-        As for `relay`.
+    `told` as for `relay`.
     """
     while True:
         try:

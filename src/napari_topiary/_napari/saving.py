@@ -33,16 +33,11 @@ if TYPE_CHECKING:
 
 
 class Saver(QObject):
-    """Saves a session without stopping the window: when told, and every so often.
-
-    Signals
-    -------
-    problem(str)
-        Why something could not be saved, or who else saves the same project.
-    """
+    """Saves a session without stopping the window: when told, and every so often."""
 
     # A signal, not a callback: the viewer's state holds this, and a page of the viewer
     # held here in turn would keep both, and the saving, after the window is gone.
+    #: Why something could not be saved, or who else saves the same project
     problem = Signal(str)
 
     def __init__(

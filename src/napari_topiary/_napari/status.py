@@ -23,10 +23,7 @@ _STEPS = 1000
 def duration(seconds: float) -> str:
     """Put a duration into words ("12 s", "3 min").
 
-    Parameters
-    ----------
-    seconds
-        Its length; anything below one second counts as one.
+    `seconds`: its length; anything below one second counts as one.
     """
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

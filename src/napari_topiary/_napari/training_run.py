@@ -187,21 +187,12 @@ if TYPE_CHECKING:
 
 
 class CheckpointFiles(QObject):
-    """Reads checkpoints into a session, in the background.
+    """Reads checkpoints into a session, in the background."""
 
-    Signals
-    -------
-    opened(str)
-        A file was read; the name that it is kept under.
-    recovered(str)
-        What was left of a training that was cut off; the name that it is kept under.
-    problem(str)
-        A file could not be read.
-    """
-
-    opened = Signal(str)
+    opened = Signal(str)  #: A file was read; the name that it is kept under
+    #: What was left of a training that was cut off; the name that it is kept under
     recovered = Signal(str)
-    problem = Signal(str)
+    problem = Signal(str)  #: A file could not be read
 
     def __init__(self, session: Session, offer: Offer) -> None:
         super().__init__()

@@ -182,12 +182,7 @@ annotation_kinds: Registry[type[Any]] = Registry("annotation kind")
 def rescaled(annotation: Any, factor: float | tuple[float, float]) -> Any:
     """Return an annotation on a grid with `factor` times as many pixels.
 
-    Parameters
-    ----------
-    annotation
-        Any kind.
-    factor
-        New pixels per old pixel, one number or `(y, x)`; below 1 shrinks.
+    `factor`: new pixels per old pixel, one number or `(y, x)`; below 1 shrinks.
     """
     pair = factor if isinstance(factor, tuple) else (factor, factor)
     if pair == (1.0, 1.0):
@@ -205,12 +200,7 @@ def annotation_problem(
 ) -> str | None:
     """Return what stops annotations from being learned from, as a sentence.
 
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-    shape, task, scale, radii
-        As for `Annotation.problem`.
+    `shape`, `task`, `scale`, `radii` as for `Annotation.problem`.
     """
     for annotation in annotations:
         sentence: str | None = annotation.problem(
@@ -230,12 +220,7 @@ def usable_annotations(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return what counts of annotations on an image, and sentences about the rest.
 
-    Parameters
-    ----------
-    annotations
-        All annotations of one image, without a problem.
-    shape, task, scale
-        As for `Annotation.problem`.
+    `shape`, `task`, `scale` as for `Annotation.problem`.
     """
     kept, notes = list[Any](), list[str]()
     for annotation in annotations:
@@ -248,12 +233,8 @@ def usable_annotations(
 def stamped(places: Sequence[Place], grid: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the cells `(y, x)` of a grid that hold a place.
 
-    Parameters
-    ----------
-    places
-        In cells, counted from the corner of the first.
-    grid
-        `(y, x)` of the grid.
+    `places`: in cells, counted from the corner of the first · `grid` `(y, x)` of the
+    grid.
     """
     found = np.zeros(grid, dtype=bool)
     cells = np.floor(np.concatenate([np.zeros((0, 2)), *places])).astype(int)

@@ -213,13 +213,9 @@ class Regions(TableAnnotation):
 def outline(vertices: Path, shape_type: str) -> Path:
     """Return the outline of a shape as a polygon `(v, 2)` y, x.
 
-    Parameters
-    ----------
-    vertices
-        Of a polygon; two opposite corners, or all four, of a rectangle or of the box
-        around an ellipse.
-    shape_type
-        ``"rectangle"``, ``"polygon"`` or ``"ellipse"``.
+    `vertices`: of a polygon; two opposite corners, or all four, of a rectangle or of
+    the box around an ellipse · `shape_type` ``"rectangle"``, ``"polygon"`` or
+    ``"ellipse"``.
     """
     if shape_type == "polygon":
         return vertices
@@ -242,12 +238,7 @@ def filled(
     A pixel belongs to it if its centre lies in an odd number of outlines, so that what
     is outlined inside of another outline is a hole.
 
-    Parameters
-    ----------
-    rings
-        Outlines, `(v, 2)` y, x.
-    shape
-        `(y, x)` of the image in pixels.
+    `rings`: outlines, `(v, 2)` y, x · `shape` `(y, x)` of the image in pixels.
     """
     size = np.asarray(shape[:2])
     every = np.concatenate([np.zeros((0, 2)), *rings])

@@ -27,12 +27,9 @@ def factor_at(
 ) -> float:
     """Return how many pixels of an image are one pixel on the working grid.
 
-    Parameters
-    ----------
-    scale
-        nm per pixel of the image, None if unknown.
-    working_factor, pixel_size_nm
-        The same of the images that were trained on, and their nm per pixel.
+    `scale`: nm per pixel of the image, None if unknown · `working_factor`,
+    `pixel_size_nm`: the same of the images that were trained on, and their nm per
+    pixel.
     """
     if scale is None or pixel_size_nm is None:
         return working_factor

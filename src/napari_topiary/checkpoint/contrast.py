@@ -42,10 +42,8 @@ class Contrast:
     ) -> Contrast | None:
         """Measure what is learned from; None where nothing is annotated.
 
-        Parameters
-        ----------
-        material
-            Normalised images `(c, y, x)`, each with its classes `(y, x)`, −1 = unknown.
+        `material`: normalised images `(c, y, x)`, each with its classes `(y, x)`, −1 =
+        unknown.
         """
         asymmetries, sums = [], np.zeros((2, 2))
         for image, classes in material:
@@ -110,10 +108,7 @@ class Contrast:
     def likeness(self, image: NDArray[np.float32]) -> float:
         """Compare an image: about 1 where it is like what was learned, −1 if opposite.
 
-        Parameters
-        ----------
-        image
-            `(c, y, x)`, normalised, on the working grid.
+        `image` `(c, y, x)`, normalised, on the working grid.
         """
         return float(self._weight() @ _asymmetry(image)) / max(1e-6, self.strength)
 
@@ -189,10 +184,7 @@ class Colours:
     def problem(self, image: NDArray[np.float32]) -> str | None:
         """Return a sentence if an image has other colours.
 
-        Parameters
-        ----------
-        image
-            `(c, y, x)`, normalised, on the working grid.
+        `image` `(c, y, x)`, normalised, on the working grid.
         """
         if len(image) != 3 or not self._unlike(image):
             return None

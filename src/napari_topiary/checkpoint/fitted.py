@@ -58,14 +58,8 @@ class Fitted:
     ) -> NDArray[np.float32]:
         """Normalise a part of the image.
 
-        Parameters
-        ----------
-        image
-            `(c, y, x)`.
-        area
-            `(y, x)` bool: which of its pixels carry an image.
-        corner
-            y, x of its first pixel in the whole image.
+        `image` `(c, y, x)` · `area` `(y, x)` bool: which of its pixels carry an image ·
+        `corner`: y, x of its first pixel in the whole image.
         """
         if self.parts is None:
             values, _ = known_or_mean(image, self.fill)

@@ -72,14 +72,8 @@ def _seam(
 ) -> tuple[int, float]:
     """Column of the strongest vertical seam, and its step; 0 where there is none.
 
-    Parameters
-    ----------
-    grey, known
-        As for `parts_of`.
-    deviation
-        The step is measured by it.
-    sure
-        Whether nearly all lines must agree, and bands of them are not looked at.
+    `grey`, `known` as for `parts_of` · `sure`: whether nearly all lines must agree, and
+    bands of them are not looked at.
     """
     height, width = grey.shape
     if width < 2 * SMALLEST_SIDE or height < SMALLEST_SIDE:
@@ -162,14 +156,9 @@ def _steps(
 ) -> NDArray[np.float64]:
     """How large a sharp step is that lines agree on, by column; 0 where there is none.
 
-    Parameters
-    ----------
-    near, far
-        `(line, column)` how much brighter it becomes close by, and farther away.
-    least
-        A smaller step is none.
-    agreement
-        Share of the lines that must show it.
+    `near`, `far` `(line, column)` how much brighter it becomes close by, and farther
+    away · `least`: a smaller step is none · `agreement`: share of the lines that must
+    show it.
     """
     near_step, far_step = np.median(near, axis=0), np.median(far, axis=0)
     size, way = np.abs(near_step), np.sign(near_step)

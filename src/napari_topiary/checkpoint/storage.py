@@ -35,12 +35,8 @@ def pack(
 ) -> dict[str, Array]:
     """Tensors and masks -> what is stored.
 
-    Parameters
-    ----------
-    state
-        Name -> tensor.
-    masks
-        Name -> bool, True = kept; other values of that tensor are not stored.
+    `state`: name -> tensor · `masks`: name -> bool, True = kept; other values of that
+    tensor are not stored.
     """
     arrays: dict[str, Array] = {}
     for name, tensor in state.items():
@@ -64,10 +60,7 @@ def packed_sizes(
 ) -> Sizes:
     """Types and shapes of what `pack` would return, without packing.
 
-    Parameters
-    ----------
-    state, masks
-        As for `pack`.
+    `state`, `masks` as for `pack`.
     """
     sizes: Sizes = {}
     for name, tensor in state.items():
@@ -97,10 +90,8 @@ def unpack(
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """What is stored -> state and masks, checked before anything is read.
 
-    Raises
-    ------
-    TopiaryError
-        If a tensor is missing, not part of the network, or of another shape or type.
+    Raises `TopiaryError` if a tensor is missing, not part of the network, or of another
+    shape or type.
     """
     forms = _check(sizes, wanted)
     check_fits(
@@ -193,14 +184,7 @@ def file_size(sizes: Sizes, text: str) -> int:
 def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     """Write the file.
 
-    Parameters
-    ----------
-    path
-        Where.
-    arrays
-        From `pack`.
-    text
-        The JSON description.
+    `arrays`: from `pack`.
     """
     path.touch()
     usual = path.stat().st_mode
@@ -221,10 +205,7 @@ def _reason(error: Exception) -> str:
 def opened(path: Path) -> Iterator[Stored]:
     """Open a file and read its description; the tensors stay on disk.
 
-    Raises
-    ------
-    TopiaryError
-        If it is not a checkpoint.
+    Raises `TopiaryError` if it is not a checkpoint.
     """
     if not path.exists():
         raise TopiaryError("there is no such file.")

@@ -26,15 +26,8 @@ class Interrupted(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Parameters
-    ----------
-    argv
-        Arguments without the program's name; None = those of the process.
-
-    Returns
-    -------
-    int
-        The exit status.
+    `argv`: arguments without the program's name; None = those of the process. Returns
+    the exit status.
     """
     with _terminating_as_interrupting() as heard:
         try:

@@ -121,10 +121,7 @@ def quality_in_words(metrics: Any) -> str:
 def right_in_words(report: Any) -> str:
     """What of that which is marked was found, and how sure the figure is.
 
-    Parameters
-    ----------
-    report
-        Of `evaluate`; empty words where areas or lines were compared.
+    `report`: of `evaluate`; empty words where areas or lines were compared.
     """
     if "n_right" not in report:
         return ""

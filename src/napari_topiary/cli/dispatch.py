@@ -47,10 +47,7 @@ ABOUT = (
 def build_parser(verb: str | None = None) -> Parser:
     """Return the parser of the command line.
 
-    Parameters
-    ----------
-    verb
-        The one whose arguments are understood; others are only named.
+    `verb`: the one whose arguments are understood; others are only named.
     """
     parser = Parser(prog="napari-topiary", description=ABOUT, allow_abbrev=False)
     parser.add_argument(

@@ -44,10 +44,7 @@ PLAIN_BLOCKS = "#."
 class ProgressBar:
     """A line at the bottom of a terminal; nothing at all where there is none.
 
-    Parameters
-    ----------
-    stream
-        Where to write; standard error by default, so that results can be piped.
+    `stream`: where to write; standard error by default, so that results can be piped.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -101,15 +98,7 @@ class ProgressBar:
 class Runner:
     """Runs jobs one after the other; a context that Ctrl-C is heard in.
 
-    Parameters
-    ----------
-    bar
-        Where progress is shown.
-
-    Attributes
-    ----------
-    notes
-        What the user was told, in order.
+    `bar`: where progress is shown · `notes`: what the user was told, in order.
     """
 
     def __init__(self, bar: ProgressBar) -> None:

@@ -43,16 +43,7 @@ def export_formats(options: argparse.Namespace) -> tuple[str, ...]:
 class FilePredictor:
     """Predicts files, images and stacks alike, and writes the results.
 
-    Parameters
-    ----------
-    checkpoint, config
-        What looks, and how.
-    options
-        What was asked for.
-    runner
-        Runs the predictions and tells what there is to say.
-    engine
-        Runs the checkpoint's network.
+    `runner`: runs the predictions and tells what there is to say.
     """
 
     def __init__(

@@ -46,10 +46,7 @@ _LIBRARIES = {
 def open_window(sample: str | None) -> int:
     """Open napari with the workbench, and return when it is closed.
 
-    Parameters
-    ----------
-    sample
-        Name of a sample dataset to show; None = nothing yet.
+    `sample`: name of a sample dataset to show; None = nothing yet.
     """
     if not _has_screen():
         raise TopiaryError(
@@ -80,10 +77,7 @@ def _home_for_now() -> str:
 
     napari keeps its settings there, and could not even be imported.
 
-    Returns
-    -------
-    str
-        What the user should know; empty mostly.
+    Returns what the user should know; empty mostly.
     """
     if sys.platform == "win32":
         return ""

@@ -198,12 +198,7 @@ def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -
     instances that of the objects (IoU above 0.5), for segmentation the mean Dice of
     the classes. Nothing in either is full agreement.
 
-    Parameters
-    ----------
-    a, b
-        Predictions of the same image.
-    tolerance
-        As for `compare`.
+    `tolerance` as for `compare`.
     """
     return changes_between(a, b, tolerance=tolerance)[1]
 
@@ -213,12 +208,7 @@ def changes_between(
 ) -> tuple[dict[str, int], float]:
     """Count what became of the things and lines of A in B, and `agreement`.
 
-    Parameters
-    ----------
-    a, b
-        Predictions of the same image.
-    tolerance
-        As for `compare`.
+    `tolerance` as for `compare`.
     """
     a, b = aligned(a, b)
     reach = _reach(a.task, a.scale if a.scale is not None else b.scale, tolerance)

@@ -28,12 +28,8 @@ bits, where 127 would be too many."""
 def quantised(network: Network, ranges: Ranges) -> Network:
     """Return a copy that computes as with whole numbers.
 
-    Parameters
-    ----------
-    network
-        That does not change any more, its normalisations folded.
-    ranges
-        Of the layers that are rounded; others are left alone.
+    `network`: that does not change any more, its normalisations folded · `ranges`: of
+    the layers that are rounded; others are left alone.
     """
     copy = deepcopy(network)
     for name, (low, high) in ranges.items():
@@ -49,12 +45,7 @@ def input_ranges(network: Network, images: Iterable[torch.Tensor]) -> Ranges:
     The first layer and those that answer are not among them: there little is gained
     and most is lost.
 
-    Parameters
-    ----------
-    network
-        In evaluation mode.
-    images
-        `(b, c, y, x)` like those that it learned from, as it sees them.
+    `images` `(b, c, y, x)` like those that it learned from, as it sees them.
     """
     named = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     names = [name for name in named[1:] if name not in network.output_layers]
@@ -88,12 +79,7 @@ def _listening(
 class _Rounded(nn.Module):
     """A convolution of rounded numbers, as ONNX describes it.
 
-    Parameters
-    ----------
-    convolution
-        With its weights.
-    low, high
-        Range of what it reads; contains 0.
+    `low`, `high`: range of what it reads; contains 0.
     """
 
     def __init__(self, convolution: nn.Conv2d, low: float, high: float) -> None:

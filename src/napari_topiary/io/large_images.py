@@ -73,17 +73,8 @@ class LargeImage:
     def read(self, window: Window | None = None, step: int = 1) -> Image:
         """Read a part.
 
-        Parameters
-        ----------
-        window
-            In pixels, inside the image; None = all of it.
-        step
-            Only every so many-th row and column.
-
-        Returns
-        -------
-        ndarray
-            `(c, y, x)`.
+        `window`: in pixels, inside the image; None = all of it · `step`: only every so
+        many-th row and column. Returns `(c, y, x)`.
         """
         top, bottom, left, right = window or (0, self.shape[1], 0, self.shape[2])
         first = self.rows[0] if self.rows else 0
@@ -161,13 +152,7 @@ class LargeImage:
 
 
 class Thinned:
-    """Every `step`-th row and column of a large image, read band by band.
-
-    Parameters
-    ----------
-    image
-        Which.
-    """
+    """Every `step`-th row and column of a large image, read band by band."""
 
     def __init__(self, image: LargeImage) -> None:
         channels, height, width = image.shape
@@ -217,10 +202,7 @@ def is_large(path: Path) -> bool:
 def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
     """Open the images of a file, the slices of a stack each alone.
 
-    Returns
-    -------
-    list or None
-        None where it has to be read whole: it is small, or packed in one piece.
+    Returns None where it has to be read whole: it is small, or packed in one piece.
     """
     path = Path(path)
     reader = reader_of(path)
@@ -250,15 +232,8 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
 def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
     """Open an image of which only what is needed will be read.
 
-    Returns
-    -------
-    LargeImage or None
-        None where it is small enough to be read whole, or has to be.
-
-    Raises
-    ------
-    TopiaryError
-        Where it is a stack of such images.
+    Returns None where it is small enough to be read whole, or has to be. Raises
+    `TopiaryError` where it is a stack of such images.
     """
     opened = open_large(path)
     if opened is None or math.prod(opened[0].shape[1:]) <= WHOLE_PIXELS:
@@ -282,10 +257,7 @@ def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
 class _Pieces:
     """An array on disk whose unpacked pieces are kept for a while.
 
-    Parameters
-    ----------
-    array
-        With `shape`, `dtype`, and `chunks` where it is packed in pieces.
+    `array`: with `shape`, `dtype`, and `chunks` where it is packed in pieces.
     """
 
     def __init__(self, array: Any) -> None:

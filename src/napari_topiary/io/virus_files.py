@@ -52,15 +52,7 @@ class Tags:
 def read_positions(path: Path) -> Positions:
     """Read the particles of one image.
 
-    Parameters
-    ----------
-    path
-        A file `<image>_particlepositions.txt`.
-
-    Raises
-    ------
-    TopiaryError
-        With a sentence that names the line, if it is damaged.
+    `path`: a file `<image>_particlepositions.txt`.
     """
     lines = _text(path).splitlines()
     if len(lines) < HEADING_LINES:
@@ -85,15 +77,7 @@ def read_positions(path: Path) -> Positions:
 def read_tags(path: Path) -> Tags:
     """Read size and pixel size of one image.
 
-    Parameters
-    ----------
-    path
-        A file `<image>.tif_tags.csv`.
-
-    Raises
-    ------
-    TopiaryError
-        With a sentence that names the row, if it is damaged.
+    `path`: a file `<image>.tif_tags.csv`.
     """
     rows = _text(path).splitlines()
     height, width, x_size, y_size = (

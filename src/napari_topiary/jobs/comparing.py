@@ -87,10 +87,7 @@ def comparing(
 ) -> Job[Match | None]:
     """Run the networks whose prediction is not known, and compare.
 
-    Returns
-    -------
-    Match or None
-        None when stopped before both had been run.
+    Returns None when stopped before both had been run.
     """
     task, whole = _task(a, b), subject
     part = yield from _part_of(subject, task)
@@ -294,12 +291,7 @@ def _as_third(number: int, inner: Progress) -> Progress:
 def truth_within(truth: Truth, window: Window) -> Truth:
     """The truth of a window; outside nothing is known.
 
-    Parameters
-    ----------
-    truth
-        Of the whole image.
-    window
-        In image pixels.
+    `window`: in image pixels.
     """
     inside = _mask(window, truth.classes.shape)
     objects = truth.objects
@@ -314,12 +306,8 @@ def truth_within(truth: Truth, window: Window) -> Truth:
 def said_within(prediction: Prediction, window: Window) -> Prediction:
     """What was said about a window, as if the network had looked at nothing else.
 
-    Parameters
-    ----------
-    prediction
-        Of the image, or more than the window of it.
-    window
-        In image pixels.
+    `prediction`: of the image, or more than the window of it · `window`: in image
+    pixels.
     """
     grid = prediction.probability.shape[1:]
     inside = _mask(window_to_working(window, prediction.shape, grid), grid)
@@ -342,13 +330,7 @@ class _Known:
 
 
 class KnownPredictions:
-    """Predictions of checkpoints of a session on its images.
-
-    Parameters
-    ----------
-    session
-        Whatever leaves it is forgotten.
-    """
+    """Predictions of checkpoints of a session on its images."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -100,17 +100,9 @@ class Figures:
 def figures(blueprint: Blueprint, *, measure: bool) -> Job[Figures]:
     """Count at once, then measure.
 
-    Parameters
-    ----------
-    blueprint
-        Of which network.
-    measure
-        Whether to measure the speed (not while something else computes).
-
-    Yields
-    ------
-    Progress
-        The first `report` is `Figures` without speed. `Stop` leaves the speed out.
+    `measure`: whether to measure the speed (not while something else computes).
+    Progress: the first `report` is `Figures` without speed. `Stop` leaves the speed
+    out.
     """
     counted = _counted(blueprint)
     message = yield Progress(0, 0, "Counting", report=counted)
@@ -283,10 +275,7 @@ def preset_weights(network: str) -> dict[str, int]:
 def traits_of(network: str) -> Traits:
     """Traits of a network.
 
-    Parameters
-    ----------
-    network
-        Its registered name; one that is not known here has none.
+    `network`: its registered name; one that is not known here has none.
     """
     if network not in networks:
         return Traits()

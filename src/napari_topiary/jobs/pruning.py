@@ -81,10 +81,8 @@ class Position:
     ) -> tuple[str, ...]:
         """What a person should know about this position; mostly nothing.
 
-        Parameters
-        ----------
-        before, after
-            Quality of the unpruned network and of this position, None if unknown.
+        `before`, `after`: quality of the unpruned network and of this position, None if
+        unknown.
         """
         made = self.tuned or self.plan.checkpoint_at(self.share)
         return pruning_problems(
@@ -103,13 +101,7 @@ def _with_quality(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint
 
 
 class Findings:
-    """Qualities found out so far, and the job that finds out more.
-
-    Parameters
-    ----------
-    hold_out
-        What to validate on.
-    """
+    """Qualities found out so far, and the job that finds out more."""
 
     def __init__(self, hold_out: HoldOut) -> None:
         self.hold_out = hold_out
@@ -128,11 +120,8 @@ class Findings:
     def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
         """Validate and measure a position, then the versions not validated before.
 
-        Yields
-        ------
-        Progress
-            `report` is `PositionQuality`, `Speeds` or `VersionQuality`. `Stop` gives
-            up; what is known by then stays known.
+        Progress: `report` is `PositionQuality`, `Speeds` or `VersionQuality`. `Stop`
+        gives up; what is known by then stays known.
         """
         original = position.plan.checkpoint
         stopped = yield from self._validate_version(original)
@@ -205,12 +194,7 @@ def comparable(
 ) -> dict[str, Checkpoint]:
     """Those that answer the same question about the same kind of image, by name.
 
-    Parameters
-    ----------
-    checkpoint
-        With what; None leaves nothing.
-    known
-        All of the project.
+    `checkpoint`: with what; None leaves nothing.
     """
     if checkpoint is None:
         return {}
@@ -248,14 +232,8 @@ def kept_if_it_fails(
 ) -> Job[Checkpoint]:
     """Judge or change what was made; whatever is raised meanwhile, it stays.
 
-    Parameters
-    ----------
-    job
-        Returns it, judged or changed.
-    made
-        As it is before, perhaps after hours of searching or learning.
-    say
-        Puts an error into a sentence, which is among the network's problems then.
+    `made`: as it is before, perhaps after hours of searching or learning · `say`: puts
+    an error into a sentence, which is among the network's problems then.
     """
     try:
         return (yield from job)

@@ -295,12 +295,7 @@ def short_name(base: str, weights: int) -> str:
 def finish(session: Session, parts: Mapping[str, Regions | None]) -> None:
     """Draw what is finished of images on which no area is.
 
-    Parameters
-    ----------
-    session
-        The project.
-    parts
-        Image name -> what of it is finished; None = all of it.
+    `parts`: image name -> what of it is finished; None = all of it.
     """
     for name, part in parts.items():
         drawn = session.annotations.get(name, ())
@@ -344,10 +339,7 @@ def unfinished_training() -> Path | None:
 def recover_training(file: Path) -> Checkpoint:
     """Read what is left of a training, and forget the file.
 
-    Parameters
-    ----------
-    file
-        From `unfinished_training`.
+    `file`: from `unfinished_training`.
     """
     checkpoint = load_checkpoint(file)
     forget_training(file)
@@ -363,9 +355,6 @@ def _process_of(file: Path) -> int:
 def forget_training(file: Path) -> None:
     """Delete a network that is not needed any more.
 
-    Parameters
-    ----------
-    file
-        From `unfinished_training` or `new_training_file`; need not exist.
+    `file`: from `unfinished_training` or `new_training_file`; need not exist.
     """
     file.unlink(missing_ok=True)

@@ -92,17 +92,7 @@ class Network(nn.Module):
 def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     """Turn what a network answers into probabilities; maps of values stay.
 
-    Parameters
-    ----------
-    network
-        Knows how many maps are values.
-    answer
-        `(..., k + r, y, x)` logits and values.
-
-    Returns
-    -------
-    Tensor
-        Same shape, float32.
+    `answer` `(..., k + r, y, x)` logits and values. Returns the same shape, float32.
     """
     answer = answer.float()
     if network.regressions == 0:
@@ -130,15 +120,8 @@ class Sizes:
     def from_mapping(cls, sizes: Mapping[str, Any]) -> Self:
         """Check sizes that came from a form, a command line or a file.
 
-        Parameters
-        ----------
-        sizes
-            Field name -> value; absent fields have their defaults.
-
-        Raises
-        ------
-        TopiaryError
-            With a sentence for an unknown name or an impossible value.
+        `sizes`: field name -> value; absent fields have their defaults. Raises
+        `TopiaryError` for an unknown name or an impossible value.
         """
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
         for name in sizes:
@@ -180,12 +163,8 @@ Builder = Callable[[Mapping[str, Any], int, int], Network]
 def built_from(module: Callable[[Any, int, int], Network], sizes: type[Any]) -> Builder:
     """Return what builds a module from a mapping of its sizes.
 
-    Parameters
-    ----------
-    module
-        Called with the sizes, channels of the image, and classes with background.
-    sizes
-        Of the module: a `Sizes`.
+    `module`: called with the sizes, channels of the image, and classes with background
+    · `sizes`: of the module: a `Sizes`.
     """
 
     def build(given: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
@@ -227,13 +206,7 @@ networks: Registry[NetworkKind] = Registry("network")
 
 
 def kind_of(network: str) -> NetworkKind:
-    """Return a network's entry; a miss is a sentence for people.
-
-    Raises
-    ------
-    TopiaryError
-        With a sentence that says which there are.
-    """
+    """Return a network's entry; a miss is a sentence for people."""
     try:
         return networks[network]
     except ValueError as error:
@@ -277,19 +250,9 @@ def tuning_config(
 ) -> TrainConfig:
     """Fill the form that a pruned network is fine-tuned by.
 
-    Parameters
-    ----------
-    network
-        Of a registered network.
-    removed
-        What was pruned. Without whole filters a network goes on from where it was;
-        with most of its single weights gone it has to learn much anew.
-    given
-        Fields of `TrainConfig` that somebody has chosen.
-
-    Raises
-    ------
-    TopiaryError
-        With a sentence for an unknown network.
+    `removed`: what was pruned. Without whole filters a network goes on from where it
+        was; with most of its single weights gone it has to learn much anew.
+    `given`: fields of `TrainConfig` that somebody has chosen.
+    Raises `TopiaryError` for an unknown network.
     """
     return recipe_config(network, {**kind_of(network).tuning.get(removed, {}), **given})

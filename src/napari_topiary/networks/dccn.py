@@ -193,14 +193,7 @@ class Dccn(PatchClassifier):
     Layers `stem`, `block1.0.bottleneck`, `block1.0.growth`, .., `transition1.conv`, ..,
     `output`.
 
-    Parameters
-    ----------
-    sizes
-        Widths and depths.
-    in_channels
-        Channels of the image.
-    n_classes
-        Outputs.
+    `in_channels`: channels of the image.
     """
 
     largest_side = 16

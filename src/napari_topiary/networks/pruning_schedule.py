@@ -92,10 +92,8 @@ class PruningSchedule(Protocol):
 class FixedShape:
     """The schedule of an ordinary (fine-)training: the shape stays as it is.
 
-    Parameters
-    ----------
-    shape
-        Shape of the checkpoint that training starts from; its masks are kept exactly.
+    `shape`: shape of the checkpoint that training starts from; its masks are kept
+    exactly.
     """
 
     settled = True

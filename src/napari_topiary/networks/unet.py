@@ -119,16 +119,8 @@ class UNetSizes(Sizes):
 class ConvPair(nn.Module):
     """Two 3×3 convolutions, each with ReLU.
 
-    Parameters
-    ----------
-    into, out
-        Maps before and after.
-    middle
-        Maps between the two; None = as many as after.
-    batch_norm
-        Normalise between convolution and ReLU.
-    dropout
-        Share of the values between the two that training leaves out.
+    `middle`: maps between the two; None = as many as after · `dropout`: share of the
+    values between the two that training leaves out.
     """
 
     def __init__(
@@ -157,12 +149,8 @@ class ConvPair(nn.Module):
 class Up(ConvPair):
     """Double the size, join the skip connection, convolve twice.
 
-    Parameters
-    ----------
-    below, skip, out
-        Maps of the coarser level, of the skip connection, and after.
-    batch_norm, dropout
-        As for `ConvPair`.
+    `below`, `skip`, `out`: maps of the coarser level, of the skip connection, and after
+    · `batch_norm`, `dropout` as for `ConvPair`.
     """
 
     def __init__(
@@ -185,19 +173,8 @@ class Up(ConvPair):
 def encoded(owner: nn.Module, levels: int, image: torch.Tensor) -> list[torch.Tensor]:
     """Run `down0` .. and `bottom` of a module.
 
-    Parameters
-    ----------
-    owner
-        Has these parts.
-    levels
-        How often the image is halved.
-    image
-        `(b, c, y, x)`.
-
-    Returns
-    -------
-    list
-        Maps of every level before halving, the finest first, and of the bottom.
+    `image` `(b, c, y, x)`. Returns maps of every level before halving, the finest
+    first, and of the bottom.
     """
     levels_maps, maps = [], image
     for i in range(levels):
@@ -215,21 +192,11 @@ def decoded(
 ) -> torch.Tensor:
     """Run .. `up0` and `output` of a module.
 
-    Parameters
-    ----------
-    owner
-        Has these parts.
-    maps
-        From `encoded`.
-    rows, columns
-        What is wanted, with start and stop, in pixels of the image; None = all. On the
-        way up a tile needs only a few pixels of its context, so most of it is left
-        out: two thirds of the arithmetic are there.
-
-    Returns
-    -------
-    Tensor
-        `(b, k, rows, columns)`, the same as if all were computed.
+    `maps`: from `encoded`.
+    `rows`, `columns`: what is wanted, with start and stop, in pixels of the image; None
+        = all. On the way up a tile needs only a few pixels of its context, so most of
+        it is left out: two thirds of the arithmetic are there.
+    Returns `(b, k, rows, columns)`, the same as if all were computed.
     """
     high = _needed(rows, maps, axis=2)
     wide = _needed(columns, maps, axis=3)
@@ -291,10 +258,7 @@ def _cut(maps: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
 def initialise(module: nn.Module) -> None:
     """He initialisation: keeps the variance through ReLUs, so that depth can learn.
 
-    Parameters
-    ----------
-    module
-        A layer; what is no convolution is left alone.
+    `module`: a layer; what is no convolution is left alone.
     """
     if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return

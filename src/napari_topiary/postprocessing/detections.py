@@ -39,26 +39,13 @@ def find_detections(
     Two particles are never closer than `spacing` times the (smaller) radius, whatever
     their classes: a virus has one class, the better-scored one.
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)`, class order of the task.
-    task
-        Names the classes.
-    radius_px
-        Class name -> radius in pixels of `probability` (half the width of filaments).
-        For a class that is missing every connected area is one particle.
-    threshold
-        Lowest score that counts: one for all classes, or class name -> threshold.
-    spacing
-        Smallest distance of two particles, in radii.
-    line_classes
-        Classes that are filaments.
-
-    Returns
-    -------
-    Detections
-        In pixels of `probability`; particles sorted by score, best first.
+    `probability` `(k, y, x)`, class order of the task.
+    `radius_px`: class name -> radius in pixels of `probability` (half the width of
+        filaments). For a class that is missing every connected area is one particle.
+    `threshold`: lowest score that counts: one for all classes, or class name ->
+        threshold.
+    `spacing`: smallest distance of two particles, in radii.
+    The result is in pixels of `probability`; particles sorted by score, best first.
     """
     lines: list[NDArray[np.float64]] = []
     line_class, line_score = list[int](), list[float]()
@@ -97,12 +84,7 @@ def candidates(
 ) -> Detections:
     """Find the particles of some classes; neighbours are not yet thinned out.
 
-    Parameters
-    ----------
-    probability, task, radius_px, threshold
-        As for `find_detections`.
-    classes
-        Names of the classes.
+    `probability`, `task`, `radius_px`, `threshold` as for `find_detections`.
     """
     found = Detections.empty()
     for index, name in enumerate(task.classes):
@@ -132,12 +114,7 @@ def best_apart(
 ) -> Detections:
     """Keep the best of particles that are too close, sorted by score, best first.
 
-    Parameters
-    ----------
-    found
-        All candidates.
-    task, radius_px, spacing
-        As for `find_detections`.
+    `task`, `radius_px`, `spacing` as for `find_detections`.
     """
     radii = np.array([radius_px.get(name, 0.0) for name in task.classes])
     reach = spacing * radii[found.class_index]
@@ -153,14 +130,8 @@ def above(
 ) -> Detections:
     """Particles that reach the threshold; the same as finding them with it.
 
-    Parameters
-    ----------
-    found
-        Found with a lower threshold. Its lines are kept as they are.
-    task
-        Names the classes.
-    threshold
-        One for all classes, or class name -> threshold.
+    `found`: found with a lower threshold. Its lines are kept as they are · `threshold`:
+    one for all classes, or class name -> threshold.
     """
     limits = np.array([threshold_of(name, threshold) for name in task.classes])
     good = found.score >= limits[found.class_index]
@@ -193,20 +164,11 @@ def find_particles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find every peak of one class; neighbours are not yet thinned out.
 
-    Parameters
-    ----------
-    probability
-        `(y, x)` of one class.
-    radius
-        Particle radius in pixels; None = unknown, then every connected area above the
-        threshold is one particle.
-    threshold
-        Lowest score that counts, 0..1.
-
-    Returns
-    -------
-    tuple
-        Coordinates `(n, 2)` y, x and scores `(n,)`.
+    `probability` `(y, x)` of one class.
+    `radius`: particle radius in pixels; None = unknown, then every connected area above
+        the threshold is one particle.
+    `threshold`: lowest score that counts, 0..1.
+    Returns coordinates `(n, 2)` y, x and scores `(n,)`.
     """
     probability = np.asarray(probability, dtype=np.float32)
     if radius is None:
@@ -237,14 +199,7 @@ def disc_means(
     Pixels on the rim count by how far inside they are, so that the mean does not jump
     with the sub-pixel position of the centre.
 
-    Parameters
-    ----------
-    image
-        `(y, x)`.
-    centres
-        `(n, 2)` y, x.
-    radius
-        In pixels.
+    `image` `(y, x)` · `centres` `(n, 2)` y, x · `radius`: in pixels.
     """
     reach = int(radius + 1.0)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
@@ -270,14 +225,8 @@ def thin_out(
     in a few rounds over arrays. It depends on better-scored neighbours only: raising a
     threshold afterwards is the same as having started with it.
 
-    Parameters
-    ----------
-    coordinates
-        `(n, 2)` y, x.
-    score
-        `(n,)`.
-    reach
-        `(n,)` smallest distance each tolerates; of a pair the smaller one counts.
+    `coordinates` `(n, 2)` y, x · `score` `(n,)` · `reach` `(n,)` smallest distance each
+    tolerates; of a pair the smaller one counts.
     """
     keep = np.ones(len(score), dtype=bool)
     if len(score) < 2:

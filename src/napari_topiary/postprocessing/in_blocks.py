@@ -22,12 +22,7 @@ class ConnectedAreas:
 
     Blocks come row by row, from the left; those of a row have the same height.
 
-    Parameters
-    ----------
-    width
-        Of the whole mask in pixels.
-    diagonal
-        Whether pixels that touch by a corner only are connected.
+    `diagonal`: whether pixels that touch by a corner only are connected.
     """
 
     def __init__(self, width: int, *, diagonal: bool) -> None:
@@ -49,15 +44,9 @@ class ConnectedAreas:
     ) -> None:
         """Add the next block.
 
-        Parameters
-        ----------
-        mask
-            `(y, x)`.
-        corner
-            y, x of its first pixel.
-        measure
-            Gives, for rows and columns `(n,)` of pixels in the mask, values `(n,)` that
-            are summed over each area, beside its pixels.
+        `mask` `(y, x)` · `corner`: y, x of its first pixel · `measure`: gives, for rows
+        and columns `(n,)` of pixels in the mask, values `(n,)` that are summed over
+        each area, beside its pixels.
         """
         top, left = corner
         if top != self._top:
@@ -119,10 +108,7 @@ class Objects:
     Windows overlap, so that most objects are seen whole; those that are not are joined
     where they overlap.
 
-    Parameters
-    ----------
-    store
-        Where their numbers go.
+    `store`: where their numbers go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -135,14 +121,8 @@ class Objects:
     ) -> None:
         """Add what is found in the next window.
 
-        Parameters
-        ----------
-        labels
-            `(y, x)` of the window.
-        corner
-            y, x of its first pixel.
-        block
-            Part of the window whose objects are wanted, as rows and columns of it.
+        `labels` `(y, x)` of the window · `corner`: y, x of its first pixel · `block`:
+        part of the window whose objects are wanted, as rows and columns of it.
         """
         wanted = np.unique(labels[block])
         wanted = wanted[wanted > 0]
@@ -169,10 +149,7 @@ class Objects:
     def numbers(self, smallest: int) -> NDArray[np.uint32]:
         """Return the final number, 1..n, of each stored one; 0 = too small.
 
-        Parameters
-        ----------
-        smallest
-            Smaller objects are dropped, in pixels.
+        `smallest`: smaller objects are dropped, in pixels.
         """
         _, group = _groups(self._links, len(self._sizes))
         sizes = np.bincount(group, weights=self._sizes)

@@ -51,12 +51,8 @@ class PostProcessing:
     def of(cls, checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Self:
         """Return how a checkpoint's probability is meant, under a form.
 
-        Parameters
-        ----------
-        checkpoint
-            Knows radii, thresholds and which classes are filaments.
-        config
-            Its threshold, where given, wins over the checkpoint's.
+        `checkpoint`: knows radii, thresholds and which classes are filaments ·
+        `config`: its threshold, where given, wins over the checkpoint's.
         """
         task = checkpoint.task
         given = config.threshold
@@ -185,12 +181,8 @@ class PostProcessing:
     ) -> int:
         """Size of the smallest object that is kept, in working pixels.
 
-        Parameters
-        ----------
-        grid, shape
-            `(y, x)` of the working grid, and of the image.
-        has_distance
-            Whether objects are grown from seeds of a distance map.
+        `grid`, `shape` `(y, x)` of the working grid, and of the image · `has_distance`:
+        whether objects are grown from seeds of a distance map.
         """
         smaller = grid[0] * grid[1] / (shape[0] * shape[1])
         smallest = round(self.min_size_px * smaller)

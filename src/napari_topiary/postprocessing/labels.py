@@ -40,14 +40,8 @@ def class_labels(
     Where several do, the one that exceeds its own threshold by the largest factor
     wins; with equal thresholds that is the most probable one.
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)`, class order of the task.
-    task
-        Names the classes.
-    threshold
-        One for all classes, or class name -> threshold.
+    `probability` `(k, y, x)`, class order of the task · `threshold`: one for all
+    classes, or class name -> threshold.
     """
     limits = [threshold_of(name, threshold) for name in task.classes]
     labels: NDArray[np.uint8] = (probability[1] >= limits[1]).astype(np.uint8)
@@ -83,15 +77,10 @@ def tidied(
 ) -> Tidied:
     """Drop small pieces, then fill small holes.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` class index or object numbers, 0 = background.
-    smallest_px
-        Smaller connected pieces of one number become background, in pixels.
-    largest_hole_px
-        Holes of up to so many pixels are filled, where they lie in one number alone:
-        a gap between two objects is none.
+    `labels` `(y, x)` class index or object numbers, 0 = background.
+    `smallest_px`: smaller connected pieces of one number become background, in pixels.
+    `largest_hole_px`: holes of up to so many pixels are filled, where they lie in one
+        number alone: a gap between two objects is none.
     """
     made, dropped, filled = labels, 0, 0
     if smallest_px > 1:
@@ -135,15 +124,8 @@ def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
 def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
     """Cut what is said to be several objects at its narrowest necks.
 
-    Parameters
-    ----------
-    mask
-        `(y, x)` of one object.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)`: 0 outside, 1..n; all 1 where there is no neck at all.
+    `mask` `(y, x)` of one object. Returns `(y, x)`: 0 outside, 1..n; all 1 where there
+    is no neck at all.
     """
     parts: NDArray[np.integer] = mask.astype(np.int32)
     for neck in NECKS:
@@ -156,10 +138,7 @@ def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
 def all_cut(labels: LabelImage) -> Tidied:
     """Cut every object that has a narrow neck; the largest part keeps the number.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` object numbers, 0 = background.
+    `labels` `(y, x)` object numbers, 0 = background.
     """
     highest = last = int(labels.max(initial=0))
     made = np.array(labels)
@@ -187,15 +166,7 @@ class Numbering:
     object takes the number of the one in the slice before that it overlaps most, and
     each of those goes on in one object only.
 
-    Parameters
-    ----------
-    linked
-        Whether objects are linked.
-
-    Attributes
-    ----------
-    count
-        Numbers that were given so far.
+    `linked`: whether objects are linked · `count`: numbers that were given so far.
     """
 
     def __init__(self, *, linked: bool) -> None:
@@ -207,10 +178,7 @@ class Numbering:
     def objects(self, labels: LabelImage) -> NDArray[np.int64]:
         """Return the objects of the next slice with their numbers in the stack.
 
-        Parameters
-        ----------
-        labels
-            `(y, x)`: 0 = background, each object with a number above it.
+        `labels` `(y, x)`: 0 = background, each object with a number above it.
         """
         present = np.unique(labels[labels > 0]).astype(np.int64)
         numbers = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
@@ -233,14 +201,8 @@ class Numbering:
         Discs that overlap by half a diameter are linked: those of one class whose
         centres are no farther apart than a radius.
 
-        Parameters
-        ----------
-        places
-            `(n, 2)` y, x in pixels.
-        classes
-            `(n,)` class index.
-        radii
-            `(n,)` in pixels.
+        `places` `(n, 2)` y, x in pixels · `classes` `(n,)` class index · `radii` `(n,)`
+        in pixels.
         """
         numbers = np.zeros(len(places), dtype=np.int64)
         if self.linked and self._particles is not None:

@@ -63,14 +63,8 @@ def filter_order(
 ) -> tuple[Step, ...]:
     """Order all filters that can go; at least one of every group stays.
 
-    Parameters
-    ----------
-    coupling
-        Of the network.
-    scores
-        Group name -> `(channels,)`; within a group the lowest go first.
-    scope
-        `layer`: every group has lost the same share at every point of the order.
+    `scores`: group name -> `(channels,)`; within a group the lowest go first · `scope`:
+    `layer`: every group has lost the same share at every point of the order.
     """
     ranked = [np.asarray(scores[g.name], dtype=np.float64) for g in coupling.groups]
     weakest_first = [np.argsort(values, kind="stable") for values in ranked]
@@ -94,10 +88,7 @@ def block_end(width: int) -> int:
 def interleaved(orders: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     """Merge the groups' own orders so that all lose the same share at every point.
 
-    Parameters
-    ----------
-    orders
-        Per group, all its channels, first to go first; the last one stays.
+    `orders`: per group, all its channels, first to go first; the last one stays.
     """
     quantiles = [
         ((place + 1) / len(order), group, int(channel))
@@ -223,15 +214,8 @@ def _time(facts: LayerFacts, outputs: int, inputs: int) -> float:
 class FilterPlan(PruningPlan):
     """An order of filters, and what is left after each.
 
-    Parameters
-    ----------
-    checkpoint, config, network, coupling
-        As for every plan.
-    steps
-        (group, channel), first to go first; no channel twice.
-    search
-        How the order was found, where it was searched for: each layer's own order and
-        its losses.
+    `steps`: (group, channel), first to go first; no channel twice · `search`: how the
+    order was found, where it was searched for: each layer's own order and its losses.
     """
 
     def __init__(

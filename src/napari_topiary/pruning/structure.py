@@ -90,23 +90,11 @@ class Coupling:
 class CostCounter:
     """Parameters, nonzero parameters, MACs and maps of a network being cut.
 
-    Parameters
-    ----------
-    coupling
-        Of the uncut network.
-    masks
-        Parameter name -> bool tensor, True = kept: weights that are zero already.
-
-    Attributes
-    ----------
-    widths
-        Layer name -> [outputs, inputs] now.
-    parameters, zeros
-        Parameters now, and how many of them are masked.
-    macs
-        Multiply-accumulates per pixel of the network's input.
-    maps
-        Values in all layers' outputs per pixel of the network's input.
+    `masks`: parameter name -> bool tensor, True = kept: weights that are zero already.
+    `widths`: layer name -> [outputs, inputs] now.
+    `parameters`, `zeros`: parameters now, and how many of them are masked.
+    `macs`: multiply-accumulates per pixel of the network's input.
+    `maps`: values in all layers' outputs per pixel of the network's input.
     """
 
     def __init__(
@@ -218,12 +206,8 @@ class Search:
     def from_record(cls, record: Mapping[str, Any], steps: tuple[Step, ...]) -> Search:
         """Read what `to_record` wrote.
 
-        Parameters
-        ----------
-        record
-            Of any origin; `TypeError` or `KeyError` if it is something else.
-        steps
-            The plan's order.
+        `record`: of any origin; `TypeError` or `KeyError` if it is something else ·
+        `steps`: the plan's order.
         """
         layers = tuple(
             LayerSearch(

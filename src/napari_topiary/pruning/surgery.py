@@ -40,10 +40,7 @@ class Indices:
 def kept_indices(coupling: Coupling, kept: Kept) -> dict[str, Indices]:
     """Translate kept channels of groups to kept indices of layers.
 
-    Returns
-    -------
-    dict
-        Only layers that lose something.
+    Returns only layers that lose something.
     """
     stays: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for group, mask in zip(coupling.groups, kept, strict=True):
@@ -87,14 +84,8 @@ def slice_tensors(
 ) -> dict[str, torch.Tensor]:
     """Cut every tensor to what stays; untouched ones are passed on, not copied.
 
-    Parameters
-    ----------
-    tensors
-        Parameters, buffers, masks or optimizer state by parameter name.
-    coupling
-        Of the network the tensors belong to.
-    indices
-        From `kept_indices`.
+    `tensors`: parameters, buffers, masks or optimizer state by parameter name ·
+    `indices`: from `kept_indices`.
     """
     result = {}
     for name, tensor in tensors.items():
@@ -113,16 +104,7 @@ def slice_tensor(
 ) -> torch.Tensor:
     """Cut one tensor of a layer.
 
-    Parameters
-    ----------
-    tensor
-        `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
-    leaf
-        Its name inside the layer (weight, bias, running_mean...).
-    facts
-        The layer's.
-    index
-        What stays.
+    `tensor` `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
     """
     if tensor.dim() == 0:
         return tensor  # a counter
@@ -146,14 +128,8 @@ def network_like(
     Nothing is initialised and no tensor is copied, which is what makes a slider
     position cheap.
 
-    Parameters
-    ----------
-    network
-        The structure to copy; left alone.
-    tensors
-        Every parameter and buffer by name, in the new shapes; the copy owns them.
-    widths
-        Layer name -> (outputs, inputs) of layers whose width is new.
+    `tensors`: every parameter and buffer by name, in the new shapes; the copy owns them
+    · `widths`: layer name -> (outputs, inputs) of layers whose width is new.
     """
     memo: dict[int, torch.Tensor] = {}
     for name, parameter in network.named_parameters():
@@ -184,14 +160,8 @@ def cut_in_training(
 ) -> None:
     """Cut a network, its lent norms and its optimizer's memory, in place.
 
-    Parameters
-    ----------
-    trained
-        The network in the form `before`.
-    coupling
-        Of the uncut network.
-    before, after
-        What is left of each group now, and what shall be.
+    `trained`: the network in the form `before` · `before`, `after`: what is left of
+    each group now, and what shall be.
     """
     stood, goal = kept_indices(coupling, before), kept_indices(coupling, after)
     for name, index in goal.items():

@@ -40,12 +40,7 @@ class Report:
 def write_report(path: Path, report: Report) -> None:
     """Write a report; nothing outside of the file is needed to read it.
 
-    Parameters
-    ----------
-    path
-        An `.html` file; replaced only once the new one is complete.
-    report
-        What it says.
+    `path`: an `.html` file; replaced only once the new one is complete.
     """
     with writing(path) as beside:
         write_page(beside, _parts(report))

@@ -197,11 +197,8 @@ class Contents:
     def samples(self, names: Iterable[str] | None = None) -> tuple[Sample, ...]:
         """Return annotated images.
 
-        Parameters
-        ----------
-        names
-            Only of these images. None: all to learn from, the part "train" of the
-            split and what is in none.
+        `names`: only of these images. None: all to learn from, the part "train" of the
+        split and what is in none.
         """
         if names is None:
             names = parts_of(self.split, self.images).get("train", ())
@@ -275,16 +272,8 @@ def set_radius(
 ) -> None:
     """Set the radius of a class.
 
-    Parameters
-    ----------
-    session
-        The project.
-    name
-        Name of the class.
-    radius
-        In nm where the pixel size is known, else in pixels; None = unknown.
-    scale
-        nm per pixel of the shown image, None if unknown.
+    `radius`: in nm where the pixel size is known, else in pixels; None = unknown ·
+    `scale`: nm per pixel of the shown image, None if unknown.
     """
     task = session.task
     nm, px = dict(task.radius_nm), dict(task.radius_px)

@@ -55,15 +55,8 @@ _KEPT = " The file is kept as it is, in the folder kept once something new is sa
 def read(folder: Path) -> Read:
     """Read a project or a dataset folder.
 
-    Parameters
-    ----------
-    folder
-        Holds `dataset.json`, `session.json` or both.
-
-    Raises
-    ------
-    TopiaryError
-        Only if there is nothing at all to open.
+    `folder`: holds `dataset.json`, `session.json` or both. Raises `TopiaryError` only
+    if there is nothing at all to open.
     """
     notes: list[str] = []
     if is_recovery(folder):

@@ -79,16 +79,8 @@ def write_report(
 ) -> None:
     """Write `table.md`, a CSV per table, and `study.json`.
 
-    Parameters
-    ----------
-    folder
-        Where the pictures are.
-    about
-        Ready for JSON: title, source and sentences are shown.
-    tables
-        The main one first.
-    pictures
-        File names in the folder.
+    `folder`: where the pictures are · `about`: ready for JSON: title, source and
+    sentences are shown.
     """
     source = about["source"]
     parts = [

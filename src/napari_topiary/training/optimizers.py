@@ -46,12 +46,7 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 class Schedule:
     """Falling learning rate over a time budget or a number of steps.
 
-    Parameters
-    ----------
-    config
-        Minutes or epochs, and the highest learning rate.
-    steps_per_epoch
-        How many steps one pass over the data takes.
+    `steps_per_epoch`: how many steps one pass over the data takes.
     """
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
@@ -102,19 +97,9 @@ class ValidationRounds:
     Runs counted in epochs are validated at fixed steps, so that the same seed gives the
     same result on any machine; timed runs so often that it takes a fixed share of time.
 
-    Parameters
-    ----------
-    total_steps
-        Steps of the run; None = timed.
-    lasts
-        Seconds that judging takes, about.
-
-    Attributes
-    ----------
-    lasts
-        Seconds that it took the last time; before the first, about as long.
-    long
-        Whether it took so long the last time that the weights are saved before.
+    `total_steps`: steps of the run; None = timed · `lasts`: seconds that judging takes,
+    about · `lasts`: seconds that it took the last time; before the first, about as long
+    · `long`: whether it took so long the last time that the weights are saved before.
     """
 
     def __init__(self, total_steps: int | None, lasts: float = 0.0) -> None:
@@ -156,14 +141,8 @@ class Muon:
     It has what training and pruning need of an optimizer of torch and is none: making
     the first of those loads torch's compiler, for seconds, and nothing is compiled.
 
-    Parameters
-    ----------
-    groups
-        Parameters, with a `weight_decay` of their own where it differs.
-    lr
-        Rate of AdamW's part; orthogonal steps are `ORTHOGONAL_RATE` times longer.
-    weight_decay
-        Pull towards zero, as in AdamW.
+    `groups`: parameters, with a `weight_decay` of their own where it differs · `lr`:
+    rate of AdamW's part; orthogonal steps are `ORTHOGONAL_RATE` times longer.
     """
 
     def __init__(
@@ -231,15 +210,8 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     with the factor that it is multiplied by: the wide matrix itself is multiplied
     twice instead of in every round.
 
-    Parameters
-    ----------
-    matrix
-        `(m, n)` with m <= n; singular values below a hundredth of the norm stay small.
-
-    Returns
-    -------
-    Tensor
-        `(m, n)`; all zero for a matrix of zeros.
+    `matrix` `(m, n)` with m <= n; singular values below a hundredth of the norm stay
+    small. Returns `(m, n)`; all zero for a matrix of zeros.
     """
     gram = matrix @ matrix.T
     square_norm = gram.trace() + EPSILON**2

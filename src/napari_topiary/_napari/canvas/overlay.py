@@ -82,21 +82,9 @@ def coloured(
 ) -> NDArray[np.uint8]:
     """Colour a probability by class, the more opaque the surer.
 
-    Parameters
-    ----------
-    probability
-        `(k, y, x)`.
-    task
-        Names the classes.
-    colours
-        Class name -> `#rrggbb`.
-    largest
-        More pixels than this to a side are not coloured.
-
-    Returns
-    -------
-    ndarray
-        `(y, x, 4)` uint8; coarser where the probability is large.
+    `probability` `(k, y, x)` · `colours`: class name -> `#rrggbb` · `largest`: more
+    pixels than this to a side are not coloured. Returns `(y, x, 4)` uint8; coarser
+    where the probability is large.
     """
     step = max(1, -(-max(probability.shape[1:]) // largest))
     some = probability[1:, step // 2 :: step, step // 2 :: step]
@@ -130,12 +118,7 @@ FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")
 def found_colours(classes: Iterable[str], colours: Mapping[str, str]) -> dict[str, str]:
     """Choose for each class the colour of what was found, far from those of all marks.
 
-    Parameters
-    ----------
-    classes
-        Names of the classes, background first.
-    colours
-        Class name -> `#rrggbb` of what a person marks.
+    `colours`: class name -> `#rrggbb` of what a person marks.
     """
     names = [name for name in classes if name in colours]
     free, chosen = list(FOUND_COLOURS), dict[str, str]()
@@ -161,18 +144,7 @@ def show_overlay(
 ) -> None:
     """Draw over an image, in place of what was drawn before; nothing if it is gone.
 
-    Parameters
-    ----------
-    viewer
-        Where.
-    image_name
-        Of an image of the project.
-    overlay
-        What.
-    task
-        Names the classes.
-    colours
-        Class name -> `#rrggbb`.
+    `colours`: class name -> `#rrggbb`.
     """
     if image_layer(viewer, image_name) is None:
         return

@@ -67,19 +67,9 @@ def show_result(
 ) -> None:
     """Show a prediction over its image, in place of the one before.
 
-    Parameters
-    ----------
-    viewer
-        Where.
-    image_name
-        Of an image of the project; nothing happens where its layer is gone.
-    prediction
-        What.
-    colours
-        Class name -> `#rrggbb`.
-    kinds
-        Kind of layer -> whether it is visible; kinds that are not named are left as
-        they are.
+    `image_name`: of an image of the project; nothing happens where its layer is gone ·
+    `colours`: class name -> `#rrggbb` · `kinds`: kind of layer -> whether it is
+    visible; kinds that are not named are left as they are.
     """
     for kind, visible in kinds.items():
         # Each for itself: what is read anew leaves kinds out that may still wait.
@@ -139,14 +129,8 @@ def show_maps_so_far(
 ) -> None:
     """Show the maps of a large image that there are so far.
 
-    Parameters
-    ----------
-    viewer, image_name, colours
-        As for `show_result`.
-    so_far, task
-        Those maps, and what the network answers.
-    shape
-        `(y, x)` of the image in pixels.
+    `viewer`, `image_name`, `colours` as for `show_result` · `shape` `(y, x)` of the
+    image in pixels.
     """
     key = ("probability", image_name)
     layer, image = layer_for(viewer, key), image_layer(viewer, image_name)
@@ -192,12 +176,7 @@ def probability_picture(
 ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
     """Colour a probability; returns it with image pixels per pixel of it `(y, x)`.
 
-    Parameters
-    ----------
-    prediction
-        Of one image.
-    colours
-        Class name -> `#rrggbb`.
+    `colours`: class name -> `#rrggbb`.
     """
     picture = coloured(
         prediction.probability, prediction.task, colours, largest=LARGEST_SIDE

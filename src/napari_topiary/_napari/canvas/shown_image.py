@@ -39,10 +39,7 @@ _REDRAWN_S = 0.5
 def picture_of(image: AnyImage) -> tuple[Any, dict[str, Any]]:
     """Return what napari shows of an image, and how.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`; of a large one only what is drawn is read.
+    `image` `(c, y, x)`; of a large one only what is drawn is read.
     """
     if isinstance(image, LargeImage):
         is_rgb = image.shape[0] == 3

@@ -44,18 +44,10 @@ AT_TIP = (
 
 
 class ChoicePanel(QWidget):
-    """Which two are compared, and how they are read.
+    """Which two are compared, and how they are read."""
 
-    Signals
-    -------
-    chosen()
-        The user chose something else.
-    pressed()
-        The button was.
-    """
-
-    chosen = Signal()
-    pressed = Signal()
+    chosen = Signal()  #: The user chose something else
+    pressed = Signal()  #: The button was
     stopped = Signal()
 
     def __init__(self) -> None:
@@ -175,15 +167,9 @@ MODES = {
 
 
 class ModeBar(QWidget):
-    """Four buttons, and a line for what the chosen mode needs.
+    """Four buttons, and a line for what the chosen mode needs."""
 
-    Signals
-    -------
-    changed()
-        Another mode was chosen.
-    """
-
-    changed = Signal()
+    changed = Signal()  #: Another mode was chosen
 
     def __init__(self, view: ComparisonView) -> None:
         super().__init__()

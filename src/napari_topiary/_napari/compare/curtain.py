@@ -27,15 +27,9 @@ HAND = "pointing"
 
 
 class Curtain(QObject):
-    """Draws the line, lets it be dragged, and crops the two overlays at it.
+    """Draws the line, lets it be dragged, and crops the two overlays at it."""
 
-    Signals
-    -------
-    moved(float)
-        The line is at this share of the visible width.
-    """
-
-    moved = Signal(float)
+    moved = Signal(float)  #: The line is at this share of the visible width
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -205,14 +199,7 @@ def cropped(
 ) -> NDArray[np.uint8]:
     """Make a picture transparent on one side of a column.
 
-    Parameters
-    ----------
-    picture
-        `(y, x, 4)`.
-    at
-        First column right of the line.
-    keep_left
-        Which side stays.
+    `picture` `(y, x, 4)`.
     """
     result = picture.copy()
     at = min(max(at, 0), picture.shape[1])

@@ -56,14 +56,8 @@ class SideBySide(QObject):
 
         Making a layer takes napari long: the window lives between two of them.
 
-        Parameters
-        ----------
-        layers
-            Of the comparison.
-        things
-            Whether what was kept, lost and gained is marked in the second view too.
-        labels
-            Whether other labels are outlined in the second view too.
+        `things`: whether what was kept, lost and gained is marked in the second view
+        too · `labels`: whether other labels are outlined in the second view too.
         """
         self.close()
         then: list[Callable[[], object]] = [

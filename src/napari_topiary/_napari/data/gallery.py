@@ -32,15 +32,8 @@ _WORDS, _MARKED = (Qt.ItemDataRole.UserRole + n for n in range(1, 3))
 def thumbnail(image: AnyImage) -> NDArray[np.uint8]:
     """Shrink an image to a small colour picture, averaging so that noise goes.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`; of a large one that has no small copy, what is read so far.
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        `(y, x, 3)`, the longer side about `THUMBNAIL` pixels.
+    `image` `(c, y, x)`; of a large one that has no small copy, what is read so far.
+    Returns `(y, x, 3)`, the longer side about `THUMBNAIL` pixels.
     """
     if isinstance(image, LargeImage):
         image = image.glance()

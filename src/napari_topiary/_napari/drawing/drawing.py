@@ -28,23 +28,14 @@ if TYPE_CHECKING:
 
 
 class Drawing(QObject):
-    """The annotation layers of the image that is being worked on.
+    """The annotation layers of the image that is being worked on."""
 
-    Signals
-    -------
-    changed()
-        Something was drawn, undone, or another image is shown.
-    problem(str)
-        What is drawn cannot be used as it is (a sentence); empty when it is solved.
-    lost(str)
-        The user deleted the layer of this kind; what it showed is still there.
-    picked(object)
-        A place `(y, x)` in pixels of what is painted was clicked, to pick it.
-    """
-
-    changed = Signal()
+    changed = Signal()  #: Something was drawn, undone, or another image is shown
+    #: What is drawn cannot be used as it is (a sentence); empty when it is solved
     problem = Signal(str)
+    #: The user deleted the layer of this kind; what it showed is still there
     lost = Signal(str)
+    #: A place `(y, x)` in pixels of what is painted was clicked, to pick it
     picked = Signal(object)
 
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
@@ -139,15 +130,10 @@ class Drawing(QObject):
     ) -> None:
         """Read the layers that changed into the session.
 
-        Parameters
-        ----------
-        patient
-            Whether to wait for what is still in the making (a path without an end),
-            and to say nothing yet about what cannot be used.
-        removed
-            Layers by kind that have just left the viewer.
-        changed
-            What the layers show -> what it is called by now.
+        `patient`: whether to wait for what is still in the making (a path without an
+            end), and to say nothing yet about what cannot be used.
+        `removed`: layers by kind that have just left the viewer.
+        `changed`: what the layers show -> what it is called by now.
         """
         name, pending = self.name, self.watch.take()
         if name is None or not pending:

@@ -226,12 +226,8 @@ def new_object(layer: Labels) -> int:
 def object_at(layer: Labels, place: NDArray[np.floating]) -> int:
     """Number of the object that a stroke beginning at a place goes on with.
 
-    Parameters
-    ----------
-    layer
-        A painted layer of objects; the number in the hand is its selected label.
-    place
-        `(y, x)` in pixels.
+    `layer`: a painted layer of objects; the number in the hand is its selected label ·
+    `place` `(y, x)` in pixels.
     """
     labels, in_hand = np.asarray(layer.data), int(layer.selected_label)
     y, x = (round(float(one)) for one in place)

@@ -117,20 +117,11 @@ logger = logging.getLogger(__name__)
 
 
 class JobRunner(QObject):
-    """Runs one job at a time for a workbench.
+    """Runs one job at a time for a workbench."""
 
-    Signals
-    -------
-    started(str)
-        The title of the job that has begun.
-    progressed(Progress)
-        The latest progress.
-    finished()
-        The job has ended: result, error or stop were handed over before.
-    """
-
-    started = Signal(str)
-    progressed = Signal(object)
+    started = Signal(str)  #: The title of the job that has begun
+    progressed = Signal(object)  #: The latest progress
+    #: The job has ended: result, error or stop were handed over before
     finished = Signal()
 
     def __init__(self) -> None:
@@ -293,23 +284,14 @@ class ButtonWords:
 
 
 class JobButton(QPushButton):
-    """Runs a job as the workbench's one job.
+    """Runs a job as the workbench's one job."""
 
-    Signals
-    -------
-    begun()
-        The job has started.
-    progressed(Progress), result(object), problem(str)
-        Of the job.
-    ended()
-        It is over, however it went.
-    """
-
-    begun = Signal()
+    begun = Signal()  #: The job has started
+    #: `progressed(Progress)`, `result(object)`, `problem(str)`: of the job
     progressed = Signal(object)
     result = Signal(object)
     problem = Signal(str)
-    ended = Signal()
+    ended = Signal()  #: It is over, however it went
 
     def __init__(
         self,

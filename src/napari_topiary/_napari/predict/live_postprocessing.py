@@ -90,17 +90,11 @@ class LivePostProcessing(QObject):
 
     The shown image follows at once, off the main thread and never more than one
     post-processing behind; all others follow when the sliders rest.
-
-    Signals
-    -------
-    read(str, bool)
-        The result of this image was read anew, with its labels or without.
-    problem(str)
-        It could not be.
     """
 
+    #: The result of this image was read anew, with its labels or without
     read = Signal(str, bool)
-    problem = Signal(str)
+    problem = Signal(str)  #: It could not be
 
     def __init__(
         self,

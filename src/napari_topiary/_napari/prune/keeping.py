@@ -173,18 +173,11 @@ class TuningRow(QWidget):
 
 
 class VersionMaker(QObject):
-    """Adds versions to the session, and says which one is used.
+    """Adds versions to the session, and says which one is used."""
 
-    Signals
-    -------
-    kept(str, str)
-        A version was added: under which name, and what is to be known about it.
-    problem(str)
-        Why it could not be made.
-    """
-
+    #: A version was added: under which name, and what is to be known about it
     kept = Signal(str, str)
-    problem = Signal(str)
+    problem = Signal(str)  #: Why it could not be made
 
     def __init__(self, session: Session) -> None:
         super().__init__()

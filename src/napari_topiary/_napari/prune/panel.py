@@ -71,15 +71,9 @@ def share_at(place: float) -> float:
 
 
 class CompressionSlider(QWidget):
-    """Slider, exact number and compression ratio of the share to remove.
+    """Slider, exact number and compression ratio of the share to remove."""
 
-    Signals
-    -------
-    changed(float)
-        The user moved it; the new share, 0..0.99.
-    """
-
-    changed = Signal(float)
+    changed = Signal(float)  #: The user moved it; the new share, 0..0.99
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,18 +32,10 @@ FILES = "Topiary checkpoints (*.safetensors)"
 
 
 class CheckpointChoice(QWidget):
-    """A list of checkpoints with a button for files beside it.
+    """A list of checkpoints with a button for files beside it."""
 
-    Signals
-    -------
-    changed()
-        The user chose another one.
-    problem(str)
-        A file could not be read.
-    """
-
-    changed = Signal()
-    problem = Signal(str)
+    changed = Signal()  #: The user chose another one
+    problem = Signal(str)  #: A file could not be read
 
     def __init__(self, session: Session, tip: str) -> None:
         super().__init__()

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 class Keys:
     """Binds and frees the keys of a page on the canvas.
 
-    Parameters
-    ----------
-    viewer
-        The viewer.
-    actions
-        Key, in napari's way of writing ("Q", "Shift-A") -> what it does.
+    `actions`: key, in napari's way of writing ("Q", "Shift-A") -> what it does.
     """
 
     def __init__(

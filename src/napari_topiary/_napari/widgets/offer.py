@@ -35,14 +35,8 @@ class Offer(QFrame):
     ) -> None:
         """Ask; the first action is the proposed one. Any answer closes the offer.
 
-        Parameters
-        ----------
-        sentence
-            What it is about.
-        actions
-            Text of a button -> what it does.
-        problem
-            Whether something is in the way; False for a friendly proposal.
+        `actions`: text of a button -> what it does · `problem`: whether something is in
+        the way; False for a friendly proposal.
         """
         self.close_offer()
         look.set_role(self.text, "problem" if problem else "info")

@@ -51,13 +51,7 @@ def plot_colours(viewer: napari.viewer.Viewer) -> PlotColours:
 
 
 class SmallPlot(pg.PlotWidget):
-    """A plot for a narrow dock: transparent, no menus, nothing to drag by accident.
-
-    Parameters
-    ----------
-    height
-        Of the widget in pixels.
-    """
+    """A plot for a narrow dock: transparent, no menus, nothing to drag by accident."""
 
     def __init__(self, height: int) -> None:
         super().__init__(background=None)
@@ -94,13 +88,7 @@ class SmallPlot(pg.PlotWidget):
 
 
 class CurvePlot(SmallPlot):
-    """Loss on the left axis, quality on the hold-out on the right one, over seconds.
-
-    Parameters
-    ----------
-    height
-        Of the widget in pixels.
-    """
+    """Loss on the left axis, quality on the hold-out on the right one, over seconds."""
 
     def __init__(self, height: int = 140) -> None:
         super().__init__(height)
@@ -155,15 +143,7 @@ class CurvePlot(SmallPlot):
             self._soon.start()
 
     def add_loss(self, seconds: float, loss: float) -> None:
-        """Append to the loss; call `redraw` afterwards.
-
-        Parameters
-        ----------
-        seconds
-            Since the start.
-        loss
-            Running mean.
-        """
+        """Append to the loss; call `redraw` afterwards."""
         if len(self.losses) >= MOST_POINTS:
             self.losses = self.losses[::2]
         self.losses.append((seconds, loss))
@@ -171,12 +151,7 @@ class CurvePlot(SmallPlot):
     def add_quality(self, seconds: float, quality: float) -> None:
         """Append to the quality; call `redraw` afterwards.
 
-        Parameters
-        ----------
-        seconds
-            Since the start.
-        quality
-            0..1.
+        `quality`: 0..1.
         """
         self.qualities.append((seconds, quality))
 

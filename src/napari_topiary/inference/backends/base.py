@@ -16,15 +16,9 @@ from napari_topiary.registry import Registry
 
 
 class Backend(Protocol):
-    """Runs one network.
+    """Runs one network."""
 
-    Attributes
-    ----------
-    precision
-        What it computes in: "float32", "bfloat16".
-    """
-
-    precision: str
+    precision: str  #: What it computes in: "float32", "bfloat16"
 
     def __call__(
         self, image: NDArray[np.float32], rows: slice, columns: slice
@@ -74,12 +68,7 @@ backends: Registry[BackendKind] = Registry("backend")
 def backend_kind(name: str, network: Network, device: torch.device) -> BackendKind:
     """Return a back end that was asked for, or refuse it with a sentence.
 
-    Parameters
-    ----------
-    name
-        It is registered under.
-    network, device
-        What it is to run, and where.
+    `network`, `device`: what it is to run, and where.
     """
     if name not in backends:
         raise TopiaryError(

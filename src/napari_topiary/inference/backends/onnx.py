@@ -44,10 +44,7 @@ def as_onnx(network: Network) -> bytes:
     where a slice begins and ends. What only answers for the context is not computed.
     It is kept on disk: converting takes longer than reading.
 
-    Parameters
-    ----------
-    network
-        That answers for whole images, of any height and width.
+    `network`: that answers for whole images, of any height and width.
     """
     path = cache_folder() / "converted" / f"{_fingerprint(network)}.onnx"
     try:
@@ -100,16 +97,8 @@ def converted(
 ) -> bytes:
     """Return a module as ONNX.
 
-    Parameters
-    ----------
-    module
-        In evaluation mode; it is left alone.
-    inputs, input_names
-        What it is tried on, and how they are called.
-    output_name
-        How its answer is called.
-    dynamic_axes
-        Name -> axis -> name of an axis that may have any length.
+    `inputs`, `input_names`: what it is tried on, and how they are called ·
+    `dynamic_axes`: name -> axis -> name of an axis that may have any length.
     """
     file = io.BytesIO()
     # Of its own: torch may be running the network meanwhile, in another thread.
@@ -167,13 +156,7 @@ class _OnnxBackend:
 
 
 class OnnxRuntimeBackend(_OnnxBackend):
-    """Computes in ONNX Runtime.
-
-    Parameters
-    ----------
-    network
-        Converted as it is now.
-    """
+    """Computes in ONNX Runtime."""
 
     def __init__(self, network: Network) -> None:
         import onnxruntime
@@ -195,12 +178,7 @@ class OnnxRuntimeBackend(_OnnxBackend):
 class OpenVinoBackend(_OnnxBackend):
     """Computes in OpenVINO.
 
-    Parameters
-    ----------
-    network
-        Converted as it is now.
-    exact
-        Compute in float32 also where the processor has something faster.
+    `exact`: compute in float32 also where the processor has something faster.
     """
 
     def __init__(self, network: Network, *, exact: bool) -> None:

@@ -34,12 +34,7 @@ _SMOOTHING = 2.0
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
     """Look at the numbers of a label image, and refuse what is none.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)`.
-    file
-        Its name, for sentences.
+    `labels` `(y, x)`.
     """
     whole = Labels(labels).labels
     if whole.size and int(whole.min()) < 0:
@@ -69,24 +64,9 @@ def marks_on(
 ) -> tuple[Marks, float | None, tuple[str, ...]]:
     """Bring marks to pixels of their image.
 
-    Parameters
-    ----------
-    marks
-        As a file has them.
-    shape
-        `(y, x)` of the image.
-    scale
-        nm per pixel of the image, None if unknown.
-    config
-        How they are to be read.
-    file
-        Name of the annotation file, for sentences.
-
-    Returns
-    -------
-    tuple
-        Marks in pixels, the pixel size (from the annotations where the image does not
-        say), and sentences.
+    `shape` `(y, x)` of the image · `scale`: nm per pixel of the image, None if unknown
+    · `file`: name of the annotation file, for sentences. Returns marks in pixels, the
+    pixel size (from the annotations where the image does not say), and sentences.
     """
     grid, notes = _grid_of(marks, shape, scale, config, file)
     if grid.changes and any(area.mask is not None for area in marks.areas):
@@ -197,12 +177,7 @@ def annotations_of_labels(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return painted numbers as the task means them, and sentences.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` as the file holds it.
-    meaning
-        Of the whole folder.
+    `labels` `(y, x)` as the file holds it.
     """
     whole = Labels(labels).labels
     if meaning.task.kind == "instances":
@@ -222,16 +197,7 @@ def annotations_of_marks(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return marks as the task means them, and sentences.
 
-    Parameters
-    ----------
-    marks
-        In pixels of the image.
-    shape
-        `(y, x)` of the image.
-    meaning
-        Of the whole folder.
-    config
-        Names those without a class.
+    `marks`: in pixels of the image · `shape` `(y, x)` of the image.
     """
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
     ignored = sum(area.name.lower() == IGNORED for area in marks.areas)
@@ -313,17 +279,8 @@ def _painted(
 def stands_out(image: Image, places: NDArray[np.float64]) -> dict[str, float]:
     """Return how far an image differs at places, in standard deviations, summed up.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`.
-    places
-        `(n, 2)` y, x.
-
-    Returns
-    -------
-    dict
-        For the places as they are, with y counted from below, and with y and x swapped.
+    `image` `(c, y, x)` · `places` `(n, 2)` y, x. Returns a figure for the places as
+    they are, with y counted from below, and with y and x swapped.
     """
     grey = np.nan_to_num(np.asarray(image, dtype=np.float32).mean(axis=0))
     smooth = ndi.gaussian_filter(grey, _SMOOTHING)

@@ -36,14 +36,8 @@ VALUE_COST = 20.0
 class Ablation:
     """Candidates of one group of channels, all else as it is now.
 
-    Parameters
-    ----------
-    graph
-        The network with what has been removed so far.
-    group
-        The channels that may go.
-    calibration
-        The mini-batches, and what is right.
+    `graph`: the network with what has been removed so far · `group`: the channels that
+    may go.
     """
 
     def __init__(
@@ -84,10 +78,7 @@ class Ablation:
     def begin(self, values: Values) -> None:
         """Take what the network answers with all that has been removed so far.
 
-        Parameters
-        ----------
-        values
-            Of `wanted`, on all patches.
+        `values`: of `wanted`, on all patches.
         """
         self.alive = np.zeros(self.group.channels, dtype=bool)
         for node, reader in (self._first | self._later).items():
@@ -125,15 +116,8 @@ class Ablation:
         Some patches at a time, on which all candidates are tried: what these have in
         common then stays in the processor's caches.
 
-        Yields
-        ------
-        Progress
-            `done` candidates have been tried since the last; `Stop` sent in gives up.
-
-        Returns
-        -------
-        ndarray
-            `(candidates,)`; None if given up.
+        Progress: `done` candidates have been tried since the last; `Stop` sent in gives
+        up. Returns `(candidates,)`; None if given up.
         """
         found = np.zeros(len(candidates))
         alive = [bool(self.alive[list(c)].any()) for c in candidates]
@@ -182,14 +166,7 @@ class Ablation:
 class WholeAblation:
     """Candidates of one group of channels; the same answers as `Ablation`, slowly.
 
-    Parameters
-    ----------
-    network
-        With what has been removed so far.
-    group
-        The channels that may go.
-    calibration
-        The mini-batches, and what is right.
+    `group`: the channels that may go.
     """
 
     def __init__(
@@ -249,14 +226,7 @@ AnyAblation = Ablation | WholeAblation
 class AblatedNetwork:
     """A network whose filters are tried out.
 
-    Parameters
-    ----------
-    network
-        Its own: weights that are not read any more become zero.
-    coupling
-        Of that network.
-    calibration
-        What the loss is measured on.
+    `network`: its own: weights that are not read any more become zero.
     """
 
     def __init__(

@@ -58,19 +58,11 @@ class Downstream:
 class OperationGraph:
     """The operations of a network on training patches, and how to run some of them.
 
-    Parameters
-    ----------
-    network
-        In evaluation mode. Its weights may change later, its operations may not.
-    example
-        `(b, c, y, x)` a few patches, to learn shapes from.
-
-    Attributes
-    ----------
-    layers
-        Layer name -> the one operation that applies it.
-    values, macs
-        Operation -> numbers in its answer, and multiply-accumulates, per patch.
+    `network`: in evaluation mode. Its weights may change later, its operations may not.
+    `example` `(b, c, y, x)` a few patches, to learn shapes from.
+    `layers`: layer name -> the one operation that applies it.
+    `values`, `macs`: operation -> numbers in its answer, and multiply-accumulates, per
+        patch.
     """
 
     def __init__(self, network: Network, example: torch.Tensor) -> None:
@@ -108,12 +100,7 @@ class OperationGraph:
     ) -> Downstream:
         """Find what has to run again when the answers of `changed` are others.
 
-        Parameters
-        ----------
-        changed
-            Operations that answer something else.
-        hooked
-            Operations downstream whose first input is to be changed as well.
+        `hooked`: operations downstream whose first input is to be changed as well.
         """
         reached = set(self._reached(changed))
         again = {node for node in reached if node not in changed}
