@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
+from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
-from napari_topiary._napari.state import preferences, state_of, unwrap
+from napari_topiary._napari.state import preferences, runner_of, state_of, unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import OpenMark, remember_project
 
@@ -19,17 +22,9 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary.session import Session
-import gc
-from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QWidget
 
-from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.state import runner_of
-
-if TYPE_CHECKING:
-    import napari.viewer
+_LONGEST_WAIT_S = 4.0
 
 
 class Saver(QObject):
@@ -160,9 +155,6 @@ def saver_of(viewer: napari.viewer.Viewer) -> Saver:
         )
     saver: Saver = state.parts[Saver]
     return saver
-
-
-_LONGEST_WAIT_S = 4.0
 
 
 class Closing(QObject):

@@ -16,6 +16,13 @@ from weakref import WeakKeyDictionary
 from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary.config import Device
 
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_topiary.io.large_images import AnyImage
+    from napari_topiary.session import Session
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,14 +54,6 @@ def preferences() -> Preferences:
         # An older napari, or the plugin runs without being installed.
         _log.info("No plugin settings (%r): using the defaults.", reason)
         return Preferences()
-
-
-if TYPE_CHECKING:
-    import napari.viewer
-    from napari.layers import Layer
-
-    from napari_topiary.io.large_images import AnyImage
-    from napari_topiary.session import Session
 
 
 @dataclass

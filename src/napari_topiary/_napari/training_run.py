@@ -41,6 +41,9 @@ EVERY_MS = 2000
 FIRST_MS = 1200
 
 
+STOP, STOPPING = "Stop and keep the best", "Stopping…"
+
+
 class LivePreview(QObject):
     """Asks the running job for previews, and draws the answers over the image."""
 
@@ -107,9 +110,6 @@ class LivePreview(QObject):
             colours=self.session.colours,
         )
         self.shown_on = name
-
-
-STOP, STOPPING = "Stop and keep the best", "Stopping…"
 
 
 class TrainingRun(QObject):
@@ -180,10 +180,6 @@ class TrainingRun(QObject):
         self.preview.stop()
         self.curves.redraw()
         self.ended.emit()
-
-
-if TYPE_CHECKING:
-    from napari_topiary.session import Session
 
 
 class CheckpointFiles(QObject):

@@ -315,10 +315,6 @@ def next_page(session: Session, current: str) -> str:
     return order[min(max(order.index(current), 3) + 1, len(order) - 1)]
 
 
-if TYPE_CHECKING:
-    import napari.viewer
-
-
 def open_workbench(
     viewer: napari.viewer.Viewer, sample: str | None = None
 ) -> Workbench:

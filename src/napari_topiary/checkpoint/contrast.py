@@ -22,6 +22,14 @@ SAME = 0.05
 """Asymmetries that differ by less say nothing."""
 
 
+LEAST_SPREAD = 0.2
+"""Colours that differ by less are of one stain, in deviations of the intensities."""
+DARKEST = 0.25
+"""Share of an image that is mostly what was stained."""
+UNLIKE = 5.0
+"""Colours are others that are farther from the mean of what was learned, in spreads."""
+
+
 @dataclass(frozen=True)
 class Contrast:
     """How bright and dark are spread in the images of a training."""
@@ -133,14 +141,6 @@ def _asymmetry(image: NDArray[np.float32]) -> NDArray[np.float64]:
 def _skew(values: NDArray[np.float32], tail: float) -> float:
     low, middle, high = np.percentile(values, (tail, 50, 100 - tail))
     return float((high + low - 2 * middle) / max(high - low, 1e-9))
-
-
-LEAST_SPREAD = 0.2
-"""Colours that differ by less are of one stain, in deviations of the intensities."""
-DARKEST = 0.25
-"""Share of an image that is mostly what was stained."""
-UNLIKE = 5.0
-"""Colours are others that are farther from the mean of what was learned, in spreads."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,20 @@ from napari_topiary.types import Detections, LabelImage, Prediction, Task
 STATUSES = ("kept", "changed", "lost", "gained")
 
 
+Path = NDArray[np.float64]
+COVERED = 0.5
+"""A line is kept when at least this share of its length is in the other one too; an
+object without a partner is changed (cut, fused, resized), not lost, when the other
+prediction has objects over at least this share of it."""
+SAME_IOU = 0.5
+"""Objects that overlap by more than this are the same."""
+KINDS = {
+    "detect": "detects particles",
+    "segment": "segments classes",
+    "instances": "separates objects",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Changes:
     """Particles or objects of A and B, each with its status.
@@ -120,14 +134,6 @@ def _taken(values: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
     return result
 
 
-Path = NDArray[np.float64]
-
-COVERED = 0.5
-"""A line is kept when at least this share of its length is in the other one too; an
-object without a partner is changed (cut, fused, resized), not lost, when the other
-prediction has objects over at least this share of it."""
-
-
 @dataclass(frozen=True)
 class LineChanges:
     """Traced filaments of A and B, each with its status."""
@@ -186,10 +192,6 @@ def _covered(line: Path, others: Sequence[Path], reach: float) -> float:
         return 0.0
     distance, _ = cKDTree(there).query(mine)
     return float((distance <= reach).mean())
-
-
-SAME_IOU = 0.5
-"""Objects that overlap by more than this are the same."""
 
 
 def object_changes(
@@ -275,13 +277,6 @@ def _best(labels: NDArray[np.int64], iou: NDArray[np.float64]) -> dict[int, floa
     for label, value in zip(labels.tolist(), iou.tolist(), strict=True):
         best[label] = max(value, best.get(label, 0.0))
     return best
-
-
-KINDS = {
-    "detect": "detects particles",
-    "segment": "segments classes",
-    "instances": "separates objects",
-}
 
 
 def aligned(a: Prediction, b: Prediction) -> tuple[Prediction, Prediction]:

@@ -28,6 +28,13 @@ SLACK = 0.01
 """F1 that a steadier threshold may cost on the images that there are."""
 
 
+LOWEST_SCORE = 0.05
+"""Particles below this score are not considered."""
+NEVER = 2.0
+"""A threshold that no probability reaches."""
+Pair = tuple[NDArray[np.float64], Detections, float]
+
+
 def best_pixel_threshold(
     truth: NDArray[np.bool_], probability: NDArray[np.floating]
 ) -> tuple[float, float]:
@@ -200,15 +207,6 @@ def _make_room(
                 free = left
             return True
     return False
-
-
-LOWEST_SCORE = 0.05
-"""Particles below this score are not considered."""
-
-NEVER = 2.0
-"""A threshold that no probability reaches."""
-
-Pair = tuple[NDArray[np.float64], Detections, float]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,19 @@ NO_NUMBERS = (
 )
 
 
+TRIED_SIDE = 320
+"""Side of what the network is tried on, in working pixels."""
+UNLIKE = 0.25
+"""Images that are more alike than this to those learned from are not tried."""
+CLEARLY = 2.0
+"""The negative must come so many times closer to what was learned."""
+OPPOSITE, EVIDENCE = -0.35, 3.0
+"""Images that are less alike, and by so much evidence, are the opposite already by
+their histogram: a network finds as much in a negative, in other places."""
+AT_LEAST = 1e-3
+"""Smaller shares of foreground count as this."""
+
+
 def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
     """Return the image as `(c, y, x)`, or raise with a sentence.
 
@@ -162,19 +175,6 @@ def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
         f"The image is a stack of {channels} slices, or has as many channels, and the "
         f"network takes {wanted}: predict it slice by slice."
     )
-
-
-TRIED_SIDE = 320
-"""Side of what the network is tried on, in working pixels."""
-UNLIKE = 0.25
-"""Images that are more alike than this to those learned from are not tried."""
-CLEARLY = 2.0
-"""The negative must come so many times closer to what was learned."""
-OPPOSITE, EVIDENCE = -0.35, 3.0
-"""Images that are less alike, and by so much evidence, are the opposite already by
-their histogram: a network finds as much in a negative, in other places."""
-AT_LEAST = 1e-3
-"""Smaller shares of foreground count as this."""
 
 
 def contrast_problem(

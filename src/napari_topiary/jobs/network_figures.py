@@ -36,6 +36,18 @@ COUNTING_SIDE = 32
 BYTES_A_WEIGHT = 4
 
 
+PATCH_SIDE, USUAL_BATCH = 128, 8
+"""Of the patches that networks learn from unless something else is asked for."""
+COPIES = 3
+"""Of every layer's result: the result, what ReLU makes of it, and its gradient."""
+BYTES_A_VALUE = 4
+BYTES_A_TRAINED_WEIGHT = 16
+"""Weight, gradient, and the two averages that Adam keeps."""
+MOST_OF_MEMORY = 0.7
+LONG_MS = 60_000.0
+"""For a megapixel of the image: more is worth a warning."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
     """What a network is built from; equal ones have equal figures."""
@@ -164,18 +176,6 @@ def _side(counted: Figures) -> int:
     """Side of the image to measure on: smaller where the network is slow."""
     affordable = math.sqrt(MOST_MACS / max(1.0, counted.macs_per_pixel))
     return max(SMALLEST_SIDE, min(SIDE, int(affordable)))
-
-
-PATCH_SIDE, USUAL_BATCH = 128, 8
-"""Of the patches that networks learn from unless something else is asked for."""
-COPIES = 3
-"""Of every layer's result: the result, what ReLU makes of it, and its gradient."""
-BYTES_A_VALUE = 4
-BYTES_A_TRAINED_WEIGHT = 16
-"""Weight, gradient, and the two averages that Adam keeps."""
-MOST_OF_MEMORY = 0.7
-LONG_MS = 60_000.0
-"""For a megapixel of the image: more is worth a warning."""
 
 
 @dataclass(frozen=True)

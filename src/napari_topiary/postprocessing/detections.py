@@ -25,6 +25,19 @@ LINE_RADIUS = 3.0
 """Half-width taken for filaments of unknown width, in pixels."""
 
 
+SMOOTHING = 1 / 3
+"""Sigma of the smoothing, in particle radii. More fuses touching particles."""
+CORE = 0.7
+"""Radius of the disc whose mean probability is the score, in particle radii: nearly
+the disc that the network has learned. A smaller one takes more specks for particles."""
+COARSEST = 8.0
+"""Particles are found on a grid where their radius is at least this many pixels."""
+LEVELS = 4096
+"""Steps in which peaks are told apart; finer ones are rounding noise of a plateau."""
+FAINTEST = 0.1
+"""A smoothed peak is at least this share of its core's mean, even in a corner."""
+
+
 def find_detections(
     probability: NDArray[np.floating],
     *,
@@ -141,19 +154,6 @@ def above(
         class_index=found.class_index[good],
         score=found.score[good],
     )
-
-
-SMOOTHING = 1 / 3
-"""Sigma of the smoothing, in particle radii. More fuses touching particles."""
-CORE = 0.7
-"""Radius of the disc whose mean probability is the score, in particle radii: nearly
-the disc that the network has learned. A smaller one takes more specks for particles."""
-COARSEST = 8.0
-"""Particles are found on a grid where their radius is at least this many pixels."""
-LEVELS = 4096
-"""Steps in which peaks are told apart; finer ones are rounding noise of a plateau."""
-FAINTEST = 0.1
-"""A smoothed peak is at least this share of its core's mean, even in a corner."""
 
 
 def find_particles(

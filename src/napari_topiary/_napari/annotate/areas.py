@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 
+_RADII = 14
+_SHARES = (0.2, 0.5)
+_LARGEST = 4096
+"""Of a larger image nobody can mark a fifth."""
+FRAME_COLOUR = "#ff9f43"
+
+
 class Advice:
     """What is wrong with the marks on an image, or how they will be used.
 
@@ -73,13 +80,6 @@ def _area(drawn: Sequence[Any]) -> str:
         "not marked as empty. Did you mark only a part? Then draw a <b>Finished "
         "area</b>, or finish what is around the marks."
     )
-
-
-_RADII = 14
-_SHARES = (0.2, 0.5)
-_LARGEST = 4096
-"""Of a larger image nobody can mark a fifth."""
-FRAME_COLOUR = "#ff9f43"
 
 
 class AreaSuggestions(QObject):

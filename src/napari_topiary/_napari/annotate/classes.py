@@ -32,6 +32,17 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
 
 
+KEYS = "QWUHJK89"
+"""Keys of the classes: free in napari, where digits and most letters mean something."""
+NEGATIVE_KEY = "0"
+_KINDS = (
+    ("Particles and filaments", "detect"),
+    ("Areas, by painting", "segment"),
+    ("Separate objects, by painting", "instances"),
+)
+_HEADINGS = ("", "", "Name", "", "Marks", "")
+
+
 class ClassRow:
     """The widgets of one class."""
 
@@ -147,17 +158,6 @@ class ClassRow:
             self.table.removing.emit(self.name)
         else:
             self.table.session.remove_class(self.name)
-
-
-KEYS = "QWUHJK89"
-"""Keys of the classes: free in napari, where digits and most letters mean something."""
-NEGATIVE_KEY = "0"
-_KINDS = (
-    ("Particles and filaments", "detect"),
-    ("Areas, by painting", "segment"),
-    ("Separate objects, by painting", "instances"),
-)
-_HEADINGS = ("", "", "Name", "", "Marks", "")
 
 
 class ClassTable(QWidget):

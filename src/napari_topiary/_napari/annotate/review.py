@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _NEAR = 1.0  # radii: a detection this near to a mark was judged already
 
 
+ACCEPT_KEY, REJECT_KEY = "Y", "N"
+_SURE = 0.9
+_REACH = 8.0
+"""Radii around a particle that are shown when it is asked about."""
+
+
 def open_questions(
     found: Detections, drawn: Points | None, radii: NDArray[np.float64]
 ) -> NDArray[np.int64]:
@@ -73,12 +79,6 @@ def take_labels(drawing: Drawing, prediction: Prediction) -> None:
     drawing.gather()
     instances = prediction.task.kind == "instances"
     drawing.replace_kind("labels", Labels(prediction.labels, instances))
-
-
-ACCEPT_KEY, REJECT_KEY = "Y", "N"
-_SURE = 0.9
-_REACH = 8.0
-"""Radii around a particle that are shown when it is asked about."""
 
 
 def _says_something(prediction: Prediction | None) -> bool:

@@ -5,29 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
 
 from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
-from napari_topiary._napari.state import unwrap
-from napari_topiary.types import BACKGROUND
-
-if TYPE_CHECKING:
-    from napari_topiary._napari.drawing.drawing import Drawing
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_topiary._napari.canvas.layers import image_layer, key_of
+from napari_topiary._napari.state import unwrap
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import contents
+from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_topiary._napari.drawing.drawing import Drawing
+
+
+FIRST = {"detect": "point", "segment": "paint", "instances": "paint"}
+"""Kind of task -> the tool to begin with."""
+_TOO_LARGE = (
+    "This image is too large to be painted on as a whole. Move to a part of it, select "
+    "its layer, and on the Data page press <b>Use the selected layer</b> › <b>Add what "
+    "is on the screen</b>: that part can be painted."
+)
+_VOLUME = "The canvas shows 3-D, where nothing can be drawn."
+_KINDS = ("points", "shapes", "labels")
+_LINES = ("path", "line")
 
 
 def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
@@ -119,8 +125,6 @@ class Tool:
         return f"{self.tip}\nKey {self.key.replace('-', '+')}."
 
 
-FIRST = {"detect": "point", "segment": "paint", "instances": "paint"}
-"""Kind of task -> the tool to begin with."""
 TOOLS = {
     "point": Tool(
         "Point",
@@ -211,14 +215,6 @@ TOOLS = {
 }
 
 
-_TOO_LARGE = (
-    "This image is too large to be painted on as a whole. Move to a part of it, select "
-    "its layer, and on the Data page press <b>Use the selected layer</b> › <b>Add what "
-    "is on the screen</b>: that part can be painted."
-)
-_VOLUME = "The canvas shows 3-D, where nothing can be drawn."
-
-
 def hint_about(drawing: Drawing, active: str, *, flat: bool) -> tuple[str, bool]:
     """What to do with the tool in the hand, and whether nothing can be drawn."""
     kind = drawing.session.task.kind
@@ -264,10 +260,6 @@ class ToolBox(QWidget):
             if name in fitting:
                 place = fitting.index(name)
                 self._grid.addWidget(made, place // columns, place % columns)
-
-
-_KINDS = ("points", "shapes", "labels")
-_LINES = ("path", "line")
 
 
 def usable_layer(drawing: Drawing) -> Layer | None:

@@ -27,6 +27,19 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
+OPAQUE = 130
+"""Highest opacity, of 255: the image stays visible below."""
+UNSURE, SURE = 0.2, 0.8
+"""Probabilities below leave the image as it is; above, the colour is at its fullest."""
+RESULTS = ("probability", "detections", "lines", "result-labels", "distance")
+"""Layers of a prediction: hidden while something live is shown over the image."""
+OWNER = "live"
+LARGEST_SIDE = 768
+"""More pixels than this are not worth the time to colour them."""
+FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")
+"""Colours of what networks found; none is that of a mark."""
+
+
 class Aside:
     """Remembers what was visible before it was put aside."""
 
@@ -47,17 +60,6 @@ class Aside:
             if layer is not None and not layer.visible:
                 layer.visible = True
         self._hidden = []
-
-
-OPAQUE = 130
-"""Highest opacity, of 255: the image stays visible below."""
-UNSURE, SURE = 0.2, 0.8
-"""Probabilities below leave the image as it is; above, the colour is at its fullest."""
-RESULTS = ("probability", "detections", "lines", "result-labels", "distance")
-"""Layers of a prediction: hidden while something live is shown over the image."""
-OWNER = "live"
-LARGEST_SIDE = 768
-"""More pixels than this are not worth the time to colour them."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,6 @@ def class_colormap(task: Task, colours: Mapping[str, str]) -> DirectLabelColorma
     return DirectLabelColormap(
         color_dict={None: "transparent", 0: "transparent"} | known
     )
-
-
-FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")
-"""Colours of what networks found; none is that of a mark."""
 
 
 def found_colours(classes: Iterable[str], colours: Mapping[str, str]) -> dict[str, str]:

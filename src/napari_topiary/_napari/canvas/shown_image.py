@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_topiary.session import Session
+    from napari_topiary.types import Window
 
 
 _SAMPLED_PIXELS = 400_000
 _REDRAWN_S = 0.5
 """While a large image is gone through, what is seen of it is drawn so often."""
+
+
+_SEEN_THROUGH = ("additive", "minimum", "multiplicative")
+_MARGIN = 1.25
 
 
 def picture_of(image: AnyImage) -> tuple[Any, dict[str, Any]]:
@@ -108,9 +113,6 @@ def contrast(data: NDArray[np.generic]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.percentile(some, (0.3, 99.7))
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
-
-
-_SEEN_THROUGH = ("additive", "minimum", "multiplicative")
 
 
 def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
@@ -249,13 +251,6 @@ def put_aside(viewer: napari.viewer.Viewer, *, keep: str | None) -> None:
                 state.spare[kind] = known
 
 
-if TYPE_CHECKING:
-    import napari.viewer
-    from napari.layers import Layer
-
-    from napari_topiary.types import Window
-
-
 def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
     """The part of an image that is on the screen; all of it where that is not known."""
     corners = np.asarray(layer.corner_pixels, dtype=float)
@@ -267,9 +262,6 @@ def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
     if bottom - top < 2 or right - left < 2:  # nothing was drawn yet
         return 0, shape[0], 0, shape[1]
     return int(top), int(bottom), int(left), int(right)
-
-
-_MARGIN = 1.25
 
 
 def look_at(

@@ -43,6 +43,17 @@ AT_TIP = (
 )
 
 
+FLIP_KEY = "Q"
+STEPS = 1000
+ANY_CLASS = "anything but background"
+MODES = {
+    "curtain": ("Curtain", "A left of a line, B right of it; drag the line."),
+    "flicker": ("Flicker", f"A and B in turn: press {FLIP_KEY}. Changes jump out."),
+    "side": ("Side by side", "A and B in two views that move together."),
+    "difference": ("Difference", "Where B is surer than A, and where less."),
+}
+
+
 class ChoicePanel(QWidget):
     """Which two are compared, and how they are read."""
 
@@ -153,17 +164,6 @@ def proposed(session: Session) -> tuple[str | None, str | None]:
     return parent_of(session.checkpoints[second], session.checkpoints) or others[
         0
     ], second
-
-
-FLIP_KEY = "Q"
-STEPS = 1000
-ANY_CLASS = "anything but background"
-MODES = {
-    "curtain": ("Curtain", "A left of a line, B right of it; drag the line."),
-    "flicker": ("Flicker", f"A and B in turn: press {FLIP_KEY}. Changes jump out."),
-    "side": ("Side by side", "A and B in two views that move together."),
-    "difference": ("Difference", "Where B is surer than A, and where less."),
-}
 
 
 class ModeBar(QWidget):

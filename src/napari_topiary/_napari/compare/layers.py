@@ -30,6 +30,35 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
+LOSS, GAIN = "#ff5d8f", "#ffd43b"
+SMALLEST_LIMIT = 0.1
+"""Differences below this are not blown up to full colour."""
+KINDS = {
+    "a": "A",
+    "b": "B",
+    "difference": "B minus A",
+    "labels": "other label",
+    "lines": "lines",
+    "things": "changes",
+    "line": "curtain",
+    "place": "disagreement",
+    "name-a": "name of A",
+    "image-b": "copy for B",
+    "labels-b": "other label (B)",
+    "things-b": "changes (B)",
+    "name-b": "name of B",
+}
+"""What a layer shows -> how it is called; in the order in which they are stacked."""
+MAPS = ("a", "b", "difference", "labels", "labels-b")
+"""Those that have a value for each pixel of what was compared."""
+NAME_WIDTH = 26
+"""Letters of a name on one line: half of a canvas is narrow."""
+BORDER = 0.12
+"""Thickness of a mark, of its diameter."""
+OUTLINE = 3
+"""Labels that differ are outlined with this many pixels."""
+
+
 @dataclass(frozen=True)
 class Status:
     """How a status looks, told apart by colour and by shape."""
@@ -45,9 +74,6 @@ STATUSES = {
     "gained": Status("#ffd43b", "diamond", "Found by B only."),
     "changed": Status("#c9a0ff", "triangle_up", "Found by both, but not as the same."),
 }
-LOSS, GAIN = "#ff5d8f", "#ffd43b"
-SMALLEST_LIMIT = 0.1
-"""Differences below this are not blown up to full colour."""
 
 
 def diverging() -> Colormap:
@@ -135,26 +161,6 @@ def ramp(width: int = 120, height: int = 10) -> QPixmap:
 def _rgba(colour: str, opacity: float) -> tuple[float, float, float, float]:
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return red, green, blue, opacity
-
-
-KINDS = {
-    "a": "A",
-    "b": "B",
-    "difference": "B minus A",
-    "labels": "other label",
-    "lines": "lines",
-    "things": "changes",
-    "line": "curtain",
-    "place": "disagreement",
-    "name-a": "name of A",
-    "image-b": "copy for B",
-    "labels-b": "other label (B)",
-    "things-b": "changes (B)",
-    "name-b": "name of B",
-}
-"""What a layer shows -> how it is called; in the order in which they are stacked."""
-MAPS = ("a", "b", "difference", "labels", "labels-b")
-"""Those that have a value for each pixel of what was compared."""
 
 
 def key(what: str, image_name: str) -> tuple[str, str]:
@@ -269,14 +275,6 @@ class ComparisonLayers:
             layer.contrast_limits_range = (-1.0, 1.0)
             layer.contrast_limits = (-limit, limit)
         return limit
-
-
-NAME_WIDTH = 26
-"""Letters of a name on one line: half of a canvas is narrow."""
-BORDER = 0.12
-"""Thickness of a mark, of its diameter."""
-OUTLINE = 3
-"""Labels that differ are outlined with this many pixels."""
 
 
 def put_things(layers: ComparisonLayers, what: str = "things") -> None:

@@ -54,6 +54,15 @@ TIP = (
 )
 
 
+COUNTS = {"found": "n_right", "wrong": "n_wrong"}
+"""Rows that count, and where a report has their number."""
+ONLY = {"lost": "label only in A", "gained": "label only in B"}
+"""What the colours mean where areas are compared: there is nothing to count."""
+CLEAR = "background: transparent; padding: 0px;"
+"""Of what only holds things together on a card."""
+PREVIOUS_KEY, NEXT_KEY = ",", "."
+
+
 class MetricsTable(QTableWidget):
     """One row a figure; two columns at each one's own best threshold, two at 0.5."""
 
@@ -113,10 +122,6 @@ class MetricsTable(QTableWidget):
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height + 6)
 
 
-COUNTS = {"found": "n_right", "wrong": "n_wrong"}
-"""Rows that count, and where a report has their number."""
-
-
 def _text(report: Mapping[str, Any], name: str) -> str:
     if name == "threshold":
         return words.thresholds(report["thresholds"].values()).replace("–", "–\n")
@@ -147,12 +152,6 @@ def _item(text: str, *, bold: bool) -> QTableWidgetItem:
         font.setBold(True)
         item.setFont(font)
     return item
-
-
-ONLY = {"lost": "label only in A", "gained": "label only in B"}
-"""What the colours mean where areas are compared: there is nothing to count."""
-CLEAR = "background: transparent; padding: 0px;"
-"""Of what only holds things together on a card."""
 
 
 class ComparisonLegend(QFrame):
@@ -233,9 +232,6 @@ def _entry(status: str, tip: str) -> QWidget:
     row.addWidget(picture)
     row.addWidget(text)
     return entry
-
-
-PREVIOUS_KEY, NEXT_KEY = ",", "."
 
 
 class ResultPanel(QWidget):

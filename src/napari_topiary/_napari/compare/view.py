@@ -34,6 +34,31 @@ if TYPE_CHECKING:
 PERIOD_MS = 600
 
 
+OWNER = "compare"
+ALL = ("a", "b", "difference")
+MODES = ("curtain", "flicker", "side", "difference")
+IN_THE_WAY = (
+    "probability",
+    "result-labels",
+    "distance",
+    "detections",
+    "lines",
+    "preview",
+    "preview-labels",
+    "preview-detections",
+    "review",
+    "points",
+    "centerlines",
+    "labels",
+    "regions",
+)
+"""Topiary's other layers of an image: put aside while two networks are compared."""
+AROUND = 3.0
+"""A disagreement is shown with this many times its size around it."""
+SMALLEST_VIEW = 60.0
+"""But never less than this many pixels of the image."""
+
+
 class Flicker(QObject):
     """Shows one of the two overlays at a time."""
 
@@ -87,31 +112,6 @@ class Flicker(QObject):
             if layer is not None:
                 layer.visible = what == which
         self.flipped.emit(which)
-
-
-OWNER = "compare"
-ALL = ("a", "b", "difference")
-MODES = ("curtain", "flicker", "side", "difference")
-IN_THE_WAY = (
-    "probability",
-    "result-labels",
-    "distance",
-    "detections",
-    "lines",
-    "preview",
-    "preview-labels",
-    "preview-detections",
-    "review",
-    "points",
-    "centerlines",
-    "labels",
-    "regions",
-)
-"""Topiary's other layers of an image: put aside while two networks are compared."""
-AROUND = 3.0
-"""A disagreement is shown with this many times its size around it."""
-SMALLEST_VIEW = 60.0
-"""But never less than this many pixels of the image."""
 
 
 class ComparisonView(QObject):

@@ -7,6 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+
+from napari_topiary._napari.canvas.layers import (
+    current_image_name,
+    image_layer,
+    layer_for,
+    put_layer,
+    remove_layer,
+)
 from napari_topiary._napari.canvas.shown_image import large_image_of
 from napari_topiary._napari.data.intake import (
     Incoming,
@@ -20,7 +30,9 @@ from napari_topiary._napari.data.intake import (
 )
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import state_of
+from napari_topiary._napari.widgets.page import button, label
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.pixel_size import pixel_size_of_bar
 from napari_topiary.jobs.words import plural
 from napari_topiary.session import ImageEntry
 
@@ -29,26 +41,13 @@ if TYPE_CHECKING:
 
     from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
-from typing import TYPE_CHECKING
-
-import numpy as np
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QWidget
-
-from napari_topiary._napari.canvas.layers import (
-    current_image_name,
-    image_layer,
-    layer_for,
-    put_layer,
-    remove_layer,
-)
-from napari_topiary._napari.widgets.page import button, label
-from napari_topiary.io.pixel_size import pixel_size_of_bar
-
-if TYPE_CHECKING:
-    from napari_topiary._napari.data.page import DataPage
 
 
 KEY = "scale bar"
+
+
+_FEW_SLICES = 20
+Found = Incoming | Stack | Refused
 
 
 class ScaleBar(QWidget):
@@ -125,10 +124,6 @@ class ScaleBar(QWidget):
         if self.name is not None:
             remove_layer(self.page.viewer, (KEY, self.name))
         self.name = None
-
-
-_FEW_SLICES = 20
-Found = Incoming | Stack | Refused
 
 
 class Adder:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
-from napari_topiary._napari.canvas.layers import take_out
+from napari_topiary._napari.canvas.layers import AXES, take_out
+from napari_topiary._napari.canvas.shown_image import displayed
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of
@@ -36,14 +37,23 @@ if TYPE_CHECKING:
 
     from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
-from typing import Any
 
-from napari_topiary._napari.canvas.layers import AXES
-from napari_topiary._napari.canvas.shown_image import displayed
 
 SAMPLE = "topiary_sample"
 """Where the metadata of its layers name the sample: the workbench opens all of it."""
 LayerData = tuple[Any, dict[str, Any], str]
+
+
+_TITLES = {
+    "apoferritin": "Apoferritin particles · cryo-EM",
+    "virus_phil": "Adenovirus, influenza, Ebola · TEM",
+    "membrane_fibsem": "Membranes of fly brain · FIB-SEM",
+    "myelin_sem": "Myelin and axons · SEM",
+    "nuclei": "Nuclei in tissue · H&E",
+}
+_MOST_LEFT = 5
+_MOST_NOTES = 8
+GO_ON = "Go on with it"
 
 
 def _layers(dataset_name: str) -> list[LayerData]:
@@ -97,21 +107,6 @@ def nuclei() -> list[LayerData]:
 def myelin_sem() -> list[LayerData]:
     """Myelin and axons, SEM, 70 nm per pixel."""
     return _layers("myelin_sem")
-
-
-_TITLES = {
-    "apoferritin": "Apoferritin particles · cryo-EM",
-    "virus_phil": "Adenovirus, influenza, Ebola · TEM",
-    "membrane_fibsem": "Membranes of fly brain · FIB-SEM",
-    "myelin_sem": "Myelin and axons · SEM",
-    "nuclei": "Nuclei in tissue · H&E",
-}
-
-
-_MOST_LEFT = 5
-_MOST_NOTES = 8
-
-GO_ON = "Go on with it"
 
 
 class Projects:

@@ -39,6 +39,29 @@ _CUTTING_TIPS = {
 _USUAL = DetectConfig()
 
 
+LARGEST_SIZE = 2000
+_TIPS = {
+    "threshold": "How sure the network has to be. Lower finds more, higher finds fewer "
+    "but surer ones.",
+    "spacing": "How near two particles may be to each other, in radii of a particle. "
+    "Raise it where\none particle is found twice.",
+    "size": "Labelled areas with fewer pixels than this are dropped.",
+    "hole": "Holes of up to so many pixels inside one object or area are filled.",
+}
+_KIND_TIPS = {
+    "probability": "How sure the network is, in the colour of the class.",
+    "detections": "A thin ring around everything that was found, in another colour "
+    "than your marks.",
+    "lines": "The filaments that were traced, in another colour than your own.",
+    "result-labels": "The class, or the number of the object, at every pixel.",
+    "distance": "How far each pixel is from the edge of its object: objects are cut "
+    "apart in its valleys.",
+}
+_AT_FIRST = ("probability", "detections", "lines")
+ONE_ROW = 3
+"""So many switches have room beside one another."""
+
+
 class CuttingForm(QWidget):
     """Smoothing, distance of middles, and how clear a middle has to be."""
 
@@ -107,17 +130,6 @@ class CuttingForm(QWidget):
         usual = {field: getattr(_USUAL, field) for field in self.sliders}
         self.usual_button.setEnabled(self.values() != usual)
         self.changed.emit()
-
-
-LARGEST_SIZE = 2000
-_TIPS = {
-    "threshold": "How sure the network has to be. Lower finds more, higher finds fewer "
-    "but surer ones.",
-    "spacing": "How near two particles may be to each other, in radii of a particle. "
-    "Raise it where\none particle is found twice.",
-    "size": "Labelled areas with fewer pixels than this are dropped.",
-    "hole": "Holes of up to so many pixels inside one object or area are filled.",
-}
 
 
 class PostProcessingForm(QWidget):
@@ -235,20 +247,6 @@ class PostProcessingForm(QWidget):
 
     def _on_change(self, _value: float) -> None:
         self.changed.emit()
-
-
-_KIND_TIPS = {
-    "probability": "How sure the network is, in the colour of the class.",
-    "detections": "A thin ring around everything that was found, in another colour "
-    "than your marks.",
-    "lines": "The filaments that were traced, in another colour than your own.",
-    "result-labels": "The class, or the number of the object, at every pixel.",
-    "distance": "How far each pixel is from the edge of its object: objects are cut "
-    "apart in its valleys.",
-}
-_AT_FIRST = ("probability", "detections", "lines")
-ONE_ROW = 3
-"""So many switches have room beside one another."""
 
 
 class KindSwitches(QWidget):

@@ -56,6 +56,34 @@ SCOPES = {
 }
 
 
+Chosen = tuple[Checkpoint, PruneConfig]
+WORDS = ButtonWords(
+    "Try all filters",
+    "Trying filters",
+    "Leaves out one filter after the other and measures how much more the network is "
+    "wrong on your\nannotated images (the training loss); those that cost least go "
+    "first.",
+    "Stop and use what is known",
+)
+HINT = (
+    "Every filter is tried out on your annotated images. This may take some minutes; "
+    "then the slider moves as fast as ever."
+)
+NO_SAMPLES = (
+    "This needs annotated images, to see on them what each filter is worth: annotate "
+    "one, or rank by L1 norm."
+)
+STOPPED = (
+    "The search was stopped: filters that were not tried stay. Try again to rank all."
+)
+NOTHING_FOUND = (
+    "The search was stopped before a single filter had a place in the order: try again "
+    "and give it more time, or rank by L1 norm."
+)
+MOST_KEPT = 8
+"""So many orders are remembered; each keeps its network."""
+
+
 class PruneForm(QWidget):
     """Everything that decides the order in which things are removed."""
 
@@ -138,34 +166,6 @@ class PruneForm(QWidget):
 
     def _on_choice(self, _index: int) -> None:
         self.changed.emit()
-
-
-Chosen = tuple[Checkpoint, PruneConfig]
-WORDS = ButtonWords(
-    "Try all filters",
-    "Trying filters",
-    "Leaves out one filter after the other and measures how much more the network is "
-    "wrong on your\nannotated images (the training loss); those that cost least go "
-    "first.",
-    "Stop and use what is known",
-)
-HINT = (
-    "Every filter is tried out on your annotated images. This may take some minutes; "
-    "then the slider moves as fast as ever."
-)
-NO_SAMPLES = (
-    "This needs annotated images, to see on them what each filter is worth: annotate "
-    "one, or rank by L1 norm."
-)
-STOPPED = (
-    "The search was stopped: filters that were not tried stay. Try again to rank all."
-)
-NOTHING_FOUND = (
-    "The search was stopped before a single filter had a place in the order: try again "
-    "and give it more time, or rank by L1 norm."
-)
-MOST_KEPT = 8
-"""So many orders are remembered; each keeps its network."""
 
 
 def is_searched(config: PruneConfig) -> bool:

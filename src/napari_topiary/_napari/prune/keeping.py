@@ -38,6 +38,26 @@ if TYPE_CHECKING:
 KEEP, KEEPING, KEPT = "Keep as", "Keeping…", "✓ Kept"
 
 
+INT8_TIP = (
+    "Also prepare what is kept or fine-tuned for whole numbers of eight bits: it is "
+    "measured\nhere, taken only where it is faster, and the quality before and after "
+    "is said."
+)
+TUNE = "Fine-tune"
+MINUTES_WIDE = 92
+"""Pixels for "0.5 min" between its two buttons."""
+TIP = (
+    "Let the pruned network learn on from the annotated images: most of what pruning "
+    "cost\ncomes back. What is removed stays removed. The result is kept as a version "
+    "of its own."
+)
+GRADUAL_TIP = (
+    "Remove little by little while it learns, ending exactly where the slider stands,\n"
+    "instead of everything at once before. Better when much is removed: the proposed\n"
+    f"way above CR {ABOVE_RATIO:g}."
+)
+
+
 class KeepRow(QWidget):
     """A button and a name."""
 
@@ -96,26 +116,6 @@ class KeepRow(QWidget):
     def _on_edited(self, text: str) -> None:
         self._own = bool(text.strip())
         self.show_state(KEEP)
-
-
-INT8_TIP = (
-    "Also prepare what is kept or fine-tuned for whole numbers of eight bits: it is "
-    "measured\nhere, taken only where it is faster, and the quality before and after "
-    "is said."
-)
-TUNE = "Fine-tune"
-MINUTES_WIDE = 92
-"""Pixels for "0.5 min" between its two buttons."""
-TIP = (
-    "Let the pruned network learn on from the annotated images: most of what pruning "
-    "cost\ncomes back. What is removed stays removed. The result is kept as a version "
-    "of its own."
-)
-GRADUAL_TIP = (
-    "Remove little by little while it learns, ending exactly where the slider stands,\n"
-    "instead of everything at once before. Better when much is removed: the proposed\n"
-    f"way above CR {ABOVE_RATIO:g}."
-)
 
 
 class TuningRow(QWidget):

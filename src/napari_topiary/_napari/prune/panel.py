@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QFont, QFontMetricsF, QPainter
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QStyle,
+    QStyleOptionSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
@@ -15,6 +29,8 @@ from napari_topiary._napari.prune.view import PruningPreview, Ready
 from napari_topiary._napari.training_run import STOP
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
+from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
+from napari_topiary.jobs import words
 from napari_topiary.jobs.pruning import PositionQuality, Speeds
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Task
@@ -25,23 +41,7 @@ if TYPE_CHECKING:
     from napari_topiary.config import PruneConfig
     from napari_topiary.io.dataset import Sample
     from napari_topiary.session import Session
-import math
-from typing import Any
 
-from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QFont, QFontMetricsF, QPainter
-from qtpy.QtWidgets import (
-    QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QSlider,
-    QStyle,
-    QStyleOptionSlider,
-)
-
-from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
-from napari_topiary.jobs import words
 
 MOST = 0.99
 """Largest share that can be asked for."""
@@ -54,6 +54,19 @@ TIP = (
     "CR (compression ratio) 5 means that five times fewer weights remain.\n"
     "Even steps along the slider are even steps in size. Arrow keys move it finely."
 )
+
+
+_GAP = 3
+"""Pixels between two numbers."""
+_SPACING = 8
+ADVICE = (
+    "So much is usually lost at first: <b>Fine-tune</b> brings most of it back, at the "
+    "same size."
+)
+WORTH_TUNING = 0.02
+"""A loss of quality that fine-tuning can be expected to win back."""
+SEARCHED_FOR = 0.75
+"""Share that searches assume to be removed from the layers below."""
 
 
 def place_of(share: float) -> float:
@@ -152,10 +165,6 @@ class CompressionSlider(QWidget):
         self._ask(near[0] if near else value / 100)
 
 
-_GAP = 3
-"""Pixels between two numbers."""
-
-
 class _Marks(QWidget):
     """A line of small numbers beside a slider; a click on one goes there."""
 
@@ -229,17 +238,6 @@ class _Marks(QWidget):
         """Go to the nearest number."""
         x = event.position().x()
         self.clicked.emit(min(self._marks, key=lambda m: abs(self.x_of(m[0]) - x))[0])
-
-
-_SPACING = 8
-ADVICE = (
-    "So much is usually lost at first: <b>Fine-tune</b> brings most of it back, at the "
-    "same size."
-)
-WORTH_TUNING = 0.02
-"""A loss of quality that fine-tuning can be expected to win back."""
-SEARCHED_FOR = 0.75
-"""Share that searches assume to be removed from the layers below."""
 
 
 class PrunePanel(QWidget):

@@ -28,6 +28,20 @@ if TYPE_CHECKING:
     Asked = Callable[[], tuple[Checkpoint, tuple[Sample, ...]] | None]
 
 
+WORDS = ButtonWords(
+    "Measure what each layer is worth",
+    "Measuring layers",
+    "Takes a quarter, half and three quarters of the filters out of one layer at a "
+    "time, and measures\nhow much more the network is wrong on your annotated images.",
+)
+HINT = "Low bars: layers that can spare filters. High bars: layers that need them."
+EMPTY = "Where can this network spare filters? Measured on your annotated images."
+ALPHAS = (90, 165, 255)
+"""Of the bars for 25, 50 and 75 %: the more is gone, the stronger."""
+WIDTH = 0.26
+_CURVES_HEIGHT = 120
+
+
 @dataclass(frozen=True)
 class Bar:
     """What one layer keeps."""
@@ -99,19 +113,6 @@ class LayerBars(SmallPlot):
         """Take the words away with the mouse."""
         QToolTip.hideText()
         super().leaveEvent(event)
-
-
-WORDS = ButtonWords(
-    "Measure what each layer is worth",
-    "Measuring layers",
-    "Takes a quarter, half and three quarters of the filters out of one layer at a "
-    "time, and measures\nhow much more the network is wrong on your annotated images.",
-)
-HINT = "Low bars: layers that can spare filters. High bars: layers that need them."
-EMPTY = "Where can this network spare filters? Measured on your annotated images."
-ALPHAS = (90, 165, 255)
-"""Of the bars for 25, 50 and 75 %: the more is gone, the stronger."""
-WIDTH = 0.26
 
 
 class SensitivityBars(SmallPlot):
@@ -232,9 +233,6 @@ class SensitivityTab(QWidget):
         if self._measured is not None:
             self._known = {self._measured: found}
         self.refresh()
-
-
-_CURVES_HEIGHT = 120
 
 
 class PruneTabs(QTabWidget):

@@ -22,6 +22,14 @@ ALLOWED_LOSS = 0.01
 """A version this much below the best is still as good, for most purposes."""
 
 
+FEWER = "Keep a pruned version, and it appears here beside the original."
+WAITING = "What is kept appears here as soon as its quality is known."
+SMALLEST_TIP = (
+    "The version with the fewest weights whose quality is within 0.01 of the best one "
+    "(the star).\nUse it from now on, for Predict and Compare."
+)
+
+
 @dataclass(frozen=True)
 class Version:
     """One kept network."""
@@ -133,16 +141,6 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
         for step in steps
         if low <= (place := math.log10(step * 10.0**power)) <= high
     ]
-
-
-FEWER = "Keep a pruned version, and it appears here beside the original."
-WAITING = "What is kept appears here as soon as its quality is known."
-
-
-SMALLEST_TIP = (
-    "The version with the fewest weights whose quality is within 0.01 of the best one "
-    "(the star).\nUse it from now on, for Predict and Compare."
-)
 
 
 class Versions(QWidget):

@@ -37,6 +37,17 @@ TIME_TIP = "How long to train; you can stop at any time."
 USUAL_PASSES = 50
 
 
+PIXEL_NAME = "Works at"
+PIXEL_TIP = (
+    "The pixel size that the network works at, not that of the image: images are "
+    "shrunk before\nit reads them. Twice the pixel size is four times faster and sees "
+    "twice as far; too coarse,\nand particles melt into one another.\nProposed: the "
+    "coarsest that leaves the smallest particle a radius of about 6 pixels; painted\n"
+    "areas keep the image's own pixels."
+)
+_MOST_NOTES = 4
+
+
 class HowLong(QWidget):
     """A number and its unit."""
 
@@ -84,16 +95,6 @@ class HowLong(QWidget):
             self.amount.setRange(0.1 if minutes else 1, 600 if minutes else 10000)
             self.amount.setSingleStep(0.5 if minutes else 10)
             self.amount.setValue(self._minutes if minutes else USUAL_PASSES)
-
-
-PIXEL_NAME = "Works at"
-PIXEL_TIP = (
-    "The pixel size that the network works at, not that of the image: images are "
-    "shrunk before\nit reads them. Twice the pixel size is four times faster and sees "
-    "twice as far; too coarse,\nand particles melt into one another.\nProposed: the "
-    "coarsest that leaves the smallest particle a radius of about 6 pixels; painted\n"
-    "areas keep the image's own pixels."
-)
 
 
 class WorkingPixel(QWidget):
@@ -166,9 +167,6 @@ class WorkingPixel(QWidget):
         self._factor = None
         self._show()
         self.changed.emit()
-
-
-_MOST_NOTES = 4
 
 
 class TrainForm(QWidget):

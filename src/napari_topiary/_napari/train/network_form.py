@@ -71,6 +71,22 @@ _LABELS = {
 }
 
 
+COST_TIP = (
+    "Weights: the numbers it learns. MACs: multiplications for each pixel that it "
+    "reads.\nThe time is measured on this computer, for a million pixels of your image "
+    "at the pixel size chosen below."
+)
+_LINES = 3
+OWN, AS_IT_IS = "own sizes", "as it is"
+NETWORK_TIP = (
+    "The kind of network to train. Only those that suit what you look for are here."
+)
+SIZE_TIP = (
+    "How large the network is. Small ones learn within a minute and are often "
+    "as good; larger ones can tell finer differences."
+)
+
+
 class FinerPoints(QWidget):
     """Two forms: sizes of the network, and its training as it is usually trained."""
 
@@ -140,14 +156,6 @@ class FinerPoints(QWidget):
             self.sizes_form.hide()  # it may live on for a moment
             self.sizes_form.deleteLater()
             self.sizes_form = None
-
-
-COST_TIP = (
-    "Weights: the numbers it learns. MACs: multiplications for each pixel that it "
-    "reads.\nThe time is measured on this computer, for a million pixels of your image "
-    "at the pixel size chosen below."
-)
-_LINES = 3
 
 
 class NetworkCost(QWidget):
@@ -228,16 +236,6 @@ class NetworkCost(QWidget):
         sentence = warning(known, around)
         self.warning.setText(sentence)
         self.warning.setVisible(bool(sentence))
-
-
-OWN, AS_IT_IS = "own sizes", "as it is"
-NETWORK_TIP = (
-    "The kind of network to train. Only those that suit what you look for are here."
-)
-SIZE_TIP = (
-    "How large the network is. Small ones learn within a minute and are often "
-    "as good; larger ones can tell finer differences."
-)
 
 
 class NetworkForm(QWidget):

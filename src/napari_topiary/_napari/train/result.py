@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from napari_topiary.config import TrainConfig
 
 
+TICKS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "all"), (2.0, "twice"))
+CURVE_TIP = (
+    "Points: trained on this share of your annotations, judged on what was held back."
+    "\nLine: what the points say; shaded: what is likely, up to twice as many."
+)
+WORDS = ButtonWords(
+    "Would more annotations help?",
+    "Asking whether more annotations would help",
+    "Trains four times, on an eighth, a quarter, half and all of your annotations, and "
+    "says what\nmore would bring (a learning curve). All four together take as long as "
+    "chosen above.",
+)
+
+
 class ResultCard(QFrame):
     """Quality on what was held back, size and time; hidden until there is a result."""
 
@@ -90,13 +104,6 @@ def _explained(checkpoint: Checkpoint) -> str:
         each = [f"{name} {words.quality(value)}" for name, value in per_class.items()]
         text += "\n" + ", ".join(each)
     return text
-
-
-TICKS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "all"), (2.0, "twice"))
-CURVE_TIP = (
-    "Points: trained on this share of your annotations, judged on what was held back."
-    "\nLine: what the points say; shaded: what is likely, up to twice as many."
-)
 
 
 class CurvePicture(SmallPlot):
@@ -173,15 +180,6 @@ class CurveCard(QFrame):
         waiting = f"{trained} of 4 trainings done…"
         self.sentence.setText(curve.sentence if finished else waiting)
         self.show()
-
-
-WORDS = ButtonWords(
-    "Would more annotations help?",
-    "Asking whether more annotations would help",
-    "Trains four times, on an eighth, a quarter, half and all of your annotations, and "
-    "says what\nmore would bring (a learning curve). All four together take as long as "
-    "chosen above.",
-)
 
 
 class MoreHelp(QWidget):

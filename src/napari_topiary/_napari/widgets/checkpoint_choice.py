@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 FILES = "Topiary checkpoints (*.safetensors)"
 
 
+_BESIDE = 40
+"""Pixels beside a name in an opened list: margins and the scroll bar."""
+SCRATCH = "from scratch"
+FILE = "a file…"
+START_TIP = (
+    "A new network, or one that has learned already and learns on. It keeps "
+    "its size, its pixel size and what was pruned."
+)
+
+
 class CheckpointChoice(QWidget):
     """A list of checkpoints with a button for files beside it."""
 
@@ -104,10 +114,6 @@ class CheckpointChoice(QWidget):
         )
 
 
-_BESIDE = 40
-"""Pixels beside a name in an opened list: margins and the scroll bar."""
-
-
 class ElidedCombo(QComboBox):
     """A list to choose from that gives way when the page is narrow, and says so."""
 
@@ -154,14 +160,6 @@ def fill(box: QComboBox, names: Iterable[str], chosen: str | None) -> None:
         box.clear()
         box.addItems(list(names))
         box.setCurrentIndex(box.findText(chosen or ""))
-
-
-SCRATCH = "from scratch"
-FILE = "a file…"
-START_TIP = (
-    "A new network, or one that has learned already and learns on. It keeps "
-    "its size, its pixel size and what was pruned."
-)
 
 
 class StartChoice(ElidedCombo):

@@ -34,6 +34,26 @@ from napari_topiary.io.pixel_size import pixel_size
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
+_CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
+"""Pixels that are turned into others, which is done on whole images only."""
+LOSSY = (
+    tifffile.COMPRESSION.OJPEG,
+    tifffile.COMPRESSION.JPEG,
+    tifffile.COMPRESSION.JPEG_LOSSY,
+    tifffile.COMPRESSION.APERIO_JP2000_YCBC,
+    tifffile.COMPRESSION.JPEG_2000_LOSSY,
+    tifffile.COMPRESSION.ALT_JPEG,
+)
+"""Compressions that change the numbers a little."""
+_DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+MOST_PLANES = 1_000_000
+"""The library goes through as many as a file says that it has."""
+LOOKED_AT = 64
+"""The sizes of so many pages are looked at before a library is."""
+LARGEST_PIECE = 32_000_000
+"""Larger pieces would be unpacked again and again: such files are read whole."""
+
+
 @image_formats.register("tiff")
 class Tiff:
     """TIFF files: the largest image in the file, at full resolution."""
@@ -86,26 +106,6 @@ class Tiff:
         with tifffile.TiffFile(path) as file:
             series = _largest(path, file)
             return tuple(series.shape), _axes(series)
-
-
-_CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
-"""Pixels that are turned into others, which is done on whole images only."""
-LOSSY = (
-    tifffile.COMPRESSION.OJPEG,
-    tifffile.COMPRESSION.JPEG,
-    tifffile.COMPRESSION.JPEG_LOSSY,
-    tifffile.COMPRESSION.APERIO_JP2000_YCBC,
-    tifffile.COMPRESSION.JPEG_2000_LOSSY,
-    tifffile.COMPRESSION.ALT_JPEG,
-)
-"""Compressions that change the numbers a little."""
-_DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
-MOST_PLANES = 1_000_000
-"""The library goes through as many as a file says that it has."""
-LOOKED_AT = 64
-"""The sizes of so many pages are looked at before a library is."""
-LARGEST_PIECE = 32_000_000
-"""Larger pieces would be unpacked again and again: such files are read whole."""
 
 
 def _only_page(series: Any) -> Any:
