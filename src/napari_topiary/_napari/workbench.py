@@ -56,6 +56,7 @@ AHEAD = (
     "napari_topiary.jobs.comparing",
     "napari_topiary.jobs.predicting",
     "napari_topiary.jobs.network_figures",
+    "torch._dynamo",  # counting a network's values loads it: 100,000 objects
     "pyqtgraph",  # its widgets are made in the main thread
     *(f"napari_topiary._napari.{package}.page" for package, _, _ in PAGES.values()),
 )

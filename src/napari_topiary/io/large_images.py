@@ -125,7 +125,11 @@ class LargeImage:
         return self.thin.picture
 
     def spots(self) -> Image:
-        """Return some small squares of it side by side `(c, y, x)`."""
+        """Return some small squares of it side by side `(c, y, x)`; read only once."""
+        return self._spots
+
+    @cached_property
+    def _spots(self) -> Image:
         _, height, width = self.shape
         side = min(SPOT, height, width)
         corners = [np.linspace(0, n - side, SPOTS).astype(int) for n in (height, width)]
@@ -250,7 +254,8 @@ def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
     spots = image.spots()
     # Grey that was saved as colour; what is blank says nothing about it.
     if len(spots) == 3 and (spots == spots[:1]).all() and spots.min() < spots.max():
-        return replace(image, channel=0)
+        image = replace(image, channel=0)
+        image.spots()  # read here, off the main thread, and shown from later
     return image
 
 

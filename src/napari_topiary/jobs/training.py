@@ -19,6 +19,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import TrainConfig
+from napari_topiary.data.hold_out import roles
 from napari_topiary.data.prepared import foresee
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
@@ -186,6 +187,9 @@ class TrainingData:
         else:
             are = "is" if len(names) == 1 else "are"
             sentence = f"{len(names)} of them {are} kept back to judge it."
+        choosing, measured, _ = roles(parts, self.task, given=bool(self.validation))
+        if choosing != measured:
+            sentence += " One half of that chooses the best, the other judges it."
         return HeldBack(sentence=sentence, notes=parts.notes)
 
 
@@ -223,6 +227,11 @@ class Checked:
     held_back: str = ""  #: What of it is held back to judge by
 
 
+def for_the_window(notes: Sequence[str]) -> tuple[str, ...]:
+    """Each note once, without what is for the command line."""
+    return tuple(dict.fromkeys(note.replace(BY_COMMAND, "") for note in notes))
+
+
 def checking(
     training_data: TrainingData,
     config: TrainConfig | None = None,
@@ -245,7 +254,7 @@ def checking(
         return Checked(problem=str(reason))
     notes = (*training_data.notes(), *held_back.notes)
     return Checked(
-        notes=tuple(note.replace(BY_COMMAND, "") for note in notes),
+        notes=for_the_window(notes),
         parts=training_data.parts(),
         held_back=held_back.sentence,
     )

@@ -142,3 +142,12 @@ def test_what_a_step_did_is_drawn_in_a_turn_of_its_own(seen):
     turns_of(seen).add("two", [lambda: done.append("1"), lambda: done.append("2")])
     assert in_turns(seen) == [[], ["drawn"], [], ["drawn"]]
     assert done == ["1", "2"]
+
+
+def test_what_waits_is_forgotten_where_the_window_is_gone(seen, monkeypatch):
+    """Closed while layers leave: their canvas cannot be made the current one."""
+    turns, done = turns_of(seen), []
+    turns.add("late", [lambda: done.append("late")])
+    monkeypatch.setattr(turns, "_window", lambda: None)
+    turns._on_turn()
+    assert not (turns.busy or done or turns._timer.isActive())

@@ -75,14 +75,19 @@ def test_it_trains_and_keeps_the_result(page, session, until):
     assert page.train_button.text() == TRAIN and page.train_button.isEnabled()
 
 
-def test_few_marks_are_not_judged_and_the_card_says_why(page, until, monkeypatch):
+def test_few_marks_are_not_judged_and_the_page_says_once_why(page, until, monkeypatch):
     monkeypatch.setattr(hold_out, "FEWEST", 10)
     page.refresh()
     until(lambda: "nothing to judge it on" in page.form.summary.text())
     assert "Only 8 things are marked" in page.form.marks_notes.text()
     train(page, until)
     assert "nothing to judge on" in page.card.headline.text()
-    assert "Only 8 things are marked where all is finished" in page.card.details.text()
+    why = "Only 8 things are marked where all is finished"
+    assert why in page.form.marks_notes.text()  # still there, above
+    assert why not in page.card.details.text()
+    page.form.set_marks_problem("")
+    page.card.show_result("n", *page.session.checkpoints.values())
+    assert why in page.card.details.text()
 
 
 def test_a_second_training_gets_a_name_of_its_own(page, session, until):
@@ -135,7 +140,7 @@ def test_unknown_pixel_sizes_are_counted_in_pixels(page, session):
     session.set_task(Task("detect", (BACKGROUND, "virion"), radius_px={"virion": 24}))
     page.refresh()
     pixel = page.form.pixel
-    assert pixel.number.suffix() == " × the image's pixels"
+    assert pixel.number.suffix() == " × image pixels"
     assert pixel.number.value() == pytest.approx(4.0)
     pixel.number.setValue(2.0)
     assert page.form.config().working_factor == pytest.approx(2.0)

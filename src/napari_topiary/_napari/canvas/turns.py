@@ -34,7 +34,7 @@ class Turns(QObject):
         self._held: weakref.ref[Any] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(BREATH_MS)
-        self._timer.timeout.connect(self._next)
+        self._timer.timeout.connect(self._on_turn)
 
     @property
     def seen(self) -> bool:
@@ -91,6 +91,15 @@ class Turns(QObject):
     def _window(self) -> Any:
         window = getattr(self._viewer(), "window", None)
         return getattr(window, "_qt_window", None)  # a closed one has none
+
+    def _on_turn(self) -> None:
+        window = self._window()
+        if window is None or not isalive(window):  # closed: nothing is drawn any more
+            self._waiting, self._held = [], None
+            if isalive(self._timer):
+                self._timer.stop()
+            return
+        self._next()
 
     def _next(self) -> None:
         if self._held is not None:

@@ -37,7 +37,7 @@ RUN, STOP, STOPPING = "Predict", "Stop and keep what is done", "Stopping…"
 AREAS = {
     "visible": ("Visible area", "Only the part of the image that you see: fastest."),
     "image": ("This image", "All of the image that is shown."),
-    "all": ("All images", "Every image of the project, one after the other."),
+    "all": ("All", "Every image of the project, one after the other."),
 }
 
 
@@ -98,7 +98,7 @@ class RunPanel(QWidget):
 
     def count_images(self, number: int) -> None:
         """Say how many images there are."""
-        text = "All images" if number < 2 else f"All {number}"
+        text = AREAS["all"][0] if number < 2 else f"All {number}"
         self.areas["all"].setText(text)
 
     def show_state(self, *, predicting: bool, ready: bool, busy: str = "") -> None:

@@ -257,9 +257,9 @@ class PruneCard(BeforeAfter):
 
 def _difference(before: float, after: float) -> dict[str, str]:
     """By how much a figure has changed, in words and colour."""
-    change = round(after - before, 3) or 0.0
+    change = round(round(after, 3) - round(before, 3), 3) or 0.0
     text = f"{change:+.3f}".replace("-", "−") if change else "same"
-    role = "hint" if not change else "good" if change >= -0.01 else "problem"
+    role = "good" if change > 0 else "problem" if change < -0.01 else "hint"
     return {"change": text, "role": role}
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QButtonGroup,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QRadioButton,
     QVBoxLayout,
@@ -82,6 +83,8 @@ NOTHING_FOUND = (
 )
 MOST_KEPT = 8
 """So many orders are remembered; each keeps its network."""
+NARROW = 330
+"""Pixels of the page below which two lists side by side cannot be read."""
 
 
 class PruneForm(QWidget):
@@ -108,7 +111,7 @@ class PruneForm(QWidget):
         for scope, (text, _tip) in SCOPES.items():
             self.scope.addItem(text, scope)
         self.scope.setToolTip("\n".join(f"{t}: {tip}" for t, tip in SCOPES.values()))
-        pair = QHBoxLayout()
+        self._pair = pair = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         pair.setContentsMargins(0, 0, 0, 0)
         pair.addWidget(self.criterion, 4)
         pair.addWidget(self.scope, 5)
@@ -126,6 +129,13 @@ class PruneForm(QWidget):
         group.buttonToggled.connect(self._on_kind)
         for box in (self.checkpoint, self.criterion, self.scope):
             box.activated.connect(self._on_choice)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """On a narrow page the two lists stand below one another, to be read."""
+        super().resizeEvent(event)
+        way = QBoxLayout.Direction
+        narrow = self.width() < NARROW
+        self._pair.setDirection(way.TopToBottom if narrow else way.LeftToRight)
 
     @property
     def kind(self) -> str:

@@ -44,7 +44,7 @@ INT8_TIP = (
     "is said."
 )
 TUNE = "Fine-tune"
-MINUTES_WIDE = 92
+MINUTES_WIDE = 104
 """Pixels for "0.5 min" between its two buttons."""
 TIP = (
     "Let the pruned network learn on from the annotated images: most of what pruning "

@@ -152,7 +152,7 @@ class WorkingPixel(QWidget):
             self.number.setRange(unit, 64 * unit)
             self.number.setSingleStep(unit / 4)
             self.number.setSuffix(
-                " nm per pixel" if self._scale is not None else " × the image's pixels"
+                " nm per pixel" if self._scale is not None else " × image pixels"
             )
             self.number.setValue(self.factor * unit)
         self.reset_button.setVisible(self._factor is not None)
@@ -193,6 +193,7 @@ class TrainForm(QWidget):
         self.marks_problem.hide()
         self.marks_notes = look.paragraph("", role="hint")
         self.marks_notes.hide()
+        self.notes: tuple[str, ...] = ()
         self.network = NetworkForm(self._config)
         self.pixel = WorkingPixel()
         self.start = StartChoice()
@@ -281,6 +282,7 @@ class TrainForm(QWidget):
         """Show what stops the annotations from being learned from; empty hides it."""
         self.marks_problem.setText(sentence)
         self.marks_problem.setVisible(bool(sentence))
+        self.notes = tuple(notes)
         self.marks_notes.setText("\n".join(notes[:_MOST_NOTES]))
         self.marks_notes.setToolTip("\n".join(notes))
         self.marks_notes.setVisible(bool(notes))

@@ -319,7 +319,7 @@ class TrainPage(Page):
         self._show_result(name)
 
     def _show_result(self, name: str) -> None:
-        self.card.show_result(name, self.session.checkpoints[name])
+        self.card.show_result(name, self.session.checkpoints[name], self.form.notes)
 
     def _on_end(self) -> None:
         self.form.freeze(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,11 @@ from napari_topiary._napari.widgets.page import bring_into_view
 from napari_topiary._napari.widgets.plot import PlotColours, SmallPlot
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.jobs import words
-from napari_topiary.jobs.training import TrainingData, drawing_curve
+from napari_topiary.jobs.training import (
+    TrainingData,
+    drawing_curve,
+    for_the_window,
+)
 from napari_topiary.studies.learning_curve import LearningCurve
 from napari_topiary.types import Job, Progress
 
@@ -55,8 +59,10 @@ class ResultCard(QFrame):
         layout.addWidget(self.details)
         self.hide()
 
-    def show_result(self, name: str, checkpoint: Checkpoint) -> None:
-        """Show a checkpoint that was just made."""
+    def show_result(
+        self, name: str, checkpoint: Checkpoint, said: Sequence[str] = ()
+    ) -> None:
+        """Show a checkpoint that was just made, without what is said above already."""
         self.headline.setText(headline(checkpoint))
         self.headline.setToolTip(_explained(checkpoint))
         parts = [f"Kept as “{name}”", f"{words.count(checkpoint.parameters)} weights"]
@@ -65,8 +71,13 @@ class ResultCard(QFrame):
             took = duration(float(seconds)).replace(" ", words.THIN)
             parts.append(f"in {took}")
         about = checkpoint.provenance
-        said = (*about.get("problems", ()), " · ".join(parts), *about.get("notes", ()))
-        self.details.setText("\n".join(map(str, said)))
+        notes = for_the_window([str(note) for note in about.get("notes", ())])
+        told = (
+            *map(str, about.get("problems", ())),
+            " · ".join(parts),
+            *(note for note in notes if note not in said),
+        )
+        self.details.setText("\n".join(told))
         self.show()
 
 

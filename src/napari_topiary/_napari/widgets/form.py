@@ -104,6 +104,8 @@ def without_none(kind: Any) -> Any:
 
 AUTOMATIC = "automatic"
 """What an optional number shows while it is None."""
+AUTOMATIC_WIDE = 124
+"""Pixels for that word between the two buttons."""
 
 
 class Form(QWidget):
@@ -178,6 +180,7 @@ class Form(QWidget):
             widget.native.setText("")  # the label is beside it already
         if name in self._optional:
             widget.native.setSpecialValueText(AUTOMATIC)
+            widget.native.setMinimumWidth(AUTOMATIC_WIDE)
         self._fit(widget.native)
         tip = look.lines(options.get("tooltip", ""))
         cell = QWidget()
