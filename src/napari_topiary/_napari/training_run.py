@@ -19,7 +19,7 @@ from napari_topiary._napari.canvas.overlay import (
 from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import unwrap
-from napari_topiary._napari.widgets.offer import Offer
+from napari_topiary._napari.widgets.page import Offer
 from napari_topiary._napari.widgets.plot import CurvePlot
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.jobs.training import (

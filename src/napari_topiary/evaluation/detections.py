@@ -158,10 +158,8 @@ def count_detections(
         there = there[np.asarray(truth[1]) == index]
         mine = found.coordinates[found.class_index == index]
         pairs = match_points(there, mine, float(limits[index]))
-        there_inside, mine_inside = (
-            points_inside(there, area),
-            points_inside(mine, area),
-        )
+        there_inside = points_inside(there, area)
+        mine_inside = points_inside(mine, area)
         counted = pairs[there_inside[pairs[:, 0]]]
         hit[index] = len(counted)
         missed[index] = there_inside.sum() - len(counted)

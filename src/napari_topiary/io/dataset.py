@@ -239,10 +239,8 @@ class _Folder(Mapping[str, Sample]):
         task = self._about.task
         if self._stack is None or self._stack[0] != place.stack:
             self._stack = None
-            images, files = (
-                tuple(read_slices(place.path)),
-                self._pairing.of(place.stack),
-            )
+            images = tuple(read_slices(place.path))
+            files = self._pairing.of(place.stack)
             each = read_stack_annotations(files, task=task, count=place.count)
             self._stack = place.stack, each, images
         _, each, images = self._stack

@@ -44,6 +44,11 @@ class LayerKept:
     kept: int
     total: int
 
+    @property
+    def share(self) -> float:
+        """Share kept, 0..1."""
+        return self.kept / self.total if self.total else 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStatistics:

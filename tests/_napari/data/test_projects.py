@@ -303,7 +303,7 @@ def test_a_flipped_layer_has_a_pixel_size(open_page, session, until):
 def test_answers_that_do_not_fit_stand_under_one_another(open_page, qtbot):
     from qtpy.QtWidgets import QBoxLayout
 
-    from napari_topiary._napari.widgets.offer import Offer
+    from napari_topiary._napari.widgets.page import Offer
 
     offer = Offer()
     qtbot.addWidget(offer)

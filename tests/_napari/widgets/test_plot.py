@@ -4,10 +4,11 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from napari_topiary._napari.prune.tabs import Bar, LayerBars
+from napari_topiary._napari.prune.tabs import LayerBars
 from napari_topiary._napari.prune.versions import TradeOffPlot, Version, smallest_good
 from napari_topiary._napari.widgets.plot import MOST_POINTS, CurvePlot, PlotColours
 from napari_topiary.evaluation.quality import Quality
+from napari_topiary.pruning import LayerKept
 from napari_topiary.training import TrainReport
 
 
@@ -123,10 +124,12 @@ def test_versions_become_points_and_clicking_one_chooses_it(qtbot):
 def test_bars_show_shares_and_name_their_layers(qtbot):
     bars = LayerBars()
     qtbot.addWidget(bars)
-    bars.set_bars([Bar("down0.conv1", 2, 8), Bar("up0.conv2", 16, 16)], "maps")
+    bars.set_bars(
+        [LayerKept("down0.conv1", 2, 8), LayerKept("up0.conv2", 16, 16)], "maps"
+    )
     assert list(bars._kept.opts["height"]) == [25.0, 100.0]
     assert bars.describe(0) == "down0.conv1: 2 of 8 maps stay"
-    bars.set_bars([Bar("only", 0, 0)], "weights")
+    bars.set_bars([LayerKept("only", 0, 0)], "weights")
     assert list(bars._kept.opts["height"]) == [100.0]
 
 

@@ -28,20 +28,16 @@ from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.keys import Keys
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import Page, button
+from napari_topiary._napari.widgets.page import Keys, Offer, Page, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
-from napari_topiary.session import Session, contents
+from napari_topiary.session import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import napari.viewer
     from napari.layers import Layer
 
-    from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session.history import Direction
 
 _EMPTY = "Open an image on the <b>Data</b> page first; then mark here what it shows."
@@ -58,14 +54,9 @@ class AnnotatePage(Page):
 
     title = "Annotate"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
-        self.drawing = drawing_of(viewer)
+    def build(self) -> None:
+        """Fill the page."""
+        self.drawing = drawing_of(self.viewer)
         self.tool = ""
         self._image = self.drawing.name
         self.areas, self.advice = AreaSuggestions(self.drawing), Advice()
@@ -98,7 +89,7 @@ class AnnotatePage(Page):
         self.body.addWidget(self.whole_button)
         self.body.addWidget(self.around_button)
         self.body.addStretch(1)
-        self.keys = Keys(viewer, self._key_actions())
+        self.keys = Keys(self.viewer, self._key_actions())
         self._connect()
         self.refresh()
 

@@ -20,8 +20,7 @@ from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.state import preferences
-from napari_topiary._napari.widgets.keys import Keys
-from napari_topiary._napari.widgets.page import Page
+from napari_topiary._napari.widgets.page import Keys, Page
 from napari_topiary.jobs.comparing import (
     LARGEST_SIDE,
     TRUTH,
@@ -34,10 +33,7 @@ from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.types import middle_of
 
 if TYPE_CHECKING:
-    import napari.viewer
-
-    from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.session import Session
+    pass
 
 AT_ONCE = 4_000_000
 """Pixels of an image that two networks look at without being asked."""
@@ -53,24 +49,19 @@ class ComparePage(Page):
 
     title = "Compare"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
+    def build(self) -> None:
+        """Fill the page."""
         self.match: Match | None = None
         self.comparing = False
         self._known = KnownPredictions(self.session)
-        self.view = ComparisonView(viewer)
+        self.view = ComparisonView(self.viewer)
         self.choice = ChoicePanel()
         self.result = ResultPanel(self.view)
         self.body.addWidget(self.choice)
         self.body.addWidget(self.result)
         self.body.addStretch(1)
         self.keys = Keys(
-            viewer,
+            self.viewer,
             {
                 FLIP_KEY: self.view.flicker.flip,
                 PREVIOUS_KEY: self.result.previous,

@@ -27,16 +27,12 @@ from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.form import LengthField
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import Page, button, label
+from napari_topiary._napari.widgets.page import Offer, Page, button, label
 from napari_topiary.io.images import readable_suffixes
 
 if TYPE_CHECKING:
-    import napari.viewer
     from napari.layers import Layer
 
-    from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.session import Session
 
 _EMPTY = (
     "<b>Start here.</b> Open one of the sample projects, or add images of your own: "
@@ -49,14 +45,9 @@ class DataPage(Page):
 
     title = "Data"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
-        self.drawing = drawing_of(viewer)
+    def build(self) -> None:
+        """Fill the page."""
+        self.drawing = drawing_of(self.viewer)
         self._seen: list[Layer] = []
         self.offer = Offer()
         self.projects = Projects(self)
@@ -79,9 +70,9 @@ class DataPage(Page):
             self.listen(signal, self.refresh)
         self.listen(self.session.checkpoints_changed, self.refresh)
         self.listen(self.session.saved, self._show_back)
-        self.listen(unwrap(viewer).layers.selection.events.active, self.refresh)
+        self.listen(unwrap(self.viewer).layers.selection.events.active, self.refresh)
         self.drawing.changed.connect(self.refresh)
-        layers = unwrap(viewer).layers
+        layers = unwrap(self.viewer).layers
         self.listen(layers.events.inserted, self._on_inserted)
         self.refresh()
         if not self.session.images:

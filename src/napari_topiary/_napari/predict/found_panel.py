@@ -21,8 +21,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_postprocessing import Result
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import button
+from napari_topiary._napari.widgets.page import Offer, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.jobs import words

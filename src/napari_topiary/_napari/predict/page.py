@@ -28,11 +28,7 @@ from napari_topiary.jobs.predicting import Answer, Meanwhile
 from napari_topiary.types import Prediction, Progress
 
 if TYPE_CHECKING:
-    import napari.viewer
-
-    from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.checkpoint import Checkpoint
-    from napari_topiary.session import Session
 
 NO_IMAGE = "Open an image on the <b>Data</b> page first."
 NO_NETWORK = (
@@ -48,13 +44,8 @@ class PredictPage(Page):
 
     title = "Predict"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
+    def build(self) -> None:
+        """Fill the page."""
         self.predicting = False
         self._network: Checkpoint | None = None
         self._problems: list[str] = []

@@ -21,8 +21,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import button
+from napari_topiary._napari.widgets.page import Offer, button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.large_images import WHOLE_PIXELS

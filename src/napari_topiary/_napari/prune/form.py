@@ -238,10 +238,8 @@ class SearchRow(QWidget):
         chosen = self._searched = self._chosen()
         if chosen is None:
             return None
-        training_data, colours = (
-            TrainingData.of(self.session),
-            dict(self.session.colours),
-        )
+        training_data = TrainingData.of(self.session)
+        colours = dict(self.session.colours)
         device = preferences().device
         return lambda: planning(*chosen, training_data, colours, device=device)
 

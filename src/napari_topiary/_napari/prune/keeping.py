@@ -274,11 +274,9 @@ class FineTuning(QObject):
         ready, share = self.live.ready, self.panel.slider.share
         if ready is None:
             return
-        training_data, tuning = (
-            TrainingData.of(self.live.session),
-            replace(
-                self.panel.tune.tuning(), int8=self.panel.keep_row.int8.isChecked()
-            ),
+        training_data = TrainingData.of(self.live.session)
+        tuning = replace(
+            self.panel.tune.tuning(), int8=self.panel.keep_row.int8.isChecked()
         )
         device = preferences().device
         begun = self.training_run.start(

@@ -133,10 +133,8 @@ class LivePruning(QObject):
     def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
         """Rank what there is to remove from a checkpoint."""
         self.close_plan()
-        training_data, colours = (
-            TrainingData.of(self.session),
-            dict(self.session.colours),
-        )
+        training_data = TrainingData.of(self.session)
+        colours = dict(self.session.colours)
         device = preferences().device
         self._planning.ask(
             lambda: planning(checkpoint, config, training_data, colours, device=device),
@@ -219,12 +217,10 @@ class LivePruning(QObject):
         self._ask()
 
     def _ask(self) -> None:
-        view, area, share, tuned = (
-            self.ready.view,
-            self.drawn.area(),
-            self.share,
-            self.tuned,
-        )
+        view = self.ready.view
+        area = self.drawn.area()
+        share = self.share
+        tuned = self.tuned
         quality = self.findings.quality_at(Position(self.ready.plan, share))
         limits = None if quality is None else quality.thresholds
         self._previewing.ask(

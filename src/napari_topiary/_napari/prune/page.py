@@ -22,10 +22,7 @@ from napari_topiary.jobs.pruning import origin_of
 from napari_topiary.pruning import PlanStatistics
 
 if TYPE_CHECKING:
-    import napari.viewer
-
-    from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.session import Session
+    pass
 
 EMPTY = (
     "<b>Train a network first.</b> Then this page cuts it back to what it needs, while "
@@ -38,13 +35,8 @@ class PrunePage(Page):
 
     title = "Prune"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
+    def build(self) -> None:
+        """Fill the page."""
         self.live = LivePruning(self.viewer, self.session, self.runner)
         self.maker = VersionMaker(self.session)
         self.panel = panel = PrunePanel(self.session, self.runner)

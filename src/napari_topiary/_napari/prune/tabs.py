@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from napari_topiary._napari.prune.versions import Versions
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.plot import CurvePlot, PlotColours, SmallPlot
-from napari_topiary.pruning import PlanStatistics
+from napari_topiary.pruning import LayerKept, PlanStatistics
 from napari_topiary.pruning.sensitivity import Sensitivity, sensitivity
 from napari_topiary.types import Job
 
@@ -42,40 +41,50 @@ WIDTH = 0.26
 _CURVES_HEIGHT = 120
 
 
-@dataclass(frozen=True)
-class Bar:
-    """What one layer keeps."""
+class HoverBars(SmallPlot):
+    """Bars, one place for each layer; hovering a place says what it means."""
 
-    name: str
-    kept: int
-    total: int
+    def __init__(self, height: int) -> None:
+        super().__init__(height)
+        self.getPlotItem().getAxis("bottom").setTicks([[]])
+        self.scene().sigMouseMoved.connect(self._on_hover)
 
-    @property
-    def share(self) -> float:
-        """Share kept, 0..1."""
-        return self.kept / self.total if self.total else 1.0
+    def describe(self, index: int) -> str:
+        """One layer in words; empty where there is none."""
+        raise NotImplementedError
+
+    def _on_hover(self, position: QPointF) -> None:
+        box = self.getPlotItem().vb
+        if not box.sceneBoundingRect().contains(position):
+            return
+        words = self.describe(round(box.mapSceneToView(position).x()))
+        if words:
+            corner = self.mapToGlobal(self.mapFromScene(position))
+            QToolTip.showText(corner, words, self)
+
+    def leaveEvent(self, event: Any) -> None:
+        """Take the words away with the mouse."""
+        QToolTip.hideText()
+        super().leaveEvent(event)
 
 
-class LayerBars(SmallPlot):
-    """Bars from 0 to 100 %; hovering one names the layer and its numbers."""
+class LayerBars(HoverBars):
+    """Bars from 0 to 100 % of what each layer keeps."""
 
     def __init__(self, height: int = 126) -> None:
         super().__init__(height)
         self.unit = "maps"
-        self.bars: tuple[Bar, ...] = ()
+        self.bars: tuple[LayerKept, ...] = ()
         item = self.getPlotItem()
         item.setYRange(0, 108, padding=0)
         item.getAxis("left").setTicks([[(0, "0 %"), (50, "50 %"), (100, "100 %")]])
-        item.getAxis("bottom").setTicks([[]])
-        item.setLabel("bottom", "layers, from the image in to the answer out")
         self._whole = pg.BarGraphItem(x=[], height=[], width=0.8)
         self._kept = pg.BarGraphItem(x=[], height=[], width=0.8)
         item.addItem(self._whole)
         item.addItem(self._kept)
-        self.scene().sigMouseMoved.connect(self._on_hover)
         self.restyle(self.colours)
 
-    def set_bars(self, bars: Sequence[Bar], unit: str) -> None:
+    def set_bars(self, bars: Sequence[LayerKept], unit: str) -> None:
         """Show what the layers keep."""
         self.bars, self.unit = tuple(bars), unit
         place = list(range(len(bars)))
@@ -85,6 +94,8 @@ class LayerBars(SmallPlot):
 
     def describe(self, index: int) -> str:
         """One bar in words."""
+        if not 0 <= index < len(self.bars):
+            return ""
         bar = self.bars[index]
         return f"{bar.name}: {bar.kept:,} of {bar.total:,} {self.unit} stay"
 
@@ -100,33 +111,17 @@ class LayerBars(SmallPlot):
                 "bottom", "layers, from image to answer", color=colours.text
             )
 
-    def _on_hover(self, position: QPointF) -> None:
-        box = self.getPlotItem().vb
-        if not box.sceneBoundingRect().contains(position):
-            return
-        index = round(box.mapSceneToView(position).x())
-        if 0 <= index < len(self.bars):
-            corner = self.mapToGlobal(self.mapFromScene(position))
-            QToolTip.showText(corner, self.describe(index), self)
 
-    def leaveEvent(self, event: Any) -> None:
-        """Take the words away with the mouse."""
-        QToolTip.hideText()
-        super().leaveEvent(event)
-
-
-class SensitivityBars(SmallPlot):
-    """Three bars for each layer; hovering them says how much is lost."""
+class SensitivityBars(HoverBars):
+    """Three bars for each layer: how much is lost."""
 
     def __init__(self, height: int = 118) -> None:
         super().__init__(height)
         self.found: Sensitivity | None = None
         item = self.getPlotItem()
-        item.getAxis("bottom").setTicks([[]])
         self._bars = [pg.BarGraphItem(x=[], height=[], width=WIDTH) for _ in ALPHAS]
         for bars in self._bars:
             item.addItem(bars)
-        self.scene().sigMouseMoved.connect(self._on_hover)
         self.restyle(self.colours)
 
     def show_sensitivity(self, found: Sensitivity | None) -> None:
@@ -148,7 +143,7 @@ class SensitivityBars(SmallPlot):
 
     def describe(self, index: int) -> str:
         """One layer in words."""
-        if self.found is None:
+        if self.found is None or not 0 <= index < len(self.found.layers):
             return ""
         lines = [self.found.layers[index]]
         for share, rise, removed in zip(
@@ -173,20 +168,6 @@ class SensitivityBars(SmallPlot):
         item = self.getPlotItem()
         item.setLabel("left", "loss rises by", color=colours.text)
         item.setLabel("bottom", "layers, from image to answer", color=colours.text)
-
-    def _on_hover(self, position: QPointF) -> None:
-        box = self.getPlotItem().vb
-        if self.found is None or not box.sceneBoundingRect().contains(position):
-            return
-        index = round(box.mapSceneToView(position).x())
-        if 0 <= index < len(self.found.layers):
-            corner = self.mapToGlobal(self.mapFromScene(position))
-            QToolTip.showText(corner, self.describe(index), self)
-
-    def leaveEvent(self, event: Any) -> None:
-        """Take the words away with the mouse."""
-        QToolTip.hideText()
-        super().leaveEvent(event)
 
 
 class SensitivityTab(QWidget):
@@ -274,5 +255,4 @@ class PruneTabs(QTabWidget):
     def show_layers(self, statistics: PlanStatistics, *, kind: str) -> None:
         """Show what each layer keeps."""
         unit = "maps" if kind == "filters" else "weights"
-        layers = statistics.layers
-        self.bars.set_bars([Bar(o.name, o.kept, o.total) for o in layers], unit)
+        self.bars.set_bars(statistics.layers, unit)

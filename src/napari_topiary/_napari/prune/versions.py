@@ -11,8 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_topiary._napari.widgets import look
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import button, row
+from napari_topiary._napari.widgets.page import Offer, button, row
 from napari_topiary._napari.widgets.plot import PlotColours, SmallPlot
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.jobs import words

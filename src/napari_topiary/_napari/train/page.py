@@ -21,8 +21,7 @@ from napari_topiary._napari.training_run import (
     TrainingRun,
     named,
 )
-from napari_topiary._napari.widgets.offer import Offer
-from napari_topiary._napari.widgets.page import Page, button
+from napari_topiary._napari.widgets.page import Offer, Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.annotations import Regions
 from napari_topiary.checkpoint import Checkpoint
@@ -37,10 +36,7 @@ from napari_topiary.jobs.training import (
 )
 
 if TYPE_CHECKING:
-    import napari.viewer
-
-    from napari_topiary._napari.jobs.runner import JobRunner
-    from napari_topiary.session import Session
+    pass
 
 TRAIN = "Train"
 _SETTLE_MS = 150
@@ -51,13 +47,8 @@ class TrainPage(Page):
 
     title = "Train"
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        session: Session | None = None,
-        runner: JobRunner | None = None,
-    ) -> None:
-        super().__init__(viewer, session, runner)
+    def build(self) -> None:
+        """Fill the page."""
         chosen = preferences()
         self.form = TrainForm(chosen)
         self.train_button = button(

@@ -1,13 +1,16 @@
-"""What all pages have in common: what they follow, what they say, their buttons."""
+"""What all pages have in common: what they follow, say and ask, their keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -19,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.saving import saver_of, watch_window
-from napari_topiary._napari.state import state_of
+from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
 
@@ -67,9 +70,8 @@ NARROWEST = 298
 class Page(QWidget):
     """One page of the workbench; also a dock widget of its own.
 
-    A page builds its widgets in `__init__` into `self.body`, listens to the session
-    with `self.listen`, and refreshes itself in `activated`, which is called each time
-    the page comes to the front.
+    A page fills `self.body` in `build`, listens to the session with `self.listen`, and
+    refreshes itself in `activated`, which is called each time it comes to the front.
     """
 
     title: ClassVar[str] = ""
@@ -116,6 +118,10 @@ class Page(QWidget):
         if runner is None:
             outer.addWidget(StatusLine(self.runner))
             look.dress(self, viewer)
+        self.build()
+
+    def build(self) -> None:
+        """Fill the page."""
 
     def activated(self) -> None:
         """Called each time the page comes to the front; refresh here."""
@@ -155,6 +161,128 @@ class Page(QWidget):
         layout, frame = look.section(title, hint=hint)
         self.body.addWidget(frame)
         return layout
+
+
+class Keys:
+    """Binds and frees the keys of a page on the canvas.
+
+    `actions`: key, in napari's way of writing ("Q", "Shift-A") -> what it does.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        actions: Mapping[str, Callable[[], object]],
+    ) -> None:
+        self._viewer = weakref.ref(unwrap(viewer))
+        self._actions = dict(actions)
+        self._bound = False
+
+    def bind(self) -> None:
+        """Let the keys act from now on."""
+        viewer = self._viewer()
+        if viewer is None or self._bound:
+            return
+        self._bound = True
+        for key in self._actions:
+            viewer.bind_key(key, _Press(self, key), overwrite=True)
+
+    def free(self) -> None:
+        """Let the keys be as they were."""
+        viewer = self._viewer()
+        if viewer is None or not self._bound:
+            return
+        self._bound = False
+        for key in self._actions:
+            viewer.bind_key(key, None)
+
+    def press(self, key: str) -> None:
+        """Do what a key does."""
+        self._actions[key]()
+
+
+class _Press:
+    """What napari calls; it keeps neither the page nor the viewer alive."""
+
+    def __init__(self, keys: Keys, key: str) -> None:
+        self._keys = weakref.ref(keys)
+        self._key = key
+        self.__name__ = self.__qualname__ = f"topiary_{key}"
+        self.__doc__ = f"Topiary: {key}"
+
+    def __call__(self, _viewer: Any) -> None:
+        keys = self._keys()
+        if keys is not None:
+            keys.press(self._key)
+
+
+class Offer(QFrame):
+    """What was refused or needs a decision, and what can be done about it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        self.text = look.paragraph("", role="problem")
+        self.buttons: dict[str, QPushButton] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.addWidget(self.text)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._row.setSpacing(6)
+        layout.addLayout(self._row)
+        self.hide()
+
+    def show_choice(
+        self,
+        sentence: str,
+        actions: Mapping[str, Callable[[], object]],
+        *,
+        problem: bool = True,
+    ) -> None:
+        """Ask; the first action is the proposed one. Any answer closes the offer.
+
+        `actions`: text of a button -> what it does · `problem`: whether something is in
+        the way; False for a friendly proposal.
+        """
+        self.close_offer()
+        look.set_role(self.text, "problem" if problem else "info")
+        self.text.setText(sentence)
+        for number, (text, action) in enumerate(actions.items()):
+            button = QPushButton(text.replace("&", "&&"))
+            # It may give way: a narrow page puts the answers under one another.
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            button.setToolTip(sentence)
+            look.emphasize(button, number == 0)
+            button.clicked.connect(lambda _=False, do=action: self._answer(do))
+            self._row.addWidget(button)
+            self.buttons[text] = button
+        self._arrange()
+        self.show()
+
+    def close_offer(self) -> None:
+        """Take the question away."""
+        self.hide()
+        for button in self.buttons.values():
+            self._row.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self.buttons = {}
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the answers under one another where they do not fit side by side."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        wanted = sum(one.sizeHint().width() + 6 for one in self.buttons.values())
+        fits = wanted <= max(self.width(), self.minimumWidth()) - 20
+        across = QBoxLayout.Direction.LeftToRight
+        down = QBoxLayout.Direction.TopToBottom
+        self._row.setDirection(across if fits else down)
+
+    def _answer(self, action: Callable[[], object]) -> None:
+        self.close_offer()
+        action()
 
 
 def button(
