@@ -32,6 +32,7 @@ from napari_topiary._napari.saving import watch_window
 from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Listening, Page
 
 if TYPE_CHECKING:
@@ -284,11 +285,7 @@ def load_ahead() -> None:
 def _with_message(scroll: QScrollArea, page: Page) -> QWidget:
     """A page that scrolls, above what it says, which is always in view."""
     place = QWidget()
-    layout = QVBoxLayout(place)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(2)
-    layout.addWidget(scroll, 1)
-    layout.addWidget(page.message)
+    filled(QVBoxLayout(place), (scroll, 1), page.message, spacing=2)
     return place
 
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.form import LengthField
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import contents
@@ -209,16 +210,8 @@ class ClassTable(QWidget):
         self.add_button = button(
             "Add class", "Add it to what is to be found.", self._on_add
         )
-        adding = QHBoxLayout()
-        adding.setSpacing(6)
-        adding.addWidget(self.new_name, 1)
-        adding.addWidget(self.add_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.kind)
-        layout.addLayout(self._grid)
-        layout.addLayout(adding)
+        adding = filled(QHBoxLayout(), (self.new_name, 1), self.add_button)
+        filled(QVBoxLayout(self), self.kind, self._grid, adding)
 
     @property
     def current(self) -> str:

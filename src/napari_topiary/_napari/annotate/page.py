@@ -28,6 +28,7 @@ from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Keys, Offer, Page, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
@@ -114,11 +115,12 @@ class AnnotatePage(Page):
             "(key G).",
             self._suggest,
         )
-        steps = QHBoxLayout()
-        steps.setSpacing(6)
-        steps.addWidget(self.undo_button, 2)
-        steps.addWidget(self.redo_button, 2)
-        steps.addWidget(self.suggest_button, 3)
+        steps = filled(
+            QHBoxLayout(),
+            (self.undo_button, 2),
+            (self.redo_button, 2),
+            (self.suggest_button, 3),
+        )
         self.layer_button = button(
             "Use the selected layer",
             "Make the points, shapes or labels of the layer that is selected in "

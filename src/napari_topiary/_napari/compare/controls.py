@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.jobs.comparing import TRUTH
 from napari_topiary.jobs.pruning import parent_of
@@ -83,11 +84,7 @@ class ChoicePanel(QWidget):
         )
         self.run_button = button(RUN, "", self.pressed.emit, primary=True)
         self.swap_button = button("Swap", "A becomes B, and B becomes A.", self.swap)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
-        layout.addLayout(rows)
-        layout.addWidget(self.visible_only)
+        layout = filled(QVBoxLayout(self), rows, self.visible_only, spacing=8)
         self.stop_button = button(
             "Stop", "End it; what is known so far is kept.", self.stopped.emit
         )
@@ -185,10 +182,7 @@ class ModeBar(QWidget):
             group.addButton(one)
             bar.addWidget(one)
         self.buttons[view.mode].setChecked(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(bar)
+        layout = filled(QVBoxLayout(self), bar, spacing=4)
         self._make_curtain(layout)
         self._make_flicker(layout)
         self._make_difference(layout)

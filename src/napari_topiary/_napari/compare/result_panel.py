@@ -23,6 +23,7 @@ from napari_topiary._napari.compare.controls import ModeBar
 from napari_topiary._napari.compare.layers import STATUSES, mark, ramp
 from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
 from napari_topiary.jobs import words
@@ -270,19 +271,15 @@ class ResultPanel(QWidget):
         self.show_match(None)
 
     def _build(self) -> None:
-        rows = QVBoxLayout(self.shown)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(8)
-        rows.addWidget(self.modes)
-        rows.addLayout(row(self.things_switch, self.labels_switch, 1))
-        rows.addWidget(self.legend)
-        rows.addLayout(row(self.previous_button, self.next_button, self.place_label, 1))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
-        layout.addWidget(self.shown)
-        layout.addWidget(self.metrics)
-        layout.addWidget(self.notes)
+        filled(
+            QVBoxLayout(self.shown),
+            self.modes,
+            row(self.things_switch, self.labels_switch, 1),
+            self.legend,
+            row(self.previous_button, self.next_button, self.place_label, 1),
+            spacing=8,
+        )
+        filled(QVBoxLayout(self), self.shown, self.metrics, self.notes, spacing=8)
 
     # -- what is shown ------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from napari_topiary._napari.data.intake import (
 )
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.state import state_of
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, label
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.pixel_size import pixel_size_of_bar
@@ -64,12 +65,14 @@ class ScaleBar(QWidget):
         self.set_button = button(
             "Set", "Compute the pixel size from the line and its length.", self.take
         )
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(label("Its length"))
-        row.addWidget(self.length, 1)
-        row.addWidget(self.set_button)
-        row.addWidget(button("Cancel", "Leave the pixel size as it is.", self.end))
+        filled(
+            QHBoxLayout(self),
+            label("Its length"),
+            (self.length, 1),
+            self.set_button,
+            button("Cancel", "Leave the pixel size as it is.", self.end),
+            spacing=None,
+        )
         self.hide()
 
     def begin(self) -> None:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.importing import (
@@ -128,10 +129,9 @@ class ReviewDialog(QDialog):
         self.again_button = button(
             "Look again", "Read the folder with these settings.", self._again
         )
-        line = QHBoxLayout()
-        line.addStretch(1)
-        line.addWidget(self.again_button)
-        line.addWidget(self.take_button)
+        line = filled(
+            QHBoxLayout(), 1, self.again_button, self.take_button, spacing=None
+        )
         layout.addLayout(line)
 
     def config(self) -> ImportConfig:

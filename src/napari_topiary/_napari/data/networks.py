@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import export_formats, export_network
@@ -78,11 +79,9 @@ class NetworkList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         heading = look.paragraph("Networks", role="title")
-        line = QHBoxLayout()
-        line.setSpacing(6)
-        line.addWidget(self.name, 1)
-        line.addWidget(self.file_button)
-        line.addWidget(self.delete_button)
+        line = filled(
+            QHBoxLayout(), (self.name, 1), self.file_button, self.delete_button
+        )
         layout.addWidget(heading)
         layout.addWidget(self.rows)
         layout.addLayout(line)

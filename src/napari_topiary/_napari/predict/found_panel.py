@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_postprocessing import Result
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Offer, button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import Counted, summary_rows
@@ -184,10 +185,7 @@ class ExportRow(QWidget):
             self.ask,
         )
         self.offer = Offer()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.offer)
-        layout.addWidget(self.button)
+        filled(QVBoxLayout(self), self.offer, self.button, spacing=None)
 
     def ask(self) -> None:
         """Let the user choose a folder."""
@@ -261,11 +259,7 @@ class FoundPanel(QWidget):
         self.table = CountsTable()
         self.notes = look.paragraph("", role="hint")
         self.export_row = ExportRow(session, results)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.table)
-        layout.addWidget(self.notes)
-        layout.addWidget(self.export_row)
+        filled(QVBoxLayout(self), self.table, self.notes, self.export_row, spacing=None)
         self.table.chosen.connect(self.chosen)
 
     def show_counts(

@@ -19,6 +19,7 @@ from superqt import QLabeledDoubleSlider, QLabeledSlider
 
 from napari_topiary._napari.canvas.result_layers import KINDS, shown_kinds
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
@@ -163,10 +164,9 @@ class PostProcessingForm(QWidget):
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setHorizontalSpacing(10)
         self._rows.setVerticalSpacing(4)
-        both = QHBoxLayout()
-        both.setContentsMargins(0, 0, 0, 0)
-        both.addWidget(self.threshold, 1)
-        both.addWidget(self.best_button)
+        both = filled(
+            QHBoxLayout(), (self.threshold, 1), self.best_button, spacing=None
+        )
         self._add("Threshold", both, "threshold", self.threshold)
         self._rows.addRow(self.origin)
         self._add("Spacing", self.spacing, "spacing", self.spacing)

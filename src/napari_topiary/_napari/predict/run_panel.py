@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Offer, button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
@@ -81,14 +82,7 @@ class RunPanel(QWidget):
         rows.addRow("Network", self.choice)
         self.button = button(RUN, "", self.pressed.emit, primary=True)
         self.offer = Offer()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
-        layout.addLayout(rows)
-        layout.addLayout(areas)
-        layout.addLayout(how)
-        layout.addWidget(self.button)
-        layout.addWidget(self.offer)
+        filled(QVBoxLayout(self), rows, areas, how, self.button, self.offer, spacing=8)
 
     @property
     def area(self) -> str:

@@ -22,6 +22,7 @@ from napari_topiary._napari.prune.view import Ready, planning
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo, fill
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.jobs.training import TrainingData
@@ -112,9 +113,7 @@ class PruneForm(QWidget):
             self.scope.addItem(text, scope)
         self.scope.setToolTip("\n".join(f"{t}: {tip}" for t, tip in SCOPES.values()))
         self._pair = pair = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        pair.setContentsMargins(0, 0, 0, 0)
-        pair.addWidget(self.criterion, 4)
-        pair.addWidget(self.scope, 5)
+        filled(pair, (self.criterion, 4), (self.scope, 5), spacing=None)
         rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setHorizontalSpacing(10)
@@ -203,11 +202,7 @@ class SearchRow(QWidget):
         self.hint = look.paragraph(HINT, role="hint")
         self.button = JobButton(runner, self._make, WORDS)
         look.emphasize(self.button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.button)
+        filled(QVBoxLayout(self), self.hint, self.button, spacing=4)
         self.button.result.connect(self._on_result)
         self.button.problem.connect(self.problem)
         self.hide()

@@ -22,6 +22,7 @@ from napari_topiary._napari.prune.view import Ready
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.training_run import STOPPING, TrainingRun, named
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import share_to_ratio
 from napari_topiary.evaluation.validate import HoldOut
@@ -73,11 +74,7 @@ class KeepRow(QWidget):
         )
         self.name = QLineEdit()
         self.name.setToolTip("Name of the version that is kept.")
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.button)
-        layout.addWidget(self.name, 1)
+        layout = filled(QHBoxLayout(self), self.button, (self.name, 1))
         self.int8 = QCheckBox("int8")
         problem = int8_problem(preferences().device)
         self.int8.setToolTip(problem or INT8_TIP)
@@ -142,12 +139,7 @@ class TuningRow(QWidget):
         self.gradual = QCheckBox("gradually")
         self.gradual.setToolTip(GRADUAL_TIP)
         self._chosen = False
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.button, 1)
-        layout.addWidget(self.minutes)
-        layout.addWidget(self.gradual)
+        filled(QHBoxLayout(self), (self.button, 1), self.minutes, self.gradual)
         self.button.clicked.connect(lambda _checked=False: self.pressed.emit())
         self.gradual.clicked.connect(self._on_gradual)
 

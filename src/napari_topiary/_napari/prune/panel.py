@@ -28,6 +28,7 @@ from napari_topiary._napari.prune.tabs import PruneTabs
 from napari_topiary._napari.prune.view import PruningPreview, Ready
 from napari_topiary._napari.training_run import STOP
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
 from napari_topiary.jobs import words
@@ -107,17 +108,16 @@ class CompressionSlider(QWidget):
         self.ratio = QLabel()
         self.ratio.setToolTip(TIP)
         self.ratio.setProperty("role", "title")
-        top = QHBoxLayout()
-        top.setContentsMargins(0, 0, 0, 0)
-        top.addWidget(QLabel("Remove"))
-        top.addWidget(self.number)
-        top.addWidget(QLabel("of weights"))
-        top.addStretch(1)
-        top.addWidget(self.ratio)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(1)
-        layout.addLayout(top)
+        top = filled(
+            QHBoxLayout(),
+            QLabel("Remove"),
+            self.number,
+            QLabel("of weights"),
+            1,
+            self.ratio,
+            spacing=None,
+        )
+        layout = filled(QVBoxLayout(self), top, spacing=1)
         percents = [(share, f"{share:.0%}") for share in PERCENTS]
         marks = [(1 - 1 / ratio, f"{ratio}") for ratio in COMPRESSION_MARKS]
         self.percents = _Marks(self.slider, percents, "", above=True)
@@ -270,13 +270,14 @@ class PrunePanel(QWidget):
         self.kept = look.paragraph("", role="good")
         self.kept.hide()
         self.tabs = PruneTabs(runner, self._asked)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(_SPACING)
-        layout.addWidget(self.form)
-        layout.addWidget(self.search)
-        layout.addWidget(self.slider)
-        layout.addLayout(row(self.show_switch, 1, self.back_button))
+        layout = filled(
+            QVBoxLayout(self),
+            self.form,
+            self.search,
+            self.slider,
+            row(self.show_switch, 1, self.back_button),
+            spacing=_SPACING,
+        )
         for widget in (
             self.card,
             self.problems,

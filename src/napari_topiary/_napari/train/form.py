@@ -23,6 +23,7 @@ from napari_topiary._napari.train.network_form import NETWORK_TIP, NetworkForm
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import START_TIP, StartChoice
 from napari_topiary._napari.widgets.form import LengthField
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_grid import propose_working_factor
 from napari_topiary.jobs.network_figures import USUAL_BATCH, Blueprint, Circumstances
@@ -64,10 +65,7 @@ class HowLong(QWidget):
         self.unit.setToolTip(
             "Minutes by the clock, or passes over everything that is marked (epochs)."
         )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.amount, 1)
-        layout.addWidget(self.unit)
+        filled(QHBoxLayout(self), (self.amount, 1), self.unit, spacing=None)
         self._show()
         self.amount.valueChanged.connect(self.changed)
         self.unit.currentTextChanged.connect(self._on_unit)
@@ -113,10 +111,7 @@ class WorkingPixel(QWidget):
         self.reset_button = QPushButton("Use proposed")
         self.reset_button.setToolTip("Go back to the proposed pixel size.")
         self.reset_button.clicked.connect(self._reset)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.number, 1)
-        layout.addWidget(self.reset_button)
+        filled(QHBoxLayout(self), (self.number, 1), self.reset_button, spacing=None)
         self.number.valueChanged.connect(self._on_number)
         self.propose(1.0, None)
 
@@ -222,11 +217,7 @@ class TrainForm(QWidget):
             rows.addRow(label, field)
             if field is self.network:
                 rows.addRow(self.network.cost)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.summary)
-        layout.addLayout(rows)
+        filled(QVBoxLayout(self), self.summary, rows)
         self.below = QWidget()
         layout = QVBoxLayout(self.below)
         layout.setContentsMargins(0, 0, 0, 0)

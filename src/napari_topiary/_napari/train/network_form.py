@@ -14,6 +14,7 @@ from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo
 from napari_topiary._napari.widgets.form import Form, labels_of
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary.config import TrainConfig
 from napari_topiary.jobs import words
 from napari_topiary.jobs.network_figures import (
@@ -174,9 +175,7 @@ class NetworkCost(QWidget):
         self.line.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.warning = look.paragraph("", role="problem")
         self.warning.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.line)
+        filled(QVBoxLayout(self), self.line, spacing=None)
         self._keep_height()
 
     def _keep_height(self) -> None:
@@ -271,14 +270,8 @@ class NetworkForm(QWidget):
         self.finer.sized.connect(self._on_sizes)
 
     def _build(self) -> None:
-        pair = QHBoxLayout()
-        pair.addWidget(self.preset, 1)
-        pair.addWidget(self.more)
-        both = QVBoxLayout(self)
-        both.setContentsMargins(0, 0, 0, 0)
-        both.setSpacing(4)
-        both.addWidget(self.network)
-        both.addLayout(pair)
+        pair = filled(QHBoxLayout(), (self.preset, 1), self.more, spacing=None)
+        filled(QVBoxLayout(self), self.network, pair, spacing=4)
 
     # -- what is chosen -----------------------------------------------------------
 

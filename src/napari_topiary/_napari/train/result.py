@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 from napari_topiary._napari.jobs.runner import ButtonWords, JobButton
 from napari_topiary._napari.status import duration
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import bring_into_view
 from napari_topiary._napari.widgets.plot import PlotColours, SmallPlot
 from napari_topiary.checkpoint import Checkpoint
@@ -205,11 +206,7 @@ class MoreHelp(QWidget):
         self._asked = asked
         self.button = JobButton(runner, self._make, WORDS)
         self.card = CurveCard()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.button)
-        layout.addWidget(self.card)
+        filled(QVBoxLayout(self), self.button, self.card)
         self.button.begun.connect(self._on_begun)
         self.button.progressed.connect(self._on_progress)
         self.button.result.connect(self._on_result)

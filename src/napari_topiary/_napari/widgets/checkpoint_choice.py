@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.session import Session
@@ -56,11 +57,7 @@ class CheckpointChoice(QWidget):
             "Open a checkpoint from a file; it becomes one of this project's.",
             self.ask_file,
         )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.combo, 1)
-        layout.addWidget(self.file_button)
+        filled(QHBoxLayout(self), (self.combo, 1), self.file_button)
         self._chosen = False
         self.combo.activated.connect(self._on_activated)
 

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.widgets import look
+from napari_topiary._napari.widgets.look import filled
 
 
 class LengthField(QDoubleSpinBox):
@@ -184,10 +185,7 @@ class Form(QWidget):
         self._fit(widget.native)
         tip = look.lines(options.get("tooltip", ""))
         cell = QWidget()
-        column = QVBoxLayout(cell)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(widget.native)
+        column = filled(QVBoxLayout(cell), widget.native, spacing=2)
         problem = look.paragraph("", role="problem")
         problem.hide()
         column.addWidget(problem)

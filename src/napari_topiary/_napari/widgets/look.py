@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QLabel,
+    QLayout,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -185,6 +193,27 @@ def lines(tip: str) -> str:
     return "\n".join(
         fill(one, TIP_LETTERS, break_long_words=False) for one in tip.split("\n")
     )
+
+
+def filled(
+    layout: QBoxLayout,
+    *parts: QWidget | QLayout | int | tuple[QWidget | QLayout, int],
+    spacing: int | None = 6,
+) -> QBoxLayout:
+    """Put parts into a layout without margins; a number is a stretch of that factor."""
+    layout.setContentsMargins(0, 0, 0, 0)
+    if spacing is not None:
+        layout.setSpacing(spacing)
+    for part in parts:
+        if isinstance(part, int):
+            layout.addStretch(part)
+            continue
+        one, stretch = part if isinstance(part, tuple) else (part, 0)
+        if isinstance(one, QWidget):
+            layout.addWidget(one, stretch)
+        else:
+            layout.addLayout(one, stretch)
+    return layout
 
 
 def section(title: str, *, hint: str = "") -> tuple[QVBoxLayout, QFrame]:

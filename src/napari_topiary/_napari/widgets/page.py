@@ -312,17 +312,9 @@ def bring_into_view(widget: QWidget) -> None:
     QTimer.singleShot(0, scroll)
 
 
-def row(*widgets: QWidget | int) -> QHBoxLayout:
+def row(*widgets: QWidget | int) -> QBoxLayout:
     """Put widgets side by side; a number is a stretch of that factor."""
-    layout = QHBoxLayout()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(6)
-    for widget in widgets:
-        if isinstance(widget, int):
-            layout.addStretch(widget)
-        else:
-            layout.addWidget(widget)
-    return layout
+    return look.filled(QHBoxLayout(), *widgets)
 
 
 def line() -> QFrame:
