@@ -99,8 +99,7 @@ class TrainConfig:
         },
     ] = "muon"
     schedule: Annotated[
-        LearningRateSchedule,
-        {"tooltip": "How the step size falls to zero."},
+        LearningRateSchedule, {"tooltip": "How the step size falls to zero."}
     ] = "cosine"
     weight_decay: Annotated[
         float, {"min": 0.0, "max": 1.0, "tooltip": "Pull of all weights towards zero."}
@@ -137,8 +136,7 @@ class TrainConfig:
         },
     ] = 1.0
     validation_share: Annotated[
-        float,
-        {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."},
+        float, {"min": 0.05, "max": 0.5, "tooltip": "Share held out to judge quality."}
     ] = 0.2
     augment: Annotated[
         bool,

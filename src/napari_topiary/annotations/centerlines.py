@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import (
-    LayerData,
-    Place,
-    Table,
-    annotation_kinds,
-)
+from napari_topiary.annotations.base import LayerData, Place, Table, annotation_kinds
 from napari_topiary.annotations.columns import (
     Path,
     as_paths,

@@ -45,8 +45,7 @@ class Contrast:
 
     @classmethod
     def of(
-        cls,
-        material: Iterable[tuple[NDArray[np.float32], NDArray[np.integer]]],
+        cls, material: Iterable[tuple[NDArray[np.float32], NDArray[np.integer]]]
     ) -> Contrast | None:
         """Measure what is learned from; None where nothing is annotated.
 

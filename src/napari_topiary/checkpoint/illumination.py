@@ -99,9 +99,7 @@ class Part:
 
 
 def parts_of(
-    grey: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    region: Region | None = None,
+    grey: NDArray[np.float32], known: NDArray[np.bool_], region: Region | None = None
 ) -> list[Part]:
     """Cut an image at its seams and measure the slope of every part.
 

@@ -35,7 +35,7 @@ def add(verb: AddVerb) -> None:
         description="Run checkpoints over the same annotated images: a table of size, "
         "speed and quality, each at its own best threshold and all at 0.5, and how "
         "much each kept, lost and gained against the first. With --out also pictures, "
-        "and report.html with all of it, to be read and sent as it is.",
+        "and report.html with all of it, to be read and sent as it is."
     )
     parser.add_argument("checkpoints", metavar="CKPT", type=Path, nargs="+")
     parser.add_argument("--data", metavar="DATASET", type=Path, required=True)

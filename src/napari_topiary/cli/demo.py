@@ -19,7 +19,7 @@ def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
     parser = verb(
         description="Open napari with a real micrograph and the workbench; with "
-        "--headless, do the same story without a screen and leave pictures of it.",
+        "--headless, do the same story without a screen and leave pictures of it."
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("demo_out"))

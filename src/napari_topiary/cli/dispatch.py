@@ -14,12 +14,7 @@ from functools import partial
 from importlib import import_module
 
 from napari_topiary.cli import INTERRUPTED
-from napari_topiary.cli.parsing import (
-    DONE,
-    REFUSED,
-    Parser,
-    common_options,
-)
+from napari_topiary.cli.parsing import DONE, REFUSED, Parser, common_options
 from napari_topiary.errors import TopiaryError, place_of, sentence_for
 from napari_topiary.registry import program_version
 
@@ -51,9 +46,7 @@ def build_parser(verb: str | None = None) -> Parser:
     """
     parser = Parser(prog="napari-topiary", description=ABOUT, allow_abbrev=False)
     parser.add_argument(
-        "--version",
-        action="version",
-        version=f"napari-topiary {program_version()}",
+        "--version", action="version", version=f"napari-topiary {program_version()}"
     )
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, about in VERBS.items():

@@ -32,7 +32,7 @@ def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
     parser = verb(
         description="Predict the annotated images of a dataset and hold the answers "
-        "against the annotations.",
+        "against the annotations."
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("dataset", metavar="DATASET", type=Path)

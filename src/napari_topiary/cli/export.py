@@ -19,7 +19,7 @@ def add(verb: AddVerb) -> None:
         description="Write the network of a checkpoint for other programs. It takes "
         "images that are normalised and scaled as in training, and answers with "
         "probabilities; the file says how. It is compared with the original before it "
-        "is written. The checkpoint is not changed.",
+        "is written. The checkpoint is not changed."
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(

@@ -8,11 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_topiary.cli.describing import (
-    found_in_image,
-    found_in_large,
-    found_in_stack,
-)
+from napari_topiary.cli.describing import found_in_image, found_in_large, found_in_stack
 from napari_topiary.cli.driving import Runner
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError

@@ -35,7 +35,7 @@ def add(verb: AddVerb) -> None:
         "STAR, BOX, CBOX, Topaz, cryoSPARC, QuPath GeoJSON, ImageJ ROIs, ImageScope "
         "XML, COCO), show the table, and with --yes write the data set. Ambiguous "
         "pairs are shown and never used. The public virus images (Context Virus, "
-        "branch RAW) are known by their position files and taken over without asking.",
+        "branch RAW) are known by their position files and taken over without asking."
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path)
     parser.add_argument("--out", metavar="DATASET", type=Path, required=True)

@@ -21,7 +21,7 @@ from napari_topiary.io.targets import Files
 def add(verb: AddVerb) -> None:
     """Add the verb to the command line."""
     parser = verb(
-        description="Say what a checkpoint is: size, work, sparsity, layers, origin.",
+        description="Say what a checkpoint is: size, work, sparsity, layers, origin."
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.set_defaults(run=run, files=files)

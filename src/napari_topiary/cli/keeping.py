@@ -8,12 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_topiary.errors import (
-    NotWritten,
-    TopiaryError,
-    place_of,
-    sentence_for,
-)
+from napari_topiary.errors import NotWritten, TopiaryError, place_of, sentence_for
 from napari_topiary.io.targets import free_name
 
 if TYPE_CHECKING:

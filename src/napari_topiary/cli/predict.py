@@ -46,7 +46,7 @@ def add(verb: AddVerb) -> None:
         "the slice. Images of more than 32 megapixels are predicted part by part into "
         "OME-Zarr; after Ctrl-C the same command goes on where it stopped. Images "
         "that cannot be predicted are named and left out. Ctrl-C "
-        "keeps what is done.",
+        "keeps what is done."
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument(

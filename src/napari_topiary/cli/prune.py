@@ -30,7 +30,7 @@ def add(verb: AddVerb) -> None:
         description="Remove the least important weights or filters of a checkpoint. "
         "Filters make the network smaller and faster, single weights only its file "
         "smaller. With --data the thresholds are chosen anew, with --finetune-minutes "
-        "what remains is trained on. The original is not changed.",
+        "what remains is trained on. The original is not changed."
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)

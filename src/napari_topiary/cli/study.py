@@ -26,7 +26,7 @@ def add(verb: AddVerb) -> None:
     parser = verb(
         description="Redo a published experiment on a dataset, cell by cell of its "
         "grid, and write tables and plots beside the published numbers. What is "
-        "finished is kept: after an interruption the same command goes on from there.",
+        "finished is kept: after an interruption the same command goes on from there."
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="of the study")
     parser.add_argument("--list", action="store_true", help="say which there are")

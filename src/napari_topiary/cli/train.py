@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import learning_data
-from napari_topiary.cli.describing import (
-    describe,
-    quality_in_words,
-    size_in_words,
-)
+from napari_topiary.cli.describing import describe, quality_in_words, size_in_words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping, new_notes
 from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
-from napari_topiary.config import (
-    TrainConfig,
-)
+from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files
 
@@ -42,7 +36,7 @@ def add(verb: AddVerb) -> None:
     parser = verb(
         description="Train a network on a dataset folder. Images in the part 'val' of "
         "its split choose the best weights; without one, some are held out. Ctrl-C "
-        "keeps the best so far.",
+        "keeps the best so far."
     )
     parser.add_argument("dataset", metavar="DATASET", type=Path, help="dataset folder")
     parser.add_argument("--out", metavar="CKPT", type=Path, required=True)

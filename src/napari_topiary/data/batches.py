@@ -240,10 +240,7 @@ def _blurred(image: torch.Tensor) -> torch.Tensor:
 
 
 def _sampler_for(
-    network: Network,
-    config: TrainConfig,
-    prepared: PreparedData,
-    device: torch.device,
+    network: Network, config: TrainConfig, prepared: PreparedData, device: torch.device
 ) -> PatchSampler | CentreSampler:
     """Return what draws the patches that a network learns from."""
     if network.patch is None:

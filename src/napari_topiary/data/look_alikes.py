@@ -290,10 +290,7 @@ def _drawn(
     drawn = build_target((every,), shape, task=area.task, config=zones).classes
     names = tuple(area.task.classes[i] for i in seen.doubtful.class_index)
     unsure = build_target(
-        (Points(seen.doubtful.coordinates, names),),
-        shape,
-        task=area.task,
-        config=zones,
+        (Points(seen.doubtful.coordinates, names),), shape, task=area.task, config=zones
     ).classes
     drawn = np.where((drawn == 0) & (unsure != 0), -1, drawn)
     target = np.where(seen.free, drawn, area.field.target).astype(np.int16)

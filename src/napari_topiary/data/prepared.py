@@ -253,9 +253,7 @@ def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:
     return [sample for sample in alike[::step] if not image_problem(sample.image)]
 
 
-def _summary(
-    samples: Sequence[Sample],
-) -> tuple[dict[str, object], tuple[str, ...]]:
+def _summary(samples: Sequence[Sample]) -> tuple[dict[str, object], tuple[str, ...]]:
     """Count annotations by class; name the classes only drawn as lines."""
     marks = _marks()
     classes = {kind: Counter[str]() for kind in marks}

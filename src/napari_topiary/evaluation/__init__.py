@@ -5,10 +5,7 @@ was found, which is perfect (1).
 """
 
 from napari_topiary.evaluation.compare import Comparison, agreement, compare
-from napari_topiary.evaluation.evaluate import (
-    evaluate,
-    known_from_training,
-)
+from napari_topiary.evaluation.evaluate import evaluate, known_from_training
 from napari_topiary.evaluation.side_by_side import (
     ComparedImage,
     ComparisonTable,

@@ -299,10 +299,7 @@ def _figures(
     ).best()
 
     def at(thresholds: dict[str, float]) -> dict[str, Any]:
-        return {
-            "thresholds": thresholds,
-            **report(how.at(thresholds).read(prediction)),
-        }
+        return {"thresholds": thresholds, **report(how.at(thresholds).read(prediction))}
 
     def report(read: Prediction) -> dict[str, Any]:
         return score(

@@ -35,10 +35,7 @@ _REACH = 6.0
 
 
 def with_figures(
-    checkpoint: Checkpoint,
-    prepared: PreparedData,
-    *,
-    engine: Engine,
+    checkpoint: Checkpoint, prepared: PreparedData, *, engine: Engine
 ) -> Job[Checkpoint]:
     """Measure a checkpoint at its own thresholds and write the figure into it.
 

@@ -22,13 +22,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.pixels import Zones, particle_zones
-from napari_topiary.types import (
-    BACKGROUND,
-    Detections,
-    LabelImage,
-    Prediction,
-    Task,
-)
+from napari_topiary.types import BACKGROUND, Detections, LabelImage, Prediction, Task
 
 MARGIN_OF_RADIUS = 0.5
 """Without a tolerance of its own a particle is found when this many radii off."""

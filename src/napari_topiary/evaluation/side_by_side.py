@@ -14,11 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.compare import changes_between
-from napari_topiary.evaluation.evaluate import (
-    DEFAULTS,
-    own_and_common,
-    predicted,
-)
+from napari_topiary.evaluation.evaluate import DEFAULTS, own_and_common, predicted
 from napari_topiary.evaluation.score import Score, Scorer, without_nan
 from napari_topiary.evaluation.thresholds import Sweep, sweep
 from napari_topiary.inference.devices import device_label

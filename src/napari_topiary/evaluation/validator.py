@@ -23,10 +23,7 @@ from napari_topiary.evaluation.thresholds import (
     probability_histogram,
     steady_detection_threshold,
 )
-from napari_topiary.evaluation.validator_pixels import (
-    PixelValidator,
-    suits_pixels,
-)
+from napari_topiary.evaluation.validator_pixels import PixelValidator, suits_pixels
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks.base import Network

@@ -43,11 +43,7 @@ class PixelValidator:
     """
 
     def __init__(
-        self,
-        held: Sequence[AnnotatedArea],
-        task: Task,
-        *,
-        patch: int,
+        self, held: Sequence[AnnotatedArea], task: Task, *, patch: int
     ) -> None:
         self._task = task
         self._around = Surroundings([area.field for area in held], patch)

@@ -62,9 +62,7 @@ def check(model: Exportable, content: bytes) -> Check:
     return Check(by="onnxruntime", largest_difference=off)
 
 
-def _in_runtime(
-    content: bytes,
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def _in_runtime(content: bytes) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

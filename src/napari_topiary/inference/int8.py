@@ -98,12 +98,7 @@ class _Rounded(nn.Module):
             image, self.step, self.zero, 0, 255
         )
         weight = torch.fake_quantize_per_channel_affine(
-            one.weight,
-            self.get_buffer("steps"),
-            self.get_buffer("zeros"),
-            0,
-            -128,
-            127,
+            one.weight, self.get_buffer("steps"), self.get_buffer("zeros"), 0, -128, 127
         )
         return F.conv2d(
             image, weight, one.bias, one.stride, one.padding, one.dilation, one.groups

@@ -302,9 +302,7 @@ def _figure_rows(
 
 
 def _disc_mean(
-    grey: NDArray[np.float64] | None,
-    place: NDArray[np.float64],
-    radius: float | None,
+    grey: NDArray[np.float64] | None, place: NDArray[np.float64], radius: float | None
 ) -> float | None:
     """Mean of an image in a disc, as far as it lies in the image."""
     if grey is None:

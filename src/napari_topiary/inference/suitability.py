@@ -178,9 +178,7 @@ def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
 
 
 def contrast_problem(
-    seen: NetworkInput | LargeInput,
-    checkpoint: Checkpoint,
-    engine: Engine | Cluster,
+    seen: NetworkInput | LargeInput, checkpoint: Checkpoint, engine: Engine | Cluster
 ) -> str | None:
     """Return a sentence if the contrast is the opposite of what was learned.
 
@@ -200,10 +198,7 @@ def contrast_problem(
     wanted = learned.foreground_share
     off = [
         abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
-        for share in (
-            _foreground(part, engine),
-            _foreground(-part, engine),
-        )
+        for share in (_foreground(part, engine), _foreground(-part, engine))
     ]
     if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
         return None

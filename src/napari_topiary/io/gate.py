@@ -71,10 +71,7 @@ def evaluation_problem(samples: Sequence[Sample], *, task: Task) -> str:
         return sentence
     for sample in samples:
         problem = annotation_problem(
-            sample.annotations,
-            sample.image.shape[1:],
-            task=task,
-            scale=sample.scale,
+            sample.annotations, sample.image.shape[1:], task=task, scale=sample.scale
         ) or image_problem(sample.image)
         if problem:
             return f"{sample.name}: {problem}"
@@ -155,10 +152,7 @@ def admitted(
     kept, said = list[Sample](), dict[str, list[str]]()
     for sample in samples:
         annotations, notes = usable_annotations(
-            sample.annotations,
-            sample.image.shape[1:],
-            task=task,
-            scale=sample.scale,
+            sample.annotations, sample.image.shape[1:], task=task, scale=sample.scale
         )
         sample = replace(sample, annotations=annotations) if notes else sample
         if outside := outside_note(annotations):

@@ -196,10 +196,7 @@ def to_grey(image: Image) -> Image:
 
 
 def write_image(
-    path: str | os.PathLike[str],
-    image: NDArray[Any],
-    *,
-    scale: float | None = None,
+    path: str | os.PathLike[str], image: NDArray[Any], *, scale: float | None = None
 ) -> None:
     """Write an image or labels; the format follows the ending of `path`.
 

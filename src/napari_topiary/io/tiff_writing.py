@@ -47,12 +47,7 @@ def write_tiff(
 
 
 def write_maps(
-    path: Path,
-    maps: Any,
-    dtype: np.dtype[Any],
-    *,
-    axes: str,
-    about: Mapping[str, Any],
+    path: Path, maps: Any, dtype: np.dtype[Any], *, axes: str, about: Mapping[str, Any]
 ) -> None:
     """Write what a network says about an image, page by page.
 

@@ -26,15 +26,7 @@ from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.session import Session
-from napari_topiary.types import (
-    Job,
-    Prediction,
-    Progress,
-    Stop,
-    Task,
-    Window,
-    relay,
-)
+from napari_topiary.types import Job, Prediction, Progress, Stop, Task, Window, relay
 
 LARGEST_SIDE = 4096
 """Of a large image a part of no more pixels to any side is compared."""

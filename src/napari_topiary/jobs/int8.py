@@ -64,10 +64,7 @@ def prepared_for_int8(checkpoint: Checkpoint, hold_out: HoldOut) -> Job[Checkpoi
     ranges = _ranges(checkpoint, hold_out)
     about: dict[str, Any] = {"weights": checkpoint.weights_hash, "ranges": ranges}
     prepared = _about(checkpoint, int8=about)
-    engines = {
-        "float": Engine.of(checkpoint, "cpu"),
-        INT8: Engine.of(prepared, "cpu"),
-    }
+    engines = {"float": Engine.of(checkpoint, "cpu"), INT8: Engine.of(prepared, "cpu")}
     speeds = yield from measure_speed(
         engines, in_channels=checkpoint.in_channels, device=torch.device("cpu")
     )

@@ -272,12 +272,7 @@ def for_int8(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
 
 
 def keeping(
-    plan: PruningPlan,
-    share: float,
-    name: str,
-    hold_out: HoldOut,
-    *,
-    int8: bool = False,
+    plan: PruningPlan, share: float, name: str, hold_out: HoldOut, *, int8: bool = False
 ) -> Job[Checkpoint]:
     """Make the checkpoint of a position, validated at its own best threshold."""
     yield Progress(0, 0, "Keeping the pruned network")

@@ -13,10 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_topiary.annotations import (
-    Regions,
-    counted,
-)
+from napari_topiary.annotations import Regions, counted
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.hold_out import roles
@@ -25,12 +22,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import NOTHING_ASIDE, leak_problem
-from napari_topiary.io.gate import (
-    BY_COMMAND,
-    admitted,
-    learning_problem,
-    part_marked,
-)
+from napari_topiary.io.gate import BY_COMMAND, admitted, learning_problem, part_marked
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.io.user_folder import user_folder

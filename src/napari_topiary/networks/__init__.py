@@ -88,9 +88,7 @@ def build_network(
 
 
 def resolve_sizes(
-    name: str,
-    preset: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    name: str, preset: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Sizes of a preset, with some of them replaced.
 

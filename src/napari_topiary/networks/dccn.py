@@ -22,12 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_topiary.networks.base import (
-    NetworkKind,
-    Sizes,
-    built_from,
-    networks,
-)
+from napari_topiary.networks.base import NetworkKind, Sizes, built_from, networks
 from napari_topiary.networks.patch_classifier import PatchClassifier
 
 PATCH = 55

@@ -347,8 +347,6 @@ networks.register("unet")(
         tip="Answers for every pixel at once, and sees far around each of them. Fast, "
         "also on\nlarge images: start with this one.",
         place=0,
-        tuning={
-            "weights": {"learning_rate": 4e-3, "batch": 4, "patch": 96},
-        },
+        tuning={"weights": {"learning_rate": 4e-3, "batch": 4, "patch": 96}},
     )
 )

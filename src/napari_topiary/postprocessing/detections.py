@@ -119,11 +119,7 @@ def candidates(
 
 
 def best_apart(
-    found: Detections,
-    *,
-    task: Task,
-    radius_px: Mapping[str, float],
-    spacing: float,
+    found: Detections, *, task: Task, radius_px: Mapping[str, float], spacing: float
 ) -> Detections:
     """Keep the best of particles that are too close, sorted by score, best first.
 
@@ -157,10 +153,7 @@ def above(
 
 
 def find_particles(
-    probability: NDArray[np.floating],
-    *,
-    radius: float | None,
-    threshold: float,
+    probability: NDArray[np.floating], *, radius: float | None, threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find every peak of one class; neighbours are not yet thinned out.
 

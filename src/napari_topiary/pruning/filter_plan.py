@@ -38,11 +38,7 @@ from napari_topiary.pruning.structure import (
     Search,
     Step,
 )
-from napari_topiary.pruning.surgery import (
-    kept_indices,
-    layer_widths,
-    slice_tensors,
-)
+from napari_topiary.pruning.surgery import kept_indices, layer_widths, slice_tensors
 
 HARM = 4.0
 """Harm of a layer that keeps the share f of its score: f ** -HARM."""

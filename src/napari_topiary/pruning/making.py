@@ -278,10 +278,7 @@ def recalibrate(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Job[Checkp
 
 
 def learned_part(
-    checkpoint: Checkpoint,
-    sample: Sample,
-    network: Network,
-    generator: torch.Generator,
+    checkpoint: Checkpoint, sample: Sample, network: Network, generator: torch.Generator
 ) -> torch.Tensor:
     """Cut a random piece `(1, c, y, x)` as the network sees images.
 

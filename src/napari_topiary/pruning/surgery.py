@@ -176,10 +176,7 @@ def cut_in_training(
 
 
 def _cut_module(
-    module: nn.Module,
-    facts: LayerFacts,
-    step: Indices,
-    optimizer: TrainingOptimizer,
+    module: nn.Module, facts: LayerFacts, step: Indices, optimizer: TrainingOptimizer
 ) -> None:
     for leaf, old in list(module.named_parameters(recurse=False)):
 

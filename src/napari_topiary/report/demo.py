@@ -321,9 +321,7 @@ def _draw_trade_off(
     name = str(pruned.metrics.get("quality_name", "Quality"))
     points = [(100 * share, quality) for share, quality in once]
     chart = Chart(
-        title=f"{name} against size",
-        x="% of the weights removed",
-        y_limits=(0.0, 1.0),
+        title=f"{name} against size", x="% of the weights removed", y_limits=(0.0, 1.0)
     )
     lines = (
         Line(name="pruned only", points=points, colour=ORANGE, marks=True),

@@ -17,12 +17,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.session import project, reopening
-from napari_topiary.session.contents import (
-    Contents,
-    ImageEntry,
-    unused,
-    with_colours,
-)
+from napari_topiary.session.contents import Contents, ImageEntry, unused, with_colours
 from napari_topiary.session.recovery import (
     STATE_FILE,
     forget_recovery,
@@ -236,11 +231,7 @@ class Session(Contents):
         if self.name == UNTITLED or target != self.folder:
             self.name = target.name
         project.write(
-            self,
-            target,
-            record,
-            by_itself=by_itself,
-            moving_from=self._recovery,
+            self, target, record, by_itself=by_itself, moving_from=self._recovery
         )
         self.folder, self._record = target, record
         self.close()

@@ -9,11 +9,4 @@ from napari_topiary.studies.running import run_study
 
 find_members(__name__, __path__)
 
-__all__ = [
-    "Budget",
-    "LearningCurve",
-    "Study",
-    "learning_curve",
-    "run_study",
-    "studies",
-]
+__all__ = ["Budget", "LearningCurve", "Study", "learning_curve", "run_study", "studies"]

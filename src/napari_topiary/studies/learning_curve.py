@@ -58,11 +58,7 @@ class LearningCurve:
 
 
 def learning_curve(
-    samples: Sequence[Sample],
-    config: TrainConfig,
-    *,
-    task: Task,
-    seconds: float | None,
+    samples: Sequence[Sample], config: TrainConfig, *, task: Task, seconds: float | None
 ) -> Job[LearningCurve]:
     """Train on an eighth, a quarter, half and all of the annotations.
 

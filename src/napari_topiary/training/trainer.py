@@ -20,11 +20,7 @@ from napari_topiary.data.sampling import Batch, Field
 from napari_topiary.errors import is_out_of_memory
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import MOST_VALIDATED, Validator
-from napari_topiary.inference.devices import (
-    Threads,
-    autocast_dtype,
-    pick_device,
-)
+from napari_topiary.inference.devices import Threads, autocast_dtype, pick_device
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.networks import build_network

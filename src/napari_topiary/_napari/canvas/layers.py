@@ -228,11 +228,7 @@ def placement(
     # The centre of coarse pixel 0 lies in the middle of the pixels that it covers.
     first = np.asarray(origin, dtype=float) + 0.5 * factor - 0.5
     if like is None:
-        return {
-            "scale": tuple(factor),
-            "translate": tuple(first),
-            "axis_labels": AXES,
-        }
+        return {"scale": tuple(factor), "translate": tuple(first), "axis_labels": AXES}
     like = unwrap(like)
     shift = np.asarray(like.data_to_world(first), dtype=float)
     return {

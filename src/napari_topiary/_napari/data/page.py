@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Image as ImageLayer
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QHBoxLayout,
-    QMenu,
-    QPushButton,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from napari_topiary._napari.canvas.layers import current_image_name, key_of
 from napari_topiary._napari.canvas.shown_image import hide_foreign

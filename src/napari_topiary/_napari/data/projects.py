@@ -62,11 +62,7 @@ def _layers(dataset_name: str) -> list[LayerData]:
     sample = dataset.part("train")[0]
     step, unit = (1.0, "pixel") if sample.scale is None else (sample.scale, "nm")
     # The same on every layer: mixed units make napari drop the units of all.
-    shared = {
-        "scale": (step, step),
-        "units": (unit, unit),
-        "axis_labels": AXES,
-    }
+    shared = {"scale": (step, step), "units": (unit, unit), "axis_labels": AXES}
     origin = {SAMPLE: dataset_name, "topiary_image": sample.name}
     pixels, is_rgb = displayed(sample.image)
     layers: list[LayerData] = [

@@ -189,10 +189,7 @@ class SearchRow(QWidget):
     problem = Signal(str)
 
     def __init__(
-        self,
-        session: Session,
-        runner: JobRunner,
-        chosen: Callable[[], Chosen | None],
+        self, session: Session, runner: JobRunner, chosen: Callable[[], Chosen | None]
     ) -> None:
         super().__init__()
         self.session, self._chosen = session, chosen

@@ -18,12 +18,7 @@ from napari_topiary._napari.prune.view import (
 )
 from napari_topiary._napari.state import preferences, unwrap
 from napari_topiary.evaluation.validate import HoldOut
-from napari_topiary.jobs.pruning import (
-    Findings,
-    Position,
-    PositionQuality,
-    comparable,
-)
+from napari_topiary.jobs.pruning import Findings, Position, PositionQuality, comparable
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Progress

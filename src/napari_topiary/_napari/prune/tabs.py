@@ -244,12 +244,7 @@ class PruneTabs(QTabWidget):
 
     def restyle(self, colours: PlotColours) -> None:
         """Take over the colours of a theme."""
-        for plot in (
-            self.bars,
-            self.sensitivity.bars,
-            self.versions.plot,
-            self.curves,
-        ):
+        for plot in (self.bars, self.sensitivity.bars, self.versions.plot, self.curves):
             plot.restyle(colours)
 
     def show_layers(self, statistics: PlanStatistics, *, kind: str) -> None:

@@ -214,10 +214,7 @@ class Versions(QWidget):
         name = self._opened
         self.offer.show_choice(
             f"Delete “{name}”? It cannot be brought back.",
-            {
-                "Keep it": lambda: None,
-                "Delete": lambda: self.unwanted.emit(name),
-            },
+            {"Keep it": lambda: None, "Delete": lambda: self.unwanted.emit(name)},
         )
 
     def _on_use(self) -> None:

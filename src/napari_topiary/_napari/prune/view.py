@@ -128,10 +128,7 @@ class PruningView:
     """Looks at positions of one plan; remembers what does not change between looks."""
 
     def __init__(
-        self,
-        plan: PruningPlan,
-        colours: Mapping[str, str],
-        device: Device = "auto",
+        self, plan: PruningPlan, colours: Mapping[str, str], device: Device = "auto"
     ) -> None:
         self.plan = plan
         self.colours = dict(colours)

@@ -170,9 +170,7 @@ class Keys:
     """
 
     def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        actions: Mapping[str, Callable[[], object]],
+        self, viewer: napari.viewer.Viewer, actions: Mapping[str, Callable[[], object]]
     ) -> None:
         self._viewer = weakref.ref(unwrap(viewer))
         self._actions = dict(actions)

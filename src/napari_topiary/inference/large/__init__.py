@@ -45,15 +45,7 @@ from napari_topiary.inference.tiles import (
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.io.ome_zarr import PACKING
 from napari_topiary.networks.base import Network
-from napari_topiary.types import (
-    Job,
-    Progress,
-    Stop,
-    Window,
-    relay,
-    run,
-    seconds_left,
-)
+from napari_topiary.types import Job, Progress, Stop, Window, relay, run, seconds_left
 
 __all__ = [
     "LargePrediction",

@@ -22,11 +22,7 @@ from napari_topiary.postprocessing.detections import (
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.postprocessing.labels import threshold_of
-from napari_topiary.postprocessing.lines import (
-    line_paths_of,
-    line_skeleton,
-    simplified,
-)
+from napari_topiary.postprocessing.lines import line_paths_of, line_skeleton, simplified
 from napari_topiary.types import Detections, Task, Window
 
 MARGIN = 256

@@ -63,11 +63,7 @@ def predict_window(
     box = around.top, around.bottom, around.left, around.right
     pixels, area = large.cut(box) if not large.is_blank else large.nothing(box)
     seen = NetworkInput(
-        image=pixels,
-        area=area,
-        shape=shape,
-        factor=large.measured.factor,
-        notes=notes,
+        image=pixels, area=area, shape=shape, factor=large.measured.factor, notes=notes
     )
     inside = top - box[0], bottom - box[0], left - box[2], right - box[2]
     result = yield from infer_window(seen, inside, engine, tile=config.tile)

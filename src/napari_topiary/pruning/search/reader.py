@@ -147,11 +147,7 @@ class Reader:
         return found.view(len(sets), *sums.shape)
 
     def _subtract(
-        self,
-        sums: torch.Tensor,
-        rows: slice,
-        channels: Channels,
-        result: torch.Tensor,
+        self, sums: torch.Tensor, rows: slice, channels: Channels, result: torch.Tensor
     ) -> None:
         """Write into `result` the sums without the terms of some channels."""
         places = self.places(channels)
