@@ -89,6 +89,42 @@ def marks(
     return Marks(places=where, classes=names, **others)  # type: ignore[arg-type]
 
 
+class Collector:
+    """Gathers what a file marks on one image, one thing after the other."""
+
+    def __init__(self) -> None:
+        self._places, self._classes = list[Any](), list[str]()
+        self._lines, self._line_classes = list[Places](), list[str]()
+        self.areas = list[DrawnArea]()
+
+    def add_places(self, places: Sequence[Any] | Places, name: str) -> None:
+        """Add centres `(n, 2)` y, x of one class."""
+        self._places += list(places)
+        self._classes += [name] * len(places)
+
+    def add_line(self, path: Places, name: str) -> None:
+        """Add a line `(v, 2)` y, x."""
+        self._lines.append(path)
+        self._line_classes.append(name)
+
+    def add_area(
+        self, rings: Iterable[Places], name: str, mask: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Add an outlined area, or a painted one."""
+        self.areas.append(DrawnArea(tuple(rings), name, mask))
+
+    def marks(self, **others: object) -> Marks:
+        """Return all of it, with `others` that `Marks` has."""
+        return marks(
+            self._places,
+            self._classes,
+            lines=tuple(self._lines),
+            line_classes=tuple(self._line_classes),
+            areas=tuple(self.areas),
+            **others,
+        )
+
+
 class AnnotationFormat(Protocol):
     """Reads one format of annotation files."""
 

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    DrawnArea,
+    Collector,
     Marks,
     annotation_formats,
     head_text,
-    marks,
     number,
 )
 from napari_topiary.io.memory import check_fits
@@ -83,33 +82,24 @@ def _marks(
     drawn: Sequence[Mapping[str, Any]],
     names: Mapping[str, str],
 ) -> Marks:
-    places, classes, radius = list[Any](), list[str](), list[float]()
-    areas = list[DrawnArea]()
+    found, radius = Collector(), list[float]()
     for one in drawn:
         where = f"The annotation {one.get('id')} of {path.name}"
         name = names.get(str(one.get("category_id")), "")
         outlined = one.get("segmentation")
         if isinstance(outlined, Mapping):
-            areas.append(DrawnArea((), name, run_lengths(outlined, where)))
+            found.add_area((), name, run_lengths(outlined, where))
         elif isinstance(outlined, list) and outlined:
-            areas.append(
-                DrawnArea(tuple(_ring(ring, where) for ring in outlined), name)
-            )
+            found.add_area((_ring(ring, where) for ring in outlined), name)
         elif points := _seen_points(one.get("keypoints"), where):
-            places += points
-            classes += [name] * len(points)
+            found.add_places(points, name)
             radius += [0.0] * len(points)
         else:
             x, y, width, height = _numbers(one.get("bbox"), 4, where)
-            places.append((y + height / 2, x + width / 2))
-            classes.append(name)
+            found.add_places([(y + height / 2, x + width / 2)], name)
             radius.append((width + height) / 4)
-    return marks(
-        places,
-        classes,
-        radius=tuple(radius) if places else None,
-        areas=tuple(areas),
-        image=str(image.get("file_name", "")),
+    return found.marks(
+        radius=tuple(radius) or None, image=str(image.get("file_name", ""))
     )
 
 

@@ -14,7 +14,7 @@ from napari_topiary.annotations.columns import coordinates, numbers, paths_from_
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
-    DrawnArea,
+    Collector,
     Marks,
     Places,
     Unit,
@@ -163,20 +163,13 @@ def _boxes(table: Table) -> tuple[Places, tuple[float, ...]] | None:
 
 def _shapes(table: Table, classes: list[str], image: str, unit: Unit) -> Marks:
     paths, types, first_rows = paths_from_table(table)
-    lines, line_classes, areas = list[Any](), list[str](), list[DrawnArea]()
+    drawn = Collector()
     for path, kind, row in zip(paths, types, first_rows, strict=True):
         if kind in _LINES:
-            lines.append(path)
-            line_classes.append(classes[row])
+            drawn.add_line(path, classes[row])
         else:
-            areas.append(DrawnArea((outline(path, kind),), classes[row]))
-    return marks(
-        lines=tuple(lines),
-        line_classes=tuple(line_classes),
-        areas=tuple(areas),
-        image=image,
-        unit=unit,
-    )
+            drawn.add_area((outline(path, kind),), classes[row])
+    return drawn.marks(image=image, unit=unit)
 
 
 def _in_one_unit(table: Table) -> tuple[Table, Unit]:

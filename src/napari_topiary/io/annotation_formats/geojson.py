@@ -15,13 +15,12 @@ import numpy as np
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    DrawnArea,
+    Collector,
     Marks,
     Places,
     annotation_formats,
     check_one_slice,
     head_text,
-    marks,
 )
 from napari_topiary.io.own_files import signed
 from napari_topiary.io.plain_files import parsed_json, read_text
@@ -57,8 +56,7 @@ class GeoJson:
     def read(path: Path) -> list[Marks]:
         """Read points, lines and areas with their classes."""
         content = parsed_json(read_text(path, "GeoJSON file"), path.name)
-        places, classes, scores = list[Any](), list[str](), list[Any]()
-        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        drawn, scores = Collector(), list[Any]()
         planes = list[tuple[Any, Any]]()
         for geometry, name, score in _geometries(content, path.name):
             if isinstance(plane := geometry.get("plane"), Mapping):
@@ -66,19 +64,16 @@ class GeoJson:
             kind, where = geometry.get("type"), _lists(geometry, path.name)
             if kind in ("Point", "MultiPoint"):
                 found = _vertices([where] if kind == "Point" else where, path.name)
-                places += list(found)
-                classes += [name] * len(found)
+                drawn.add_places(found, name)
                 scores += [score] * len(found)
             elif kind in ("LineString", "MultiLineString"):
                 for line in [where] if kind == "LineString" else where:
-                    lines.append(_vertices(line, path.name))
-                    line_classes.append(name)
+                    drawn.add_line(_vertices(line, path.name), name)
             elif kind in ("Polygon", "MultiPolygon"):
                 rings = (
                     where if kind == "Polygon" else [r for one in where for r in one]
                 )
-                outlines = tuple(_ring(ring, path.name) for ring in rings)
-                areas.append(DrawnArea(outlines, name))
+                drawn.add_area((_ring(ring, path.name) for ring in rings), name)
             else:
                 raise TopiaryError(
                     f"{path.name} holds a geometry of type {kind!r}, which is none of "
@@ -86,16 +81,7 @@ class GeoJson:
                 )
         check_one_slice(planes, path.name)
         known = bool(scores) and None not in scores
-        return [
-            marks(
-                places,
-                classes,
-                scores=tuple(scores) if known else None,
-                lines=tuple(lines),
-                line_classes=tuple(line_classes),
-                areas=tuple(areas),
-            )
-        ]
+        return [drawn.marks(scores=tuple(scores) if known else None)]
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:

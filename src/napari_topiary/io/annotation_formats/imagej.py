@@ -17,12 +17,11 @@ from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    DrawnArea,
+    Collector,
     Marks,
     Places,
     annotation_formats,
     check_one_slice,
-    marks,
 )
 from napari_topiary.io.memory import check_fits
 from napari_topiary.io.own_files import WRITER
@@ -53,8 +52,7 @@ class ImageJRoi:
     @staticmethod
     def read(path: Path) -> list[Marks]:
         """Read what is marked; the name of an ROI without its number is its class."""
-        places, classes = list[Any](), list[str]()
-        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        drawn = Collector()
         rois = _rois(path)
         stepped = ((r.position, r.z_position, r.t_position) for r in rois)
         check_one_slice((one for one in stepped if any(one)), path.name)
@@ -73,27 +71,17 @@ class ImageJRoi:
                 )  # fmt: skip
                 box = np.array([[top, left], [bottom, right]], dtype=np.float64)
                 shape = "rectangle" if kind == "RECT" else "ellipse"
-                areas.append(DrawnArea((outline(box - CORNER, shape),), name))
+                drawn.add_area((outline(box - CORNER, shape),), name)
                 continue
             parts = _parts(roi)
             if kind == "POINT":
-                found = [place for part in parts for place in part]
-                places += found
-                classes += [name] * len(found)
+                drawn.add_places([place for part in parts for place in part], name)
             elif kind in ("LINE", "POLYLINE", "FREELINE", "ANGLE"):
-                lines += parts
-                line_classes += [name] * len(parts)
+                for part in parts:
+                    drawn.add_line(part, name)
             elif parts:
-                areas.append(DrawnArea(tuple(part - CORNER for part in parts), name))
-        return [
-            marks(
-                places,
-                classes,
-                lines=tuple(lines),
-                line_classes=tuple(line_classes),
-                areas=tuple(areas),
-            )
-        ]
+                drawn.add_area((part - CORNER for part in parts), name)
+        return [drawn.marks()]
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    DrawnArea,
+    Collector,
     Marks,
-    Places,
     annotation_formats,
     head_text,
-    marks,
     number,
 )
 from napari_topiary.io.plain_files import read_text
@@ -48,8 +46,7 @@ class ImageScope:
         size = (
             0.0 if not microns else number(microns, f"MicronsPerPixel of {path.name}")
         )
-        places, classes = list[Any](), list[str]()
-        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        drawn = Collector()
         for layer in root.iter("Annotation"):
             for region in layer.iter("Region"):
                 name = _class_of(layer, region)
@@ -63,30 +60,19 @@ class ImageScope:
                 if not len(where):
                     continue
                 if len(where) == 1:
-                    places.append(where[0] - CORNER)
-                    classes.append(name)
+                    drawn.add_places(where - CORNER, name)
                 elif kind in (ARROW, RULER) or (
                     len(where) == 2 and kind not in (RECTANGLE, ELLIPSE)
                 ):
-                    lines.append(where - CORNER)
-                    line_classes.append(name)
+                    drawn.add_line(where - CORNER, name)
                 else:
                     shape = {RECTANGLE: "rectangle", ELLIPSE: "ellipse"}.get(kind, "")
                     ring = outline(where - CORNER, shape or "polygon")
                     cut = region.get("NegativeROA") == "1"
-                    areas.append(DrawnArea((ring,), BACKGROUND if cut else name))
+                    drawn.add_area((ring,), BACKGROUND if cut else name)
         # What is cut out is cut out of everything: drawn last.
-        areas.sort(key=lambda area: area.name == BACKGROUND)
-        return [
-            marks(
-                places,
-                classes,
-                lines=tuple(lines),
-                line_classes=tuple(line_classes),
-                areas=tuple(areas),
-                scale=size * NM_PER_MICRON if size > 0 else None,
-            )
-        ]
+        drawn.areas.sort(key=lambda area: area.name == BACKGROUND)
+        return [drawn.marks(scale=size * NM_PER_MICRON if size > 0 else None)]
 
 
 def _parsed(path: Path) -> ElementTree.Element:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,12 +12,11 @@ from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import (
     CORNER,
-    DrawnArea,
+    Collector,
     Marks,
     Places,
     annotation_formats,
     head_text,
-    marks,
     number,
 )
 from napari_topiary.io.plain_files import parsed_json, read_text
@@ -43,8 +42,7 @@ class LabelMe:
         shapes = content.get("shapes") if isinstance(content, Mapping) else None
         if not isinstance(shapes, list):
             raise TopiaryError(f'{path.name} is not of LabelMe: it has no "shapes".')
-        places, classes = list[Any](), list[str]()
-        lines, line_classes, areas = list[Places](), list[str](), list[DrawnArea]()
+        drawn = Collector()
         for index, shape in enumerate(shapes, start=1):
             where = f"Shape {index} of {path.name}"
             given, kind = (
@@ -60,33 +58,22 @@ class LabelMe:
             xy = np.array(
                 [[number(value, where) for value in one[:2]] for one in pairs]
             )
-            drawn, name = xy[:, ::-1] - CORNER, str(shape.get("label") or "").strip()
+            places, name = xy[:, ::-1] - CORNER, str(shape.get("label") or "").strip()
             if kind in ("point", "points"):
-                places += list(drawn)
-                classes += [name] * len(drawn)
+                drawn.add_places(places, name)
             elif kind in ("line", "linestrip"):
-                lines.append(drawn)
-                line_classes.append(name)
+                drawn.add_line(places, name)
             elif kind in ("rectangle", "circle"):
-                areas.append(DrawnArea((_around(drawn, str(kind), where),), name))
+                drawn.add_area((_around(places, str(kind), where),), name)
             elif kind == "polygon":
-                areas.append(DrawnArea((drawn,), name))
+                drawn.add_area((places,), name)
             else:
                 raise TopiaryError(
                     f"{where} is a {kind}, which is not read here: draw it as a "
                     "polygon, or export the labels as PNG."
                 )
         image = content.get("imagePath")
-        return [
-            marks(
-                places,
-                classes,
-                lines=tuple(lines),
-                line_classes=tuple(line_classes),
-                areas=tuple(areas),
-                image=image if isinstance(image, str) else "",
-            )
-        ]
+        return [drawn.marks(image=image if isinstance(image, str) else "")]
 
 
 def _around(drawn: Places, kind: str, where: str) -> Places:
