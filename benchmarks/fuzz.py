@@ -46,7 +46,7 @@ from napari_topiary.io.annotation_formats import (
 from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import read_labels, read_slices
-from napari_topiary.io.importing import import_reviewed, review_folder
+from napari_topiary.io.importing.reviewing import import_reviewed, review_folder
 from napari_topiary.io.large_images import open_large
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.virus_files import read_positions, read_tags

@@ -127,7 +127,8 @@ def trained(
     """
     from napari_topiary.annotations import Points
     from napari_topiary.cli import main
-    from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+    from napari_topiary.io.dataset import Dataset, Sample
+    from napari_topiary.io.dataset_writing import write_dataset
     from napari_topiary.types import Task
 
     home = tmp_path_factory.mktemp("trained")

@@ -24,7 +24,8 @@ from napari_topiary.cli.dispatch import build_parser
 from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.cli.parsing import predict_config
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
-from napari_topiary.io.dataset import Dataset, Sample, sample_folder, write_dataset
+from napari_topiary.io.dataset import Dataset, Sample, sample_folder
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.io.images import write_image
 from napari_topiary.types import Progress, Stop, Task
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from napari_topiary.annotations.targets import TargetConfig
 from napari_topiary.cli import main
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
-from napari_topiary.io.importing import ImportConfig
+from napari_topiary.io.importing.meaning import ImportConfig
 from napari_topiary.report.demo import DemoConfig
 from napari_topiary.studies.base import Budget
 

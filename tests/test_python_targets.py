@@ -14,7 +14,8 @@ from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import DetectConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.results import write_prediction, write_stack_prediction
-from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+from napari_topiary.io.dataset import Dataset, Sample
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.jobs.exporting import Found, already_there
 from napari_topiary.networks import build_network
 from napari_topiary.postprocessing import Numbering

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
         read_dataset,
         sample_dataset,
         sample_folder,
-        write_dataset,
     )
+    from napari_topiary.io.dataset_writing import write_dataset
     from napari_topiary.io.images import read_image, write_image
     from napari_topiary.io.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
@@ -98,8 +98,8 @@ _HOMES = {
         "read_dataset",
         "sample_dataset",
         "sample_folder",
-        "write_dataset",
     ),
+    "io.dataset_writing": ("write_dataset",),
     "io.images": ("read_image", "write_image"),
     "io.virus_folder": ("import_virus_folder",),
     "networks": ("build_network",),

@@ -12,7 +12,8 @@ import pytest
 from napari_topiary.annotations import annotation_kinds, build_target, rescaled
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import Dataset, Sample, read_dataset, write_dataset
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.registry import find_members
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.training import fit

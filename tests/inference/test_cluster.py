@@ -20,7 +20,8 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference import large
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import ResultFiles, predict_large
+from napari_topiary.inference.large.running import predict_large
+from napari_topiary.inference.large.writing import ResultFiles
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage
 from napari_topiary.io.large_images import LargeImage

@@ -11,14 +11,10 @@ from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference import large
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import (
-    MapsSoFar,
-    ResultFiles,
-    finding,
-    predict_large,
-    predict_window,
-    writing,
-)
+from napari_topiary.inference.large.finding import MapsSoFar
+from napari_topiary.inference.large.measuring import predict_window
+from napari_topiary.inference.large.running import finding, predict_large, writing
+from napari_topiary.inference.large.writing import ResultFiles
 from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.formats import RawImage

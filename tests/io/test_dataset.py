@@ -20,13 +20,13 @@ from napari_topiary.io.dataset import (
     Dataset,
     Sample,
     read_dataset,
-    safe_name,
     sample_dataset,
     sample_folder,
     sample_names,
-    write_dataset,
 )
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.io.images import read_image, write_image
+from napari_topiary.io.pairing import safe_name
 from napari_topiary.types import Task
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -11,7 +11,8 @@ from napari_topiary.annotations import Centerlines, Labels, Points
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.importing import ImportConfig, import_reviewed, review_folder
+from napari_topiary.io.importing.meaning import ImportConfig
+from napari_topiary.io.importing.reviewing import import_reviewed, review_folder
 from napari_topiary.types import run
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from napari_topiary.annotations import Centerlines, Labels, Points
-from napari_topiary.io.dataset import Dataset, Sample, write_dataset
+from napari_topiary.io.dataset import Dataset, Sample
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.types import Task
 
 SPLIT = {"train": ("m0", "m1"), "val": ("m2",), "test": ("m3",)}

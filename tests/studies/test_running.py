@@ -10,7 +10,7 @@ import pytest
 
 from napari_topiary.cli import main
 from napari_topiary.errors import NotWritten, TopiaryError
-from napari_topiary.io.dataset import write_dataset
+from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.studies import Budget, run_study, running, studies
 from napari_topiary.studies.base import CellResult, Source, Study, chosen, grouped
 from napari_topiary.studies.running import RESULTS, Records

@@ -15,7 +15,8 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.evaluate import add_validating, counted, validating_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import read_dataset, safe_name
+from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import Files, OutputFile, targets_in
 from napari_topiary.report.html import Report, write_report

@@ -11,7 +11,7 @@ from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
-    from napari_topiary.inference.large import LargePrediction
+    from napari_topiary.inference.large.writing import LargePrediction
     from napari_topiary.types import Detections, Prediction, Task
 
 

@@ -113,7 +113,8 @@ class FilePredictor:
     def _large(self, path: Path, image: LargeImage) -> dict[str, Any]:
         """Predict an image that is too large to be read whole."""
         from napari_topiary.inference.exporting import write_exports
-        from napari_topiary.inference.large import ResultFiles, predict_large
+        from napari_topiary.inference.large.running import predict_large
+        from napari_topiary.inference.large.writing import ResultFiles
         from napari_topiary.inference.results import large_as_tiff, write_tables
 
         out, stem = self.options.out, result_stem(path)

@@ -13,8 +13,8 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
-from napari_topiary.io.importing import (
-    ImportConfig,
+from napari_topiary.io.importing.meaning import ImportConfig
+from napari_topiary.io.importing.reviewing import (
     ImportReview,
     import_reviewed,
     review_folder,

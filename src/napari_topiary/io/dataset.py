@@ -27,12 +27,6 @@ from napari_topiary.io.annotation_files import (
     read_annotations,
     read_stack_annotations,
 )
-from napari_topiary.io.dataset_writing import (
-    check_name,
-    write_dataset,
-    write_description,
-    write_sample_image,
-)
 from napari_topiary.io.description import (
     Description,
     Split,
@@ -52,20 +46,10 @@ from napari_topiary.io.images import (
     readable_suffixes,
 )
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.pairing import Pairing, pair_files, safe_name
+from napari_topiary.io.pairing import Pairing, pair_files
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task, Window
 
-__all__ = [
-    "Dataset",
-    "Sample",
-    "check_name",
-    "read_dataset",
-    "safe_name",
-    "write_dataset",
-    "write_description",
-    "write_sample_image",
-]
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

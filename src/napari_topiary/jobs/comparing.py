@@ -18,7 +18,7 @@ from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
-from napari_topiary.inference.large import measure_all
+from napari_topiary.inference.large.measuring import measure_all
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.excerpts import MARGIN, Excerpt, cut_marked
 from napari_topiary.io.large_images import LargeImage

@@ -14,7 +14,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
-from napari_topiary.inference.large import LargePrediction
+from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.inference.measures import Counted, objects_table, summary_rows
 from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.io.atomic import writing

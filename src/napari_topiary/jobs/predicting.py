@@ -15,13 +15,10 @@ from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import NotWritten, sentence_for
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large import (
-    LargePrediction,
-    MapsSoFar,
-    ResultFiles,
-    predict_large,
-    predict_window,
-)
+from napari_topiary.inference.large.finding import MapsSoFar
+from napari_topiary.inference.large.measuring import predict_window
+from napari_topiary.inference.large.running import predict_large
+from napari_topiary.inference.large.writing import LargePrediction, ResultFiles
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
 from napari_topiary.io.large_images import AnyImage, LargeImage

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import NotWritten
 from napari_topiary.io.annotation_files import write_annotations
-from napari_topiary.io.dataset import (
-    Dataset,
+from napari_topiary.io.dataset import Dataset
+from napari_topiary.io.dataset_writing import (
     check_name,
     write_description,
+    write_json,
     write_sample_image,
 )
-from napari_topiary.io.dataset_writing import write_json
 from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_name
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, place_of

@@ -9,7 +9,7 @@ import tifffile
 pytest.importorskip("qtpy")
 
 from napari_topiary._napari.data.page import DataPage
-from napari_topiary.io.importing import ImportConfig
+from napari_topiary.io.importing.meaning import ImportConfig
 
 
 def test_a_folder_is_reviewed_before_it_becomes_the_project(

@@ -22,7 +22,7 @@ from napari_topiary._napari.workbench import Workbench
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
-from napari_topiary.inference.large import LargePrediction
+from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.jobs import predicting
@@ -330,8 +330,8 @@ def slide(page, tmp_path, monkeypatch, rng):
     for name in ("io.large_images.LARGE", "io.image_area.LARGE"):
         monkeypatch.setattr(f"napari_topiary.{name}", 1000)
     monkeypatch.setattr("napari_topiary.io.large_images.WHOLE_PIXELS", 1000)
-    monkeypatch.setattr("napari_topiary.inference.large.SIDE", 64)
-    monkeypatch.setattr("napari_topiary.inference.large.SMALLEST_SIDE", 64)
+    monkeypatch.setattr("napari_topiary.inference.large.running.SIDE", 64)
+    monkeypatch.setattr("napari_topiary.inference.large.running.SMALLEST_SIDE", 64)
     monkeypatch.setattr("napari_topiary.io.ome_zarr.SMALLEST", 100)
     image = (rng.random((150, 170)) * 200).astype(np.uint8)
     tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64))

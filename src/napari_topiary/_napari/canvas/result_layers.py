@@ -26,7 +26,8 @@ from napari_topiary._napari.canvas.overlay import (
     found_colours,
 )
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary.inference.large import LargePrediction, MapsSoFar
+from napari_topiary.inference.large.finding import MapsSoFar
+from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.inference.measures import Counted
 from napari_topiary.types import Prediction, Task
 

@@ -24,8 +24,8 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.io.dataset import Dataset
-from napari_topiary.io.importing import (
-    ImportConfig,
+from napari_topiary.io.importing.meaning import ImportConfig
+from napari_topiary.io.importing.reviewing import (
     ImportReview,
     import_reviewed,
     review_folder,

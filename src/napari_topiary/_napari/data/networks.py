@@ -26,7 +26,7 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import export_formats, export_network
-from napari_topiary.io.dataset import safe_name
+from napari_topiary.io.pairing import safe_name
 from napari_topiary.jobs import words
 from napari_topiary.session import commands_for, parents_of
 from napari_topiary.types import Job, Progress

@@ -17,7 +17,8 @@ from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.state import state_of
 from napari_topiary._napari.workbench import next_page
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import Dataset, safe_name, sample_dataset, sample_names
+from napari_topiary.io.dataset import Dataset, sample_dataset, sample_names
+from napari_topiary.io.pairing import safe_name
 from napari_topiary.jobs.words import plural
 from napari_topiary.session import (
     UNTITLED,

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.inference.large import LargePrediction
+from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.inference.measures import Counted
 from napari_topiary.jobs.predicting import (
     ProjectImage,

@@ -22,7 +22,7 @@ from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets.page import Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.large import LargePrediction
+from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.jobs import predicting
 from napari_topiary.jobs.predicting import Answer, Meanwhile
 from napari_topiary.types import Prediction, Progress

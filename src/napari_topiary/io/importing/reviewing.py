@@ -1,0 +1,320 @@
+"""Somebody else's images and annotations -> a reviewed table -> a dataset folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_topiary.annotations import annotation_problem
+from napari_topiary.errors import TopiaryError
+from napari_topiary.io.annotation_files import write_annotations
+from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.dataset_writing import write_description, write_sample_image
+from napari_topiary.io.folder_changes import changing
+from napari_topiary.io.images import read_image, read_labels
+from napari_topiary.io.importing.drawn import (
+    annotations_of_labels,
+    annotations_of_marks,
+    label_stats,
+    marks_on,
+    stands_out,
+)
+from napari_topiary.io.importing.meaning import (
+    ImportConfig,
+    LabelStats,
+    Meaning,
+    meaning_of,
+)
+from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
+from napari_topiary.io.pairing import image_name, pair_files, safe_name
+from napari_topiary.types import Job, Progress, Stop
+
+PARTS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Name of a folder -> part of the split."""
+DEFAULTS = ImportConfig()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reviewed:
+    """One pair, and what is known of it after reading both."""
+
+    pair: Pair
+    name: str  #: What the image is called in the data set
+    count: int = 0  #: How many things are marked, or how many numbers are painted
+    #: `(y, x)` of the image; None if it could not be read
+    shape: tuple[int, int] | None = None
+    scale: float | None = None  #: nm per pixel, None if unknown
+    stats: LabelStats | None = None  #: What numbers are painted; None for tables
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImportReview:
+    """What a folder holds, and what would be made of it."""
+
+    folder: Path  #: That was looked at
+    rows: tuple[Reviewed, ...]  #: Every pair, those too that are ambiguous or refused
+    unused: tuple[Unused, ...]  #: Files that are not used, and why
+    config: ImportConfig  #: How the annotations were read
+    #: Task, classes and numbers that the data set would have; None if there is no pair
+    #: that can be used
+    meaning: Meaning | None
+    #: What has to be said before a data set can be written; empty if nothing
+    problem: str = ""
+    notes: tuple[str, ...] = ()  #: Sentences for the user
+
+    @property
+    def used(self) -> tuple[Reviewed, ...]:
+        """The pairs that become part of the data set."""
+        return tuple(row for row in self.rows if row.pair.is_used)
+
+    @property
+    def left_out(self) -> tuple[Reviewed, ...]:
+        """The pairs that do not: ambiguous ones, and those with a fault."""
+        return tuple(row for row in self.rows if not row.pair.is_used)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the pairs as rows for people and programs."""
+        return [
+            {
+                "image": _below(row.pair.image, self.folder),
+                "annotation": _below(row.pair.annotation, self.folder),
+                "format": row.pair.format,
+                "confidence": row.pair.confidence,
+                "reason": row.pair.reason,
+                "count": row.count,
+                "pixel_size_nm": row.scale,
+                "notes": list(row.notes),
+            }
+            for row in self.rows
+        ]
+
+
+@dataclass
+class _Evidence:
+    """How far marks stand out from the images, read as they are and otherwise."""
+
+    sums: Counter[str] = field(default_factory=Counter)
+    count: int = 0
+
+    def note(self) -> str:
+        """A sentence if they stand out only when read otherwise."""
+        if self.count < 10:
+            return ""
+        strength = {
+            way: abs(total) / np.sqrt(self.count) for way, total in self.sums.items()
+        }
+        usual = strength.pop("as they are", 0.0)
+        way, best = max(strength.items(), key=lambda item: item[1], default=("", 0.0))
+        if best < 6 or best < 3 * usual:
+            return ""
+        return (
+            f"The marks lie on nothing that stands out from the images, but {way} they "
+            f"would ({best:.0f} against {usual:.0f} standard errors): look at one, and "
+            f"give {_OPTION[way]} if that is what is meant."
+        )
+
+
+_OPTION = {
+    "with y counted from below": "--flip-y",
+    "with y and x swapped": "--swap-axes",
+}
+
+
+def review_folder(
+    folder: str | os.PathLike[str],
+    config: ImportConfig = DEFAULTS,
+    *,
+    without: Path | None = None,
+) -> Job[ImportReview]:
+    """Pair the images and annotations of a folder and look at each pair.
+
+    `without`: a folder inside that is not looked at, such as that of the data set to
+    be. Progress is in pairs. `Stop` ends it with what was looked at. Raises
+    `TopiaryError` if there is no such folder, or a setting is not possible.
+    """
+    problem = config.problem()
+    if problem:
+        raise TopiaryError(problem)
+    root = Path(folder)
+    pairs, unused = pair_folder(root, only=config.only, without=without)
+    names = _names([pair.image for pair in pairs], root)
+    rows, evidence = list[Reviewed](), _Evidence()
+    for index, pair in enumerate(pairs):
+        row = Reviewed(pair=pair, name=names[pair.image], count=len(pair.marks or ()))
+        rows.append(_looked_at(row, config, evidence) if pair.is_used else row)
+        message = yield Progress(
+            index + 1, len(pairs), f"Looking at {pair.annotation.name}"
+        )
+        if message is Stop:
+            break
+    used = [row for row in rows if row.pair.is_used]
+    meaning, problem, notes = meaning_of(
+        [(row.pair.marks, row.stats, row.scale) for row in used], config
+    )
+    if meaning is not None:
+        rows = [_held_against(row, meaning, config) for row in rows]
+    if not any(row.pair.is_used for row in rows):
+        problem = _nothing(root, rows, unused)
+    return ImportReview(
+        folder=root,
+        rows=tuple(rows),
+        unused=tuple(unused),
+        config=config,
+        meaning=meaning,
+        problem=problem,
+        notes=tuple(note for note in (*notes, evidence.note()) if note),
+    )
+
+
+def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Dataset]:
+    """Write what was reviewed as a dataset folder, as one act.
+
+    Progress is in images. `Stop` ends it; the images so far make a data set. Raises
+    `TopiaryError` if there is nothing to write, or something has to be said first.
+    """
+    meaning = review.meaning
+    if review.problem or meaning is None:
+        raise TopiaryError(review.problem or f"{review.folder}: nothing to take over.")
+    target, split = Path(out), dict[str, list[str]]()
+    scales: dict[str, float | None] = {}
+    with changing(target) as change:
+        there = pair_files(target)
+        for index, row in enumerate(review.used):
+            image = read_image(row.pair.image)
+            drawn, _ = _annotations(row, meaning, review.config)
+            sample = Sample(image.data, drawn, row.scale, row.name)
+            write_sample_image(change, sample, there=there)
+            write_annotations(change, row.name, drawn, there=there)
+            scales[row.name] = row.scale
+            part = _part(row.pair.image, review.folder)
+            if part:
+                split.setdefault(part, []).append(row.name)
+            message = yield Progress(
+                index + 1, len(review.used), f"Taking over {row.name}"
+            )
+            if message is Stop:
+                break
+        parts = {part: tuple(names) for part, names in split.items()}
+        about = Dataset(review.folder.resolve().name, meaning.task, {}, parts)
+        write_description(change, about, scales=scales)
+    return read_dataset(target)
+
+
+def _looked_at(row: Reviewed, config: ImportConfig, evidence: _Evidence) -> Reviewed:
+    """Read both files of a pair; whatever is wrong is its reason."""
+    pair = row.pair
+    try:
+        loaded = read_image(pair.image)
+        shape = (int(loaded.data.shape[1]), int(loaded.data.shape[2]))
+        scale = config.pixel_size_nm or loaded.scale
+        row = replace(row, shape=shape, scale=scale, notes=loaded.notes)
+        if pair.marks is None:
+            labels = read_labels(pair.annotation)
+            stats = label_stats(labels, pair.annotation.name)
+            if labels.shape != shape:
+                raise TopiaryError(
+                    f"{pair.annotation.name} is {labels.shape[0]} x {labels.shape[1]} "
+                    f"pixels, but the image is {shape[0]} x {shape[1]} (height x "
+                    "width): they must have the same size."
+                )
+            return replace(row, stats=stats, count=stats.count)
+        marks, scale, notes = marks_on(
+            pair.marks, shape, scale=scale, config=config, file=pair.annotation.name
+        )
+        for way, total in stands_out(loaded.data, marks.places).items():
+            evidence.sums[way] += total  # type: ignore[assignment]
+        evidence.count += len(marks.places)
+        row = replace(row, scale=scale, notes=(*row.notes, *notes))
+        return replace(row, pair=replace(pair, marks=marks))
+    except TopiaryError as error:
+        return _refused(row, str(error))
+
+
+def _held_against(row: Reviewed, meaning: Meaning, config: ImportConfig) -> Reviewed:
+    """Refuse a pair whose annotations do not fit its image or the task."""
+    if not row.pair.is_used or row.shape is None:
+        return row
+    try:
+        drawn, notes = _annotations(row, meaning, config)
+    except TopiaryError as error:
+        return _refused(row, str(error))
+    problem = annotation_problem(
+        drawn, row.shape, task=meaning.task, scale=row.scale, radii=False
+    )
+    if problem:
+        return _refused(row, problem + config.hint(problem))
+    return replace(row, notes=(*row.notes, *notes))
+
+
+def _annotations(
+    row: Reviewed, meaning: Meaning, config: ImportConfig
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """What is drawn on an image, in the words of the data set."""
+    if row.pair.format == LABELS:
+        labels: NDArray[Any] = read_labels(row.pair.annotation)
+        return annotations_of_labels(labels, meaning)
+    if row.pair.marks is None or row.shape is None:
+        return (), ()
+    return annotations_of_marks(row.pair.marks, row.shape, meaning, config)
+
+
+def _refused(row: Reviewed, reason: str) -> Reviewed:
+    files = (row.pair.annotation.name, row.pair.image.name)
+    for name in files:
+        reason = reason.removeprefix(f"{name}: ")
+    return replace(row, pair=replace(row.pair, confidence="refused", reason=reason))
+
+
+def _nothing(root: Path, rows: list[Reviewed], unused: list[Unused]) -> str:
+    if rows:
+        first = rows[0].pair
+        more = f" Nor can {len(rows) - 1} other pairs." if len(rows) > 1 else ""
+        return (
+            f"{first.annotation.name} cannot be used for {first.image.name}: "
+            f"{first.reason}{'' if first.reason.endswith('.') else '.'}{more}"
+        )
+    why = "; ".join(f"{one.path.name}: {one.reason}" for one in unused[:3])
+    return (
+        f"{root} holds no image together with annotations ({why or 'it is empty'}): "
+        "an annotation file has the name of its image, lies in a folder such as "
+        "masks, or names its images in a table."
+    )
+
+
+def _names(images: list[Path], root: Path) -> Mapping[Path, str]:
+    """A name for each image; those of the same name get that of their folder too."""
+    paths = list(dict.fromkeys(images))
+    taken = Counter(image_name(path).casefold() for path in paths)
+    names: dict[Path, str] = {}
+    for path in paths:
+        name = image_name(path)
+        if taken[name.casefold()] > 1:
+            folders = path.relative_to(root).parts[:-1]
+            name = safe_name("_".join((*folders, name)))
+        number, free = 1, name
+        while free.casefold() in {other.casefold() for other in names.values()}:
+            number += 1
+            free = f"{name}-{number}"
+        names[path] = free
+    return names
+
+
+def _part(image: Path, root: Path) -> str:
+    folders = image.relative_to(root).parts[:-1]
+    return next((PARTS[f.lower()] for f in folders if f.lower() in PARTS), "")
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
