@@ -132,7 +132,7 @@ def many_marks(window: Window) -> None:
     with window.measured("one more mark"):
         page.drawing.layer("points").add(np.array([[50.0, 60.0]]))
     with window.measured("undo"):
-        page.drawing.undo()
+        page.drawing.step("undo")
     with window.measured("from Annotate to Data"):
         window.workbench.show_page("Data")
 

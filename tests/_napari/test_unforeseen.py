@@ -88,7 +88,7 @@ def train_page(viewer, session, until, monkeypatch):
     page = opened(viewer, session, TrainPage)
     form = page.form.network.finer.sizes_form
     for name, value in SIZES.items():
-        form.set_field(name, value)
+        form.widgets[name].value = value
     page.form.time.unit.setCurrentText("passes")
     page.form.time.amount.setValue(3)
     page.activated()

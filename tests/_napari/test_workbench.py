@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QScrollArea, QStyle
 from napari_topiary import Progress, Stop
 from napari_topiary._napari import workbench as workbench_module
 from napari_topiary._napari.header import readme, section_of
-from napari_topiary._napari.state import runner_of, session_of, unwrap
+from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary._napari.workbench import (
     AHEAD,
@@ -104,8 +104,8 @@ def test_pages_of_the_manifest_stand_alone_and_share_the_session(viewer):
     data, annotate = DataPage(viewer), AnnotatePage(viewer)
     viewer.window.add_dock_widget(data, name="Data")
     viewer.window.add_dock_widget(annotate, name="Annotate")
-    assert data.session is annotate.session is session_of(viewer)
-    assert data.runner is annotate.runner is runner_of(viewer)
+    assert data.session is annotate.session is state_of(viewer).session
+    assert data.runner is annotate.runner is state_of(viewer).runner
     for page, part in ((data, data.gallery), (annotate, annotate.tools)):
         assert page.findChild(QScrollArea).isAncestorOf(part)  # two fit a window
 
@@ -150,7 +150,7 @@ def test_what_is_drawn_is_saved_without_being_asked(open_workbench, session, unt
     _, workbench = open_workbench(session)
     session.set_annotations("grid 1", session.annotations["grid 0"])
     assert session.changed
-    workbench.header.save_now()
+    workbench.header.saver.save()
     until(lambda: session.saved_at is not None)
     assert not session.changed
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint, Normalisation
 from napari_topiary.config import DetectConfig, PredictConfig
-from napari_topiary.inference import large
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.large import finding, running, writing
 from napari_topiary.inference.large.finding import MapsSoFar
 from napari_topiary.inference.large.measuring import predict_window
-from napari_topiary.inference.large.running import finding, predict_large, writing
+from napari_topiary.inference.large.running import predict_large
 from napari_topiary.inference.large.writing import ResultFiles
 from napari_topiary.inference.measures import objects_table, summary_rows
 from napari_topiary.inference.predict import predict
@@ -53,8 +53,8 @@ class Levels(Network):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(large, "SIDE", 96)
-    monkeypatch.setattr(large, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(running, "SIDE", 96)
+    monkeypatch.setattr(running, "SMALLEST_SIDE", 64)
     monkeypatch.setattr(finding, "MARGIN", 16)
     monkeypatch.setattr(writing, "BLOCK", 128)
 

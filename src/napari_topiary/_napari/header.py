@@ -135,10 +135,6 @@ class Header(QWidget):
         self.saved.setVisible(bool(self.saved.text()) and wanted + 50 <= self.width())
         self.saved.setToolTip(self.name.toolTip())
 
-    def save_now(self) -> None:
-        """Save what changed since the last time; without changes nothing happens."""
-        self.saver.save()
-
     def _look_up_device(self) -> None:
         in_background(
             _device_label, title="Looking for a device", on_result=self._show_device

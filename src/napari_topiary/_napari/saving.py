@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
-from napari_topiary._napari.state import preferences, runner_of, state_of, unwrap
+from napari_topiary._napari.state import preferences, state_of, unwrap
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import OpenMark, remember_project
 
@@ -191,7 +191,7 @@ class Closing(QObject):
 def close_down(viewer: napari.viewer.Viewer) -> None:
     """Stop the running job, take what it kept, and save what was drawn."""
     drawing_of(viewer).gather()
-    runner_of(viewer).close(_LONGEST_WAIT_S)
+    state_of(viewer).runner.close(_LONGEST_WAIT_S)
     saver_of(viewer).save_and_wait()
     gc.unfreeze()  # what belongs to this window may be freed now
 

@@ -104,13 +104,3 @@ def state_of(
     elif session is not None:
         state.session = session
     return state
-
-
-def session_of(viewer: napari.viewer.Viewer) -> Session:
-    """The session of a viewer, made when first asked for."""
-    return state_of(viewer).session
-
-
-def runner_of(viewer: napari.viewer.Viewer) -> JobRunner:
-    """The job runner of a viewer, made when first asked for."""
-    return state_of(viewer).runner

@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.header import Header, Help
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import watch_window
-from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
+from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary._napari.status import StatusLine
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_topiary.session import Session
-
-__all__ = ["PAGES", "Workbench", "runner_of", "session_of"]
 
 PAGES = {
     "Data": ("data", "DataPage", "1 · The images of this project"),

@@ -19,7 +19,7 @@ from napari_topiary._napari.canvas.layers import (
 from napari_topiary._napari.canvas.overlay import FOUND_COLOURS, found_colours
 from napari_topiary._napari.canvas.shown_image import contrast, displayed, show_image
 from napari_topiary._napari.drawing.marks import class_colour
-from napari_topiary._napari.state import runner_of, session_of, state_of, unwrap
+from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.session.contents import PALETTE
 from napari_topiary.types import BACKGROUND
@@ -219,9 +219,9 @@ def test_removing_a_layer_that_is_not_there_is_no_error(viewer, shown):
 
 def test_two_viewers_share_nothing(make_napari_viewer_proxy):
     one, other = make_napari_viewer_proxy(), make_napari_viewer_proxy()
-    assert session_of(one) is session_of(one)
-    assert session_of(one) is not session_of(other)
-    assert runner_of(one) is not runner_of(other)
+    assert state_of(one).session is state_of(one).session
+    assert state_of(one).session is not state_of(other).session
+    assert state_of(one).runner is not state_of(other).runner
     layer = one.add_image(np.zeros((4, 4)))
     adopt(one, "key", layer)
     assert layer_for(one, "key") is unwrap(layer) and layer_for(other, "key") is None
@@ -230,7 +230,7 @@ def test_two_viewers_share_nothing(make_napari_viewer_proxy):
 def test_a_proxy_and_its_viewer_are_the_same_viewer(viewer):
     session = Session()
     state_of(viewer, session)
-    assert session_of(unwrap(viewer)) is session
+    assert state_of(unwrap(viewer)).session is session
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

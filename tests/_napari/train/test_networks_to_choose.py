@@ -87,7 +87,7 @@ def test_the_line_counts_at_once_when_a_size_changes(page, until):
     form = page.form.network
     form.choose("membrane_cnn")
     until(lambda: cost(page).startswith("237 k weights · 0.95 MB · 237 k MACs"))
-    form.finer.sizes_form.set_field("conv1", 10)
+    form.finer.sizes_form.widgets["conv1"].value = 10
     assert form.preset.currentText() == "own sizes"
     until(lambda: not cost(page).startswith(("237 k", "Counting")))
     config = form.finer.sizes_form.value()
@@ -96,8 +96,8 @@ def test_the_line_counts_at_once_when_a_size_changes(page, until):
 
 def test_what_is_out_of_reach_is_said(page, until):
     form = page.form.network
-    form.finer.sizes_form.set_field("levels", 8)
-    form.finer.sizes_form.set_field("multiplier", 1.0)
+    form.finer.sizes_form.widgets["levels"].value = 8
+    form.finer.sizes_form.widgets["multiplier"].value = 1.0
     until(lambda: form.cost.warning.isVisibleTo(page))
     assert "256 × 256 pixels" in form.cost.warning.text()
     assert "only 96" in form.cost.warning.text()
@@ -140,8 +140,8 @@ def test_slow_networks_are_measured_on_a_small_image():
 
 
 def test_a_learning_curve_of_ones_own(page, until):
-    page.form.network.finer.sizes_form.set_field("base", 2)
-    page.form.network.finer.sizes_form.set_field("levels", 1)
+    page.form.network.finer.sizes_form.widgets["base"].value = 2
+    page.form.network.finer.sizes_form.widgets["levels"].value = 1
     page.form.time.unit.setCurrentText("passes")
     page.form.time.amount.setValue(1)
     until(page.more_help.button.isEnabled)

@@ -37,8 +37,8 @@ def page(viewer, session, until, monkeypatch):
     made = TrainPage(viewer, session)
     viewer.window.add_dock_widget(made, name="Train")
     form = made.form.network.finer.sizes_form
-    form.set_field("base", 4)
-    form.set_field("levels", 1)
+    form.widgets["base"].value = 4
+    form.widgets["levels"].value = 1
     made.form.time.unit.setCurrentText("passes")
     made.form.time.amount.setValue(3)
     made.activated()
@@ -116,7 +116,7 @@ def test_presets_and_own_sizes(page):
     assert form.finer.sizes_form.value().base == 16
     assert form.finer.sizes_form.widgets["last"].native.text() == "automatic"
     assert form.finer.sizes_form.value().last is None
-    form.finer.sizes_form.set_field("multiplier", 1.5)
+    form.finer.sizes_form.widgets["multiplier"].value = 1.5
     assert form.preset.currentText() == "own sizes"
     assert page.form.config().sizes["multiplier"] == 1.5
 

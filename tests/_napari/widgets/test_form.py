@@ -40,7 +40,7 @@ def test_the_form_gives_back_what_it_was_given(qtbot, config):
 def test_fields_that_are_not_shown_keep_their_values(qtbot):
     form = Form(TrainConfig(seed=5), ("minutes",))
     qtbot.addWidget(form)
-    form.set_field("minutes", 3.0)
+    form.widgets["minutes"].value = 3.0
     assert form.value() == TrainConfig(seed=5, minutes=3.0)
 
 
@@ -49,7 +49,7 @@ def test_an_optional_number_shows_automatic_for_none(qtbot):
     qtbot.addWidget(form)
     native = form.widgets["threshold"].native
     assert native.text() == AUTOMATIC
-    form.set_field("threshold", 0.0)
+    form.widgets["threshold"].value = 0.0
     assert form.value().threshold == 0.0
     assert native.text() != AUTOMATIC
 
@@ -68,11 +68,11 @@ def test_a_refused_value_is_a_sentence_under_its_field(qtbot):
     qtbot.addWidget(form)
     form.show()
     assert form.problem is None
-    form.set_field("low", 6)
+    form.widgets["low"].value = 6
     assert form.problem == "The low 6 is above the high."
     shown = [p.text() for p in form._problems.values() if p.isVisible()]
     assert shown == [form.problem]
-    form.set_field("high", 7)
+    form.widgets["high"].value = 7
     assert form.problem is None
     assert not any(p.isVisible() for p in form._problems.values())
 
@@ -82,7 +82,7 @@ def test_changed_comes_once_per_change(qtbot):
     qtbot.addWidget(form)
     heard = []
     form.changed.connect(lambda: heard.append(form.value()))
-    form.set_field("batch", 4)
+    form.widgets["batch"].value = 4
     assert len(heard) == 1 and heard[0].batch == 4
     form.set_value(TrainConfig(minutes=2.0, batch=2, augment=False))
     assert len(heard) == 2
@@ -106,9 +106,9 @@ def test_choices_can_be_given(qtbot):
         TrainConfig(), ("preset",), options={"preset": {"choices": ["tiny", "2m"]}}
     )
     qtbot.addWidget(form)
-    form.set_field("preset", "2m")
+    form.widgets["preset"].value = "2m"
     assert form.value().preset == "2m"
-    form.set_choices("preset", ["tiny"])
+    form.widgets["preset"].choices = ["tiny"]
     assert form.value().preset == "tiny"
 
 

@@ -253,14 +253,6 @@ class Drawing(QObject):
         painted = self.layers.has_painted_step(direction)
         return painted or self._histories.can(direction, name)
 
-    def undo(self) -> None:
-        """Take the last step on the shown image back."""
-        self.step("undo")
-
-    def redo(self) -> None:
-        """Do the step again that was taken back last."""
-        self.step("redo")
-
     def step(self, direction: Direction) -> None:
         """Undo or redo one step on the shown image."""
         self.gather()

@@ -235,14 +235,6 @@ class Form(QWidget):
         self._show_problem()
         self.changed.emit()
 
-    def set_field(self, name: str, value: Any) -> None:
-        """Change one shown field, as if the user had."""
-        self.widgets[name].value = self._optional[name] if value is None else value
-
-    def set_choices(self, name: str, choices: Sequence[Any]) -> None:
-        """Offer other choices in a field that has choices."""
-        self.widgets[name].choices = choices
-
     def show_field(self, name: str, visible: bool) -> None:
         """Show or hide the row of one field."""
         cell = self._problems[name].parentWidget()
