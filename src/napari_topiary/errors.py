@@ -86,5 +86,5 @@ def place_of(error: Exception) -> str:
 
 def not_validated(error: Exception) -> str:
     """Say that a network is kept though nobody could find out how good it is."""
-    said = sentence_for(error, "Judging it")
+    said = sentence_for(error, "Validating it")
     return f"{said} The network is kept; how good it is can be asked with evaluate."

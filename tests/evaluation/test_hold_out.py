@@ -499,5 +499,5 @@ def test_the_time_that_is_left_counts_judging_and_never_lies(virions, monkeypatc
         steps.append(progress)
     over = [one for one in steps if one.fraction == 1.0]
     assert over and all(one.eta_s is None for one in over)
-    assert over[-1].message == "Judging what was held back"
+    assert over[-1].message == "Validating on what was held back"
     assert any(one.eta_s and one.eta_s > 0 for one in steps)

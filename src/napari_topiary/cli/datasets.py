@@ -17,7 +17,7 @@ from napari_topiary.types import Task
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
-JUDGED = ("test", "val")
+FIGURE_PARTS = ("test", "val")
 """Parts to validate on when none is asked for, the best first."""
 
 
@@ -82,11 +82,11 @@ def evaluation_samples(
     """Return the part to validate on and its annotated images.
 
     `dataset`: where they come from · `split`: what was asked for; None = the first of
-    `JUDGED` that there is.
+    `FIGURE_PARTS` that there is.
     """
     asked = split
     if split is None:
-        split = next((part for part in JUDGED if dataset.parts.get(part)), "all")
+        split = next((part for part in FIGURE_PARTS if dataset.parts.get(part)), "all")
     elif split != "all" and not dataset.parts.get(split):
         parts = [part for part, names in dataset.parts.items() if names]
         raise TopiaryError(
@@ -99,9 +99,9 @@ def evaluation_samples(
             f"No image in the part {split!r} of {dataset.name} is annotated, so there "
             "is nothing to judge by: annotate one, or give another --split."
         )
-    if asked is None and split != JUDGED[0]:
+    if asked is None and split != FIGURE_PARTS[0]:
         taken = "all its images count" if split == "all" else f"{split!r} is used"
-        runner.note(f"{dataset.name} has no part {JUDGED[0]!r}: {taken}.")
+        runner.note(f"{dataset.name} has no part {FIGURE_PARTS[0]!r}: {taken}.")
     problem = evaluation_problem(samples, task=dataset.task)
     if problem:
         raise TopiaryError(problem)

@@ -93,7 +93,7 @@ def _scored(
         part = validated_part(area, engine.network, checkpoint.task)
         answer = yield from relay(
             infer(engine, area.field.image, part=part),
-            told=lambda _: Progress(1.0, 1.0, "Judging what was held back"),
+            told=lambda _: Progress(1.0, 1.0, "Validating on what was held back"),
             heard=heard.append,
             whole=True,
         )

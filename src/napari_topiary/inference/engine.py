@@ -72,8 +72,6 @@ class Engine:
     `precision`: whether reduced precision is taken.
     `int8`: what each layer reads, where the network may be computed with whole numbers;
         how good it is then somebody has looked at before.
-    `backend`, `precision`: what runs the network now: "torch", "float32".
-    `note`: a sentence for the user, mostly empty.
     Raises `TopiaryError` if the back end is not installed or does not suit.
     """
 
@@ -93,7 +91,8 @@ class Engine:
         if wanted and wanted.processor_only and device == "auto":
             device = "cpu"
         self.network, self.device = network, pick_device(device)
-        self.backend, self._ready = "torch", folded(network)
+        self.backend = "torch"  # what runs the network now
+        self._ready = folded(network)
         reduced = autocast_dtype(self.device) if precision != "float32" else None
         self._exact = TorchBackend(
             self._ready, self.device, reduced if precision == "reduced" else None
@@ -102,7 +101,7 @@ class Engine:
         on_processor = self.device.type == "cpu"
         self._threads = Threads(choose=on_processor, patience=SETTLED_S, by_steps=True)
         self._int8 = quantised(self._ready, int8) if int8 else None
-        self.note = ""
+        self.note = ""  # for the user
         self._next: list[tuple[str, BackendKind]] = []
         if backend != AUTO:
             kind = backend_kind(backend, network, self.device)

@@ -1,8 +1,8 @@
 """What images and annotations must satisfy together, to be learned from or judged by.
 
 The one gate before anything runs: the window, the command line and Python ask here and
-get the same sentence. What an image alone must satisfy is in `quality`, what a file or
-a table must where it is read, and what each kind of annotation must in its own file.
+get the same sentence. What an image alone must satisfy is in `image_area`, what a file
+or a table must where it is read, and what each kind of annotation must in its own file.
 """
 
 from __future__ import annotations

@@ -111,10 +111,10 @@ class Sizes:
     """Base of frozen dataclasses that say what a network is made of.
 
     The limits of a number are those that its form row shows (`min`, `max` of its
-    annotation); `network` is the name for sentences.
+    annotation), so a file of a network does not defer annotations.
     """
 
-    network: ClassVar[str]
+    network: ClassVar[str]  #: The name for sentences
 
     @classmethod
     def from_mapping(cls, sizes: Mapping[str, Any]) -> Self:

@@ -9,9 +9,6 @@ There is no exact dense form. Every convolution pads its patch with zeros, so th
 value depends on where in the patch it is, and the zeros of 14×14 maps have crept to the
 middle after six layers. An image is therefore answered patch by patch, in batches:
 exactly, and slowly (a GPU is advised).
-
-The annotations of the sizes are read at run time (they make a form), so their
-evaluation is not deferred.
 """
 
 import math

@@ -3,9 +3,6 @@
 Götz et al. 2022, after Xing et al. 2016: a 55×55 patch, three convolutions of 4×4, 5×5
 and 6×6 pixels, each with 2×2 max-pooling, then 1024 units; 916,959 weights on colour
 images with two classes. Pruned, it keeps n − floor(δ·n) of each convolution's n maps.
-
-The annotations of the sizes are read at run time (they make a form), so their
-evaluation is not deferred.
 """
 
 from dataclasses import dataclass

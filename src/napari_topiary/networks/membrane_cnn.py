@@ -4,9 +4,6 @@ Roels et al. 2017: a 32×32 grey patch, three convolutions of 7×7, 5×5 and 3×
 each with 2×2 max-pooling, then 200 units; 236,977 weights. Its pruned versions N1..N7
 are presets: N1 loses 10/0/10/50 maps, N2..N5 each change one more layer of N1, N6
 combines them, and N7 is the extreme.
-
-The annotations of the sizes are read at run time (they make a form), so their
-evaluation is not deferred.
 """
 
 from dataclasses import dataclass

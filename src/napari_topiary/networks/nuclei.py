@@ -5,9 +5,6 @@ foreground, and the distance of a pixel from the edge of its nucleus. Touching n
 have one foreground but each its own summit of distance, from which the objects are
 grown. Both branches together, or two decoders on one encoder, have exactly the
 published numbers of weights.
-
-The annotations of the sizes are read at run time (they make a form), so their
-evaluation is not deferred.
 """
 
 from collections.abc import Sequence

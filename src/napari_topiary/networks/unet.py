@@ -7,9 +7,6 @@ that logits and image have the same shape.
 
 Networks that share its parts also share their names: `down0` .. , `bottom`, .. `up0`
 and `output`; the number is the level, 0 at full resolution.
-
-The annotations of the sizes are read at run time (they make a form), so their
-evaluation is not deferred.
 """
 
 import math

@@ -56,7 +56,7 @@ def patch_accuracy(
     for first in range(0, len(chosen), BATCH):
         patches = around.around(chosen[first : first + BATCH])
         answers.append(_answers(network, patches, device))
-        message = yield Progress(first + BATCH, len(chosen), "Judging patches")
+        message = yield Progress(first + BATCH, len(chosen), "Validating on patches")
         if message is Stop:
             return {}
     truth = torch.from_numpy(around.target[chosen].astype(np.int64))

@@ -176,7 +176,7 @@ def _with_figures(record: TrainingRecord) -> Job[Checkpoint]:
     engine = Engine(finished.build(), record.config.device, backend="torch")
     made = yield from with_figures(finished, record.prepared, engine=engine)
     validation_s = round(record.validation_s + time.perf_counter() - begun, 2)
-    about = {**made.provenance, "judging_seconds": validation_s}
+    about = {**made.provenance, "validation_seconds": validation_s}
     return replace(made, provenance=about)
 
 
@@ -356,7 +356,7 @@ def _progress(
 ) -> Progress:
     message = f"Training, loss {report.loss:.3f}"
     if validating:
-        message = "Judging what was held back"
+        message = "Validating on what was held back"
     elif record.best is not None and record.best.name != "none":
         message += f", best {record.best.name} {record.best.value:.2f}"
     left = schedule.seconds_left(record.step)

@@ -97,9 +97,8 @@ class ValidationRounds:
     Runs counted in epochs are validated at fixed steps, so that the same seed gives the
     same result on any machine; timed runs so often that it takes a fixed share of time.
 
-    `total_steps`: steps of the run; None = timed · `lasts`: seconds that judging takes,
-    about · `lasts`: seconds that it took the last time; before the first, about as long
-    · `long`: whether it took so long the last time that the weights are saved before.
+    `total_steps`: steps of the run; None = timed · `lasts`: seconds that validating
+    took the last time; before the first, about as long.
     """
 
     def __init__(self, total_steps: int | None, lasts: float = 0.0) -> None:
@@ -107,7 +106,8 @@ class ValidationRounds:
             None if total_steps is None else max(1, total_steps // VALIDATIONS)
         )
         self._due_at = max(FIRST_VALIDATION_S, lasts / VALIDATION_SHARE)
-        self.lasts, self.long = lasts, False
+        self.lasts = lasts
+        self.long = False  # took so long that the weights are saved before
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to validate after this step."""

@@ -319,11 +319,11 @@ class Review(QFrame):
 
     def accept(self) -> None:
         """Make the current detection a mark of its class."""
-        self._judge(accepted=True)
+        self._answer(accepted=True)
 
     def reject(self) -> None:
         """Make the current detection a "not this" mark."""
-        self._judge(accepted=False)
+        self._answer(accepted=False)
 
     def skip(self) -> None:
         """Ask about the current detection again at the end."""
@@ -354,7 +354,7 @@ class Review(QFrame):
         take_labels(self.drawing, prediction)
         self.said.emit("The network's labels are yours now: correct them by Paint.")
 
-    def _judge(self, *, accepted: bool) -> None:
+    def _answer(self, *, accepted: bool) -> None:
         current = self.current
         if current is not None:
             self._add([current], accepted=accepted)

@@ -249,7 +249,7 @@ class LivePruning(QObject):
         findings, versions = self.findings, list(self.versions().values())
         self._validating.ask(
             lambda: findings.find_out(position, versions),
-            title="Judging the pruned network",
+            title="Validating the pruned network",
             on_progress=self._on_finding,
             on_result=lambda _none: None,
             on_error=self.problem.emit,

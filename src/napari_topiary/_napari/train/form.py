@@ -182,7 +182,7 @@ class TrainForm(QWidget):
             device=preferences.device,
         )
         self._training_data: TrainingData | None = None
-        self._judged = ""
+        self._held_back = ""
         self.summary = look.paragraph("")
         self.marks_problem = look.paragraph("", role="problem")
         self.marks_problem.hide()
@@ -257,16 +257,16 @@ class TrainForm(QWidget):
         self._show_summary()
         self.refresh(measure=measure)
 
-    def set_judged(self, sentence: str) -> None:
+    def set_held_back(self, sentence: str) -> None:
         """Say what of it is held back to judge by."""
-        self._judged = sentence
+        self._held_back = sentence
         self._show_summary()
 
     def _show_summary(self) -> None:
         summary = "" if self._training_data is None else self._training_data.summary()
         # Until all marks are looked at again, what was true before stays: so that
         # nothing below it moves.
-        self.summary.setText(f"{summary} {self._judged}" if summary else "")
+        self.summary.setText(f"{summary} {self._held_back}" if summary else "")
         self.summary.setVisible(bool(summary))
 
     def set_marks_problem(self, sentence: str, notes: Sequence[str] = ()) -> None:

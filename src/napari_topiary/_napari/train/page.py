@@ -209,7 +209,7 @@ class TrainPage(Page):
         self._parts = found.parts
         self.part_offer.close_offer()
         self.form.set_marks_problem(found.problem, found.notes)
-        self.form.set_judged(found.held_back)
+        self.form.set_held_back(found.held_back)
         self._seen = self._asked
         self._refresh_button()
         if self._wanted and self._seen == self._changes:
