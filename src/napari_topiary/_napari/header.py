@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-
 _PICTURE = 820
 """Widest picture of a help page, in pixels."""
 

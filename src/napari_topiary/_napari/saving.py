@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-
 _LONGEST_WAIT_S = 4.0
 
 

@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
-
 EVERY_MS = 2000
 FIRST_MS = 1200
-
 
 STOP, STOPPING = "Stop and keep the best", "Stopping…"
 

@@ -21,7 +21,6 @@ CLEARLY_MARKED = 0.3
 SAME = 0.05
 """Asymmetries that differ by less say nothing."""
 
-
 LEAST_SPREAD = 0.2
 """Colours that differ by less are of one stain, in deviations of the intensities."""
 DARKEST = 0.25

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
     from napari_topiary.pruning import PruningPlan
 
-
 HOW = ("kind", "criterion", "scope", "remove")
 """Fields of `PruneConfig` that the result repeats."""
 

@@ -66,7 +66,6 @@ _SAME = (
     "not meant, take all but one out."
 )
 
-
 FEW_PIXELS = 400_000
 """Areas of so many pixels may be looked at again and again without a delay."""
 

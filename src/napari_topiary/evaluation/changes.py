@@ -22,7 +22,6 @@ from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 STATUSES = ("kept", "changed", "lost", "gained")
 
-
 Path = NDArray[np.float64]
 COVERED = 0.5
 """A line is kept when at least this share of its length is in the other one too; an

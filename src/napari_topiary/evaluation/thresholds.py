@@ -27,7 +27,6 @@ DIFFERENT = 1e-6
 SLACK = 0.01
 """F1 that a steadier threshold may cost on the images that there are."""
 
-
 LOWEST_SCORE = 0.05
 """Particles below this score are not considered."""
 NEVER = 2.0

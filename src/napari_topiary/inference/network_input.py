@@ -32,7 +32,6 @@ BLANK = (
     "number): the result is empty."
 )
 
-
 REGIONS = (
     "Areas of this image differ so much in brightness that each was measured by itself "
     "(a bar beside the sample, holes in a film, shadow): along their edges look twice."

@@ -39,7 +39,6 @@ NO_NUMBERS = (
     "anew, with a learning rate ten times lower."
 )
 
-
 TRIED_SIDE = 320
 """Side of what the network is tried on, in working pixels."""
 UNLIKE = 0.25

@@ -52,7 +52,6 @@ from napari_topiary.types import Image, Task, Window
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-
 Axis = NDArray[np.float32]
 
 

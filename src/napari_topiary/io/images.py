@@ -126,7 +126,7 @@ def _count_slices(path: Path, *_: int) -> int:
 def read_labels(path: str | os.PathLike[str]) -> LabelImage:
     """Read a label image.
 
-    `path`: A 2-D image file of whole numbers; those of a palette count, not its
+    `path`: a 2-D image file of whole numbers; those of a palette count, not its
     colours. Returns `(y, x)`.
     """
     return _single_labels(read_label_slices(path), Path(path))

@@ -35,7 +35,6 @@ ROUNDS = 3
 COUNTING_SIDE = 32
 BYTES_A_WEIGHT = 4
 
-
 PATCH_SIDE, USUAL_BATCH = 128, 8
 """Of the patches that networks learn from unless something else is asked for."""
 COPIES = 3

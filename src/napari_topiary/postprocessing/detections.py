@@ -24,7 +24,6 @@ from napari_topiary.types import Detections, Task
 LINE_RADIUS = 3.0
 """Half-width taken for filaments of unknown width, in pixels."""
 
-
 SMOOTHING = 1 / 3
 """Sigma of the smoothing, in particle radii. More fuses touching particles."""
 CORE = 0.7

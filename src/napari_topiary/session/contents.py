@@ -22,7 +22,6 @@ from napari_topiary.types import BACKGROUND, Image, Task, TaskKind
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
-
 PALETTE = (
     "#e69f00", "#56b4e9", "#00b386", "#f0e442",
     "#cc79a7", "#d55e00", "#5e8cff", "#a6d854",

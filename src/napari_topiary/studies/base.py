@@ -30,7 +30,6 @@ Cell = Mapping[str, Any]
 Measured = dict[str, Any]
 """What a cell came to: name -> number, ready for JSON."""
 
-
 Only = Mapping[str, Sequence[str]]
 """Name of a setting -> values that are wanted, as text."""
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
     from napari_topiary.session import Session
 
-
 _RADII = 14
 _SHARES = (0.2, 0.5)
 _LARGEST = 4096

@@ -32,7 +32,6 @@ from napari_topiary.types import BACKGROUND
 if TYPE_CHECKING:
     from napari_topiary.session import Session
 
-
 KEYS = "QWUHJK89"
 """Keys of the classes: free in napari, where digits and most letters mean something."""
 NEGATIVE_KEY = "0"

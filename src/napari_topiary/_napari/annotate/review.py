@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
     from napari_topiary.types import Detections, Prediction
 
-
 _NEAR = 1.0  # radii: a detection this near to a mark was judged already
-
 
 ACCEPT_KEY, REJECT_KEY = "Y", "N"
 _SURE = 0.9

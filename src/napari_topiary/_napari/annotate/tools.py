@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from napari_topiary._napari.drawing.drawing import Drawing
 
-
 FIRST = {"detect": "point", "segment": "paint", "instances": "paint"}
 """Kind of task -> the tool to begin with."""
 _TOO_LARGE = (

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-
 AXES = ("y", "x")
 KEY = "topiary"
 """Where a layer's metadata says which layer of Topiary it is."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-
 OPAQUE = 130
 """Highest opacity, of 255: the image stays visible below."""
 UNSURE, SURE = 0.2, 0.8

@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from napari_topiary.session import Session
     from napari_topiary.types import Window
 
-
 _SAMPLED_PIXELS = 400_000
 _REDRAWN_S = 0.5
 """While a large image is gone through, what is seen of it is drawn so often."""
-
 
 _SEEN_THROUGH = ("additive", "minimum", "multiplicative")
 _MARGIN = 1.25

@@ -43,7 +43,6 @@ AT_TIP = (
     "best it may still find everything."
 )
 
-
 FLIP_KEY = "Q"
 STEPS = 1000
 ANY_CLASS = "anything but background"

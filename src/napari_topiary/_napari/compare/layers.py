@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-
 LOSS, GAIN = "#ff5d8f", "#ffd43b"
 SMALLEST_LIMIT = 0.1
 """Differences below this are not blown up to full colour."""

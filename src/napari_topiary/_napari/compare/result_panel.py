@@ -54,7 +54,6 @@ TIP = (
     "bold.\nRead at the best on the marks of this image, that is meant by best."
 )
 
-
 COUNTS = {"found": "n_right", "wrong": "n_wrong"}
 """Rows that count, and where a report has their number."""
 ONLY = {"lost": "label only in A", "gained": "label only in B"}

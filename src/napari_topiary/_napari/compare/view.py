@@ -30,9 +30,7 @@ from napari_topiary.jobs.comparing import Match
 if TYPE_CHECKING:
     import napari.viewer
 
-
 PERIOD_MS = 600
-
 
 OWNER = "compare"
 ALL = ("a", "b", "difference")

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
 
-
 KEY = "scale bar"
-
 
 _FEW_SLICES = 20
 Found = Incoming | Stack | Refused

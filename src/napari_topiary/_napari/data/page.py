@@ -27,7 +27,6 @@ from napari_topiary.io.images import readable_suffixes
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-
 _EMPTY = (
     "<b>Start here.</b> Open one of the sample projects, or add images of your own: "
     "TIFF, MRC, DM3, DM4, PNG and others, or a layer that is open in napari."

@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from napari_topiary._napari.data.page import DataPage
     from napari_topiary.session import Session
 
-
 SAMPLE = "topiary_sample"
 """Where the metadata of its layers name the sample: the workbench opens all of it."""
 LayerData = tuple[Any, dict[str, Any], str]
-
 
 _TITLES = {
     "apoferritin": "Apoferritin particles · cryo-EM",

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from napari_topiary._napari.drawing.drawing import Drawing
     from napari_topiary.session import Session
 
-
 SETTLE_MS = 150
 """Edits that follow one another faster (a drag) are one step of undo."""
 

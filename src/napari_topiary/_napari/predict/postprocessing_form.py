@@ -39,7 +39,6 @@ _CUTTING_TIPS = {
 }
 _USUAL = DetectConfig()
 
-
 LARGEST_SIZE = 2000
 _TIPS = {
     "threshold": "How sure the network has to be. Lower finds more, higher finds fewer "

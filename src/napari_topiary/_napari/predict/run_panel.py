@@ -32,7 +32,6 @@ from napari_topiary.session import Session
 if TYPE_CHECKING:
     import napari.viewer
 
-
 RUN, STOP, STOPPING = "Predict", "Stop and keep what is done", "Stopping…"
 AREAS = {
     "visible": ("Visible area", "Only the part of the image that you see: fastest."),

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
-
 KINDS = {
     "filters": (
         "Filters — smaller and faster",
@@ -56,7 +55,6 @@ SCOPES = {
     ),
     "layer": ("layer-wise", "Every layer loses the same share."),
 }
-
 
 Chosen = tuple[Checkpoint, PruneConfig]
 WORDS = ButtonWords(

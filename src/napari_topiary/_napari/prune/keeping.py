@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from napari_topiary._napari.prune.panel import PrunePanel
     from napari_topiary.session import Session
 
-
 KEEP, KEEPING, KEPT = "Keep as", "Keeping…", "✓ Kept"
-
 
 INT8_TIP = (
     "Also prepare what is kept or fine-tuned for whole numbers of eight bits: it is "

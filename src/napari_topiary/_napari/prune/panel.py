@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from napari_topiary.io.dataset import Sample
     from napari_topiary.session import Session
 
-
 MOST = 0.99
 """Largest share that can be asked for."""
 STEPS = 1000
@@ -55,7 +54,6 @@ TIP = (
     "CR (compression ratio) 5 means that five times fewer weights remain.\n"
     "Even steps along the slider are even steps in size. Arrow keys move it finely."
 )
-
 
 _GAP = 3
 """Pixels between two numbers."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Asked = Callable[[], tuple[Checkpoint, tuple[Sample, ...]] | None]
 
-
 WORDS = ButtonWords(
     "Measure what each layer is worth",
     "Measuring layers",

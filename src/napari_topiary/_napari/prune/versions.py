@@ -20,7 +20,6 @@ from napari_topiary.jobs.pruning import Findings
 ALLOWED_LOSS = 0.01
 """A version this much below the best is still as good, for most purposes."""
 
-
 FEWER = "Keep a pruned version, and it appears here beside the original."
 WAITING = "What is kept appears here as soon as its quality is known."
 SMALLEST_TIP = (

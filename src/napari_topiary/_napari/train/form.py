@@ -32,11 +32,9 @@ from napari_topiary.jobs.training import TrainingData
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
-
 MINUTES, PASSES = "min", "passes"
 TIME_TIP = "How long to train; you can stop at any time."
 USUAL_PASSES = 50
-
 
 PIXEL_NAME = "Works at"
 PIXEL_TIP = (

@@ -32,7 +32,6 @@ from napari_topiary.types import Progress, TaskKind
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
-
 TRAINING = (
     "optimizer",
     "learning_rate",
@@ -70,7 +69,6 @@ _LABELS = {
     "self_teaching": "Learn from look-alikes",
     "seed": "Random seed",
 }
-
 
 COST_TIP = (
     "Weights: the numbers it learns. MACs: multiplications for each pixel that it "

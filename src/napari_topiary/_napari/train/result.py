@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.config import TrainConfig
 
-
 TICKS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "all"), (2.0, "twice"))
 CURVE_TIP = (
     "Points: trained on this share of your annotations, judged on what was held back."

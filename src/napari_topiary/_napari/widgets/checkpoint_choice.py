@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FILES = "Topiary checkpoints (*.safetensors)"
 
-
 _BESIDE = 40
 """Pixels beside a name in an opened list: margins and the scroll bar."""
 SCRATCH = "from scratch"

@@ -28,7 +28,6 @@ SMALL = 400_000_000
 MOST_CHANNELS = 8
 """More channels than this are slices: no network looks at them all."""
 
-
 _AS_IS, _BACK = slice(None), slice(None, None, -1)
 TURNS = {
     2: (False, _AS_IS, _BACK),
@@ -142,7 +141,6 @@ class LazyFormat(Protocol):
 
 image_formats: Registry[type[ImageFormat]] = Registry("image format")
 """Every family of image formats by name."""
-
 
 _FIJI = "open it in Fiji (File > Import > Bio-Formats) and save it as OME-TIFF"
 _ELSEWHERE = (

@@ -33,7 +33,6 @@ from napari_topiary.io.pixel_size import pixel_size
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-
 _CHANGED = (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.PALETTE)
 """Pixels that are turned into others, which is done on whole images only."""
 LOSSY = (
