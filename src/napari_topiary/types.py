@@ -175,12 +175,7 @@ class Task:
     def radius(self, name: str, scale: float | None) -> float | None:
         """Radius of class `name` in original pixels, or None where unknown.
 
-        Parameters
-        ----------
-        name
-            A class name.
-        scale
-            nm per pixel of the image, None if unknown.
+        `scale`: nm per pixel of the image, None if unknown.
         """
         if scale is not None and name in self.radius_nm:
             return float(self.radius_nm[name]) / scale
@@ -192,12 +187,7 @@ class Task:
         Things are drawn with it and looked for within it; what is measured is not made
         up so.
 
-        Parameters
-        ----------
-        name
-            A class name.
-        scale
-            nm per pixel of the image, None if unknown.
+        `scale`: nm per pixel of the image, None if unknown.
         """
         return self.radius(name, scale) or UNKNOWN_RADIUS
 

@@ -78,16 +78,9 @@ class Annotation(Protocol):
     ) -> str | None:
         """Return what is wrong with it on such an image, as a sentence.
 
-        Parameters
-        ----------
-        shape
-            `(y, x)` of the image in pixels.
-        task
-            Classes and radii.
-        scale
-            nm per pixel of the image, None if unknown.
-        radii
-            Whether missing radii are a problem (they are for training).
+        `shape` `(y, x)` of the image in pixels · `scale`: nm per pixel of the image,
+        None if unknown · `radii`: whether missing radii are a problem (they are for
+        training).
         """
         ...
 

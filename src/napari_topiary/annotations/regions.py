@@ -91,10 +91,7 @@ class Regions(TableAnnotation):
     def mask(self, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the union of the areas.
 
-        Parameters
-        ----------
-        shape
-            `(y, x)` in pixels.
+        `shape` `(y, x)` in pixels.
         """
         mask = np.zeros((int(shape[0]), int(shape[1])), dtype=bool)
         for polygon, name in zip(self.polygons, self.shape_types, strict=True):
@@ -107,10 +104,7 @@ class Regions(TableAnnotation):
     def contains(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which places lie on pixels of the areas: `(n,)` bool.
 
-        Parameters
-        ----------
-        places
-            `(n, 2)` y, x in pixels.
+        `places` `(n, 2)` y, x in pixels.
         """
         pixels = np.rint(np.asarray(places, dtype=np.float64)).reshape(-1, 2)
         inside = np.zeros(len(pixels), dtype=bool)

@@ -138,10 +138,7 @@ class Checkpoint:
     def factor_for(self, scale: float | None) -> float:
         """Return how many pixels of an image are one pixel that the network sees.
 
-        Parameters
-        ----------
-        scale
-            nm per pixel of the image; None if unknown: as in training then.
+        `scale`: nm per pixel of the image; None if unknown: as in training then.
         """
         return factor_at(scale, self.working_factor, self.pixel_size_nm)
 
@@ -178,12 +175,8 @@ class Checkpoint:
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write the file: beside first, then renamed, never half.
 
-        Parameters
-        ----------
-        path
-            Its name ends in `.safetensors`.
-        overwrite
-            Replace also what is no checkpoint; another checkpoint is replaced anyway.
+        `path`: its name ends in `.safetensors` · `overwrite`: replace also what is no
+        checkpoint; another checkpoint is replaced anyway.
         """
         check_replaced((Path(path),), overwrite=overwrite)
         arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)

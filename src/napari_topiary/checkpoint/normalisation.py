@@ -70,12 +70,7 @@ class Normalisation:
         is darkest and brightest, so that another number type or light changes nothing.
         Colours of stained sections differ from slide to slide.
 
-        Parameters
-        ----------
-        images
-            `(c, y, x)`, and where the parts of a cut-out come from.
-        regions
-            As for the class.
+        `images` `(c, y, x)`, and where the parts of a cut-out come from.
         """
         alone = cls(regions=regions)
         found, pixels = list[Intensities](), list[float]()
@@ -117,19 +112,12 @@ class Normalisation:
         whatever is cut. Of images that are too large for that, `fitted` normalises
         parts.
 
-        Parameters
-        ----------
-        image
-            `(c, y, x)`, any numeric dtype. Pixels that are not numbers count as the
+        `image` `(c, y, x)`, any numeric dtype. Pixels that are not numbers count as the
             mean of the others, and so do, for `robust`, all that carry no image; an
             image of one intensity becomes all zeros.
-        excerpt
-            Where the parts of a cut-out come from: they look as the whole image does.
-
-        Returns
-        -------
-        ndarray
-            `(c, y, x)` float32, never the input itself.
+        `excerpt`: where the parts of a cut-out come from: they look as the whole image
+            does.
+        Returns `(c, y, x)` float32, never the input itself.
         """
         return self.applied(image, excerpt)[0]
 
@@ -138,10 +126,8 @@ class Normalisation:
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Normalise an image as `apply`, and tell how parts of it look by themselves.
 
-        Returns
-        -------
-        tuple
-            What `apply` returns, and the offset and divisor that make such parts of it.
+        Returns what `apply` returns, and the offset and divisor that make such parts of
+        it.
         """
         if excerpt is not None:
             fitted = self.fitted(
@@ -166,15 +152,8 @@ class Normalisation:
     def areas(self, image: NDArray[Any]) -> list[NDArray[np.bool_]]:
         """Find areas of very different brightness in an image.
 
-        Parameters
-        ----------
-        image
-            `(c, y, x)`, as for `apply`.
-
-        Returns
-        -------
-        list
-            `(y, x)` bool, one for each; nothing where the image is one.
+        `image` `(c, y, x)`, as for `apply`. Returns `(y, x)` bool, one for each;
+        nothing where the image is one.
         """
         shape = (image.shape[1], image.shape[2])
         step = thinning(shape)
@@ -207,16 +186,9 @@ class Normalisation:
     ) -> Fitted:
         """Measure an image by every `step`-th of its pixels.
 
-        Parameters
-        ----------
-        thin
-            `(c, y, x)`: every `step`-th row and column of the image.
-        area
-            `(y, x)` bool: which of them carry an image.
-        shape
-            `(y, x)` of the image in pixels.
-        step
-            1 = `thin` is the image itself.
+        `thin` `(c, y, x)`: every `step`-th row and column of the image · `area`
+        `(y, x)` bool: which of them carry an image · `shape` `(y, x)` of the image in
+        pixels · `step`: 1 = `thin` is the image itself.
         """
         if self.kind == "robust":
             is_part = float(area.sum()) * step**2 < PART * self.pixels

@@ -96,16 +96,9 @@ class Sample:
     def origins(self, shape: tuple[int, ...]) -> tuple[Axis, Axis]:
         """Return where in the image of its file the pixels of a grid lie.
 
-        Parameters
-        ----------
-        shape
-            `(h, w)` of a grid over `image`.
-
-        Returns
-        -------
-        tuple
-            y and x of each pixel's middle, counted from the corner of the first pixel:
-            they can be broadcast to `(h, w)`, and are not a number between parts.
+        `shape` `(h, w)` of a grid over `image`. Returns y and x of each pixel's middle,
+        counted from the corner of the first pixel: they can be broadcast to `(h, w)`,
+        and are not a number between parts.
         """
         if self.excerpt is not None:
             return self.excerpt.origins(shape)
@@ -163,10 +156,7 @@ class Dataset:
     def part(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of one part; ``"all"`` are all of them.
 
-        Parameters
-        ----------
-        name
-            ``"train"``, ``"val"``, ``"test"`` or what else the split names.
+        `name` ``"train"``, ``"val"``, ``"test"`` or what else the split names.
         """
         parts = self.parts
         if name in parts:

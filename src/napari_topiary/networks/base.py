@@ -23,40 +23,26 @@ from napari_topiary.types import TaskKind
 
 
 class Network(nn.Module):
-    """Base of every network.
+    """Base of every network."""
 
-    Attributes
-    ----------
-    stride
-        Input sides must be multiples of it, in pixels.
-    halo
-        Context that an output pixel can see on each side, in pixels.
-    output_layers
-        Names of the modules whose maps are the answer (never cut by filter pruning).
-    patch
-        Side of the patch whose centre pixel is classified, in pixels; None for
-        networks that learn from every pixel of what they see.
-    dense
-        Whether an image is answered in one sweep. Some classifiers of centre pixels
-        have no such form and run once for every pixel, each time on its patch.
-    largest_side
-        Longest side that `within` should be asked for at a time, in pixels, where more
-        would take so long that Stop could not be heard; None = as much as wanted.
-    regressions
-        How many maps, after those of the classes, are values and not logits (the
-        distance map of the nuclei segmenter).
-    branches
-        Names of modules that are pruned apart from one another: ranked network-wide,
-        each loses the same share. Empty = the network is one.
-    """
-
-    stride: int
-    halo: int
+    stride: int  #: Input sides must be multiples of it, in pixels
+    halo: int  #: Context that an output pixel can see on each side, in pixels
+    #: Names of the modules whose maps are the answer (never cut by filter pruning)
     output_layers: tuple[str, ...]
+    #: Side of the patch whose centre pixel is classified, in pixels; None for networks
+    #: that learn from every pixel of what they see
     patch: int | None = None
+    #: Whether an image is answered in one sweep. Some classifiers of centre pixels have
+    #: no such form and run once for every pixel, each time on its patch
     dense: bool = True
+    #: Longest side that `within` should be asked for at a time, in pixels, where more
+    #: would take so long that Stop could not be heard; None = as much as wanted
     largest_side: int | None = None
+    #: How many maps, after those of the classes, are values and not logits (the
+    #: distance map of the nuclei segmenter)
     regressions: int = 0
+    #: Names of modules that are pruned apart from one another: ranked network-wide,
+    #: each loses the same share. Empty = the network is one
     branches: tuple[str, ...] = ()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -77,16 +77,9 @@ class PlanStatistics:
 class PruningPlan(ABC):
     """Recorded order of removals from one checkpoint.
 
-    Parameters
-    ----------
-    checkpoint
-        What is pruned; never changed.
-    config
-        Kind, criterion, scope; `remove` is only the slider's first position.
-    network
-        The checkpoint's network; only its structure is used, to copy.
-    coupling
-        Of that network.
+    `checkpoint`: what is pruned; never changed · `config`: kind, criterion, scope;
+    `remove` is only the slider's first position · `network`: the checkpoint's network;
+    only its structure is used, to copy.
     """
 
     def __init__(
@@ -152,10 +145,7 @@ class PruningPlan(ABC):
     def cursor(self, share: float) -> int:
         """First position with at least `share` of the weights gone (or the last).
 
-        Parameters
-        ----------
-        share
-            0..1, of the unpruned network's weights.
+        `share`: 0..1, of the unpruned network's weights.
         """
         low, high = 0, len(self)
         while low < high:
@@ -169,12 +159,7 @@ class PruningPlan(ABC):
     def network_at(self, share: float, device: torch.device | str = "cpu") -> Network:
         """Return the pruned network, fast enough for a slider.
 
-        Parameters
-        ----------
-        share
-            Of the unpruned network's weights to be gone.
-        device
-            Where the network is wanted; tensors stay there between calls.
+        `device`: where the network is wanted; tensors stay there between calls.
         """
         return self.network_after(self.cursor(share), device)
 

@@ -76,23 +76,12 @@ class Source:
 
 
 class Study(ABC):
-    """One published experiment, ready to be redone.
+    """One published experiment, ready to be redone."""
 
-    Attributes
-    ----------
-    title
-        What is asked, in a few words.
-    source
-        The publication.
-    tasks
-        Kinds of task it can be done for.
-    axes
-        What the settings of its cells mean: name -> a few words.
-    """
-
-    title: ClassVar[str]
-    source: ClassVar[Source]
-    tasks: ClassVar[tuple[TaskKind, ...]]
+    title: ClassVar[str]  #: What is asked, in a few words
+    source: ClassVar[Source]  #: The publication
+    tasks: ClassVar[tuple[TaskKind, ...]]  #: Kinds of task it can be done for
+    #: What the settings of its cells mean: name -> a few words
     axes: ClassVar[Mapping[str, str]]
 
     @abstractmethod
@@ -103,13 +92,8 @@ class Study(ABC):
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Measure one cell.
 
-        Parameters
-        ----------
-        cell
-            One of the grid.
-        context
-            Images, budget and seed. Everything that takes time goes through
-            `context.relay`; what is returned after `context.stopped` does not count.
+        `context`: images, budget and seed. Everything that takes time goes through
+        `context.relay`; what is returned after `context.stopped` does not count.
         """
 
     @abstractmethod

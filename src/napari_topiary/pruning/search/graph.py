@@ -166,12 +166,7 @@ class OperationGraph:
     def run(self, image: torch.Tensor, keep: Collection[fx.Node] = ()) -> Values:
         """Run everything; return what is asked for, and the output's answer.
 
-        Parameters
-        ----------
-        image
-            `(b, c, y, x)`.
-        keep
-            Operations whose answers are wanted.
+        `image` `(b, c, y, x)`.
         """
         order = tuple(node for node in self.nodes if node is not self._image)
         values: Values = {self._image: image}
