@@ -12,7 +12,7 @@ import napari
 import pint
 from napari.settings import get_settings
 from napari.utils.colormaps import label_colormap
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_topiary._napari.header import Header, Help
+from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import watch_window
 from napari_topiary._napari.state import state_of, unwrap
@@ -98,12 +99,8 @@ class Workbench(QWidget):
         self.keys["?"].activated.connect(self.show_help)
         look.dress(self, viewer)
         self._follow_session()
-        self._ahead = QTimer(self)
-        self._ahead.setSingleShot(True)
-        self._ahead.setInterval(AHEAD_MS)
-        self._ahead.timeout.connect(
-            partial(in_background, units_ahead, title="Loading", on_result=use_ahead)
-        )
+        load = partial(in_background, units_ahead, title="Loading", on_result=use_ahead)
+        self._ahead = later(self, AHEAD_MS, load)
         # By then this widget is gone: only what outlives it may be called.
         self.destroyed.connect(_Closer(self.runner))
         self.show_page("Data")

@@ -314,14 +314,8 @@ def _in_ellipse(places: NDArray[np.float64], corners: Path) -> NDArray[np.bool_]
 
 def _fill_ellipse(mask: NDArray[np.bool_], corners: Path) -> None:
     """Fill the ellipse that touches the sides of a (possibly turned) box."""
-    centre = corners.mean(axis=0)
-    axes = np.stack([corners[1] - corners[0], corners[3] - corners[0]], axis=1) / 2
-    if abs(np.linalg.det(axes)) < _TOUCHES:
-        return
     low = np.maximum(np.ceil(corners.min(axis=0) - _TOUCHES), 0).astype(int)
     high = np.minimum(np.floor(corners.max(axis=0) + _TOUCHES) + 1, mask.shape)
-    y, x = np.mgrid[low[0] : int(high[0]), low[1] : int(high[1])]
-    inverse = np.linalg.inv(axes)
-    u = inverse[0, 0] * (y - centre[0]) + inverse[0, 1] * (x - centre[1])
-    v = inverse[1, 0] * (y - centre[0]) + inverse[1, 1] * (x - centre[1])
-    mask[low[0] : int(high[0]), low[1] : int(high[1])] |= u * u + v * v <= 1 + _TOUCHES
+    box = slice(low[0], int(high[0])), slice(low[1], int(high[1]))
+    places = np.moveaxis(np.mgrid[box], 0, -1).astype(np.float64)
+    mask[box] |= _in_ellipse(places.reshape(-1, 2), corners).reshape(mask[box].shape)

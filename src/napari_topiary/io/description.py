@@ -26,11 +26,12 @@ NOTHING_ASIDE = (
 )
 KNOWN = ("train", "val", "test")
 HELD_OUT = ("val", "test")
-_SPELLINGS = {
+PARTS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+"""What people call a part, or a folder of it -> its name."""
 
 
 def parsed_split(content: object) -> Split:
@@ -50,7 +51,7 @@ def parsed_split(content: object) -> Split:
         )
     split: Split = {}
     for given, names in content.items():
-        part = str(_SPELLINGS.get(given.strip().lower(), given))
+        part = str(PARTS.get(given.strip().lower(), given))
         if part in split:
             raise TopiaryError(
                 f"the part {part!r} is there twice in the split, in two spellings: "

@@ -21,6 +21,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
+from napari_topiary.io.description import PARTS
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
 from napari_topiary.io.pairing import pair_files, safe_name
@@ -233,10 +234,6 @@ def _one_channel(image: Image, channel: int, name: str) -> tuple[Image, str]:
             f"--channel 1 to {count}."
         )
     return image[channel - 1 : channel], f"{name} has {count} channels: {channel} used."
-
-
-PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-"""Name of a folder -> part of the split."""
 
 
 @dataclass(frozen=True, kw_only=True)

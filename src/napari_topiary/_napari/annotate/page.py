@@ -187,15 +187,9 @@ class AnnotatePage(Page):
         if self.session.images and len(self.session.task.classes) == 1:
             self.classes.new_name.setFocus()
 
-    def showEvent(self, event: Any) -> None:
-        """Keys act while the page is in front."""
-        super().showEvent(event)
-        self.keys.bind()
-
     def hideEvent(self, event: Any) -> None:
-        """Other pages may want the same keys."""
+        """Leave what is being asked or tried."""
         super().hideEvent(event)
-        self.keys.free()
         if not event.spontaneous():
             self.review.leave()
             self.clean_up.leave()

@@ -108,16 +108,10 @@ class ComparePage(Page):
         small = math.prod(subject.image.shape[1:]) <= AT_ONCE
         return free and small and pair == proposed(self.session)
 
-    def showEvent(self, event: Any) -> None:
-        """Keys act while the page is in front."""
-        super().showEvent(event)
-        self.keys.bind()
-
     def hideEvent(self, event: Any) -> None:
         """Leave the viewer as it was before."""
         super().hideEvent(event)
         if not event.spontaneous():
-            self.keys.free()
             self.view.close()
 
     # -- showing ------------------------------------------------------------------

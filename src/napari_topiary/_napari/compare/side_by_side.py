@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from napari_topiary._napari.canvas.shown_image import picture_of, visible_window
 from napari_topiary._napari.compare.layers import (
@@ -16,6 +16,7 @@ from napari_topiary._napari.compare.layers import (
     put_labels,
     put_things,
 )
+from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.state import unwrap
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class SideBySide(QObject):
         self.layers: ComparisonLayers | None = None
         self._before: dict[str, Any] = {}
         self._camera: tuple[Any, float, float] | None = None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self.arrange)
+        self._soon = later(self, 0, self.arrange)
 
     @property
     def active(self) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.canvas.layers import (
     current_image_name,
@@ -25,6 +25,7 @@ from napari_topiary._napari.canvas.shown_image import (
 )
 from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
+from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary.session.history import Direction
 
@@ -53,9 +54,7 @@ class LayerWatch(QObject):
         self._layers: dict[str, weakref.ref[Layer]] = {}
         self._quiet = 0
         self.pending: set[str] = set()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.settled)
+        self._timer = later(self, 0, self.settled)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary.types import Job, Progress
@@ -20,6 +20,15 @@ class _Request:
     on_result: Callable[[Any], object]
     on_error: Callable[[str], object] | None
     on_progress: Callable[[Progress], object] | None
+
+
+def later(owner: QObject, interval: int, do: Callable[[], object]) -> QTimer:
+    """Make a timer that does something once, so many ms after its last start."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(interval)
+    timer.timeout.connect(do)
+    return timer
 
 
 class Latest(QObject):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
-from napari_topiary._napari.jobs.latest import Latest
+from napari_topiary._napari.jobs.latest import Latest, later
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.inference.large.writing import LargePrediction
@@ -107,10 +107,7 @@ class LivePostProcessing(QObject):
         self.results: dict[str, Result] = {}
         self._shown = Latest(finish_current=True)
         self._all = Latest()
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._read_all)
+        self._rest = later(self, REST_MS, self._read_all)
 
     @property
     def busy(self) -> bool:

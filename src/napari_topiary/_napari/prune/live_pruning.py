@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.overlay import clear_overlay, show_overlay
 from napari_topiary._napari.canvas.shown_image import visible_window
-from napari_topiary._napari.jobs.latest import Latest
+from napari_topiary._napari.jobs.latest import Latest, later
 from napari_topiary._napari.prune.view import (
     PruningPreview,
     Ready,
@@ -103,15 +103,8 @@ class LivePruning(QObject):
         self.findings = Findings(HoldOut((), ()))
         self._planning, self._validating = Latest(), Latest()
         self._previewing = Latest(finish_current=True)
-        self._rest = self._timer(REST_MS, self._on_rest)
-        self._camera = self._timer(CAMERA_MS, self.look)
-
-    def _timer(self, interval: int, slot: Any) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(interval)
-        timer.timeout.connect(slot)
-        return timer
+        self._rest = later(self, REST_MS, self._on_rest)
+        self._camera = later(self, CAMERA_MS, self.look)
 
     # -- what is looked at --------------------------------------------------------
 

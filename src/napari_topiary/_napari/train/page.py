@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog
 
 from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.jobs.latest import Latest, at_end_of
+from napari_topiary._napari.jobs.latest import Latest, at_end_of, later
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.train.form import TrainForm
 from napari_topiary._napari.train.result import MoreHelp, ResultCard
@@ -94,17 +93,10 @@ class TrainPage(Page):
         self.training_run = TrainingRun(
             self.viewer, self.session, self.runner, curves=self.plot
         )
-        self._settle = self._timer(_SETTLE_MS, self.refresh)
+        self._settle = later(self, _SETTLE_MS, self.refresh)
         self._listen_to_all()
         self.restyle()
         self.refresh()
-
-    def _timer(self, interval: int, slot: Any) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(interval)
-        timer.timeout.connect(slot)
-        return timer
 
     def _listen_to_all(self) -> None:
         session = self.session

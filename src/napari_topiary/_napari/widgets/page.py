@@ -75,6 +75,8 @@ class Page(QWidget):
     """
 
     title: ClassVar[str] = ""
+    keys: Keys | None = None
+    """Act on the canvas while the page is in front."""
 
     def __init__(
         self,
@@ -132,6 +134,14 @@ class Page(QWidget):
         if not event.spontaneous():
             watch_window(self.viewer, self)
             self.activated()
+        if self.keys is not None:
+            self.keys.bind()
+
+    def hideEvent(self, event: Any) -> None:
+        """Other pages may want the same keys."""
+        super().hideEvent(event)
+        if self.keys is not None:
+            self.keys.free()
 
     def on_other_project(self) -> None:
         """Another project was opened: what was said was about the one before."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QSizePolicy
 
+from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.widgets import look
 
 if TYPE_CHECKING:
@@ -111,10 +112,7 @@ class CurvePlot(SmallPlot):
         self._best.hide()
         self._right.addItem(self._best)
         self.quality_name = "quality"
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(REDRAW_MS)
-        self._soon.timeout.connect(self.redraw)
+        self._soon = later(self, REDRAW_MS, self.redraw)
         self.reset()
         self.restyle(self.colours)
 

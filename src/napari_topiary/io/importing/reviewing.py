@@ -17,6 +17,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
+from napari_topiary.io.description import PARTS
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image, read_labels
 from napari_topiary.io.importing.drawn import (
@@ -36,12 +37,6 @@ from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
 from napari_topiary.io.pairing import image_name, pair_files, safe_name
 from napari_topiary.types import Job, Progress, Stop
 
-PARTS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Name of a folder -> part of the split."""
 DEFAULTS = ImportConfig()
 
 
