@@ -13,7 +13,9 @@ import tifffile
 
 from napari_topiary.cli import main
 from napari_topiary.cli.dispatch import VERBS
+from napari_topiary.inference import exporting
 from napari_topiary.io.own_files import written_by_topiary
+from napari_topiary.io.run_crate import RUNNING, is_edited
 
 WORDS = "{}\n"
 CALLS = {
@@ -239,6 +241,43 @@ def test_what_a_person_has_changed_in_results_stays(trained, tmp_path, capsys):
     assert "m0_detections.csv is there already and was chang" in capsys.readouterr().err
     assert snapshot(tmp_path) == before
     assert main([*words, "--overwrite"]) == main(words) == 0
+
+
+def test_killed_over_older_results_the_same_command_goes_on(
+    trained, tmp_path, monkeypatch
+):
+    """But what a person has corrected since is kept, whichever run it is from."""
+
+    class Killed(BaseException):
+        pass
+
+    data, table = trained / "data/images", tmp_path / "m0_detections.csv"
+    images = [str(data / f"{name}.tif") for name in ("m0", "m1")]
+    words = ["predict", str(trained / "net.safetensors"), *images]
+    words += ["--out", str(tmp_path), "--threshold"]
+    assert main([*words, "0.9"]) == 0
+    older = table.read_bytes()
+    write = exporting.write_summary
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr(exporting, "write_summary", killed)
+    with pytest.raises(Killed):
+        main([*words, "0.1"])
+    newer = table.read_bytes()
+    assert newer != older
+    table.write_bytes(newer + b"9,9,virion,1\n")
+    assert main([*words, "0.1"]) == 2
+    monkeypatch.setattr(exporting, "write_summary", write)
+    # Killed before it took its place, or after: it is a result.
+    for content in (older, newer):
+        table.write_bytes(content)
+        assert not is_edited(table)
+    assert main([*words, "0.1"]) == 0
+    assert not (tmp_path / RUNNING).exists()
+    table.write_bytes(older)
+    assert is_edited(table)
 
 
 def test_notes_on_results_stay_where_they_may_not_be_changed(trained, tmp_path):

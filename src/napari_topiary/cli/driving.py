@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -29,7 +30,7 @@ from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.own_files import WRITER, signed
-from napari_topiary.io.run_crate import Run, write_crate, written_since
+from napari_topiary.io.run_crate import Run, noting_tables, write_crate, written_since
 from napari_topiary.io.targets import REPORT, Files, OutputFile, check_targets
 from napari_topiary.registry import program_version
 from napari_topiary.types import Job, Progress, run
@@ -211,7 +212,9 @@ def _perform(
         files = replace(files, writes=(*files.writes, report))
     check_targets(files, overwrite=options.overwrite)
     begun = time.time()
-    result = options.run(options, runner)
+    out = getattr(options, "out", None)
+    with nullcontext() if out is None else noting_tables(out):
+        result = options.run(options, runner)
     if result is None:
         return DONE
     # Whoever presses Ctrl-C later finds everything done.

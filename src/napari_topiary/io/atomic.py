@@ -8,8 +8,9 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from napari_topiary.errors import NotWritten, TopiaryError
 _LONGEST = 255
 """Bytes of a file name that every system takes."""
 _BESIDE = re.compile(r"\.(?P<what>part|old)-(?:(?P<pid>\d+)-)?[0-9a-f]{8}-(?P<name>.+)")
+
+_NOTED = ContextVar[Callable[[Path, Path], None] | None]("noted", default=None)
 
 
 def process_lives(pid: int) -> bool:
@@ -84,6 +87,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         else:
             if path.is_file():
                 shutil.copymode(path, beside)
+            note = _NOTED.get()
+            if note is not None:
+                note(path, beside)
             beside.replace(path)
     except TopiaryError:
         raise
@@ -97,6 +103,22 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def noting(note: Callable[[Path, Path], None]) -> Iterator[None]:
+    """Let a function note what is written, before any file takes its place.
+
+    Parameters
+    ----------
+    note
+        Called with the place of each file and where its content lies until then.
+    """
+    before = _NOTED.set(note)
+    try:
+        yield
+    finally:
+        _NOTED.reset(before)
 
 
 def clean_leftovers(folder: Path) -> None:

@@ -3,6 +3,9 @@
 Every run adds one action to `ro-crate-metadata.json` in the folder of its results: the
 command, the version, what was read and what was written, with SHA-256 of all but very
 large files. The newest action that made a file is the one that names it.
+
+Until a run has ended its tables are noted in a file beside: where it was killed they
+are known as its own all the same, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -10,19 +13,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from napari_topiary.io.atomic import is_protected, writing
+from napari_topiary.io.atomic import is_protected, noting, writing
 from napari_topiary.io.memory import in_words
 from napari_topiary.io.own_files import WRITER, written_by_topiary
 from napari_topiary.io.plain_files import read_json
 
 CRATE = "ro-crate-metadata.json"
+RUNNING = ".ro-crate-running"
+"""Hashes and names of tables of a run that has not ended, one a line."""
 LARGEST_HASHED = 2_000_000_000
 """Bytes of files of a run that are hashed; more would take too long."""
 MOST_FILES = 2000
@@ -102,23 +108,55 @@ def write_crate(folder: Path, run: Run) -> Path | None:
     )
     with writing(path) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
+    (folder / RUNNING).unlink(missing_ok=True)
     return path
 
 
+@contextmanager
+def noting_tables(out: Path) -> Iterator[None]:
+    """Note the tables that a run writes, before each takes its place.
+
+    Parameters
+    ----------
+    out
+        Of the run: a file, or a folder of results, which need not be there yet.
+    """
+    folders = {out.resolve(), out.resolve().parent}
+
+    def note(path: Path, content: Path) -> None:
+        folder = path.parent.resolve()
+        if path.suffix.lower() in EDITED and folder in folders:
+            with (folder / RUNNING).open("a", encoding="utf-8") as file:
+                file.write(f"{_hash(content)} {quote(path.name)}\n")
+
+    with noting(note):
+        yield
+
+
 def is_edited(path: Path) -> bool:
-    """Whether a table is not what the crate beside it says that it was.
+    """Whether a table is not what the runs that wrote it say that it was.
 
     Tables of results are known by their columns, which stay when a person corrects
     what is in them.
     """
-    crate = path.with_name(CRATE)
-    if path.suffix.lower() not in EDITED or not crate.is_file():
+    if path.suffix.lower() not in EDITED:
         return False
-    if not written_by_topiary(crate):
-        return False
-    found = {one["@id"]: one for one in _entities(read_json(crate))}
-    noted = found.get(quote(path.name), {}).get("sha256")
-    return noted is not None and noted != _hash(path)
+    noted = set(_noted(path))
+    return bool(noted) and _hash(path) not in noted
+
+
+def _noted(path: Path) -> Iterator[str]:
+    """Hashes that the crate, and a run that was killed, give to a table."""
+    name, crate = quote(path.name), path.with_name(CRATE)
+    if crate.is_file() and written_by_topiary(crate):
+        for one in _entities(read_json(crate)):
+            if one["@id"] == name and isinstance(one.get("sha256"), str):
+                yield one["sha256"]
+    running = path.with_name(RUNNING)
+    if running.is_file():
+        text = running.read_text(encoding="utf-8", errors="replace")
+        lines = [line.split() for line in text.splitlines()]
+        yield from (line[0] for line in lines if line[1:] == [name])
 
 
 def _heads(
