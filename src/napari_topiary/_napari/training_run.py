@@ -232,10 +232,5 @@ class CheckpointFiles(QObject):
 
     def _on_recovered(self, checkpoint: Checkpoint) -> None:
         name = self.session.unique_checkpoint_name("recovered")
-        self.session.add_checkpoint(name, named(checkpoint, name))
+        self.session.add_checkpoint(name, checkpoint.named(name))
         self.recovered.emit(name)
-
-
-def named(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """Return a checkpoint that knows what it is called."""
-    return checkpoint.replaced(provenance={**checkpoint.provenance, "name": name})

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
-from napari_topiary.cli.describing import right_in_words, size_in_words, table
+from napari_topiary.cli.describing import right_in_words, table
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.evaluate import add_validating, counted, validating_config
+from napari_topiary.cli.evaluate import add_validating, validating_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import Files, OutputFile, targets_in
+from napari_topiary.jobs import words
 from napari_topiary.report.html import Report, write_report
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
         while name in loaded:
             number += 1
             name = f"{path.stem} {number}"
-        checkpoint = load_checkpoint(path)
-        provenance = {**checkpoint.provenance, "name": name}
-        loaded[name] = replace(checkpoint, provenance=provenance)
+        loaded[name] = load_checkpoint(path).named(name)
     return loaded
 
 
@@ -179,7 +177,9 @@ def _report(result: dict[str, Any], notes: Sequence[str]) -> Report:
 
 
 def _heading(result: dict[str, Any]) -> str:
-    return f"{counted(result['n_images'])} of the part {result['split']!r}"
+    return (
+        f"{words.plural(result['n_images'], 'image')} of the part {result['split']!r}"
+    )
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
@@ -197,7 +197,7 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
                 row["name"],
                 f"{row['parameters_nonzero']:,}",
                 f"{row['compression_ratio']:.3g}",
-                size_in_words(row["file_bytes"]),
+                words.file_size(row["file_bytes"]),
                 _number(row.get("ms_per_megapixel"), ".1f"),
                 *(_number(value, ".4f") for value in quality.values()),
                 *([right_in_words(row.get("own", {})) or "-"] if statuses else []),

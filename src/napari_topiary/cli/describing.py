@@ -95,19 +95,6 @@ def _layers(checkpoint: Checkpoint, network: Any) -> list[dict[str, Any]]:
     return layers
 
 
-def size_in_words(n_bytes: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
-
-
-def count_in_words(number: float) -> str:
-    """Return a large number as a person reads it."""
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= limit:
-            return f"{number / limit:.3g}{unit}"
-    return f"{number:.0f}"
-
-
 def quality_in_words(metrics: Any) -> str:
     """Quality on what training held back, as a sentence; empty where unknown."""
     if metrics.get("quality") is None:

@@ -32,6 +32,7 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.own_files import WRITER, signed
 from napari_topiary.io.run_crate import Run, noting_tables, write_crate, written_since
 from napari_topiary.io.targets import REPORT, Files, OutputFile, check_targets
+from napari_topiary.jobs.words import THIN
 from napari_topiary.registry import program_version
 from napari_topiary.types import Job, Progress, run
 
@@ -164,7 +165,7 @@ class Runner:
     def say(self, text: str) -> None:
         """Write a result to standard output; whoever read it may have gone."""
         try:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(text.replace(THIN, " ") + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")

@@ -20,6 +20,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files
+from napari_topiary.jobs.words import plural
 
 SHOWN = (
     "f1", "precision", "recall", "dice", "iou", "accuracy", "sensitivity",
@@ -103,7 +104,7 @@ def _text(result: dict[str, Any]) -> str:
     rows = [["", *columns], ["all", *(_number(result[c]) for c in columns)]]
     for name, own in result.get("per_class", {}).items():
         rows.append([name, *(_number(own.get(c)) for c in columns)])
-    heading = f"{counted(result['n_images'])}, {result['seconds']:.1f} s"
+    heading = f"{plural(result['n_images'], 'image')}, {result['seconds']:.1f} s"
     if result.get("tolerance_nm") is not None:
         heading += f", tolerance {result['tolerance_nm']:.3g} nm"
     if said := right_in_words(result):
@@ -127,11 +128,6 @@ def _mistaken(result: dict[str, Any]) -> str:
                 rows.append([name, *(f"{count:,}" for count in counts)])
             text += f"\n\n{table(rows)}"
     return text
-
-
-def counted(n_images: int) -> str:
-    """Return a number of images in words."""
-    return f"{n_images} image{'' if n_images == 1 else 's'}"
 
 
 def _number(value: Any) -> str:

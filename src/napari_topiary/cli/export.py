@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.cli.describing import size_in_words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.io.targets import Files, OutputFile
+from napari_topiary.jobs import words
 
 
 def add(verb: AddVerb) -> None:
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         runner.note(note)
     off, size = made.largest_difference, len(made.content)
     compared = "not run here" if off is None else f"differs from torch by {off:.1g}"
-    runner.say(f"{options.out} ({size_in_words(size)}): {compared}.")
+    runner.say(f"{options.out} ({words.file_size(size)}): {compared}.")
     return result | {
         "out": str(options.out),
         "file_bytes": size,

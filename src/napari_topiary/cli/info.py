@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.describing import (
-    count_in_words,
     describe,
     quality_in_words,
-    size_in_words,
     table,
 )
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.io.targets import Files
+from napari_topiary.jobs import words
 
 
 def add(verb: AddVerb) -> None:
@@ -51,7 +50,7 @@ def _text(about: dict[str, Any]) -> str:
         ("sparsity", f"{about['sparsity']:.1%} (CR {about['compression_ratio']:.3g})"),
         ("MACs per pixel", _macs(about)),
         ("values", _values(about)),
-        ("file", size_in_words(about["file_bytes"])),
+        ("file", words.file_size(about["file_bytes"])),
         ("pixel size", "unknown" if nm is None else f"{nm:g} nm, seen at {seen:.3g}"),
         ("thresholds", _thresholds(about["thresholds"])),
         ("quality", quality_in_words(about["metrics"]) or "not measured"),
@@ -81,7 +80,7 @@ def _sizes(sizes: dict[str, Any]) -> str:
 
 def _macs(about: dict[str, Any]) -> str:
     """What a pixel costs; one that is classified by its patch may cost all of that."""
-    counted = count_in_words(about["macs_per_pixel"])
+    counted = words.count(about["macs_per_pixel"])
     if about["patch"] is None:
         return counted
     return f"{counted} {'in a whole image' if about['dense'] else 'for its patch'}"
@@ -91,7 +90,9 @@ def _values(about: dict[str, Any]) -> str:
     """Memory of everything that the layers make of one image."""
     side = about["patch"]
     of = "an image of 32" if side is None else f"a patch of {side}"
-    return f"{size_in_words(about['activation_bytes'])} for {of} × {side or 32} pixels"
+    return (
+        f"{words.file_size(about['activation_bytes'])} for {of} × {side or 32} pixels"
+    )
 
 
 def _thresholds(thresholds: dict[str, float]) -> str:

@@ -40,7 +40,7 @@ class Keeping:
         Returns the same, with the name of its file; where it was written; what the
         person should know.
         """
-        made = named(made, self.out)
+        made = made.named(self.out.stem)
         if not whole and self.growing != self.out and self.out.exists():
             better = _better(self.out, made)
             if better:
@@ -99,12 +99,6 @@ def _folders() -> list[Path]:
     """Where else a network is kept: often on other disks, the last one in memory."""
     folders = [Path.cwd(), Path.home(), Path(tempfile.gettempdir()), Path("/dev/shm")]
     return list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
-
-
-def named(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    """Return a checkpoint that knows the name of its file."""
-    provenance = {**checkpoint.provenance, "name": path.stem}
-    return checkpoint.replaced(provenance=provenance)
 
 
 def new_notes(made: Checkpoint, before: Checkpoint | None) -> list[str]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.datasets import learning_data
-from napari_topiary.cli.describing import describe, quality_in_words, size_in_words
+from napari_topiary.cli.describing import describe, quality_in_words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.keeping import Keeping, new_notes
 from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files
+from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -171,7 +172,7 @@ def in_words(checkpoint: Checkpoint, path: Path) -> str:
         quality = "nothing to judge on"
     return (
         f"{path}: {checkpoint.parameters_nonzero:,} weights, "
-        f"{size_in_words(checkpoint.file_bytes())}{', ' if quality else ''}{quality}"
+        f"{words.file_size(checkpoint.file_bytes())}{', ' if quality else ''}{quality}"
     )
 
 

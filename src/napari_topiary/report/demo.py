@@ -257,7 +257,7 @@ class _Demo:
 
     def _kept(self, name: str, checkpoint: Checkpoint) -> Checkpoint:
         """Write a network; one that is not whole takes the place of no other."""
-        named = replace(checkpoint, provenance={**checkpoint.provenance, "name": name})
+        named = checkpoint.named(name)
         ended_early = checkpoint.provenance.get("problems", ())
         self.problems += [one for one in ended_early if one not in self.problems]
         path = self.out / f"{name}.safetensors"

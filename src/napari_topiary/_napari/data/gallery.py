@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.shown_image import contrast, displayed
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pyramids import needs_reading
+from napari_topiary.jobs.words import plural
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -65,7 +66,7 @@ def status_words(session: Session, name: str) -> str:
         words.append("painted")
     if "regions" in counts:
         number = len(counts["regions"])
-        words.append(f"{number} area{'s' if number > 1 else ''} finished")
+        words.append(f"{plural(number, 'area')} finished")
     if not words:
         words.append("nothing marked yet")
     if is_held_out(session, name):

@@ -20,7 +20,7 @@ from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.prune.live_pruning import LivePruning
 from napari_topiary._napari.prune.view import Ready
 from napari_topiary._napari.state import preferences
-from napari_topiary._napari.training_run import STOPPING, TrainingRun, named
+from napari_topiary._napari.training_run import STOPPING, TrainingRun
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary.checkpoint import Checkpoint
@@ -208,7 +208,7 @@ class VersionMaker(QObject):
     def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Add what fine-tuning made; returns it with its name."""
         name = self.session.unique_checkpoint_name(f"{name}, tuned")
-        made = named(checkpoint, name)
+        made = checkpoint.named(name)
         self._add(name, made)
         return made
 

@@ -18,7 +18,6 @@ from napari_topiary._napari.training_run import (
     STOPPING,
     CheckpointFiles,
     TrainingRun,
-    named,
 )
 from napari_topiary._napari.widgets.page import Offer, Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
@@ -298,7 +297,7 @@ class TrainPage(Page):
     def _on_made(self, checkpoint: Checkpoint) -> None:
         proposed = short_name(self._base_name, checkpoint.parameters_nonzero)
         name = self.session.unique_checkpoint_name(proposed)
-        self.session.add_checkpoint(name, named(checkpoint, name))
+        self.session.add_checkpoint(name, checkpoint.named(name))
         self._show_result(name)
 
     def _show_result(self, name: str) -> None:
