@@ -15,7 +15,7 @@ from napari_topiary.cli.evaluate import add_validating, validating_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.pairing import safe_name
+from napari_topiary.io.pairing import safe_name, unused_name
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import Files, OutputFile, targets_in
 from napari_topiary.jobs import words
@@ -102,10 +102,7 @@ def _loaded(paths: list[Path]) -> dict[str, Checkpoint]:
 
     loaded: dict[str, Checkpoint] = {}
     for path in paths:
-        name, number = path.stem, 1
-        while name in loaded:
-            number += 1
-            name = f"{path.stem} {number}"
+        name = unused_name(path.stem, loaded.__contains__, joint=" ")
         loaded[name] = load_checkpoint(path).named(name)
     return loaded
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives, writing
+from napari_topiary.io.pairing import unused_name
 
 _STAGE = ".saving-"
 _LIST = "changes.json"
@@ -179,12 +180,14 @@ def complete_changes(root: Path) -> None:
 
 def free_name(root: Path, name: str) -> str:
     """Return the path of a file inside a folder, with a number added if it is taken."""
-    number, free = 1, name
-    while (root / free).exists():
-        number += 1
-        path = Path(name)
-        free = path.with_name(f"{path.stem} {number}{path.suffix}").as_posix()
-    return free
+
+    def place(stem: str) -> str:
+        return Path(name).with_name(f"{stem}{Path(name).suffix}").as_posix()
+
+    def is_taken(stem: str) -> bool:
+        return (root / place(stem)).exists()
+
+    return place(unused_name(Path(name).stem, is_taken, joint=" "))
 
 
 def is_inside(name: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -271,6 +271,15 @@ def safe_name(name: str) -> str:
     while safe != (inner := safe.strip().strip(".")) or len(inner.encode()) > _LONGEST:
         safe = inner if len(inner.encode()) <= _LONGEST else inner[:-1]
     return f"{safe}_" if safe.lower() in _DEVICES else safe or "image"
+
+
+def unused_name(base: str, is_taken: Callable[[str], bool], *, joint: str = "-") -> str:
+    """Return a name that is not taken: the one given, or with a number."""
+    number, name = 1, base
+    while is_taken(name):
+        number += 1
+        name = f"{base}{joint}{number}"
+    return name
 
 
 def visible_files(folder: Path) -> list[Path]:

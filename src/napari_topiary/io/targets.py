@@ -16,7 +16,7 @@ from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import is_protected
 from napari_topiary.io.own_files import written_by_topiary
-from napari_topiary.io.pairing import images_elsewhere
+from napari_topiary.io.pairing import images_elsewhere, unused_name
 from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.io.run_crate import CRATE, is_edited
 
@@ -210,11 +210,11 @@ def study_targets(folder: Path) -> tuple[OutputFile, ...]:
 
 def free_name(path: Path) -> Path:
     """Return a name that no file has: the one given, or with a number."""
-    number, free = 1, path
-    while os.path.lexists(free):
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
+
+    def place(stem: str) -> Path:
+        return path.with_name(f"{stem}{path.suffix}")
+
+    return place(unused_name(path.stem, lambda stem: os.path.lexists(place(stem))))
 
 
 def _is_read(path: Path, read: Path, *, own: bool) -> bool:

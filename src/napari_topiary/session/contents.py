@@ -15,7 +15,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import may_be_seen, parts_of
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.pairing import safe_name
+from napari_topiary.io.pairing import safe_name, unused_name
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.types import BACKGROUND, Image, Task, TaskKind
 
@@ -222,12 +222,12 @@ class Contents:
 
 def unused(base: str, taken: Iterable[str], *, any_case: bool = False) -> str:
     """Return `base`, with a number added if it is taken."""
-    names = {name.casefold() if any_case else name for name in taken}
-    number, name = 1, base
-    while (name.casefold() if any_case else name) in names:
-        number += 1
-        name = f"{base} {number}"
-    return name
+
+    def spelled(name: str) -> str:
+        return name.casefold() if any_case else name
+
+    names = {spelled(name) for name in taken}
+    return unused_name(base, lambda name: spelled(name) in names, joint=" ")
 
 
 def with_colours(classes: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:

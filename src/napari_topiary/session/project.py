@@ -27,7 +27,7 @@ from napari_topiary.io.dataset_writing import (
 )
 from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_name
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.pairing import Pairing, pair_files, place_of
+from napari_topiary.io.pairing import Pairing, pair_files, place_of, unused_name
 from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
 from napari_topiary.session.versions import (
@@ -248,8 +248,9 @@ def _free_file(home: Path, name: str, record: SavedFiles) -> Path:
     """Return a file for a checkpoint of this name that no other one uses."""
     base = re.sub(r"[^\w\-.+]+", "_", name).strip("._")[:60] or "checkpoint"
     used = {file.name.lower() for file, _ in record.checkpoints.values()}
-    number, file = 1, f"{base}.safetensors"
-    while file.lower() in used or (home / file).exists():
-        number += 1
-        file = f"{base}-{number}.safetensors"
-    return home / file
+
+    def is_taken(stem: str) -> bool:
+        file = f"{stem}.safetensors"
+        return file.lower() in used or (home / file).exists()
+
+    return home / f"{unused_name(base, is_taken)}.safetensors"

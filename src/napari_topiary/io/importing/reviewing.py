@@ -34,7 +34,7 @@ from napari_topiary.io.importing.meaning import (
     meaning_of,
 )
 from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
-from napari_topiary.io.pairing import image_name, pair_files, safe_name
+from napari_topiary.io.pairing import image_name, pair_files, safe_name, unused_name
 from napari_topiary.types import Job, Progress, Stop
 
 DEFAULTS = ImportConfig()
@@ -292,17 +292,14 @@ def _names(images: list[Path], root: Path) -> Mapping[Path, str]:
     """A name for each image; those of the same name get that of their folder too."""
     paths = list(dict.fromkeys(images))
     taken = Counter(image_name(path).casefold() for path in paths)
-    names: dict[Path, str] = {}
+    names, used = dict[Path, str](), set[str]()
     for path in paths:
         name = image_name(path)
         if taken[name.casefold()] > 1:
             folders = path.relative_to(root).parts[:-1]
             name = safe_name("_".join((*folders, name)))
-        number, free = 1, name
-        while free.casefold() in {other.casefold() for other in names.values()}:
-            number += 1
-            free = f"{name}-{number}"
-        names[path] = free
+        names[path] = unused_name(name, lambda one: one.casefold() in used)
+        used.add(names[path].casefold())
     return names
 
 
