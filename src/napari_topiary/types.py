@@ -7,7 +7,7 @@ probabilities are `(k, y, x)`; labels are `(y, x)`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -74,6 +74,18 @@ def middle_of(window: Window, largest: int) -> Window:
         left = (left + right - largest) // 2
         right = left + largest
     return top, bottom, left, right
+
+
+def grown(window: Window, by: int, shape: Sequence[int]) -> Window:
+    """A window with so much around it, as far as an image `(y, x)` reaches."""
+    top, bottom, left, right = window
+    height, width = shape
+    return (
+        max(0, top - by),
+        min(height, bottom + by),
+        max(0, left - by),
+        min(width, right + by),
+    )
 
 
 def seconds_left(begun: float, done: float, total: float) -> float | None:

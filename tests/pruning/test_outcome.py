@@ -1,4 +1,4 @@
-"""Speed, agreement and batch statistics."""
+"""Speed and batch statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.io.dataset import Sample
-from napari_topiary.pruning import agreement, make_plan, measure_speed, recalibrate
+from napari_topiary.pruning import make_plan, measure_speed, recalibrate
 from napari_topiary.types import Progress, Stop, run
 
 
@@ -48,17 +48,6 @@ def test_speed_can_be_stopped(fresh: Callable[..., Checkpoint]) -> None:
     with pytest.raises(StopIteration) as ended:
         job.send(Stop)
     assert ended.value.value == {}
-
-
-def test_agreement() -> None:
-    a = np.zeros((2, 4, 4), np.float32)
-    a[0] = 0.9
-    b = a.copy()
-    b[:, 0] = [[0.2], [0.8]]
-    assert agreement(a, a) == 1.0
-    assert agreement(a, b) == 0.75
-    with pytest.raises(ValueError, match="do not match"):
-        agreement(a, b[:, :2])
 
 
 def test_batch_statistics_fit_the_pruned_network(

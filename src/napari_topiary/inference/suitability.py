@@ -193,7 +193,7 @@ def contrast_problem(
     if likeness > UNLIKE:
         return None
     certain = likeness < OPPOSITE and likeness * learned.strength < -EVIDENCE
-    part = middle_of(seen)
+    part = middle_part(seen)
     wanted = learned.foreground_share
     off = [
         abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
@@ -239,7 +239,7 @@ def _centre(seen: NetworkInput | LargeInput) -> NDArray[np.float32]:
     return seen.at((top, top + height, left, left + width))
 
 
-def middle_of(seen: NetworkInput | LargeInput) -> NDArray[np.float32]:
+def middle_part(seen: NetworkInput | LargeInput) -> NDArray[np.float32]:
     """Cut a part from the middle of what carries an image."""
     top, left = (
         int(np.clip(at - TRIED_SIDE / 2, 0, max(0, n - TRIED_SIDE)))

@@ -26,7 +26,7 @@ from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine, Tile
 from napari_topiary.io.memory import free_memory
 from napari_topiary.networks.base import Network
-from napari_topiary.types import Job, Progress, Stop, seconds_left
+from napari_topiary.types import Job, Progress, Stop, grown, seconds_left
 
 logger = logging.getLogger(__name__)
 
@@ -258,12 +258,8 @@ class TileBox:
 
     def grown(self, by: int, height: int, width: int) -> TileBox:
         """With context on every side, as far as there is any."""
-        return TileBox(
-            max(0, self.top - by),
-            min(height, self.bottom + by),
-            max(0, self.left - by),
-            min(width, self.right + by),
-        )
+        box = (self.top, self.bottom, self.left, self.right)
+        return TileBox(*grown(box, by, (height, width)))
 
     def within(self, window: TileBox) -> tuple[slice, slice]:
         """Rows and columns of this box in a window that contains it."""

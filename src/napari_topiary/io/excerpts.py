@@ -26,7 +26,7 @@ from napari_topiary.io.annotation_files import read_annotations
 from napari_topiary.io.image_area import image_area, is_grey, known_in
 from napari_topiary.io.images import read_labels
 from napari_topiary.io.large_images import LargeImage, open_large
-from napari_topiary.types import Image, LabelImage, Task, Window
+from napari_topiary.types import Image, LabelImage, Task, Window, grown
 
 MARGIN = 256
 """Around what is marked so much is read with it, in pixels of the image."""
@@ -298,22 +298,17 @@ def _windows(
         box = painted.box()
         boxes += [] if box is None else [box]
     height, width = shape
-    grown = [
-        (
-            max(0, top - MARGIN),
-            min(height, bottom + MARGIN),
-            max(0, left - MARGIN),
-            min(width, right + MARGIN),
-        )
+    wider = [
+        grown((top, bottom, left, right), MARGIN, shape)
         for top, bottom, left, right in boxes
         # What lies beyond the image is told to the person later.
         if top < height and left < width and bottom > 0 and right > 0
     ]
-    if not grown:
+    if not wider:
         top, left = max(0, (height - UNMARKED) // 2), max(0, (width - UNMARKED) // 2)
         return ((top, min(height, top + UNMARKED), left, min(width, left + UNMARKED)),)
     # Without finished areas all is finished: what lies between marks counts too.
-    return tuple(_joined(grown)) if finished else (_around(grown),)
+    return tuple(_joined(wider)) if finished else (_around(wider),)
 
 
 def _joined(boxes: list[Window]) -> list[Window]:

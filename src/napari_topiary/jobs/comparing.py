@@ -26,7 +26,16 @@ from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.session import Session
-from napari_topiary.types import Job, Prediction, Progress, Stop, Task, Window, relay
+from napari_topiary.types import (
+    Job,
+    Prediction,
+    Progress,
+    Stop,
+    Task,
+    Window,
+    grown,
+    relay,
+)
 
 LARGEST_SIDE = 4096
 """Of a large image a part of no more pixels to any side is compared."""
@@ -159,12 +168,7 @@ def _part_of(subject: ProjectImage, task: Task) -> Job[_Part]:
             "(napari-topiary compare)."
         )
     yield from measure_all(image)
-    around = (
-        max(0, top - MARGIN),
-        min(height, bottom + MARGIN),
-        max(0, left - MARGIN),
-        min(width, right + MARGIN),
-    )
+    around = grown((top, bottom, left, right), MARGIN, (height, width))
     marked, scale = subject.annotations, subject.scale
     cut = cut_marked(image, marked, task=task, scale=scale, window=around)
     known = [one for one in cut.annotations if isinstance(one, Regions)]

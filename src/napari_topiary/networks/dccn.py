@@ -11,8 +11,8 @@ middle after six layers. An image is therefore answered patch by patch, in batch
 exactly, and slowly (a GPU is advised).
 """
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_topiary.networks.base import NetworkKind, Sizes, built_from, networks
+from napari_topiary.networks.layers import initialise
 from napari_topiary.networks.patch_classifier import PatchClassifier
 
 PATCH = 55
@@ -207,7 +208,7 @@ class Dccn(PatchClassifier):
             self.add_module(f"transition{number}", _Transition(into, out))
             into = out
         self.output = nn.Conv2d(into, n_classes, 1)
-        self.apply(_initialise)
+        self.apply(partial(initialise, gain=2))
 
     def classify(self, patches: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k)` of the centre pixels of patches `(b, c, 55, 55)`."""
@@ -218,16 +219,6 @@ class Dccn(PatchClassifier):
             maps = self.get_submodule(f"transition{number}")(maps)
         logits: torch.Tensor = self.output(maps).flatten(1)
         return logits.sigmoid() if self.confined else logits
-
-
-def _initialise(module: nn.Module) -> None:
-    """He initialisation: keeps the variance through ReLUs."""
-    if not isinstance(module, nn.Conv2d) or module.weight.is_meta:
-        return
-    fan = module.in_channels * math.prod(module.kernel_size)
-    nn.init.normal_(module.weight, std=math.sqrt(2 / fan))
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
 
 
 networks.register("dccn")(

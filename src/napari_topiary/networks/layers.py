@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -220,3 +221,24 @@ def _replace(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
         if isinstance(old, nn.Parameter):
             new = nn.Parameter(new, old.requires_grad)
         setattr(layer, name, new)
+
+
+def initialise(module: nn.Module, gain: float | None = None) -> None:
+    """He initialisation: keeps the variance through ReLUs, so that depth can learn.
+
+    `module`: a layer; what is no convolution is left alone · `gain`: 2 before a ReLU,
+    else 1; None = 3×3 convolutions are before one.
+    """
+    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return
+    if module.weight.is_meta:  # only shapes are wanted
+        return
+    # Each output of a doubling reads a single kernel position per map.
+    doubling = isinstance(module, nn.ConvTranspose2d)
+    fan = module.in_channels * (1 if doubling else math.prod(module.kernel_size))
+    if gain is None:
+        # A ReLU halves the mean square of what it gets; doublings and output have none.
+        gain = 2 if module.kernel_size == (3, 3) else 1
+    nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -21,6 +21,7 @@ from napari_topiary.networks.base import (
     built_from,
     networks,
 )
+from napari_topiary.networks.layers import initialise
 from napari_topiary.networks.unet import (
     ConvPair,
     Growth,
@@ -29,7 +30,6 @@ from napari_topiary.networks.unet import (
     Up,
     decoded,
     encoded,
-    initialise,
     receptive_radius,
 )
 

@@ -17,7 +17,6 @@ processors better.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,6 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_topiary.networks.base import Network, Sizes
+from napari_topiary.networks.layers import initialise
 
 PATCHES = 256
 """Patches that are classified at a time where there is no dense form."""
@@ -138,7 +138,7 @@ class PooledClassifier(PatchClassifier):
         self.fc1 = nn.Conv2d(maps[2], maps[3], kernels[3])
         self.output = nn.Conv2d(maps[3], n_classes, 1)
         for layer in (self.conv1, self.conv2, self.conv3, self.fc1, self.output):
-            _initialise(layer, gain=1 if layer is self.output else 2)
+            initialise(layer, gain=1 if layer is self.output else 2)
 
     def classify(self, patches: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k)` of the centre pixels of patches `(b, c, p, p)`."""
@@ -186,16 +186,6 @@ class PooledClassifier(PatchClassifier):
             self.output(F.relu_(self.fc1(some))) for some in torch.split(maps, most)
         ]
         return assembled(torch.cat(logits), POOLINGS)
-
-
-def _initialise(layer: nn.Conv2d, gain: int) -> None:
-    """He initialisation: keeps the variance through ReLUs."""
-    if layer.weight.is_meta:  # only shapes are wanted
-        return
-    fan = layer.in_channels * math.prod(layer.kernel_size)
-    nn.init.normal_(layer.weight, std=math.sqrt(gain / fan))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
 @dataclass(frozen=True)

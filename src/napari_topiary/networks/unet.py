@@ -9,7 +9,6 @@ Networks that share its parts also share their names: `down0` .. , `bottom`, .. 
 and `output`; the number is the level, 0 at full resolution.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -25,6 +24,7 @@ from napari_topiary.networks.base import (
     built_from,
     networks,
 )
+from napari_topiary.networks.layers import initialise
 
 Growth = Annotated[
     float,
@@ -250,25 +250,6 @@ def _from(span: slice, whole: slice) -> slice:
 def _cut(maps: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
     """A part of maps; all of them as they are."""
     return maps if rows is columns is _ALL else maps[:, :, rows, columns]
-
-
-def initialise(module: nn.Module) -> None:
-    """He initialisation: keeps the variance through ReLUs, so that depth can learn.
-
-    `module`: a layer; what is no convolution is left alone.
-    """
-    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return
-    if module.weight.is_meta:  # only shapes are wanted
-        return
-    # Each output of a doubling reads a single kernel position per map.
-    doubling = isinstance(module, nn.ConvTranspose2d)
-    fan = module.in_channels * (1 if doubling else math.prod(module.kernel_size))
-    # A ReLU halves the mean square of what it gets; doublings and output have none.
-    gain = 2 if module.kernel_size == (3, 3) else 1
-    nn.init.normal_(module.weight, std=math.sqrt(gain / fan))
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
 
 
 class UNet(Network):

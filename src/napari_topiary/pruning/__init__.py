@@ -19,7 +19,6 @@ from napari_topiary.pruning.making import (
     recalibrate,
 )
 from napari_topiary.pruning.outcome import (
-    agreement,
     measure_speed,
     pruning_doubt,
     pruning_problems,
@@ -42,7 +41,6 @@ __all__ = [
     "Search",
     "Sensitivity",
     "WeightPlan",
-    "agreement",
     "counts_job",
     "criteria",
     "criteria_for",

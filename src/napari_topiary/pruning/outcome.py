@@ -16,7 +16,7 @@ from napari_topiary.inference.engine import Engine
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.layers import probe_side
 from napari_topiary.postprocessing import class_labels
-from napari_topiary.types import Job, Probability, Progress, Stop
+from napari_topiary.types import Job, Progress, Stop
 
 HARDLY = 0.25
 """Below this share of the quality before, a network finds hardly anything."""
@@ -155,16 +155,6 @@ def measure_speed(
         if message is Stop:
             break
     return {name: 1e9 * median(times) for name, times in seconds.items() if times}
-
-
-def agreement(a: Probability, b: Probability) -> float:
-    """Share of pixels to which two predictions give the same class, 0..1.
-
-    `a`, `b` `(k, y, x)` on the same grid.
-    """
-    if a.shape != b.shape:
-        raise ValueError(f"Predictions of shape {a.shape} and {b.shape} do not match.")
-    return float(np.mean(a.argmax(axis=0) == b.argmax(axis=0)))
 
 
 def _tile(network: Network, channels: int, side: int) -> NDArray[np.float32]:

@@ -22,7 +22,6 @@ from napari_topiary.data.working_grid import (
 from napari_topiary.evaluation.detections import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.large.finding import grown
 from napari_topiary.inference.network_input import NetworkInput, as_network_input
 from napari_topiary.inference.predict import infer_window
 from napari_topiary.inference.suitability import working_factor_for
@@ -39,6 +38,7 @@ from napari_topiary.types import (
     Progress,
     Stop,
     Window,
+    grown,
     middle_of,
     run,
 )

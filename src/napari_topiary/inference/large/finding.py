@@ -23,7 +23,7 @@ from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.postprocessing.labels import threshold_of
 from napari_topiary.postprocessing.lines import line_paths_of, line_skeleton, simplified
-from napari_topiary.types import Detections, Task, Window
+from napari_topiary.types import Detections, Task, Window, grown
 
 MARGIN = 256
 """Around a block so much is read with it, in working pixels."""
@@ -116,17 +116,6 @@ class MapsSoFar:
         some = maps[:, first[0] :: self.step, first[1] :: self.step]
         y, x = (-(-at // self.step) for at in corner)
         self.thin[:, y : y + some.shape[1], x : x + some.shape[2]] = some
-
-
-def grown(box: Window, by: int, grid: tuple[int, int]) -> Window:
-    """Return a window with so much around it, as far as there is any."""
-    top, bottom, left, right = box
-    return (
-        max(0, top - by),
-        min(grid[0], bottom + by),
-        max(0, left - by),
-        min(grid[1], right + by),
-    )
 
 
 class Finder:

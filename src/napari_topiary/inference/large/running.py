@@ -32,7 +32,7 @@ from napari_topiary.inference.large.writing import (
 )
 from napari_topiary.inference.network_input import LargeInput
 from napari_topiary.inference.predict import answer_problems
-from napari_topiary.inference.suitability import middle_of
+from napari_topiary.inference.suitability import middle_part
 from napari_topiary.inference.tiles import (
     USUAL_TILE,
     TileBox,
@@ -122,7 +122,7 @@ def _problems(large: LargeInput, engine: Engine | Cluster) -> tuple[str, ...]:
     """What is wrong with an answer about the middle, in sentences."""
     if large.is_blank:
         return ()
-    part = middle_of(large)
+    part = middle_part(large)
     tried = run(infer(engine, np.ascontiguousarray(part)))
     return answer_problems(tried, part, engine.network)
 

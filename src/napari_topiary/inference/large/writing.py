@@ -21,7 +21,6 @@ from napari_topiary.inference.large.finding import (
     Finder,
     MapsSoFar,
     StoredMaps,
-    grown,
     within,
 )
 from napari_topiary.inference.measures import Areas, Counted, pixel_figures
@@ -30,7 +29,15 @@ from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.own_files import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
-from napari_topiary.types import Detections, Job, Progress, Task, Window, seconds_left
+from napari_topiary.types import (
+    Detections,
+    Job,
+    Progress,
+    Task,
+    Window,
+    grown,
+    seconds_left,
+)
 
 Stored = Literal["float16", "uint8"]
 Figures = Callable[..., tuple[NDArray[np.float64], ...]]
