@@ -1,5 +1,7 @@
 """Orthogonal steps: what they are, for which weights, and that they go on when cut."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.networks import build_network
 from napari_topiary.training.optimizers import (
     Muon,
+    ValidationRounds,
     is_orthogonal,
     optimizer_for,
     orthogonalised,
@@ -117,3 +120,25 @@ def test_a_layer_that_is_cut_to_few_maps_goes_on_as_it_began():
     optimizer.step()
     lengths = torch.linalg.svdvals((cut.detach() - before).flatten(1))
     assert lengths.sub(0.05).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("slower", [1.0, 2.0, 4.0])
+def test_judging_takes_a_tenth_also_where_the_machine_becomes_busier(slower):
+    """Once and the figure were planned with a fiftieth each: four times is too much."""
+    total, once, figure = 60.0, 1.2, 1.2
+    rounds = ValidationRounds(None, once, total_s=total, figure_s=figure)
+    judged, times, step = 0.0, 0, 0
+    for now in range(int(total)):
+        step += 1
+        if rounds.due(step, float(now)):
+            rounds.took(slower * once, now)
+            judged, times = judged + slower * once, times + 1
+    rounds_and_end = judged + slower * (once + figure)
+    assert rounds_and_end <= 0.1 * total or times <= 1
+    assert times >= (2 if slower == 1.0 else 1)
+
+
+def test_epochs_are_judged_at_fixed_steps_however_long_that_takes():
+    rounds = ValidationRounds(40, 100.0, total_s=math.inf, figure_s=100.0)
+    rounds.took(1000.0, 0.0)
+    assert [n for n in range(1, 9) if rounds.due(n, 0.0)] == [2, 4, 6, 8]

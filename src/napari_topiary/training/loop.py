@@ -50,6 +50,9 @@ from napari_topiary.types import Job, Progress, Stop, Task, relay
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_SAVES = 8.0
+FIGURE_TIMES = 2.0
+"""A pixel of the figure takes so much longer than one of a validation on the way: an
+engine is made for it, and every thing on it is matched."""
 DIVERGED = (
     "The loss is not a number any more, so training was stopped: try a learning rate "
     "ten times lower, and look for damaged images."
@@ -251,11 +254,16 @@ def _save_running(
 def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[None]:
     """Step until the budget is used or Stop arrives; validate and save on the way."""
     schedule = Schedule(record.config, trainer.batches.per_epoch)
-    rounds = ValidationRounds(schedule.total_steps, trainer.validation_s)
+    pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
+    figure_s = FIGURE_TIMES * pixels * trainer.pixel_s
+    rounds = ValidationRounds(
+        schedule.total_steps,
+        trainer.validation_s,
+        total_s=schedule.total_s,
+        figure_s=figure_s,
+    )
     saved_at = 0.0
     settled, ending = False, False
-    pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
-    figure_s = pixels * trainer.pixel_s
     message: object = None
     while not ending:
         fraction = schedule.fraction(record.step)

@@ -28,7 +28,10 @@ FIRST_VALIDATION_S = 1.5
 LONG_S = 2.0
 VALIDATION_SHARE = 0.05
 """Validating the hold-out on the way may take this share of the time."""
-ONCE_SHARE = 0.02
+JUDGED_SHARE = 0.1
+"""And all of it, with the last time and the figure, that: on a machine that becomes
+busier it is validated less often."""
+ONCE_SHARE = 0.015
 """Once takes about this share of a timed run, at most: with the first, the last and the
 figure at the end a tenth."""
 ORTHOGONAL_RATE = 5.0
@@ -65,6 +68,11 @@ class Schedule:
         return self._steps
 
     @property
+    def total_s(self) -> float:
+        """Seconds of the whole run; infinite where it is not timed."""
+        return self._seconds
+
+    @property
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self._start
@@ -98,25 +106,39 @@ class ValidationRounds:
     same result on any machine; timed runs so often that it takes a fixed share of time.
 
     `total_steps`: steps of the run; None = timed · `lasts`: seconds that validating
-    took the last time; before the first, about as long.
+    took the last time; before the first, about as long · `total_s`: seconds of a timed
+    run · `figure_s`: seconds that the figure at the end takes, about.
     """
 
-    def __init__(self, total_steps: int | None, lasts: float = 0.0) -> None:
+    def __init__(
+        self,
+        total_steps: int | None,
+        lasts: float = 0.0,
+        *,
+        total_s: float = math.inf,
+        figure_s: float = 0.0,
+    ) -> None:
         self._every = (
             None if total_steps is None else max(1, total_steps // VALIDATIONS)
         )
         self._due_at = max(FIRST_VALIDATION_S, lasts / VALIDATION_SHARE)
         self.lasts = lasts
         self.long = False  # took so long that the weights are saved before
+        self._planned, self._figure_s = lasts, figure_s
+        self._left = JUDGED_SHARE * total_s
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to validate after this step."""
         if self._every is not None:
             return step % self._every == 0
-        return seconds >= self._due_at
+        # This time, the last time, and the figure, as slow as the machine is now.
+        slower = max(1.0, self.lasts / self._planned) if self._planned > 0 else 1.0
+        needed = 2 * self.lasts + slower * self._figure_s
+        return seconds >= self._due_at and needed <= self._left
 
     def took(self, seconds: float, now: float) -> None:
         """Note how long validating took, to plan the next one."""
+        self._left -= seconds
         self.lasts, self.long = seconds, seconds >= LONG_S
         self._due_at = now + max(1.0, seconds / VALIDATION_SHARE)
 

@@ -26,6 +26,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
+from napari_topiary.evaluation.places import MOST_PLACES
 from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import At, Match
 
@@ -344,7 +345,9 @@ class ResultPanel(QWidget):
         if not places:
             self.place_label.setText("They agree everywhere.")
         elif self.place < 0:
-            self.place_label.setText(words.plural(len(places), "disagreement"))
+            text = words.plural(len(places), "disagreement")
+            many = len(places) == MOST_PLACES
+            self.place_label.setText(f"The worst {text}" if many else text)
         else:
             what = places[self.place].what
             self.place_label.setText(f"{self.place + 1} of {len(places)}: {what}")
