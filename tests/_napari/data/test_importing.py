@@ -8,6 +8,7 @@ import tifffile
 
 pytest.importorskip("qtpy")
 
+from napari_topiary._napari.data.importing import in_the_dialog
 from napari_topiary._napari.data.page import DataPage
 from napari_topiary.io.importing.meaning import ImportConfig
 
@@ -47,3 +48,20 @@ def test_a_folder_is_reviewed_before_it_becomes_the_project(
     assert np.array_equal(points.coordinates, [[24, 14]])
     assert page.session.task.radius_px == {"particle": 6.0}
     assert (tmp_path / "theirs-topiary" / "dataset.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        (
+            "taken for objects: give --task segment if touching ones are to be one.",
+            "taken for objects: choose “classes of pixels” under To find if touching "
+            "ones are to be one.",
+        ),
+        ("One class. Give --number-pieces to", "One class. Tick “Number separate "),
+        ("or the radius (--radius", "or the radius (Radius"),
+    ],
+)
+def test_what_is_said_names_the_fields_of_the_dialog(sentence, shown):
+    assert in_the_dialog(sentence).startswith(shown)
+    assert "--" not in in_the_dialog(sentence)

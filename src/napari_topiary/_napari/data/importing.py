@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,30 @@ _TASKS = {
     "classes of pixels": "segment",
     "single objects": "instances",
 }
+
+
+_FIELDS = {
+    "give --number-pieces": "tick “Number separate pieces”",
+    "give --units": "choose what the coordinates are in",
+    "--radius": "Radius",
+    "--pixel-size": "nm per pixel",
+    "--only": "Only files",
+    **{
+        f"--task {kind}": f"“{text}” under To find"
+        for text, kind in _TASKS.items()
+        if kind is not None
+    },
+}
+"""What a command is given, and the field of the dialog for it."""
+
+
+def in_the_dialog(sentence: str) -> str:
+    """Name the fields of the dialog where a sentence names options of a command."""
+    for option, field in _FIELDS.items():
+        sentence = re.sub(rf"{option}\b", field, sentence)
+        start = option.capitalize()
+        sentence = re.sub(rf"{start}\b", field[0].upper() + field[1:], sentence)
+    return re.sub(r"\bgive “", "choose “", sentence)
 
 
 class FolderImport:
@@ -174,7 +199,7 @@ class ReviewDialog(QDialog):
         if review.unused:
             names = ", ".join(one.path.name for one in review.unused[:4])
             lines.append(f"Not used: {names}{' ...' * (len(review.unused) > 4)}")
-        return "\n".join(dict.fromkeys(line for line in lines if line))
+        return "\n".join(dict.fromkeys(in_the_dialog(line) for line in lines if line))
 
     def _form(self) -> QVBoxLayout:
         config = self.review.config

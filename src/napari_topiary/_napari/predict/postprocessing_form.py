@@ -215,12 +215,17 @@ class PostProcessingForm(QWidget):
         known = bool(checkpoint.thresholds)
         held = checkpoint.metrics.get("held_out")
         origin = f"best on what was held back: {held}" if held else "best when judged"
-        self._origin = origin if known else "not judged on other areas yet"
+        why = (
+            f"too little was held back ({held}) to choose another"
+            if held
+            else "not judged on other areas yet"
+        )
+        self._origin = origin if known else why
         self.best_button.setToolTip(
             f"Back to {self._said}, the threshold at which this network was best "
             "on areas it had not seen."
             if known
-            else "Back to 0.50: this network was not judged on other areas yet."
+            else f"Back to 0.50: {why}."
         )
         self._show_best()
 
