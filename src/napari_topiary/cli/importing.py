@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.cli.driving import Runner
-from napari_topiary.cli.parsing import AddVerb
+from napari_topiary.cli.parsing import AddVerb, add_fields, given
 from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.importing.meaning import ImportConfig
@@ -24,6 +24,9 @@ from napari_topiary.io.targets import Files, targets_in
 from napari_topiary.io.virus_files import POSITIONS
 from napari_topiary.io.virus_folder import import_virus_folder
 
+SETTINGS = ("task", "pixel_size_nm", "only", "number_pieces")
+COORDINATES = ("units", "flip_y", "swap_axes", "binned")
+"""Fields of the form as the help lists them."""
 SHOWN = 60
 """Rows of the table in a terminal; --json has all of them."""
 
@@ -43,11 +46,6 @@ def add(verb: AddVerb) -> None:
         "--yes", action="store_true", help="write the data set without asking"
     )
     parser.add_argument(
-        "--task",
-        choices=("detect", "segment", "instances"),
-        help="kind of the data set (default: what the annotations suggest)",
-    )
-    parser.add_argument(
         "--classes",
         metavar="NAMES",
         default="",
@@ -62,24 +60,9 @@ def add(verb: AddVerb) -> None:
         help="radius of a class in nm, or in pixels (CLASS=12px), or of all (40); may "
         "be repeated",
     )
-    parser.add_argument(
-        "--pixel-size",
-        metavar="NM",
-        type=float,
-        help="nm per pixel of the images, where the files do not say or are wrong",
-    )
-    parser.add_argument(
-        "--only",
-        metavar="PATTERN",
-        default="",
-        help="annotation files that are used, for instance '*.star' (default: all)",
-    )
-    parser.add_argument(
-        "--number-pieces",
-        action="store_true",
-        help="make each separate piece of a mask an object with a number of its own",
-    )
-    _add_coordinates(parser)
+    add_fields(parser, ImportConfig, SETTINGS)
+    group = parser.add_argument_group("coordinates of tables")
+    add_fields(group, ImportConfig, COORDINATES)
     parser.add_argument(
         "--channel",
         metavar="N",
@@ -88,27 +71,6 @@ def add(verb: AddVerb) -> None:
         help="public virus images: which channel of those that have several",
     )
     parser.set_defaults(run=run, files=files)
-
-
-def _add_coordinates(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("coordinates of tables")
-    group.add_argument(
-        "--units",
-        choices=("px", "nm", "angstrom", "um"),
-        default="px",
-        help="what they are in (default: px, or what the columns say)",
-    )
-    group.add_argument(
-        "--flip-y", action="store_true", help="y is counted from below, upwards"
-    )
-    group.add_argument("--swap-axes", action="store_true", help="y and x are swapped")
-    group.add_argument(
-        "--bin",
-        metavar="N",
-        type=float,
-        default=1.0,
-        help="the images were binned N times after the coordinates were taken",
-    )
 
 
 def files(options: argparse.Namespace) -> Files:
@@ -133,17 +95,14 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         return _virus_folder(options, runner)
     radius_nm, radius_px = _radii(options.radius)
     config = ImportConfig(
-        task=options.task,
-        classes=tuple(n.strip() for n in options.classes.split(",") if n.strip()),
-        radius_nm=radius_nm,
-        radius_px=radius_px,
-        pixel_size_nm=options.pixel_size,
-        only=options.only,
-        number_pieces=options.number_pieces,
-        units=options.units,
-        flip_y=options.flip_y,
-        swap_axes=options.swap_axes,
-        binned=options.bin,
+        **given(options, ImportConfig)
+        | {
+            "classes": tuple(
+                n.strip() for n in options.classes.split(",") if n.strip()
+            ),
+            "radius_nm": radius_nm,
+            "radius_px": radius_px,
+        }
     )
     review = runner(review_folder(options.folder, config, without=options.out))
     result = _as_json(review)

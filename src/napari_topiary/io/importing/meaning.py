@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from napari_topiary.forms import form_problem, number_problem, shown
+from napari_topiary.forms import Option, form_problem, number_problem, shown
 from napari_topiary.io.annotation_formats import Marks
 from napari_topiary.io.pixel_size import LARGEST, SMALLEST, pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
@@ -38,28 +38,57 @@ _OPTIONS = {
 class ImportConfig:
     """How annotations of other programs are read."""
 
-    #: Kind of the data set; None = what the annotations suggest
-    task: TaskKind | None = None
+    task: Annotated[
+        TaskKind | None,
+        {"tooltip": "Kind of the data set (default: what the annotations suggest)."},
+    ] = None
     #: Names of the painted numbers 1, 2, ...; of marks that have no class the first
     classes: tuple[str, ...] = ()
     #: `radius_nm`, `radius_px`: class -> radius; an empty name means every class
     radius_nm: Mapping[str, float] = field(default_factory=dict)
     radius_px: Mapping[str, float] = field(default_factory=dict)
-    #: Of all images, where files do not say or are wrong
-    pixel_size_nm: Annotated[float | None, {"min": SMALLEST, "max": LARGEST}] = None
-    #: Pattern of the names of annotation files that are used; empty = all
-    only: str = ""
-    #: Whether each separate piece of a mask is an object of its own
-    number_pieces: bool = False
-    units: Unit = "px"  #: What the coordinates of tables are in
-    #: `flip_y`, `swap_axes`: whether y is counted from below; whether y and x have each
-    #: other's place
-    flip_y: bool = False
-    swap_axes: bool = False
-    #: How many pixels of the tables are one of the images, along an axis
-    binned: Annotated[float, {"label": "A binning of", "min": 0.01, "max": 1000.0}] = (
-        1.0
-    )
+    pixel_size_nm: Annotated[
+        float | None,
+        {
+            "min": SMALLEST,
+            "max": LARGEST,
+            "tooltip": "Nm per pixel of the images, where the files do not say or are "
+            "wrong.",
+        },
+        Option("--pixel-size", "NM"),
+    ] = None
+    only: Annotated[
+        str,
+        {
+            "tooltip": "Annotation files that are used, for instance '*.star' "
+            "(default: all)."
+        },
+        Option(metavar="PATTERN"),
+    ] = ""
+    number_pieces: Annotated[
+        bool,
+        {
+            "tooltip": "Make each separate piece of a mask an object with a number of "
+            "its own."
+        },
+    ] = False
+    units: Annotated[
+        Unit,
+        {"tooltip": "What they are in (default: px, or what the columns say)."},
+    ] = "px"
+    flip_y: Annotated[bool, {"tooltip": "Y is counted from below, upwards."}] = False
+    swap_axes: Annotated[bool, {"tooltip": "Y and x are swapped."}] = False
+    binned: Annotated[
+        float,
+        {
+            "label": "A binning of",
+            "min": 0.01,
+            "max": 1000.0,
+            "tooltip": "The images were binned N times after the coordinates were "
+            "taken.",
+        },
+        Option("--bin", "N"),
+    ] = 1.0
 
     def problem(self) -> str | None:
         """Return what is wrong with the settings, as a sentence."""
