@@ -38,7 +38,6 @@ from napari_topiary.io.images import LoadedImage, read_image, read_slices
 from napari_topiary.io.large_images import open_lazily
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
-from napari_topiary.io.stacks import Slice
 from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
 from napari_topiary.session.recovery import STATE_FILE, adopt_recovery
 from napari_topiary.types import BACKGROUND, Image, Task
@@ -58,179 +57,205 @@ def read(folder: Path) -> Read:
     `folder`: holds `dataset.json`, `session.json` or both. Raises `TopiaryError` only
     if there is nothing at all to open.
     """
-    notes: list[str] = []
     if is_recovery(folder):
         folder = adopt_recovery(folder)
     complete_changes(folder)
-    record = SavedFiles()
-    state = _read_state(folder, record, notes)
-    about = _description(folder, state, record, notes)
-    pairing = pair_files(folder)
-    notes += (*pairing.problems, *pairing.notes)
-    scales = _mapping(state.get("scales"))
-    samples = _samples(pairing, about, scales, record, notes)
-    notes += _missing(state, pairing)
-    task = _with_classes_of(samples, about.task, notes)
-    notes += _problems(samples, task)
-    checkpoints = _checkpoints(folder / CHECKPOINTS, state, record, notes)
-    # Images that could not be read stay in their part.
-    split = resolved_split(about.split, pairing.images, pairing.stacks)
-    if wrong := split_problem(split, pairing.images):
-        notes.append(f"{DESCRIPTION}: {wrong}")
-    active = str(state.get("active"))
-    for note in notes:
-        _log.warning("%s", note)
-    return Read(
-        dataset=Dataset(about.name, task, samples, split, folder, about.scale),
-        colours={k: str(v) for k, v in _mapping(state.get("colours")).items()},
-        checkpoints=checkpoints,
-        active=active if active in checkpoints else next(reversed(checkpoints), None),
-        notes=tuple(notes),
-        record=record,
-    )
+    return _Reader(folder).read()
 
 
-def _samples(
-    pairing: Pairing,
-    about: Description,
-    scales: dict[str, Any],
-    record: SavedFiles,
-    notes: list[str],
-) -> dict[str, Sample]:
-    """Read the images, with what is drawn on them; those that are damaged are told."""
-    samples = {}
-    slices = _slices(pairing, about.task, record, notes)
-    # In the order that they were in; those that came by other ways are the last.
-    known = {name: pairing.images[name] for name in scales if name in pairing.images}
-    for name, file in (known | pairing.images).items():
-        if name in pairing.slices:
-            loaded, drawn = slices.get(name, (None, Drawn()))
-        else:
-            loaded, drawn = _loaded(file, notes), Drawn()
-        if loaded is not None:
-            place = pairing.slices.get(name)
-            sample = _sample(
-                name,
-                file,
-                loaded,
-                about,
-                scales,
-                record,
-                notes,
-                place,
-                is_elsewhere=name in pairing.elsewhere,
-            )
-            samples[name] = _with_annotations(
-                sample, pairing.of(name), drawn, about.task, record, notes
-            )
-    return samples
+class _Reader:
+    """Reads a folder; remembers what of it is in memory, and what is to be said."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self.record = SavedFiles()
+        self.state = self._read_state()
+        self.about = self._description()
+        self.task = self.about.task
+        self.pairing = pair_files(folder)
 
-def _read_state(folder: Path, record: SavedFiles, notes: list[str]) -> dict[str, Any]:
-    file = folder / STATE_FILE
-    if not file.is_file():
-        return {}
-    try:
-        state = read_json(file)
-    except TopiaryError:
-        state = None
-    if not isinstance(state, dict):
-        notes.append(
-            f"{STATE_FILE} is damaged: colours, pixel sizes of single images and names "
-            "of checkpoints start anew."
+    def read(self) -> Read:
+        """Read all that is sound."""
+        about, pairing, notes = self.about, self.pairing, self.notes
+        notes += (*pairing.problems, *pairing.notes)
+        samples = self._samples()
+        notes += _missing(self.state, pairing)
+        task = _with_classes_of(samples, self.task, notes)
+        notes += _problems(samples, task)
+        checkpoints = self._checkpoints(self.folder / CHECKPOINTS)
+        # Images that could not be read stay in their part.
+        split = resolved_split(about.split, pairing.images, pairing.stacks)
+        if wrong := split_problem(split, pairing.images):
+            notes.append(f"{DESCRIPTION}: {wrong}")
+        active = str(self.state.get("active"))
+        if active not in checkpoints:
+            active = next(reversed(checkpoints), "")
+        for note in notes:
+            _log.warning("%s", note)
+        colours = _mapping(self.state.get("colours"))
+        return Read(
+            dataset=Dataset(about.name, task, samples, split, self.folder, about.scale),
+            colours={name: str(colour) for name, colour in colours.items()},
+            checkpoints=checkpoints,
+            active=active or None,
+            notes=tuple(notes),
+            record=self.record,
         )
-        return {}
-    record.known.add(folder, STATE_FILE)
-    return state
 
+    def _know(self, file: Path) -> None:
+        """Note that the content of a file of the folder is in memory."""
+        self.record.known.add(file.parent.parent, place_of(file))
 
-def _description(
-    folder: Path, state: dict[str, Any], record: SavedFiles, notes: list[str]
-) -> Description:
-    """Return what the project is about; the copy in `session.json` where needed."""
-    try:
-        about = parse_description(folder)
-        record.known.add(folder, DESCRIPTION)
-        return about
-    except TopiaryError as reason:
-        classes, kind = state.get("classes"), state.get("task")
-        names = isinstance(classes, list) and all(isinstance(c, str) for c in classes)
-        if not names or not classes or classes[0] != BACKGROUND:
-            raise
-        if kind not in ("detect", "segment", "instances"):
-            raise
-        notes.append(f"{reason} The classes were taken from {STATE_FILE}.")
-    radii = [
-        {
-            str(name): float(radius)
-            for name, radius in _mapping(state.get(key)).items()
-            if is_positive(radius)
-        }
-        for key in ("radius_nm", "radius_px")
-    ]
-    task = Task(kind, tuple(classes), *radii)
-    return Description(
-        name=str(state.get("name") or folder.name), task=task, split={}, scale=None
-    )
-
-
-def _loaded(file: Path, notes: list[str]) -> LoadedImage | None:
-    """Read an image, if that is possible."""
-    try:
-        if (large := open_lazily(file)) is not None:
-            return LoadedImage(cast("Image", large), large.scale, large.notes)
-        return read_image(file)
-    except TopiaryError as reason:
-        notes.append(str(reason))
-        return None
-
-
-def _slices(
-    pairing: Pairing, task: Task, record: SavedFiles, notes: list[str]
-) -> dict[str, tuple[LoadedImage, Drawn]]:
-    """Read every stack: its slices by name, with what the stack's own files say."""
-    found = {}
-    for stack, names in pairing.stacks.items():
-        place, files = pairing.slices[names[0]], pairing.of(stack)
+    def _read_state(self) -> dict[str, Any]:
+        file = self.folder / STATE_FILE
+        if not file.is_file():
+            return {}
         try:
-            images = tuple(read_slices(place.path))
+            state = read_json(file)
+        except TopiaryError:
+            state = None
+        if not isinstance(state, dict):
+            self.notes.append(
+                f"{STATE_FILE} is damaged: colours, pixel sizes of single images and "
+                "names of checkpoints start anew."
+            )
+            return {}
+        self.record.known.add(self.folder, STATE_FILE)
+        return state
+
+    def _description(self) -> Description:
+        """Return what the project is about; the copy in `session.json` where needed."""
+        try:
+            about = parse_description(self.folder)
+            self.record.known.add(self.folder, DESCRIPTION)
+            return about
         except TopiaryError as reason:
-            notes.append(str(reason))
-            continue
-        each = read_stack_annotations(files, task=task, count=place.count)
-        notes += _faults_of(each[0])
-        for file in each[0].whole:
-            record.known.add(file.parent.parent, place_of(file))
-        for name in names:
-            index = pairing.slices[name].index
-            found[name] = images[index], each[index]
-    return found
+            classes, kind = self.state.get("classes"), self.state.get("task")
+            names = isinstance(classes, list) and all(
+                isinstance(one, str) for one in classes
+            )
+            if not names or not classes or classes[0] != BACKGROUND:
+                raise
+            if kind not in ("detect", "segment", "instances"):
+                raise
+            self.notes.append(f"{reason} The classes were taken from {STATE_FILE}.")
+        radii = [
+            {
+                str(name): float(radius)
+                for name, radius in _mapping(self.state.get(key)).items()
+                if is_positive(radius)
+            }
+            for key in ("radius_nm", "radius_px")
+        ]
+        task = Task(kind, tuple(classes), *radii)
+        name = str(self.state.get("name") or self.folder.name)
+        return Description(name=name, task=task, split={}, scale=None)
 
+    def _samples(self) -> dict[str, Sample]:
+        """Read images with what is drawn on them; those that are damaged are told."""
+        samples, pairing = {}, self.pairing
+        slices = self._slices()
+        # In the order that they were in; those that came by other ways are the last.
+        scales = _mapping(self.state.get("scales"))
+        known = {
+            name: pairing.images[name] for name in scales if name in pairing.images
+        }
+        for name, file in (known | pairing.images).items():
+            if name in pairing.slices:
+                loaded, drawn = slices.get(name, (None, Drawn()))
+            else:
+                loaded, drawn = self._loaded(file), Drawn()
+            if loaded is not None:
+                sample = self._sample(name, file, loaded, scales)
+                samples[name] = self._with_annotations(sample, drawn)
+        return samples
 
-def _sample(
-    name: str,
-    file: Path,
-    loaded: LoadedImage,
-    about: Description,
-    scales: dict[str, Any],
-    record: SavedFiles,
-    notes: list[str],
-    place: Slice | None,
-    *,
-    is_elsewhere: bool,
-) -> Sample:
-    """Put an image together with what the project says about it."""
-    record.images[name] = loaded.data
-    if not is_elsewhere:
-        record.known.add(file.parent.parent, place_of(file))
-    stack = None if place is None else place.stack
-    scale, said = about.scale_of(name, loaded.scale, stack=stack)
-    notes += (f"{name}: {note}" for note in (*loaded.notes, *said))
-    if name in scales:
-        own = scales[name]
-        scale = float(own) if is_positive(own) else None
-    # A slice is not all that is in its file.
-    return Sample(loaded.data, (), scale, name, file if place is None else None)
+    def _loaded(self, file: Path) -> LoadedImage | None:
+        """Read an image, if that is possible."""
+        try:
+            if (large := open_lazily(file)) is not None:
+                return LoadedImage(cast("Image", large), large.scale, large.notes)
+            return read_image(file)
+        except TopiaryError as reason:
+            self.notes.append(str(reason))
+            return None
+
+    def _slices(self) -> dict[str, tuple[LoadedImage, Drawn]]:
+        """Read every stack: its slices by name, with what the stack's files say."""
+        found, pairing = {}, self.pairing
+        for stack, names in pairing.stacks.items():
+            place, files = pairing.slices[names[0]], pairing.of(stack)
+            try:
+                images = tuple(read_slices(place.path))
+            except TopiaryError as reason:
+                self.notes.append(str(reason))
+                continue
+            each = read_stack_annotations(files, task=self.task, count=place.count)
+            self.notes += _faults_of(each[0])
+            for file in each[0].whole:
+                self._know(file)
+            for name in names:
+                index = pairing.slices[name].index
+                found[name] = images[index], each[index]
+        return found
+
+    def _sample(
+        self, name: str, file: Path, loaded: LoadedImage, scales: dict[str, Any]
+    ) -> Sample:
+        """Put an image together with what the project says about it."""
+        self.record.images[name] = loaded.data
+        if name not in self.pairing.elsewhere:
+            self._know(file)
+        place = self.pairing.slices.get(name)
+        stack = None if place is None else place.stack
+        scale, said = self.about.scale_of(name, loaded.scale, stack=stack)
+        self.notes += (f"{name}: {note}" for note in (*loaded.notes, *said))
+        if name in scales:
+            own = scales[name]
+            scale = float(own) if is_positive(own) else None
+        # A slice is not all that is in its file.
+        return Sample(loaded.data, (), scale, name, file if place is None else None)
+
+    def _with_annotations(self, sample: Sample, of_stack: Drawn) -> Sample:
+        """Read what was drawn on an image, as far as it is sound."""
+        files, shape = self.pairing.of(sample.name), sample.image.shape[1:]
+        drawn = read_sound_annotations(files, task=self.task, shape=shape)
+        for file in drawn.whole:
+            self._know(file)
+        self.notes += _faults_of(drawn)
+        annotations = over_stack(drawn.annotations, of_stack.annotations)
+        self.record.annotations[sample.name] = annotations
+        return replace(sample, annotations=annotations)
+
+    def _checkpoints(self, home: Path) -> dict[str, Checkpoint]:
+        """Read every checkpoint file: those with a name first, in their order."""
+        found = [f for f in visible_files(home) if f.suffix == ".safetensors"]
+        files: dict[str, Path] = {}
+        for name, file in _mapping(self.state.get("checkpoints")).items():
+            path = home / Path(str(file)).name
+            if path in found:
+                files[name] = path
+            else:
+                self.notes.append(
+                    f"The checkpoint {name!r} is missing: {path.name} is gone."
+                )
+        for path in found:
+            if path not in files.values():
+                files.setdefault(path.stem, path)
+        checkpoints: dict[str, Checkpoint] = {}
+        if files:
+            from napari_topiary.checkpoint import load_checkpoint  # brings torch
+
+            for name, path in files.items():
+                try:
+                    checkpoints[name] = load_checkpoint(path)
+                except TopiaryError as reason:
+                    self.notes.append(str(reason))
+                    continue
+                self.record.checkpoints[name] = (path, checkpoints[name])
+                self._know(path)
+        return checkpoints
 
 
 def _faults_of(drawn: Drawn) -> list[str]:
@@ -239,25 +264,6 @@ def _faults_of(drawn: Drawn) -> list[str]:
         f"{fault}{'' if fault in drawn.unread else _USED}{_KEPT}"
         for fault in drawn.faults
     ]
-
-
-def _with_annotations(
-    sample: Sample,
-    files: Mapping[str, Path],
-    of_stack: Drawn,
-    task: Task,
-    record: SavedFiles,
-    notes: list[str],
-) -> Sample:
-    """Read what was drawn on an image, as far as it is sound."""
-    shape = sample.image.shape[1:]
-    drawn = read_sound_annotations(files, task=task, shape=shape)
-    for file in drawn.whole:
-        record.known.add(file.parent.parent, place_of(file))
-    notes += _faults_of(drawn)
-    annotations = over_stack(drawn.annotations, of_stack.annotations)
-    record.annotations[sample.name] = annotations
-    return replace(sample, annotations=annotations)
 
 
 def _missing(state: dict[str, Any], pairing: Pairing) -> list[str]:
@@ -315,36 +321,6 @@ def _problems(samples: Mapping[str, Sample], task: Task) -> list[str]:
             _, said = usable_annotations(drawn, shape, task=task, scale=scale)
         notes += [f"{name}: {sentence}" for sentence in said]
     return notes
-
-
-def _checkpoints(
-    home: Path, state: dict[str, Any], record: SavedFiles, notes: list[str]
-) -> dict[str, Checkpoint]:
-    """Read every checkpoint file: those with a name first, in their order."""
-    found = [f for f in visible_files(home) if f.suffix == ".safetensors"]
-    files: dict[str, Path] = {}
-    for name, file in _mapping(state.get("checkpoints")).items():
-        path = home / Path(str(file)).name
-        if path in found:
-            files[name] = path
-        else:
-            notes.append(f"The checkpoint {name!r} is missing: {path.name} is gone.")
-    for path in found:
-        if path not in files.values():
-            files.setdefault(path.stem, path)
-    checkpoints: dict[str, Checkpoint] = {}
-    if files:
-        from napari_topiary.checkpoint import load_checkpoint  # brings torch with it
-
-        for name, path in files.items():
-            try:
-                checkpoints[name] = load_checkpoint(path)
-            except TopiaryError as reason:
-                notes.append(str(reason))
-                continue
-            record.checkpoints[name] = (path, checkpoints[name])
-            record.known.add(home.parent, f"{home.name}/{path.name}")
-    return checkpoints
 
 
 def _mapping(value: object) -> dict[str, Any]:
