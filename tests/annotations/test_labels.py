@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_topiary.annotations import Labels, distance_map
 from napari_topiary.annotations.labels import object_distances
+from napari_topiary.types import Task
 
 
 def test_one_square_by_hand() -> None:
@@ -60,3 +62,21 @@ def test_labels_of_an_image_are_merged_by_maximum() -> None:
     first[1:6, 1:6], second[1:4, 1:4] = 1, 1
     both = object_distances([Labels(first, True), Labels(second, True)], (7, 7))
     assert np.array_equal(both, np.maximum(distance_map(first), distance_map(second)))
+
+
+def _inverted(kind: str, mask: NDArray[np.bool_]) -> bool:
+    task = Task(kind, ("background", "x"))  # type: ignore[arg-type]
+    _, notes = Labels(mask * 255).usable(mask.shape, task=task, scale=None)
+    return any("--invert-masks" in note for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["segment", "instances"])
+def test_a_painted_background_is_said_and_large_objects_are_not(kind: str) -> None:
+    """Four discs; cells that fill most of the image; one disc of 64 % of it."""
+    y, x = np.mgrid[:100, :100]
+    discs = np.hypot((y % 50) - 25, (x % 50) - 25) < 15
+    assert not _inverted(kind, discs)
+    assert _inverted(kind, ~discs)
+    cells = (y % 25 > 1) & (x % 25 > 1)
+    assert not _inverted(kind, cells)
+    assert not _inverted(kind, np.hypot(y - 50, x - 50) < 45)

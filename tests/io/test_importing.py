@@ -170,6 +170,21 @@ def test_masks_of_one_value_are_one_class_or_numbered_pieces(tmp_path):
     assert dataset.samples["a"].scale == pytest.approx(2.0)
 
 
+def test_a_mask_with_objects_0_is_said_and_inverted_where_asked(tmp_path):
+    image(tmp_path / "a.tif")
+    mask(tmp_path / "a_mask.png", 255 - blobs())
+    review = reviewed(tmp_path)
+    assert any("--invert-masks" in note for note in review.notes)
+    review = reviewed(tmp_path, invert_masks=True, number_pieces=True)
+    assert not any("--invert-masks" in note for note in review.notes)
+    (labels,) = run(import_reviewed(review, tmp_path / "out")).samples["a"].annotations
+    assert ((labels.labels > 0) == (blobs() > 0)).all()
+    assert len(labels) == 3
+    mask(tmp_path / "a_mask.png", blobs("each"))
+    (row,) = reviewed(tmp_path, invert_masks=True, only="*_mask.png").rows
+    assert "only masks of 0 and one number can be inverted" in row.pair.reason
+
+
 def test_numbers_are_objects_or_classes(tmp_path):
     image(tmp_path / "a.tif")
     mask(tmp_path / "a_masks.png", blobs("each"))
@@ -297,6 +312,32 @@ def test_y_counted_from_below_is_seen_in_the_image_and_asked_about(tmp_path):
     dataset = imported(tmp_path, tmp_path / "out", flip_y=True)
     (points,) = dataset.samples["a"].annotations
     assert np.abs(points.coordinates - places).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "option"),
+    [
+        (lambda p: np.stack([119 - p[:, 0], p[:, 1]], axis=1), "give --flip-y"),
+        (lambda p: p[:, ::-1], "give --swap-axes"),
+        (lambda p: (p + 0.5) / 2 - 0.5, "give --bin 0.5"),
+        (lambda p: p * 0.3, "give --units nm"),
+        (lambda p: p, ""),
+    ],
+)
+def test_five_marks_are_enough_to_see_that_they_lie_on_nothing(tmp_path, wrong, option):
+    """Five rings as bright as the rest on the whole, in an image of noise."""
+    places = np.array([[20, 100], [50, 30], [90, 60], [30, 50], [95, 105]], float)
+    y, x = np.mgrid[:120, :120]
+    grey = np.random.default_rng(3).normal(100, 10, (120, 120))
+    for row, column in places:
+        away = np.hypot(y - row, x - column)
+        grey += 60 * (away < 4) - 45 * ((away >= 4) & (away < 6.5))
+    tifffile.imwrite(tmp_path / "a.tif", grey.clip(0, 255).astype(np.uint8))
+    rows = "".join(f"{y},{x}\n" for y, x in wrong(places))
+    (tmp_path / "a.csv").write_text(f"y,x\n{rows}")
+    review = reviewed(tmp_path, radius_px={"": 3}, pixel_size_nm=0.3)
+    said = [note for note in review.notes if "stands out" in note]
+    assert [option in note for note in said] == ([True] if option else [])
 
 
 def test_coordinates_of_an_unbinned_micrograph_follow_the_pixel_sizes(tmp_path):

@@ -19,6 +19,7 @@ from napari_topiary.annotations.base import (
     annotation_kinds,
     stamped,
 )
+from napari_topiary.annotations.ground import ground_problem
 from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage, Task
@@ -148,7 +149,8 @@ class Labels(Annotation):
     ) -> tuple[Self, tuple[str, ...]]:
         """Read black and white masks as they are meant."""
         meant, note = self._meant(task)
-        notes = (note, _ground_problem(meant) if self._objects(task) else "")
+        ground = ground_problem(self.labels, objects=self._objects(task))
+        notes = (note, ground)
         labels = type(self)(meant, self.instances) if note else self
         return labels, tuple(filter(None, notes))
 
@@ -369,16 +371,3 @@ def _numbered(labels: LabelImage) -> NDArray[np.integer]:
         _, inverse = np.unique(labels, return_inverse=True)
         return inverse.reshape(labels.shape) + int(labels.min() > 0)
     return labels
-
-
-def _ground_problem(labels: LabelImage) -> str:
-    """Return a sentence if one number covers most of what has no background."""
-    if not (labels.size and labels.all()):
-        return ""
-    numbers, sizes = np.unique(labels, return_counts=True)
-    if (share := sizes.max() / labels.size) <= 0.5:
-        return ""  # cells that touch one another may well fill an image
-    return (
-        f"No pixel of the labels is 0, the background, and {numbers[sizes.argmax()]} "
-        f"covers {share:.0%} of the image: if that is background, make it 0."
-    )

@@ -24,7 +24,7 @@ from napari_topiary.io.targets import Files, targets_in
 from napari_topiary.io.virus_files import POSITIONS
 from napari_topiary.io.virus_folder import import_virus_folder
 
-SETTINGS = ("task", "pixel_size_nm", "only", "number_pieces")
+SETTINGS = ("task", "pixel_size_nm", "only", "number_pieces", "invert_masks")
 COORDINATES = ("units", "flip_y", "swap_axes", "binned")
 """Fields of the form as the help lists them."""
 SHOWN = 60

@@ -170,6 +170,8 @@ class ReviewDialog(QDialog):
             pixel_size_nm=_number(self.pixel_size.text()),
             only=self.only.text().strip(),
             number_pieces=self.pieces.isChecked(),
+            invert_masks=self.invert.isChecked(),
+            binned=_number(self.binned.text()) or 1.0,
             units=self.units.currentText(),
             flip_y=self.flip.isChecked(),
             swap_axes=self.swap.isChecked(),
@@ -220,12 +222,20 @@ class ReviewDialog(QDialog):
         self.pieces = QCheckBox("Number separate pieces")
         self.flip, self.swap = QCheckBox("y from below"), QCheckBox("Swap y and x")
         self.pieces.setChecked(config.number_pieces)
+        self.invert = QCheckBox("Invert masks")
+        self.invert.setToolTip("What is painted is the background, and 0 the objects.")
+        self.invert.setChecked(config.invert_masks)
+        self.binned = QLineEdit(f"{config.binned:g}")
+        self.binned.setToolTip(
+            "How many pixels of the tables are one of the images, along an axis."
+        )
         self.flip.setChecked(config.flip_y)
         self.swap.setChecked(config.swap_axes)
         lines = (
             ("To find", self.task, "Radius", self.radius, self.radius_unit),
             ("nm per pixel", self.pixel_size, "Only files", self.only),
-            ("Coordinates in", self.units, self.flip, self.swap, self.pieces),
+            ("Coordinates in", self.units, "binned", self.binned, self.flip, self.swap),
+            ("Masks", self.pieces, self.invert),
         )
         layout = QVBoxLayout()
         for line in lines:

@@ -130,6 +130,10 @@ class AnnotationFormat(Protocol):
 
     title: ClassVar[str]
     """What people call it."""
+    details: ClassVar[str]
+    """Which kinds of it are read."""
+    marks: ClassVar[str]
+    """What is taken from it."""
     suffixes: ClassVar[tuple[str, ...]]
     """File name endings in lower case, with the dot."""
 

@@ -30,6 +30,11 @@ class Box:
     """Corner and size of each box (four columns), or the middle alone (two)."""
 
     title: ClassVar[str] = "EMAN BOX"
+    details: ClassVar[str] = (
+        "four columns (corner and size, in whole pixels), two (middle), pairs "
+        "of a helix, EMAN2's helices"
+    )
+    marks: ClassVar[str] = "points, lines, sizes"
     suffixes: ClassVar[tuple[str, ...]] = (".box", ".coords", ".coord", ".txt", ".plt")
     ending: ClassVar[str] = ".box"
     only_places: ClassVar[bool] = True

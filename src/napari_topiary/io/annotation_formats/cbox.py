@@ -30,6 +30,8 @@ class Cbox:
     """Boxes by their lower corner and size, with a confidence; filaments too."""
 
     title: ClassVar[str] = "crYOLO CBOX"
+    details: ClassVar[str] = "old and new"
+    marks: ClassVar[str] = "points, lines, sizes"
     suffixes: ClassVar[tuple[str, ...]] = (".cbox",)
     ending: ClassVar[str] = ".cbox"
     only_places: ClassVar[bool] = True

@@ -28,6 +28,8 @@ class Coco:
     """Boxes become places, everything else areas."""
 
     title: ClassVar[str] = "COCO JSON"
+    details: ClassVar[str] = "outlines, run lengths, boxes, key points"
+    marks: ClassVar[str] = "areas, points"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     @staticmethod

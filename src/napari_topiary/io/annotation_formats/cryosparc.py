@@ -30,6 +30,8 @@ class CryoSparc:
     """Centres as shares of width and height, with the path of the micrograph."""
 
     title: ClassVar[str] = "cryoSPARC"
+    details: ClassVar[str] = "table, or `.cs`"
+    marks: ClassVar[str] = "points"
     suffixes: ClassVar[tuple[str, ...]] = (".cs", ".csv", ".tsv", ".txt")
 
     @staticmethod

@@ -73,6 +73,11 @@ class CsvTable:
     """Rows with y and x, or napari's shapes with one row a vertex."""
 
     title: ClassVar[str] = "CSV (napari, ImageJ, Topaz)"
+    details: ClassVar[str] = (
+        "napari's points and shapes, ImageJ's results, Topaz, `y,x` of "
+        "anything; `;`, decimal commas, columns in nm or µm"
+    )
+    marks: ClassVar[str] = "points, lines, areas"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt")
 
     @staticmethod

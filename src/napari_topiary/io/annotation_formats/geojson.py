@@ -41,6 +41,8 @@ class GeoJson:
     """Features in pixels, counted from the corner of the first one."""
 
     title: ClassVar[str] = "QuPath GeoJSON"
+    details: ClassVar[str] = "annotations and detections with classes"
+    marks: ClassVar[str] = "points, lines, areas"
     suffixes: ClassVar[tuple[str, ...]] = (".geojson", ".json")
     ending: ClassVar[str] = ".geojson"
     only_places: ClassVar[bool] = False

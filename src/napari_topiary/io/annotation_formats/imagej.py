@@ -39,6 +39,8 @@ class ImageJRoi:
     """Points, lines, and everything that encloses an area."""
 
     title: ClassVar[str] = "ImageJ ROI"
+    details: ClassVar[str] = "`.roi`, `RoiSet.zip`; needs `[formats]`"
+    marks: ClassVar[str] = "points, lines, areas"
     suffixes: ClassVar[tuple[str, ...]] = (".roi", ".zip")
     ending: ClassVar[str] = "_RoiSet.zip"
     only_places: ClassVar[bool] = False

@@ -30,6 +30,8 @@ class ImageScope:
     """Each layer is a class; regions drawn as negative are cut out."""
 
     title: ClassVar[str] = "Aperio ImageScope XML"
+    details: ClassVar[str] = "layers as classes"
+    marks: ClassVar[str] = "areas, lines"
     suffixes: ClassVar[tuple[str, ...]] = (".xml",)
 
     @staticmethod

@@ -27,6 +27,8 @@ class LabelMe:
     """Shapes in pixels, counted from the corner of the first one; each has a label."""
 
     title: ClassVar[str] = "LabelMe JSON"
+    details: ClassVar[str] = "shapes with labels"
+    marks: ClassVar[str] = "points, lines, areas"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     @staticmethod

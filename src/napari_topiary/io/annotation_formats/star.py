@@ -91,6 +91,8 @@ class Star:
     """Particles and helical tubes; in pixels of the micrograph."""
 
     title: ClassVar[str] = "RELION STAR"
+    details: ClassVar[str] = "3.0, 3.1 with optics groups, autopick, helical tubes"
+    marks: ClassVar[str] = "points, lines"
     suffixes: ClassVar[tuple[str, ...]] = (".star",)
     ending: ClassVar[str] = ".star"
     only_places: ClassVar[bool] = True

@@ -106,6 +106,8 @@ class RawImage:
 class ImageFormat(Protocol):
     """A family of file formats."""
 
+    title: ClassVar[str]
+    """What people call them."""
     suffixes: ClassVar[tuple[str, ...]]
     """File name endings in lower case, with the dot."""
     folders: ClassVar[bool]

@@ -66,6 +66,7 @@ SIZES_OF_IMAGE = slice(42, 50)
 class Microscopes:
     """Images and stacks; spectra and diffraction stacks are refused."""
 
+    title: ClassVar[str] = "Gatan DM3/DM4, FEI SER, Velox and NCEM EMD (`[formats]`)"
     suffixes: ClassVar[tuple[str, ...]] = tuple(_READERS)
     folders: ClassVar[bool] = False
 

@@ -46,6 +46,7 @@ DOUBTFUL = (
 class Mrc:
     """MRC images, stacks and volumes, packed by gzip or bzip2 or not."""
 
+    title: ClassVar[str] = "MRC, CCP4"
     suffixes: ClassVar[tuple[str, ...]] = (
         ".mrc",
         ".mrcs",

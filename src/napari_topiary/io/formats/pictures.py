@@ -47,6 +47,7 @@ _opening = threading.Lock()
 class Pictures:
     """Ordinary pictures; they do not know their pixel size."""
 
+    title: ClassVar[str] = "PNG, JPEG, BMP"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".bmp")
     folders: ClassVar[bool] = False
 

@@ -57,6 +57,10 @@ LARGEST_PIECE = 32_000_000
 class Tiff:
     """TIFF files: the largest image in the file, at full resolution."""
 
+    title: ClassVar[str] = (
+        "TIFF, OME-TIFF, ImageJ, microscopes' own tags; "
+        "whole slides that are TIFF inside"
+    )
     suffixes: ClassVar[tuple[str, ...]] = (
         *(".tif", ".tiff", ".lsm"),
         # Whole slides of Aperio, Hamamatsu, Leica, Akoya and Roche are TIFF inside.

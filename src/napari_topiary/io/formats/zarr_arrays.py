@@ -41,6 +41,7 @@ FEW = 6
 class Zarr:
     """A zarr array, an OME-Zarr image, or a group with a single one of these."""
 
+    title: ClassVar[str] = "zarr arrays, OME-Zarr 0.4 and 0.5, bioformats2raw"
     suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
     folders: ClassVar[bool] = True
 

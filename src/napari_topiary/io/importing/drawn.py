@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations.ground import is_inverted
 from napari_topiary.annotations.marks import cornered
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
 from napari_topiary.io.description import SAME_SCALE
+from napari_topiary.io.images import read_labels
 from napari_topiary.io.importing.meaning import (
     FINISHED,
     IGNORED,
@@ -25,10 +28,9 @@ from napari_topiary.io.importing.meaning import (
     LabelStats,
     Meaning,
 )
-from napari_topiary.types import BACKGROUND, Image, LabelImage, Task
+from napari_topiary.types import BACKGROUND, LabelImage, Task
 
 _EIGHT = np.ones((3, 3), dtype=int)
-_SMOOTHING = 2.0
 
 
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
@@ -51,7 +53,22 @@ def label_stats(labels: LabelImage, file: str) -> LabelStats:
             "as PNG or TIFF, from the program that it comes from."
         )
     pieces = int(ndi.label(whole > 0, structure=_EIGHT)[1])
-    return LabelStats(tuple(int(v) for v in values if v), pieces)
+    painted = tuple(int(value) for value in values if value)
+    return LabelStats(painted, pieces, is_inverted(whole))
+
+
+def read_mask(file: Path, config: ImportConfig) -> LabelImage:
+    """Read the label image of one image, a mask inverted where that is wanted."""
+    labels = read_labels(file)
+    if not config.invert_masks:
+        return labels
+    value = labels.max(initial=0)
+    if ((labels != 0) & (labels != value)).any():
+        raise TopiaryError(
+            f"{file.name} holds more than one number: only masks of 0 and one number "
+            "can be inverted; leave out --invert-masks, or choose files with --only."
+        )
+    return np.where(labels == 0, max(1, value), 0).astype(labels.dtype)
 
 
 def marks_on(
@@ -274,36 +291,6 @@ def _painted(
     if numbered and hidden > sum(a.name == BACKGROUND for a in areas):
         notes.append(f"{hidden} of {len(areas)} areas are hidden under others.")
     return Labels(painted, instances=numbered), tuple(notes)
-
-
-def stands_out(image: Image, places: NDArray[np.float64]) -> dict[str, float]:
-    """Return how far an image differs at places, in standard deviations, summed up.
-
-    `image` `(c, y, x)` · `places` `(n, 2)` y, x. Returns a figure for the places as
-    they are, with y counted from below, and with y and x swapped.
-    """
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32).mean(axis=0))
-    smooth = ndi.gaussian_filter(grey, _SMOOTHING)
-    height, width = smooth.shape
-    spread = float(smooth.std())
-    if not len(places) or not np.isfinite(spread) or spread <= 0:
-        return {}
-    ways = {
-        "as they are": places,
-        "with y counted from below": np.stack(
-            [height - 1 - places[:, 0], places[:, 1]], axis=1
-        ),
-        "with y and x swapped": places[:, ::-1],
-    }
-    result = {}
-    for way, read in ways.items():
-        y, x = np.rint(np.clip(read, -1, 2**31)).astype(np.int64).T
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        if inside.mean() < 0.5:
-            continue
-        values = smooth[y[inside], x[inside]] - smooth.mean()
-        result[way] = float(values.sum() / spread)
-    return result
 
 
 def _pixels(

@@ -72,6 +72,10 @@ class ImportConfig:
             "its own."
         },
     ] = False
+    invert_masks: Annotated[
+        bool,
+        {"tooltip": "What is painted in masks is the background, and 0 the objects."},
+    ] = False
     units: Annotated[
         Unit,
         {"tooltip": "What they are in (default: px, or what the columns say)."},
@@ -131,6 +135,7 @@ class LabelStats:
 
     values: tuple[int, ...]  #: The numbers, without 0
     pieces: int  #: How many connected areas are painted
+    inverted: bool = False  #: Whether it looks as if the background were painted
 
     @property
     def count(self) -> int:
@@ -181,9 +186,16 @@ def meaning_of(
     if not found:
         return None, "", ()
     stats = [one for _, one, _ in found if one is not None]
+    inverted = sum(one.inverted for one in stats)
     marked = [(marks, scale) for marks, _, scale in found if marks is not None]
     kind, why = _kind(stats, [marks for marks, _ in marked], config)
     notes = [why] if why else []
+    if 2 * inverted > len(stats):
+        notes.append(
+            f"{inverted} of {len(stats)} masks are painted over most of the image, "
+            "along its border too, and what is 0 lies there as objects would: give "
+            "--invert-masks if 0 are the objects."
+        )
     names = {
         config.name_of(name, kind)
         for marks, _ in marked

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import annotation_problem
@@ -19,14 +18,15 @@ from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
 from napari_topiary.io.description import PARTS
 from napari_topiary.io.folder_changes import changing
-from napari_topiary.io.images import read_image, read_labels
+from napari_topiary.io.images import read_image
 from napari_topiary.io.importing.drawn import (
     annotations_of_labels,
     annotations_of_marks,
     label_stats,
     marks_on,
-    stands_out,
+    read_mask,
 )
+from napari_topiary.io.importing.evidence import Evidence
 from napari_topiary.io.importing.meaning import (
     ImportConfig,
     LabelStats,
@@ -96,37 +96,6 @@ class ImportReview:
         ]
 
 
-@dataclass
-class _Evidence:
-    """How far marks stand out from the images, read as they are and otherwise."""
-
-    sums: Counter[str] = field(default_factory=Counter)
-    count: int = 0
-
-    def note(self) -> str:
-        """A sentence if they stand out only when read otherwise."""
-        if self.count < 10:
-            return ""
-        strength = {
-            way: abs(total) / np.sqrt(self.count) for way, total in self.sums.items()
-        }
-        usual = strength.pop("as they are", 0.0)
-        way, best = max(strength.items(), key=lambda item: item[1], default=("", 0.0))
-        if best < 6 or best < 3 * usual:
-            return ""
-        return (
-            f"The marks lie on nothing that stands out from the images, but {way} they "
-            f"would ({best:.0f} against {usual:.0f} standard errors): look at one, and "
-            f"give {_OPTION[way]} if that is what is meant."
-        )
-
-
-_OPTION = {
-    "with y counted from below": "--flip-y",
-    "with y and x swapped": "--swap-axes",
-}
-
-
 def review_folder(
     folder: str | os.PathLike[str],
     config: ImportConfig = DEFAULTS,
@@ -145,7 +114,7 @@ def review_folder(
     root = Path(folder)
     pairs, unused = pair_folder(root, only=config.only, without=without)
     names = _names([pair.image for pair in pairs], root)
-    rows, evidence = list[Reviewed](), _Evidence()
+    rows, evidence = list[Reviewed](), Evidence(config)
     for index, pair in enumerate(pairs):
         row = Reviewed(pair=pair, name=names[pair.image], count=len(pair.marks or ()))
         rows.append(_looked_at(row, config, evidence) if pair.is_used else row)
@@ -207,7 +176,7 @@ def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Da
     return read_dataset(target)
 
 
-def _looked_at(row: Reviewed, config: ImportConfig, evidence: _Evidence) -> Reviewed:
+def _looked_at(row: Reviewed, config: ImportConfig, evidence: Evidence) -> Reviewed:
     """Read both files of a pair; whatever is wrong is its reason."""
     pair = row.pair
     try:
@@ -216,7 +185,7 @@ def _looked_at(row: Reviewed, config: ImportConfig, evidence: _Evidence) -> Revi
         scale = config.pixel_size_nm or loaded.scale
         row = replace(row, shape=shape, scale=scale, notes=loaded.notes)
         if pair.marks is None:
-            labels = read_labels(pair.annotation)
+            labels = read_mask(pair.annotation, config)
             stats = label_stats(labels, pair.annotation.name)
             if labels.shape != shape:
                 raise TopiaryError(
@@ -228,9 +197,7 @@ def _looked_at(row: Reviewed, config: ImportConfig, evidence: _Evidence) -> Revi
         marks, scale, notes = marks_on(
             pair.marks, shape, scale=scale, config=config, file=pair.annotation.name
         )
-        for way, total in stands_out(loaded.data, marks.places).items():
-            evidence.sums[way] += total  # type: ignore[assignment]
-        evidence.count += len(marks.places)
+        evidence.add(loaded.data, marks.places, scale)
         row = replace(row, scale=scale, notes=(*row.notes, *notes))
         return replace(row, pair=replace(pair, marks=marks))
     except TopiaryError as error:
@@ -258,7 +225,7 @@ def _annotations(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What is drawn on an image, in the words of the data set."""
     if row.pair.format == LABELS:
-        labels: NDArray[Any] = read_labels(row.pair.annotation)
+        labels: NDArray[Any] = read_mask(row.pair.annotation, config)
         return annotations_of_labels(labels, meaning)
     if row.pair.marks is None or row.shape is None:
         return (), ()
