@@ -20,7 +20,7 @@ from napari_topiary._napari.annotate.review import (
     open_questions,
 )
 from napari_topiary._napari.annotate.tools import TOOLS, active_tool
-from napari_topiary._napari.canvas.layers import layer_for
+from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing.marks import in_the_making
@@ -638,6 +638,15 @@ def test_renamed_reordered_and_hidden_layers_go_on_working(open_page, session):
     assert points.visible
     points.add([4, 4])
     assert len(drawn(page, "points")) == 9
+
+
+def test_the_deleted_layer_of_the_image_comes_back(open_page, session):
+    viewer, page = open_page(session)
+    viewer.layers.remove(image_layer(viewer, "grid 0"))
+    assert "project still has it" in page.offer.text.text()
+    page.offer.buttons["Show it again"].click()
+    assert image_layer(viewer, "grid 0") is unwrap(viewer.layers[0])
+    assert len(layer(page, "points").data) == len(drawn(page, "points"))
 
 
 def test_a_deleted_layer_loses_nothing(open_page, session):

@@ -74,6 +74,13 @@ def predicted(page, until):
     return page
 
 
+def test_an_image_whose_layer_was_deleted_is_shown_again(page, viewer, until):
+    viewer.layers.clear()
+    page.on_run()
+    until(lambda: not page.predicting)
+    assert image_layer(viewer, "grid 0") is not None and "grid 0" in page.results
+
+
 def test_an_empty_page_says_what_to_do_first(viewer):
     page = PredictPage(viewer, Session())
     assert page.empty_label.text() == NO_IMAGE

@@ -353,6 +353,12 @@ class AnnotatePage(Page):
 
     def _ask_lost(self, kind: str) -> None:
         """Offer to bring back what a deleted layer showed."""
+        if kind == "image" and self.drawing.name in self.session.images:
+            self.offer.show_choice(
+                "The layer with the image was deleted, but the project still has it.",
+                {"Show it again": lambda: self.drawing.show(self.drawing.name or "")},
+            )
+            return
         if self.tool and TOOLS[self.tool].kind == kind:
             self.tool = ""
         what = marks.TITLES[kind]

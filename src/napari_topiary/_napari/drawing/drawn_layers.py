@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_topiary._napari.canvas.layers import (
+    KEY,
     current_image_name,
     drop_spare_layers,
     free_in_own_context,
@@ -76,7 +78,8 @@ class LayerWatch(QObject):
 
     def take(self) -> set[str]:
         """Kinds that changed since the last time."""
-        self._timer.stop()
+        if isalive(self._timer):  # not so at the very end of the program
+            self._timer.stop()
         pending, self.pending = self.pending, set()
         return pending
 
@@ -197,6 +200,9 @@ class Following:
         drawing = self.drawing
         if drawing.watch.is_quiet or drawing.name is None:
             return
+        was_image = event.value.metadata.get(KEY) == ("image", drawing.name)
+        if was_image and image_layer(drawing.viewer, drawing.name) is None:
+            drawing.lost.emit("image")
         kind = drawing.watch.lost(event.value)
         if kind is None:
             return

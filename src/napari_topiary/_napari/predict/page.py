@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_topiary._napari.canvas import result_layers
-from napari_topiary._napari.canvas.layers import current_image_name
+from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.predict.found_panel import FoundPanel
@@ -225,6 +225,10 @@ class PredictPage(Page):
         checkpoint = self.choice.checkpoint
         if checkpoint is None:
             return
+        name = current_image_name(self.viewer, self.session)
+        gone = name is not None and image_layer(self.viewer, name) is None
+        if name is not None and gone and self.run.area == "image":
+            drawing_of(self.viewer).show(name)  # a result needs something to lie on
         try:
             wanted = wanted_in(self.viewer, self.session, area=self.run.area)
         except TopiaryError as reason:
