@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.contrast import Colours
+from napari_topiary.checkpoint.contrast import Colours, Faintness
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.predict import predict
@@ -158,3 +158,45 @@ def _on_grey(network):
     plain = network.forward
     network.forward = lambda image: plain(image.mean(dim=1, keepdim=True))
     return network
+
+
+def test_dark_areas_fainter_than_all_that_was_learned_from_are_told():
+    """Not an image like those, areas a little darker, or a blank margin."""
+    random = np.random.default_rng(0)
+
+    def image():
+        made = ndimage.gaussian_filter(random.normal(size=(160, 160)), 1.0)
+        return (120 + 80 * made).clip(0, 255)
+
+    rows, columns = np.indices((160, 160))
+    hole = np.hypot(rows % 80 - 40, columns % 80 - 40) < 28
+    shown, margin = image(), image()
+    margin[:, 100:] = 0
+    how = Normalisation(regions=False)
+    faintest = Faintness.of([how.apply(image()[None])])
+    network = _on_grey(AnyEnd(shares=(0.2, 0.8)))
+    checkpoint = learned(1, how)
+    checkpoint = replace(checkpoint, annotations_summary={"faintest": faintest.lowest})
+    told = {
+        name: run(predict(seen[None], checkpoint, network=network)).notes
+        for name, seen in {
+            "as it is": shown,
+            "dark": np.where(hole, shown / 4, shown),
+            "a little": np.where(hole, 0.8 * shown, shown),
+            "margin": margin,
+        }.items()
+    }
+    said = [
+        n
+        for n, notes in told.items()
+        if any("darker than the rest" in s for s in notes)
+    ]
+    assert said == ["dark"]
+    assert "train on images that have such areas" in " ".join(told["dark"])
+
+
+def test_what_is_remembered_of_contrast_may_be_damaged_or_missing():
+    for record in (None, "a", [], {}, float("nan")):
+        assert Faintness.from_record(record) is None
+    assert Faintness.of([np.zeros((1, 8, 8), np.float32)]) is None
+    assert Faintness(1.0).problem(np.zeros((1, 8, 8), np.float32)) is None

@@ -13,7 +13,7 @@ from napari_topiary.annotations import (
     counted,
 )
 from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.contrast import Colours
+from napari_topiary.checkpoint.contrast import Colours, Faintness
 from napari_topiary.config import SELF_TAUGHT, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (
@@ -223,6 +223,9 @@ def _drawn_as(
     colours = Colours.of(f.field.image for f in learned)
     if colours is not None:
         found["colours"] = colours.to_record()
+    faintness = Faintness.of(f.field.image for f in learned)
+    if faintness is not None:
+        found["faintest"] = faintness.lowest
     if task.kind == "instances":
         found["distance"] = config.distance
     if task.kind == "detect":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint, Contrast
-from napari_topiary.checkpoint.contrast import LARGEST_SIDE, Colours
+from napari_topiary.checkpoint.contrast import LARGEST_SIDE, Colours, Faintness
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
@@ -214,12 +214,18 @@ def saying_likeness(
     """Say, before the network runs over all of an image, if it is of another kind.
 
     `seen`, `checkpoint`, `engine` as for `contrast_problem`, whose sentence is
-    returned, or one about colours.
+    returned, or one about colours or dark areas.
     """
-    learned = Colours.from_record(checkpoint.annotations_summary.get("colours"))
+    if seen.is_blank:
+        return ()
+    about, centre = checkpoint.annotations_summary, _centre(seen)
     sentence = contrast_problem(seen, checkpoint, engine)
-    if sentence is None and learned is not None and not seen.is_blank:
-        sentence = learned.problem(_centre(seen))
+    for learned in (
+        Colours.from_record(about.get("colours")),
+        Faintness.from_record(about.get("faintest")),
+    ):
+        if sentence is None and learned is not None:
+            sentence = learned.problem(centre)
     if sentence is None:
         return ()
     yield Progress(0, 0, "Predicting", report=sentence)
