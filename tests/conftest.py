@@ -154,6 +154,15 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
+def _in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute alike on every processor: one with bfloat16 rounds, one without does not.
+
+    Reduced precision has tests of its own, which emulate it.
+    """
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Refuse the network, and hold every test to the folder that it started in."""
     connect = socket.socket.connect

@@ -15,7 +15,7 @@ from torch import nn
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference import engine as engine_module
 from napari_topiary.inference import tiles as tiles_module
-from napari_topiary.inference.backends import BackendKind, backends, pytorch
+from napari_topiary.inference.backends import BackendKind, backends
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.engine import Engine, same_labels
 from napari_topiary.inference.tiles import (
@@ -88,13 +88,6 @@ def test_folding_changes_no_network(kind: str) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
-@pytest.fixture
-def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device that gains from it; here it is emulated."""
-    for module in (engine_module, pytorch):
-        monkeypatch.setattr(module, "autocast_dtype", lambda _: torch.bfloat16)
-
-
 @pytest.mark.usefixtures("with_bfloat16")
 def test_reduced_precision_is_taken_where_labels_stay() -> None:
     network, image = unet(), noise(1, 96, 96)
@@ -116,6 +109,28 @@ def test_reduced_precision_is_not_taken_where_labels_change() -> None:
     found = run(infer(engine, image, tile=32)).probability
     assert (engine.backend, engine.precision) == ("torch", "float32")
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_the_first_tile_is_computed_like_the_others() -> None:
+    network, image = unet(), noise(1, 96, 96)
+    network.get_submodule("output").bias.data[0] = 50  # sure everywhere
+    first = slice(0, 96), slice(0, 96)
+    engine = Engine(network, "cpu")
+    np.testing.assert_array_equal(engine(image, *first), engine(image, *first))
+    assert engine.precision == "bfloat16"
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_in_float32_where_it_is_asked_for() -> None:
+    network, image = unet(), noise(1, 96, 96)
+    network.get_submodule("output").bias.data[0] = 50  # sure everywhere
+    for backend in ("auto", "torch"):
+        engine = Engine(network, "cpu", backend=backend, precision="float32")
+        found = run(infer(engine, image, tile=32)).probability
+        assert engine.precision == "float32"
+        expected = run(infer(exactly(network), image)).probability
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_counts_as_the_same() -> None:

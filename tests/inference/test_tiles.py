@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.devices import autocast_dtype
 from napari_topiary.inference.engine import Engine, Precision
 from napari_topiary.inference.tiles import InferResult, infer
 from napari_topiary.networks import Network, build_network
@@ -295,7 +294,7 @@ def test_tiles_are_of_about_equal_size() -> None:
     assert {width for _, width in hungry.sides} <= {343, 344}
 
 
-@pytest.mark.skipif(autocast_dtype("cpu") is None, reason="no bfloat16 here")
+@pytest.mark.usefixtures("with_bfloat16")
 def test_reduced_precision_is_close() -> None:
     network, image = unet(2), noise(1, 64, 64)
     found = run(infer(Engine(network, "cpu", precision="reduced"), image)).probability

@@ -93,7 +93,8 @@ class Engine:
         self.network, self.device = network, pick_device(device)
         self.backend = "torch"  # what runs the network now
         self._ready = folded(network)
-        reduced = autocast_dtype(self.device) if precision != "float32" else None
+        self._in_full = precision == "float32"
+        reduced = None if self._in_full else autocast_dtype(self.device)
         self._exact = TorchBackend(
             self._ready, self.device, reduced if precision == "reduced" else None
         )
@@ -137,7 +138,7 @@ class Engine:
             maps = self._answer(tile)
         seconds = time.perf_counter() - begun
         if self._next:
-            self._replace(tile, maps)
+            maps = self._replace(tile, maps)
         elif self._search is not None:
             self._listen(self._search, tile, maps, seconds)
         return maps
@@ -180,17 +181,20 @@ class Engine:
             self._run, self.backend = self._exact, "torch"
             return self._run(*tile)
 
-    def _replace(self, tile: Tile, maps: NDArray[np.float32]) -> None:
-        """Take what was asked for, if the labels stay; in float32 if need be."""
+    def _replace(self, tile: Tile, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take what was asked for, if the labels stay; in float32 if need be.
+
+        Returns what it says of the tile: the first one is not to differ from the rest.
+        """
         name, kind = self._next.pop()
-        for exact in (False, True):
+        for exact in (True,) if self._in_full else (False, True):
             try:
                 whole = self._int8 if kind.processor_only else None
                 other = kind.make(whole or self._ready, self.device, exact=exact)
                 if whole is not None:
                     other.precision = INT8
                 if other.precision == self._run.precision and name == self.backend:
-                    return
+                    return maps
                 again = other(*tile)
             except Exception as reason:
                 if name == "torch":
@@ -201,8 +205,9 @@ class Engine:
                 ) from reason
             if other.precision == INT8 or same_labels(maps, again, self.network):
                 self._run, self.backend = other, name
-                return
+                return again
         logger.warning("%s changes labels: the network stays in torch", kind.title)
+        return maps
 
     def _listen(
         self, search: _Search, tile: Tile, maps: NDArray[np.float32], seconds: float
