@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("qtpy")
 
+from napari._vispy import canvas as napari_canvas
+
 from napari_topiary._napari.canvas.layers import layer_for, put_layer, remove_layer
 from napari_topiary._napari.canvas.overlay import Overlay, clear_overlay, show_overlay
 from napari_topiary._napari.canvas.result_layers import show_result
@@ -151,3 +153,22 @@ def test_what_waits_is_forgotten_where_the_window_is_gone(seen, monkeypatch):
     monkeypatch.setattr(turns, "_window", lambda: None)
     turns._on_turn()
     assert not (turns.busy or done or turns._timer.isActive())
+
+
+@pytest.mark.parametrize("first", ["grid 0", "grid 1"])
+def test_an_image_in_other_units_comes_without_a_warning(
+    seen, session, monkeypatch, first
+):
+    warned = []
+    monkeypatch.setattr(napari_canvas, "show_warning", warned.append)
+    session.set_scale("grid 1", None)
+    marks = session.annotations["grid 0"]
+    session.set_annotations("grid 1", marks)
+    drawing = drawing_of(seen)
+    drawing.show(first)
+    put_layer(seen, ("x", first), np.zeros((1, 2)), "points", like=None, name="x")
+    seen.layers[-1].units = seen.layers[0].units
+    warned.clear()
+    drawing.show({"grid 0": "grid 1", "grid 1": "grid 0"}[first])
+    turns_of(seen).finish()
+    assert warned == []

@@ -8,7 +8,10 @@ import pytest
 
 pytest.importorskip("qtpy")
 
+from qtpy.QtCore import QObject
+
 from napari_topiary import Progress, Stop, TopiaryError
+from napari_topiary._napari.jobs import runner as jobs
 from napari_topiary._napari.jobs.runner import JobRunner, Mailbox, in_background
 
 
@@ -179,6 +182,15 @@ def test_a_flood_of_progress_is_thinned_but_reports_are_all_there(runner, until)
     until(lambda: not runner.running)
     assert reports == list(range(3000))
     assert len(beats) < 300
+
+
+def test_a_closed_window_is_told_nothing(qapp, until, monkeypatch):
+    told, heard, owner = [], [], QObject()
+    gone = in_background(lambda: 1, title="A", on_result=told.append, owner=owner)
+    monkeypatch.setattr(jobs, "isalive", lambda one: one is not owner)
+    in_background(lambda: 2, title="B", on_result=heard.append)
+    until(lambda: heard == [2] and not gone.running)
+    assert told == []
 
 
 def test_in_background_gives_result_or_sentence(qapp, until):

@@ -158,11 +158,13 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     if layer is not None and all(getattr(layer, k) == look.get(k, False) for k in same):
         _show_another(layer, data, look.get("contrast_limits"))
         layer.name, layer.translate = name, (0.0, 0.0)
+        _take_over_units(viewer, units)
         layer.scale, layer.units = (scale, scale), (units, units)
         return layer
     if layer is not None:
         take_out(viewer, [layer])
     turns_of(viewer).hold_painting()
+    _take_over_units(viewer, units)
     layer = unwrap(viewer).add_image(
         data,
         name=name,
@@ -173,6 +175,18 @@ def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
     )
     viewer.layers.move(viewer.layers.index(unwrap(layer)), 0)
     return adopt(viewer, ("image", name), layer)
+
+
+def _take_over_units(viewer: napari.viewer.Viewer, units: str) -> None:
+    """Give hidden layers that wait the units of the image that comes.
+
+    Beside a layer in other units napari warns, and draws none of them by its size.
+    """
+    state = state_of(viewer)
+    for known in (*state.spare.values(), *state.leaving.values()):
+        layer = known()
+        if layer is not None and is_in(viewer, layer):
+            layer.units = (units,) * layer.ndim
 
 
 def _show_scale_bar(viewer: napari.viewer.Viewer, known: bool) -> None:

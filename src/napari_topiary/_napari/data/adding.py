@@ -147,6 +147,7 @@ class Adder:
             title="Reading the images",
             on_result=self.take,
             on_error=self.page.refuse,
+            owner=self.page,
         )
 
     def use_layer(
@@ -209,6 +210,7 @@ class Adder:
             title="Reading the layer",
             on_result=taken,
             on_error=self.page.refuse,
+            owner=self.page,
         )
 
     def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:

@@ -350,7 +350,13 @@ class Projects:
         self, read: Callable[[], object], opened: Callable[..., None], title: str
     ) -> None:
         self.page.say(f"{title}…")
-        in_background(read, title=title, on_result=opened, on_error=self.page.refuse)
+        in_background(
+            read,
+            title=title,
+            on_result=opened,
+            on_error=self.page.refuse,
+            owner=self.page,
+        )
 
     def renew(self) -> None:
         """What was said to come next follows what was done meanwhile."""

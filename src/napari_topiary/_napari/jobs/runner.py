@@ -257,15 +257,24 @@ def in_background(
     title: str,
     on_result: Callable[[Any], object] | None = None,
     on_error: Callable[[str], object] | None = None,
+    owner: QObject | None = None,
 ) -> JobRunner:
-    """Do something short (read, save, look up) off the main thread, beside any job."""
+    """Do something short (read, save, look up) off the main thread, beside any job.
+
+    What came of it is for its `owner`: whose window is closed, is told nothing.
+    """
 
     def job() -> Job[Any]:
         yield Progress(0, 0, title)
         return work()
 
     runner = JobRunner()
-    runner.start(job, title=title, on_result=on_result, on_error=on_error)
+
+    def told(result: Any) -> None:
+        if on_result is not None and (owner is None or isalive(owner)):
+            on_result(result)
+
+    runner.start(job, title=title, on_result=told, on_error=on_error)
     return runner
 
 
