@@ -213,6 +213,17 @@ def test_a_deleted_image_layer_comes_back(viewer, session, shown):
     assert image_layer(viewer, "grid 0") is again
 
 
+def test_an_image_fills_the_canvas_beside_a_larger_hidden_one(viewer, session):
+    state_of(viewer, session)
+    show_image(viewer, session, "grid 0")
+    alone = viewer.scene.camera.zoom, tuple(viewer.scene.camera.center)
+    units = viewer.layers[0].units
+    viewer.add_image(np.zeros((900, 900)), scale=(2, 2), units=units, visible=False)
+    show_image(viewer, session, "grid 1")
+    assert viewer.scene.camera.zoom == pytest.approx(alone[0], rel=0.02)
+    assert np.allclose(viewer.scene.camera.center, alone[1])
+
+
 def test_removing_a_layer_that_is_not_there_is_no_error(viewer, shown):
     remove_layer(viewer, ("nothing", "grid 0"))
 

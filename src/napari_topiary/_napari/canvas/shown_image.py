@@ -37,7 +37,7 @@ _REDRAWN_S = 0.5
 """While a large image is gone through, what is seen of it is drawn so often."""
 
 _SEEN_THROUGH = ("additive", "minimum", "multiplicative")
-_MARGIN = 1.25
+_MARGIN, _FITTED = 1.25, 1 / 0.95
 
 
 def picture_of(image: AnyImage) -> tuple[Any, dict[str, Any]]:
@@ -132,7 +132,17 @@ def show_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Lay
         hide_foreign(viewer)
         viewer.layers.selection.active = layer
         viewer.reset_view()
+        _fit(viewer, layer)
     return layer
+
+
+def _fit(viewer: napari.viewer.Viewer, layer: Layer) -> None:
+    """Fill the canvas with an image, not with hidden ones that are larger."""
+    own = np.asarray(layer.extent.world)[:, -2:]
+    whole = np.asarray(unwrap(viewer).layers.extent.world)[:, -2:]
+    if not np.allclose(own, whole):
+        (top, left), (bottom, right) = np.asarray(layer.extent.data)[:, -2:]
+        look_at(viewer, layer, (top, bottom, left, right), margin=_FITTED)
 
 
 def _put_image(viewer: napari.viewer.Viewer, session: Session, name: str) -> Layer:
@@ -285,7 +295,11 @@ def visible_window(layer: Layer, shape: tuple[int, int]) -> Window:
 
 
 def look_at(
-    viewer: napari.viewer.Viewer, layer: Layer, area: tuple[float, float, float, float]
+    viewer: napari.viewer.Viewer,
+    layer: Layer,
+    area: tuple[float, float, float, float],
+    *,
+    margin: float = _MARGIN,
 ) -> None:
     """Move and zoom the camera so that an area fills the canvas."""
     top, bottom, left, right = area
@@ -296,7 +310,7 @@ def look_at(
     extent = np.maximum(high - low, 1e-9)
     canvas = np.array(viewer.canvas.size, dtype=float)
     viewer.scene.camera.center = tuple((low + high) / 2)
-    viewer.scene.camera.zoom = float(np.min(canvas / (extent * _MARGIN)))
+    viewer.scene.camera.zoom = float(np.min(canvas / (extent * margin)))
 
 
 def move_to(
