@@ -27,7 +27,7 @@ from napari_topiary.evaluation import compare_checkpoints, evaluate
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.io.dataset import Sample, read_dataset
-from napari_topiary.io.gate import admitted, learning_problem
+from napari_topiary.io.gate import admit, admitted, learning_problem
 from napari_topiary.io.images import write_image
 from napari_topiary.jobs.predicting import ProjectImage, predicting
 from napari_topiary.jobs.training import TrainingData, checking
@@ -682,3 +682,35 @@ def test_only_background_or_only_one_class_is_told_before_anything_runs():
     assert "Everything is marked as a" in learning_problem([full], task=task)
     assert "no annotated image" in learning_problem([], task=task)
     assert learning_problem([empty, full], task=task) == ""
+
+
+def test_a_class_that_is_marked_nowhere_is_told_before_it_trains():
+    numbers = Labels(BLOCKS * 3)
+    known = [Sample(GREY[None], (numbers,), None, "x")]
+    task = Task("segment", ("background", "a", "b", "c"))
+    notes = admit(known, (), task=task, around_marks=False).notes
+    assert [note for note in notes if "marked on no" in note] == [
+        "a, b: marked on no image to learn from, so none is learned and none will be "
+        "found."
+    ]
+
+
+def test_a_few_strays_are_no_question_about_all_places():
+    """An image as high as wide: swapped, the places would fit as well."""
+    task = Task("detect", ("background", "a"), radius_px={"a": 2.0})
+    places = RNG.uniform(0, 38, (40, 2))
+    places[0] = [39, 90]
+    points = Points(places, ("a",) * 40)
+    _, (note,) = points.usable((40, 40), task=task, scale=None)
+    assert "1 of 40 points" in note
+    assert "?" not in note
+
+
+def test_one_place_of_two_classes_is_told_and_neighbours_are_not():
+    task = Task("detect", ("background", "a", "b"), radius_px={"a": 8.0, "b": 8.0})
+    places, names = [[5, 6], [5, 7.5], [30, 30], [30, 33]], ("a", "b", "a", "b")
+    _, (note,) = Points(places, names).usable((40, 40), task=task, scale=None)
+    assert "1 of 4 points mark the same place" in note
+    assert "as a and b at y 5, x 6" in note
+    same = Points(places, ("a", "background", "b", "background"))
+    assert same.usable((40, 40), task=task, scale=None) == (same, ())

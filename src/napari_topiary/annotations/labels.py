@@ -163,9 +163,10 @@ class Labels(Annotation):
         return type(self)(self.labels[np.ix_(*picks)], self.instances)
 
     def marked_classes(self, task: Task) -> set[int]:
-        """Return the lowest and the highest class; masks of 0 and 255 mean 0 and 1."""
+        """Return the classes that are painted; masks of 0 and 255 mean 0 and 1."""
         last = len(task.classes) - 1
-        return {min(int(end), last) for end in (self.labels.min(), self.labels.max())}
+        ends = {min(int(end), last) for end in (self.labels.min(), self.labels.max())}
+        return ends | {i for i in range(1, last) if (self.labels == i).any()}
 
     def renamed(self, named: Mapping[str, str]) -> Self:
         """Return the same: numbers have no names."""

@@ -77,6 +77,24 @@ def repeated(
     return again
 
 
+def contradicting(
+    places: Places, reach: NDArray[np.float64], names: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Return pairs of places that are one, but of two classes that are looked for."""
+    index = np.flatnonzero(np.asarray(names, dtype=object) != BACKGROUND)
+    if len({names[int(i)] for i in index}) < 2:
+        return []
+    near = np.maximum(SAME_PLACE * reach, 1e-6)
+    tree = scipy.spatial.cKDTree(places[index])
+    pairs = index[tree.query_pairs(near[index].max(), output_type="ndarray")]
+    return [
+        (int(one), int(other))
+        for one, other in pairs.reshape(-1, 2)
+        if names[int(one)] != names[int(other)]
+        and np.hypot(*(places[one] - places[other])) <= min(near[one], near[other])
+    ]
+
+
 def fill_areas(places: Places) -> bool:
     """Whether most places lie pixel beside pixel: areas, one row for each pixel."""
     distinct = np.unique(places, axis=0)
@@ -130,6 +148,8 @@ def misread(
     def fits(others: Places) -> bool:
         return bool(beyond(others, reach, shape).mean() <= _STRAYS)
 
+    if fits(places):
+        return ""
     if fits(places[:, ::-1]):
         return "Are y and x swapped? axis-0 is y, downwards, and axis-1 is x."
     if fits(places * [-1, 1]):

@@ -30,6 +30,7 @@ from napari_topiary.annotations.columns import (
 from napari_topiary.annotations.marks import (
     MarkedThings,
     beyond,
+    contradicting,
     cornered,
     fill_areas,
     misread,
@@ -214,6 +215,14 @@ class Points(MarkedThings):
             notes.append(
                 f"{again.sum()} of {len(self)} points mark the same place as another "
                 "one: each place counts once."
+            )
+        if both := contradicting(self.coordinates, reach, self.classes):
+            y, x = self.coordinates[both[0][0]]
+            names = " and ".join(sorted(self.classes[i] for i in both[0]))
+            notes.append(
+                f"{len(both)} of {len(self)} points mark the same place as one of "
+                f"another class, the first as {names} at y {y:.4g}, x {x:.4g}: delete "
+                "what is wrong."
             )
         asked = cornered(self.coordinates, shape, scale=scale)
         if asked:

@@ -128,13 +128,13 @@ def _two(grey: NDArray[np.float32], known: Mask) -> list[tuple[Mask, bool]] | No
         pixels = known & _finely(inner, side, grey.shape)
         if pixels.sum() < FEWEST:
             return None
-        deviation = float(grey[pixels].std())
+        deviation = float(grey[pixels].std(dtype=np.float64))
         if not any(
             high - low >= apart * deviation and edge <= most for apart, most in APART
         ):
             return None
         ends.append(np.percentile(grey[pixels], CLEAR))
-        plain.append(float(soft[pixels].std()) < CONTENT * deviation)
+        plain.append(float(soft[pixels].std(dtype=np.float64)) < CONTENT * deviation)
     if all(plain) or (any(plain) and not _is_body(~up if plain[1] else up, here)):
         return None
     fine = _interpolated(smooth, side, grey.shape) > (low + high) / 2

@@ -115,10 +115,14 @@ def admit(
         check_truth(every, task=task, scale=every[0].scale)
     else:
         raise TopiaryError("There is no annotated image to judge on.")
+    nowhere = _nowhere_note(samples, task) if learning else ""
     samples, notes = admitted(samples, task=task, around_marks=around_marks)
     validation, said = admitted(validation, task=task, around_marks=around_marks)
     return Admitted(
-        task=task, samples=samples, validation=validation, notes=(*notes, *said)
+        task=task,
+        samples=samples,
+        validation=validation,
+        notes=tuple(filter(None, (nowhere, *notes, *said))),
     )
 
 
@@ -323,6 +327,18 @@ def _classes_problem(samples: Sequence[Sample], task: Task) -> str:
             "to tell it from: mark background as well, or a second class."
         )
     return ""
+
+
+def _nowhere_note(samples: Sequence[Sample], task: Task) -> str:
+    """A sentence about classes that nothing can be learned of."""
+    marked = _classes_found(samples, task)
+    missing = [name for i, name in enumerate(task.classes) if i and i not in marked]
+    if not missing:
+        return ""
+    return (
+        f"{listed(missing)}: marked on no image to learn from, so none is learned and "
+        "none will be found."
+    )
 
 
 def _classes_found(samples: Sequence[Sample], task: Task) -> set[int]:
