@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import json
 import os
@@ -664,6 +665,16 @@ def test_an_interrupted_training_keeps_its_best(tmp_path, made, interrupt_at, ca
     assert json.loads(report.read_text(encoding="utf-8"))["interrupted"] is True
     assert "Stopping" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_when_all_is_done_no_signal_changes_the_status(monkeypatch):
+    """Python puts its own handlers back while it ends: killed, where all was done."""
+    last, ignored = [], {}
+    monkeypatch.setattr(atexit, "register", last.append)
+    assert main(["no-such-verb"]) == 2
+    monkeypatch.setattr(signal, "signal", ignored.__setitem__)
+    last.pop()()
+    assert ignored == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
 
 
 def test_interrupted_twice_gives_up_at_once(tmp_path, made, interrupt_at, capsys):

@@ -270,7 +270,10 @@ def test_a_study_that_lacks_cells_is_not_done(tiny, tmp_path, capsys):
     assert about["problems"] == about["failures"] == ["a 3, b 0.5: Three is too many."]
 
 
-def test_a_full_disk_ends_a_study_at_once(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("workers", "calls"), [(1, [(0, 0), (1, 0)]), (2, [(3, 0), (2, 0), (1, 0)])]
+)
+def test_a_full_disk_ends_a_study_at_once(tiny, tmp_path, monkeypatch, workers, calls):
     class Full(Counting):
         def run_cell(self, cell, context):
             measured = yield from super().run_cell(cell, context)
@@ -279,7 +282,11 @@ def test_a_full_disk_ends_a_study_at_once(tiny, tmp_path, monkeypatch):
             return measured
 
     monkeypatch.setitem(studies._things, "counting", Full)
-    about = run(run_study("counting", tiny("segment"), out=tmp_path, budget=FAST))
-    assert CALLS == [(0, 0), (1, 0)]
+    monkeypatch.setattr(running, "Workers", AtOnce)
+    job = run_study(
+        "counting", tiny("segment"), out=tmp_path, budget=FAST, workers=workers
+    )
+    about = run(job)
+    assert CALLS == calls
     assert (about["done"], about["complete"]) == (1, False)
-    assert "make room" in about["failures"][0]
+    assert "make room" in about["failures"][-1]

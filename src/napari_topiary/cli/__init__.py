@@ -6,6 +6,7 @@ may press it in the first.
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,8 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
         raise Interrupted
 
     before = {}
+    atexit.unregister(_deafen)
+    atexit.register(_deafen)
     try:
         # Where Ctrl-C is ignored (a job in the background of a shell) it stays so.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -65,6 +68,12 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _deafen() -> None:
+    """Let nobody who presses Ctrl-C while Python takes itself apart undo the status."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 __all__ = ["Interrupted", "main"]

@@ -244,9 +244,9 @@ def _spread(
 
     with closing(workers):
         for found in workers.spread(_measure, next_cell):
-            note = ""
+            note, is_last = "", False
             if found is not None:
-                (cell, seed), (measured, why, spent) = found
+                (cell, seed), (measured, why, spent, is_last) = found
                 done += 1
                 if why:
                     note = f"{in_words(cell)}: {why}"
@@ -257,13 +257,17 @@ def _spread(
             eta = seconds_left(begun, done, total)
             report = StudyReport(done, total, note)
             words = f"{done} of {total} done, {workers.words}"
-            if (yield Progress(done, total, words, eta, report)) is Stop:
+            if (yield Progress(done, total, words, eta, report)) is Stop or is_last:
                 break
     return failures
 
 
-def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float]:
-    """Measure one cell, or say why not, and how long it took; runs in a worker."""
+def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float, bool]:
+    """Measure one cell, or say why not; runs in a worker.
+
+    Returns what was measured, why nothing was, the seconds it took, and whether no
+    other cell could be kept either.
+    """
     context = StudyContext(
         dataset=share.dataset, budget=share.budget, folder=share.folder, seed=seed
     )
@@ -271,8 +275,8 @@ def _measure(share: Share, cell: Cell, seed: int) -> tuple[Measured, str, float]
     try:
         measured = run(studies[share.name]().run_cell(cell, context))
     except Exception as error:
-        return {}, _why(error), 0.0
-    return measured, "", time.perf_counter() - begun
+        return {}, _why(error), 0.0, isinstance(error, NotWritten)
+    return measured, "", time.perf_counter() - begun, False
 
 
 def _why(error: Exception) -> str:
