@@ -87,3 +87,24 @@ def test_large_files_are_not_hashed(home, monkeypatch):
     labels = entities(out)["labels%20%C3%A9.tif"]
     assert "sha256" not in labels
     assert "not hashed" in labels["description"]
+
+
+def test_every_file_of_a_folder_that_was_read_is_hashed(home):
+    """A data set: an image and its labels have one name."""
+    data, out = home / "data", home / "out"
+    for kind in ("images", "labels"):
+        (data / kind).mkdir(parents=True)
+        (data / kind / "a.tif").write_bytes(kind.encode())
+    write_crate(out, a_run([data], [out / "labels é.tif"]))
+    found = entities(out)
+    (folder,) = [found[one["@id"]] for one in found["#run-1"]["object"]]
+    parts = [found[one["@id"]] for one in folder["hasPart"]]
+    assert [one["sha256"] for one in parts] == [
+        hashlib.sha256(kind).hexdigest() for kind in (b"images", b"labels")
+    ]
+    assert len(folder["sha256"]) == 64
+    assert [one["@id"] for one in found["./"]["hasPart"]] == ["labels%20%C3%A9.tif"]
+    # What lies beside the crate keeps the hash of the run that made it.
+    (out / "table.csv").write_text("by hand")
+    write_crate(out, a_run([out], [out / "labels é.tif"]))
+    assert "table.csv" not in entities(out)

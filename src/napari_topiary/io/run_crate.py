@@ -71,8 +71,12 @@ def write_crate(folder: Path, run: Run) -> Path | None:
             return None
         graph = _entities(json.loads(path.read_text(encoding="utf-8")))
     budget = _Budget(LARGEST_HASHED)
-    used = [_entity(one, folder, budget) for one in run.inputs if one.exists()]
-    made = [_entity(one, folder, budget) for one in run.outputs if one.exists()]
+    read = [_entity(one, folder, budget) for one in run.inputs if one.exists()]
+    parts = [part for one in read for part in one.get("hasPart", ())]
+    used = [_referring(one) for one in read]
+    made = [
+        _referring(_entity(one, folder, budget)) for one in run.outputs if one.exists()
+    ]
     program = {
         "@id": f"#{WRITER}-{run.version}",
         "@type": "SoftwareApplication",
@@ -97,7 +101,7 @@ def write_crate(folder: Path, run: Run) -> Path | None:
         },
     }
     kept = {str(one["@id"]): one for one in graph if one["@id"] not in (CRATE, "./")}
-    kept |= {str(one["@id"]): one for one in (program, *used, *made, action)}
+    kept |= {str(one["@id"]): one for one in (program, *parts, *used, *made, action)}
     kept[PROFILE] = {
         "@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"
     }  # fmt: skip
@@ -256,12 +260,19 @@ def _entity(path: Path, folder: Path, budget: _Budget) -> dict[str, Any]:
     if is_folder:
         if whole.suffix == ".zarr":
             return entity | {"@type": "Dataset"}
-        files = [_entity(one, folder, budget) for one in _files(whole)[:MOST_FILES]]
-        hashes = {one["name"]: one.get("sha256") for one in files}
-        if files and None not in hashes.values() and len(hashes) == len(files):
+        files = _files(whole)[:MOST_FILES]
+        parts = [_entity(one, folder, budget) for one in files]
+        # By place: an image and its labels have one name.
+        places = [one.relative_to(whole).as_posix() for one in files]
+        hashes = {
+            place: part.get("sha256") for place, part in zip(places, parts, strict=True)
+        }
+        if hashes and None not in hashes.values():
             text = json.dumps(hashes, sort_keys=True)
             entity["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-            entity["description"] = "SHA-256 of the names and SHA-256 of its files"
+            entity["description"] = "SHA-256 of the places and SHA-256 of its files"
+        # Of what lies beside the crate, the run that made it says what it was.
+        entity["hasPart"] = [one for one in parts if "://" in one["@id"]]
         return entity | {"@type": "Dataset"}
     size = whole.stat().st_size
     entity |= {"@type": "File", "contentSize": str(size)}
@@ -276,6 +287,12 @@ def _hash(path: Path) -> str:
         while part := file.read(HASHED_AT_A_TIME):
             found.update(part)
     return found.hexdigest()
+
+
+def _referring(entity: Mapping[str, Any]) -> dict[str, Any]:
+    """A folder with references to its files in their place."""
+    parts = entity.get("hasPart")
+    return {**entity, "hasPart": _references(parts)} if parts else dict(entity)
 
 
 def _references(entities: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
