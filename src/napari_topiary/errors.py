@@ -41,7 +41,10 @@ _OUT_OF_MEMORY = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that less at a time could work.
 
-    `error`: what was raised; torch's CPU allocator raises a plain `RuntimeError`.
+    Parameters
+    ----------
+    error
+        What was raised; torch's CPU allocator raises a plain `RuntimeError`.
     """
     if isinstance(error, MemoryError):
         return True
@@ -54,8 +57,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def sentence_for(error: Exception, doing: str, *, details: str = IN_THE_LOG) -> str:
     """One sentence for the user about an error; unexpected ones are logged in full.
 
-    `doing`: what was being done, as in a job's title · `details`: where there is more
-    about an error that nobody has foreseen.
+    Parameters
+    ----------
+    error
+        What was raised, by whatever library.
+    doing
+        What was being done, as in a job's title.
+    details
+        Where there is more about an error that nobody has foreseen.
     """
     if isinstance(error, TopiaryError):
         return str(error)

@@ -28,9 +28,13 @@ class Option:
 def form_problem(form: Any, *, open_fields: Collection[str] = ()) -> str | None:
     """Return the first thing that is impossible about a form, as a sentence.
 
-    `form`: a dataclass whose annotations carry limits; forms in it are asked themselves
-    · `open_fields`: names whose choices are not in the annotation: a registry or the
-    machine has them, and whoever looks there refuses what it does not know.
+    Parameters
+    ----------
+    form
+        A dataclass whose annotations carry limits; forms in it are asked themselves.
+    open_fields
+        Names whose choices are not in the annotation: a registry or the machine has
+        them, and whoever looks there refuses what it does not know.
     """
     hints = get_type_hints(type(form), include_extras=True)
     for row in fields(form):
@@ -61,8 +65,18 @@ def number_problem(
 ) -> str | None:
     """Return why a number is impossible, as a sentence.
 
-    `words`: what the number is, as a sentence begins · `whole`: whether it must have no
-    fraction · `meaning`: what it stands for, where `words` do not say enough.
+    Parameters
+    ----------
+    words
+        What the number is, as a sentence begins.
+    value
+        What was given.
+    low, high
+        Smallest and largest that is possible.
+    whole
+        Whether it must have no fraction.
+    meaning
+        What it stands for, where `words` do not say enough.
     """
     is_number = isinstance(value, Integral if whole else Real)
     if is_number and not isinstance(value, bool) and low <= value <= high:
@@ -83,7 +97,10 @@ def shown(value: Any) -> str:
 def row_of(hint: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the kinds of value that a field may have, and what its row shows.
 
-    `hint`: annotation of the field; its `Option`, if it has one, is shown as `option`.
+    Parameters
+    ----------
+    hint
+        Annotation of the field; its `Option`, if it has one, is shown as `option`.
     """
     look: dict[str, Any] = {}
     if get_origin(hint) is Annotated:

@@ -20,14 +20,25 @@ T = TypeVar("T")
 def find_members(package: str, folders: Iterable[str]) -> None:
     """Import every file of a package, so that each registers what it has.
 
-    `folders`: its `__path__`.
+    Parameters
+    ----------
+    package
+        Its full name.
+    folders
+        Its `__path__`.
     """
     for module in iter_modules(folders):
         import_module(f"{package}.{module.name}")
 
 
 class Registry(Generic[T]):
-    """Named things of one kind, refusing duplicates and explaining misses."""
+    """Named things of one kind, refusing duplicates and explaining misses.
+
+    Parameters
+    ----------
+    kind
+        What the things are, in the singular ("network").
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -91,7 +91,12 @@ def grown(window: Window, by: int, shape: Sequence[int]) -> Window:
 def seconds_left(begun: float, done: float, total: float) -> float | None:
     """How long the rest takes if it goes on as before; None where nothing is done yet.
 
-    `begun`: by `time.perf_counter`.
+    Parameters
+    ----------
+    begun
+        By `time.perf_counter`.
+    done, total
+        Of the work, in the same unit.
     """
     spent = time.perf_counter() - begun
     return spent / done * (total - done) if done > 0 else None
@@ -134,11 +139,16 @@ def relay(
 ) -> Job[T]:
     """Do a job inside a job: its progress goes up, what is sent in goes down.
 
-    `job`: the inner job; `yield from relay(job)` is its result.
-    `told`: makes of each of its `Progress` that of the outer job.
-    `heard`: told of everything that is sent in, `Stop` for instance.
-    `whole`: whether the inner job comes to its own end: nothing that is sent in reaches
-        it.
+    Parameters
+    ----------
+    job
+        The inner job; `yield from relay(job)` is its result.
+    told
+        Makes of each of its `Progress` that of the outer job.
+    heard
+        Told of everything that is sent in, `Stop` for instance.
+    whole
+        Whether the inner job comes to its own end: nothing that is sent in reaches it.
     """
     message: object = None
     while True:
@@ -157,7 +167,12 @@ def unless_stopped(
 ) -> Job[T | None]:
     """Do a job inside a job, and give it up at a `Stop`: its result is then None.
 
-    `told` as for `relay`.
+    Parameters
+    ----------
+    job
+        The inner job, which is closed.
+    told
+        As for `relay`.
     """
     while True:
         try:
@@ -187,7 +202,12 @@ class Task:
     def radius(self, name: str, scale: float | None) -> float | None:
         """Radius of class `name` in original pixels, or None where unknown.
 
-        `scale`: nm per pixel of the image, None if unknown.
+        Parameters
+        ----------
+        name
+            A class name.
+        scale
+            nm per pixel of the image, None if unknown.
         """
         if scale is not None and name in self.radius_nm:
             return float(self.radius_nm[name]) / scale
@@ -199,7 +219,12 @@ class Task:
         Things are drawn with it and looked for within it; what is measured is not made
         up so.
 
-        `scale`: nm per pixel of the image, None if unknown.
+        Parameters
+        ----------
+        name
+            A class name.
+        scale
+            nm per pixel of the image, None if unknown.
         """
         return self.radius(name, scale) or UNKNOWN_RADIUS
 

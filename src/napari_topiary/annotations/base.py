@@ -78,9 +78,16 @@ class Annotation(Protocol):
     ) -> str | None:
         """Return what is wrong with it on such an image, as a sentence.
 
-        `shape` `(y, x)` of the image in pixels · `scale`: nm per pixel of the image,
-        None if unknown · `radii`: whether missing radii are a problem (they are for
-        training).
+        Parameters
+        ----------
+        shape
+            `(y, x)` of the image in pixels.
+        task
+            Classes and radii.
+        scale
+            nm per pixel of the image, None if unknown.
+        radii
+            Whether missing radii are a problem (they are for training).
         """
         ...
 
@@ -175,7 +182,12 @@ annotation_kinds: Registry[type[Any]] = Registry("annotation kind")
 def rescaled(annotation: Any, factor: float | tuple[float, float]) -> Any:
     """Return an annotation on a grid with `factor` times as many pixels.
 
-    `factor`: new pixels per old pixel, one number or `(y, x)`; below 1 shrinks.
+    Parameters
+    ----------
+    annotation
+        Any kind.
+    factor
+        New pixels per old pixel, one number or `(y, x)`; below 1 shrinks.
     """
     pair = factor if isinstance(factor, tuple) else (factor, factor)
     if pair == (1.0, 1.0):
@@ -193,7 +205,12 @@ def annotation_problem(
 ) -> str | None:
     """Return what stops annotations from being learned from, as a sentence.
 
-    `shape`, `task`, `scale`, `radii` as for `Annotation.problem`.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape, task, scale, radii
+        As for `Annotation.problem`.
     """
     for annotation in annotations:
         sentence: str | None = annotation.problem(
@@ -213,7 +230,12 @@ def usable_annotations(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return what counts of annotations on an image, and sentences about the rest.
 
-    `shape`, `task`, `scale` as for `Annotation.problem`.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image, without a problem.
+    shape, task, scale
+        As for `Annotation.problem`.
     """
     kept, notes = list[Any](), list[str]()
     for annotation in annotations:
@@ -226,8 +248,12 @@ def usable_annotations(
 def stamped(places: Sequence[Place], grid: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the cells `(y, x)` of a grid that hold a place.
 
-    `places`: in cells, counted from the corner of the first · `grid` `(y, x)` of the
-    grid.
+    Parameters
+    ----------
+    places
+        In cells, counted from the corner of the first.
+    grid
+        `(y, x)` of the grid.
     """
     found = np.zeros(grid, dtype=bool)
     cells = np.floor(np.concatenate([np.zeros((0, 2)), *places])).astype(int)

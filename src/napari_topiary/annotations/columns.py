@@ -145,8 +145,18 @@ def radius_problem(
 ) -> str | None:
     """Return a sentence if the size of something drawn is unknown or cannot be.
 
-    `own`: its own size in nm, None where the radius of the class counts · `scale`: nm
-    per pixel, None if unknown · `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    names
+        Class of each thing; background needs no size.
+    own
+        Its own size in nm, None where the radius of the class counts.
+    task
+        Classes and radii.
+    scale
+        nm per pixel, None if unknown.
+    shape
+        `(y, x)` of the image in pixels.
     """
     for index, name in enumerate(names):
         if name == BACKGROUND:

@@ -44,7 +44,10 @@ def counted(annotations: Sequence[Any]) -> tuple[Any, ...]:
     other marks there do not count. A centerline counts where any of its vertices lies
     inside.
 
-    Returns the same annotations where nothing is left out.
+    Returns
+    -------
+    tuple
+        The same annotations where nothing is left out.
     """
     areas = finished_regions(annotations)
     if not areas:
@@ -67,7 +70,12 @@ def finished_area(
 ) -> NDArray[np.bool_] | None:
     """Return where a person has finished an image, `(y, x)`; None = all of it.
 
-    `shape` `(y, x)` of the image.
+    Parameters
+    ----------
+    annotations
+        All annotations of the image.
+    shape
+        `(y, x)` of the image.
     """
     drawn = finished_regions(annotations)
     return np.any([one.mask(shape) for one in drawn], axis=0) if drawn else None
@@ -101,9 +109,22 @@ def around_marks(
 ) -> Regions | None:
     """Return the part of an image that its marks lie in, as one finished area.
 
-    `shape` `(y, x)` of the image · `scale`: nm per pixel, None if unknown. Returns one
-    polygon around all that is marked and half a thing more; None where nothing is
-    marked, or all of it far outside the image.
+    Parameters
+    ----------
+    annotations
+        All annotations of the image.
+    shape
+        `(y, x)` of the image.
+    task
+        Radii of the classes.
+    scale
+        nm per pixel, None if unknown.
+
+    Returns
+    -------
+    Regions or None
+        One polygon around all that is marked and half a thing more; None where nothing
+        is marked, or all of it far outside the image.
     """
     # scipy.spatial takes a quarter of a second to load.
     from scipy.spatial import ConvexHull
@@ -135,9 +156,21 @@ def marked_in_part(
 ) -> bool:
     """Whether marks lie so close together that only a part was looked at.
 
-    `rows`, `columns`: first and one after the last that carry an image · `scale`: nm
-    per pixel, None if unknown. Returns False where an area is finished, or too little
-    is marked to tell.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    rows, columns
+        First and one after the last that carry an image.
+    task
+        Radii of the classes.
+    scale
+        nm per pixel, None if unknown.
+
+    Returns
+    -------
+    bool
+        False where an area is finished, or too little is marked to tell.
     """
     if finished_regions(annotations):
         return False
@@ -173,7 +206,15 @@ def _marks(annotations: Sequence[Any]) -> int:
 def uncertainty(probability: NDArray[np.floating]) -> NDArray[np.float32]:
     """How undecided a network is at each pixel: 0 sure, 1 torn between two classes.
 
-    `probability` `(k, y, x)`. Returns `(y, x)`.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        `(y, x)`.
     """
     two = np.partition(probability, -2, axis=0)[-2:]
     doubt: NDArray[np.float32] = (1 - (two[1] - two[0])).astype(np.float32)
@@ -193,9 +234,18 @@ def suggest_area(
     Without a prediction it is the one farthest from everything that is annotated; with
     one, the most doubtful one that is not annotated yet.
 
-    `shape` `(y, x)` of the image in pixels · `side`: side of the area in pixels;
-    smaller where the image is · `doubt` `(y, x)` on any grid that covers the image, for
-    instance `uncertainty`.
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    annotations
+        What is drawn on the image.
+    side
+        Side of the area in pixels; smaller where the image is.
+    doubt
+        `(y, x)` on any grid that covers the image, for instance `uncertainty`.
+    avoid
+        Areas that were proposed before.
     """
     height, width = int(shape[0]), int(shape[1])
     tall, wide = (int(min(round(side), n)) for n in (height, width))

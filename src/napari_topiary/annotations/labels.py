@@ -303,7 +303,12 @@ def object_numbers(
     Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
     too large for that are given anew, all different.
 
-    `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
     """
     objects: NDArray[np.signedinteger] = np.zeros(shape, dtype=np.int32)
     for annotation in annotations:
@@ -326,10 +331,14 @@ def distance_map(
 
     The edge of the image is not an edge of the objects that it cuts.
 
-    `labels` `(y, x)`: 0 = background, objects otherwise.
-    `relative_to`: what becomes 1: the greatest distance in each `object`, so that a
-        small nucleus has as high a summit as a large one beside it; or, as published,
-        the greatest in the whole `image`.
+    Parameters
+    ----------
+    labels
+        `(y, x)`: 0 = background, objects otherwise.
+    relative_to
+        What becomes 1: the greatest distance in each `object`, so that a small nucleus
+        has as high a summit as a large one beside it; or, as published, the greatest in
+        the whole `image`.
     """
     labels = _numbered(labels)
     result = np.zeros(labels.shape, dtype=np.float32)

@@ -316,8 +316,17 @@ def zones_for(
     With the usual zones particles that overlap in projection are drawn as one area,
     and what is learned as one cannot be told apart again.
 
-    `images`: marks of every image, with its nm per pixel (None if unknown). Returns the
-    usual zones, or narrower ones of the same width of ignored rim.
+    Parameters
+    ----------
+    images
+        Marks of every image, with its nm per pixel (None if unknown).
+    task
+        Radii of the classes.
+
+    Returns
+    -------
+    TargetConfig
+        The usual zones, or narrower ones of the same width of ignored rim.
     """
     usual = TargetConfig()
     distances = [_in_radii(points, scale, task) for points, scale in images]

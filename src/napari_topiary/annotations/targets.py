@@ -171,9 +171,16 @@ class Canvas:
     ) -> None:
         """Claim the zones around a centre or a centerline.
 
-        `path` `(v, 2)` y, x; one vertex is a centre · `radius`: R in pixels; half the
-        width of a centerline · `reviewed`: whether it is known outside finished areas,
-        too, with a narrow rim.
+        Parameters
+        ----------
+        path
+            `(v, 2)` y, x; one vertex is a centre.
+        name
+            Class.
+        radius
+            R in pixels; half the width of a centerline.
+        reviewed
+            Whether it is known outside finished areas, too, with a narrow rim.
         """
         index = self.task.classes.index(name)
         radius = min(radius, FARTHEST)
@@ -195,8 +202,12 @@ class Canvas:
     def stamp_negative(self, path: NDArray[np.float64], radius: float | None) -> None:
         """Say that there is no particle here; this is known outside finished areas.
 
-        `path` `(v, 2)` y, x; one vertex is a centre · `radius`: in pixels; None = that
-        of the largest class.
+        Parameters
+        ----------
+        path
+            `(v, 2)` y, x; one vertex is a centre.
+        radius
+            In pixels; None = that of the largest class.
         """
         self._negatives.append((path, radius))
 

@@ -27,9 +27,12 @@ def factor_at(
 ) -> float:
     """Return how many pixels of an image are one pixel on the working grid.
 
-    `scale`: nm per pixel of the image, None if unknown · `working_factor`,
-    `pixel_size_nm`: the same of the images that were trained on, and their nm per
-    pixel.
+    Parameters
+    ----------
+    scale
+        nm per pixel of the image, None if unknown.
+    working_factor, pixel_size_nm
+        The same of the images that were trained on, and their nm per pixel.
     """
     if scale is None or pixel_size_nm is None:
         return working_factor
@@ -138,7 +141,10 @@ class Checkpoint:
     def factor_for(self, scale: float | None) -> float:
         """Return how many pixels of an image are one pixel that the network sees.
 
-        `scale`: nm per pixel of the image; None if unknown: as in training then.
+        Parameters
+        ----------
+        scale
+            nm per pixel of the image; None if unknown: as in training then.
         """
         return factor_at(scale, self.working_factor, self.pixel_size_nm)
 
@@ -175,8 +181,12 @@ class Checkpoint:
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write the file: beside first, then renamed, never half.
 
-        `path`: its name ends in `.safetensors` · `overwrite`: replace also what is no
-        checkpoint; another checkpoint is replaced anyway.
+        Parameters
+        ----------
+        path
+            Its name ends in `.safetensors`.
+        overwrite
+            Replace also what is no checkpoint; another checkpoint is replaced anyway.
         """
         check_replaced((Path(path),), overwrite=overwrite)
         arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)

@@ -60,8 +60,10 @@ class Contrast:
     ) -> Contrast | None:
         """Measure what is learned from; None where nothing is annotated.
 
-        `material`: normalised images `(c, y, x)`, each with its classes `(y, x)`, −1 =
-        unknown.
+        Parameters
+        ----------
+        material
+            Normalised images `(c, y, x)`, each with its classes `(y, x)`, −1 = unknown.
         """
         asymmetries, sums = [], np.zeros((2, 2))
         for image, classes in material:
@@ -126,7 +128,10 @@ class Contrast:
     def likeness(self, image: NDArray[np.float32]) -> float:
         """Compare an image: about 1 where it is like what was learned, −1 if opposite.
 
-        `image` `(c, y, x)`, normalised, on the working grid.
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, normalised, on the working grid.
         """
         return float(self._weight() @ _asymmetry(image)) / max(1e-6, self.strength)
 
@@ -249,7 +254,10 @@ class Colours:
     def problem(self, image: NDArray[np.float32]) -> str | None:
         """Return a sentence if an image has other colours.
 
-        `image` `(c, y, x)`, normalised, on the working grid.
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, normalised, on the working grid.
         """
         if len(image) != 3 or not self._unlike(image):
             return None

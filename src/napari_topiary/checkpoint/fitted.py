@@ -58,8 +58,14 @@ class Fitted:
     ) -> NDArray[np.float32]:
         """Normalise a part of the image.
 
-        `image` `(c, y, x)` · `area` `(y, x)` bool: which of its pixels carry an image ·
-        `corner`: y, x of its first pixel in the whole image.
+        Parameters
+        ----------
+        image
+            `(c, y, x)`.
+        area
+            `(y, x)` bool: which of its pixels carry an image.
+        corner
+            y, x of its first pixel in the whole image.
         """
         if self.parts is None:
             values, _ = known_or_mean(image, self.fill)

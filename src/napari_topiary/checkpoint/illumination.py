@@ -78,8 +78,12 @@ class Part:
     ) -> None:
         """Take the slope off intensities, and even out their contrast, in place.
 
-        `values` `(c, y, x)` of the part, or of a rectangle of it · `inside`: where that
-        rectangle lies in the part; None = all of it.
+        Parameters
+        ----------
+        values
+            `(c, y, x)` of the part, or of a rectangle of it.
+        inside
+            Where that rectangle lies in the part; None = all of it.
         """
         here = inside or (slice(None), slice(None))
         if self.slope is not None:
@@ -103,8 +107,14 @@ def parts_of(
 ) -> list[Part]:
     """Cut an image at its seams and measure the slope of every part.
 
-    `grey` `(y, x)` brightness · `known` `(y, x)` bool: pixels that carry an image, and
-    lie in the region · `region`: what is looked at; None = the whole image.
+    Parameters
+    ----------
+    grey
+        `(y, x)` brightness.
+    known
+        `(y, x)` bool: pixels that carry an image, and lie in the region.
+    region
+        What is looked at; None = the whole image.
     """
     height, width = grey.shape
     whole = (0, height, 0, width)

@@ -90,7 +90,13 @@ class Intensities:
         )
 
     def written_like(self, own: Intensities) -> Intensities | None:
-        """Return these in the number type of an image taken alike; None = not alike."""
+        """Return these in the number type of an image taken alike; None = it was not.
+
+        Parameters
+        ----------
+        own
+            Intensities of that image.
+        """
         for factor in (1.0, own.white / self.white):
             same = self.times(factor)
             if own.is_like(same):
@@ -144,7 +150,12 @@ def foreign_body(
     Dirt, a crystal, a burnt-in spot: it is no measure of what the rest shows. A bright
     object on a plain ground is what an image is about, and stays.
 
-    `grey` `(y, x)` brightness · `area` `(y, x)` bool: pixels that carry an image.
+    Parameters
+    ----------
+    grey
+        `(y, x)` brightness.
+    area
+        `(y, x)` bool: pixels that carry an image.
     """
     none = np.zeros_like(area)
     low, below, above, high = np.percentile(some_of(grey[None], area), (1, 35, 65, 99))

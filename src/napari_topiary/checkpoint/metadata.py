@@ -32,7 +32,10 @@ T = TypeVar("T")
 def encode(checkpoint: Checkpoint) -> str:
     """Write everything but the tensors as JSON; the same content is the same text.
 
-    `checkpoint`: numbers in it that are not finite become null.
+    Parameters
+    ----------
+    checkpoint
+        Numbers in it that are not finite become null.
     """
     task = checkpoint.task
     record = {
@@ -63,7 +66,15 @@ def encode(checkpoint: Checkpoint) -> str:
 def decode(text: str) -> dict[str, Any]:
     """Read the fields of a checkpoint, all but its tensors.
 
-    `text`: what `encode` wrote, or anything else.
+    Parameters
+    ----------
+    text
+        What `encode` wrote, or anything else.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence about the first thing that is wrong.
     """
     try:
         record = json.loads(text, parse_constant=_refuse)

@@ -70,7 +70,12 @@ class Normalisation:
         is darkest and brightest, so that another number type or light changes nothing.
         Colours of stained sections differ from slide to slide.
 
-        `images` `(c, y, x)`, and where the parts of a cut-out come from.
+        Parameters
+        ----------
+        images
+            `(c, y, x)`, and where the parts of a cut-out come from.
+        regions
+            As for the class.
         """
         alone = cls(regions=regions)
         found, pixels = list[Intensities](), list[float]()
@@ -112,12 +117,19 @@ class Normalisation:
         whatever is cut. Of images that are too large for that, `fitted` normalises
         parts.
 
-        `image` `(c, y, x)`, any numeric dtype. Pixels that are not numbers count as the
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, any numeric dtype. Pixels that are not numbers count as the
             mean of the others, and so do, for `robust`, all that carry no image; an
             image of one intensity becomes all zeros.
-        `excerpt`: where the parts of a cut-out come from: they look as the whole image
-            does.
-        Returns `(c, y, x)` float32, never the input itself.
+        excerpt
+            Where the parts of a cut-out come from: they look as the whole image does.
+
+        Returns
+        -------
+        ndarray
+            `(c, y, x)` float32, never the input itself.
         """
         return self.applied(image, excerpt)[0]
 
@@ -126,8 +138,10 @@ class Normalisation:
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Normalise an image as `apply`, and tell how parts of it look by themselves.
 
-        Returns what `apply` returns, and the offset and divisor that make such parts of
-        it.
+        Returns
+        -------
+        tuple
+            What `apply` returns, and the offset and divisor that make such parts of it.
         """
         if excerpt is not None:
             fitted = self.fitted(
@@ -152,8 +166,15 @@ class Normalisation:
     def areas(self, image: NDArray[Any]) -> list[NDArray[np.bool_]]:
         """Find areas of very different brightness in an image.
 
-        `image` `(c, y, x)`, as for `apply`. Returns `(y, x)` bool, one for each;
-        nothing where the image is one.
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, as for `apply`.
+
+        Returns
+        -------
+        list
+            `(y, x)` bool, one for each; nothing where the image is one.
         """
         shape = (image.shape[1], image.shape[2])
         step = thinning(shape)
@@ -186,9 +207,16 @@ class Normalisation:
     ) -> Fitted:
         """Measure an image by every `step`-th of its pixels.
 
-        `thin` `(c, y, x)`: every `step`-th row and column of the image · `area`
-        `(y, x)` bool: which of them carry an image · `shape` `(y, x)` of the image in
-        pixels · `step`: 1 = `thin` is the image itself.
+        Parameters
+        ----------
+        thin
+            `(c, y, x)`: every `step`-th row and column of the image.
+        area
+            `(y, x)` bool: which of them carry an image.
+        shape
+            `(y, x)` of the image in pixels.
+        step
+            1 = `thin` is the image itself.
         """
         if self.kind == "robust":
             is_part = float(area.sum()) * step**2 < PART * self.pixels

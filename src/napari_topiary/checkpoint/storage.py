@@ -35,8 +35,12 @@ def pack(
 ) -> dict[str, Array]:
     """Tensors and masks -> what is stored.
 
-    `state`: name -> tensor · `masks`: name -> bool, True = kept; other values of that
-    tensor are not stored.
+    Parameters
+    ----------
+    state
+        Name -> tensor.
+    masks
+        Name -> bool, True = kept; other values of that tensor are not stored.
     """
     arrays: dict[str, Array] = {}
     for name, tensor in state.items():
@@ -60,7 +64,10 @@ def packed_sizes(
 ) -> Sizes:
     """Types and shapes of what `pack` would return, without packing.
 
-    `state`, `masks` as for `pack`.
+    Parameters
+    ----------
+    state, masks
+        As for `pack`.
     """
     sizes: Sizes = {}
     for name, tensor in state.items():
@@ -90,8 +97,10 @@ def unpack(
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """What is stored -> state and masks, checked before anything is read.
 
-    Raises `TopiaryError` if a tensor is missing, not part of the network, or of another
-    shape or type.
+    Raises
+    ------
+    TopiaryError
+        If a tensor is missing, not part of the network, or of another shape or type.
     """
     forms = _check(sizes, wanted)
     check_fits(
@@ -184,7 +193,14 @@ def file_size(sizes: Sizes, text: str) -> int:
 def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     """Write the file.
 
-    `arrays`: from `pack`.
+    Parameters
+    ----------
+    path
+        Where.
+    arrays
+        From `pack`.
+    text
+        The JSON description.
     """
     path.touch()
     usual = path.stat().st_mode
@@ -205,7 +221,10 @@ def _reason(error: Exception) -> str:
 def opened(path: Path) -> Iterator[Stored]:
     """Open a file and read its description; the tensors stay on disk.
 
-    Raises `TopiaryError` if it is not a checkpoint.
+    Raises
+    ------
+    TopiaryError
+        If it is not a checkpoint.
     """
     if not path.exists():
         raise TopiaryError("there is no such file.")

@@ -27,8 +27,15 @@ class Interrupted(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    `argv`: arguments without the program's name; None = those of the process. Returns
-    the exit status.
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None = those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
     """
     with _terminating_as_interrupting() as heard:
         try:

@@ -42,9 +42,17 @@ def learning_data(
 ) -> LearningData:
     """Read the images to learn from and those to choose the best weights by.
 
-    `look_alikes`: whether what looks like the marked particles, or like what is
-    painted, is learned from images without annotations, too · `around_marks`: whether
-    only a part of an image is finished where all marks lie in one.
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    runner
+        Tells the user what is left out.
+    look_alikes
+        Whether what looks like the marked particles, or like what is painted, is
+        learned from images without annotations, too.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
     """
     dataset = read_dataset(folder)
     if not dataset.parts.get("train"):
@@ -81,8 +89,14 @@ def evaluation_samples(
 ) -> tuple[str, tuple[Sample, ...]]:
     """Return the part to validate on and its annotated images.
 
-    `dataset`: where they come from · `split`: what was asked for; None = the first of
-    `FIGURE_PARTS` that there is.
+    Parameters
+    ----------
+    dataset
+        Where they come from.
+    split
+        What was asked for; None = the first of `JUDGED` that there is.
+    runner
+        Tells the user what was taken instead.
     """
     asked = split
     if split is None:

@@ -108,7 +108,10 @@ def quality_in_words(metrics: Any) -> str:
 def right_in_words(report: Any) -> str:
     """What of that which is marked was found, and how sure the figure is.
 
-    `report`: of `evaluate`; empty words where areas or lines were compared.
+    Parameters
+    ----------
+    report
+        Of `evaluate`; empty words where areas or lines were compared.
     """
     if "n_right" not in report:
         return ""

@@ -42,7 +42,10 @@ ABOUT = (
 def build_parser(verb: str | None = None) -> Parser:
     """Return the parser of the command line.
 
-    `verb`: the one whose arguments are understood; others are only named.
+    Parameters
+    ----------
+    verb
+        The one whose arguments are understood; others are only named.
     """
     parser = Parser(prog="napari-topiary", description=ABOUT, allow_abbrev=False)
     parser.add_argument(
@@ -62,7 +65,18 @@ def build_parser(verb: str | None = None) -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line, as `napari_topiary.cli.main`."""
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None = those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

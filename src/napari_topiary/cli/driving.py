@@ -46,7 +46,10 @@ PLAIN_BLOCKS = "#."
 class ProgressBar:
     """A line at the bottom of a terminal; nothing at all where there is none.
 
-    `stream`: where to write; standard error by default, so that results can be piped.
+    Parameters
+    ----------
+    stream
+        Where to write; standard error by default, so that results can be piped.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -100,7 +103,10 @@ class ProgressBar:
 class Runner:
     """Runs jobs one after the other; a context that Ctrl-C is heard in.
 
-    `bar`: where progress is shown · `notes`: what the user was told, in order.
+    Parameters
+    ----------
+    bar
+        Where progress is shown.
     """
 
     def __init__(self, bar: ProgressBar) -> None:

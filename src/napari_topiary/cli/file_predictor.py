@@ -39,7 +39,16 @@ def export_formats(options: argparse.Namespace) -> tuple[str, ...]:
 class FilePredictor:
     """Predicts files, images and stacks alike, and writes the results.
 
-    `runner`: runs the predictions and tells what there is to say.
+    Parameters
+    ----------
+    checkpoint, config
+        What looks, and how.
+    options
+        What was asked for.
+    runner
+        Runs the predictions and tells what there is to say.
+    engine
+        Runs the checkpoint's network.
     """
 
     def __init__(

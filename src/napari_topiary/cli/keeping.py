@@ -37,8 +37,14 @@ class Keeping:
     ) -> tuple[Checkpoint, Path, list[str]]:
         """Write the file at the end.
 
-        Returns the same, with the name of its file; where it was written; what the
-        person should know.
+        Returns
+        -------
+        Checkpoint
+            The same, with the name of its file.
+        Path
+            Where it was written.
+        list of str
+            What the person should know.
         """
         made = made.named(self.out.stem)
         if not whole and self.growing != self.out and self.out.exists():

@@ -108,8 +108,18 @@ def add_fields(
 ) -> None:
     """Add fields of a form as options; what is not said is left to the form.
 
-    `form`: a dataclass of `config` · `by_network`: whether a network may have defaults
-    of its own.
+    Parameters
+    ----------
+    parser
+        Or a group of its options.
+    form
+        A dataclass of `config`.
+    names
+        Of its fields.
+    required
+        Those that have to be said.
+    by_network
+        Whether a network may have defaults of its own.
     """
     hints = get_type_hints(form, include_extras=True)
     rows = {row.name: row for row in fields(form)}
@@ -154,7 +164,12 @@ def predict_config(options: argparse.Namespace) -> PredictConfig:
 def given(options: argparse.Namespace, form: type) -> dict[str, Any]:
     """Fields of a form that have been said on the command line.
 
-    `options`: with what `add_fields` has added.
+    Parameters
+    ----------
+    options
+        With what `add_fields` has added.
+    form
+        The same form.
     """
     return {
         row.name: value

@@ -46,7 +46,10 @@ _LIBRARIES = {
 def open_window(sample: str | None) -> int:
     """Open napari with the workbench, and return when it is closed.
 
-    `sample`: name of a sample dataset to show; None = nothing yet.
+    Parameters
+    ----------
+    sample
+        Name of a sample dataset to show; None = nothing yet.
     """
     if not _has_screen():
         raise TopiaryError(

@@ -143,9 +143,14 @@ class AnnotatedArea:
     def cropped(self, *, most: int, margin: int, step: int) -> AnnotatedArea:
         """Cut to what is known, where that saves much, or to its fullest part.
 
-        `most`: pixels at most · `margin`: pixels around them that a network needs to
-        see · `step`: the cut begins at a multiple of it, so that the network sees the
-        same.
+        Parameters
+        ----------
+        most
+            Pixels at most.
+        margin
+            Pixels around them that a network needs to see.
+        step
+            The cut begins at a multiple of it, so that the network sees the same.
         """
         field = self.field
         known = field.target >= 0

@@ -45,14 +45,16 @@ AS_PARTS = 0.5
 class Batches:
     """Draws what a network learns from, step by step.
 
-    `config`: patches a step, their side, balance, augmentation and seed are read from
-        it.
-    `device`: where it is learned; images that fit are kept there.
-    `size`: patches a step.
-    `examples`: images `(b, c, y, x)` of some batches, the same throughout: how often a
-        run is validated must not change it.
-    `class_weight` `(k,)` how much each class counts.
-    `per_epoch`: steps until as much was seen as is known.
+    Parameters
+    ----------
+    network
+        What will be trained.
+    config
+        Patches a step, their side, balance, augmentation and seed are read from it.
+    prepared
+        What there is to learn from.
+    device
+        Where it is learned; images that fit are kept there.
     """
 
     def __init__(
@@ -97,9 +99,13 @@ class Augmentation:
     any contrast the answer that the teacher gave to the image as it is; without that,
     pruned networks were found to lose on other micrographs what they kept on these.
 
-    `in_channels`: 1 (grey) or 3 (colour) · `geometry`: False: only intensities. Patches
-    of which the centre pixel alone is known are turned while they are drawn, which
-    costs nothing.
+    Parameters
+    ----------
+    in_channels
+        1 (grey) or 3 (colour).
+    geometry
+        False: only intensities. Patches of which the centre pixel alone is known are
+        turned while they are drawn, which costs nothing.
     """
 
     def __init__(self, in_channels: int, *, geometry: bool = True) -> None:

@@ -32,11 +32,22 @@ def centre_pixels(
 ) -> NDArray[np.int64]:
     """Choose annotated pixels: the first `n` of one fixed random order.
 
-    `target`: class index, −1 = unknown; any shape.
-    `n`: how many; None = all. More than there are gives all.
-    `balance`: `natural`: the order mixes all known pixels; `classes`: it takes one
-        pixel of each class in turn, until a class is used up.
-    Returns flat indices into the target, in the order.
+    Parameters
+    ----------
+    target
+        Class index, −1 = unknown; any shape.
+    n
+        How many; None = all. More than there are gives all.
+    seed
+        Of the order.
+    balance
+        `natural`: the order mixes all known pixels; `classes`: it takes one pixel of
+        each class in turn, until a class is used up.
+
+    Returns
+    -------
+    ndarray
+        Flat indices into the target, in the order.
     """
     flat = target.ravel()
     random = np.random.default_rng(seed)
@@ -54,9 +65,12 @@ def centre_pixels(
 class Surroundings:
     """The patches around pixels of several images, mirrored beyond the borders.
 
-    `fields`: images on the working grid; may be of different sizes · `patch`: side of
-    the patches, in pixels; the centre is at offset `patch // 2` · `target`, `weight`
-    `(pixels of all fields,)`: class index and weight. Pixels are numbered through.
+    Parameters
+    ----------
+    fields
+        Images on the working grid; may be of different sizes.
+    patch
+        Side of the patches, in pixels; the centre is at offset `patch // 2`.
     """
 
     def __init__(self, fields: Sequence[Field], patch: int) -> None:
@@ -118,11 +132,25 @@ def _enlarged(image: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
 class CentreSampler:
     """Draws random patches, each with the class of its centre pixel.
 
-    `patch`: side of the patches, in working pixels.
-    `seed`: same seed, same patches.
-    `pixels`: learn from so many pixels only (see `centre_pixels`); None = from all.
-    `turn`: turn and flip patches about their centre pixel.
-    Raises `TopiaryError` if no pixel is annotated at all.
+    Parameters
+    ----------
+    fields
+        Training images on the working grid.
+    patch
+        Side of the patches, in working pixels.
+    seed
+        Same seed, same patches.
+    balance
+        How often each class is drawn.
+    pixels
+        Learn from so many pixels only (see `centre_pixels`); None = from all.
+    turn
+        Turn and flip patches about their centre pixel.
+
+    Raises
+    ------
+    TopiaryError
+        If no pixel is annotated at all.
     """
 
     def __init__(

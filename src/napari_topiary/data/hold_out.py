@@ -90,7 +90,10 @@ def divide(
 ) -> Division:
     """Hold out what was given for it, what was held out before, or a share.
 
-    Raises `TopiaryError` if nothing is left of what is marked to learn from.
+    Raises
+    ------
+    TopiaryError
+        With a sentence if nothing is left of what is marked to learn from.
     """
     areas = [grid.area(sample) for sample in (*known.samples, *known.validation)]
     pool, given = areas[: len(known.samples)], areas[len(known.samples) :]
@@ -155,12 +158,24 @@ def hold_out(
 ) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
     """Choose what is learned from and what is held back.
 
-    `share`: of the images, or of what is marked on the only one, that is held back.
-    `before`: what the checkpoint that is gone on with says of its own images
-        (`held_out`, `learned`); empty = there is none. What was held back stays held
-        back, and what was learned from is never validated on.
-    Returns what to learn from, and what to validate on; the latter may be empty. An
-    image that is there more than once is in one of them only.
+    Parameters
+    ----------
+    pool
+        All annotated images.
+    share
+        Of the images, or of what is marked on the only one, that is held back.
+    seed
+        Which images are taken.
+    before
+        What the checkpoint that is gone on with says of its own images (`held_out`,
+        `learned`); empty = there is none. What was held back stays held back, and what
+        was learned from is never validated on.
+
+    Returns
+    -------
+    tuple
+        What to learn from, and what to validate on; the latter may be empty. An image
+        that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
     old = {one["pixels"] for one in before.get("learned", ())}
@@ -316,8 +331,19 @@ def barred(
 ) -> NDArray[np.bool_]:
     """What is held out of an image, and as far around as it could be told from.
 
-    `held`: what must not be learned from, of this image and of others · `gap`: in
-    working pixels. Returns `(y, x)` bool.
+    Parameters
+    ----------
+    area
+        Of the image.
+    held
+        What must not be learned from, of this image and of others.
+    gap
+        In working pixels.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)` bool.
     """
     away = np.zeros(area.field.target.shape, dtype=bool)
     for other in held:

@@ -75,8 +75,19 @@ def look_alikes(
     Only where few are marked and much of what there is has not been looked at; and only
     if the marked ones, too, can be told from their surroundings by what they look like.
 
-    `areas`: as annotated, in working pixels; on some of them nothing need be marked ·
-    `held`: what must not be learned from. Returns None where this does not help.
+    Parameters
+    ----------
+    areas
+        As annotated, in working pixels; on some of them nothing need be marked.
+    held
+        What must not be learned from.
+    task
+        Kind and classes.
+
+    Returns
+    -------
+    LookAlikes or None
+        None where this does not help.
     """
     areas = [_apart(area, held) for area in areas]
     marked = np.unique(np.concatenate([area.point_class for area in areas]))

@@ -21,11 +21,21 @@ def masked_cross_entropy(
 ) -> torch.Tensor:
     """Weighted mean cross-entropy over the pixels whose class is known.
 
-    `logits` `(b, k, y, x)` float.
-    `target` `(b, y, x)` int64 class index, −1 = unknown.
-    `weight` `(b, y, x)` float, how much each pixel counts.
-    `class_weight` `(k,)` float, how much each class counts; None = equally.
-    Returns a scalar; 0 (with a gradient of 0) where nothing is known.
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    target
+        `(b, y, x)` int64 class index, −1 = unknown.
+    weight
+        `(b, y, x)` float, how much each pixel counts.
+    class_weight
+        `(k,)` float, how much each class counts; None = equally.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar; 0 (with a gradient of 0) where nothing is known.
     """
     per_pixel = F.cross_entropy(logits, target, ignore_index=-1, reduction="none")
     known = (target >= 0).to(per_pixel.dtype) * weight
@@ -37,9 +47,18 @@ def masked_cross_entropy(
 def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """One minus the mean soft Dice of the classes other than background.
 
-    `logits` `(b, k, y, x)` float · `target` `(b, y, x)` int64 class index, −1 =
-    unknown. Returns a scalar in 0..1. Smoothed by 1 and taken over the flattened batch,
-    as in Mahbod et al. 2022.
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    target
+        `(b, y, x)` int64 class index, −1 = unknown.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar in 0..1. Smoothed by 1 and taken over the flattened batch, as in
+        Mahbod et al. 2022.
     """
     known = (target >= 0).unsqueeze(1).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1:] * known
@@ -58,9 +77,17 @@ def masked_square_error(
 ) -> torch.Tensor:
     """Mean square error of values over the pixels that are known.
 
-    `values`, `wanted` `(b, r, y, x)` float · `known` `(b, y, x)` bool, or float as how
-    much each pixel counts. Returns a scalar; 0 (with a gradient of 0) where nothing is
-    known.
+    Parameters
+    ----------
+    values, wanted
+        `(b, r, y, x)` float.
+    known
+        `(b, y, x)` bool, or float as how much each pixel counts.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar; 0 (with a gradient of 0) where nothing is known.
     """
     weight = known.to(values.dtype).unsqueeze(1).expand_as(values)
     error = (values - wanted).square() * weight
@@ -73,8 +100,17 @@ def imitation_loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     What a large network has learned is less noisy than the annotations it learned
     from, and it is known at every pixel (Hinton et al. 2015).
 
-    `logits` `(b, k, y, x)` float · `teacher` `(b, k, y, x)` probability; all zero where
-    it is not known. Returns a scalar.
+    Parameters
+    ----------
+    logits
+        `(b, k, y, x)` float.
+    teacher
+        `(b, k, y, x)` probability; all zero where it is not known.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar.
     """
     per_pixel = -(teacher * logits.log_softmax(dim=1)).sum(dim=1)
     return per_pixel.sum() / teacher.sum().clamp(min=1e-6)
@@ -90,8 +126,12 @@ def training_loss(
 ) -> torch.Tensor:
     """Cross-entropy mixed with Dice: `(1 − d)·CE + d·Dice`.
 
-    `logits`, `target`, `weight`, `class_weight` as for `masked_cross_entropy` ·
-    `dice_weight`: the share d of Dice, 0..1.
+    Parameters
+    ----------
+    logits, target, weight, class_weight
+        As for `masked_cross_entropy`.
+    dice_weight
+        The share d of Dice, 0..1.
     """
     loss = masked_cross_entropy(logits, target, weight, class_weight=class_weight)
     if dice_weight > 0:
@@ -109,8 +149,21 @@ def objective(
 ) -> torch.Tensor:
     """Loss of a batch: classes, values where there are any, and imitation.
 
-    `answer` `(b, k + r, y, x)` float32 logits and values · `batch`: on the same device
-    · `class_weight` `(k,)` how much each class counts. Returns a scalar.
+    Parameters
+    ----------
+    answer
+        `(b, k + r, y, x)` float32 logits and values.
+    batch
+        On the same device.
+    config
+        Shares of Dice and of the values.
+    class_weight
+        `(k,)` how much each class counts.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
     """
     classes = len(class_weight)
     logits, values = answer[:, :classes], answer[:, classes:]

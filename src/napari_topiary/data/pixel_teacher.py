@@ -62,8 +62,10 @@ def little_painted(areas: Sequence[AnnotatedArea]) -> bool:
 
     Known before any image without annotations is read.
 
-    `areas`: as annotated, in working pixels; those on which nothing is painted do not
-    count.
+    Parameters
+    ----------
+    areas
+        As annotated, in working pixels; those on which nothing is painted do not count.
     """
     known = [area.field.target >= 0 for area in areas]
     known = [one for one in known if one.any()]
@@ -79,8 +81,17 @@ def taught(
     Only where little is painted, of images of which much has not been looked at; and
     only if one half of what is painted can be told by the other.
 
-    `areas`: as annotated, in working pixels; on some of them nothing need be painted ·
-    `held`: what must not be learned from. Returns None where this does not help.
+    Parameters
+    ----------
+    areas
+        As annotated, in working pixels; on some of them nothing need be painted.
+    held
+        What must not be learned from.
+
+    Returns
+    -------
+    Taught or None
+        None where this does not help.
     """
     if not little_painted(areas):
         return None

@@ -89,14 +89,26 @@ def prepare(
 ) -> PreparedData:
     """Resample, draw targets, hold something out, and find look-alikes.
 
-    `samples`: images to learn from; those without annotations are kept apart.
-    `validation`: images to validate on; empty = hold out by image, or by area of a
-        single image.
-    `config`: working pixel size, share to hold out and seed are read from it.
-    `start`: the checkpoint that is gone on with: the pixel size it works at, how
-        intensities are brought to its range, and what it has learned from, are kept.
-    `learning`: whether there is to be something to learn from, or only to validate on.
-    Raises `TopiaryError` if the samples cannot be learned from.
+    Parameters
+    ----------
+    samples
+        Images to learn from; those without annotations are kept apart.
+    validation
+        Images to validate on; empty = hold out by image, or by area of a single image.
+    config
+        Working pixel size, share to hold out and seed are read from it.
+    task
+        Kind and classes.
+    start
+        The checkpoint that is gone on with: the pixel size it works at, how intensities
+        are brought to its range, and what it has learned from, are kept.
+    learning
+        Whether there is to be something to learn from, or only to validate on.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if the samples cannot be learned from.
     """
     unannotated = [sample for sample in samples if not sample.annotations]
     around = config.around_marks
@@ -152,8 +164,10 @@ def foresee(
 
     No image is brought to the working grid for it, only what is drawn.
 
-    `samples`, `validation`, `config`, `task`, `start` as for `prepare`; none of it has
-    a problem.
+    Parameters
+    ----------
+    samples, validation, config, task, start
+        As for `prepare`; none of it has a problem.
     """
     known = admit(samples, validation, task=task, around_marks=config.around_marks)
     grid = WorkingGrid.of(known, config, start=start, drawn_only=True)

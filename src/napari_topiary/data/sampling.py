@@ -85,9 +85,21 @@ class Batch:
 class PatchSampler:
     """Draws balanced random patches from training images.
 
-    `patch`: side of the square patches, in working pixels · `seed`: same seed, same
-    patches · `device`: where the images are kept and patches are cut out of them.
-    Raises `TopiaryError` if no pixel is annotated at all.
+    Parameters
+    ----------
+    fields
+        Training images on the working grid.
+    patch
+        Side of the square patches, in working pixels.
+    seed
+        Same seed, same patches.
+    device
+        Where the images are kept and patches are cut out of them.
+
+    Raises
+    ------
+    TopiaryError
+        If no pixel is annotated at all.
     """
 
     def __init__(

@@ -31,8 +31,12 @@ SMALLEST_RADIUS_PX = 6.0
 def working_shape(shape: Shape, factor: float) -> Shape:
     """Size of the working grid of an image.
 
-    `shape` `(y, x)` of the image in pixels · `factor`: original pixels per working
-    pixel; below 1 the working grid is finer.
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    factor
+        Original pixels per working pixel; below 1 the working grid is finer.
     """
     if not (np.isfinite(factor) and factor > 0):
         raise TopiaryError(
@@ -51,8 +55,14 @@ def working_shape(shape: Shape, factor: float) -> Shape:
 def check_working_memory(shape: Shape, factor: float, maps: int) -> None:
     """Refuse an image whose maps on the working grid would not fit into the memory.
 
-    `shape` `(y, x)` of the image in pixels · `factor`: original pixels per working
-    pixel · `maps`: maps in single precision that are needed at the same time.
+    Parameters
+    ----------
+    shape
+        `(y, x)` of the image in pixels.
+    factor
+        Original pixels per working pixel.
+    maps
+        Maps in single precision that are needed at the same time.
     """
     height, width = working_shape(shape, factor)
     check_fits(
@@ -66,8 +76,17 @@ def check_working_memory(shape: Shape, factor: float, maps: int) -> None:
 def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
     """Bring an image to the working grid, without aliasing.
 
-    `image` `(c, y, x)`, any numeric dtype · `factor`: original pixels per working
-    pixel. Returns `(c, h, w)` float32.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+    factor
+        Original pixels per working pixel.
+
+    Returns
+    -------
+    ndarray
+        `(c, h, w)` float32.
     """
     channels, height, width = image.shape
     check_working_memory((height, width), factor, 2 * channels)
@@ -77,7 +96,12 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
 def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
     """Bring an area to the working grid: a pixel is in it if all that it covers is.
 
-    `area` `(y, x)` bool · `shape` `(h, w)` of the working grid.
+    Parameters
+    ----------
+    area
+        `(y, x)` bool.
+    shape
+        `(h, w)` of the working grid.
     """
     if area.all() or area.shape == shape:
         return np.ones(shape, dtype=bool) if area.all() else area
@@ -87,8 +111,17 @@ def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
 def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
     """Bring maps on the working grid back to the image's own pixels.
 
-    `probability` `(k, h, w)` · `shape` `(y, x)` of the image in pixels. Returns
-    `(k, y, x)` float32; sums over k are kept.
+    Parameters
+    ----------
+    probability
+        `(k, h, w)`.
+    shape
+        `(y, x)` of the image in pixels.
+
+    Returns
+    -------
+    ndarray
+        `(k, y, x)` float32; sums over k are kept.
     """
     return _resized(probability, shape)
 
@@ -98,9 +131,19 @@ def working_to_original_coords(
 ) -> NDArray[np.float64]:
     """Positions on the working grid -> positions in the image.
 
-    `coordinates` `(n, 2)` y, x in working pixels · `shape` `(y, x)` of the image in
-    pixels · `working` `(h, w)` of the working grid. Returns `(n, 2)` y, x in pixels of
-    the image.
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x in working pixels.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
+
+    Returns
+    -------
+    ndarray
+        `(n, 2)` y, x in pixels of the image.
     """
     positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
     ratio = np.asarray(shape, dtype=np.float64) / np.asarray(working)
@@ -111,8 +154,14 @@ def working_to_original_coords(
 def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
     """Bring a window of an image to the working grid: all pixels that it touches.
 
-    `window`: in pixels of the image · `shape` `(y, x)` of the image in pixels ·
-    `working` `(h, w)` of the working grid.
+    Parameters
+    ----------
+    window
+        In pixels of the image.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
     """
     top, bottom, left, right = window
     rows, columns = working[0] / shape[0], working[1] / shape[1]
@@ -149,8 +198,21 @@ def resized_part(
 ) -> NDArray[np.float32]:
     """Part of what resizing the whole image gives, from the pixels that it needs only.
 
-    `read`: gives a window `(c, y, x)` of the image · `shape` `(y, x)` of the image ·
-    `size` `(y, x)` that it is resized to. Returns `(c, y, x)` float32.
+    Parameters
+    ----------
+    read
+        Gives a window `(c, y, x)` of the image.
+    shape
+        `(y, x)` of the image.
+    size
+        `(y, x)` that it is resized to.
+    part
+        Which part of the resized image.
+
+    Returns
+    -------
+    ndarray
+        `(c, y, x)` float32.
     """
     top, bottom, left, right = part
     if shape == size:
@@ -207,10 +269,19 @@ def propose_working_factor(
 ) -> float:
     """Shrink factor that keeps the smallest class radius at about 6 px.
 
-    `task`: detection shrinks; segmentation and instances keep the original pixels.
-    `scale`: nm per pixel of the images, None if unknown.
-    `samples`: only looked at for radii drawn with the annotations themselves.
-    Returns original pixels per working pixel, >= 1.
+    Parameters
+    ----------
+    task
+        Detection shrinks; segmentation and instances keep the original pixels.
+    scale
+        nm per pixel of the images, None if unknown.
+    samples
+        Only looked at for radii drawn with the annotations themselves.
+
+    Returns
+    -------
+    float
+        Original pixels per working pixel, >= 1.
     """
     if task.kind != "detect":
         return 1.0

@@ -81,9 +81,15 @@ def particle_changes(
 ) -> Changes:
     """Match the particles of two predictions.
 
-    `tolerance_px` `(k,)` largest distance of a pair, per class, in pixels · `area`
-    `(y, x)` where both have looked; None = everywhere. What lies elsewhere and has no
-    partner is left out.
+    Parameters
+    ----------
+    a, b
+        With the same classes.
+    tolerance_px
+        `(k,)` largest distance of a pair, per class, in pixels.
+    area
+        `(y, x)` where both have looked; None = everywhere. What lies elsewhere and has
+        no partner is left out.
     """
     rows: list[tuple[str, int, int]] = []
     open_a, open_b = np.ones(len(a), dtype=bool), np.ones(len(b), dtype=bool)
@@ -198,8 +204,12 @@ def object_changes(
 ) -> tuple[Changes, tuple[int, int]]:
     """Match the objects of two label images by their overlap; also count those of each.
 
-    `a`, `b` `(y, x)` object numbers, 0 = background · `area` `(y, x)` where both have
-    looked; None = everywhere.
+    Parameters
+    ----------
+    a, b
+        `(y, x)` object numbers, 0 = background.
+    area
+        `(y, x)` where both have looked; None = everywhere.
     """
     pairs = overlaps(a, b, known=area)
     rows = _object_rows(pairs)
@@ -281,7 +291,10 @@ def _best(labels: NDArray[np.int64], iou: NDArray[np.float64]) -> dict[int, floa
 def aligned(a: Prediction, b: Prediction) -> tuple[Prediction, Prediction]:
     """Give both the same classes: A's, then those that only B knows.
 
-    Raises `TopiaryError` if they are not of the same image or not of the same kind.
+    Raises
+    ------
+    TopiaryError
+        If they are not of the same image or not of the same kind.
     """
     if a.shape != b.shape:
         raise TopiaryError(

@@ -198,7 +198,12 @@ def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -
     instances that of the objects (IoU above 0.5), for segmentation the mean Dice of
     the classes. Nothing in either is full agreement.
 
-    `tolerance` as for `compare`.
+    Parameters
+    ----------
+    a, b
+        Predictions of the same image.
+    tolerance
+        As for `compare`.
     """
     return changes_between(a, b, tolerance=tolerance)[1]
 
@@ -208,7 +213,12 @@ def changes_between(
 ) -> tuple[dict[str, int], float]:
     """Count what became of the things and lines of A in B, and `agreement`.
 
-    `tolerance` as for `compare`.
+    Parameters
+    ----------
+    a, b
+        Predictions of the same image.
+    tolerance
+        As for `compare`.
     """
     a, b = aligned(a, b)
     reach = _reach(a.task, a.scale if a.scale is not None else b.scale, tolerance)

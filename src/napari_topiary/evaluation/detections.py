@@ -32,9 +32,17 @@ def match_points(
 ) -> NDArray[np.intp]:
     """Pair up two sets of points.
 
-    `first`, `second` `(n, 2)` and `(m, 2)` y, x · `tolerance`: largest distance of a
-    pair, in the same unit. Returns `(p, 2)`: index into `first`, index into `second`,
-    ordered by the former.
+    Parameters
+    ----------
+    first, second
+        `(n, 2)` and `(m, 2)` y, x.
+    tolerance
+        Largest distance of a pair, in the same unit.
+
+    Returns
+    -------
+    ndarray
+        `(p, 2)`: index into `first`, index into `second`, ordered by the former.
     """
     near = near_pairs(first, second, tolerance)
     if not len(near):
@@ -143,10 +151,18 @@ def count_detections(
 ) -> DetectionCounts:
     """Count one image's particles.
 
-    `truth`: coordinates `(n, 2)` y, x and class index `(n,)`.
-    `tolerance_px`: largest distance of a pair in pixels: one, or one per class
-        (background too).
-    `area` `(y, x)` True where a person has finished; None = everywhere. Pairs are made
+    Parameters
+    ----------
+    truth
+        Coordinates `(n, 2)` y, x and class index `(n,)`.
+    found
+        In the same pixels.
+    tolerance_px
+        Largest distance of a pair in pixels: one, or one per class (background too).
+    n_classes
+        Number of classes, background included.
+    area
+        `(y, x)` True where a person has finished; None = everywhere. Pairs are made
         everywhere; a pair counts where its true particle is inside, a single where it
         is itself inside.
     """
@@ -231,10 +247,15 @@ def count_lines(
 ) -> LineCounts:
     """Compare the lines of one class in one image.
 
-    `truth`, `found`: paths, each `(v, 2)` y, x.
-    `tolerance_px`: largest distance that is still the same line, in pixels.
-    `area` `(y, x)` True where a person has finished; None = everywhere. What lies
-        outside does not count, but may be near what lies inside.
+    Parameters
+    ----------
+    truth, found
+        Paths, each `(v, 2)` y, x.
+    tolerance_px
+        Largest distance that is still the same line, in pixels.
+    area
+        `(y, x)` True where a person has finished; None = everywhere. What lies outside
+        does not count, but may be near what lies inside.
     """
     drawn, traced = (
         [points[points_inside(points, area)] for points in map(_sampled, paths)]

@@ -173,7 +173,10 @@ def predicted(
 ) -> Job[tuple[Prediction | None, bool]]:
     """Predict one of several images.
 
-    Returns the prediction, None if stopped before it was whole; and whether to stop.
+    Returns
+    -------
+    tuple
+        The prediction, None if stopped before it was whole; and whether to stop.
     """
     heard: list[object] = []
     begun = time.perf_counter()

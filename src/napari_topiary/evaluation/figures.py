@@ -39,11 +39,18 @@ def with_figures(
 ) -> Job[Checkpoint]:
     """Measure a checkpoint at its own thresholds and write the figure into it.
 
-    Progress comes after every tile; after a `Stop` the areas begun so far count. Its
-    `metrics` have, beside `quality`: `n_objects` that the figure rests on and what they
-    are (`counted`), how many of them were found (`n_right`) and how many finds are none
-    (`n_wrong`), its 95 % `interval`, and whether the same areas were
-    `used_for_choosing` weights or thresholds.
+    Yields
+    ------
+    Progress
+        After every tile; after a `Stop` the areas begun so far count.
+
+    Returns
+    -------
+    Checkpoint
+        Its `metrics` have, beside `quality`: `n_objects` that the figure rests on and
+        what they are (`counted`), how many of them were found (`n_right`) and how
+        many finds are none (`n_wrong`), its 95 % `interval`, and whether the same
+        areas were `used_for_choosing` weights or thresholds.
     """
     areas, task = prepared.figure_areas, checkpoint.task
     if not areas:
@@ -118,9 +125,19 @@ def _resting_on(figure: float, things: int) -> dict[str, Any]:
 def validated_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | None:
     """Find what a network has to look at for a figure that is the same as of all.
 
-    `area`: its `box` is validated · `network`: whose grid the part lies on; what it
-    sees around is not counted. The result is in working pixels; None where objects or
-    lines may reach anywhere.
+    Parameters
+    ----------
+    area
+        Its `box` is validated.
+    network
+        Whose grid the part lies on; what it sees around is not counted.
+    task
+        Kind of answer.
+
+    Returns
+    -------
+    TileBox or None
+        In working pixels; None where objects or lines may reach anywhere.
     """
     radii, shape = area.task.radius_px, area.field.target.shape
     particles = task.kind == "detect" and set(task.classes[1:]) <= set(radii)

@@ -51,7 +51,10 @@ class Truth:
 
         A particle with a lost pixel in its middle still counts.
 
-        `image` `(y, x)` True where there is one, as `image_area` says.
+        Parameters
+        ----------
+        image
+            `(y, x)` True where there is one, as `image_area` says.
         """
         if image.all():
             return self
@@ -83,12 +86,26 @@ def truth_of(
 ) -> Truth:
     """Read annotations as the truth.
 
-    `shape` `(y, x)` of the image in pixels.
-    `scale`: nm per pixel of the image, None if unknown.
-    `zones`: how marked particles are drawn; None = the usual way.
-    `drawn`: False = places are enough: no pixel of any class is known, and none is
-        drawn, which takes longest on a large image.
-    Raises `TopiaryError` if they do not fit the image or the task.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
+    task
+        Kind, classes and radii.
+    scale
+        nm per pixel of the image, None if unknown.
+    zones
+        How marked particles are drawn; None = the usual way.
+    drawn
+        False = places are enough: no pixel of any class is known, and none is drawn,
+        which takes longest on a large image.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if they do not fit the image or the task.
     """
     sentence = annotation_problem(annotations, shape, task=task, scale=scale)
     if sentence is not None:
@@ -137,9 +154,20 @@ def tolerances(
 ) -> NDArray[np.float64]:
     """How far off a particle may be found, per class, in pixels of the image.
 
-    `scale`: nm per pixel, None if unknown · `tolerance_nm`: the same for all classes;
-    None (or no scale) = half of the class's radius, and 5 pixels where that is unknown.
-    Returns `(k,)`, background included.
+    Parameters
+    ----------
+    task
+        Classes and radii.
+    scale
+        nm per pixel, None if unknown.
+    tolerance_nm
+        The same for all classes; None (or no scale) = half of the class's radius, and
+        5 pixels where that is unknown.
+
+    Returns
+    -------
+    ndarray
+        `(k,)`, background included.
     """
     if tolerance_nm is not None and scale is not None:
         return np.full(len(task.classes), tolerance_nm / scale)

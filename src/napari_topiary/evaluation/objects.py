@@ -48,7 +48,12 @@ def overlaps(
     Only pairs that share a pixel are kept, so memory grows with the pairs, not with the
     number of objects squared.
 
-    `known` `(y, x)` bool: pixels that count; None = all.
+    Parameters
+    ----------
+    first, second
+        Label images.
+    known
+        `(y, x)` bool: pixels that count; None = all.
     """
     blocks = []
     for rows in row_blocks(first.shape):
@@ -91,7 +96,12 @@ def centroids(
 ) -> dict[int, tuple[float, float]]:
     """Middle `(y, x)` of every labelled area of `(y, x)`, background left out.
 
-    `area` `(y, x)` bool: pixels that count; None = all.
+    Parameters
+    ----------
+    labels
+        Object numbers.
+    area
+        `(y, x)` bool: pixels that count; None = all.
     """
     sums: dict[int, NDArray[np.float64]] = {}
     for rows in row_blocks(labels.shape):
@@ -116,11 +126,18 @@ def instance_metrics(
 ) -> dict[str, Any]:
     """Instance metrics of one image; averaged over images without weights.
 
-    `truth` `(y, x)` object numbers, 0 = background, negative = unknown (left out of
-        both).
-    `found` `(y, x)` object numbers, 0 = background.
-    Returns `aji`, `pq`, `dq`, `sq`, and the counts `true_positives`, `false_positives`,
-    `false_negatives`. Both empty: all scores 1; one empty: all 0.
+    Parameters
+    ----------
+    truth
+        `(y, x)` object numbers, 0 = background, negative = unknown (left out of both).
+    found
+        `(y, x)` object numbers, 0 = background.
+
+    Returns
+    -------
+    dict
+        `aji`, `pq`, `dq`, `sq`, and the counts `true_positives`, `false_positives`,
+        `false_negatives`. Both empty: all scores 1; one empty: all 0.
     """
     pairs = overlaps(truth, found, known=truth >= 0)
     n_true, n_found = len(pairs.first_area), len(pairs.second_area)
@@ -184,11 +201,20 @@ def branch_metrics(
 ) -> dict[str, float]:
     """Dice of the foreground and error of the distance, before objects are made.
 
-    `objects` `(y, x)` true object numbers, 0 = background, negative = unknown (left
-        out).
-    `relative_to`: what is 1 in the distance map.
-    Returns `segmentation_dice` at a threshold of 0.5 and `distance_rmse` (root of the
-    mean square error); empty for networks without a distance map.
+    Parameters
+    ----------
+    objects
+        `(y, x)` true object numbers, 0 = background, negative = unknown (left out).
+    prediction
+        Of the same image.
+    relative_to
+        What is 1 in the distance map.
+
+    Returns
+    -------
+    dict
+        `segmentation_dice` at a threshold of 0.5 and `distance_rmse` (root of the mean
+        square error); empty for networks without a distance map.
     """
     if prediction.regression is None:
         return {}

@@ -61,10 +61,13 @@ class PixelCounts:
     def metrics(self) -> dict[str, Any]:
         """All pixel metrics.
 
-        Returns `accuracy` over all labelled pixels; `cross_entropy` (natural logarithm,
-        NaN without probabilities); the others as the mean over the classes except
-        background that occur in the truth or in what was found. `per_class` lists every
-        class, background first.
+        Returns
+        -------
+        dict
+            `accuracy` over all labelled pixels; `cross_entropy` (natural logarithm, NaN
+            without probabilities); the others as the mean over the classes except
+            background that occur in the truth or in what was found. `per_class` lists
+            every class, background first.
         """
         per_class = [self.of_class(index) for index in range(len(self.confusion))]
         seen = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) > 0
@@ -94,8 +97,16 @@ def count_pixels(
 ) -> PixelCounts:
     """Count the labelled pixels of one image.
 
-    `truth` `(y, x)` class index; negative = unknown, left out · `labels` `(y, x)` found
-    class index · `probability` `(k, y, x)`, for the cross-entropy.
+    Parameters
+    ----------
+    truth
+        `(y, x)` class index; negative = unknown, left out.
+    labels
+        `(y, x)` found class index.
+    n_classes
+        Number of classes, background included.
+    probability
+        `(k, y, x)`, for the cross-entropy.
     """
     counts = PixelCounts(np.zeros((n_classes, n_classes), np.int64))
     for rows in row_blocks(truth.shape):
@@ -148,8 +159,12 @@ class Zones:
 def particle_zones(classes: NDArray[np.integer], particles: Detections) -> Zones:
     """Give every pixel of a class to the nearest particle of that class.
 
-    `classes` `(y, x)` true class index; 0 = background, −1 = unknown · `particles`:
-    True centres and lines, in pixels.
+    Parameters
+    ----------
+    classes
+        `(y, x)` true class index; 0 = background, −1 = unknown.
+    particles
+        True centres and lines, in pixels.
     """
     owners = [np.atleast_2d(place) for place in particles.coordinates]
     owners += [sample_points([line]) for line in particles.lines]
@@ -173,10 +188,20 @@ def count_votes(
 ) -> NDArray[np.int64]:
     """Count particles by true class and by the class of most of their pixels.
 
-    `zones`: from `particle_zones`; particles without a pixel of their own are left out.
-    `labels` `(y, x)` found class index.
-    Returns `(k, k)`: rows are the true class, columns the found one; of a tie the lower
-    index, so that half background is background.
+    Parameters
+    ----------
+    zones
+        From `particle_zones`; particles without a pixel of their own are left out.
+    labels
+        `(y, x)` found class index.
+    n_classes
+        Number of classes, background included.
+
+    Returns
+    -------
+    ndarray
+        `(k, k)`: rows are the true class, columns the found one; of a tie the lower
+        index, so that half background is background.
     """
     ballots = zones.particle * n_classes + labels.ravel()[zones.pixel].astype(np.int64)
     count = len(zones.class_index) * n_classes

@@ -47,9 +47,18 @@ def worst_places(
 ) -> tuple[Place, ...]:
     """Rank disagreements, the worst first.
 
-    `scale`: nm per pixel of the image, None if unknown · `differs` `(y, x)` where the
-    class labels differ · `strength` `(y, x)` largest difference in probability of any
-    class, 0..1.
+    Parameters
+    ----------
+    task
+        Classes and radii.
+    scale
+        nm per pixel of the image, None if unknown.
+    things, lines
+        Particles or objects, and filaments.
+    differs
+        `(y, x)` where the class labels differ.
+    strength
+        `(y, x)` largest difference in probability of any class, 0..1.
     """
     radii = [task.radius_or_usual(name, scale) for name in task.classes]
     places = _of_things(things, task, radii) + _of_lines(lines, task, radii)

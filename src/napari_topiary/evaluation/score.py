@@ -103,16 +103,19 @@ class Score:
     def report(self) -> dict[str, Any]:
         """All metrics, ready for JSON.
 
-        Returns overall numbers at the top, the same by class name in `per_class`. Where
-        nothing could be counted the value is None. For detection tasks `precision` is
-        that of the detections; the pixels' own is in `pixels`. In the overall figures
-        of a detection task every line counts as much as a particle, with the share of
-        its length that is right. Tasks with several classes have `accuracy_foreground`
-        (pixels of all classes but background) and a `confusion_matrix`, those with
-        particles also `accuracy_particles` (every particle counts once, as what most of
-        its pixels were taken for). Particles and objects are counted in `n_true`,
-        `n_right` and `n_wrong`; how sure `f1` or `pq` is by so many is their
-        `interval`.
+        Returns
+        -------
+        dict
+            Overall numbers at the top, the same by class name in `per_class`. Where
+            nothing could be counted the value is None. For detection tasks `precision`
+            is that of the detections; the pixels' own is in `pixels`. In the overall
+            figures of a detection task every line counts as much as a particle, with
+            the share of its length that is right. Tasks with several classes have
+            `accuracy_foreground` (pixels of all classes but background) and a
+            `confusion_matrix`, those with particles also `accuracy_particles` (every
+            particle counts once, as what most of its pixels were taken for). Particles
+            and objects are counted in `n_true`, `n_right` and `n_wrong`; how sure `f1`
+            or `pq` is by so many is their `interval`.
         """
         pixels = self.pixels.metrics()
         each = pixels.pop("per_class")
@@ -208,9 +211,18 @@ def score(
 ) -> Score:
     """Hold one image's prediction against its truth.
 
-    `prediction`: labels and detections as they are in it count · `tolerance_px` `(k,)`
-    from `tolerances`, in pixels of the image · `relative_to`: what is 1 in the
-    prediction's distance map, where it has one.
+    Parameters
+    ----------
+    prediction
+        Labels and detections as they are in it count.
+    truth
+        Of the same image.
+    tolerance_px
+        `(k,)` from `tolerances`, in pixels of the image.
+    line_classes
+        Classes that are scored as filaments, by length.
+    relative_to
+        What is 1 in the prediction's distance map, where it has one.
     """
     task = prediction.task
     n, kind = len(task.classes), task.kind

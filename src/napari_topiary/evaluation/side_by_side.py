@@ -42,7 +42,17 @@ class Scored:
 
 
 class Entry:
-    """What is gathered about one checkpoint; `row` says it."""
+    """What is gathered about one checkpoint; `row` says it.
+
+    Parameters
+    ----------
+    name
+        Of the checkpoint.
+    checkpoint
+        What is validated.
+    config
+        How images are predicted.
+    """
 
     def __init__(
         self, name: str, checkpoint: Checkpoint, config: PredictConfig
@@ -101,8 +111,16 @@ class Entry:
     ) -> Scored:
         """Score what is found on one image.
 
-        `tolerance_nm`: how far off a particle may be; None = half of its class's radius
-        · `lean`: whether its maps are dropped afterwards.
+        Parameters
+        ----------
+        sample
+            The image.
+        mine
+            The prediction.
+        tolerance_nm
+            How far off a particle may be; None = half of its class's radius.
+        lean
+            Whether its maps are dropped afterwards.
         """
         scorer = Scorer.of(self.checkpoint, sample, tolerance_nm)
         own, common = own_and_common(scorer, mine, self.checkpoint, self.config)
@@ -119,8 +137,14 @@ class Entry:
     ) -> None:
         """Count one image.
 
-        `first`: prediction of the first checkpoint, which it is held against ·
-        `tolerance_nm` as for `score`.
+        Parameters
+        ----------
+        scored
+            What was found on it.
+        first
+            Prediction of the first checkpoint, which it is held against.
+        tolerance_nm
+            As for `score`.
         """
         mine = scored.prediction
         self.own.append(scored.own)
@@ -236,14 +260,33 @@ def compare_checkpoints(
 ) -> Job[ComparisonTable]:
     """Score checkpoints on the same images, each at its best and all at 0.5.
 
-    `checkpoints`: by name; the first one is what the others are held against.
-    `config`, `tolerance_nm` as for `evaluate`.
-    `maps`: whether the predictions in the reports keep their probability; without it
-        large images take half of the memory.
-    Progress is in predictions; after each image the report is a `ComparedImage`, before
-    it may be a sentence about it. `Stop` may be sent in; then the images so far count.
-    Returns a row per checkpoint, in their order. Raises `TopiaryError` if an image does
-    not suit, or none is annotated.
+    Parameters
+    ----------
+    checkpoints
+        By name; the first one is what the others are held against.
+    samples
+        Images; those without any annotation are left out.
+    config, tolerance_nm
+        As for `evaluate`.
+    maps
+        Whether the predictions in the reports keep their probability; without it large
+        images take half of the memory.
+
+    Yields
+    ------
+    Progress
+        In predictions; after each image the report is a `ComparedImage`, before it may
+        be a sentence about it. `Stop` may be sent in; then the images so far count.
+
+    Returns
+    -------
+    ComparisonTable
+        With a row per checkpoint, in their order.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if an image does not suit, or none is annotated.
     """
     if not checkpoints:
         raise TopiaryError("To compare takes at least one checkpoint.")

@@ -39,10 +39,18 @@ def best_pixel_threshold(
 ) -> tuple[float, float]:
     """Threshold with the highest Dice, for pixels whose probability reaches it.
 
-    `truth`: any shape; True where the class is. Leave unknown pixels out.
-    `probability`: same shape, 0..1.
-    Returns threshold (a multiple of 1/1024, never 0 or 1) and its Dice. Where a range
-    of thresholds is equally good, the middle of the widest such range.
+    Parameters
+    ----------
+    truth
+        Any shape; True where the class is. Leave unknown pixels out.
+    probability
+        Same shape, 0..1.
+
+    Returns
+    -------
+    tuple
+        Threshold (a multiple of 1/1024, never 0 or 1) and its Dice. Where a range of
+        thresholds is equally good, the middle of the widest such range.
     """
     return best_of_histogram(probability_histogram(truth, probability))
 
@@ -52,9 +60,17 @@ def probability_histogram(
 ) -> NDArray[np.int64]:
     """Count pixels by probability; adds up over images.
 
-    `truth`: any shape; True where the class is. Leave unknown pixels out ·
-    `probability`: same shape, 0..1. Returns `(2, 1024)`: elsewhere, and where the class
-    is.
+    Parameters
+    ----------
+    truth
+        Any shape; True where the class is. Leave unknown pixels out.
+    probability
+        Same shape, 0..1.
+
+    Returns
+    -------
+    ndarray
+        `(2, 1024)`: elsewhere, and where the class is.
     """
     truth = np.asarray(truth, dtype=bool).ravel()
     steps = np.asarray(probability, dtype=np.float32).ravel() * BINS
@@ -66,7 +82,10 @@ def probability_histogram(
 def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
     """Threshold with the highest Dice and that Dice; see `best_pixel_threshold`.
 
-    `counts` `(2, 1024)` from `probability_histogram`.
+    Parameters
+    ----------
+    counts
+        `(2, 1024)` from `probability_histogram`.
     """
     dice = dice_of_histogram(counts)[1:]
     best = dice >= dice.max() - 1e-12
@@ -80,7 +99,10 @@ def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
 def dice_of_histogram(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Dice `(1024,)` at every threshold, beginning with 0.
 
-    `counts` `(2, 1024)` from `probability_histogram`.
+    Parameters
+    ----------
+    counts
+        `(2, 1024)` from `probability_histogram`.
     """
     there, found = counts[1], counts.sum(axis=0)
     hits = there[::-1].cumsum()[::-1]
@@ -97,11 +119,19 @@ def best_detection_threshold(
     largest possible matching or does not, so the count of hits is exact for every
     threshold in a single pass.
 
-    `images`: per image the true coordinates `(n, 2)` and what was found with a low
-        threshold, both of one class.
-    `tolerance_px`: largest distance of a pair, in pixels.
-    Returns threshold and F1 (pooled over the images). The threshold lies half way down
-    to the next lower score; of equally good ones, the one in the widest gap.
+    Parameters
+    ----------
+    images
+        Per image the true coordinates `(n, 2)` and what was found with a low threshold,
+        both of one class.
+    tolerance_px
+        Largest distance of a pair, in pixels.
+
+    Returns
+    -------
+    tuple
+        Threshold and F1 (pooled over the images). The threshold lies half way down to
+        the next lower score; of equally good ones, the one in the widest gap.
     """
     n_true = sum(len(truth) for truth, _ in images)
     scores = np.concatenate([np.zeros(0), *(found.score for _, found in images)])
@@ -137,8 +167,17 @@ def steady_detection_threshold(
     of all thresholds around the best that cost less than `SLACK` the one is taken that
     is nearest to half way between the two heaps of scores.
 
-    `images` as for `best_detection_threshold` · `tolerance_px`: largest distance of a
-    pair, in pixels. Returns a threshold in 0..1; 0.5 where nothing was found.
+    Parameters
+    ----------
+    images
+        As for `best_detection_threshold`.
+    tolerance_px
+        Largest distance of a pair, in pixels.
+
+    Returns
+    -------
+    float
+        A threshold in 0..1; 0.5 where nothing was found.
     """
     grid = 1 / (1 + np.exp(-LOGITS))
     every = []
@@ -259,9 +298,16 @@ def sweep(
 ) -> Sweep:
     """Gather what one image says about thresholds.
 
-    `prediction`: its probability is used, not its labels or detections ·
-    `postprocessing`: radii, filament classes and spacing; its thresholds are not used ·
-    `tolerance_px` `(k,)` from `tolerances`, in pixels of the image.
+    Parameters
+    ----------
+    prediction
+        Its probability is used, not its labels or detections.
+    truth
+        Of the same image.
+    postprocessing
+        Radii, filament classes and spacing; its thresholds are not used.
+    tolerance_px
+        `(k,)` from `tolerances`, in pixels of the image.
     """
     task = prediction.task
     particles, pixels = {}, {}

@@ -35,11 +35,22 @@ def validate(
 ) -> Job[Checkpoint]:
     """Find the best thresholds of a checkpoint, and how good it is at them.
 
-    `checkpoint`: its weights do not change.
-    `samples`: annotated images that it was trained on; where there is no `validation`,
-        the same part of them as in training is used.
-    `validation`: annotated images that it was not trained on.
-    Progress comes after every image; a `Stop` sent in leaves the checkpoint as it was.
+    Parameters
+    ----------
+    checkpoint
+        Its weights do not change.
+    samples
+        Annotated images that it was trained on; where there is no `validation`, the
+        same part of them as in training is used.
+    validation
+        Annotated images that it was not trained on.
+    device
+        Where to compute.
+
+    Yields
+    ------
+    Progress
+        After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
     prepared = validation_data(checkpoint, samples, validation)
     if prepared.notes:
@@ -61,12 +72,29 @@ def validate_on(
 ) -> Job[tuple[Checkpoint, Quality] | None]:
     """Find a network's best thresholds on prepared data, and its quality at them.
 
-    `prepared`: what it may be validated on.
-    `network`: what is validated, or an engine of it; None builds the checkpoint's own.
-    `find`: whether thresholds are found; else the checkpoint's are taken, as Predict
-        does.
-    Returns the checkpoint with its thresholds and metrics, and the same as a quality;
-    None after a `Stop`, and where there is nothing to validate on.
+    Parameters
+    ----------
+    prepared
+        What it may be validated on.
+    checkpoint
+        Task, normalisation, and thresholds where none can be found.
+    device
+        Where to compute.
+    network
+        What is validated, or an engine of it; None builds the checkpoint's own.
+    find
+        Whether thresholds are found; else the checkpoint's are taken, as Predict does.
+
+    Yields
+    ------
+    Progress
+        After every area.
+
+    Returns
+    -------
+    tuple or None
+        The checkpoint with its thresholds and metrics, and the same as a quality; None
+        after a `Stop`, and where there is nothing to validate on.
     """
     where = pick_device(device)
     engine = network or Engine.of(checkpoint, where)
@@ -120,9 +148,12 @@ def validation_data(
 ) -> PreparedData:
     """Return the areas to validate a checkpoint on: none that it learned from.
 
-    `checkpoint`: knows what it, and those that it comes from, learned from · `samples`,
-    `validation`: annotated images; the latter, where there are any, are those to
-    validate on.
+    Parameters
+    ----------
+    checkpoint
+        Knows what it, and those that it comes from, learned from.
+    samples, validation
+        Annotated images; the latter, where there are any, are those to validate on.
     """
     return prepare(
         () if validation else samples,
@@ -147,9 +178,15 @@ class ValidationResult:
 class HoldOut:
     """The areas to validate on, brought to a network's working grid once.
 
-    `samples`: annotated images that training learns from; where no others are held
-    back, the same part of them is as in training · `validation`: annotated images that
-    training does not see.
+    Parameters
+    ----------
+    samples
+        Annotated images that training learns from; where no others are held back, the
+        same part of them is as in training.
+    validation
+        Annotated images that training does not see.
+    device
+        Where to compute.
     """
 
     def __init__(
@@ -168,9 +205,19 @@ class HoldOut:
     ) -> Job[ValidationResult]:
         """Validate a checkpoint, or a network that may become a version of it.
 
-        `network`: validated at the thresholds that it would be kept with; None = the
-        checkpoint's own network, at the checkpoint's own thresholds, or an engine of
-        it. Progress comes after every area; a `Stop` sent in gives up.
+        Parameters
+        ----------
+        checkpoint
+            Task, normalisation and working pixel size.
+        network
+            Validated at the thresholds that it would be kept with; None = the
+            checkpoint's own network, at the checkpoint's own thresholds, or an engine
+            of it.
+
+        Yields
+        ------
+        Progress
+            After every area; a `Stop` sent in gives up.
         """
         prepared = self._data_for(checkpoint)
         if prepared is None or not prepared.held:

@@ -98,8 +98,11 @@ class Validator:
     def validate(self, network: Network | Engine) -> Job[Quality]:
         """Validate a network; yields after every area, so that others can breathe.
 
-        `network`: an engine of it where it is finished; one that still learns is run as
-        it learns, in reduced precision.
+        Parameters
+        ----------
+        network
+            An engine of it where it is finished; one that still learns is run as it
+            learns, in reduced precision.
         """
         if isinstance(network, Engine):
             engine, network = network, network.network
@@ -291,10 +294,23 @@ def validate_objects(
     Which pixels are foreground says little about whether touching nuclei are two. So
     the objects themselves are counted, at a few thresholds, of which the best is kept.
 
-    `answers`: what the network says about each area, the held ones first.
-    `learned`: areas to choose the threshold on; empty = the same.
-    `loss`: mean loss on these areas, to be handed on.
-    Returns PQ, at the threshold where its mean over the areas is best, with AJI beside.
+    Parameters
+    ----------
+    answers
+        What the network says about each area, the held ones first.
+    held
+        The areas to validate on, with their objects.
+    learned
+        Areas to choose the threshold on; empty = the same.
+    task
+        With one class of objects.
+    loss
+        Mean loss on these areas, to be handed on.
+
+    Returns
+    -------
+    Quality
+        PQ, at the threshold where its mean over the areas is best, with AJI beside.
     """
     scores = yield from _all_swept(answers[: len(held)], held, task)
     if not scores:

@@ -39,7 +39,14 @@ def suits_pixels(network: Network, held: Sequence[AnnotatedArea], task: Task) ->
 class PixelValidator:
     """Validates networks on fixed pixels of held-out areas.
 
-    `patch`: side of the patches, in pixels.
+    Parameters
+    ----------
+    held
+        The areas.
+    task
+        Its classes.
+    patch
+        Side of the patches, in pixels.
     """
 
     def __init__(

@@ -121,7 +121,10 @@ class Exportable:
     ) -> float:
         """Return how far a converted network is from torch at most, or refuse it.
 
-        `run`: the converted network, `(b, c, y, x)` -> `(b, k + r, y, x)`.
+        Parameters
+        ----------
+        run
+            The converted network, `(b, c, y, x)` -> `(b, k + r, y, x)`.
         """
         largest = 0.0
         for images in self.probes():
@@ -179,7 +182,15 @@ export_formats: Registry[ExportFormat] = Registry("export_format")
 
 
 def export_target(path: Path, name: str) -> ExportFormat:
-    """Return the format that a file is to be written in, or refuse with a sentence."""
+    """Return the format that a file is to be written in, or refuse it with a sentence.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    name
+        The format is registered under.
+    """
     if name not in export_formats:
         known = " or ".join(sorted(export_formats, reverse=True))
         raise TopiaryError(f"There is no format called {name!r}: choose {known}.")
@@ -246,7 +257,15 @@ def export_network(
 
 
 def drawn(shape: tuple[int, int, int], *, seed: int = 0) -> NDArray[np.float32]:
-    """Draw an image `(c, y, x)` of mean 0 and deviation 1: discs on a noisy ground."""
+    """Draw an image `(c, y, x)` of mean 0 and deviation 1: discs on a noisy ground.
+
+    Parameters
+    ----------
+    shape
+        Of the image.
+    seed
+        The same number is the same image.
+    """
     rng = np.random.default_rng(seed)
     channels, *size = shape
     picture = ndimage.gaussian_filter(rng.normal(size=size), 6, mode="mirror") * 4

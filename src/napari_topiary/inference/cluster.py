@@ -36,12 +36,12 @@ class Work:
 class Cluster:
     """An engine whose tiles are computed by several workers.
 
-    `checkpoint`: whose network it is; every worker loads it once.
-    `config`: where the workers are, and how they compute.
-    `network`: for its stride and context: it does not run here.
-    `n_maps`: that it answers with: of classes, and of values.
-    `device`: where results are put together.
-    `backend`, `precision`: what has run the network.
+    Parameters
+    ----------
+    checkpoint
+        Whose network it is; every worker loads it once.
+    config
+        Where the workers are, and how they compute.
     """
 
     def __init__(self, checkpoint: Checkpoint, config: PredictConfig) -> None:
@@ -67,8 +67,11 @@ class Cluster:
     ) -> Iterator[tuple[K, NDArray[np.float32] | None] | None]:
         """Hand on what the network says about tiles, as the answers come.
 
-        Yields which tile, and its maps, None where memory was not enough; None alone
-        while no answer is there.
+        Yields
+        ------
+        tuple or None
+            Which tile, and its maps, None where memory was not enough; None alone
+            while no answer is there.
         """
         for found in self.workers.spread(_answer, next_tile):
             if found is None:
@@ -84,8 +87,17 @@ def engine_for(
 ) -> Iterator[Engine | Cluster]:
     """Run a checkpoint's network as was asked for: here, or on several workers.
 
-    `checkpoint`: its network does not change any more · `config`: device, back end,
-    scheduler and number of workers.
+    Parameters
+    ----------
+    checkpoint
+        Its network does not change any more.
+    config
+        Device, back end, scheduler and number of workers.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be run so.
     """
     sentence = workers_problem(config.scheduler, config.workers)
     if sentence is not None:

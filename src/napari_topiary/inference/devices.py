@@ -30,8 +30,15 @@ ALONE = 0.75
 def pick_device(name: str | torch.device = "auto") -> torch.device:
     """Find the device that is asked for.
 
-    `name`: `auto` (the fastest there is), `cuda`, `cuda:1`, `mps` or `cpu`. Raises
-    `TopiaryError` if this computer does not have it.
+    Parameters
+    ----------
+    name
+        `auto` (the fastest there is), `cuda`, `cuda:1`, `mps` or `cpu`.
+
+    Raises
+    ------
+    TopiaryError
+        If this computer does not have it.
     """
     if isinstance(name, torch.device):
         return name
@@ -61,7 +68,10 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
 def device_label(name: str | torch.device = "auto") -> str:
     """Name a device in a few words: "CPU · 2 cores", "CUDA · H200".
 
-    `name` as for `pick_device`.
+    Parameters
+    ----------
+    name
+        As for `pick_device`.
     """
     device = pick_device(name)
     if device.type == "cuda":
@@ -95,14 +105,18 @@ class Threads:
     both are timed on the first steps, and now and then again; the number from before
     comes back at the end. Where they are about as fast, it is one.
 
-    `choose`: whether to choose; otherwise the number stays as it is.
-    `clock`, `worked`: tell the time, and how long this program has computed, in
-        seconds.
-    `patience`: seconds of work before any are timed.
-    `by_steps`: whether the number from before comes back after every step already, and
-        steps are timed only where the machine does more than this, which shows in how
-        much of their time the threads could compute: for work that has no end of its
-        own.
+    Parameters
+    ----------
+    choose
+        Whether to choose; otherwise the number stays as it is.
+    clock, worked
+        Tell the time, and how long this program has computed, in seconds.
+    patience
+        Seconds of work before any are timed.
+    by_steps
+        Whether the number from before comes back after every step already, and steps
+        are timed only where the machine does more than this, which shows in how much
+        of their time the threads could compute: for work that has no end of its own.
     """
 
     def __init__(
@@ -135,7 +149,10 @@ class Threads:
     def step(self, size: float = 1.0) -> Iterator[None]:
         """Do one step of the work inside.
 
-        `size`: how much there is to do in it, against other steps.
+        Parameters
+        ----------
+        size
+            How much there is to do in it, against other steps.
         """
         before = torch.get_num_threads()
         if self._choose and before > self._usual:

@@ -67,12 +67,24 @@ class Engine:
     network has run for a while. They are converted beside the tiles, and have to be
     faster on one of them. What was found is remembered for the machine and network.
 
-    `network`: in evaluation mode; moved to the device.
-    `backend`: name of one that has to be used, or `auto`.
-    `precision`: whether reduced precision is taken.
-    `int8`: what each layer reads, where the network may be computed with whole numbers;
-        how good it is then somebody has looked at before.
-    Raises `TopiaryError` if the back end is not installed or does not suit.
+    Parameters
+    ----------
+    network
+        In evaluation mode; moved to the device.
+    device
+        Where to compute.
+    backend
+        Name of one that has to be used, or `auto`.
+    precision
+        Whether reduced precision is taken.
+    int8
+        What each layer reads, where the network may be computed with whole numbers; how
+        good it is then somebody has looked at before.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if the back end is not installed or does not suit.
     """
 
     at_once = 1
@@ -369,7 +381,12 @@ def same_labels(
 ) -> bool:
     """Whether a faster way of computing says the same as the exact one.
 
-    `exact`, `faster` `(k + r, y, x)` of the same tile.
+    Parameters
+    ----------
+    exact, faster
+        `(k + r, y, x)` of the same tile.
+    network
+        Knows how many of the maps are values.
     """
     classes = len(exact) - network.regressions
     changed = exact[:classes].argmax(axis=0) != faster[:classes].argmax(axis=0)

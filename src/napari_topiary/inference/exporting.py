@@ -91,12 +91,26 @@ def write_exports(
     Coordinates are in pixels of the image, as each program counts them; the table of
     figures has nm too.
 
-    `folder`: made if it is not there.
-    `kinds`: names out of `export_kinds`.
-    `image_name`: name of the image's file, which some formats hold.
-    `image` `(c, y, x)`, for mean intensities; None = left empty.
-    Returns what -> file; formats that know no classes have a file for each class, if
-    the task has several.
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    stem
+        What the names start with.
+    prediction
+        Of the image.
+    kinds
+        Names out of `export_kinds`.
+    image_name
+        Name of the image's file, which some formats hold.
+    image
+        `(c, y, x)`, for mean intensities; None = left empty.
+
+    Returns
+    -------
+    dict
+        What -> file; formats that know no classes have a file for each class, if the
+        task has several.
     """
     problem = export_problem(kinds, prediction.task)
     if problem:
@@ -130,7 +144,14 @@ def marks_of(
 ) -> Marks:
     """Return what was found as places, lines and outlines.
 
-    `only_places`: whether objects are their middles instead of their outlines.
+    Parameters
+    ----------
+    prediction
+        Of an image.
+    only_places
+        Whether objects are their middles instead of their outlines.
+    image
+        Name of the image's file.
     """
     task, found = prediction.task, prediction.detections
     if task.kind != "detect":
@@ -174,7 +195,12 @@ def of_class(marks: Marks, name: str) -> Marks:
 def write_summary(folder: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write what was counted in each image; rows of other images there stay.
 
-    `folder`: made if it is not there · `rows` as from `summary_rows`.
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    rows
+        As from `summary_rows`.
     """
     path, new = Path(folder) / SUMMARY, list(rows)
     images = {row["image"] for row in new}
@@ -195,8 +221,15 @@ def outlines(numbers: NDArray[np.integer]) -> list[tuple[NDArray[np.float64], ..
     Filled again, they are the same pixels: an outline runs half-way between the pixels
     of an object and those beside it.
 
-    `numbers` `(y, x)`: 0 = background, 1..n. Returns for each number `(v, 2)` y, x of
-    its rings; none for numbers that are not there.
+    Parameters
+    ----------
+    numbers
+        `(y, x)`: 0 = background, 1..n.
+
+    Returns
+    -------
+    list
+        For each number `(v, 2)` y, x of its rings; none for numbers that are not there.
     """
     rings = list[tuple[NDArray[np.float64], ...]]()
     for number, box in enumerate(ndi.find_objects(numbers), start=1):

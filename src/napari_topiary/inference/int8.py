@@ -28,8 +28,12 @@ bits, where 127 would be too many."""
 def quantised(network: Network, ranges: Ranges) -> Network:
     """Return a copy that computes as with whole numbers.
 
-    `network`: that does not change any more, its normalisations folded · `ranges`: of
-    the layers that are rounded; others are left alone.
+    Parameters
+    ----------
+    network
+        That does not change any more, its normalisations folded.
+    ranges
+        Of the layers that are rounded; others are left alone.
     """
     copy = deepcopy(network)
     for name, (low, high) in ranges.items():
@@ -45,7 +49,12 @@ def input_ranges(network: Network, images: Iterable[torch.Tensor]) -> Ranges:
     The first layer and those that answer are not among them: there little is gained
     and most is lost.
 
-    `images` `(b, c, y, x)` like those that it learned from, as it sees them.
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    images
+        `(b, c, y, x)` like those that it learned from, as it sees them.
     """
     named = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     names = [name for name in named[1:] if name not in network.output_layers]

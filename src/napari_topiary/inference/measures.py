@@ -39,9 +39,18 @@ def objects_table(
     a disc of that area, and the long axis of the ellipse that is spread as they are;
     filaments have their length. What is in nm is empty where the pixel size is unknown.
 
-    `image` `(c, y, x)`, for the mean intensity (of all channels); None = left empty.
-    Returns `OBJECT_COLUMNS`, one row for each particle, filament, object or connected
-    area of a class; `object` is the number in the labels of a task of objects.
+    Parameters
+    ----------
+    prediction
+        Of the image.
+    image
+        `(c, y, x)`, for the mean intensity (of all channels); None = left empty.
+
+    Returns
+    -------
+    Table
+        `OBJECT_COLUMNS`, one row for each particle, filament, object or connected area
+        of a class; `object` is the number in the labels of a task of objects.
     """
     grey = None if image is None else np.asarray(image, dtype=np.float64).mean(axis=0)
     if prediction.task.kind == "detect":
@@ -96,10 +105,22 @@ def summary_rows(
 ) -> list[dict[str, Any]]:
     """Count what was found in one image, a row for each class.
 
-    `thresholds`: by class: where its probability was read.
-    `network`: how the network is called; empty = as the prediction calls it.
-    Each has `SUMMARY_COLUMNS`. Densities are per µm² of what the network has looked at,
-    and None where the pixel size is unknown.
+    Parameters
+    ----------
+    name
+        Of the image.
+    prediction
+        Of it.
+    thresholds
+        By class: where its probability was read.
+    network
+        How the network is called; empty = as the prediction calls it.
+
+    Returns
+    -------
+    list
+        Each with `SUMMARY_COLUMNS`. Densities are per µm² of what the network has
+        looked at, and None where the pixel size is unknown.
     """
     counted = prediction if isinstance(prediction, Counted) else counts_of(prediction)
     found, task, scale = counted.detections, counted.task, counted.scale
@@ -158,7 +179,10 @@ def counts_of(prediction: Prediction) -> Counted:
 def numbered_areas(prediction: Prediction) -> tuple[LabelImage, list[int]]:
     """Return areas or objects as numbers 1..n, and the class index of each.
 
-    `prediction`: of a task that paints; connected pixels of one class are one area.
+    Parameters
+    ----------
+    prediction
+        Of a task that paints; connected pixels of one class are one area.
     """
     labels = prediction.labels
     if prediction.task.kind == "instances":
@@ -259,8 +283,14 @@ def pixel_figures(
 ) -> tuple[NDArray[np.float64], ...]:
     """Return what is summed over the pixels of an area; their number comes first.
 
-    `y`, `x` `(n,)` where they are · `probability` `(n,)` of their class · `grey` `(n,)`
-    their brightness; None = not wanted.
+    Parameters
+    ----------
+    y, x
+        `(n,)` where they are.
+    probability
+        `(n,)` of their class.
+    grey
+        `(n,)` their brightness; None = not wanted.
     """
     y, x = y.astype(np.float64), x.astype(np.float64)
     if grey is None:

@@ -119,7 +119,10 @@ class LargeInput:
     def cut(self, part: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return a part of the working grid, and which of its pixels are an image.
 
-        `part`: in working pixels.
+        Parameters
+        ----------
+        part
+            In working pixels.
         """
         seen = resized_part(self._read, self.shape, self.grid, part)
         return np.ascontiguousarray(seen[:-1]), seen[-1] > 1 - 1e-4
@@ -203,7 +206,10 @@ class Measured:
     ) -> NDArray[np.float32]:
         """Bring a part `(c, y, x)` of the image to the range of the network.
 
-        `image`, `area`, `corner` as for `Fitted.apply`.
+        Parameters
+        ----------
+        image, area, corner
+            As for `Fitted.apply`.
         """
         if self.fitted is None:
             return np.zeros(image.shape, np.float32)
@@ -245,12 +251,21 @@ def as_network_input(
 ) -> NetworkInput:
     """Bring an image to the range and grid of a network, or raise with a sentence.
 
-    `image` `(c, y, x)` or, if grey, `(y, x)`: the whole image, even where only a part
-        is wanted, for its statistics decide what a part looks like.
-    `scale`: nm per pixel of the image, None if unknown.
-    `invert`: whether it looks at the negative.
-    `excerpt`: where the parts of a cut-out come from.
-    `measured`: what `measured_input` has found for a network that sees alike.
+    Parameters
+    ----------
+    image
+        `(c, y, x)` or, if grey, `(y, x)`: the whole image, even where only a part is
+        wanted, for its statistics decide what a part looks like.
+    checkpoint
+        Whose network looks.
+    scale
+        nm per pixel of the image, None if unknown.
+    invert
+        Whether it looks at the negative.
+    excerpt
+        Where the parts of a cut-out come from.
+    measured
+        What `measured_input` has found for a network that sees alike.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -291,8 +306,14 @@ def as_large_input(
 ) -> LargeInput:
     """Make an image of any size ready for a network, or raise with a sentence.
 
-    `thin`, `step`: every `step`-th of its rows and columns `(c, y, x)` · `checkpoint`,
-    `scale`, `invert` as for `as_network_input`.
+    Parameters
+    ----------
+    pixels
+        The image.
+    thin, step
+        Every `step`-th of its rows and columns `(c, y, x)`.
+    checkpoint, scale, invert
+        As for `as_network_input`.
     """
     about = Measured.of(
         thin,

@@ -161,9 +161,20 @@ def answer_problems(
 ) -> tuple[str, ...]:
     """Say what is wrong with an answer; what is no number in it becomes 0, in place.
 
-    `shown` `(c, y, x)` of the same size, normalised: what it was shown; None = nothing
-    that could be seen. Returns sentences; empty where the network lives, or where too
-    little is known to tell.
+    Parameters
+    ----------
+    result
+        What the network has said.
+    shown
+        `(c, y, x)` of the same size, normalised: what it was shown; None = nothing
+        that could be seen.
+    network
+        That has said it.
+
+    Returns
+    -------
+    tuple
+        Sentences; empty where the network lives, or where too little is known to tell.
     """
     if not np.isfinite(result.probability.sum()):
         np.nan_to_num(result.probability, copy=False, posinf=0, neginf=0)
@@ -188,9 +199,18 @@ def prediction_of(
 ) -> Prediction:
     """Read what a network has said about an image, or about a part of a large one.
 
-    `shape` `(y, x)` in pixels of the image · `checkpoint`, `config`, `engine`, `scale`
-    as for `predict` · `notes`, `problems`: sentences for the user · `corner`: y, x of
-    the part in the image, in its pixels; None = it is all of it.
+    Parameters
+    ----------
+    result
+        On the working grid.
+    shape
+        `(y, x)` in pixels of the image.
+    checkpoint, config, engine, scale
+        As for `predict`.
+    notes, problems
+        Sentences for the user.
+    corner
+        y, x of the part in the image, in its pixels; None = it is all of it.
     """
     labels, detections = interpret(
         result.probability,
@@ -221,11 +241,26 @@ def infer_window(
 ) -> Job[InferResult]:
     """Run a network over a part of an image, with the same result as over all of it.
 
-    `window`: in *working* pixels.
-    `engine`: runs the network, with as much around the window as it looks at.
-    `tile` as for `infer`.
-    Progress comes after every tile. `Stop` may be sent in. The result is of the window
-    alone; background where the file carries no image.
+    Parameters
+    ----------
+    seen
+        The whole image as the network sees it.
+    window
+        In *working* pixels.
+    engine
+        Runs the network, with as much around the window as it looks at.
+    tile
+        As for `infer`.
+
+    Yields
+    ------
+    Progress
+        After every tile. `Stop` may be sent in.
+
+    Returns
+    -------
+    InferResult
+        Of the window alone; background where the file carries no image.
     """
     top, bottom, left, right = window
     stride = engine.network.stride

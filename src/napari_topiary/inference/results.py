@@ -80,7 +80,12 @@ def write_tables(
 ) -> dict[str, Path]:
     """Write the tables of what was detected in one image, if the task has any.
 
-    `folder`, `stem`, `filaments` as for `write_prediction`.
+    Parameters
+    ----------
+    folder, stem, filaments
+        As for `write_prediction`.
+    found
+        In the image.
     """
     if found.task.kind != "detect":
         return {}
@@ -117,13 +122,22 @@ def write_stack_prediction(
     The memory is that of one slice. In tables `axis-0` is the slice, counted from 0,
     `axis-1` is y and `axis-2` x, as napari has them in 3-D.
 
-    `folder`, `stem`, `format`, `filaments`, `overwrite` as for `write_prediction`.
-    `predictions`: one of each slice, at least one; where they end early, the rest is
-        empty.
-    `numbering`: gives objects their numbers through the stack; if it links them,
-        particles have theirs in the column `object`.
-    The result is as from `write_prediction`: `probability` `(z, k, y, x)`, `labels`
-    `(z, y, x)`.
+    Parameters
+    ----------
+    folder, stem, format, filaments, overwrite
+        As for `write_prediction`.
+    predictions
+        One of each slice, at least one; where they end early, the rest is empty.
+    count
+        Slices of the stack.
+    numbering
+        Gives objects their numbers through the stack; if it links them, particles have
+        theirs in the column `object`.
+
+    Returns
+    -------
+    dict
+        As from `write_prediction`: `probability` `(z, k, y, x)`, `labels` `(z, y, x)`.
     """
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
@@ -247,7 +261,12 @@ def is_written(
 ) -> bool:
     """Say whether all results of an image are there, and complete.
 
-    `folder`, `stem`, `format` as for `write_prediction`.
+    Parameters
+    ----------
+    folder, stem, format
+        As for `write_prediction`.
+    task
+        Of the checkpoint.
     """
     files = _files(Path(folder), stem, task, format)
     if "detections" in files and not files["detections"].is_file():
@@ -325,7 +344,15 @@ def _smallest_type(highest: int) -> Any:
 def large_as_tiff(files: Mapping[str, Path]) -> dict[str, Path]:
     """Turn the OME-Zarr results of a large image into TIFF files, map by map.
 
-    `files`: `probability` and `labels`; they are removed. Returns what -> file.
+    Parameters
+    ----------
+    files
+        `probability` and `labels`; they are removed.
+
+    Returns
+    -------
+    dict
+        What -> file.
     """
     import zarr
 

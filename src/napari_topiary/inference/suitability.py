@@ -55,7 +55,12 @@ AT_LEAST = 1e-3
 def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
     """Return the image as `(c, y, x)`, or raise with a sentence.
 
-    `image` `(c, y, x)` or, if grey, `(y, x)`.
+    Parameters
+    ----------
+    image
+        `(c, y, x)` or, if grey, `(y, x)`.
+    checkpoint
+        Knows how many channels the network takes.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -71,8 +76,17 @@ def working_factor_for(
 ) -> tuple[float, list[str]]:
     """How much an image is shrunk for a network, and what to tell the user about it.
 
-    `scale`: nm per pixel of the image, None if unknown. Returns pixels of the image per
-    working pixel, and sentences.
+    Parameters
+    ----------
+    checkpoint
+        Knows the pixel size that the network sees.
+    scale
+        nm per pixel of the image, None if unknown.
+
+    Returns
+    -------
+    tuple
+        Pixels of the image per working pixel, and sentences.
     """
     trained, factor = checkpoint.pixel_size_nm, checkpoint.working_factor
     if trained is None:
@@ -102,9 +116,14 @@ def dead_problem(
 ) -> str | None:
     """Return a sentence if a network answers the same to whatever it is shown.
 
-    `probability` `(k, y, x)` that it has given · `image` `(c, y, x)` of the same size,
-    normalised: what it was shown · `rim`: so far from the edge even a dead network says
-    something else, in pixels.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)` that it has given.
+    image
+        `(c, y, x)` of the same size, normalised: what it was shown.
+    rim
+        So far from the edge even a dead network says something else, in pixels.
     """
     height, width = probability.shape[1:]
     rim = min(rim, (min(height, width) - 1) // 3)
@@ -128,8 +147,17 @@ def dead_problem(
 def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
     """Make a colour image grey, or a grey one colour.
 
-    `image` `(c, y, x)`: 1 channel, or 3 (a fourth, transparency, is dropped) · `n`:
-    channels wanted: 1 or 3. Returns `(n, y, x)`, same dtype.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: 1 channel, or 3 (a fourth, transparency, is dropped).
+    n
+        Channels wanted: 1 or 3.
+
+    Returns
+    -------
+    ndarray
+        `(n, y, x)`, same dtype.
     """
     channels = image.shape[0]
     if channels == n:
@@ -149,7 +177,12 @@ def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
 def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
     """Return why an image has not the channels that a network takes, as a sentence.
 
-    `image` `(c, y, x)` · `wanted`: channels: 1 grey, 3 colour.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    wanted
+        Channels: 1 grey, 3 colour.
     """
     if image.ndim != 3:
         return (
@@ -213,8 +246,10 @@ def saying_likeness(
 ) -> Job[tuple[str, ...]]:
     """Say, before the network runs over all of an image, if it is of another kind.
 
-    `seen`, `checkpoint`, `engine` as for `contrast_problem`, whose sentence is
-    returned, or one about colours or dark areas.
+    Parameters
+    ----------
+    seen, checkpoint, engine
+        As for `contrast_problem`, whose sentence is returned, or one about colours.
     """
     if seen.is_blank:
         return ()

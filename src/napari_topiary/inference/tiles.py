@@ -66,13 +66,33 @@ def infer(
 ) -> Job[InferResult]:
     """Run a network over an image.
 
-    `image` `(c, y, x)` float32, normalised, on the working grid.
-    `tile`: longest side of what is computed at a time, context not counted, in pixels;
+    Parameters
+    ----------
+    engine
+        Runs the network.
+    image
+        `(c, y, x)` float32, normalised, on the working grid.
+    tile
+        Longest side of what is computed at a time, context not counted, in pixels;
         None = as suits the network and the free memory.
-    `part`: only this part of the image, on the stride grid; the rest is context.
-    Progress comes after every tile, in pixels, and now and then while workers are
-    waited for. `Stop` may be sent in. The result is on the same grid as `image`. Raises
-    `TopiaryError` if even the smallest tile does not fit into the device's memory.
+    part
+        Only this part of the image, on the stride grid; the rest is context.
+
+    Yields
+    ------
+    Progress
+        After every tile, in pixels, and now and then while workers are waited for.
+        `Stop` may be sent in.
+
+    Returns
+    -------
+    InferResult
+        On the same grid as `image`.
+
+    Raises
+    ------
+    TopiaryError
+        If even the smallest tile does not fit into the device's memory.
     """
     if image.size == 0:
         raise TopiaryError("The image is empty: it has no pixels.")
@@ -250,7 +270,12 @@ class TileBox:
         Equal ones, because a sliver at the edge would need as much context as a
         whole tile.
 
-        `tile`: longest side in pixels · `stride`: of the grid, in pixels.
+        Parameters
+        ----------
+        tile
+            Longest side in pixels.
+        stride
+            Of the grid, in pixels.
         """
         for top, bottom in _pieces(self.top, self.bottom, tile, stride):
             for left, right in _pieces(self.left, self.right, tile, stride):
@@ -281,7 +306,10 @@ def _pieces(start: int, end: int, tile: int, stride: int) -> Iterator[tuple[int,
 def round_up(size: int, stride: int) -> int:
     """Round up to the stride grid.
 
-    `size`, `stride`: in pixels.
+    Parameters
+    ----------
+    size, stride
+        In pixels.
     """
     return -(-size // stride) * stride
 

@@ -51,9 +51,18 @@ class Drawn:
 def read_annotations(files: Mapping[str, Path], *, task: Task) -> tuple[Any, ...]:
     """Read everything that is drawn on one image.
 
-    `files`: a file for each kind that there is, as `Pairing.of` gives them · `task`:
-    kind of labels, and the class of things whose table does not name any (possible only
-    if there is just one).
+    Parameters
+    ----------
+    files
+        A file for each kind that there is, as `Pairing.of` gives them.
+    task
+        Kind of labels, and the class of things whose table does not name any (possible
+        only if there is just one).
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that starts with the file.
     """
     drawn = read_sound_annotations(files, task=task)
     if drawn.faults:
@@ -69,9 +78,14 @@ def read_sound_annotations(
     Rows of a table that cannot be read are left out. A label image that is a few rows
     or columns too small or too large is used where it overlaps.
 
-    `files`: a file for each kind that there is, as `Pairing.of` gives them · `task` as
-    for `read_annotations` · `shape` `(y, x)` of the image; None = label images are
-    taken as they are.
+    Parameters
+    ----------
+    files
+        A file for each kind that there is, as `Pairing.of` gives them.
+    task
+        As for `read_annotations`.
+    shape
+        `(y, x)` of the image; None = label images are taken as they are.
     """
     found, faults, whole, unread = [], [], [], []
     for kind, path in files.items():
@@ -98,7 +112,14 @@ def read_stack_annotations(
     Nothing is known of a slice that no row is in, nor of one that is not painted where
     others are, unless a finished region is drawn on it.
 
-    `task` as for `read_annotations`.
+    Parameters
+    ----------
+    files
+        A file for each kind that there is.
+    task
+        As for `read_annotations`.
+    count
+        Slices of the stack.
     """
     each: list[list[Any]] = [[] for _ in range(count)]
     faults, whole = list[str](), list[Path]()
@@ -138,8 +159,17 @@ def write_annotations(
 ) -> None:
     """Write everything that is drawn on one image; kinds no longer there are removed.
 
-    `annotations`: several tables of one kind become one. An empty one is written too: a
-    table without rows says that a person has looked and found nothing.
+    Parameters
+    ----------
+    change
+        To the dataset folder.
+    name
+        Name of the image.
+    annotations
+        Several tables of one kind become one. An empty one is written too: a table
+        without rows says that a person has looked and found nothing.
+    there
+        What is in the folder now.
     """
     annotations = tuple(annotations)
     for kind in annotation_kinds:

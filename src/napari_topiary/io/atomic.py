@@ -68,9 +68,16 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Whatever goes wrong in between leaves the old file untouched and nothing new behind.
 
-    `path`: file, or folder (the yielded path may be made a folder). Missing parent
-    folders are made. A link is followed. Raises `NotWritten` if the system refuses: a
-    full disk, a protected folder.
+    Parameters
+    ----------
+    path
+        File, or folder (the yielded path may be made a folder). Missing parent folders
+        are made. A link is followed.
+
+    Raises
+    ------
+    NotWritten
+        With a sentence if the system refuses: a full disk, a protected folder.
     """
     path = Path(path)
     if path.is_symlink():  # what the link stands for is written, the link stays
@@ -124,7 +131,10 @@ def noting(note: Callable[[Path, Path], None]) -> Iterator[None]:
 def clean_leftovers(folder: Path) -> None:
     """Remove what programs that were killed while they wrote have left in a folder.
 
-    `folder`: need not exist; what cannot be removed stays.
+    Parameters
+    ----------
+    folder
+        Need not exist; what cannot be removed stays.
     """
     try:
         found = [(path, _BESIDE.fullmatch(path.name)) for path in folder.iterdir()]

@@ -96,9 +96,16 @@ class Sample:
     def origins(self, shape: tuple[int, ...]) -> tuple[Axis, Axis]:
         """Return where in the image of its file the pixels of a grid lie.
 
-        `shape` `(h, w)` of a grid over `image`. Returns y and x of each pixel's middle,
-        counted from the corner of the first pixel: they can be broadcast to `(h, w)`,
-        and are not a number between parts.
+        Parameters
+        ----------
+        shape
+            `(h, w)` of a grid over `image`.
+
+        Returns
+        -------
+        tuple
+            y and x of each pixel's middle, counted from the corner of the first pixel:
+            they can be broadcast to `(h, w)`, and are not a number between parts.
         """
         if self.excerpt is not None:
             return self.excerpt.origins(shape)
@@ -156,7 +163,10 @@ class Dataset:
     def part(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of one part; ``"all"`` are all of them.
 
-        `name` ``"train"``, ``"val"``, ``"test"`` or what else the split names.
+        Parameters
+        ----------
+        name
+            ``"train"``, ``"val"``, ``"test"`` or what else the split names.
         """
         parts = self.parts
         if name in parts:

@@ -84,8 +84,16 @@ def write_description(
 ) -> None:
     """Write `dataset.json` alone; keys of others that are in it stay.
 
-    `scales`: nm per pixel of each image by name, None if unknown · `elsewhere`: images
-    that do not lie in the folder, and where they do; None = as it was.
+    Parameters
+    ----------
+    change
+        To the dataset folder.
+    dataset
+        Name, task and split are taken from it.
+    scales
+        nm per pixel of each image by name, None if unknown.
+    elsewhere
+        Images that do not lie in the folder, and where they do; None = as it was.
     """
     if elsewhere is None:
         elsewhere = images_elsewhere(change.root)
@@ -123,9 +131,21 @@ def write_image_file(
 ) -> None:
     """Write an image of a dataset as TIFF, unless it is there already.
 
-    `image` `(c, y, x)` · `scale`: nm per pixel, None if unknown · `source`: where the
-    image comes from; if that is the dataset's own file, it stays as it is, whatever its
-    format.
+    Parameters
+    ----------
+    change
+        To the dataset folder.
+    name
+        Name of the image.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    source
+        Where the image comes from; if that is the dataset's own file, it stays as it
+        is, whatever its format.
+    there
+        What is in the folder now.
     """
     path = change.root / "images" / f"{name}.tif"
     for old in there.all_of("images", name):

@@ -37,7 +37,15 @@ PARTS = {
 def parsed_split(content: object) -> Split:
     """Read the split of a `dataset.json`; "Validation" is understood as "val".
 
-    `content`: lists of names by part; None = there is no split.
+    Parameters
+    ----------
+    content
+        Lists of names by part; None = there is no split.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that goes on after the name of the file.
     """
     if not content:
         return {}
@@ -70,7 +78,14 @@ def resolved_split(
 
     The name of a stack means those of its slices that are not named themselves.
 
-    `split`: as it was written; names of no image stay as they are.
+    Parameters
+    ----------
+    split
+        As it was written; names of no image stay as they are.
+    images
+        Names of the images.
+    stacks
+        Names of the slices of each stack.
     """
     known = (*images, *stacks)
     folded = {name.casefold(): name for name in known}
@@ -132,7 +147,12 @@ def leak_problem(split: Mapping[str, Iterable[str]]) -> str:
 def parts_of(split: Mapping[str, tuple[str, ...]], images: Iterable[str]) -> Split:
     """Return the split with what it does not name in the part `train`.
 
-    `split`: resolved; empty = all images are to learn from.
+    Parameters
+    ----------
+    split
+        Resolved; empty = all images are to learn from.
+    images
+        Names of the images.
     """
     used = {name for names in split.values() for name in names}
     rest = tuple(name for name in images if name not in used)
@@ -185,7 +205,14 @@ class Description:
     ) -> tuple[float | None, tuple[str, ...]]:
         """Return nm per pixel of an image, and a sentence if its file disagrees.
 
-        `own`: what its file says, None if nothing.
+        Parameters
+        ----------
+        name
+            Of the image.
+        own
+            What its file says, None if nothing.
+        stack
+            The stack that it is a slice of.
         """
         given = self.scales.get(name, self.scales.get(stack or name, self.scale))
         if given is None or own is None:
@@ -226,7 +253,13 @@ class Description:
 
 
 def parse_description(root: Path) -> Description:
-    """Read `dataset.json`; keys that are not known are left alone."""
+    """Read `dataset.json`; keys that are not known are left alone.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for whatever is wrong with it.
+    """
     content = _content(root)
     where = f"{root.name}/{DESCRIPTION}"
     kind = content.get("task")

@@ -141,7 +141,10 @@ class CutOut:
 def cut_out(path: Path, files: Mapping[str, Path], task: Task) -> CutOut | None:
     """Read the marked parts of a large image, drawn in `files`, one for each kind.
 
-    Returns None where the image is not large, or too much of it is marked.
+    Returns
+    -------
+    CutOut or None
+        None where the image is not large, or too much of it is marked.
     """
     opened = open_large(path)
     if opened is None or len(opened) != 1:
@@ -165,7 +168,10 @@ def cut_marked(
 
     With a `window`, that part in its pixels, whatever is marked there.
 
-    Raises `TopiaryError` where too much of it is marked.
+    Raises
+    ------
+    TopiaryError
+        Where too much of it is marked.
     """
     labels = next((one for one in drawn if isinstance(one, Labels)), None)
     painted = None if labels is None else _Painted(labels.labels)

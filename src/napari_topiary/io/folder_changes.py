@@ -128,8 +128,11 @@ class FolderChange:
 def changing(root: Path) -> Iterator[FolderChange]:
     """Yield a change to a folder; it happens at the end, wholly or not at all.
 
-    `root`: the folder; made if it is not there. A change that was cut off before is
-    completed first.
+    Parameters
+    ----------
+    root
+        The folder; made if it is not there. A change that was cut off before is
+        completed first.
     """
     complete_changes(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -150,8 +153,15 @@ def changing(root: Path) -> Iterator[FolderChange]:
 def complete_changes(root: Path) -> None:
     """Bring a folder to a whole state after a program was cut off while it saved.
 
-    `root`: the folder; one that is sound, or is not there, is left alone. Raises
-    `TopiaryError` if the folder cannot be written to.
+    Parameters
+    ----------
+    root
+        The folder; one that is sound, or is not there, is left alone.
+
+    Raises
+    ------
+    TopiaryError
+        If the folder cannot be written to.
     """
     if not root.is_dir():
         return

@@ -52,7 +52,14 @@ def learning_problem(
 
     Looks at all pixels: not for the main thread of the window.
 
-    `validation`: annotated images to choose the best weights by; may be none.
+    Parameters
+    ----------
+    samples
+        Annotated images to learn from.
+    validation
+        Annotated images to choose the best weights by; may be none.
+    task
+        Kind, classes and radii.
     """
     if not samples:
         return (
@@ -99,11 +106,21 @@ def admit(
 ) -> Admitted:
     """Take what a network can learn from or be judged on, or refuse it.
 
-    `samples`, `validation`: images without annotations are left out of the former.
-    `around_marks`: whether only a part of an image is finished where all marks lie in
-        one.
-    `learning`: whether there is to be something to learn from, or only to judge on.
-    Raises `TopiaryError` if it cannot.
+    Parameters
+    ----------
+    samples, validation
+        Images without annotations are left out of the former.
+    task
+        Kind, classes and radii.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
+    learning
+        Whether there is to be something to learn from, or only to judge on.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot.
     """
     if learning:
         task = with_drawn_radii(task, (*samples, *validation))
@@ -129,8 +146,12 @@ def admit(
 def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
     """Return the task with a radius for each class that has one only where it is drawn.
 
-    `task`: classes of known radius keep it · `samples`: the middle one of the radii
-    that their annotations carry, in nm, is taken.
+    Parameters
+    ----------
+    task
+        Classes of known radius keep it.
+    samples
+        The middle one of the radii that their annotations carry, in nm, is taken.
     """
     known = {**task.radius_nm, **task.radius_px}
     marks = (item for sample in samples for item in sample.annotations)
@@ -150,8 +171,14 @@ def admitted(
     What is marked twice counts once, what lies outside is left out, and black and white
     masks are read as they are meant. Files and sessions keep all of it.
 
-    `around_marks`: whether only a part of an image is finished where all marks lie in
-    one.
+    Parameters
+    ----------
+    samples
+        Without a problem.
+    task
+        Kind, classes and radii.
+    around_marks
+        Whether only a part of an image is finished where all marks lie in one.
     """
     kept, said = list[Sample](), dict[str, list[str]]()
     for sample in samples:
@@ -178,7 +205,10 @@ def part_marked(sample: Sample, task: Task) -> Regions | None:
 
     Looks at all pixels: not for the main thread of the window.
 
-    Returns None where an area is finished, or the marks lie all over the image.
+    Returns
+    -------
+    Regions or None
+        None where an area is finished, or the marks lie all over the image.
     """
     shape, drawn = sample.image.shape[1:], sample.annotations
 
@@ -202,7 +232,10 @@ def check_learning(
 ) -> None:
     """Refuse samples that cannot be learned from.
 
-    `samples`, `validation`, `task` as for `learning_problem`.
+    Parameters
+    ----------
+    samples, validation, task
+        As for `learning_problem`.
     """
     problem = learning_problem(samples, validation, task=task)
     if problem:
@@ -214,8 +247,15 @@ def check_truth(
 ) -> tuple[Sample, ...]:
     """Refuse samples that a network cannot be held against.
 
-    `samples`, `task`, `scale` as for `with_truth`. Returns the same, each with a pixel
-    size where one is known at all.
+    Parameters
+    ----------
+    samples, task, scale
+        As for `with_truth`.
+
+    Returns
+    -------
+    tuple of Sample
+        The same, each with a pixel size where one is known at all.
     """
     sized = tuple(replace(sample, scale=sample.scale or scale) for sample in samples)
     problem = evaluation_problem(sized, task=task)
@@ -229,9 +269,20 @@ def with_truth(
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Return what of samples a network can be held against, and what to tell.
 
-    `scale`: nm per pixel of what the network has learned from: taken to be that of
-    images whose pixel size is unknown. Raises `TopiaryError` if they cannot be judged
-    by.
+    Parameters
+    ----------
+    samples
+        Those without any annotation are left out.
+    task
+        Kind, classes and radii.
+    scale
+        nm per pixel of what the network has learned from: taken to be that of images
+        whose pixel size is unknown.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if they cannot be judged by.
     """
     known = [sample for sample in samples if sample.annotations]
     if not known:

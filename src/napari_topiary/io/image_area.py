@@ -57,9 +57,14 @@ def known_in(
 ) -> NDArray[np.bool_]:
     """Pixels of a part that carry an image.
 
-    `area` `(y, x)` bool, of every `step`-th row and column of the whole image · `image`
-    `(c, y, x)` the part · `step`, `corner`: how `area` was thinned, and y, x of the
-    part's first pixel.
+    Parameters
+    ----------
+    area
+        `(y, x)` bool, of every `step`-th row and column of the whole image.
+    image
+        `(c, y, x)` the part.
+    step, corner
+        How `area` was thinned, and y, x of the part's first pixel.
     """
     if step == 1:
         rows, columns = (
@@ -94,8 +99,15 @@ def image_area(image: NDArray[Any]) -> NDArray[np.bool_]:
     stitching, turning and round apertures leave them), and the bar of a microscope. A
     background of one value around objects is part of the image.
 
-    `image` `(c, y, x)`, any numeric dtype. Returns `(y, x)` bool; all False where
-    nothing is to be seen.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)` bool; all False where nothing is to be seen.
     """
     known = np.ones(image.shape[1:], dtype=bool)
     if image.dtype.kind == "f":
@@ -170,8 +182,15 @@ def rows_without_banner(image: NDArray[Any]) -> tuple[int, int] | None:
     A banner has the colour of its outermost row in much of every row, begins at once,
     and that colour is rare in the image beside it.
 
-    `image` `(c, y, x)`, any numeric dtype. Returns the first row and one after the
-    last; None if there is no banner.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+
+    Returns
+    -------
+    tuple of int or None
+        The first row and one after the last; None if there is no banner.
     """
     height = image.shape[1]
     for tolerance in (0, JPEG_NOISE) if image.dtype == np.uint8 else (0,):
@@ -319,7 +338,10 @@ def _box(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def kind_problem(image: Image) -> str | None:
     """Return why something is not one image of grey levels or colours, as a sentence.
 
-    `image` `(c, y, x)`.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
     """
     if image.ndim != 3:
         return (
@@ -342,7 +364,15 @@ def image_problem(image: Image) -> str | None:
     Any number type will do; what counts is that the pixels say something. Pixels that
     are not numbers are left out, like a margin, as long as there are others.
 
-    `image` `(c, y, x)`. Returns one sentence, None if all is well.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+
+    Returns
+    -------
+    str or None
+        One sentence, None if all is well.
     """
     sentence = kind_problem(image)
     if sentence is not None:

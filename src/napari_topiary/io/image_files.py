@@ -19,7 +19,10 @@ SUMMARY = "summary.csv"
 def result_stem(path: Path) -> str:
     """Return what the names of an image's results begin with.
 
-    `path`: the image; of one that lies in a zarr folder (`x.zarr/0`), `x_0`.
+    Parameters
+    ----------
+    path
+        The image; of one that lies in a zarr folder (`x.zarr/0`), `x_0`.
     """
     outer = _zarr_around(path)
     if outer is None:

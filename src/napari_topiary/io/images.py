@@ -61,7 +61,10 @@ def readable_suffixes() -> tuple[str, ...]:
 def is_image(path: Path) -> bool:
     """Whether a file, or a folder that is a zarr image, may be an image by its name.
 
-    `path`: the file or folder; a folder in a zarr folder may be one as well.
+    Parameters
+    ----------
+    path
+        The file or folder; a folder in a zarr folder may be one as well.
     """
     if not path.is_dir():
         return path.suffix.lower() in readable_suffixes()
@@ -90,7 +93,10 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
 def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
     """Read a stack slice by slice, in the order of the file; a 2-D image is one slice.
 
-    `path` as for `read_image`.
+    Parameters
+    ----------
+    path
+        As for `read_image`.
     """
     raw = _read(Path(path)).as_seen()
     data, _ = _channels_first(raw)
@@ -101,7 +107,10 @@ def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
 def count_slices(path: str | os.PathLike[str]) -> int:
     """Return how many 2-D images a file holds, without reading their pixels.
 
-    `path` as for `read_image`; 1 too if it cannot be read, which reading it then says.
+    Parameters
+    ----------
+    path
+        As for `read_image`; 1 too if it cannot be read, which reading it then says.
     """
     path = Path(path)
     try:
@@ -126,8 +135,15 @@ def _count_slices(path: Path, *_: int) -> int:
 def read_labels(path: str | os.PathLike[str]) -> LabelImage:
     """Read a label image.
 
-    `path`: a 2-D image file of whole numbers; those of a palette count, not its
-    colours. Returns `(y, x)`.
+    Parameters
+    ----------
+    path
+        A 2-D image file of whole numbers; those of a palette count, not its colours.
+
+    Returns
+    -------
+    LabelImage
+        `(y, x)`.
     """
     return _single_labels(read_label_slices(path), Path(path))
 
@@ -135,7 +151,10 @@ def read_labels(path: str | os.PathLike[str]) -> LabelImage:
 def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
     """Read a stack of label images slice by slice; a 2-D one is one slice.
 
-    `path` as for `read_labels`.
+    Parameters
+    ----------
+    path
+        As for `read_labels`.
     """
     path = Path(path)
     if path.suffix.lower() in _LOSSY:
@@ -181,8 +200,15 @@ def _single_labels(slices: Sequence[LabelImage], path: Path) -> LabelImage:
 def to_grey(image: Image) -> Image:
     """Turn colour into grey by brightness; grey stays as it is.
 
-    `image` `(c, y, x)`; three channels are red, green and blue. Returns `(1, y, x)` of
-    the same number type.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`; three channels are red, green and blue.
+
+    Returns
+    -------
+    Image
+        `(1, y, x)` of the same number type.
     """
     if image.shape[0] == 1:
         return image
@@ -237,8 +263,14 @@ def holds_image(
 ) -> bool:
     """Whether a file holds just this image, so that it need not be written again.
 
-    `path`: the file, which need not exist · `image` `(c, y, x)` · `scale`: nm per
-    pixel, None if unknown.
+    Parameters
+    ----------
+    path
+        The file, which need not exist.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
     """
     try:
         there = read_image(path)

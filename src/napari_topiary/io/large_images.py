@@ -73,8 +73,17 @@ class LargeImage:
     def read(self, window: Window | None = None, step: int = 1) -> Image:
         """Read a part.
 
-        `window`: in pixels, inside the image; None = all of it · `step`: only every so
-        many-th row and column. Returns `(c, y, x)`.
+        Parameters
+        ----------
+        window
+            In pixels, inside the image; None = all of it.
+        step
+            Only every so many-th row and column.
+
+        Returns
+        -------
+        ndarray
+            `(c, y, x)`.
         """
         top, bottom, left, right = window or (0, self.shape[1], 0, self.shape[2])
         first = self.rows[0] if self.rows else 0
@@ -156,7 +165,13 @@ class LargeImage:
 
 
 class Thinned:
-    """Every `step`-th row and column of a large image, read band by band."""
+    """Every `step`-th row and column of a large image, read band by band.
+
+    Parameters
+    ----------
+    image
+        Which.
+    """
 
     def __init__(self, image: LargeImage) -> None:
         channels, height, width = image.shape
@@ -206,7 +221,10 @@ def is_large(path: Path) -> bool:
 def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
     """Open the images of a file, the slices of a stack each alone.
 
-    Returns None where it has to be read whole: it is small, or packed in one piece.
+    Returns
+    -------
+    list or None
+        None where it has to be read whole: it is small, or packed in one piece.
     """
     path = Path(path)
     reader = reader_of(path)
@@ -236,8 +254,15 @@ def open_large(path: str | os.PathLike[str]) -> list[LargeImage] | None:
 def open_lazily(path: str | os.PathLike[str]) -> LargeImage | None:
     """Open an image of which only what is needed will be read.
 
-    Returns None where it is small enough to be read whole, or has to be. Raises
-    `TopiaryError` where it is a stack of such images.
+    Returns
+    -------
+    LargeImage or None
+        None where it is small enough to be read whole, or has to be.
+
+    Raises
+    ------
+    TopiaryError
+        Where it is a stack of such images.
     """
     opened = open_large(path)
     if opened is None or math.prod(opened[0].shape[1:]) <= WHOLE_PIXELS:

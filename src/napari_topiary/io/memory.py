@@ -38,7 +38,13 @@ def free_memory() -> int:
 
 
 def check_fits(nbytes: float, what: str, cure: str) -> None:
-    """Refuse what would not fit into the free memory."""
+    """Refuse what would not fit into the free memory.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that says how much is needed and how much is free.
+    """
     free = free_memory()
     if nbytes > free:
         raise TopiaryError(
@@ -53,7 +59,12 @@ def inflates_beyond(packed: bytes, most: int) -> bool:
     Whoever unpacks it keeps all that comes; here nothing is kept, and what is harmless
     is not looked at.
 
-    `packed`: as zlib, gzip, bz2 or LZMA pack it · `most`: bytes that belong there.
+    Parameters
+    ----------
+    packed
+        As zlib, gzip, bz2 or LZMA pack it.
+    most
+        Bytes that belong there.
     """
     left = 2 * most + _SLACK
     deflated = not packed.startswith((b"BZh", b"\xfd7zXZ", b"]\0\0"))

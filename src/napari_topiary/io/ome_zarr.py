@@ -28,9 +28,20 @@ Kind = Literal["mean", "nearest"]
 class OmeZarr:
     """An image or labels on disk, at several resolutions.
 
-    `path`: a folder that is not there yet · `shape` `(c, y, x)` or `(y, x)` · `scale`:
-    nm per pixel, None if unknown · `kind`: how copies are made smaller; labels keep
-    their numbers (`nearest`).
+    Parameters
+    ----------
+    path
+        A folder that is not there yet.
+    shape
+        `(c, y, x)` or `(y, x)`.
+    dtype
+        Of its numbers.
+    scale
+        nm per pixel, None if unknown.
+    about
+        Words beside it.
+    kind
+        How copies are made smaller; labels keep their numbers (`nearest`).
     """
 
     def __init__(
@@ -95,7 +106,12 @@ class OmeZarr:
     def write(self, part: NDArray[Any], corner: tuple[int, int]) -> None:
         """Write a part `(..., y, x)`.
 
-        `corner`: y, x of its first pixel, even multiples of the smallest copy's pixels.
+        Parameters
+        ----------
+        part
+            As stored.
+        corner
+            y, x of its first pixel, even multiples of the smallest copy's pixels.
         """
         top, left = corner
         for level in self._levels:

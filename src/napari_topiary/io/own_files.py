@@ -32,8 +32,12 @@ DAMAGED = (OSError, ValueError, RecursionError, LookupError, TypeError, BadZipFi
 def written_by_topiary(path: Path, *, kind: str = "") -> bool:
     """Say whether a file is one of Topiary's results, by what is in it.
 
-    `path`: of a file, or of a folder (a zarr array) · `kind`: ending of the results
-    that are meant; empty = that of the file.
+    Parameters
+    ----------
+    path
+        Of a file, or of a folder (a zarr array).
+    kind
+        Ending of the results that are meant; empty = that of the file.
     """
     looks = {
         ".safetensors": _own_checkpoint,

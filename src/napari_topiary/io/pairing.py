@@ -88,8 +88,12 @@ class Pairing:
         The file of a stack is not that of its slices; files elsewhere are none of the
         folder's.
 
-        `kind`: of annotation, or `images` · `name`: of the image, which need not be
-        there.
+        Parameters
+        ----------
+        kind
+            Of annotation, or `images`.
+        name
+            Of the image, which need not be there.
         """
         files = self.images if kind == "images" else self.drawn.get(kind, {})
         is_own = name in files
@@ -161,7 +165,10 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
 def images_elsewhere(root: Path) -> dict[str, str]:
     """Return the images of a dataset that lie elsewhere; empty where none is named.
 
-    `root`: the dataset folder, which need not exist.
+    Parameters
+    ----------
+    root
+        The dataset folder, which need not exist.
     """
     try:
         content = read_json(root / DESCRIPTION)
@@ -209,7 +216,10 @@ def _images_in(
 def whole_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Leave out the files of an image that another one stands for, with a sentence.
 
-    `paths`: image files; those of an OME-TIFF over several are all of it, each.
+    Parameters
+    ----------
+    paths
+        Image files; those of an OME-TIFF over several are all of it, each.
     """
     given = list(paths)
     known = {path.absolute() for path in given}
@@ -251,7 +261,10 @@ def image_name(path: Path) -> str:
 
     A table may have the ending of its image before its own: `a.mrc.star` is for `a`.
 
-    `path`: the file; what cannot be in a name everywhere becomes `_`.
+    Parameters
+    ----------
+    path
+        The file; what cannot be in a name everywhere becomes `_`.
     """
     stem, suffixes = path.stem, readable_suffixes()
     ending = path.suffix.lower()
@@ -265,7 +278,10 @@ def image_name(path: Path) -> str:
 def safe_name(name: str) -> str:
     """Return the nearest name that can be a file's on every system.
 
-    `name`: any text; bytes of a file name that mean nothing become `_` too.
+    Parameters
+    ----------
+    name
+        Any text; bytes of a file name that mean nothing become `_` too.
     """
     safe = _UNSAFE.sub("_", name).strip()[:_LONGEST]  # a letter is a byte or more
     while safe != (inner := safe.strip().strip(".")) or len(inner.encode()) > _LONGEST:

@@ -52,7 +52,10 @@ _COARSEST_NM = 5000.0
 def pixel_size_problem(size: Any) -> str:
     """Return why something cannot be a pixel size, as a sentence; empty if it can.
 
-    `size`: nm per pixel.
+    Parameters
+    ----------
+    size
+        nm per pixel.
     """
     problem = number_problem(
         "A pixel size in nm of",
@@ -76,8 +79,12 @@ def pixel_size_problem(size: Any) -> str:
 def pixel_size_of_bar(length_px: float, written: str) -> float:
     """Return nm per pixel by a scale bar, or raise with a sentence.
 
-    `length_px`: of the bar in the image, in pixels · `written`: what is written beside
-    it: a number and a unit, for instance ``"0.5 µm"``.
+    Parameters
+    ----------
+    length_px
+        Of the bar in the image, in pixels.
+    written
+        What is written beside it: a number and a unit, for instance ``"0.5 µm"``.
     """
     found = _LENGTH.fullmatch(written)
     nm = None if found is None else nm_per_unit(found[2])

@@ -24,7 +24,13 @@ _BYTES_PER_LETTER = 8
 
 
 def check_plain_file(path: Path, what: str = "file") -> None:
-    """Refuse whatever is not a file that can be read to its end."""
+    """Refuse whatever is not a file that can be read to its end.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -52,7 +58,12 @@ def check_plain_file(path: Path, what: str = "file") -> None:
 def refusing_damage(name: str, sentence: str) -> Iterator[None]:
     """Turn whatever a library raises over a damaged file into a sentence.
 
-    `sentence`: what it says, with `{reason}` in it.
+    Parameters
+    ----------
+    name
+        Of the file.
+    sentence
+        What it says, with `{reason}` in it.
     """
     try:
         yield
@@ -68,7 +79,13 @@ def refusing_damage(name: str, sentence: str) -> Iterator[None]:
 
 
 def read_text(path: Path, what: str = "file") -> str:
-    """Read a text in UTF-8, byte order mark or not, or in UTF-16 with one."""
+    """Read a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read, or is no text.
+    """
     check_plain_file(path, what)
     try:
         check_fits(
@@ -90,14 +107,23 @@ def read_text(path: Path, what: str = "file") -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read, or is not JSON.
+    """
     return parsed_json(read_text(path), f"{path.parent.name}/{path.name}")
 
 
 def parsed_json(text: str, name: str) -> Any:
     """Read JSON from a text.
 
-    Raises `TopiaryError` if it is not JSON.
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it is not JSON.
     """
     try:
         return json.loads(text)

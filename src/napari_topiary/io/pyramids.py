@@ -19,8 +19,14 @@ out all but every fourth row and column."""
 class View:
     """An array `(y, x)` or `(y, x, 3)` whose parts are read when they are drawn.
 
-    `step`: only every so many-th row and column · `ends`: intensities that become 0 and
-    255: colours are shown with 8 bit.
+    Parameters
+    ----------
+    image
+        One of its resolutions.
+    step
+        Only every so many-th row and column.
+    ends
+        Intensities that become 0 and 255: colours are shown with 8 bit.
     """
 
     def __init__(
@@ -86,7 +92,12 @@ def views(image: LargeImage, ends: tuple[float, float] | None = None) -> list[Vi
     Where the file has none that is small, the last one is `image.thin`, which somebody
     has to read: until then it is 0.
 
-    `ends` as for `View`.
+    Parameters
+    ----------
+    image
+        The image.
+    ends
+        As for `View`.
     """
     found = [View(level, 1, ends) for level in image.levels()]
     step = image.thin.step if needs_reading(image) else 1

@@ -61,8 +61,11 @@ class Run:
 def write_crate(folder: Path, run: Run) -> Path | None:
     """Add a run to the crate of a folder.
 
-    Returns the crate; None where there is one of another program, or a write-protected
-    one, which stays.
+    Returns
+    -------
+    Path or None
+        The crate; None where there is one of another program, or a write-protected one,
+        which stays.
     """
     path = folder / CRATE
     graph: list[Mapping[str, Any]] = []
@@ -206,7 +209,12 @@ def _entities(crate: Any) -> list[Mapping[str, Any]]:
 def written_since(targets: Iterable[Path], begun: float) -> list[Path]:
     """Return what a run has written: files, and folders that are zarr images.
 
-    `begun`: when it began, in seconds since 1970.
+    Parameters
+    ----------
+    targets
+        Files, and folders that results go into.
+    begun
+        When it began, in seconds since 1970.
     """
     found = dict[Path, None]()
     for target in targets:

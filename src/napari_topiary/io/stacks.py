@@ -60,9 +60,18 @@ def slices_in(images: Mapping[str, Path]) -> dict[str, Slice]:
 def rows_by_slice(rows: Rows, count: int) -> tuple[list[Rows], str]:
     """Divide what a table marks on a stack; return a sentence about rows in no slice.
 
-    `rows` `axis-0` is the slice, from 0, `axis-1` is y and `axis-2` x, as napari has
-    them; or y, x and a column `z` (from 0) or `slice` (from 1, as ImageJ counts).
-    Raises `TopiaryError` if no column says the slice.
+    Parameters
+    ----------
+    rows
+        `axis-0` is the slice, from 0, `axis-1` is y and `axis-2` x, as napari has them;
+        or y, x and a column `z` (from 0) or `slice` (from 1, as ImageJ counts).
+    count
+        Slices of the stack.
+
+    Raises
+    ------
+    TopiaryError
+        If no column says the slice.
     """
     table, numbers = _with_slices(rows.table, count)
     places: list[list[int]] = [[] for _ in range(count)]

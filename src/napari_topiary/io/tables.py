@@ -45,7 +45,10 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     first line `sep=;` are understood too: spreadsheet programs write them in many
     countries. So are `y` and `x` and the table of results of ImageJ.
 
-    Raises `TopiaryError` if it is not a table.
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it is not a table.
     """
     rows = read_rows(path)
     if rows.fault:
@@ -137,7 +140,12 @@ def write_table(
 ) -> None:
     """Write columns as CSV; numbers come back exactly, None becomes an empty cell.
 
-    `path`: the file; replaced only once the new one is complete.
+    Parameters
+    ----------
+    path
+        The file; replaced only once the new one is complete.
+    table
+        Columns by name, all of the same length.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -52,7 +52,17 @@ class Files:
 def check_targets(files: Files, *, overwrite: bool = False) -> None:
     """Refuse, before any work, to write where something would be lost.
 
-    `overwrite`: whether the person has said that existing files may be replaced.
+    Parameters
+    ----------
+    files
+        Of a run.
+    overwrite
+        Whether the person has said that existing files may be replaced.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence about the first target that is not possible.
     """
     taken: dict[str, OutputFile] = {}
     described = (one.path for one in files.writes if one.path.name == DESCRIPTION)
@@ -101,7 +111,12 @@ def check_targets(files: Files, *, overwrite: bool = False) -> None:
 def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
     """Refuse to write results from Python where a person's file would be lost.
 
-    `overwrite`: whether whoever calls has said that existing files may be replaced.
+    Parameters
+    ----------
+    paths
+        Files that will be written.
+    overwrite
+        Whether whoever calls has said that existing files may be replaced.
     """
     for path in paths:
         check_file_target(path)
@@ -113,7 +128,15 @@ def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
 
 
 def check_file_target(path: Path, *, made: Sequence[Path] = ()) -> None:
-    """Refuse, before any work, a place where no file can be written."""
+    """Refuse, before any work, a place where no file can be written.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    made
+        Data sets that the same run makes.
+    """
     if path.name == CRATE:
         raise TopiaryError(
             f"{path} is where Topiary notes how results came about: give another name."
@@ -178,9 +201,17 @@ def targets_in(
 ) -> tuple[OutputFile, ...]:
     """Return the files in a folder that results of many names may replace.
 
-    `folder`: where the results go; need not exist · `marks`: such names that show,
-    where one is there and Topiary's, that the whole folder holds results of the same
-    kind.
+    Parameters
+    ----------
+    folder
+        Where the results go; need not exist.
+    patterns
+        What their names look like, below the folder.
+    names
+        Those that are known beforehand.
+    marks
+        Such names that show, where one is there and Topiary's, that the whole folder
+        holds results of the same kind.
     """
     check_folder_target(folder)
     known = tuple(OutputFile(folder / n) for n in dict.fromkeys((*marks, *names)))

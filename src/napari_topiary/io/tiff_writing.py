@@ -24,8 +24,16 @@ def write_tiff(
 ) -> None:
     """Write an image, in the way of ImageJ where ImageJ knows the number type.
 
-    `image` `(y, x)` or `(c, y, x)` · `scale`: nm per pixel, None if unknown · `colour`:
-    whether the three channels are red, green and blue.
+    Parameters
+    ----------
+    path
+        The file.
+    image
+        `(y, x)` or `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
+    colour
+        Whether the three channels are red, green and blue.
     """
     imagej = image.dtype in (np.uint8, np.uint16, np.float32)
     imagej = imagej and not (colour and image.dtype != np.uint8)
@@ -51,9 +59,19 @@ def write_maps(
 ) -> None:
     """Write what a network says about an image, page by page.
 
-    `maps`: labels `(y, x)` or `(z, y, x)`, or a probability `(k, y, x)` or
-    `(z, k, y, x)`; may be lazy along the first axis · `about`: written beside them;
-    `classes` and `pixel_size_nm` are in it.
+    Parameters
+    ----------
+    path
+        The file.
+    maps
+        Labels `(y, x)` or `(z, y, x)`, or a probability `(k, y, x)` or `(z, k, y, x)`;
+        may be lazy along the first axis.
+    dtype
+        That they are written in.
+    axes
+        Their letters, small.
+    about
+        Written beside them; `classes` and `pixel_size_nm` are in it.
     """
     names = {"axes": axes.upper().replace("K", "C")}
     tifffile.imwrite(

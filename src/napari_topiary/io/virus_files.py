@@ -52,7 +52,15 @@ class Tags:
 def read_positions(path: Path) -> Positions:
     """Read the particles of one image.
 
-    `path`: a file `<image>_particlepositions.txt`.
+    Parameters
+    ----------
+    path
+        A file `<image>_particlepositions.txt`.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that names the line, if it is damaged.
     """
     lines = _text(path).splitlines()
     if len(lines) < HEADING_LINES:
@@ -77,7 +85,15 @@ def read_positions(path: Path) -> Positions:
 def read_tags(path: Path) -> Tags:
     """Read size and pixel size of one image.
 
-    `path`: a file `<image>.tif_tags.csv`.
+    Parameters
+    ----------
+    path
+        A file `<image>.tif_tags.csv`.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that names the row, if it is damaged.
     """
     rows = _text(path).splitlines()
     height, width, x_size, y_size = (

@@ -40,9 +40,19 @@ MOST_LOST = 3
 class Workers(Generic[K]):
     """Several processes that tasks are given to.
 
-    `shared`: what every task needs; each worker gets it once. Has to be picklable ·
-    `scheduler`: address of a dask scheduler, "tcp://node1:8786"; empty = this computer.
-    Raises `TopiaryError` if dask is not installed or nobody answers.
+    Parameters
+    ----------
+    shared
+        What every task needs; each worker gets it once. Has to be picklable.
+    scheduler
+        Address of a dask scheduler, "tcp://node1:8786"; empty = this computer.
+    processes
+        How many, on this computer.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if dask is not installed or nobody answers.
     """
 
     def __init__(
@@ -89,11 +99,18 @@ class Workers(Generic[K]):
     ) -> Iterator[tuple[K, Any] | None]:
         """Have tasks done, several at a time, and hand on each answer as it comes.
 
-        `function`: of a module that workers have too; called with what is shared, then
-            with what is in the task. What it raises is raised here.
-        `next_task`: asked for another task whenever there is room for one; None = none
-            now.
-        Yields what told the task from others, and the answer; None while none is there.
+        Parameters
+        ----------
+        function
+            Of a module that workers have too; called with what is shared, then with
+            what is in the task. What it raises is raised here.
+        next_task
+            Asked for another task whenever there is room for one; None = none now.
+
+        Yields
+        ------
+        tuple or None
+            What told the task from others, and the answer; None while none is there.
         """
         under_way: dict[Future[Any], Task[K]] = {}
         again: list[Task[K]] = []

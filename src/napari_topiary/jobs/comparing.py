@@ -88,7 +88,10 @@ def comparing(
 ) -> Job[Match | None]:
     """Run the networks whose prediction is not known, and compare.
 
-    Returns None when stopped before both had been run.
+    Returns
+    -------
+    Match or None
+        None when stopped before both had been run.
     """
     task, whole = _task(a, b), subject
     part = yield from _part_of(subject, task)
@@ -287,7 +290,12 @@ def _as_third(number: int, inner: Progress) -> Progress:
 def truth_within(truth: Truth, window: Window) -> Truth:
     """The truth of a window; outside nothing is known.
 
-    `window`: in image pixels.
+    Parameters
+    ----------
+    truth
+        Of the whole image.
+    window
+        In image pixels.
     """
     inside = _mask(window, truth.classes.shape)
     objects = truth.objects
@@ -302,8 +310,12 @@ def truth_within(truth: Truth, window: Window) -> Truth:
 def said_within(prediction: Prediction, window: Window) -> Prediction:
     """What was said about a window, as if the network had looked at nothing else.
 
-    `prediction`: of the image, or more than the window of it · `window`: in image
-    pixels.
+    Parameters
+    ----------
+    prediction
+        Of the image, or more than the window of it.
+    window
+        In image pixels.
     """
     grid = prediction.probability.shape[1:]
     inside = _mask(window_to_working(window, prediction.shape, grid), grid)
@@ -326,7 +338,13 @@ class _Known:
 
 
 class KnownPredictions:
-    """Predictions of checkpoints of a session on its images."""
+    """Predictions of checkpoints of a session on its images.
+
+    Parameters
+    ----------
+    session
+        Whatever leaves it is forgotten.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -95,8 +95,14 @@ def export(
 
     Beside them stands how they came about, as beside what the command line writes.
 
-    `folder`: made if it is not there · `project`: folder of the project, whose networks
-    are in its files; None = not saved yet.
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    found
+        By the name of the image.
+    project
+        Folder of the project, whose networks are in its files; None = not saved yet.
     """
     files: list[Path] = []
     begun = time.time()

@@ -54,11 +54,27 @@ def int8_problem(device: str = "auto", network: Network | None = None) -> str | 
 def prepared_for_int8(checkpoint: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
     """Prepare a checkpoint for int8, where that makes it faster.
 
-    `checkpoint`: its weights do not change.
-    `hold_out`: images that it may learn from, and what it is judged on.
-    Progress comes after every part of an image and every measurement. `Stop` leaves it
-    as it was. Returns it with a note on what came of it; prepared if `int8` is not
-    empty. Raises `TopiaryError` if it cannot be done here.
+    Parameters
+    ----------
+    checkpoint
+        Its weights do not change.
+    hold_out
+        Images that it may learn from, and what it is judged on.
+
+    Yields
+    ------
+    Progress
+        After every part of an image and every measurement. `Stop` leaves it as it was.
+
+    Returns
+    -------
+    Checkpoint
+        With a note on what came of it; prepared if `int8` is not empty.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be done here.
     """
     yield Progress(0, 0, "Measuring for int8")
     ranges = _ranges(checkpoint, hold_out)

@@ -111,9 +111,17 @@ class Figures:
 def figures(blueprint: Blueprint, *, measure: bool) -> Job[Figures]:
     """Count at once, then measure.
 
-    `measure`: whether to measure the speed (not while something else computes).
-    Progress: the first `report` is `Figures` without speed. `Stop` leaves the speed
-    out.
+    Parameters
+    ----------
+    blueprint
+        Of which network.
+    measure
+        Whether to measure the speed (not while something else computes).
+
+    Yields
+    ------
+    Progress
+        The first `report` is `Figures` without speed. `Stop` leaves the speed out.
     """
     counted = _counted(blueprint)
     message = yield Progress(0, 0, "Counting", report=counted)
@@ -274,7 +282,10 @@ def preset_weights(network: str) -> dict[str, int]:
 def traits_of(network: str) -> Traits:
     """Traits of a network.
 
-    `network`: its registered name; one that is not known here has none.
+    Parameters
+    ----------
+    network
+        Its registered name; one that is not known here has none.
     """
     if network not in networks:
         return Traits()

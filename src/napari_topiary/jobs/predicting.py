@@ -77,9 +77,23 @@ def predicting(
 
     What is to be said of an image before it is looked at is reported as a sentence.
 
-    `config`: tiles, device, and how the probability is read · `convert`: make colour
-    images grey, or grey ones colour, as the network needs it · `folder`: where results
-    of large images go. Returns how many images were predicted, wholly or in part.
+    Parameters
+    ----------
+    wanted
+        Which.
+    checkpoint
+        What to run; its network is built once.
+    config
+        Tiles, device, and how the probability is read.
+    convert
+        Make colour images grey, or grey ones colour, as the network needs it.
+    folder
+        Where results of large images go.
+
+    Returns
+    -------
+    int
+        How many images were predicted, wholly or in part.
     """
     done = 0
     heard: list[object] = []
@@ -192,7 +206,10 @@ def _predict_large(
 def large_results(project: Path | None) -> Path:
     """Return where results of large images go: beside a project, or for a while.
 
-    `project`: folder of the project; None = it has none yet.
+    Parameters
+    ----------
+    project
+        Folder of the project; None = it has none yet.
     """
     if project is not None:
         return project / PREDICTIONS
@@ -212,7 +229,16 @@ def postprocess_again(
 ) -> Job[Prediction]:
     """Read a probability anew, with other thresholds; the network does not run.
 
-    `labels`: whether the labels are wanted too; the detections alone are faster.
+    Parameters
+    ----------
+    prediction
+        Made by the checkpoint.
+    checkpoint
+        Knows radii and thresholds.
+    config
+        The new settings.
+    labels
+        Whether the labels are wanted too; the detections alone are faster.
     """
     yield Progress(0, 0, "Reading")
     how = PostProcessing.of(checkpoint, config)

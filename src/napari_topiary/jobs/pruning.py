@@ -81,8 +81,10 @@ class Position:
     ) -> tuple[str, ...]:
         """What a person should know about this position; mostly nothing.
 
-        `before`, `after`: quality of the unpruned network and of this position, None if
-        unknown.
+        Parameters
+        ----------
+        before, after
+            Quality of the unpruned network and of this position, None if unknown.
         """
         made = self.tuned or self.plan.checkpoint_at(self.share)
         return pruning_problems(
@@ -101,7 +103,13 @@ def _with_quality(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint
 
 
 class Findings:
-    """Qualities found out so far, and the job that finds out more."""
+    """Qualities found out so far, and the job that finds out more.
+
+    Parameters
+    ----------
+    hold_out
+        What to validate on.
+    """
 
     def __init__(self, hold_out: HoldOut) -> None:
         self.hold_out = hold_out
@@ -120,8 +128,11 @@ class Findings:
     def find_out(self, position: Position, versions: Sequence[Checkpoint]) -> Job[None]:
         """Validate and measure a position, then the versions not validated before.
 
-        Progress: `report` is `PositionQuality`, `Speeds` or `VersionQuality`. `Stop`
-        gives up; what is known by then stays known.
+        Yields
+        ------
+        Progress
+            `report` is `PositionQuality`, `Speeds` or `VersionQuality`. `Stop` gives
+            up; what is known by then stays known.
         """
         original = position.plan.checkpoint
         stopped = yield from self._validate_version(original)
@@ -194,7 +205,12 @@ def comparable(
 ) -> dict[str, Checkpoint]:
     """Those that answer the same question about the same kind of image, by name.
 
-    `checkpoint`: with what; None leaves nothing.
+    Parameters
+    ----------
+    checkpoint
+        With what; None leaves nothing.
+    known
+        All of the project.
     """
     if checkpoint is None:
         return {}
@@ -232,8 +248,14 @@ def kept_if_it_fails(
 ) -> Job[Checkpoint]:
     """Judge or change what was made; whatever is raised meanwhile, it stays.
 
-    `made`: as it is before, perhaps after hours of searching or learning · `say`: puts
-    an error into a sentence, which is among the network's problems then.
+    Parameters
+    ----------
+    job
+        Returns it, judged or changed.
+    made
+        As it is before, perhaps after hours of searching or learning.
+    say
+        Puts an error into a sentence, which is among the network's problems then.
     """
     try:
         return (yield from job)

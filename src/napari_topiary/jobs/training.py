@@ -296,7 +296,12 @@ def short_name(base: str, weights: int) -> str:
 def finish(session: Session, parts: Mapping[str, Regions | None]) -> None:
     """Draw what is finished of images on which no area is.
 
-    `parts`: image name -> what of it is finished; None = all of it.
+    Parameters
+    ----------
+    session
+        The project.
+    parts
+        Image name -> what of it is finished; None = all of it.
     """
     for name, part in parts.items():
         drawn = session.annotations.get(name, ())
@@ -340,7 +345,10 @@ def unfinished_training() -> Path | None:
 def recover_training(file: Path) -> Checkpoint:
     """Read what is left of a training, and forget the file.
 
-    `file`: from `unfinished_training`.
+    Parameters
+    ----------
+    file
+        From `unfinished_training`.
     """
     checkpoint = load_checkpoint(file)
     forget_training(file)
@@ -356,6 +364,9 @@ def _process_of(file: Path) -> int:
 def forget_training(file: Path) -> None:
     """Delete a network that is not needed any more.
 
-    `file`: from `unfinished_training` or `new_training_file`; need not exist.
+    Parameters
+    ----------
+    file
+        From `unfinished_training` or `new_training_file`; need not exist.
     """
     file.unlink(missing_ok=True)

@@ -40,7 +40,10 @@ def milliseconds(number: float) -> str:
 def percent(share: float) -> str:
     """A share in per cent; one decimal near the ends, where it matters.
 
-    `share`: 0..1.
+    Parameters
+    ----------
+    share
+        0..1.
     """
     value = 100 * share
     plain = abs(value - round(value)) < 0.05 or 20 <= value < 90
@@ -55,7 +58,12 @@ def ratio(number: float) -> str:
 def quality(number: float, digits: int = 2) -> str:
     """A figure between 0 and 1.
 
-    `number`: 0..1.
+    Parameters
+    ----------
+    number
+        0..1.
+    digits
+        After the point.
     """
     return f"{number:.{digits}f}"
 
@@ -69,7 +77,12 @@ def thresholds(limits: Iterable[float]) -> str:
 def figure(metrics: Mapping[str, Any], digits: int = 2) -> str:
     """How good a network is, with what that rests on: "F1 1.00: 3 of 3 found, 0 wrong".
 
-    `metrics`: of a checkpoint; empty words where nobody has validated it.
+    Parameters
+    ----------
+    metrics
+        Of a checkpoint; empty words where nobody has validated it.
+    digits
+        Of the figure, after the point.
     """
     value = metrics.get("quality")
     if value is None:

@@ -92,8 +92,19 @@ def resolve_sizes(
 ) -> dict[str, Any]:
     """Sizes of a preset, with some of them replaced.
 
-    `preset`: of that network; None or empty = its default. Raises `TopiaryError` for an
-    unknown network or preset, or impossible sizes.
+    Parameters
+    ----------
+    name
+        Of a registered network.
+    preset
+        Of that network; None or empty = its default.
+    overrides
+        Sizes that replace the preset's.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for an unknown network or preset, or impossible sizes.
     """
     kind = kind_of(name)
     preset = preset or kind.default_preset

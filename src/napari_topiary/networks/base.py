@@ -78,7 +78,17 @@ class Network(nn.Module):
 def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     """Turn what a network answers into probabilities; maps of values stay.
 
-    `answer` `(..., k + r, y, x)` logits and values. Returns the same shape, float32.
+    Parameters
+    ----------
+    network
+        Knows how many maps are values.
+    answer
+        `(..., k + r, y, x)` logits and values.
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32.
     """
     answer = answer.float()
     if network.regressions == 0:
@@ -106,8 +116,15 @@ class Sizes:
     def from_mapping(cls, sizes: Mapping[str, Any]) -> Self:
         """Check sizes that came from a form, a command line or a file.
 
-        `sizes`: field name -> value; absent fields have their defaults. Raises
-        `TopiaryError` for an unknown name or an impossible value.
+        Parameters
+        ----------
+        sizes
+            Field name -> value; absent fields have their defaults.
+
+        Raises
+        ------
+        TopiaryError
+            With a sentence for an unknown name or an impossible value.
         """
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
         for name in sizes:
@@ -149,8 +166,12 @@ Builder = Callable[[Mapping[str, Any], int, int], Network]
 def built_from(module: Callable[[Any, int, int], Network], sizes: type[Any]) -> Builder:
     """Return what builds a module from a mapping of its sizes.
 
-    `module`: called with the sizes, channels of the image, and classes with background
-    · `sizes`: of the module: a `Sizes`.
+    Parameters
+    ----------
+    module
+        Called with the sizes, channels of the image, and classes with background.
+    sizes
+        Of the module: a `Sizes`.
     """
 
     def build(given: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
@@ -192,7 +213,13 @@ networks: Registry[NetworkKind] = Registry("network")
 
 
 def kind_of(network: str) -> NetworkKind:
-    """Return a network's entry; a miss is a sentence for people."""
+    """Return a network's entry; a miss is a sentence for people.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that says which there are.
+    """
     try:
         return networks[network]
     except ValueError as error:
@@ -236,9 +263,19 @@ def tuning_config(
 ) -> TrainConfig:
     """Fill the form that a pruned network is fine-tuned by.
 
-    `removed`: what was pruned. Without whole filters a network goes on from where it
-        was; with most of its single weights gone it has to learn much anew.
-    `given`: fields of `TrainConfig` that somebody has chosen.
-    Raises `TopiaryError` for an unknown network.
+    Parameters
+    ----------
+    network
+        Of a registered network.
+    removed
+        What was pruned. Without whole filters a network goes on from where it was;
+        with most of its single weights gone it has to learn much anew.
+    given
+        Fields of `TrainConfig` that somebody has chosen.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for an unknown network.
     """
     return recipe_config(network, {**kind_of(network).tuning.get(removed, {}), **given})

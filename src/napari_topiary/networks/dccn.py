@@ -186,7 +186,14 @@ class Dccn(PatchClassifier):
     Layers `stem`, `block1.0.bottleneck`, `block1.0.growth`, .., `transition1.conv`, ..,
     `output`.
 
-    `in_channels`: channels of the image.
+    Parameters
+    ----------
+    sizes
+        Widths and depths.
+    in_channels
+        Channels of the image.
+    n_classes
+        Outputs.
     """
 
     largest_side = 16

@@ -36,7 +36,10 @@ def count_macs_per_pixel(network: Network) -> float:
     pixels are counted as they answer an image: with a dense form every weight is used
     once a pixel, without one a pixel costs what its patch costs.
 
-    `network`: on any device; left as it was found.
+    Parameters
+    ----------
+    network
+        On any device; left as it was found.
     """
     side = probe_side(network, COUNTING_SIDE)
     macs = 0.0
@@ -64,8 +67,12 @@ def count_macs_per_pixel(network: Network) -> float:
 def on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
     """Run `on_patches` without computing anything.
 
-    `network`: on any device; its weights are not touched · `image` `(b, c, y, x)` on
-    the device "meta": a shape without values.
+    Parameters
+    ----------
+    network
+        On any device; its weights are not touched.
+    image
+        `(b, c, y, x)` on the device "meta": a shape without values.
     """
     probed = OnPatches(network)
     shapes = {
@@ -91,8 +98,12 @@ class OnPatches(nn.Module):
 def probe_side(network: Network, smallest: int) -> int:
     """Side of an image that `on_patches` of this network can be tried on, in pixels.
 
-    `smallest`: pixels that the side has at least, unless the network reads a fixed
-    patch.
+    Parameters
+    ----------
+    network
+        Any.
+    smallest
+        Pixels that the side has at least, unless the network reads a fixed patch.
     """
     if network.patch is not None:
         return network.patch
@@ -102,8 +113,14 @@ def probe_side(network: Network, smallest: int) -> int:
 def per_pixel(network: Network, positions: float, side: int) -> float:
     """How often a layer is applied per pixel that the network answers.
 
-    `positions`: how often it was applied in `on_patches` of one image · `side`: of that
-    image, from `probe_side`.
+    Parameters
+    ----------
+    network
+        Any.
+    positions
+        How often it was applied in `on_patches` of one image.
+    side
+        Of that image, from `probe_side`.
     """
     if network.patch is None:
         return positions / side**2
@@ -127,8 +144,15 @@ def activation_bytes(
     output, every activation's, every pooling's, and the fully connected ones, none of
     them freed.
 
-    `side`: of the image, in pixels, rounded up to the stride; classifiers of centre
-    pixels read their patch · `bytes_per_value`: 4 for float32, 2 for bfloat16.
+    Parameters
+    ----------
+    network
+        Any; pruned networks have less. Nothing is computed.
+    side
+        Of the image, in pixels, rounded up to the stride; classifiers of centre pixels
+        read their patch.
+    bytes_per_value
+        4 for float32, 2 for bfloat16.
     """
     side = probe_side(network, side)
     channels = input_channels(network)
@@ -169,9 +193,17 @@ class _Values(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def resize_layers(network: nn.Module, shapes: Mapping[str, tuple[int, int]]) -> None:
     """Give layers other widths, in place; their values are zeros afterwards.
 
-    `network`: any module made of convolutions, linear layers and normalisations ·
-    `shapes`: layer name -> (outputs, inputs); for a normalisation both are its maps.
-    Raises `ValueError` if a layer does not exist or its width cannot be changed.
+    Parameters
+    ----------
+    network
+        Any module made of convolutions, linear layers and normalisations.
+    shapes
+        Layer name -> (outputs, inputs); for a normalisation both are its maps.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not exist or its width cannot be changed.
     """
     layers = dict(network.named_modules())
     for name, (out, into) in shapes.items():

@@ -107,9 +107,15 @@ class NucleiNet(Network):
     Submodules are `segmentation` and `distance`, each with the parts of a U-Net; with
     one encoder for both its parts are in `encoder`.
 
-    `sizes`: of one branch, and whether the encoder is shared · `in_channels`: channels
-    of the image · `n_classes`: classes, background included: the branch answers for all
-    but the background, whose logit is 0.
+    Parameters
+    ----------
+    sizes
+        Of one branch, and whether the encoder is shared.
+    in_channels
+        Channels of the image.
+    n_classes
+        Classes, background included: the branch answers for all but the background,
+        whose logit is 0.
     """
 
     output_layers = ("segmentation.output", "distance.output")

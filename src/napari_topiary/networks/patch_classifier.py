@@ -44,7 +44,10 @@ class PatchClassifier(Network):
     A subclass says how patches are classified; one that knows a faster way to classify
     every pixel of an image overrides `sweep`.
 
-    `patch`: side of the patch, in pixels.
+    Parameters
+    ----------
+    patch
+        Side of the patch, in pixels.
     """
 
     stride = 1
@@ -73,8 +76,17 @@ class PatchClassifier(Network):
     def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
         """Logits of a rectangle of an image, computed nowhere else.
 
-        `image` `(b, c, y, x)` · `rows`, `columns`: the rectangle, with start and stop,
-        in pixels. Returns `(b, k, rows, columns)`.
+        Parameters
+        ----------
+        image
+            `(b, c, y, x)`.
+        rows, columns
+            The rectangle, with start and stop, in pixels.
+
+        Returns
+        -------
+        Tensor
+            `(b, k, rows, columns)`.
         """
         seen = self._seen(image, 2, rows)
         seen = self._seen(seen, 3, columns)
@@ -85,7 +97,15 @@ class PatchClassifier(Network):
     def sweep(self, seen: torch.Tensor) -> torch.Tensor:
         """Logits of every whole patch of an image.
 
-        `seen` `(b, c, y + p - 1, x + p - 1)`. Returns `(b, k, y, x)`.
+        Parameters
+        ----------
+        seen
+            `(b, c, y + p - 1, x + p - 1)`.
+
+        Returns
+        -------
+        Tensor
+            `(b, k, y, x)`.
         """
         side = self.patch
         windows = seen.unfold(2, side, 1).unfold(3, side, 1).movedim(1, 3)
@@ -114,8 +134,18 @@ class PooledClassifier(PatchClassifier):
     Layers `conv1`, `conv2`, `conv3`, `fc1` and `output`; pruned copies differ only in
     their widths.
 
-    `kernels`: sides of the kernels of these four, in pixels of what they read ·
-    `patch`: side of the patch, in pixels · `in_channels`: channels of the image.
+    Parameters
+    ----------
+    maps
+        Of the three convolutions and of the fully connected layer.
+    kernels
+        Sides of the kernels of these four, in pixels of what they read.
+    patch
+        Side of the patch, in pixels.
+    in_channels
+        Channels of the image.
+    n_classes
+        Outputs.
     """
 
     dense = True
@@ -151,7 +181,10 @@ class PooledClassifier(PatchClassifier):
     def sweep(self, seen: torch.Tensor) -> torch.Tensor:
         """Logits `(b, k, y, x)` of every whole patch of an image, block by block.
 
-        `seen` `(b, c, y + p - 1, x + p - 1)`; y and x multiples of 8.
+        Parameters
+        ----------
+        seen
+            `(b, c, y + p - 1, x + p - 1)`; y and x multiples of 8.
         """
         more = self.patch - 1
         height, width = (side - more for side in seen.shape[2:])
@@ -234,8 +267,16 @@ def units_row(tip: str) -> dict[str, Any]:
 def fragments(maps: torch.Tensor) -> torch.Tensor:
     """Max-pool 2×2 at all four offsets.
 
-    `maps` `(b, c, y, x)`. Returns `(4·b, c, (y − 1) // 2, (x − 1) // 2)`: offsets (0,
-    0), (0, 1), (1, 0), (1, 1), each of the whole batch.
+    Parameters
+    ----------
+    maps
+        `(b, c, y, x)`.
+
+    Returns
+    -------
+    Tensor
+        `(4·b, c, (y − 1) // 2, (x − 1) // 2)`: offsets (0, 0), (0, 1), (1, 0), (1, 1),
+        each of the whole batch.
     """
     height, width = ((side - 1) // 2 for side in maps.shape[2:])
     last = maps.permute(0, 2, 3, 1)  # whole pixels are copied, not single values
@@ -254,7 +295,17 @@ def fragments(maps: torch.Tensor) -> torch.Tensor:
 def assembled(maps: torch.Tensor, poolings: int) -> torch.Tensor:
     """Put the fragments of several poolings back in their places.
 
-    `maps` `(4**n · b, k, y, x)` after n poolings. Returns `(b, k, 2**n · y, 2**n · x)`.
+    Parameters
+    ----------
+    maps
+        `(4**n · b, k, y, x)` after n poolings.
+    poolings
+        The n.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, 2**n · y, 2**n · x)`.
     """
     for _ in range(poolings):
         offsets = maps.reshape(2, 2, -1, *maps.shape[1:])  # of the last pooling

@@ -92,8 +92,10 @@ class PruningSchedule(Protocol):
 class FixedShape:
     """The schedule of an ordinary (fine-)training: the shape stays as it is.
 
-    `shape`: shape of the checkpoint that training starts from; its masks are kept
-    exactly.
+    Parameters
+    ----------
+    shape
+        Shape of the checkpoint that training starts from; its masks are kept exactly.
     """
 
     settled = True

@@ -116,8 +116,16 @@ class UNetSizes(Sizes):
 class ConvPair(nn.Module):
     """Two 3×3 convolutions, each with ReLU.
 
-    `middle`: maps between the two; None = as many as after · `dropout`: share of the
-    values between the two that training leaves out.
+    Parameters
+    ----------
+    into, out
+        Maps before and after.
+    middle
+        Maps between the two; None = as many as after.
+    batch_norm
+        Normalise between convolution and ReLU.
+    dropout
+        Share of the values between the two that training leaves out.
     """
 
     def __init__(
@@ -146,8 +154,12 @@ class ConvPair(nn.Module):
 class Up(ConvPair):
     """Double the size, join the skip connection, convolve twice.
 
-    `below`, `skip`, `out`: maps of the coarser level, of the skip connection, and after
-    · `batch_norm`, `dropout` as for `ConvPair`.
+    Parameters
+    ----------
+    below, skip, out
+        Maps of the coarser level, of the skip connection, and after.
+    batch_norm, dropout
+        As for `ConvPair`.
     """
 
     def __init__(
@@ -170,8 +182,19 @@ class Up(ConvPair):
 def encoded(owner: nn.Module, levels: int, image: torch.Tensor) -> list[torch.Tensor]:
     """Run `down0` .. and `bottom` of a module.
 
-    `image` `(b, c, y, x)`. Returns maps of every level before halving, the finest
-    first, and of the bottom.
+    Parameters
+    ----------
+    owner
+        Has these parts.
+    levels
+        How often the image is halved.
+    image
+        `(b, c, y, x)`.
+
+    Returns
+    -------
+    list
+        Maps of every level before halving, the finest first, and of the bottom.
     """
     levels_maps, maps = [], image
     for i in range(levels):
@@ -189,11 +212,21 @@ def decoded(
 ) -> torch.Tensor:
     """Run .. `up0` and `output` of a module.
 
-    `maps`: from `encoded`.
-    `rows`, `columns`: what is wanted, with start and stop, in pixels of the image; None
-        = all. On the way up a tile needs only a few pixels of its context, so most of
-        it is left out: two thirds of the arithmetic are there.
-    Returns `(b, k, rows, columns)`, the same as if all were computed.
+    Parameters
+    ----------
+    owner
+        Has these parts.
+    maps
+        From `encoded`.
+    rows, columns
+        What is wanted, with start and stop, in pixels of the image; None = all. On the
+        way up a tile needs only a few pixels of its context, so most of it is left
+        out: two thirds of the arithmetic are there.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, rows, columns)`, the same as if all were computed.
     """
     high = _needed(rows, maps, axis=2)
     wide = _needed(columns, maps, axis=3)

@@ -51,13 +51,26 @@ def find_detections(
     Two particles are never closer than `spacing` times the (smaller) radius, whatever
     their classes: a virus has one class, the better-scored one.
 
-    `probability` `(k, y, x)`, class order of the task.
-    `radius_px`: class name -> radius in pixels of `probability` (half the width of
-        filaments). For a class that is missing every connected area is one particle.
-    `threshold`: lowest score that counts: one for all classes, or class name ->
-        threshold.
-    `spacing`: smallest distance of two particles, in radii.
-    The result is in pixels of `probability`; particles sorted by score, best first.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`, class order of the task.
+    task
+        Names the classes.
+    radius_px
+        Class name -> radius in pixels of `probability` (half the width of filaments).
+        For a class that is missing every connected area is one particle.
+    threshold
+        Lowest score that counts: one for all classes, or class name -> threshold.
+    spacing
+        Smallest distance of two particles, in radii.
+    line_classes
+        Classes that are filaments.
+
+    Returns
+    -------
+    Detections
+        In pixels of `probability`; particles sorted by score, best first.
     """
     lines: list[NDArray[np.float64]] = []
     line_class, line_score = list[int](), list[float]()
@@ -96,7 +109,12 @@ def candidates(
 ) -> Detections:
     """Find the particles of some classes; neighbours are not yet thinned out.
 
-    `probability`, `task`, `radius_px`, `threshold` as for `find_detections`.
+    Parameters
+    ----------
+    probability, task, radius_px, threshold
+        As for `find_detections`.
+    classes
+        Names of the classes.
     """
     found = Detections.empty()
     for index, name in enumerate(task.classes):
@@ -122,7 +140,12 @@ def best_apart(
 ) -> Detections:
     """Keep the best of particles that are too close, sorted by score, best first.
 
-    `task`, `radius_px`, `spacing` as for `find_detections`.
+    Parameters
+    ----------
+    found
+        All candidates.
+    task, radius_px, spacing
+        As for `find_detections`.
     """
     radii = np.array([radius_px.get(name, 0.0) for name in task.classes])
     reach = spacing * radii[found.class_index]
@@ -138,8 +161,14 @@ def above(
 ) -> Detections:
     """Particles that reach the threshold; the same as finding them with it.
 
-    `found`: found with a lower threshold. Its lines are kept as they are · `threshold`:
-    one for all classes, or class name -> threshold.
+    Parameters
+    ----------
+    found
+        Found with a lower threshold. Its lines are kept as they are.
+    task
+        Names the classes.
+    threshold
+        One for all classes, or class name -> threshold.
     """
     limits = np.array([threshold_of(name, threshold) for name in task.classes])
     good = found.score >= limits[found.class_index]
@@ -156,11 +185,20 @@ def find_particles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find every peak of one class; neighbours are not yet thinned out.
 
-    `probability` `(y, x)` of one class.
-    `radius`: particle radius in pixels; None = unknown, then every connected area above
-        the threshold is one particle.
-    `threshold`: lowest score that counts, 0..1.
-    Returns coordinates `(n, 2)` y, x and scores `(n,)`.
+    Parameters
+    ----------
+    probability
+        `(y, x)` of one class.
+    radius
+        Particle radius in pixels; None = unknown, then every connected area above the
+        threshold is one particle.
+    threshold
+        Lowest score that counts, 0..1.
+
+    Returns
+    -------
+    tuple
+        Coordinates `(n, 2)` y, x and scores `(n,)`.
     """
     probability = np.asarray(probability, dtype=np.float32)
     if radius is None:
@@ -191,7 +229,14 @@ def disc_means(
     Pixels on the rim count by how far inside they are, so that the mean does not jump
     with the sub-pixel position of the centre.
 
-    `image` `(y, x)` · `centres` `(n, 2)` y, x · `radius`: in pixels.
+    Parameters
+    ----------
+    image
+        `(y, x)`.
+    centres
+        `(n, 2)` y, x.
+    radius
+        In pixels.
     """
     reach = int(radius + 1.0)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
@@ -217,8 +262,14 @@ def thin_out(
     in a few rounds over arrays. It depends on better-scored neighbours only: raising a
     threshold afterwards is the same as having started with it.
 
-    `coordinates` `(n, 2)` y, x · `score` `(n,)` · `reach` `(n,)` smallest distance each
-    tolerates; of a pair the smaller one counts.
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x.
+    score
+        `(n,)`.
+    reach
+        `(n,)` smallest distance each tolerates; of a pair the smaller one counts.
     """
     keep = np.ones(len(score), dtype=bool)
     if len(score) < 2:

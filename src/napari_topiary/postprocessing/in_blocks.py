@@ -22,7 +22,12 @@ class ConnectedAreas:
 
     Blocks come row by row, from the left; those of a row have the same height.
 
-    `diagonal`: whether pixels that touch by a corner only are connected.
+    Parameters
+    ----------
+    width
+        Of the whole mask in pixels.
+    diagonal
+        Whether pixels that touch by a corner only are connected.
     """
 
     def __init__(self, width: int, *, diagonal: bool) -> None:
@@ -44,9 +49,15 @@ class ConnectedAreas:
     ) -> None:
         """Add the next block.
 
-        `mask` `(y, x)` · `corner`: y, x of its first pixel · `measure`: gives, for rows
-        and columns `(n,)` of pixels in the mask, values `(n,)` that are summed over
-        each area, beside its pixels.
+        Parameters
+        ----------
+        mask
+            `(y, x)`.
+        corner
+            y, x of its first pixel.
+        measure
+            Gives, for rows and columns `(n,)` of pixels in the mask, values `(n,)` that
+            are summed over each area, beside its pixels.
         """
         top, left = corner
         if top != self._top:
@@ -108,7 +119,10 @@ class Objects:
     Windows overlap, so that most objects are seen whole; those that are not are joined
     where they overlap.
 
-    `store`: where their numbers go.
+    Parameters
+    ----------
+    store
+        Where their numbers go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -121,8 +135,14 @@ class Objects:
     ) -> None:
         """Add what is found in the next window.
 
-        `labels` `(y, x)` of the window · `corner`: y, x of its first pixel · `block`:
-        part of the window whose objects are wanted, as rows and columns of it.
+        Parameters
+        ----------
+        labels
+            `(y, x)` of the window.
+        corner
+            y, x of its first pixel.
+        block
+            Part of the window whose objects are wanted, as rows and columns of it.
         """
         wanted = np.unique(labels[block])
         wanted = wanted[wanted > 0]
@@ -149,7 +169,10 @@ class Objects:
     def numbers(self, smallest: int) -> NDArray[np.uint32]:
         """Return the final number, 1..n, of each stored one; 0 = too small.
 
-        `smallest`: smaller objects are dropped, in pixels.
+        Parameters
+        ----------
+        smallest
+            Smaller objects are dropped, in pixels.
         """
         _, group = _groups(self._links, len(self._sizes))
         sizes = np.bincount(group, weights=self._sizes)

@@ -51,8 +51,12 @@ class PostProcessing:
     def of(cls, checkpoint: Checkpoint, config: DetectConfig = AS_LEARNED) -> Self:
         """Return how a checkpoint's probability is meant, under a form.
 
-        `checkpoint`: knows radii, thresholds and which classes are filaments ·
-        `config`: its threshold, where given, wins over the checkpoint's.
+        Parameters
+        ----------
+        checkpoint
+            Knows radii, thresholds and which classes are filaments.
+        config
+            Its threshold, where given, wins over the checkpoint's.
         """
         task = checkpoint.task
         given = config.threshold
@@ -181,8 +185,12 @@ class PostProcessing:
     ) -> int:
         """Size of the smallest object that is kept, in working pixels.
 
-        `grid`, `shape` `(y, x)` of the working grid, and of the image · `has_distance`:
-        whether objects are grown from seeds of a distance map.
+        Parameters
+        ----------
+        grid, shape
+            `(y, x)` of the working grid, and of the image.
+        has_distance
+            Whether objects are grown from seeds of a distance map.
         """
         smaller = grid[0] * grid[1] / (shape[0] * shape[1])
         smallest = round(self.min_size_px * smaller)

@@ -40,8 +40,14 @@ def class_labels(
     Where several do, the one that exceeds its own threshold by the largest factor
     wins; with equal thresholds that is the most probable one.
 
-    `probability` `(k, y, x)`, class order of the task · `threshold`: one for all
-    classes, or class name -> threshold.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`, class order of the task.
+    task
+        Names the classes.
+    threshold
+        One for all classes, or class name -> threshold.
     """
     limits = [threshold_of(name, threshold) for name in task.classes]
     labels: NDArray[np.uint8] = (probability[1] >= limits[1]).astype(np.uint8)
@@ -77,10 +83,15 @@ def tidied(
 ) -> Tidied:
     """Drop small pieces, then fill small holes.
 
-    `labels` `(y, x)` class index or object numbers, 0 = background.
-    `smallest_px`: smaller connected pieces of one number become background, in pixels.
-    `largest_hole_px`: holes of up to so many pixels are filled, where they lie in one
-        number alone: a gap between two objects is none.
+    Parameters
+    ----------
+    labels
+        `(y, x)` class index or object numbers, 0 = background.
+    smallest_px
+        Smaller connected pieces of one number become background, in pixels.
+    largest_hole_px
+        Holes of up to so many pixels are filled, where they lie in one number alone:
+        a gap between two objects is none.
     """
     made, dropped, filled = labels, 0, 0
     if smallest_px > 1:
@@ -124,8 +135,15 @@ def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
 def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
     """Cut what is said to be several objects at its narrowest necks.
 
-    `mask` `(y, x)` of one object. Returns `(y, x)`: 0 outside, 1..n; all 1 where there
-    is no neck at all.
+    Parameters
+    ----------
+    mask
+        `(y, x)` of one object.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n; all 1 where there is no neck at all.
     """
     parts: NDArray[np.integer] = mask.astype(np.int32)
     for neck in NECKS:
@@ -138,7 +156,10 @@ def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
 def all_cut(labels: LabelImage) -> Tidied:
     """Cut every object that has a narrow neck; the largest part keeps the number.
 
-    `labels` `(y, x)` object numbers, 0 = background.
+    Parameters
+    ----------
+    labels
+        `(y, x)` object numbers, 0 = background.
     """
     highest = last = int(labels.max(initial=0))
     made = np.array(labels)
@@ -166,7 +187,10 @@ class Numbering:
     object takes the number of the one in the slice before that it overlaps most, and
     each of those goes on in one object only.
 
-    `linked`: whether objects are linked · `count`: numbers that were given so far.
+    Parameters
+    ----------
+    linked
+        Whether objects are linked.
     """
 
     def __init__(self, *, linked: bool) -> None:
@@ -178,7 +202,10 @@ class Numbering:
     def objects(self, labels: LabelImage) -> NDArray[np.int64]:
         """Return the objects of the next slice with their numbers in the stack.
 
-        `labels` `(y, x)`: 0 = background, each object with a number above it.
+        Parameters
+        ----------
+        labels
+            `(y, x)`: 0 = background, each object with a number above it.
         """
         present = np.unique(labels[labels > 0]).astype(np.int64)
         numbers = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
@@ -201,8 +228,14 @@ class Numbering:
         Discs that overlap by half a diameter are linked: those of one class whose
         centres are no farther apart than a radius.
 
-        `places` `(n, 2)` y, x in pixels · `classes` `(n,)` class index · `radii` `(n,)`
-        in pixels.
+        Parameters
+        ----------
+        places
+            `(n, 2)` y, x in pixels.
+        classes
+            `(n,)` class index.
+        radii
+            `(n,)` in pixels.
         """
         numbers = np.zeros(len(places), dtype=np.int64)
         if self.linked and self._particles is not None:

@@ -32,9 +32,19 @@ def trace_lines(
 ) -> tuple[list[Path], list[float]]:
     """Trace the centerlines of one class.
 
-    `probability` `(y, x)` of one class · `radius`: half the filament's width, in pixels
-    · `threshold`: lowest probability that counts, 0..1. Returns paths, each `(v, 2)` y,
-    x, and the mean probability along each.
+    Parameters
+    ----------
+    probability
+        `(y, x)` of one class.
+    radius
+        Half the filament's width, in pixels.
+    threshold
+        Lowest probability that counts, 0..1.
+
+    Returns
+    -------
+    tuple
+        Paths, each `(v, 2)` y, x, and the mean probability along each.
     """
     probability = np.asarray(probability, dtype=np.float32)
     skeleton = line_skeleton(probability, radius=radius, threshold=threshold)
@@ -51,7 +61,10 @@ def line_skeleton(
 ) -> NDArray[np.bool_]:
     """Return the middle lines of one class, one pixel wide `(y, x)`.
 
-    `probability`, `radius`, `threshold` as for `trace_lines`.
+    Parameters
+    ----------
+    probability, radius, threshold
+        As for `trace_lines`.
     """
     smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
     mask = smooth >= threshold
@@ -65,8 +78,12 @@ def line_skeleton(
 def line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
     """Return the filaments of a skeleton, each `(v, 2)` y, x with all its pixels.
 
-    `skeleton` `(y, x)`, one pixel wide · `radius`: half the filament's width, in
-    pixels.
+    Parameters
+    ----------
+    skeleton
+        `(y, x)`, one pixel wide.
+    radius
+        Half the filament's width, in pixels.
     """
     if not skeleton.any():
         return []
@@ -84,9 +101,15 @@ def line_paths_of(
 ) -> list[Path]:
     """Return the filaments of a skeleton of any size, as `line_paths` does.
 
-    `pixels` `(n, 2)` y, x of the skeleton · `radius`: half the filament's width, in
-    pixels · `largest`: pixels of a rectangle that is looked at in one piece; what is
-    connected over a larger one is cut.
+    Parameters
+    ----------
+    pixels
+        `(n, 2)` y, x of the skeleton.
+    radius
+        Half the filament's width, in pixels.
+    largest
+        Pixels of a rectangle that is looked at in one piece; what is connected over a
+        larger one is cut.
     """
     paths: list[Path] = []
     for piece in _connected(pixels):
@@ -131,7 +154,12 @@ def _connected(pixels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def simplified(path: Path, *, radius: float) -> Path:
     """Return a path with the fewest points that keep its course.
 
-    `path` `(v, 2)` y, x · `radius`: half the filament's width, in pixels.
+    Parameters
+    ----------
+    path
+        `(v, 2)` y, x.
+    radius
+        Half the filament's width, in pixels.
     """
     # Takes a second to load: who finds no lines need not wait for it.
     from skimage.measure import approximate_polygon
@@ -247,9 +275,18 @@ class Chain:
 def skeleton_chains(skeleton: NDArray[np.bool_], *, merge: float) -> list[Chain]:
     """Cut a skeleton at its junctions.
 
-    `skeleton` `(y, x)` bool, one pixel wide · `merge`: junctions linked by a chain
-    shorter than this (in pixels) are one junction: two thick filaments that cross share
-    a short piece of skeleton. They come in scan order of their first pixel.
+    Parameters
+    ----------
+    skeleton
+        `(y, x)` bool, one pixel wide.
+    merge
+        Junctions linked by a chain shorter than this (in pixels) are one junction: two
+        thick filaments that cross share a short piece of skeleton.
+
+    Returns
+    -------
+    list of Chain
+        In scan order of their first pixel.
     """
     skeleton = np.pad(np.asarray(skeleton, dtype=bool), 1)
     neighbours = ndi.convolve(skeleton.astype(np.uint8), EIGHT, mode="constant") - 1

@@ -38,9 +38,19 @@ def label_objects(
 ) -> NDArray[np.int32]:
     """Separate the objects of one class.
 
-    `probability` `(y, x)` of the foreground · `threshold`: lowest probability that
-    counts, 0..1 · `min_size`: smaller objects are dropped, in pixels. Returns `(y, x)`:
-    0 = background, 1..n, holes filled.
+    Parameters
+    ----------
+    probability
+        `(y, x)` of the foreground.
+    threshold
+        Lowest probability that counts, 0..1.
+    min_size
+        Smaller objects are dropped, in pixels.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 = background, 1..n, holes filled.
     """
     probability = np.asarray(probability, dtype=np.float32)
     labels, count = ndi.label(_filled(probability >= threshold))
@@ -70,8 +80,17 @@ def label_objects(
 def cut_apart(mask: NDArray[np.bool_], neck: float = NECK) -> NDArray[np.int32]:
     """Cut what is painted as one object at its necks.
 
-    `mask` `(y, x)` · `neck`: the narrowest share of a core that a neck still has in one
-    object, 0..1. Returns `(y, x)`: 0 outside, 1..n.
+    Parameters
+    ----------
+    mask
+        `(y, x)`.
+    neck
+        The narrowest share of a core that a neck still has in one object, 0..1.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n.
     """
     parts: NDArray[np.int32] = mask.astype(np.int32)
     if np.count_nonzero(mask) < SMALLEST_TO_CUT:
@@ -165,12 +184,23 @@ def grow_objects(
 ) -> NDArray[np.int32]:
     """Separate the objects of one class by their distance map.
 
-    `foreground` `(y, x)` probability.
-    `distance` `(y, x)`, as the network gives it.
-    `threshold`: lowest probability that counts, 0..1.
-    `seeds`: how seeds are found. Every connected area has at least one.
-    `min_size`: smaller objects are dropped, in pixels.
-    Returns `(y, x)`: 0 = background, 1..n.
+    Parameters
+    ----------
+    foreground
+        `(y, x)` probability.
+    distance
+        `(y, x)`, as the network gives it.
+    threshold
+        Lowest probability that counts, 0..1.
+    seeds
+        How seeds are found. Every connected area has at least one.
+    min_size
+        Smaller objects are dropped, in pixels.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 = background, 1..n.
     """
     mask = np.asarray(foreground >= threshold)
     if seeds.fill_holes:

@@ -45,14 +45,25 @@ def counts_job(
 ) -> Job[Checkpoint]:
     """Remove exactly so many filters of each named layer, physically.
 
-    `checkpoint`: what to prune; it is not changed.
-    `counts`: layer -> how many of its filters go; one must stay. Others stay whole.
-    `criterion` `l1`: smallest sum of absolute weights. `magnitude`: smallest mean of
-        absolute weights and bias, the baseline of Roels et al. 2017. `loss`: found
-        greedily, layer by layer from the bottom, each with what has gone below it.
-    `order`: orders that are known already, instead of the criterion.
-    Progress comes while the loss is measured; a `Stop` sent in returns the checkpoint
-    as it was.
+    Parameters
+    ----------
+    checkpoint
+        What to prune; it is not changed.
+    counts
+        Layer -> how many of its filters go; one must stay. Others stay whole.
+    criterion
+        `l1`: smallest sum of absolute weights. `magnitude`: smallest mean of absolute
+        weights and bias, the baseline of Roels et al. 2017. `loss`: found greedily,
+        layer by layer from the bottom, each with what has gone below it.
+    samples
+        Annotated images, for the loss.
+    order
+        Orders that are known already, instead of the criterion.
+
+    Yields
+    ------
+    Progress
+        While the loss is measured; a `Stop` sent in returns the checkpoint as it was.
     """
     yield Progress(0, 0, "Choosing what to remove")
     network, coupling = structure(checkpoint)

@@ -238,7 +238,21 @@ def logits_reading_zeros(
 ) -> torch.Tensor:
     """Logits of the whole network whose layers read zeros for removed channels.
 
-    `image` `(b, c, y, x)`, as `on_patches` takes it. Returns `(b, k, y, x)`.
+    Parameters
+    ----------
+    network
+        The uncut network, in evaluation mode.
+    coupling
+        Its couplings.
+    kept
+        What stays of each group.
+    image
+        `(b, c, y, x)`, as `on_patches` takes it.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, y, x)`.
     """
     handles = []
     for group, mask in zip(coupling.groups, kept, strict=True):

@@ -59,8 +59,14 @@ def filter_order(
 ) -> tuple[Step, ...]:
     """Order all filters that can go; at least one of every group stays.
 
-    `scores`: group name -> `(channels,)`; within a group the lowest go first · `scope`:
-    `layer`: every group has lost the same share at every point of the order.
+    Parameters
+    ----------
+    coupling
+        Of the network.
+    scores
+        Group name -> `(channels,)`; within a group the lowest go first.
+    scope
+        `layer`: every group has lost the same share at every point of the order.
     """
     ranked = [np.asarray(scores[g.name], dtype=np.float64) for g in coupling.groups]
     weakest_first = [np.argsort(values, kind="stable") for values in ranked]
@@ -84,7 +90,10 @@ def block_end(width: int) -> int:
 def interleaved(orders: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     """Merge the groups' own orders so that all lose the same share at every point.
 
-    `orders`: per group, all its channels, first to go first; the last one stays.
+    Parameters
+    ----------
+    orders
+        Per group, all its channels, first to go first; the last one stays.
     """
     quantiles = [
         ((place + 1) / len(order), group, int(channel))
@@ -210,8 +219,15 @@ def _time(facts: LayerFacts, outputs: int, inputs: int) -> float:
 class FilterPlan(PruningPlan):
     """An order of filters, and what is left after each.
 
-    `steps`: (group, channel), first to go first; no channel twice · `search`: how the
-    order was found, where it was searched for: each layer's own order and its losses.
+    Parameters
+    ----------
+    checkpoint, config, network, coupling
+        As for every plan.
+    steps
+        (group, channel), first to go first; no channel twice.
+    search
+        How the order was found, where it was searched for: each layer's own order and
+        its losses.
     """
 
     def __init__(

@@ -61,14 +61,21 @@ def pruning_schedule(plan: PruningPlan, share: float) -> GradualPruning:
 class GradualPruning:
     """A `PruningSchedule` that walks a plan to a position.
 
-    `share`: where to end: share of the unpruned network's weights removed.
-    `until`: part of the run (0..1) after which the final form is reached; None = as
+    Parameters
+    ----------
+    plan
+        Made for the checkpoint that fine-tuning starts from.
+    share
+        Where to end: share of the unpruned network's weights removed.
+    until
+        Part of the run (0..1) after which the final form is reached; None = as suits
+        the kind.
+    stages
+        How many times something is removed, 1 = all before the first step; None = as
         suits the kind.
-    `stages`: how many times something is removed, 1 = all before the first step; None =
-        as suits the kind.
-    `schedule`: `cubic`: fast at first; `halving`: rounds of equal length that each
-        remove half of what remains. How many there are, and until when, follows from
-        the share.
+    schedule
+        `cubic`: fast at first; `halving`: rounds of equal length that each remove half
+        of what remains. How many there are, and until when, follows from the share.
     """
 
     def __init__(
@@ -107,7 +114,10 @@ class GradualPruning:
     def cursor_at(self, fraction: float) -> int:
         """Position in the plan that is due at a fraction of the run.
 
-        `fraction`: 0..1 of the run.
+        Parameters
+        ----------
+        fraction
+            0..1 of the run.
         """
         if fraction >= self._until:
             return self._end
@@ -176,8 +186,17 @@ class GradualPruning:
 def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:
     """Turn masks round and put them beside the parameters they belong to.
 
-    `masks`: True = kept · `network`: whose device and memory layout to follow. Returns
-    parameter name -> bool tensor, True = removed.
+    Parameters
+    ----------
+    masks
+        True = kept.
+    network
+        Whose device and memory layout to follow.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor, True = removed.
     """
     parameters = dict(network.named_parameters())
     removed = {}
@@ -194,8 +213,19 @@ def largest_weights(
 ) -> dict[str, torch.Tensor]:
     """Keep as many weights as masks do, but those that are largest at present.
 
-    `among`: weights that are still there, True = kept; parameters not named are whole.
-    Returns parameter name -> bool tensor on the CPU, True = kept.
+    Parameters
+    ----------
+    masks
+        How many of each parameter are kept.
+    network
+        Whose weights are looked at.
+    among
+        Weights that are still there, True = kept; parameters not named are whole.
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool tensor on the CPU, True = kept.
     """
     parameters = dict(network.named_parameters())
     chosen = {}
@@ -214,8 +244,12 @@ def largest_weights(
 def ignore_removed(network: nn.Module, removed: Masks) -> None:
     """Take removed weights out of the gradient, in place.
 
-    `network`: the gradients of its parameters are changed, where there are any ·
-    `removed`: from `removed_weights`.
+    Parameters
+    ----------
+    network
+        The gradients of its parameters are changed, where there are any.
+    removed
+        From `removed_weights`.
     """
     parameters = dict(network.named_parameters())
     for name, gone in removed.items():
@@ -228,7 +262,12 @@ def ignore_removed(network: nn.Module, removed: Masks) -> None:
 def zero_removed(network: nn.Module, removed: Masks) -> None:
     """Set removed weights to exactly zero, in place.
 
-    `removed`: from `removed_weights`.
+    Parameters
+    ----------
+    network
+        Its parameters are changed.
+    removed
+        From `removed_weights`.
     """
     parameters = dict(network.named_parameters())
     for name, gone in removed.items():

@@ -67,8 +67,11 @@ def plan_job(
 ) -> Job[PruningPlan]:
     """Rank everything once; criteria that measure a loss take their time.
 
-    Progress comes with the time left. A `Stop` sent in keeps what has been ordered:
-    filters without a place in the order never go, and the plan says so in its note.
+    Yields
+    ------
+    Progress
+        With the time left. A `Stop` sent in keeps what has been ordered: filters
+        without a place in the order never go, and the plan says so in its note.
     """
     yield Progress(0, 0, "Ranking what to remove")
     config = config or PruneConfig()
@@ -145,7 +148,12 @@ def prune(
 def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
     """Read a plan that `PruningPlan.to_json` wrote for this checkpoint.
 
-    `checkpoint`: the same one that the plan was made for; its hash is compared.
+    Parameters
+    ----------
+    text
+        The JSON form.
+    checkpoint
+        The same one that the plan was made for; its hash is compared.
     """
     try:
         record = parsed_json(text, "It")
@@ -284,8 +292,16 @@ def learned_part(
 
     Of an image for a classifier of centre pixels: `PATCHES` patches.
 
-    `checkpoint`: knows how images are normalised, and their working grid · `generator`:
-    says where.
+    Parameters
+    ----------
+    checkpoint
+        Knows how images are normalised, and their working grid.
+    sample
+        The image.
+    network
+        The checkpoint's.
+    generator
+        Says where.
     """
     factor = checkpoint.factor_for(sample.scale)
     normalised = checkpoint.normalisation.apply(sample.image, sample.excerpt)

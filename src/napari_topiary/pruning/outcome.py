@@ -123,15 +123,30 @@ def measure_speed(
     The networks take turns, so that a machine that is busy with something else slows
     all of them alike and their ratio holds.
 
-    `networks`: name -> network; moved to the device, otherwise left alone. An engine
-        has its device.
-    `in_channels`: channels of the images.
-    `device`: where to measure.
-    `side`: of the square image, in network pixels; rounded up to each stride, and no
-        more than a network does at a time.
-    `rounds`: measured runs each, after the engine has chosen what runs the network.
-    Progress comes after every run; a `Stop` sent in returns the medians so far. The
-    result is by name; networks that were not measured are missing.
+    Parameters
+    ----------
+    networks
+        Name -> network; moved to the device, otherwise left alone. An engine has its
+        device.
+    in_channels
+        Channels of the images.
+    device
+        Where to measure.
+    side
+        Of the square image, in network pixels; rounded up to each stride, and no more
+        than a network does at a time.
+    rounds
+        Measured runs each, after the engine has chosen what runs the network.
+
+    Yields
+    ------
+    Progress
+        After every run; a `Stop` sent in returns the medians so far.
+
+    Returns
+    -------
+    dict
+        By name; networks that were not measured are missing.
     """
     engines = {
         name: one if isinstance(one, Engine) else Engine(one, device)

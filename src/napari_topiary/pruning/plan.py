@@ -77,9 +77,16 @@ class PlanStatistics:
 class PruningPlan(ABC):
     """Recorded order of removals from one checkpoint.
 
-    `checkpoint`: what is pruned; never changed · `config`: kind, criterion, scope;
-    `remove` is only the slider's first position · `network`: the checkpoint's network;
-    only its structure is used, to copy.
+    Parameters
+    ----------
+    checkpoint
+        What is pruned; never changed.
+    config
+        Kind, criterion, scope; `remove` is only the slider's first position.
+    network
+        The checkpoint's network; only its structure is used, to copy.
+    coupling
+        Of that network.
     """
 
     def __init__(
@@ -145,7 +152,10 @@ class PruningPlan(ABC):
     def cursor(self, share: float) -> int:
         """First position with at least `share` of the weights gone (or the last).
 
-        `share`: 0..1, of the unpruned network's weights.
+        Parameters
+        ----------
+        share
+            0..1, of the unpruned network's weights.
         """
         low, high = 0, len(self)
         while low < high:
@@ -159,7 +169,12 @@ class PruningPlan(ABC):
     def network_at(self, share: float, device: torch.device | str = "cpu") -> Network:
         """Return the pruned network, fast enough for a slider.
 
-        `device`: where the network is wanted; tensors stay there between calls.
+        Parameters
+        ----------
+        share
+            Of the unpruned network's weights to be gone.
+        device
+            Where the network is wanted; tensors stay there between calls.
         """
         return self.network_after(self.cursor(share), device)
 

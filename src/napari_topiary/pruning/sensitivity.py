@@ -54,11 +54,23 @@ def sensitivity(
 ) -> Job[Sensitivity]:
     """Measure what cutting each layer costs.
 
-    `checkpoint`: the network; it is not changed.
-    `shares`: of a layer's filters, 0..1.
-    `criterion`: ranks the filters of a layer; one that reads weights only.
-    Progress comes after every layer, with the time left; a `Stop` sent in keeps what is
-    measured.
+    Parameters
+    ----------
+    checkpoint
+        The network; it is not changed.
+    samples
+        Annotated images.
+    shares
+        Of a layer's filters, 0..1.
+    criterion
+        Ranks the filters of a layer; one that reads weights only.
+    device
+        Where to compute.
+
+    Yields
+    ------
+    Progress
+        After every layer, with the time left; a `Stop` sent in keeps what is measured.
     """
     samples = tuple(one.read_marked(checkpoint.task) for one in samples)
     score = _score_of(criterion, samples)

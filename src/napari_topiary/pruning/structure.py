@@ -90,11 +90,12 @@ class Coupling:
 class CostCounter:
     """Parameters, nonzero parameters, MACs and maps of a network being cut.
 
-    `masks`: parameter name -> bool tensor, True = kept: weights that are zero already.
-    `widths`: layer name -> [outputs, inputs] now.
-    `parameters`, `zeros`: parameters now, and how many of them are masked.
-    `macs`: multiply-accumulates per pixel of the network's input.
-    `maps`: values in all layers' outputs per pixel of the network's input.
+    Parameters
+    ----------
+    coupling
+        Of the uncut network.
+    masks
+        Parameter name -> bool tensor, True = kept: weights that are zero already.
     """
 
     def __init__(
@@ -206,8 +207,12 @@ class Search:
     def from_record(cls, record: Mapping[str, Any], steps: tuple[Step, ...]) -> Search:
         """Read what `to_record` wrote.
 
-        `record`: of any origin; `TypeError` or `KeyError` if it is something else ·
-        `steps`: the plan's order.
+        Parameters
+        ----------
+        record
+            Of any origin; `TypeError` or `KeyError` if it is something else.
+        steps
+            The plan's order.
         """
         layers = tuple(
             LayerSearch(

@@ -40,7 +40,10 @@ class Indices:
 def kept_indices(coupling: Coupling, kept: Kept) -> dict[str, Indices]:
     """Translate kept channels of groups to kept indices of layers.
 
-    Returns only layers that lose something.
+    Returns
+    -------
+    dict
+        Only layers that lose something.
     """
     stays: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for group, mask in zip(coupling.groups, kept, strict=True):
@@ -84,8 +87,14 @@ def slice_tensors(
 ) -> dict[str, torch.Tensor]:
     """Cut every tensor to what stays; untouched ones are passed on, not copied.
 
-    `tensors`: parameters, buffers, masks or optimizer state by parameter name ·
-    `indices`: from `kept_indices`.
+    Parameters
+    ----------
+    tensors
+        Parameters, buffers, masks or optimizer state by parameter name.
+    coupling
+        Of the network the tensors belong to.
+    indices
+        From `kept_indices`.
     """
     result = {}
     for name, tensor in tensors.items():
@@ -104,7 +113,16 @@ def slice_tensor(
 ) -> torch.Tensor:
     """Cut one tensor of a layer.
 
-    `tensor` `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
+    Parameters
+    ----------
+    tensor
+        `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
+    leaf
+        Its name inside the layer (weight, bias, running_mean...).
+    facts
+        The layer's.
+    index
+        What stays.
     """
     if tensor.dim() == 0:
         return tensor  # a counter
@@ -128,8 +146,14 @@ def network_like(
     Nothing is initialised and no tensor is copied, which is what makes a slider
     position cheap.
 
-    `tensors`: every parameter and buffer by name, in the new shapes; the copy owns them
-    · `widths`: layer name -> (outputs, inputs) of layers whose width is new.
+    Parameters
+    ----------
+    network
+        The structure to copy; left alone.
+    tensors
+        Every parameter and buffer by name, in the new shapes; the copy owns them.
+    widths
+        Layer name -> (outputs, inputs) of layers whose width is new.
     """
     memo: dict[int, torch.Tensor] = {}
     for name, parameter in network.named_parameters():
@@ -160,8 +184,14 @@ def cut_in_training(
 ) -> None:
     """Cut a network, its lent norms and its optimizer's memory, in place.
 
-    `trained`: the network in the form `before` · `before`, `after`: what is left of
-    each group now, and what shall be.
+    Parameters
+    ----------
+    trained
+        The network in the form `before`.
+    coupling
+        Of the uncut network.
+    before, after
+        What is left of each group now, and what shall be.
     """
     stood, goal = kept_indices(coupling, before), kept_indices(coupling, after)
     for name, index in goal.items():

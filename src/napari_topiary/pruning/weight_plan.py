@@ -41,17 +41,26 @@ def weight_places(
 ) -> tuple[torch.Tensor, int]:
     """Give every weight its place in the order of removal.
 
-    `scores`: parameter name -> score of each weight; the lowest go first, ties by
-        position.
-    `masks`: parameter name -> bool, False = gone already.
-    `scope`: `layer`: every parameter has lost the same share of its weights at every
-        point of the order (a parameter that has lost more already waits for the
-        others).
-    `branches`: prefixes of names that are ranked apart from one another; what has none
-        of them is one more.
-    Returns `(n,)` int32 over all parameters in the order of `scores`, flattened:
-    `GONE`, or 0, 1, 2...; the highest of every parameter stays for ever and comes last;
-    how many weights can go.
+    Parameters
+    ----------
+    scores
+        Parameter name -> score of each weight; the lowest go first, ties by position.
+    masks
+        Parameter name -> bool, False = gone already.
+    scope
+        `layer`: every parameter has lost the same share of its weights at every point
+        of the order (a parameter that has lost more already waits for the others).
+    branches
+        Prefixes of names that are ranked apart from one another; what has none of
+        them is one more.
+
+    Returns
+    -------
+    places
+        `(n,)` int32 over all parameters in the order of `scores`, flattened: `GONE`,
+        or 0, 1, 2...; the highest of every parameter stays for ever and comes last.
+    count
+        How many weights can go.
     """
     runs: list[_Run] = []
     for name, values in scores.items():
@@ -144,7 +153,16 @@ def _merged(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
 class WeightPlan(PruningPlan):
     """The place of every prunable weight in the order of removal.
 
-    `places` `(n,)` int32 over them, flattened; -1 = gone before.
+    Parameters
+    ----------
+    checkpoint, config, network, coupling
+        As for every plan.
+    names
+        The prunable parameters.
+    places
+        `(n,)` int32 over them, flattened; -1 = gone before.
+    count
+        How many weights can go.
     """
 
     def __init__(

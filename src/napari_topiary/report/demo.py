@@ -83,9 +83,23 @@ def demo_report(
 ) -> Job[dict[str, Any]]:
     """Train, prune and compare on sample data; leave pictures, checkpoints, a text.
 
-    `out`: folder for all of it; made if it is not there. Progress is of the stage that
-    is going on. `Stop` ends that stage with what it has, and leaves out the rest.
-    Returns what is in `story.json`: `text`, `pictures`, sizes and qualities.
+    Parameters
+    ----------
+    out
+        Folder for all of it; made if it is not there.
+    config
+        Sample, network and times.
+
+    Yields
+    ------
+    Progress
+        Of the stage that is going on. `Stop` ends that stage with what it has, and
+        leaves out the rest.
+
+    Returns
+    -------
+    dict
+        What is in `story.json`: `text`, `pictures`, sizes and qualities.
     """
     see_to_charts()
     config = config or DemoConfig()

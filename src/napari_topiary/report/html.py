@@ -40,7 +40,12 @@ class Report:
 def write_report(path: Path, report: Report) -> None:
     """Write a report; nothing outside of the file is needed to read it.
 
-    `path`: an `.html` file; replaced only once the new one is complete.
+    Parameters
+    ----------
+    path
+        An `.html` file; replaced only once the new one is complete.
+    report
+        What it says.
     """
     with writing(path) as beside:
         write_page(beside, _parts(report))

@@ -94,8 +94,12 @@ class Panel:
 def panel(image: NDArray[Any], caption: str) -> Panel:
     """Show an image.
 
-    `image` `(c, y, x)`: one channel is grey, three are colours. Brightness is
-    stretched.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: one channel is grey, three are colours. Brightness is stretched.
+    caption
+        A short line above it.
     """
     values = np.asarray(image[:3], dtype=np.float32)
     known = values[np.isfinite(values)]
@@ -109,7 +113,12 @@ def panel(image: NDArray[Any], caption: str) -> Panel:
 def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
     """Show how likely anything but background is.
 
-    `probability` `(k, y, x)`.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+    caption
+        A short line above it.
     """
     return _panel(_coloured(1.0 - probability[0], HOT, (0.0, 1.0)), caption)
 
@@ -122,7 +131,12 @@ def difference_panel(difference: NDArray[np.floating], caption: str) -> Panel:
 def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
     """Show on an image what was kept, lost and gained, with how many there are.
 
-    `image` `(c, y, x)`.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
+    comparison
+        Of two predictions of it.
     """
     task, things, lines = comparison.task, comparison.things, comparison.lines
     shown = panel(image, f"{comparison.a} to {comparison.b}")
@@ -187,7 +201,10 @@ def save_comparison(
 ) -> dict[str, Any]:
     """Write a row: annotated image, both probabilities, what changed, the difference.
 
-    Returns agreement, and how many were kept, lost and gained; ready for JSON.
+    Returns
+    -------
+    dict
+        Agreement, and how many were kept, lost and gained; ready for JSON.
     """
     a, b = predictions
     found = compare(a, b)

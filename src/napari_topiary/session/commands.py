@@ -45,9 +45,20 @@ def commands_for(
 ) -> list[str]:
     """Return the commands that make a network again, the first one first.
 
-    `parents`: name of each -> name of what it comes from, as far as that is there. They
-    are to be run in the folder of the project; a line that begins with # says why there
-    is no command.
+    Parameters
+    ----------
+    name
+        Of the network.
+    checkpoints
+        Those of the project by name.
+    parents
+        Name of each -> name of what it comes from, as far as that is there.
+
+    Returns
+    -------
+    list of str
+        To be run in the folder of the project; a line that begins with # says why
+        there is no command.
     """
     chain = [name]
     while (parent := parents.get(chain[0])) is not None and parent not in chain:
@@ -60,7 +71,10 @@ def script_for(
 ) -> str:
     """Return a script that makes all networks of a project again.
 
-    `checkpoints`, `parents` as for `commands_for`.
+    Parameters
+    ----------
+    checkpoints, parents
+        As for `commands_for`.
     """
     lines = dict[str, None]()
     for name in checkpoints:

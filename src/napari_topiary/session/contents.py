@@ -197,8 +197,11 @@ class Contents:
     def samples(self, names: Iterable[str] | None = None) -> tuple[Sample, ...]:
         """Return annotated images.
 
-        `names`: only of these images. None: all to learn from, the part "train" of the
-        split and what is in none.
+        Parameters
+        ----------
+        names
+            Only of these images. None: all to learn from, the part "train" of the
+            split and what is in none.
         """
         if names is None:
             names = parts_of(self.split, self.images).get("train", ())
@@ -272,8 +275,16 @@ def set_radius(
 ) -> None:
     """Set the radius of a class.
 
-    `radius`: in nm where the pixel size is known, else in pixels; None = unknown ·
-    `scale`: nm per pixel of the shown image, None if unknown.
+    Parameters
+    ----------
+    session
+        The project.
+    name
+        Name of the class.
+    radius
+        In nm where the pixel size is known, else in pixels; None = unknown.
+    scale
+        nm per pixel of the shown image, None if unknown.
     """
     task = session.task
     nm, px = dict(task.radius_nm), dict(task.radius_px)

@@ -48,7 +48,10 @@ class Histories:
     def change(self, changed: Callable[[Any], Any]) -> None:
         """Change all states, so that they go on fitting what they are steps of.
 
-        `changed`: an annotation -> what it is from now on.
+        Parameters
+        ----------
+        changed
+            An annotation -> what it is from now on.
         """
         for history in self._of.values():
             for states in (history.past, history.future):

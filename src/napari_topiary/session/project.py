@@ -100,11 +100,19 @@ def write(
 ) -> None:
     """Write what changed to a folder, wholly or not at all.
 
-    `folder`: made if it is not there.
-    `record`: of the same folder; brought up to date once everything is written.
-    `by_itself`: whether nobody has asked for it: such saves make one version together.
-    `moving_from`: a folder for recovery that will be given up: what was put aside there
-        comes along.
+    Parameters
+    ----------
+    session
+        What to write.
+    folder
+        Made if it is not there.
+    record
+        Of the same folder; brought up to date once everything is written.
+    by_itself
+        Whether nobody has asked for it: such saves make one version together.
+    moving_from
+        A folder for recovery that will be given up: what was put aside there comes
+        along.
     """
     now = record.copy()
     try:

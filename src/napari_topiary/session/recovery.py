@@ -75,7 +75,10 @@ def recoverable_projects() -> tuple[Recovery, ...]:
 def adopt_recovery(folder: Path) -> Path:
     """Make what another program left behind this one's; return where it is now.
 
-    `folder`: from `recoverable_projects`; this program's own stays where it is.
+    Parameters
+    ----------
+    folder
+        From `recoverable_projects`; this program's own stays where it is.
     """
     if _process_of(folder) == os.getpid():
         return folder

@@ -54,8 +54,15 @@ _KEPT = " The file is kept as it is, in the folder kept once something new is sa
 def read(folder: Path) -> Read:
     """Read a project or a dataset folder.
 
-    `folder`: holds `dataset.json`, `session.json` or both. Raises `TopiaryError` only
-    if there is nothing at all to open.
+    Parameters
+    ----------
+    folder
+        Holds `dataset.json`, `session.json` or both.
+
+    Raises
+    ------
+    TopiaryError
+        Only if there is nothing at all to open.
     """
     if is_recovery(folder):
         folder = adopt_recovery(folder)

@@ -33,7 +33,13 @@ UNTITLED = "Untitled"
 
 
 class Session(Contents):
-    """Images, task, annotations and checkpoints of one project."""
+    """Images, task, annotations and checkpoints of one project.
+
+    Parameters
+    ----------
+    name
+        Name of the project.
+    """
 
     checkpoints_changed = Signal()
     active_checkpoint_changed = Signal()
@@ -125,7 +131,12 @@ class Session(Contents):
     def set_prediction(self, name: str, prediction: Prediction | None) -> None:
         """Keep what a checkpoint said about an image, for review; it is not saved.
 
-        `prediction`: the latest; None forgets it.
+        Parameters
+        ----------
+        name
+            Of the image.
+        prediction
+            The latest; None forgets it.
         """
         self._entry(name)
         if prediction is None:
@@ -154,7 +165,12 @@ class Session(Contents):
         saved. What was unsaved of another project stays where it can be recovered
         from.
 
-        `keep_checkpoints`: whether the checkpoints of the project before come along.
+        Parameters
+        ----------
+        dataset
+            Its samples are read now.
+        keep_checkpoints
+            Whether the checkpoints of the project before come along.
         """
         checkpoints = self.checkpoints if keep_checkpoints else {}
         active = self.active_checkpoint if keep_checkpoints else None
@@ -200,8 +216,12 @@ class Session(Contents):
     ) -> Path:
         """Write the project as a dataset folder with its checkpoints.
 
-        `folder`: where to; None = where it was saved or opened last · `by_itself`:
-        whether nobody has asked for it: such saves make one version together.
+        Parameters
+        ----------
+        folder
+            Where to; None = where it was saved or opened last.
+        by_itself
+            Whether nobody has asked for it: such saves make one version together.
         """
         target = self.folder if folder is None else Path(folder)
         if target is None:
@@ -228,8 +248,13 @@ class Session(Contents):
     def restore(self, folder: Path | str, *, read: project.Read | None = None) -> None:
         """Replace everything by the project in a folder, as `open` does.
 
-        `read`: what `reopening.read(folder)` returned, where it was read already (in
-        another thread; signals are for the thread of the window).
+        Parameters
+        ----------
+        folder
+            The project.
+        read
+            What `reopening.read(folder)` returned, where it was read already (in
+            another thread; signals are for the thread of the window).
         """
         read = reopening.read(Path(folder)) if read is None else read
         folder = read.dataset.root or Path(folder)
@@ -248,7 +273,10 @@ class Session(Contents):
     def autosave(self) -> Path | None:
         """Write what changed, to the project's folder or one for recovery.
 
-        Returns where it was written to; None if nothing had changed.
+        Returns
+        -------
+        Path or None
+            Where it was written to; None if nothing had changed.
         """
         if not self._changed:
             return None
@@ -281,7 +309,10 @@ class Session(Contents):
 
         What it is now is not lost: it becomes a version too, the newest.
 
-        `version`: one of `versions`; None = before the last save.
+        Parameters
+        ----------
+        version
+            One of `versions`; None = before the last save.
         """
         known = self.versions()
         if self.home is None or not known:
@@ -307,7 +338,10 @@ class Session(Contents):
     def settle(self, copy: Session) -> None:
         """Take over that a `frozen` copy was saved, or (still changed) was not.
 
-        `copy`: from `frozen`; ignored if another project was opened since.
+        Parameters
+        ----------
+        copy
+            From `frozen`; ignored if another project was opened since.
         """
         if copy._frozen_from is not self._record:
             return

@@ -74,9 +74,15 @@ class SavedVersion:
 def keep_version(change: FolderChange, known: Known, *, by_itself: bool) -> None:
     """Keep what a change replaces.
 
-    `change`: all of it; nothing may be added afterwards · `known`: what may be
-    replaced; the rest goes to `kept/` · `by_itself`: whether nobody has asked for this
-    save: it may become one version together with those before.
+    Parameters
+    ----------
+    change
+        All of it; nothing may be added afterwards.
+    known
+        What may be replaced; the rest goes to `kept/`.
+    by_itself
+        Whether nobody has asked for this save: it may become one version together
+        with those before.
     """
     differences = {
         name: there
@@ -119,7 +125,12 @@ def versions(folder: Path) -> tuple[SavedVersion, ...]:
 def go_back(folder: Path, version: str) -> None:
     """Make a project what it was before a save; what it is now becomes a version too.
 
-    `version`: name of one of its `versions`.
+    Parameters
+    ----------
+    folder
+        The project.
+    version
+        Name of one of its `versions`.
     """
     newer = [v.name for v in versions(folder) if v.name >= version]
     if version not in newer:

@@ -92,8 +92,13 @@ class Study(ABC):
     def run_cell(self, cell: Cell, context: StudyContext) -> Job[Measured]:
         """Measure one cell.
 
-        `context`: images, budget and seed. Everything that takes time goes through
-        `context.relay`; what is returned after `context.stopped` does not count.
+        Parameters
+        ----------
+        cell
+            One of the grid.
+        context
+            Images, budget and seed. Everything that takes time goes through
+            `context.relay`; what is returned after `context.stopped` does not count.
         """
 
     @abstractmethod

@@ -93,8 +93,14 @@ class StudyContext:
     ) -> TrainConfig:
         """Return how to train a network within the budget, by its own recipe.
 
-        `sizes`: all of its sizes that differ from the default preset's · `**changes`:
-        fields of `TrainConfig` that win over everything else.
+        Parameters
+        ----------
+        network
+            Name of a registered network.
+        sizes
+            All of its sizes that differ from the default preset's.
+        **changes
+            Fields of `TrainConfig` that win over everything else.
         """
         budget = self.budget
         timed = budget.epochs is None

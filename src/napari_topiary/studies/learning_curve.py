@@ -216,8 +216,12 @@ class PowerLaw:
 def fit_power_law(amounts: Sequence[float], qualities: Sequence[float]) -> PowerLaw:
     """Weigh all laws by their agreement with what was measured.
 
-    `amounts`: share of all annotations, 0..1 each; at least two · `qualities`: what was
-    reached with each, 0..1.
+    Parameters
+    ----------
+    amounts
+        Share of all annotations, 0..1 each; at least two.
+    qualities
+        What was reached with each, 0..1.
     """
     x, q = np.asarray(amounts, dtype=float), np.asarray(qualities, dtype=float)
     # By the quality with all annotations and the ceiling above it, so that no law is

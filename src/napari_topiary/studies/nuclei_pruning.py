@@ -219,9 +219,18 @@ def _config(context: StudyContext) -> TrainConfig:
 def nuclei_quality(checkpoint: Checkpoint, context: StudyContext) -> Job[Measured]:
     """Measure a nuclei segmenter image by image, averaged without weights.
 
-    `checkpoint`: of a network with a distance branch, or without (then there is no
-    `rmse`). Returns `dice` of the segmentation branch at 0.5, `rmse` of the distance
-    branch (0..1), and of the objects `instance_dice, aji, pq, dq, sq`.
+    Parameters
+    ----------
+    checkpoint
+        Of a network with a distance branch, or without (then there is no `rmse`).
+    context
+        Images and device.
+
+    Returns
+    -------
+    dict
+        `dice` of the segmentation branch at 0.5, `rmse` of the distance branch (0..1),
+        and of the objects `instance_dice, aji, pq, dq, sq`.
     """
     config = PredictConfig(device=context.budget.device)  # type: ignore[arg-type]
     network = checkpoint.build()

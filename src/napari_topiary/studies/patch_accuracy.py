@@ -37,12 +37,22 @@ def patch_accuracy(
 ) -> Job[Measured]:
     """Validate a checkpoint on a fixed selection of patches.
 
-    `checkpoint`: of a network with a `patch`.
-    `balance`: `natural`: patches as they are; `classes`: as many of each class.
-    Returns `sensitivity, specificity, dice, accuracy` of the foreground,
-    `cross_entropy` (natural logarithm), the same of a softmax on top of sigmoids in
-    `cross_entropy_of_sigmoids` (the only way in which the published values of the DCCN
-    come about), and `patches`.
+    Parameters
+    ----------
+    checkpoint
+        Of a network with a `patch`.
+    context
+        Images and device.
+    balance
+        `natural`: patches as they are; `classes`: as many of each class.
+
+    Returns
+    -------
+    dict
+        `sensitivity, specificity, dice, accuracy` of the foreground, `cross_entropy`
+        (natural logarithm), the same of a softmax on top of sigmoids in
+        `cross_entropy_of_sigmoids` (the only way in which the published values of the
+        DCCN come about), and `patches`.
     """
     device = pick_device(context.budget.device)
     network = checkpoint.build(device)
@@ -66,7 +76,12 @@ def patch_accuracy(
 def counted(logits: torch.Tensor, truth: torch.Tensor) -> Measured:
     """Count the answers to patches.
 
-    `logits` `(n, k)`; anything but class 0 is foreground · `truth` `(n,)` class index.
+    Parameters
+    ----------
+    logits
+        `(n, k)`; anything but class 0 is foreground.
+    truth
+        `(n,)` class index.
     """
     there, found = truth > 0, logits.argmax(dim=1) > 0
     right = (logits.argmax(dim=1) == truth).float().mean()

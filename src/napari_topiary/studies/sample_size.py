@@ -246,8 +246,12 @@ def training_patches(cell: Cell) -> int:
 def removals(checkpoint: Checkpoint, delta: float) -> dict[str, int]:
     """Return how many maps every convolution loses: floor(δ n).
 
-    `checkpoint`: of a patch classifier; its fully connected layer is not pruned ·
-    `delta`: share, 0..1.
+    Parameters
+    ----------
+    checkpoint
+        Of a patch classifier; its fully connected layer is not pruned.
+    delta
+        Share, 0..1.
     """
     return {
         name: math.floor(delta * module.out_channels + 1e-9)

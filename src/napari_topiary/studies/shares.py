@@ -63,8 +63,21 @@ def nested_shares(
 ) -> Shares:
     """Hold something out and put the rest in an order.
 
-    `held_share`: share of the images to validate on, or of the foreground of the only
-    one. Raises `TopiaryError` if there is too little to share out.
+    Parameters
+    ----------
+    samples
+        Images; those without annotations are left out.
+    task
+        Kind, classes and radii.
+    held_share
+        Share of the images to validate on, or of the foreground of the only one.
+    seed
+        Of the order.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is too little to share out.
     """
     known = [sample for sample in samples if sample.annotations]
     random = np.random.default_rng(seed)

@@ -79,8 +79,16 @@ def write_report(
 ) -> None:
     """Write `table.md`, a CSV per table, and `study.json`.
 
-    `folder`: where the pictures are · `about`: ready for JSON: title, source and
-    sentences are shown.
+    Parameters
+    ----------
+    folder
+        Where the pictures are.
+    about
+        Ready for JSON: title, source and sentences are shown.
+    tables
+        The main one first.
+    pictures
+        File names in the folder.
     """
     source = about["source"]
     parts = [

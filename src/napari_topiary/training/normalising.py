@@ -32,9 +32,13 @@ networks have many) can be blown up."""
 class LentNorms(nn.Module):
     """Normalisations attached to the convolutions of one network.
 
-    `network`: the network; a network with normalisation layers of its own gets none ·
-    `example` `(b, c, y, x)`: a batch from which the first statistics are taken, so that
-    the network computes the same as before at first.
+    Parameters
+    ----------
+    network
+        The network; a network with normalisation layers of its own gets none.
+    example
+        `(b, c, y, x)`: a batch from which the first statistics are taken, so that the
+        network computes the same as before at first.
     """
 
     def __init__(self, network: Network, example: torch.Tensor) -> None:
@@ -101,7 +105,10 @@ class LentNorms(nn.Module):
         used to: this undoes most of the harm of removing others. Of a sparse network
         the running statistics of the last steps are too noisy to be validated by.
 
-        `examples`: batches `(b, c, y, x)`; the statistics become the average over them.
+        Parameters
+        ----------
+        examples
+            Batches `(b, c, y, x)`; the statistics become the average over them.
         """
         network = self._network[0]
         modules = [*network.modules(), *self.norms]

@@ -49,7 +49,12 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 class Schedule:
     """Falling learning rate over a time budget or a number of steps.
 
-    `steps_per_epoch`: how many steps one pass over the data takes.
+    Parameters
+    ----------
+    config
+        Minutes or epochs, and the highest learning rate.
+    steps_per_epoch
+        How many steps one pass over the data takes.
     """
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
@@ -163,8 +168,14 @@ class Muon:
     It has what training and pruning need of an optimizer of torch and is none: making
     the first of those loads torch's compiler, for seconds, and nothing is compiled.
 
-    `groups`: parameters, with a `weight_decay` of their own where it differs · `lr`:
-    rate of AdamW's part; orthogonal steps are `ORTHOGONAL_RATE` times longer.
+    Parameters
+    ----------
+    groups
+        Parameters, with a `weight_decay` of their own where it differs.
+    lr
+        Rate of AdamW's part; orthogonal steps are `ORTHOGONAL_RATE` times longer.
+    weight_decay
+        Pull towards zero, as in AdamW.
     """
 
     def __init__(
@@ -232,8 +243,15 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     with the factor that it is multiplied by: the wide matrix itself is multiplied
     twice instead of in every round.
 
-    `matrix` `(m, n)` with m <= n; singular values below a hundredth of the norm stay
-    small. Returns `(m, n)`; all zero for a matrix of zeros.
+    Parameters
+    ----------
+    matrix
+        `(m, n)` with m <= n; singular values below a hundredth of the norm stay small.
+
+    Returns
+    -------
+    Tensor
+        `(m, n)`; all zero for a matrix of zeros.
     """
     gram = matrix @ matrix.T
     square_norm = gram.trace() + EPSILON**2

@@ -86,8 +86,21 @@ def preview(
 ) -> Preview | None:
     """Run the present network on the window of a request.
 
-    `prepared`: knows working pixel size, channels and normalisation of the run. Returns
-    None where the image does not fit the network (other channels, empty window).
+    Parameters
+    ----------
+    network
+        As it would be kept.
+    request
+        Image and window.
+    prepared
+        Knows working pixel size, channels and normalisation of the run.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    Preview or None
+        None where the image does not fit the network (other channels, empty window).
     """
     if request.image.shape[0] != prepared.in_channels:
         return None
@@ -226,8 +239,11 @@ class TrainingRecord:
     def checkpoint(self, *, newest: bool = False) -> Checkpoint:
         """Write the best weights up as a checkpoint.
 
-        `newest`: rather those that nobody has validated yet, if there are any: after
-        minutes without validating they know more than the best of long ago.
+        Parameters
+        ----------
+        newest
+            Rather those that nobody has validated yet, if there are any: after minutes
+            without validating they know more than the best of long ago.
         """
         kept = self._best or self._running
         if newest:

@@ -48,7 +48,16 @@ FEWER = "The device ran out of memory: training goes on with fewer patches a ste
 class Trainer:
     """Owns what changes from step to step.
 
-    `pruning`: changes the network's shape as the run goes on.
+    Parameters
+    ----------
+    config, prepared
+        What the run was given.
+    sizes
+        Sizes of the unpruned network.
+    start
+        Checkpoint to continue from, if any.
+    pruning
+        Changes the network's shape as the run goes on.
     """
 
     def __init__(
@@ -258,6 +267,11 @@ def with_answers_of(
     Fine-tuning a pruned network on the annotations alone repeats their noise; the
     unpruned network has already averaged that out, and it answers everywhere, also
     where nobody has annotated. It is asked once, before the first step.
+
+    Yields
+    ------
+    Progress
+        After every image.
     """
     seconds = math.inf if config.minutes is None else config.minutes * 60
     device = pick_device(config.device)

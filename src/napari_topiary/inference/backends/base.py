@@ -68,7 +68,12 @@ backends: Registry[BackendKind] = Registry("backend")
 def backend_kind(name: str, network: Network, device: torch.device) -> BackendKind:
     """Return a back end that was asked for, or refuse it with a sentence.
 
-    `network`, `device`: what it is to run, and where.
+    Parameters
+    ----------
+    name
+        It is registered under.
+    network, device
+        What it is to run, and where.
     """
     if name not in backends:
         raise TopiaryError(

@@ -44,7 +44,10 @@ def as_onnx(network: Network) -> bytes:
     where a slice begins and ends. What only answers for the context is not computed.
     It is kept on disk: converting takes longer than reading.
 
-    `network`: that answers for whole images, of any height and width.
+    Parameters
+    ----------
+    network
+        That answers for whole images, of any height and width.
     """
     path = cache_folder() / "converted" / f"{_fingerprint(network)}.onnx"
     try:
@@ -97,8 +100,16 @@ def converted(
 ) -> bytes:
     """Return a module as ONNX.
 
-    `inputs`, `input_names`: what it is tried on, and how they are called ·
-    `dynamic_axes`: name -> axis -> name of an axis that may have any length.
+    Parameters
+    ----------
+    module
+        In evaluation mode; it is left alone.
+    inputs, input_names
+        What it is tried on, and how they are called.
+    output_name
+        How its answer is called.
+    dynamic_axes
+        Name -> axis -> name of an axis that may have any length.
     """
     file = io.BytesIO()
     # Of its own: torch may be running the network meanwhile, in another thread.
@@ -156,7 +167,13 @@ class _OnnxBackend:
 
 
 class OnnxRuntimeBackend(_OnnxBackend):
-    """Computes in ONNX Runtime."""
+    """Computes in ONNX Runtime.
+
+    Parameters
+    ----------
+    network
+        Converted as it is now.
+    """
 
     def __init__(self, network: Network) -> None:
         import onnxruntime
@@ -178,7 +195,12 @@ class OnnxRuntimeBackend(_OnnxBackend):
 class OpenVinoBackend(_OnnxBackend):
     """Computes in OpenVINO.
 
-    `exact`: compute in float32 also where the processor has something faster.
+    Parameters
+    ----------
+    network
+        Converted as it is now.
+    exact
+        Compute in float32 also where the processor has something faster.
     """
 
     def __init__(self, network: Network, *, exact: bool) -> None:

@@ -21,7 +21,14 @@ from napari_topiary.networks.layers import OnPatches
 class TorchBackend:
     """Runs a network as it is now, in evaluation mode.
 
-    `network`: moved to the device · `dtype`: reduced precision; None = exactly.
+    Parameters
+    ----------
+    network
+        Moved to the device.
+    device
+        Where to compute.
+    dtype
+        Reduced precision; None = exactly.
     """
 
     def __init__(
@@ -98,8 +105,10 @@ def folded(network: Network) -> Network:
     A normalisation that reads nothing but a convolution is a part of it once training
     is over.
 
-    `network`: in evaluation mode; it is left alone, and returned where there is nothing
-    to do.
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is left alone, and returned where there is nothing to do.
     """
     pairs = _normalised_convolutions(network)
     if not pairs:

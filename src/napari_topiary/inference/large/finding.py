@@ -98,7 +98,13 @@ class StoredMaps:
 
 
 class MapsSoFar:
-    """What a network has said so far, to be looked at while it goes on."""
+    """What a network has said so far, to be looked at while it goes on.
+
+    Parameters
+    ----------
+    kept
+        All of it, on disk.
+    """
 
     def __init__(self, kept: StoredMaps) -> None:
         self.kept = kept
@@ -121,7 +127,14 @@ class MapsSoFar:
 class Finder:
     """Finds what is on a large image, on the working grid.
 
-    `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    kept
+        What the network has said.
+    how, task
+        How that is read.
+    shape
+        `(y, x)` of the image in pixels.
     """
 
     def __init__(

@@ -42,8 +42,12 @@ def predict_window(
 ) -> Job[Prediction]:
     """Run a network over a part of a large image, as over all of it.
 
-    `image`, `checkpoint`, `config`, `scale`, `engine`, `convert` as for `predict_large`
-    · `window`: the part, in pixels of the image; the prediction has its `corner`.
+    Parameters
+    ----------
+    image, checkpoint, config, scale, engine, convert
+        As for `predict_large`.
+    window
+        The part, in pixels of the image; the prediction has its `corner`.
     """
     large, notes = yield from measured_input(
         image, checkpoint, config, scale=scale, engine=engine, convert=convert
@@ -102,8 +106,15 @@ def measured_input(
 ) -> Job[tuple[LargeInput, tuple[str, ...]]]:
     """Measure an image, and say what there is to say about it.
 
-    `image`, `checkpoint`, `config`, `scale`, `engine`, `convert`, `cut_banner` as for
-    `predict_large`. Progress comes until somebody has gone through the image.
+    Parameters
+    ----------
+    image, checkpoint, config, scale, engine, convert, cut_banner
+        As for `predict_large`.
+
+    Yields
+    ------
+    Progress
+        Until somebody has gone through the image.
     """
     problem = config.problem()
     if problem is not None:

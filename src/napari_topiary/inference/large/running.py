@@ -66,11 +66,27 @@ def predict_large(
 ) -> Job[LargePrediction]:
     """Run a network over an image that is read and whose results are written in parts.
 
-    `checkpoint`, `config`, `scale` as for `predict`.
-    `into`: where results go.
-    `convert`: make colours grey, or grey colour, as the network needs it.
-    `first`: part of the image where the network looks first, and then around it.
-    Progress: its report is `MapsSoFar` whenever more of the image was predicted.
+    Parameters
+    ----------
+    image
+        Of a file.
+    checkpoint, config, scale
+        As for `predict`.
+    engine
+        Runs the checkpoint's network.
+    into
+        Where results go.
+    convert
+        Make colours grey, or grey colour, as the network needs it.
+    cut_banner
+        Cut a microscope's information banner off.
+    first
+        Part of the image where the network looks first, and then around it.
+
+    Yields
+    ------
+    Progress
+        Its report is `MapsSoFar` whenever more of the image was predicted.
     """
     large, notes = yield from measured_input(
         image,

@@ -82,7 +82,14 @@ def marks(
 ) -> Marks:
     """Return marks, one class for all or one for each.
 
-    `places` `(n, 2)` y, x · `**others`: what `Marks` has besides.
+    Parameters
+    ----------
+    places
+        `(n, 2)` y, x.
+    classes
+        One name, or one for each.
+    **others
+        What `Marks` has besides.
     """
     where = np.asarray(places, dtype=np.float64).reshape(-1, 2)
     names = (classes,) * len(where) if isinstance(classes, str) else tuple(classes)
@@ -206,7 +213,13 @@ _ELSEWHERE = (
 
 
 def format_of(path: Path) -> str:
-    """Return the name of the format that a file has, by its ending and beginning."""
+    """Return the name of the format that a file has, by its ending and beginning.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is none.
+    """
     check_plain_file(path, "annotation file")
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -233,7 +246,13 @@ def format_of(path: Path) -> str:
 
 
 def read_marks(path: Path) -> list[Marks]:
-    """Read what a file of another program marks, for each image that it is about."""
+    """Read what a file of another program marks, for each image that it is about.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read.
+    """
     reader = annotation_formats[format_of(path)]
     with refusing_damage(
         path.name,
@@ -266,7 +285,12 @@ def number(text: object, where: str) -> float:
 def check_one_slice(slices: Iterable[object], file: str) -> None:
     """Refuse what is marked on several slices of a stack: images are imported.
 
-    `slices`: that of each mark, as the file has it.
+    Parameters
+    ----------
+    slices
+        That of each mark, as the file has it.
+    file
+        Its name, for the sentence.
     """
     known = {str(one).strip().lower() for one in slices} - {"", "<na>", "nan", "none"}
     if len(known) > 1:

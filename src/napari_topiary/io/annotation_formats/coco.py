@@ -118,8 +118,13 @@ def _seen_points(given: Any, where: str) -> list[tuple[float, float]]:
 def run_lengths(given: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
     """Return a mask `(y, x)` from COCO's run lengths, plain or packed into text.
 
-    `given`: with `size` (height, width) and `counts`: pixels outside, inside, outside,
-    ... column by column · `where`: what a sentence begins with.
+    Parameters
+    ----------
+    given
+        With `size` (height, width) and `counts`: pixels outside, inside, outside, ...
+        column by column.
+    where
+        What a sentence begins with.
     """
     size = _numbers(given.get("size"), 2, where)
     height, width = (int(n) for n in size)

@@ -49,7 +49,13 @@ class Block:
 
 
 def star_blocks(path: Path) -> dict[str, Block]:
-    """Read the tables of a STAR file by name; the name may be empty."""
+    """Read the tables of a STAR file by name; the name may be empty.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence that names the line.
+    """
     blocks: dict[str, Block] = {}
     block, in_loop = Block(), False
     for count, line in enumerate(read_text(path, "STAR file").splitlines(), start=1):

@@ -81,7 +81,13 @@ class RawImage:
         return raw.turned_over() if raw.is_negative else raw
 
     def stepped(self, file: str) -> RawImage:
-        """Return the image, with more channels than there can be as slices; say so."""
+        """Return the image with more channels than there can be as slices, and say so.
+
+        Parameters
+        ----------
+        file
+            Its name.
+        """
         axes, shape = stepped_axes(self.axes, self.array.shape), self.array.shape
         if axes == self.axes:
             return self
@@ -185,7 +191,10 @@ _ELSEWHERE = (
 def elsewhere(path: Path) -> str:
     """Return what a common file of another kind is and how to bring it here.
 
-    Returns a sentence; empty where the ending is not known either.
+    Returns
+    -------
+    str
+        A sentence; empty where the ending is not known either.
     """
     name = path.name.lower().removesuffix(".gz")
     if name.endswith("_seg.npy"):
@@ -210,14 +219,25 @@ def check_size(
 ) -> None:
     """Refuse an image by what its file says about it, before any pixel is read.
 
-    `path`: the file, for the sentence.
-    `itemsize`: bytes of a number in it.
-    `stored`: bytes that the pixels are stored in; None if the file may hold less than
-        what it means (zarr leaves out what is blank).
-    `small`: bytes of an image that are believed whatever the file has: 0 where blank
-        images are packed no closer than others.
-    Raises `TopiaryError` if the file cannot hold that many pixels, or the memory
-    cannot.
+    Parameters
+    ----------
+    path
+        The file, for the sentence.
+    shape
+        Of the array.
+    itemsize
+        Bytes of a number in it.
+    stored
+        Bytes that the pixels are stored in; None if the file may hold less than what
+        it means (zarr leaves out what is blank).
+    small
+        Bytes of an image that are believed whatever the file has: 0 where blank images
+        are packed no closer than others.
+
+    Raises
+    ------
+    TopiaryError
+        If the file cannot hold that many pixels, or the memory cannot.
     """
     nbytes = math.prod(shape) * itemsize
     size = " x ".join(f"{n:,}" for n in shape)
@@ -235,7 +255,10 @@ def check_stored(
 ) -> None:
     """Refuse what a file says of itself if it has too few bytes for that.
 
-    `path`, `shape`, `itemsize`, `stored`, `small` as for `check_size`.
+    Parameters
+    ----------
+    path, shape, itemsize, stored, small
+        As for `check_size`.
     """
     nbytes = math.prod(shape) * itemsize
     if nbytes > max(small, MOST_PER_BYTE * stored):
@@ -247,7 +270,13 @@ def check_stored(
 
 
 def stepped_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return axes with what cannot be channels as something to step through."""
+    """Return axes with what cannot be channels as something to step through.
+
+    Parameters
+    ----------
+    axes, shape
+        As a file has them.
+    """
     at = axes.find("c")
     if at < 0 or shape[at] <= MOST_CHANNELS:
         return axes
@@ -264,7 +293,10 @@ def square_pixels(
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return one pixel size for both directions, and a note if they differ.
 
-    `y`, `x`: pixel size in nm, None where unknown.
+    Parameters
+    ----------
+    y, x
+        Pixel size in nm, None where unknown.
     """
     sizes = [s for s in (y, x) if s is not None and np.isfinite(s) and s > 0]
     if not sizes:
@@ -280,8 +312,15 @@ def square_pixels(
 def without_inks(array: NDArray[Any]) -> NDArray[Any]:
     """Turn cyan, magenta, yellow and black into red, green and blue.
 
-    `array` `(..., 4)`, the most there can be of each ink where its number type ends.
-    Returns `(..., 3)` of the same number type.
+    Parameters
+    ----------
+    array
+        `(..., 4)`, the most there can be of each ink where its number type ends.
+
+    Returns
+    -------
+    ndarray
+        `(..., 3)` of the same number type.
     """
     most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     light = 1 - array.astype(np.float64) / most

@@ -19,7 +19,16 @@ class Mapped:
     The file is mapped anew for every part: what a lasting map has been asked for would
     count as this program's memory until somebody else needs it.
 
-    `offset`: byte at which they begin · `dtype`: of its numbers, with their byte order.
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Byte at which they begin.
+    shape
+        Of the array.
+    dtype
+        Of its numbers, with their byte order.
     """
 
     def __init__(
@@ -37,8 +46,13 @@ class Mapped:
 class TiffPieces:
     """Pixels that are packed piece by piece; read for as long as the file is open.
 
-    `page`: the only one that it is of; None = it is of several. Single pieces are
-    unpacked from it without zarr, which takes longer over each than unpacking does.
+    Parameters
+    ----------
+    array
+        Of zarr, over the file.
+    page
+        The only one that it is of; None = it is of several. Single pieces are unpacked
+        from it without zarr, which takes longer over each than unpacking does.
     """
 
     def __init__(self, array: Any, page: Any = None) -> None:

@@ -240,7 +240,10 @@ def _files_named(file: tifffile.TiffFile) -> list[str]:
 def first_file_of(path: Path) -> Path | None:
     """Return the file that stands for all of an image over several files.
 
-    `path`: a file; None if it is the first or the only one of its image.
+    Parameters
+    ----------
+    path
+        A file; None if it is the first or the only one of its image.
     """
     if ".ome." not in path.name.lower():
         return None

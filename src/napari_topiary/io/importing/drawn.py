@@ -36,7 +36,12 @@ _EIGHT = np.ones((3, 3), dtype=int)
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
     """Look at the numbers of a label image, and refuse what is none.
 
-    `labels` `(y, x)`.
+    Parameters
+    ----------
+    labels
+        `(y, x)`.
+    file
+        Its name, for sentences.
     """
     whole = Labels(labels).labels
     if whole.size and int(whole.min()) < 0:
@@ -81,9 +86,24 @@ def marks_on(
 ) -> tuple[Marks, float | None, tuple[str, ...]]:
     """Bring marks to pixels of their image.
 
-    `shape` `(y, x)` of the image · `scale`: nm per pixel of the image, None if unknown
-    · `file`: name of the annotation file, for sentences. Returns marks in pixels, the
-    pixel size (from the annotations where the image does not say), and sentences.
+    Parameters
+    ----------
+    marks
+        As a file has them.
+    shape
+        `(y, x)` of the image.
+    scale
+        nm per pixel of the image, None if unknown.
+    config
+        How they are to be read.
+    file
+        Name of the annotation file, for sentences.
+
+    Returns
+    -------
+    tuple
+        Marks in pixels, the pixel size (from the annotations where the image does not
+        say), and sentences.
     """
     grid, notes = _grid_of(marks, shape, scale, config, file)
     if grid.changes and any(area.mask is not None for area in marks.areas):
@@ -194,7 +214,12 @@ def annotations_of_labels(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return painted numbers as the task means them, and sentences.
 
-    `labels` `(y, x)` as the file holds it.
+    Parameters
+    ----------
+    labels
+        `(y, x)` as the file holds it.
+    meaning
+        Of the whole folder.
     """
     whole = Labels(labels).labels
     if meaning.task.kind == "instances":
@@ -214,7 +239,16 @@ def annotations_of_marks(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return marks as the task means them, and sentences.
 
-    `marks`: in pixels of the image · `shape` `(y, x)` of the image.
+    Parameters
+    ----------
+    marks
+        In pixels of the image.
+    shape
+        `(y, x)` of the image.
+    meaning
+        Of the whole folder.
+    config
+        Names those without a class.
     """
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
     ignored = sum(area.name.lower() == IGNORED for area in marks.areas)

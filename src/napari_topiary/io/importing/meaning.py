@@ -178,10 +178,18 @@ def meaning_of(
 ) -> tuple[Meaning | None, str, tuple[str, ...]]:
     """Tell the task and its classes from all annotations together.
 
-    `found`: for each image: marks (in pixels) or what is painted, and nm per pixel.
-    `config`: what is wanted; wins over what the annotations suggest.
-    Returns the meaning (None if there is nothing), a problem that has to be solved
-    first (empty if none), and sentences.
+    Parameters
+    ----------
+    found
+        For each image: marks (in pixels) or what is painted, and nm per pixel.
+    config
+        What is wanted; wins over what the annotations suggest.
+
+    Returns
+    -------
+    tuple
+        The meaning (None if there is nothing), a problem that has to be solved first
+        (empty if none), and sentences.
     """
     if not found:
         return None, "", ()

@@ -74,9 +74,20 @@ def pair_folder(
 ) -> tuple[list[Pair], list[Unused]]:
     """Pair the images of a folder, and of those in it, with annotations.
 
-    `only`: pattern of the names of annotation files that are used, such as ``*.star``;
-    empty = all · `without`: a folder inside that is not looked at. Returns the pairs,
-    ambiguous ones too, and files that are not used.
+    Parameters
+    ----------
+    folder
+        Anybody's.
+    only
+        Pattern of the names of annotation files that are used, such as ``*.star``;
+        empty = all.
+    without
+        A folder inside that is not looked at.
+
+    Returns
+    -------
+    tuple
+        The pairs, ambiguous ones too, and files that are not used.
     """
     if not folder.is_dir():
         raise TopiaryError(f"There is no folder {folder}: check the name.")

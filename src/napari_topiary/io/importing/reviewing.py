@@ -104,9 +104,24 @@ def review_folder(
 ) -> Job[ImportReview]:
     """Pair the images and annotations of a folder and look at each pair.
 
-    `without`: a folder inside that is not looked at, such as that of the data set to
-    be. Progress is in pairs. `Stop` ends it with what was looked at. Raises
-    `TopiaryError` if there is no such folder, or a setting is not possible.
+    Parameters
+    ----------
+    folder
+        Anybody's.
+    config
+        How the annotations are to be read.
+    without
+        A folder inside that is not looked at, such as that of the data set to be.
+
+    Yields
+    ------
+    Progress
+        In pairs. `Stop` ends it with what was looked at.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is no such folder, or a setting is not possible.
     """
     problem = config.problem()
     if problem:
@@ -145,8 +160,16 @@ def review_folder(
 def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Dataset]:
     """Write what was reviewed as a dataset folder, as one act.
 
-    Progress is in images. `Stop` ends it; the images so far make a data set. Raises
-    `TopiaryError` if there is nothing to write, or something has to be said first.
+    Yields
+    ------
+    Progress
+        In images. `Stop` ends it; the images so far make a data set.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if there is nothing to write, or something has to be said
+        first.
     """
     meaning = review.meaning
     if review.problem or meaning is None:

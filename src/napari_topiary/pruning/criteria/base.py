@@ -74,8 +74,10 @@ def criteria_for(kind: PruneKind) -> list[str]:
 def criterion_of(config: PruneConfig, *, samples: bool) -> Criterion:
     """Return the criterion of a form, or say in a sentence why it cannot be used.
 
-    Raises `TopiaryError` if there is none of that name, or it ranks something else, or
-    needs images.
+    Raises
+    ------
+    TopiaryError
+        If there is none of that name, or it ranks something else, or needs images.
     """
     name, kind = config.criterion, config.kind
     try:

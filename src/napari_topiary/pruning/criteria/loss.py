@@ -27,8 +27,17 @@ from napari_topiary.types import Job, Progress
 def search(subject: CriterionInput, config: PruneConfig) -> Job[Search]:
     """Find an order by trying filters out; a `Stop` sent in keeps what is ordered.
 
-    `config`: scope, share, mini-batches, how many filters go at a step, and seed.
-    Progress is in multiplications, with the time left.
+    Parameters
+    ----------
+    subject
+        The network, and annotated images.
+    config
+        Scope, share, mini-batches, how many filters go at a step, and seed.
+
+    Yields
+    ------
+    Progress
+        In multiplications, with the time left.
     """
     yield Progress(0, 0, "Drawing patches to try filters on")
     ablated = _ablated(subject, config)
@@ -69,8 +78,15 @@ def orders_by_loss(
 ) -> Job[dict[str, list[int]] | None]:
     """Find the filters that go when every layer is to lose so many.
 
-    Progress is in multiplications, with the time left; a `Stop` sent in gives up.
-    Returns group name -> the filters that go, in order; None if given up.
+    Yields
+    ------
+    Progress
+        In multiplications, with the time left; a `Stop` sent in gives up.
+
+    Returns
+    -------
+    dict
+        Group name -> the filters that go, in order; None if given up.
     """
     ablated = _ablated(subject, config)
     prices, at_once = ablated.prices(), config.at_once or 0.0

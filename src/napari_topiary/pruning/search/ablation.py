@@ -36,8 +36,14 @@ VALUE_COST = 20.0
 class Ablation:
     """Candidates of one group of channels, all else as it is now.
 
-    `graph`: the network with what has been removed so far · `group`: the channels that
-    may go.
+    Parameters
+    ----------
+    graph
+        The network with what has been removed so far.
+    group
+        The channels that may go.
+    calibration
+        The mini-batches, and what is right.
     """
 
     def __init__(
@@ -78,7 +84,10 @@ class Ablation:
     def begin(self, values: Values) -> None:
         """Take what the network answers with all that has been removed so far.
 
-        `values`: of `wanted`, on all patches.
+        Parameters
+        ----------
+        values
+            Of `wanted`, on all patches.
         """
         self.alive = np.zeros(self.group.channels, dtype=bool)
         for node, reader in (self._first | self._later).items():
@@ -116,8 +125,15 @@ class Ablation:
         Some patches at a time, on which all candidates are tried: what these have in
         common then stays in the processor's caches.
 
-        Progress: `done` candidates have been tried since the last; `Stop` sent in gives
-        up. Returns `(candidates,)`; None if given up.
+        Yields
+        ------
+        Progress
+            `done` candidates have been tried since the last; `Stop` sent in gives up.
+
+        Returns
+        -------
+        ndarray
+            `(candidates,)`; None if given up.
         """
         found = np.zeros(len(candidates))
         alive = [bool(self.alive[list(c)].any()) for c in candidates]
@@ -166,7 +182,14 @@ class Ablation:
 class WholeAblation:
     """Candidates of one group of channels; the same answers as `Ablation`, slowly.
 
-    `group`: the channels that may go.
+    Parameters
+    ----------
+    network
+        With what has been removed so far.
+    group
+        The channels that may go.
+    calibration
+        The mini-batches, and what is right.
     """
 
     def __init__(
@@ -226,7 +249,14 @@ AnyAblation = Ablation | WholeAblation
 class AblatedNetwork:
     """A network whose filters are tried out.
 
-    `network`: its own: weights that are not read any more become zero.
+    Parameters
+    ----------
+    network
+        Its own: weights that are not read any more become zero.
+    coupling
+        Of that network.
+    calibration
+        What the loss is measured on.
     """
 
     def __init__(

@@ -71,9 +71,20 @@ class CalibrationBatches:
     ) -> NDArray[np.float64]:
         """Training loss of several variants of a network, on some of the patches.
 
-        `logits` `(variants * n, k + r, y, x)`: variant by variant · `rows`: which `n`
-        patches they are of. Returns `(variants,)`; summed over all patches this is the
-        mean of the mini-batches' means.
+        Parameters
+        ----------
+        logits
+            `(variants * n, k + r, y, x)`: variant by variant.
+        rows
+            Which `n` patches they are of.
+        variants
+            How many.
+
+        Returns
+        -------
+        ndarray
+            `(variants,)`; summed over all patches this is the mean of the mini-batches'
+            means.
         """
         shares = self.shares[rows]
         likely = logits[:, : shares.shape[1]].log_softmax(dim=1)
@@ -108,8 +119,18 @@ def draw_calibration(
 ) -> CalibrationBatches:
     """Draw mini-batches as the network is trained on, without augmentation.
 
-    `checkpoint`: says how images are brought to its grid and range, and what it learned
-    there · `seed`: same seed, same patches · `device`: where the search is to run.
+    Parameters
+    ----------
+    checkpoint
+        Says how images are brought to its grid and range, and what it learned there.
+    samples
+        Annotated images.
+    batches
+        How many mini-batches.
+    seed
+        Same seed, same patches.
+    device
+        Where the search is to run.
     """
     network = checkpoint.build()
     learned = _learned(checkpoint)

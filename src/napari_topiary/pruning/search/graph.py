@@ -58,11 +58,12 @@ class Downstream:
 class OperationGraph:
     """The operations of a network on training patches, and how to run some of them.
 
-    `network`: in evaluation mode. Its weights may change later, its operations may not.
-    `example` `(b, c, y, x)` a few patches, to learn shapes from.
-    `layers`: layer name -> the one operation that applies it.
-    `values`, `macs`: operation -> numbers in its answer, and multiply-accumulates, per
-        patch.
+    Parameters
+    ----------
+    network
+        In evaluation mode. Its weights may change later, its operations may not.
+    example
+        `(b, c, y, x)` a few patches, to learn shapes from.
     """
 
     def __init__(self, network: Network, example: torch.Tensor) -> None:
@@ -100,7 +101,12 @@ class OperationGraph:
     ) -> Downstream:
         """Find what has to run again when the answers of `changed` are others.
 
-        `hooked`: operations downstream whose first input is to be changed as well.
+        Parameters
+        ----------
+        changed
+            Operations that answer something else.
+        hooked
+            Operations downstream whose first input is to be changed as well.
         """
         reached = set(self._reached(changed))
         again = {node for node in reached if node not in changed}
@@ -166,7 +172,12 @@ class OperationGraph:
     def run(self, image: torch.Tensor, keep: Collection[fx.Node] = ()) -> Values:
         """Run everything; return what is asked for, and the output's answer.
 
-        `image` `(b, c, y, x)`.
+        Parameters
+        ----------
+        image
+            `(b, c, y, x)`.
+        keep
+            Operations whose answers are wanted.
         """
         order = tuple(node for node in self.nodes if node is not self._image)
         values: Values = {self._image: image}

@@ -71,7 +71,10 @@ class EndedEarly:
 class WorkCounter:
     """Counts work that is done.
 
-    `total`: work in all, in the unit that is counted.
+    Parameters
+    ----------
+    total
+        Work in all, in the unit that is counted.
     """
 
     def __init__(self, total: float) -> None:
@@ -143,10 +146,23 @@ def rank_layer(
 ) -> Job[tuple[LayerSearch, bool]]:
     """Order the filters of one layer.
 
-    `ablation`: of the layer; what is ordered is gone there afterwards.
-    `at_once`: share of the filters left that goes at each step; 0 = one.
-    `most`: Stop when so many are ordered; None = all but one.
-    Returns the order, as far as it came; whether somebody stopped it.
+    Parameters
+    ----------
+    ablation
+        Of the layer; what is ordered is gone there afterwards.
+    counter
+        Counts the work.
+    at_once
+        Share of the filters left that goes at each step; 0 = one.
+    most
+        Stop when so many are ordered; None = all but one.
+
+    Returns
+    -------
+    LayerSearch
+        The order, as far as it came.
+    bool
+        Whether somebody stopped it.
     """
     ranked = _Ranked.of(ablation)
     left = list(range(ablation.group.channels))
@@ -176,11 +192,25 @@ def rank_layers(
 ) -> Job[tuple[list[LayerSearch], bool]]:
     """Order the filters of one layer after the other, from the bottom.
 
-    `at_once`: share of the filters left that goes at each step; 0 = one.
-    `given`: layer -> how many of its filters are gone when those above are ordered.
-    `no_more`: whether to order only these.
-    Returns the orders from the bottom, fewer if stopped, and whether somebody stopped
-    it.
+    Parameters
+    ----------
+    ablated
+        With the network.
+    counter
+        Counts the work.
+    at_once
+        Share of the filters left that goes at each step; 0 = one.
+    given
+        Layer -> how many of its filters are gone when those above are ordered.
+    no_more
+        Whether to order only these.
+
+    Returns
+    -------
+    list of LayerSearch
+        From the bottom; fewer if stopped.
+    bool
+        Whether somebody stopped it.
     """
     found: list[LayerSearch] = []
     for _, group in ablated.groups:
@@ -203,9 +233,24 @@ def rank_all(
 ) -> Job[tuple[list[LayerSearch], list[tuple[int, int]], bool]]:
     """Order the filters of all layers together.
 
-    `at_once`: share of the filters left that goes at each step; 0 = one. Returns each
-    layer's part of the order; its curve is the loss of the whole network as the layer
-    lost filters; group and channel: the order; whether somebody stopped it.
+    Parameters
+    ----------
+    ablated
+        With the network.
+    counter
+        Counts the work.
+    at_once
+        Share of the filters left that goes at each step; 0 = one.
+
+    Returns
+    -------
+    list of LayerSearch
+        Each layer's part of the order; its curve is the loss of the whole network as
+        the layer lost filters.
+    list of (int, int)
+        Group and channel: the order.
+    bool
+        Whether somebody stopped it.
     """
     groups = [group for _, group in ablated.groups]
     ablations = ablated.ablations(groups)

@@ -32,7 +32,12 @@ laying them out side by side."""
 class Reader:
     """One layer that reads the maps of a group.
 
-    `cut`: where the group's channels sit among its inputs.
+    Parameters
+    ----------
+    module
+        The layer; its weights are changed in place.
+    cut
+        Where the group's channels sit among its inputs.
     """
 
     def __init__(self, module: nn.Module, cut: Cut) -> None:
@@ -78,8 +83,12 @@ class Reader:
     def read(self, maps: torch.Tensor, sides: tuple[int, int] | None = None) -> None:
         """Keep what the layer reads of these channels, and sum it up.
 
-        `maps` `(n, ...)` all that the layer reads · `sides`: rows and columns of the
-        answer that matter; None = all.
+        Parameters
+        ----------
+        maps
+            `(n, ...)` all that the layer reads.
+        sides
+            Rows and columns of the answer that matter; None = all.
         """
         self._maps, self._sides = maps, None if self._flat else sides
         self.sum_up()
@@ -113,8 +122,18 @@ class Reader:
     def without(self, sets: Sequence[Channels], rows: slice) -> torch.Tensor:
         """Answers without each of some sets of channels.
 
-        `rows`: which `n` patches. Returns `(sets * n, ...)`: set by set, channels last
-        in memory (their rows may have gaps), good until asked again.
+        Parameters
+        ----------
+        sets
+            One or more.
+        rows
+            Which `n` patches.
+
+        Returns
+        -------
+        Tensor
+            `(sets * n, ...)`: set by set, channels last in memory (their rows may have
+            gaps), good until asked again.
         """
         sums = self._sums[rows]
         sizes = {len(self.places(channels)) for channels in sets}
