@@ -55,12 +55,15 @@ def moves(plan: PruningPlan, side: int, repeats: int) -> list[tuple[float, float
     """Median seconds for (network, probability) at each of `SHARES`, in turns."""
     image = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
     times: dict[float, list[tuple[float, float]]] = {share: [] for share in SHARES}
+    unpruned = Engine(plan.network_at(0.0))
+    run(infer(unpruned, image, tile=side))  # as the page looks at it first
     for repeat in range(repeats + 1):
         for share in SHARES:
             begun = time.perf_counter()
             network = plan.network_at(share)
             made = time.perf_counter()
-            run(infer(Engine(network), image, tile=side))
+            engine = Engine(network, precision=unpruned.checked_precision)
+            run(infer(engine, image, tile=side))
             done = time.perf_counter()
             if repeat:  # the first round warms up
                 times[share].append((made - begun, done - made))

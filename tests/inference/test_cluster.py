@@ -17,9 +17,9 @@ from scipy import ndimage as ndi
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference import large
 from napari_topiary.inference.cluster import Cluster, engine_for
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.large import running
 from napari_topiary.inference.large.running import predict_large
 from napari_topiary.inference.large.writing import ResultFiles
 from napari_topiary.inference.predict import predict
@@ -126,8 +126,8 @@ def test_with_a_worker_lost_midway_the_result_is_that_of_one_machine(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(large, "SIDE", 96)
-    monkeypatch.setattr(large, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(running, "SIDE", 96)
+    monkeypatch.setattr(running, "SMALLEST_SIDE", 64)
     config = several(place, request)
     expected, _ = in_parts(checkpoint, image, tmp_path / "one", HERE)
     assert len(np.unique(expected[1])) == 2

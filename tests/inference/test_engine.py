@@ -119,6 +119,9 @@ def test_the_first_tile_is_computed_like_the_others() -> None:
     engine = Engine(network, "cpu")
     np.testing.assert_array_equal(engine(image, *first), engine(image, *first))
     assert engine.precision == "bfloat16"
+    alike = Engine(network, "cpu", precision=engine.checked_precision)
+    np.testing.assert_array_equal(alike(image, *first), engine(image, *first))
+    assert exactly(network).checked_precision == "float32"
 
 
 @pytest.mark.usefixtures("with_bfloat16")

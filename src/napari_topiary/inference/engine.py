@@ -132,6 +132,15 @@ class Engine:
                 )
 
     @property
+    def checked_precision(self) -> Precision:
+        """What networks like this one can compute in on the same image, unchecked.
+
+        For many in a row, such as positions of pruning: a check takes as long as the
+        exact answer.
+        """
+        return "float32" if self.precision == "float32" else "reduced"
+
+    @property
     def precision(self) -> str:
         """What the network computes in."""
         return self._run.precision

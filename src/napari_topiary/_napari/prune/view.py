@@ -21,7 +21,7 @@ from napari_topiary.data.working_grid import (
 )
 from napari_topiary.evaluation.detections import match_points
 from napari_topiary.inference.devices import pick_device
-from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.engine import Engine, Precision
 from napari_topiary.inference.network_input import NetworkInput, as_network_input
 from napari_topiary.inference.predict import infer_window
 from napari_topiary.inference.suitability import working_factor_for
@@ -122,6 +122,7 @@ class _Seen:
     answer: LabelImage
     found: Detections | None
     labels: LabelImage | None
+    precision: Precision
 
 
 class PruningView:
@@ -170,12 +171,12 @@ class PruningView:
             unpruned = self.plan.network_at(0.0, pick_device(self.device))
             self._before = (key, self._see(unpruned, part, {}))
         before = self._before[1]
-        after = before
+        after, precision = before, before.precision
         if tuned is not None:
-            after = self._see(tuned.build(), part, tuned.thresholds)
+            after = self._see(tuned.build(), part, tuned.thresholds, precision)
         elif self.plan.cursor(share) > 0:
             pruned = self.plan.network_at(share, pick_device(self.device))
-            after = self._see(pruned, part, thresholds)
+            after = self._see(pruned, part, thresholds, precision)
         same = None
         if before.found is not None and after.found is not None:
             same = self._matches(before.found, after.found, area.scale)
@@ -224,21 +225,25 @@ class PruningView:
         return _Part(seen, working, (box[0], box[2]))
 
     def _see(
-        self, network: Network, part: _Part, thresholds: Mapping[str, float]
+        self,
+        network: Network,
+        part: _Part,
+        thresholds: Mapping[str, float],
+        precision: Precision = "checked",
     ) -> _Seen:
-        engine = Engine(network, self.device)
+        engine = Engine(network, self.device, precision=precision)
         looking = infer_window(part.seen, part.window, engine, tile=LARGEST_SIDE)
         result = run(looking)
-        probability = result.probability
+        probability, precision = result.probability, engine.checked_precision
         task = self.checkpoint.task
         reading = PostProcessing.of(self.checkpoint).at(thresholds)
         size = (probability.shape[1], probability.shape[2])
         labels = reading.labels(probability, size, task, result.regression)
         if task.kind != "detect":
             answer = labels > 0 if task.kind == "instances" else labels
-            return _Seen(probability, answer, None, labels)
+            return _Seen(probability, answer, None, labels, precision)
         found = reading.detections(probability, size, task)
-        return _Seen(probability, labels, part.placed(found), None)
+        return _Seen(probability, labels, part.placed(found), None, precision)
 
     def _matches(
         self, before: Detections, after: Detections, scale: float | None
