@@ -1,11 +1,12 @@
 """How fast the pruning slider is: the plan, and each move of it.
 
-    python benchmarks/slider.py [--preset 2m] [--side 512] [--repeats 15]
+    python benchmarks/slider.py [--preset 2m] [--side 512] [--repeats 15] [--seconds 20]
 
 Prints the seconds that a plan takes (tracing included), then for several positions the
 median milliseconds from moving the slider to the new probability of the visible area,
 split into making the network and running it, and the speed-up against the unpruned
-network measured in the same rounds. Weights are random: values do not change the time.
+network measured in the same rounds. The network is trained for some seconds on a sample
+image: reduced precision is taken only where it does not change the labels.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import time
 from statistics import median
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig
+from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
-from napari_topiary.networks import build_network, count_parameters, resolve_sizes
+from napari_topiary.io.dataset import read_dataset, sample_folder
 from napari_topiary.pruning import PruningPlan, make_plan
-from napari_topiary.types import Task, run
+from napari_topiary.training import fit
+from napari_topiary.types import run
 
 SHARES = (0.0, 0.5, 0.75, 0.8, 0.9, 0.9375, 0.95, 0.99)
 FORMS = (
@@ -36,24 +38,25 @@ FORMS = (
 )
 
 
-def fresh_checkpoint(preset: str) -> Checkpoint:
-    """Return an untrained network of this size."""
-    sizes = resolve_sizes("unet", preset)
-    torch.manual_seed(0)
-    network = build_network("unet", sizes, 1, 2)
-    return Checkpoint(
-        network="unet",
-        sizes=sizes,
-        in_channels=1,
-        task=Task("segment", ("background", "membrane")),
-        state={name: t.detach().clone() for name, t in network.state_dict().items()},
-        unpruned_parameters=count_parameters(network),
-    )
+def trained(
+    preset: str, seconds: float, side: int
+) -> tuple[Checkpoint, NDArray[np.float32]]:
+    """A network that has learned for a while, and a part of an image as it sees it."""
+    dataset = read_dataset(sample_folder() / "membrane_fibsem")
+    samples = dataset.part("train")
+    config = TrainConfig(preset=preset, minutes=seconds / 60)
+    checkpoint = run(fit(samples, config, task=dataset.task))
+    image = checkpoint.normalisation.apply(samples[0].image)
+    grow = [(0, max(0, side - n)) for n in image.shape[1:]]
+    image = np.pad(image, [(0, 0), *grow], mode="symmetric")
+    return checkpoint, np.ascontiguousarray(image[:, :side, :side], np.float32)
 
 
-def moves(plan: PruningPlan, side: int, repeats: int) -> list[tuple[float, float]]:
+def moves(
+    plan: PruningPlan, image: NDArray[np.float32], repeats: int
+) -> list[tuple[float, float]]:
     """Median seconds for (network, probability) at each of `SHARES`, in turns."""
-    image = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
+    side = image.shape[1]
     times: dict[float, list[tuple[float, float]]] = {share: [] for share in SHARES}
     unpruned = Engine(plan.network_at(0.0))
     run(infer(unpruned, image, tile=side))  # as the page looks at it first
@@ -79,9 +82,10 @@ def main() -> int:
     parser.add_argument("--preset", default="2m")
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=20, help="of training")
     options = parser.parse_args()
 
-    checkpoint = fresh_checkpoint(options.preset)
+    checkpoint, image = trained(options.preset, options.seconds, options.side)
     make_plan(checkpoint)  # imports and first calls are not the plan's
     print(f"{options.preset}, {options.side} x {options.side} px, {device_label()}")
     for config in FORMS:
@@ -90,7 +94,7 @@ def main() -> int:
         seconds = time.perf_counter() - begun
         print(f"\n{config.kind}, {config.scope}: plan in {seconds:.2f} s")
         print("removed | weights left | network ms | run ms | total ms | speed-up")
-        rows = moves(plan, options.side, options.repeats)
+        rows = moves(plan, image, options.repeats)
         whole = rows[0][1]
         for share, (made, ran) in zip(SHARES, rows, strict=True):
             statistics = plan.statistics(share)
