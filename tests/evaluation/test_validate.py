@@ -112,6 +112,24 @@ def test_of_much_some_choose_and_others_judge(grey):
     )
 
 
+@pytest.mark.parametrize("kind", ["segment", "instances"])
+def test_by_a_handful_of_things_quality_is_that_at_the_threshold_that_stays(grey, kind):
+    """A curve that ends at 1 beside a figure of 0 would puzzle whoever sees both."""
+    task = dataclasses.replace(AREAS, kind=kind)
+    labels = np.zeros((32, 32), np.uint8)
+    labels[4:12, 4:12], labels[18:28, 18:28] = 1, 2 if kind == "instances" else 1
+    image = np.where(labels, 0.4, 0.1).astype(np.float32)[None]
+    sample = Sample(image, (Labels(labels),), None, "pale")
+    few = prepare([sample], [sample], TrainConfig(working_factor=1.0), task=task)
+    assert few.usual_thresholds
+    held = [on_working_grid(sample, 1.0, task, Normalisation(kind="none"))]
+    judge = Validator.often(few, grey, device=torch.device("cpu"))
+    judge = dataclasses.replace(judge, held=held, learned=())
+    assert run(judge.validate(grey)).value == 0.0
+    freely = dataclasses.replace(judge, usual_thresholds=False)
+    assert run(freely.validate(grey)).value == 1.0
+
+
 def test_particles_held_back_do_not_move_their_threshold(grey):
     """The same threshold whatever the held-out image looks like."""
     random = np.random.default_rng(1)

@@ -73,6 +73,11 @@ class PreparedData:
         return self.held == self.figure_areas
 
     @property
+    def usual_thresholds(self) -> bool:
+        """Whether too little is held back to choose thresholds of pixels by."""
+        return self.few and self.task.kind != "detect"
+
+    @property
     def held_back(self) -> tuple[AnnotatedArea, ...]:
         """Everything that must not be learned from."""
         return (*self.held, *self.figure_areas)

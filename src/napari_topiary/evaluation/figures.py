@@ -112,8 +112,9 @@ def _scored(
 
 def _chosen_by_them(prepared: PreparedData, task: Task) -> bool:
     """Whether weights or thresholds were chosen on what the figure is measured on."""
-    by_default = prepared.few and task.kind != "detect"
-    apart = by_default or (bool(prepared.learned) and task.kind == "detect")
+    apart = prepared.usual_thresholds or (
+        bool(prepared.learned) and task.kind == "detect"
+    )
     return prepared.figure_only and not apart
 
 

@@ -107,6 +107,7 @@ def validate_on(
         device=where,
         learned=prepared.learned,
         figure_only=prepared.figure_only,
+        usual_thresholds=prepared.usual_thresholds,
     )
     total = len(prepared.held) + len(prepared.learned) + len(checkpoint.task.classes)
     words, done = "Looking for the best threshold", count(1)
@@ -116,7 +117,7 @@ def validate_on(
     )
     if quality is None or quality.name == "none":
         return None
-    keep = not find or (prepared.few and checkpoint.task.kind != "detect")
+    keep = not find or prepared.usual_thresholds
     known = dict(checkpoint.thresholds if keep else quality.thresholds)
     made = replace(
         checkpoint, thresholds=known, metrics=quality.metrics(prepared.held_names)

@@ -62,6 +62,8 @@ class Validator:
     #: Whether the areas are needed for the figure: thresholds are then chosen on what
     #: is learned from alone, as far as there is any
     figure_only: bool = False
+    #: Whether no thresholds are chosen: the quality is that at the usual ones
+    usual_thresholds: bool = False
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -93,6 +95,7 @@ class Validator:
             device=device,
             learned=cut(prepared.learned),
             figure_only=prepared.figure_only,
+            usual_thresholds=prepared.usual_thresholds,
         )
 
     def validate(self, network: Network | Engine) -> Job[Quality]:
@@ -124,7 +127,12 @@ class Validator:
         if self.task.kind == "instances":
             return (
                 yield from validate_objects(
-                    answers, self.held, self.learned, self.task, loss
+                    answers,
+                    self.held,
+                    self.learned,
+                    self.task,
+                    loss,
+                    usual_threshold=self.usual_thresholds,
                 )
             )
         return (yield from self._swept(probabilities, loss))
@@ -149,6 +157,8 @@ class Validator:
             yield VALIDATING
             if found is not None:
                 thresholds[name], value, common = found
+                if self.usual_thresholds:
+                    thresholds[name], value = COMMON_THRESHOLD, common
                 if self.held:
                     scores[name] = value
                     at_common.append(common)
@@ -166,7 +176,12 @@ class Validator:
 
     def _by_single_pixels(self, patch: int) -> PixelValidator:
         if patch not in self._by_patch:
-            self._by_patch[patch] = PixelValidator(self.held, self.task, patch=patch)
+            self._by_patch[patch] = PixelValidator(
+                self.held,
+                self.task,
+                patch=patch,
+                usual_thresholds=self.usual_thresholds,
+            )
         return self._by_patch[patch]
 
     def _by_pixel(
@@ -288,6 +303,8 @@ def validate_objects(
     learned: Sequence[AnnotatedArea],
     task: Task,
     loss: float,
+    *,
+    usual_threshold: bool = False,
 ) -> Job[Quality]:
     """Validate answers by panoptic quality; yields after every area.
 
@@ -306,6 +323,8 @@ def validate_objects(
         With one class of objects.
     loss
         Mean loss on these areas, to be handed on.
+    usual_threshold
+        Whether none is chosen.
 
     Returns
     -------
@@ -319,7 +338,7 @@ def validate_objects(
     others = yield from _all_swept(answers[len(held) :], learned, task)
     own = np.mean(others, axis=0)[:, 0] if others else pq
     good = np.flatnonzero(own >= own.max() - SLACK)
-    best = int(good[len(good) // 2])
+    best = COMMON if usual_threshold else int(good[len(good) // 2])
     name, threshold = task.classes[1], THRESHOLDS[best]
     return Quality(
         value=float(pq[best]),

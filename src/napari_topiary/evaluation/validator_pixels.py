@@ -47,12 +47,19 @@ class PixelValidator:
         Its classes.
     patch
         Side of the patches, in pixels.
+    usual_thresholds
+        Whether no thresholds are chosen.
     """
 
     def __init__(
-        self, held: Sequence[AnnotatedArea], task: Task, *, patch: int
+        self,
+        held: Sequence[AnnotatedArea],
+        task: Task,
+        *,
+        patch: int,
+        usual_thresholds: bool = False,
     ) -> None:
-        self._task = task
+        self._task, self._usual = task, usual_thresholds
         self._around = Surroundings([area.field for area in held], patch)
         self._pixels = np.sort(centre_pixels(self._around.target, PIXELS))
         self._truth = self._around.target[self._pixels].astype(np.int64)
@@ -85,6 +92,8 @@ class PixelValidator:
             thresholds[name], scores[name] = best_pixel_threshold(there, sure)
             found = sure >= COMMON_THRESHOLD
             at_common.append(2 * (there & found).sum() / (there.sum() + found.sum()))
+            if self._usual:
+                thresholds[name], scores[name] = COMMON_THRESHOLD, float(at_common[-1])
         if not scores:
             return Quality(value=0.0, name="none", loss=loss)
         thresholds["common"] = float(np.mean(list(thresholds.values())))

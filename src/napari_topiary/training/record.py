@@ -288,9 +288,7 @@ class TrainingRecord:
 
         Those of particles look at what is learned from as well.
         """
-        if self.best is None or (
-            self.prepared.few and self.prepared.task.kind != "detect"
-        ):
+        if self.best is None or self.prepared.usual_thresholds:
             return {}
         return dict(self.best.thresholds)
 
