@@ -37,6 +37,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,13 +91,13 @@ def main() -> int:
         if options.data is None:
             original = _untrained(options.ancestor)
             pruned = run(prune(original, config))
+            image = np.random.default_rng(0).normal(size=(1, 512, 512))
         else:
-            original, pruned = _pair(
+            original, pruned, image = _pair(
                 options.data, config, options.seconds, options.ancestor
             )
         print(f"{original.parameters:,} weights against {pruned.parameters:,}")
-        image = np.random.default_rng(0).normal(size=(1, options.side, options.side))
-        pixels = image.astype(np.float32)
+        pixels = _tiled(image, options.side)
         _compare(options.ancestor, original, pruned, pixels, options.rounds)
         return 0
     for preset in options.presets:
@@ -234,18 +235,21 @@ def _trained(
     samples = dataset.part("train")
     config = TrainConfig(preset=preset, minutes=seconds / 60)
     checkpoint = run(fit(samples, config, task=dataset.task))
-    image = checkpoint.normalisation.apply(samples[0].image)
+    return checkpoint, _tiled(checkpoint.normalisation.apply(samples[0].image), side)
+
+
+def _tiled(image: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Mirrored, so that there are no edges that no image has."""
     times = [-(-side // n) for n in image.shape[1:]]
-    # Mirrored, so that there are no edges that no image has.
     tiled = np.concatenate([image, image[:, ::-1]] * times[0], axis=1)
     tiled = np.concatenate([tiled, tiled[:, :, ::-1]] * times[1], axis=2)
-    return checkpoint, np.ascontiguousarray(tiled[:, :side, :side], np.float32)
+    return np.ascontiguousarray(tiled[:, :side, :side], np.float32)
 
 
 def _pair(
     folder: Path, config: PruneConfig, seconds: float, preset: str
-) -> tuple[Checkpoint, Checkpoint]:
-    """A U-Net, trained, and what is left of it; both are judged."""
+) -> tuple[Checkpoint, Checkpoint, NDArray[Any]]:
+    """A U-Net, trained, what is left of it, and an unseen image; both are judged."""
     dataset = read_dataset(folder)
     samples, held, judged = dataset.part("train"), dataset.part("val"), "test"
     if not dataset.parts.get("test"):  # what judges must not choose weights
@@ -267,7 +271,8 @@ def _pair(
         steps = one.provenance.get("steps")
         print(f"{name}: {steps} steps, Dice {dice[-1]:.4f} on unseen images")
     print(f"Dice that it costs: {dice[0] - dice[1]:.4f}", flush=True)
-    return original, pruned
+    unseen = dataset.part(judged)[0].image
+    return original, pruned, original.normalisation.apply(unseen)
 
 
 def _share_of_peak(preset: str, side: int, rounds: int) -> None:
