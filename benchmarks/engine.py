@@ -101,7 +101,7 @@ def main() -> int:
         _compare(options.ancestor, original, pruned, pixels, options.rounds)
         return 0
     for preset in options.presets:
-        checkpoint, image = _trained(preset, options.seconds, options.side)
+        checkpoint, image = trained(preset, options.seconds, options.side)
         _compare(preset, checkpoint, checkpoint, image, options.rounds)
     return 0
 
@@ -227,7 +227,7 @@ def _windows(side: int) -> Iterator[slice]:
     yield slice(max(0, side - WINDOW), side)
 
 
-def _trained(
+def trained(
     preset: str, seconds: float, side: int
 ) -> tuple[Checkpoint, NDArray[np.float32]]:
     """A network that has learned for a while, and an image as it sees them."""

@@ -17,16 +17,14 @@ import time
 from statistics import median
 
 import numpy as np
+from engine import trained
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import PruneConfig, TrainConfig
+from napari_topiary.config import PruneConfig
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
-from napari_topiary.io.dataset import read_dataset, sample_folder
 from napari_topiary.pruning import PruningPlan, make_plan
-from napari_topiary.training import fit
 from napari_topiary.types import run
 
 SHARES = (0.0, 0.5, 0.75, 0.8, 0.9, 0.9375, 0.95, 0.99)
@@ -36,20 +34,6 @@ FORMS = (
     PruneConfig(kind="weights", criterion="magnitude", scope="global"),
     PruneConfig(kind="weights", criterion="magnitude", scope="layer"),
 )
-
-
-def trained(
-    preset: str, seconds: float, side: int
-) -> tuple[Checkpoint, NDArray[np.float32]]:
-    """A network that has learned for a while, and a part of an image as it sees it."""
-    dataset = read_dataset(sample_folder() / "membrane_fibsem")
-    samples = dataset.part("train")
-    config = TrainConfig(preset=preset, minutes=seconds / 60)
-    checkpoint = run(fit(samples, config, task=dataset.task))
-    image = checkpoint.normalisation.apply(samples[0].image)
-    grow = [(0, max(0, side - n)) for n in image.shape[1:]]
-    image = np.pad(image, [(0, 0), *grow], mode="symmetric")
-    return checkpoint, np.ascontiguousarray(image[:, :side, :side], np.float32)
 
 
 def moves(

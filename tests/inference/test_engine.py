@@ -15,9 +15,9 @@ from torch import nn
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference import engine as engine_module
 from napari_topiary.inference import tiles as tiles_module
-from napari_topiary.inference.backends import BackendKind, backends
+from napari_topiary.inference.backends import BackendKind, backends, same_labels
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
-from napari_topiary.inference.engine import Engine, same_labels
+from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import (
     LARGEST_TILE,
     LEAST_TILE,
@@ -247,6 +247,24 @@ def test_what_is_measured_is_settled_at_once(
         engine = another(faster=faster)
         engine.settle(noise(1, 32, 32))
         assert engine.backend == expected
+
+
+def test_other_back_ends_too_compute_in_float32_where_it_is_asked_for(
+    another: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another(faster=True)
+    asked: list[bool] = []
+
+    def make(network: Network, device: torch.device, *, exact: bool) -> Other:
+        asked.append(exact)
+        return Other(network, wrong=False)
+
+    kind = BackendKind(make=make, title="Abacus", packages=("torch",))
+    monkeypatch.setitem(backends._things, "abacus", kind)
+    for precision in ("checked", "float32"):
+        engine = Engine(unet(), "cpu", precision=precision)
+        engine.settle(noise(1, 32, 32))
+    assert asked == [False, True]
 
 
 def test_what_is_known_of_a_network_holds_after_more_training(

@@ -65,18 +65,7 @@ def build_parser(verb: str | None = None) -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    argv
-        Arguments without the program's name; None = those of the process.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """Run one verb with the arguments `argv` of `cli.main`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

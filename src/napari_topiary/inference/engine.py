@@ -30,6 +30,7 @@ from napari_topiary.inference.backends import (
     BackendKind,
     backend_kind,
     backends,
+    same_labels,
 )
 from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.devices import Threads, autocast_dtype, pick_device
@@ -53,10 +54,6 @@ FASTER = 0.9
 SETTLED_S = 0.5
 """Sooner, the number of threads is not chosen by the clock."""
 MOST_REMEMBERED = 200
-MOST_CHANGED = 1e-3
-"""Share of the pixels that may get another label from a faster way of computing."""
-CHANGED = 0.05
-"""A probability that differs by so much counts as another label."""
 
 
 class Engine:
@@ -123,7 +120,9 @@ class Engine:
             self._next.append(("torch", backends["torch"]))
         self._search = None
         if backend == AUTO:
-            self._search = _Search(self._ready, self.device, self._int8)
+            self._search = _Search(
+                self._ready, self.device, self._int8, exact=self._in_full
+            )
             if self._int8 is not None and not self._search.converts:
                 self.note = (
                     "This network is prepared for int8, which needs OpenVINO or ONNX "
@@ -264,10 +263,15 @@ class _Search:
     """Converts a network for other back ends, beside what runs meanwhile."""
 
     def __init__(
-        self, network: Network, device: torch.device, int8: Network | None
+        self,
+        network: Network,
+        device: torch.device,
+        int8: Network | None,
+        *,
+        exact: bool,
     ) -> None:
         self._network, self._device, self._spent = network, device, 0.0
-        self._int8 = int8
+        self._int8, self._exact = int8, exact
         self._names = [
             name
             for name in backends
@@ -361,9 +365,8 @@ class _Search:
             kind = backends[name.removesuffix(WITH_INT8)]
             rounded = self._int8 if name.endswith(WITH_INT8) else None
             try:
-                made[name] = kind.make(
-                    rounded or self._network, self._device, exact=False
-                )
+                asked = rounded or self._network
+                made[name] = kind.make(asked, self._device, exact=self._exact)
             except Exception as reason:  # whatever ails another package: torch goes on
                 logger.warning("%s cannot be used: %s", kind.title, reason)
                 continue
@@ -383,22 +386,3 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def same_labels(
-    exact: NDArray[np.float32], faster: NDArray[np.float32], network: Network
-) -> bool:
-    """Whether a faster way of computing says the same as the exact one.
-
-    Parameters
-    ----------
-    exact, faster
-        `(k + r, y, x)` of the same tile.
-    network
-        Knows how many of the maps are values.
-    """
-    classes = len(exact) - network.regressions
-    changed = exact[:classes].argmax(axis=0) != faster[:classes].argmax(axis=0)
-    # What is not a number is not the same either.
-    changed |= ~(np.abs(exact - faster).max(axis=0) < CHANGED)
-    return float(changed.mean()) <= MOST_CHANGED

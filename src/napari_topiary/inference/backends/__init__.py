@@ -5,9 +5,10 @@ from napari_topiary.inference.backends.base import (
     BackendKind,
     backend_kind,
     backends,
+    same_labels,
 )
 from napari_topiary.registry import find_members
 
 find_members(__name__, __path__)
 
-__all__ = ["Backend", "BackendKind", "backend_kind", "backends"]
+__all__ = ["Backend", "BackendKind", "backend_kind", "backends", "same_labels"]

@@ -14,6 +14,11 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.networks.base import Network
 from napari_topiary.registry import Registry
 
+MOST_CHANGED = 1e-3
+"""Share of the pixels that may get another label from a faster way of computing."""
+CHANGED = 0.05
+"""A probability that differs by so much counts as another label."""
+
 
 class Backend(Protocol):
     """Runs one network."""
@@ -96,3 +101,22 @@ def backend_kind(name: str, network: Network, device: torch.device) -> BackendKi
             "choose the backend torch or auto."
         )
     return kind
+
+
+def same_labels(
+    exact: NDArray[np.float32], faster: NDArray[np.float32], network: Network
+) -> bool:
+    """Whether a faster way of computing says the same as the exact one.
+
+    Parameters
+    ----------
+    exact, faster
+        `(k + r, y, x)` of the same tile.
+    network
+        Knows how many of the maps are values.
+    """
+    classes = len(exact) - network.regressions
+    changed = exact[:classes].argmax(axis=0) != faster[:classes].argmax(axis=0)
+    # What is not a number is not the same either.
+    changed |= ~(np.abs(exact - faster).max(axis=0) < CHANGED)
+    return float(changed.mean()) <= MOST_CHANGED
