@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 
 from napari_topiary import Task
 from napari_topiary.config import DetectConfig
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.run_crate import CRATE
 from napari_topiary.jobs.exporting import Found, already_there, export, summary
 from napari_topiary.types import BACKGROUND, Detections, Prediction
@@ -80,6 +82,35 @@ def test_an_export_has_a_table_of_every_image_and_a_summary(tmp_path):
     # The summary goes on to hold the images that were exported before.
     export(tmp_path, {"c": found("detect")})
     assert column(tmp_path / "summary.csv", "count") == [2.0, 2.0, 2.0]
+
+
+def test_what_a_person_has_changed_in_an_export_stays(tmp_path, monkeypatch):
+    results, table = {"a": found("detect")}, tmp_path / "a_objects.csv"
+    export(tmp_path, results)
+    written = table.read_bytes()
+    table.write_bytes(written + b"9,9\n")
+    with pytest.raises(TopiaryError, match=r"a_objects\.csv .* changed since Topiary"):
+        already_there(tmp_path, results)
+    table.write_bytes(written)
+    # An export that was killed before it was noted has left nothing but results.
+    more = {"a": replace(found("detect"), network="large"), "b": found("detect")}
+    monkeypatch.setattr("napari_topiary.jobs.exporting._record", lambda *_: None)
+    export(tmp_path, more)
+    assert len(already_there(tmp_path, more)) == 9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Links need a right there.")
+def test_an_export_goes_nowhere_else(tmp_path):
+    results, table = {"a": found("detect")}, tmp_path / "a_objects.csv"
+    for put, said in (
+        (table.mkdir, "is a folder"),
+        (lambda: table.symlink_to(tmp_path / "nowhere"), "is a link to"),
+        (lambda: os.mkfifo(table), "is a pipe"),
+    ):
+        put()
+        with pytest.raises(TopiaryError, match=said):
+            already_there(tmp_path, results)
+        table.rmdir() if table.is_dir() else table.unlink()
 
 
 def column(path, name):

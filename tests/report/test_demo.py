@@ -7,8 +7,9 @@ import json
 import pytest
 from PIL import Image
 
-from napari_topiary.checkpoint import load_checkpoint
+from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.cli import main
+from napari_topiary.errors import NotWritten
 from napari_topiary.report.demo import DemoConfig, demo_report
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Progress, Stop, run
@@ -42,6 +43,30 @@ def test_the_story_leaves_pictures_checkpoints_and_a_text(tmp_path, capsys):
     assert all(f"({name})" in page for name in story["pictures"])
     assert "kept" in story["text"]
     assert story["text"] in capsys.readouterr().out
+
+
+def test_on_a_full_disk_its_network_is_kept_elsewhere(
+    trained, tmp_path, monkeypatch, capsys
+):
+    home, save = tmp_path / "home", Checkpoint.save
+    home.mkdir()
+
+    def full(self, path, **how):
+        if path.parent != home:
+            raise NotWritten(f"{path} could not be written.")
+        save(self, path, **how)
+
+    def learned(*_, **__):
+        yield Progress(0, 0)
+        return load_checkpoint(trained / "net.safetensors")
+
+    monkeypatch.setattr("napari_topiary.report.demo.fit", learned)
+    monkeypatch.setattr(Checkpoint, "save", full)
+    monkeypatch.setattr("napari_topiary.cli.keeping._folders", lambda: [home])
+    assert main(["demo", "--headless", "--out", str(tmp_path / "demo")]) == 2
+    kept = home / "trained.safetensors"
+    assert f"The network is in {kept}: move it soon." in capsys.readouterr().err
+    assert load_checkpoint(kept).parameters
 
 
 @pytest.mark.parametrize("last", ["1/4", "2/4", "3/4"])

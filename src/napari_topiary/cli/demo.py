@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_topiary.cli.driving import Runner
+from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.targets import Files, targets_in
+
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
 
 SAMPLE = "apoferritin"
 
@@ -57,7 +62,13 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if problem is not None:
         raise TopiaryError(problem)
     pick_device(options.device)
-    report = runner(demo_report(options.out, config))
+    report = runner(demo_report(options.out, config, save=_save))
     runner.say(report["text"])
     runner.say(f"The pictures are in {options.out}.")
     return report
+
+
+def _save(made: Checkpoint, path: Path) -> Sequence[str]:
+    """Write a network; where there is no room for it elsewhere, as `train` does."""
+    _, _, problems = Keeping(path).keep(made, whole=True)
+    return problems

@@ -342,6 +342,8 @@ class _Pieces:
     def _read(self, index: tuple[Any, ...]) -> NDArray[Any]:
         try:
             return np.asarray(self._array[index])
+        except TopiaryError:
+            raise
         except MemoryError:
             raise TopiaryError(
                 "a part of the image is too large for this computer's memory, or says "

@@ -20,8 +20,9 @@ from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.own_files import WRITER, written_by_topiary
-from napari_topiary.io.run_crate import Run, write_crate
+from napari_topiary.io.run_crate import Run, is_edited, noting_tables, write_crate
 from napari_topiary.io.tables import write_table
+from napari_topiary.io.targets import check_file_target
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS
@@ -78,12 +79,21 @@ def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
     """Files that an export would replace; refuses those that Topiary did not write."""
     stems = [one.stem(name) for name, one in found.items()]
     names = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
-    there = [path for n in (*names, SUMMARY) if (path := folder / n).exists()]
+    places = [folder / name for name in (*names, SUMMARY)]
+    for path in places:
+        check_file_target(path)
+    there = [path for path in places if path.exists()]
     for path in there:
-        if not written_by_topiary(path):
+        own = written_by_topiary(path)
+        if not own or is_edited(path):
+            what = (
+                "was changed since Topiary wrote it"
+                if own
+                else "is no result of Topiary"
+            )
             raise TopiaryError(
-                f"{path.name} in this folder is no result of Topiary and would be "
-                "replaced: choose another folder."
+                f"{path.name} in this folder {what} and would be replaced: choose "
+                "another folder."
             )
     return there
 
@@ -107,19 +117,10 @@ def export(
     files: list[Path] = []
     begun = time.time()
     try:
-        for name, one in found.items():
-            stem = one.stem(name)
-            stale = folder / f"{stem}_lines.csv"
-            if isinstance(one.prediction, LargePrediction):
-                written = _copied(folder, stem, one.prediction)
-            else:
-                written = write_prediction(folder, stem, prediction=one.prediction)
-            if "lines" not in written:
-                stale.unlink(missing_ok=True)
-            written["objects"] = folder / f"{stem}{OBJECTS_ENDING}"
-            write_table(written["objects"], objects_table(one.counted))
-            files += written.values()
-        files.append(write_summary(folder, summary(found)))
+        with noting_tables(folder):
+            for name, one in found.items():
+                files += _write_one(folder, one.stem(name), one)
+            files.append(write_summary(folder, summary(found)))
         _record(folder, found, files, project, begun)
     except OSError as reason:
         raise TopiaryError(
@@ -127,6 +128,19 @@ def export(
             "another one."
         ) from reason
     return files
+
+
+def _write_one(folder: Path, stem: str, one: Found) -> list[Path]:
+    stale = folder / f"{stem}_lines.csv"
+    if isinstance(one.prediction, LargePrediction):
+        written = _copied(folder, stem, one.prediction)
+    else:
+        written = write_prediction(folder, stem, prediction=one.prediction)
+    if "lines" not in written:
+        stale.unlink(missing_ok=True)
+    written["objects"] = folder / f"{stem}{OBJECTS_ENDING}"
+    write_table(written["objects"], objects_table(one.counted))
+    return list(written.values())
 
 
 def _record(

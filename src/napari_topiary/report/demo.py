@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.evaluation import ComparedImage, compare_checkpoints
 from napari_topiary.evaluation.validate import validate
 from napari_topiary.forms import form_problem, number_problem
@@ -50,6 +50,8 @@ from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 T = TypeVar("T")
 
+Save = Callable[[Checkpoint, Path], Sequence[str]]
+"""Writes a network to a file; returns sentences where it could not."""
 STAGES = 4
 TRAINED, PRUNED = "trained", "pruned"
 
@@ -78,8 +80,13 @@ class DemoConfig:
         return problem
 
 
+def _save(made: Checkpoint, path: Path) -> Sequence[str]:
+    made.save(path, overwrite=True)
+    return ()
+
+
 def demo_report(
-    out: Path | str, config: DemoConfig | None = None
+    out: Path | str, config: DemoConfig | None = None, *, save: Save = _save
 ) -> Job[dict[str, Any]]:
     """Train, prune and compare on sample data; leave pictures, checkpoints, a text.
 
@@ -89,6 +96,8 @@ def demo_report(
         Folder for all of it; made if it is not there.
     config
         Sample, network and times.
+    save
+        Writes a network, and says where it had to be put elsewhere.
 
     Yields
     ------
@@ -106,7 +115,7 @@ def demo_report(
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
-    demo = _Demo(out=Path(out), config=config)
+    demo = _Demo(out=Path(out), config=config, save=save)
     yield Progress(0, 0, "Reading the sample images")
     trained = yield from demo.train()
     if not demo.stopped:
@@ -125,6 +134,7 @@ class _Demo:
 
     out: Path
     config: DemoConfig
+    save: Save
     stopped: bool = False
     sentences: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
@@ -277,7 +287,9 @@ class _Demo:
         path = self.out / f"{name}.safetensors"
         if (self.stopped or ended_early) and path.exists():
             path = free_name(self.out / f"{name}-unfinished.safetensors")
-        named.save(path, overwrite=True)
+        elsewhere = self.save(named, path)
+        if elsewhere:  # nor is there room for the pictures
+            raise NotWritten(" ".join(elsewhere))
         self.results[name] = {
             "file": path.name,
             "parameters": named.parameters,
