@@ -180,7 +180,8 @@ def test_a_dead_network_is_known_without_images(trained):
     assert pruning_doubt(before, before.replaced(metrics={})) is None
     for bias in (-3.0, 3.0):
         dead = pruning_doubt(before, flat(before, bias=bias))
-        assert "the same answer to whatever it is shown" in dead
+        assert dead.is_certain
+        assert "the same answer to whatever it is shown" in dead.sentence
 
 
 @pytest.mark.parametrize("data", [True, False])
@@ -193,14 +194,13 @@ def test_a_pruned_network_that_finds_nothing_is_never_silent(
     assert call("prune", net, "--remove", 0, *images, "--out", out) == 0
     assert ("Nobody has looked" in capsys.readouterr().err) == (not data)
     arguments = ("prune", net, "--remove", 0.97, *images, "--out", out)
-    # Judged on images it failed; without any there is only a doubt.
-    status, key = (1, "problems") if data else (0, "notes")
-    assert call(*arguments, "--kind", "weights", "--json", report) == status
-    words = "hardly anything" if data else "The pruned network"
-    said = json.loads(report.read_text(encoding="utf-8"))[key]
+    # Judged on images it failed; without any it gives one answer to everything.
+    assert call(*arguments, "--kind", "weights", "--json", report) == 1
+    words = "hardly anything" if data else "The pruned network gives the same answer"
+    said = json.loads(report.read_text(encoding="utf-8"))["problems"]
     (sentence,) = (one for one in said if words in one)
     assert sentence in capsys.readouterr().err
-    assert sentence in load_checkpoint(out).provenance[key]
+    assert sentence in load_checkpoint(out).provenance["problems"]
 
 
 @pytest.fixture

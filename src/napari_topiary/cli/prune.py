@@ -165,10 +165,11 @@ def _doubted(
 
     ended_early = made.provenance.get("problems", ())
     found = [*ended_early, *pruning_problems(original, made, share)]
-    about = {**made.provenance, "problems": found}
+    notes = list(made.provenance.get("notes", ()))
     doubt = pruning_doubt(original, made)
     if doubt is not None:
-        about["notes"] = [*about.get("notes", ()), doubt]
+        (found if doubt.is_certain else notes).append(doubt.sentence)
+    about = {**made.provenance, "problems": found, "notes": notes}
     return made.replaced(provenance=about), found, bool(ended_early)
 
 

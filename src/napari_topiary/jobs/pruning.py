@@ -308,7 +308,7 @@ def keeping(
         *made.provenance.get("problems", ()),
         *pruning_problems(plan.checkpoint, made, share),
     ]
-    problems += [] if doubt is None else [doubt]
+    problems += [] if doubt is None else [doubt.sentence]
     about = {**made.provenance, "name": name, "problems": problems}
     return made.replaced(provenance=about)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -54,11 +55,21 @@ def pruning_problems(
     return tuple(found)
 
 
-def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
-    """Return a sentence if a pruned network that was not validated seems to be dead.
+@dataclass(frozen=True)
+class Doubt:
+    """What noise says of a pruned network that nobody has validated."""
+
+    sentence: str
+    #: Whether it is no doubt but certain: all that gave one answer to all noise found
+    #: nothing in images either, those that marked less of it mostly did
+    is_certain: bool
+
+
+def pruning_doubt(before: Checkpoint, after: Checkpoint) -> Doubt | None:
+    """Say if a pruned network that was not validated is, or seems to be, dead.
 
     Both networks are shown noise. How good a network is that cannot tell, but whether
-    it still tells anything apart; so this is a doubt to be looked into, no verdict.
+    it still tells anything apart.
     """
     if after.metrics.get("quality") is not None:
         return None
@@ -66,7 +77,8 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
         (marked, spread), (left, still) = _answers(before), _answers(after)
     except (RuntimeError, MemoryError):  # no room for a look is no reason to lose it
         return None
-    if still < LITTLE * spread:
+    is_certain = still < LITTLE * spread
+    if is_certain:
         said = "gives the same answer to whatever it is shown"
     elif 0.01 <= marked < 0.99 and left < LITTLE * marked:
         said = f"finds nothing any more: in noise it marks {left:.1%}, the network"
@@ -77,7 +89,7 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> str | None:
     else:
         return None
     way_out = "Remove less, or fine-tune it on annotated images."
-    return f"The pruned network {said}. {way_out}"
+    return Doubt(f"The pruned network {said}. {way_out}", is_certain)
 
 
 @torch.no_grad()
