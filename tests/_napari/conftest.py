@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 pytest.importorskip("qtpy")
 
+from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QThreadPool
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
@@ -31,6 +33,26 @@ def _what_is_loaded_stays() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _it_stays_after_a_window_was_closed() -> None:
+    """What the window of the test before let be searched again is left out again."""
+    gc.freeze()
+
+
+@cache
+def _installed() -> tuple[Any, ...]:
+    return tuple(PluginManifest.discover())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plugins_are_looked_for_once() -> Iterator[None]:
+    """Every viewer looks for what is installed, which does not change in between."""
+    found = _installed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda *_, **__: found)
+        yield
 
 
 @pytest.fixture(autouse=True)

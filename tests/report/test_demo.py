@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.cli import main
 from napari_topiary.errors import NotWritten
+from napari_topiary.io.dataset import Dataset, Sample, sample_dataset
+from napari_topiary.report import demo as demo_module
 from napari_topiary.report.demo import DemoConfig, demo_report
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Progress, Stop, run
 
 pytest.importorskip("matplotlib")
 
-FAST = DemoConfig(minutes=0.05, shares=(0.5,))
+FAST = DemoConfig(minutes=0.02, shares=(0.5,))
+
+
+def corner(sample: Sample, side: int = 240) -> Sample:
+    """The same with fewer pixels, which are soon learned from and compared."""
+    (marks,) = sample.annotations
+    inside = (marks.coordinates < side).all(axis=1)
+    classes = tuple(np.array(marks.classes)[inside])
+    kept = Points(marks.coordinates[inside], classes)
+    return replace(sample, image=sample.image[:, :side, :side], annotations=(kept,))
+
+
+@pytest.fixture(autouse=True)
+def _small_sample(monkeypatch):
+    def read(name: str) -> Dataset:
+        whole = sample_dataset(name)
+        samples = {name: corner(sample) for name, sample in whole.samples.items()}
+        return replace(whole, samples=samples)
+
+    monkeypatch.setattr(demo_module, "sample_dataset", read)
 
 
 def test_the_story_leaves_pictures_checkpoints_and_a_text(tmp_path, capsys):
     out, report = tmp_path / "demo", tmp_path / "result.json"
-    arguments = ["demo", "--headless", "--minutes", "0.05", "--out", str(out)]
+    arguments = ["demo", "--headless", "--minutes", "0.02", "--out", str(out)]
     assert main([*arguments, "--json", str(report)]) == 0
     story = json.loads((out / "story.json").read_text(encoding="utf-8"))
     assert json.loads(report.read_text(encoding="utf-8")) == story | {"notes": []}
@@ -107,7 +131,7 @@ def test_a_story_that_ran_out_of_memory_is_not_whole(tmp_path, monkeypatch, caps
         return learn(*given)
 
     monkeypatch.setattr(Trainer, "_learn", failing)
-    words = ["demo", "--headless", "--minutes", "0.05", "--out", str(tmp_path)]
+    words = ["demo", "--headless", "--minutes", "0.02", "--out", str(tmp_path)]
     assert main(words) == 1
     assert "memory" in capsys.readouterr().err
     story = json.loads((tmp_path / "story.json").read_text(encoding="utf-8"))

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from napari_topiary.studies import Budget, run_study, studies
+from napari_topiary.studies import (
+    Budget,
+    membrane,
+    patch_accuracy,
+    run_study,
+    sample_size,
+    studies,
+)
 from napari_topiary.studies.context import digest
+from napari_topiary.training import optimizers
 from napari_topiary.types import run
 
 pytest.importorskip("matplotlib")
@@ -43,6 +52,19 @@ def test_it_has_published_numbers_before_anything_is_measured(name, tiny):
         assert all(len(row) == len(table.columns) for row in table.rows)
 
 
+@pytest.fixture
+def _a_little_of_all(monkeypatch):
+    """As few patches and validations as show that a cell runs."""
+    for study in (membrane, sample_size):
+        monkeypatch.setattr(study, "QUICK_PIXELS", 128)
+    search = replace(membrane.QUICK_SEARCH, batches=1, at_once=0.5)
+    monkeypatch.setattr(membrane, "QUICK_SEARCH", search)
+    monkeypatch.setattr(patch_accuracy, "FEW", 200)
+    monkeypatch.setattr(patch_accuracy, "PREDICTIONS", 5)
+    monkeypatch.setattr(optimizers, "VALIDATIONS", 2)
+
+
+@pytest.mark.usefixtures("_a_little_of_all")
 @pytest.mark.parametrize("name", NAMES)
 def test_one_cell_runs_and_leaves_its_files(name, tiny, tmp_path):
     study = studies[name]()

@@ -47,7 +47,10 @@ def config(name: str, **changes: object) -> TrainConfig:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_learns_and_is_kept(name: str, samples: list[Sample], tmp_path) -> None:
+def test_learns_and_is_kept(
+    name: str, samples: list[Sample], tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_topiary.training.optimizers.VALIDATIONS", 5)
     # So few pixels that an epoch is a few steps; the virions are plain to see.
     asked = config(name, epochs=20, training_pixels=240, learning_rate=5e-3)
     made = run(fit(samples[:2], asked, task=TASK, validation=samples[2:]))
