@@ -19,6 +19,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="topiary-tests-")
 os.environ["HOME"] = os.environ["USERPROFILE"] = _HOME.name
 for _kind in ("CONFIG", "DATA", "CACHE", "STATE"):
     os.environ[f"XDG_{_kind}_HOME"] = str(Path(_HOME.name) / _kind.lower())
+# napari then keeps no settings of its own, which it writes at every step of a window.
+os.environ["NAPARI_CONFIG"] = ""
 
 # A machine that does other work at the same time is no reason to fail.
 settings.register_profile(

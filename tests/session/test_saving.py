@@ -64,8 +64,7 @@ from napari_topiary.session import ImageEntry, OpenMark, Session
 
 WRITES = ("os.rename", "os.link", "os.remove", "os.mkdir")
 
-def save_changes(folder, at):
-    session = Session.open(folder)
+def save_changes(session, folder, at):
     session.rename_class("virus", "capsid")
     session.set_annotations("c", [Points(np.ones((1, 2)), ("capsid",))])
     session.remove_image("b")
@@ -86,9 +85,10 @@ while status:
     step += 1
     folder = sys.argv[1] + f" {step}"
     shutil.copytree(sys.argv[1], folder)
+    session = Session.open(folder)
     child = os.fork()
     if child == 0:
-        save_changes(folder, step)
+        save_changes(session, folder, step)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
 print(step)

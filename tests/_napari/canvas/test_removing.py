@@ -63,7 +63,7 @@ box = np.array([[5, 5], [5, 60], [60, 60], [60, 5.0]])
 session.set_annotations("a", (marks, Regions((box,), ("rectangle",))))
 
 viewer = napari.Viewer()
-viewer.window._qt_window.resize(900, 600)
+viewer.window._qt_window.resize(640, 480)
 bench = Workbench(viewer, session)
 viewer.window.add_dock_widget(bench)
 page = bench.page("Data")
@@ -110,7 +110,7 @@ print("alive")
 def test_images_are_switched_and_taken_in_a_real_window(tmp_path: Path) -> None:
     # With annotations and without, in both orders.
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SWITCHING, str(tmp_path), "abab"],
+        [sys.executable, "-W", "ignore", "-c", SWITCHING, str(tmp_path), "aba"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -334,32 +334,23 @@ def test_deleted_and_renamed_layers_break_nothing(compared):
     compared.compare()
 
 
-def test_a_removed_network_takes_its_comparison_away(compared, session):
-    session.remove_checkpoint("second")
-    assert compared.match is None and shown(compared, "a") is None
-    assert not compared.result.legend.isVisibleTo(compared)
-    assert compared.choice.b.findText("second") < 0
+def compared_again(page, until):
+    page.compare()
+    until(lambda: not page.comparing)
+    assert page.match is not None, page.message.text()
+    page.view.turns.finish()
 
 
-def test_another_image_takes_the_comparison_away(compared):
-    drawing_of(compared.viewer).show("grid 1")
-    assert compared.match is None
-    assert not any("compare" in layer.name for layer in compared.viewer.layers)
-
-
-def test_new_marks_make_it_outdated(compared, session):
-    session.set_annotations("grid 0", (Points(np.array([[5.0, 5.0]]), ("virion",)),))
-    assert compared.match is None
-
-
-def test_no_network_runs_twice(compared, until, monkeypatch):
-    monkeypatch.setattr(
-        "napari_topiary.jobs.comparing.predict",
-        lambda *_, **__: pytest.fail("It ran again."),
-    )
-    compared.choice.swap()
-    until(lambda: not compared.comparing)
-    assert [s.name for s in compared.match.sides] == ["second", "first"]
+def runs_no_network_twice(compared, until, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "napari_topiary.jobs.comparing.predict",
+            lambda *_, **__: pytest.fail("It ran again."),
+        )
+        for names in (["second", "first"], ["first", "second"]):
+            compared.choice.swap()
+            until(lambda: not compared.comparing)
+            assert [s.name for s in compared.match.sides] == names
 
 
 def read_at(page, until, what):
@@ -370,7 +361,7 @@ def read_at(page, until, what):
     return page.match.b.detections.score
 
 
-def test_each_is_read_as_learned_at_its_own_best_or_both_at_one(compared, until):
+def reads_as_learned_at_its_own_best_or_both_at_one(compared, until):
     learned = compared.match.b.detections.score
     assert compared.choice.at.currentData() == "learned"
     limit = compared.match.comparison.metrics["b"]["own_best"]["thresholds"]["virion"]
@@ -382,9 +373,12 @@ def test_each_is_read_as_learned_at_its_own_best_or_both_at_one(compared, until)
     assert read_at(compared, until, "learned").tolist() == learned.tolist()
 
 
-def test_choosing_starts_no_network_and_takes_the_old_result_away(
-    compared, session, task
-):
+def is_outdated_by_new_marks(compared, session):
+    session.set_annotations("grid 0", (Points(np.array([[5.0, 5.0]]), ("virion",)),))
+    assert compared.match is None
+
+
+def choosing_starts_no_network_and_takes_the_old_result_away(compared, session, task):
     session.add_checkpoint("third", network(task, 2), activate=False)
     b = compared.choice.b
     b.setCurrentText("third")
@@ -392,6 +386,35 @@ def test_choosing_starts_no_network_and_takes_the_old_result_away(
     assert not compared.comparing and compared.match is None
     assert shown(compared, "a") is None
     assert compared.choice.run_button.isEnabled()
+
+
+def another_image_takes_the_comparison_away(compared):
+    drawing_of(compared.viewer).show("grid 1")
+    assert compared.match is None
+    assert not any("compare" in layer.name for layer in compared.viewer.layers)
+
+
+def a_removed_network_takes_its_comparison_away(compared, session):
+    session.remove_checkpoint("third")
+    assert compared.match is None and shown(compared, "a") is None
+    assert not compared.result.legend.isVisibleTo(compared)
+    assert compared.choice.b.findText("third") < 0
+
+
+def test_what_is_read_anew_and_what_takes_the_comparison_away(
+    compared, session, task, until, monkeypatch
+):
+    """One window for all of it, as a comparison takes less time than a window."""
+    runs_no_network_twice(compared, until, monkeypatch)
+    reads_as_learned_at_its_own_best_or_both_at_one(compared, until)
+    is_outdated_by_new_marks(compared, session)
+    compared_again(compared, until)
+    choosing_starts_no_network_and_takes_the_old_result_away(compared, session, task)
+    compared_again(compared, until)
+    another_image_takes_the_comparison_away(compared)
+    drawing_of(compared.viewer).show("grid 0")
+    compared_again(compared, until)
+    a_removed_network_takes_its_comparison_away(compared, session)
 
 
 def test_stop_before_both_have_looked_keeps_nothing(session, task):
