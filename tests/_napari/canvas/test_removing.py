@@ -63,7 +63,7 @@ box = np.array([[5, 5], [5, 60], [60, 60], [60, 5.0]])
 session.set_annotations("a", (marks, Regions((box,), ("rectangle",))))
 
 viewer = napari.Viewer()
-viewer.window._qt_window.resize(640, 480)
+viewer.window._qt_window.resize(900, 600)
 bench = Workbench(viewer, session)
 viewer.window.add_dock_widget(bench)
 page = bench.page("Data")
