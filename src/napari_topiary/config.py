@@ -18,6 +18,8 @@ LearningRateSchedule = Literal["cosine", "linear"]
 DistanceScale = Literal["object", "image"]
 Balance = Literal["classes", "natural"]
 
+HOLES = "Holes of up to so many pixels inside one object or area are filled."
+"""What the largest hole means, wherever it is chosen."""
 LAST_SEED = 2**31 - 1
 """Seeds of all libraries go so far."""
 COMPRESSION_MARKS = (2, 4, 5, 8, 16, 20)
@@ -267,8 +269,7 @@ class DetectConfig:
         {
             "min": 0,
             "max": 100000,
-            "tooltip": "Holes of up to so many pixels inside one object or area are "
-            "filled.",
+            "tooltip": HOLES,
         },
         Option("--fill-holes", "PIXELS"),
     ] = 0

@@ -7,10 +7,11 @@ import pytest
 
 from napari_topiary.annotations import Labels
 from napari_topiary.annotations.labels import object_distances
+from napari_topiary.evaluation.objects import dice
 from napari_topiary.io.dataset import Sample
 from napari_topiary.studies import studies
 from napari_topiary.studies.base import CellResult
-from napari_topiary.studies.nuclei_pruning import averaged, dice, of_image
+from napari_topiary.studies.nuclei_pruning import averaged, of_image
 from napari_topiary.types import Detections, Prediction, Task
 
 TASK = Task("instances", ("background", "nucleus"))

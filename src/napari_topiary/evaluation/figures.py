@@ -62,7 +62,7 @@ def with_figures(
         if "quality" not in checkpoint.metrics:
             return checkpoint
         things = sum(area.things for area in areas)
-        figures |= _resting_on(float(checkpoint.metrics["quality"]), things)
+        figures |= _with_interval(float(checkpoint.metrics["quality"]), things)
         return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
     figures["used_for_choosing"] = _chosen_by_them(prepared, task)
     scores = yield from _scored(checkpoint, engine, areas)
@@ -85,7 +85,7 @@ def with_figures(
         "per_class": per_class,
         "beside": beside,
         "held_out": in_words(areas[: len(scores)]),
-        **_resting_on(found, things),
+        **_with_interval(found, things),
     }
     return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
 
@@ -118,7 +118,7 @@ def _chosen_by_them(prepared: PreparedData, task: Task) -> bool:
     return prepared.figure_only and not apart
 
 
-def _resting_on(figure: float, things: int) -> dict[str, Any]:
+def _with_interval(figure: float, things: int) -> dict[str, Any]:
     """How many things a figure rests on, and how sure it is."""
     return {"n_objects": things, "interval": list(interval(figure, things))}
 

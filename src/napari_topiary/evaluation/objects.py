@@ -225,12 +225,12 @@ def branch_metrics(
     true = distance_map(np.maximum(objects, 0), relative_to=relative_to)
     error = (distance.astype(np.float64) - true)[known]
     return {
-        "segmentation_dice": _dice(there, foreground[known] >= COMMON_THRESHOLD),
+        "segmentation_dice": dice(there, foreground[known] >= COMMON_THRESHOLD),
         "distance_rmse": float(np.sqrt(np.mean(error**2))) if error.size else 0.0,
     }
 
 
-def _dice(there: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    """Dice; 1 where both are empty."""
+def dice(there: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+    """Dice of two masks; 1 if both are empty."""
     total = int(there.sum()) + int(found.sum())
     return 2 * int((there & found).sum()) / total if total else 1.0

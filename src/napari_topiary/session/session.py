@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
 UNTITLED = "Untitled"
+NEVER_SAVED = "The project was not saved before: nothing to undo."
 
 
 class Session(Contents):
@@ -316,7 +317,7 @@ class Session(Contents):
         """
         known = self.versions()
         if self.home is None or not known:
-            raise TopiaryError("The project was not saved before: nothing to undo.")
+            raise TopiaryError(NEVER_SAVED)
         self.autosave()
         go_back(self.home, (version or known[0]).name)
         self.restore(self.home)

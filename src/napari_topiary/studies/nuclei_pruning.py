@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_topiary.annotations.labels import object_distances
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.evaluation.ground_truth import truth_of
-from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.objects import dice, instance_metrics
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning import plan_job, pruning_schedule
@@ -268,12 +267,6 @@ def of_image(prediction: Prediction, sample: Sample) -> Measured:
         error = (distance.astype(np.float64) - true)[known]
         measured["rmse"] = float(np.sqrt(np.mean(error**2)))
     return measured
-
-
-def dice(there: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    """Dice of two masks; 1 if both are empty."""
-    total = int(there.sum()) + int(found.sum())
-    return 2 * int((there & found).sum()) / total if total else 1.0
 
 
 def averaged(images: Sequence[Measured]) -> Measured:

@@ -19,6 +19,7 @@ from napari_topiary._napari.jobs.latest import Latest, at_end_of
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.annotations import Labels
+from napari_topiary.config import HOLES
 from napari_topiary.jobs.words import plural
 from napari_topiary.postprocessing.labels import Tidied, all_cut, cut_object, tidied
 from napari_topiary.types import Job, LabelImage, Progress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 LARGEST = 2000
 _TIPS = {
     "smallest": "Pieces of fewer pixels than this go.",
-    "hole": "Holes of up to so many pixels inside one object or area are filled.",
+    "hole": HOLES,
 }
 _ASK = "Move a slider: the image shows what would be left."
 

@@ -20,7 +20,7 @@ from napari_topiary._napari.compare.view import ComparisonView
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.jobs.latest import at_end_of
 from napari_topiary._napari.state import preferences
-from napari_topiary._napari.widgets.page import Keys, Page
+from napari_topiary._napari.widgets.page import NO_IMAGE, NOT_SHOWN, Keys, Page
 from napari_topiary.jobs.comparing import (
     LARGEST_SIDE,
     TRUTH,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4_000_000
 """Pixels of an image that two networks look at without being asked."""
-NO_IMAGE = "Open an image on the <b>Data</b> page first."
 NO_NETWORK = (
     "<b>Train a network first.</b> Then see here what it finds and misses, and what "
     "pruning changes."
@@ -217,7 +216,7 @@ class ComparePage(Page):
         """Run what is not known yet, and compare."""
         subject = self._subject()
         if subject is None:
-            self.refuse("No image is shown: choose one on the Data page first.")
+            self.refuse(NOT_SHOWN)
             return
         layer = image_layer(self.viewer, subject.name)
         if layer is None:

@@ -32,6 +32,7 @@ from napari_topiary.session import (
     versions,
 )
 from napari_topiary.session.project import Read
+from napari_topiary.session.session import NEVER_SAVED
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -234,7 +235,7 @@ class Projects:
         def read() -> Read:
             home = session.home
             if home is None:
-                raise TopiaryError("The project was not saved before: nothing to undo.")
+                raise TopiaryError(NEVER_SAVED)
             versions.go_back(home, version.name)
             return reopening.read(home)
 

@@ -19,7 +19,7 @@ from napari_topiary._napari.predict.postprocessing_form import (
 )
 from napari_topiary._napari.predict.run_panel import RunPanel, wanted_in
 from napari_topiary._napari.state import preferences
-from napari_topiary._napari.widgets.page import Page
+from napari_topiary._napari.widgets.page import NO_IMAGE, Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.large.writing import LargePrediction
@@ -30,7 +30,6 @@ from napari_topiary.types import Prediction, Progress
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
-NO_IMAGE = "Open an image on the <b>Data</b> page first."
 NO_NETWORK = (
     "<b>Train a network first</b>, or open one from a file below. Then this page finds "
     "and counts on any image."

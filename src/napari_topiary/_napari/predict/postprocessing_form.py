@@ -22,7 +22,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import DetectConfig
+from napari_topiary.config import HOLES, DetectConfig
 from napari_topiary.jobs import words
 from napari_topiary.jobs.network_figures import traits_of
 from napari_topiary.postprocessing import threshold_of
@@ -46,7 +46,7 @@ _TIPS = {
     "spacing": "How near two particles may be to each other, in radii of a particle. "
     "Raise it where\none particle is found twice.",
     "size": "Labelled areas with fewer pixels than this are dropped.",
-    "hole": "Holes of up to so many pixels inside one object or area are filled.",
+    "hole": HOLES,
 }
 _KIND_TIPS = {
     "probability": "How sure the network is, in the colour of the class.",

@@ -22,7 +22,7 @@ from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.widgets.look import filled
-from napari_topiary._napari.widgets.page import Offer, button
+from napari_topiary._napari.widgets.page import NOT_SHOWN, Offer, button
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.large_images import WHOLE_PIXELS
@@ -139,7 +139,7 @@ def wanted_in(
         ]
     name = current_image_name(viewer, session)
     if name is None:
-        raise TopiaryError("No image is shown: choose one on the Data page first.")
+        raise TopiaryError(NOT_SHOWN)
     entry, layer = session.images[name], image_layer(viewer, name)
     seen = None if layer is None else visible_window(layer, entry.image.shape[1:])
     if area != "visible":

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     pass
 
 TRAIN = "Train"
+_START = "Start learning from what is marked."
 _SETTLE_MS = 150
 
 
@@ -49,9 +50,7 @@ class TrainPage(Page):
         """Fill the page."""
         chosen = preferences()
         self.form = TrainForm(chosen)
-        self.train_button = button(
-            TRAIN, "Start learning from what is marked.", self.on_train, primary=True
-        )
+        self.train_button = button(TRAIN, _START, self.on_train, primary=True)
         self.preview_switch = QCheckBox("Show what it finds while it learns")
         self.preview_switch.setChecked(chosen.preview)
         self.preview_switch.setToolTip(
@@ -306,7 +305,7 @@ class TrainPage(Page):
     def _on_end(self) -> None:
         self.form.freeze(False)
         self.train_button.setText(TRAIN)
-        self.train_button.setToolTip("Start learning from what is marked.")
+        self.train_button.setToolTip(_START)
         self._refresh_button()
 
     # -- start from a file --------------------------------------------------------

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from napari_topiary._napari.jobs.runner import JobRunner
     from napari_topiary.session import Session
 
+NO_IMAGE = "Open an image on the <b>Data</b> page first."
+NOT_SHOWN = "No image is shown: choose one on the Data page first."
+
 
 class Listening:
     """Connects signals of psygnal and napari for as long as a widget lives.
