@@ -78,6 +78,9 @@ def test_training_and_evaluate_say_the_same_about_objects(dtype):
     assert made.metrics["quality_name"] == "PQ"
     assert made.metrics["quality"] == pytest.approx(again["pq"], abs=1e-6)
     assert made.metrics["beside"]["AJI"] == pytest.approx(again["aji"], abs=1e-6)
+    # A version that is kept is judged anew, and by the same figures.
+    kept = run(validate(dataclasses.replace(made, metrics={}), [sample]))
+    assert kept.metrics["beside"] == pytest.approx(made.metrics["beside"])
     assert made.metrics["n_objects"] >= 10
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-_LONGEST_WAIT_S = 4.0
+_LONGEST_WAIT_S = 5.0
 
 
 class Saver(QObject):
@@ -87,17 +87,17 @@ class Saver(QObject):
             write, title="Saving the project", on_result=written, on_error=failed
         )
 
-    def save_and_wait(self, timeout_s: float = 5.0) -> None:
+    def save_and_wait(self) -> None:
         """Save what changed before this returns (the window is closing)."""
         # Where a script ends with its window open, Qt's half may be gone already.
         with suppress(RuntimeError):
             self._timer.stop()
         if self._looking is not None:
-            self._looking.close(timeout_s)
+            self._looking.close(_LONGEST_WAIT_S)
         self._mark.drop()
         self.remember()
         if self._writing is not None:
-            self._writing.close(timeout_s)
+            self._writing.close(_LONGEST_WAIT_S)
         try:
             self.session.autosave()
         except TopiaryError as reason:
