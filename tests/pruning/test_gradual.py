@@ -65,7 +65,7 @@ def test_ends_exactly_at_the_position(
     plan = make_plan(checkpoint, config)
     pruning = GradualPruning(plan, 0.8, stages=4)
     assert not pruning.settled
-    network = fine_tune(pruning, checkpoint.build())
+    network = fine_tune(pruning, checkpoint.build(), steps=6)
     assert pruning.settled
     goal, shape = plan.checkpoint_at(0.8), pruning.shape()
     assert shape.widths == goal.widths

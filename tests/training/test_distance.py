@@ -56,7 +56,9 @@ def trained() -> Checkpoint:
     samples = [tissue(seed) for seed in range(3)]
     # Two to judge on: thresholds are not chosen on a handful of objects.
     judged_on = [tissue(seed) for seed in (20, 21)]
-    return run(fit(samples, SMALL, task=TASK, validation=judged_on))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_topiary.training.optimizers.VALIDATIONS", 5)
+        return run(fit(samples, SMALL, task=TASK, validation=judged_on))
 
 
 def test_it_learns_to_tell_touching_objects_apart(trained: Checkpoint) -> None:
