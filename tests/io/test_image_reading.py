@@ -240,6 +240,7 @@ def test_the_pixel_size_of_a_tiff(tmp_path, settings, nm):
     [
         (b"MPP = 0.26", 260.0),
         (b"MPP = 0,26|\xb5\xff", 260.0),
+        (b"MPP = 0.26|AppMag = 40|MPP = 0.260", 260.0),
         (b"AppMag = 20", None),
     ],
 )
@@ -248,6 +249,19 @@ def test_the_pixel_size_of_a_slide(tmp_path, words, nm):
     settings = {"description": words, "metadata": None, "tile": (16, 16)}
     tifffile.imwrite(tmp_path / "a.svs", COLOUR, photometric="rgb", **settings)
     assert read_image(tmp_path / "a.svs").scale == nm
+
+
+def test_a_slide_of_two_pixel_sizes_has_none(tmp_path):
+    words = "Aperio Image Library\r\n33x47|MPP = 0.5|AppMag = 20|MPP = 0,25"
+    settings = {"description": words, "metadata": None, "tile": (16, 16)}
+    # Nor is the plain resolution believed then: it repeats one of the two.
+    settings |= {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.svs", COLOUR, photometric="rgb", **settings)
+    found = read_image(tmp_path / "a.svs")
+    assert found.scale is None
+    assert found.notes == (
+        "a.svs says MPP = 0.5 and MPP = 0.25: the pixel size is unknown.",
+    )
 
 
 def test_pixels_that_are_not_square_are_noted(tmp_path):

@@ -16,6 +16,8 @@ from napari_topiary.forms import number_problem
 
 SMALLEST, LARGEST = 1e-3, 1e6
 """nm per pixel: no microscope has more."""
+SAME = 1.01
+"""Two pixel sizes mean the same if one is less than so many times the other."""
 SHORTEST_BAR = 5
 """In pixels: a shorter line says too little about the length of a pixel."""
 _LENGTH = re.compile(r"\s*(\d+(?:[.,]\d*)?|[.,]\d+)\s*(\D*?)\s*")
@@ -116,6 +118,8 @@ def nm_per_unit(unit: str | None) -> float | None:
 
 def pixel_size(file: tifffile.TiffFile, page: Any) -> Sizes:
     """Return nm per pixel along y and x."""
+    if two_pixel_sizes(file, page):
+        return None, None
     for source in _SOURCES:
         sizes: Sizes = source(file, page)
         if any(size is not None and size > 0 for size in sizes):
@@ -230,13 +234,33 @@ def _light_microscopes(file: tifffile.TiffFile, page: Any) -> Sizes:
     return _times(size, 1e3), _times(size, 1e3)
 
 
+def two_pixel_sizes(file: tifffile.TiffFile, page: Any) -> str:
+    """Return what a slide says that has more than one pixel size, empty if it has one.
+
+    Parameters
+    ----------
+    file, page
+        The slide and its largest image.
+    """
+    sizes = _microns(file, page)
+    if not sizes or max(sizes) <= SAME * min(sizes):
+        return ""
+    return " and ".join(f"MPP = {size:g}" for size in dict.fromkeys(sizes))
+
+
 def _aperio(file: tifffile.TiffFile, page: Any) -> Sizes:
-    if not file.is_svs:
-        return None, None
-    found = re.search(r"MPP\s*=\s*([\d.,]+)", page.description or "")
-    # Programs write a decimal comma where their country does.
-    size = _times(_float(found.group(1).replace(",", ".")), 1e3) if found else None
+    size = next((size * 1e3 for size in _microns(file, page)), None)
     return size, size
+
+
+def _microns(file: tifffile.TiffFile, page: Any) -> list[float]:
+    """All that the description of an Aperio slide says of µm per pixel."""
+    if not file.is_svs:
+        return []
+    found = re.findall(r"\bMPP\s*=\s*([\d.,]+)", page.description or "")
+    # Programs write a decimal comma where their country does.
+    sizes = (_float(said.replace(",", ".")) for said in found)
+    return [size for size in sizes if size]
 
 
 def _resolution(file: tifffile.TiffFile, page: Any) -> Sizes:

@@ -28,7 +28,7 @@ from napari_topiary.io.formats.base import (
 from napari_topiary.io.formats.pictures import page_by_pillow
 from napari_topiary.io.formats.pieces import Mapped, TiffPieces
 from napari_topiary.io.memory import in_words, inflates_beyond
-from napari_topiary.io.pixel_size import pixel_size
+from napari_topiary.io.pixel_size import pixel_size, two_pixel_sizes
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -295,6 +295,8 @@ def _doubts(path: Path, series: Any) -> tuple[str, ...]:
             "together, as one image. If they are slices of a stack, save it again with "
             "1 channel and as many slices (Fiji: Image > Properties)."
         )
+    if said := two_pixel_sizes(frame.parent, frame):
+        notes.append(f"{path.name} says {said}: the pixel size is unknown.")
     if getattr(frame.tags.get("Orientation"), "value", 1) not in (0, 1):
         notes.append(
             f"{path.name} says that it lies on its side or mirrored; it is taken as it "
