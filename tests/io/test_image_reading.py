@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import logging
+import math
 import shutil
 import struct
 import zlib
@@ -19,6 +20,7 @@ from PIL import ImageOps
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.formats import image_formats
+from napari_topiary.io.formats.zarr_arrays import Zarr
 from napari_topiary.io.images import (
     count_slices,
     holds_image,
@@ -456,6 +458,46 @@ def test_a_scale_without_a_unit_is_unknown_and_said(tmp_path):
     assert "no unit of length" in loaded.notes[0]
     ome_zarr(tmp_path / "p.zarr", GREY, levels=(1.0,))
     assert read_image(tmp_path / "p.zarr").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "said"),
+    [
+        (0.0, "nanometer", "a scale of 0 along y, which no pixel can have"),
+        (-4.0, "nanometer", "a scale of -4 along y, which no pixel can have"),
+        (math.nan, "nanometer", "a scale of nan along y, which no pixel can have"),
+        (1.0, "parsec", "a scale in parsec, which is not known as a unit of length"),
+    ],
+)
+def test_a_scale_that_no_pixel_has_is_unknown_and_said(tmp_path, size, unit, said):
+    group = ome_zarr(tmp_path / "o.zarr", GREY, levels=(1.0,), unit=unit)
+    about = group.attrs["multiscales"]
+    # Along one axis only: the other one is not believed either.
+    about[0]["coordinateTransformations"][0]["scale"] = [size, 4.0]
+    group.attrs["multiscales"] = about
+    loaded = read_image(tmp_path / "o.zarr")
+    assert loaded.scale is None
+    assert loaded.notes == (f"o.zarr has {said}: the pixel size is unknown.",)
+
+
+def test_levels_of_ome_zarr_may_be_listed_smallest_first(tmp_path):
+    path = tmp_path / "o.zarr"
+    group = ome_zarr(path, GREY, levels=(4.0, 8.0, 16.0), unit="nanometer")
+    about = group.attrs["multiscales"]
+    about[0]["datasets"].reverse()
+    group.attrs["multiscales"] = about
+    loaded = read_image(path)
+    assert loaded.scale == 4.0
+    np.testing.assert_array_equal(loaded.data[0], GREY)
+    opened = Zarr.open(path)
+    assert [level.shape for level in opened.smaller] == [
+        group[name].shape for name in "12"
+    ]
+    # A level that is given by its name is that one.
+    assert read_image(path / "2").scale == 16.0
+    shutil.rmtree(path / "0")
+    with pytest.raises(TopiaryError, match="full resolution, the folder 0: it is inc"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("with_list", [True, False])

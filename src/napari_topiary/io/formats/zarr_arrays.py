@@ -33,6 +33,8 @@ SLACK, PLACE = 1 << 20, 20
 """Bytes that a file may have too many; those that say where a piece in a shard is."""
 DEEPEST = 3
 """Images of a plate are in wells, which are in rows."""
+UNCALIBRATED = ("pixel", "pixels", "px")
+"""Units of those who know none."""
 FEW = 6
 """Images that are listed where several are in a folder."""
 
@@ -166,22 +168,24 @@ def _level_of(path: Path, array: Any) -> Found | None:
         group = zarr.open_group(str(path.parent), mode="r")
         image = _attributes(group)["multiscales"][0]
         levels = [level["path"] for level in image["datasets"]]
-        number = levels.index(path.name)
+        own = image["datasets"][levels.index(path.name)]
     except (KeyError, IndexError, TypeError, ValueError, OSError):
         return None
-    return _ome(path, group, {**image, "datasets": image["datasets"][number:]})
+    return _ome(path, group, {**image, "datasets": [own]})
 
 
 def _smaller(path: Path, array: Any) -> tuple[Any, ...]:
-    """Lower resolutions of an array that is the first of an OME-Zarr image."""
+    """Lower resolutions of an array of an OME-Zarr image, the largest first."""
     import zarr
 
     try:
         home = Path(str(array.store.root)) / Path(array.path).parent
         group = zarr.open_group(str(home), mode="r")
         levels = _attributes(group)["multiscales"][0]["datasets"]
-        names = [level["path"] for level in levels]
-        return tuple(group[n] for n in names[names.index(Path(array.path).name) + 1 :])
+        others = {level["path"]: group[level["path"]] for level in levels}
+        del others[Path(array.path).name]  # if it is not there, they are of another one
+        less = [one for one in others.values() if one.size < array.size]
+        return tuple(sorted(less, key=lambda one: one.size, reverse=True))
     except (KeyError, IndexError, TypeError, ValueError, OSError):
         return ()
 
@@ -201,12 +205,7 @@ def _plain(array: Any) -> Found:
 
 
 def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> Found:
-    level = image["datasets"][0]
-    if level["path"] not in group:
-        raise TopiaryError(
-            f"{path.name} lacks its full resolution, the folder {level['path']}: it is "
-            "incomplete, copy the whole folder again."
-        )
+    level = _largest(path, group, image["datasets"])
     array = group[level["path"]]
     entries = image.get("axes") or ["tczyx"[i] for i in range(5 - array.ndim, 5)]
     names = [e["name"] if isinstance(e, Mapping) else str(e) for e in entries]
@@ -225,14 +224,41 @@ def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> Found:
     if not has_scale:
         # A unit without a scale: 1 of them for each pixel would be made up.
         scale, notes = None, ()
-    elif scale is None and any(factor != 1 for factor in factors[-2:]):
-        sentence = "has a scale but no unit of length: the pixel size is unknown."
-        notes = (f"{path.name} {sentence}",)
+    elif doubt := _doubt(names, units, factors):
+        scale, notes = None, (f"{path.name} has {doubt}: the pixel size is unknown.",)
     axes = "".join(name[0].lower() for name in names)
     return array, axes, scale, notes
 
 
-def _scales(about: Mapping[str, Any], n: int) -> NDArray[np.float64]:
+def _largest(path: Path, group: Any, levels: Sequence[Mapping[str, Any]]) -> Any:
+    """The full resolution, which should be listed first, but is not always."""
+    there = [level for level in levels if level["path"] in group]
+    full = max(there, key=lambda level: group[level["path"]].size, default=None)
+    for level in (level for level in levels if level not in there):
+        finer = full is None or (_scales(level) < _scales(full)).any()
+        if level is levels[0] or finer:
+            raise TopiaryError(
+                f"{path.name} lacks its full resolution, the folder {level['path']}: "
+                "it is incomplete, copy the whole folder again."
+            )
+    return full
+
+
+def _doubt(names: list[str], units: list[Any], factors: NDArray[np.float64]) -> str:
+    """What an image has instead of a pixel size; empty if it has one, or none."""
+    each = zip(names, units, factors, strict=True)
+    here = [(name, *rest) for name, *rest in each if name in ("y", "x")]
+    for name, unit, factor in here:
+        if not (math.isfinite(factor) and factor > 0):
+            return f"a scale of {factor:g} along {name}, which no pixel can have"
+        if unit and nm_per_unit(unit) is None and unit not in UNCALIBRATED:
+            return f"a scale in {unit}, which is not known as a unit of length"
+    known = any(nm_per_unit(unit) is not None for _, unit, _ in here)
+    scaled = any(factor != 1 for *_, factor in here)
+    return "a scale but no unit of length" if scaled and not known else ""
+
+
+def _scales(about: Mapping[str, Any], n: int = 1) -> NDArray[np.float64]:
     """Multiply the scales of a list of transformations, `(n,)` one for each axis."""
     product = np.ones(n)
     for transform in about.get("coordinateTransformations") or ():
