@@ -17,6 +17,7 @@ from napari_topiary.data.prepared import foresee, prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
 from napari_topiary.evaluation.detections import points_inside
+from napari_topiary.evaluation.evaluate import known_from_training
 from napari_topiary.evaluation.figures import figure_pixels
 from napari_topiary.evaluation.ground_truth import truth_of
 from napari_topiary.evaluation.quality import interval
@@ -504,3 +505,56 @@ def test_the_time_that_is_left_counts_judging_and_never_lies(virions, monkeypatc
     assert over and all(one.eta_s is None for one in over)
     assert over[-1].message == "Validating on what was held back"
     assert any(one.eta_s and one.eta_s > 0 for one in steps)
+
+
+def textured(seed: int, name: str, height=80, width=100) -> Sample:
+    """Twenty squares, with edges that are as rough as real ones."""
+    made = cells(seed=seed, name=name)
+    image = np.round(made.image * 16).astype(np.uint16)
+    return cut(dataclasses.replace(made, image=image), 0, 0, height, width, name)
+
+
+def cut(sample: Sample, y: int, x: int, height: int, width: int, name: str) -> Sample:
+    """A part of an image as a file of its own."""
+    place = np.s_[y : y + height, x : x + width]
+    (labels,) = sample.annotations
+    part = Labels(labels.labels[place].copy())
+    image = np.ascontiguousarray(sample.image[:, *place])
+    return dataclasses.replace(sample, image=image, annotations=(part,), name=name)
+
+
+def test_a_part_of_a_learned_image_is_never_judged_on():
+    first, other = textured(0, "first"), textured(1, "other")
+    part = cut(first, 7, 13, 60, 61, "cut out of first")
+    made = run(fit([first], SMALL, task=OBJECTS, validation=[part, other]))
+    assert made.metrics["held_out"] == "1 image"
+    (note,) = foresee([first], [part, other], SMALL, task=OBJECTS).notes
+    assert note.startswith("cut out of first: not judged on")
+    # Evaluate says it too.
+    assert known_from_training(made, [other]) != ""  # it was held back
+    said = known_from_training(made, [part])
+    assert said.startswith("1 of the 1 images judged on was learned from")
+    assert known_from_training(made, [textured(2, "new")]) == ""
+    # Nor does a later validation fall for it.
+    entries = made.annotations_summary["learned"]
+    assert len(entries[0]["sketch"]) > 16
+    about = {"learned": entries, "held_out": []}
+    again = dataclasses.replace(made, annotations_summary=about)
+    judged = run(validate(again, [part, textured(2, "new", 60, 61)]))
+    assert judged.metrics["held_out"] == "1 image"
+
+
+def test_two_cuttings_of_one_place_are_not_learned_from_and_held_back():
+    whole = textured(0, "a")
+    for one, other, apart in (
+        (cut(whole, 0, 0, 80, 70, "b"), cut(whole, 0, 6, 80, 70, "c"), True),
+        (cut(whole, 0, 0, 80, 55, "b"), cut(whole, 0, 45, 80, 55, "c"), False),
+    ):
+        for seed in range(3):
+            config = dataclasses.replace(SMALL, seed=seed, validation_share=0.5)
+            parts = foresee([one, other], [], config, task=OBJECTS)
+            names = [
+                {area.sample.name for area in areas if area.box is None}
+                for areas in (parts.learned, parts.held)
+            ]
+            assert len(names[0] | names[1]) == (1 if apart else 2)

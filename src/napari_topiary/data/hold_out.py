@@ -39,7 +39,7 @@ UNKNOWN = (
 
 _LEARNED = (
     ": not judged on, for the network learns, or has learned, from the same image "
-    "(perhaps under another name)."
+    "(perhaps under another name, or from a part of it)."
 )
 _ALL_SEEN = (
     "The network has learned from all that is annotated here, so none of it can say "
@@ -59,7 +59,8 @@ _NOTHING_SHOWN = (
     "be seen, or finish the area around it."
 )
 _JUDGED = (
-    ": not learned from, for the same image under another name is kept to judge on."
+    ": not learned from, for the same image under another name, or one that it is a "
+    "part of or that is a part of it, is kept to judge on."
 )
 _SAME = (
     ": the same image under several names, each of which is learned from. If that was "
@@ -103,10 +104,9 @@ def divide(
         names = listed([one.sample.name for one in given])
         notes = (names + _NONE_MARKED_ASIDE,)
     if given and not (unmarked and learning):
-        taken = {one["pixels"] for one in history.get("learned", ())}
-        taken |= {one.pixels for one in pool} if learning else set()
-        held = [one for one in given if one.pixels not in taken]
-        notes = _named([one for one in given if one.pixels in taken], _LEARNED)
+        taken = _Learned.of(history, pool if learning else ())
+        held = [one for one in given if one not in taken]
+        notes = _named([one for one in given if one in taken], _LEARNED)
         notes += _named([one for one in held if not _validates(one)], _EMPTY_ASIDE)
         words = _count(sum(map(_validates, held)))
     elif history and "learned" not in history:
@@ -114,10 +114,10 @@ def divide(
     else:
         share = config.validation_share
         if not learning and history.get("learned"):
-            seen = {one["pixels"] for one in history["learned"]}
+            seen = _Learned.of(history)
             learned, held = hold_out(pool, 0.0, config.seed, history)
-            held = held or [one for one in pool if one.pixels not in seen]
-            learned = [one for one in learned if one.pixels in seen and one.things]
+            held = held or [one for one in pool if one not in seen]
+            learned = [one for one in learned if one in seen and one.things]
         else:
             learned, held = hold_out(pool, share, config.seed, history)
             if learning and not any(one.things for one in learned):
@@ -178,7 +178,7 @@ def hold_out(
         that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
-    old = {one["pixels"] for one in before.get("learned", ())}
+    old = _Learned.of(before)
     learned: list[AnnotatedArea] = []
     held: list[AnnotatedArea] = []
     for one in pool:
@@ -190,10 +190,10 @@ def hold_out(
         else:
             (held if one.pixels in boxes else learned).append(one)
     if held:
-        return learned, held
-    marked = [one for one in pool if one.pixels not in old and one.things]
+        return _apart_from(learned, held), held
+    marked = [one for one in pool if one not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
-    known = [one for one in pool if one.pixels in old]
+    known = [one for one in pool if one in old]
     if sum(one.things for one in fresh) < FEWEST:
         return list(pool), []
     if not known and len(fresh) < 2:
@@ -206,7 +206,46 @@ def hold_out(
         most += 1
     held = order[:most]
     away = {one.pixels for one in held}
-    return [one for one in pool if one.pixels not in away], held
+    return _apart_from([one for one in pool if one.pixels not in away], held), held
+
+
+def _apart_from(
+    pool: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea]
+) -> list[AnnotatedArea]:
+    """What may be learned from: nothing that shows half of an image held back."""
+    whole = [one.sample for one in held if one.box is None]
+    return [
+        one
+        for one in pool
+        if not any(sample.is_shown_by([one.sample.sketch]) for sample in whole)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Learned:
+    """Images that a network has learned from, and what is mostly a part of one."""
+
+    pixels: frozenset[str]
+    sketches: tuple[Sequence[int], ...]
+
+    @classmethod
+    def of(
+        cls, history: Mapping[str, Any], areas: Sequence[AnnotatedArea] = ()
+    ) -> _Learned:
+        """Those that a checkpoint names, and some areas that are learned from now."""
+        entries = history.get("learned", ())
+        return cls(
+            pixels=frozenset(
+                [*(one["pixels"] for one in entries), *(one.pixels for one in areas)]
+            ),
+            sketches=(
+                *(one.get("sketch", ()) for one in entries),
+                *(one.sample.sketch for one in areas),
+            ),
+        )
+
+    def __contains__(self, area: AnnotatedArea) -> bool:
+        return area.pixels in self.pixels or area.sample.is_shown_by(self.sketches)
 
 
 def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:
@@ -363,7 +402,10 @@ def remembered(
     own = {one.pixels for one in learned}
     old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
     return {
-        "learned": [*old, *(one.entry() for one in learned)],
+        "learned": [
+            *old,
+            *(one.entry() | {"sketch": list(one.sample.sketch)} for one in learned),
+        ],
         "held_out": [one.entry() for one in held],
     }
 

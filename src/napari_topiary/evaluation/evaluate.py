@@ -133,8 +133,13 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
         {area["pixels"] for area in about.get(key, ())}
         for key in ("learned", "held_out")
     )
+    sketches = [area.get("sketch", ()) for area in about.get("learned", ())]
     here = [sample.fingerprint for sample in samples]
-    known = sum(pixels in learned for pixels in here)
+    known = sum(
+        sample.fingerprint in learned
+        or (sample.fingerprint not in held and sample.is_shown_by(sketches))
+        for sample in samples
+    )
     chosen = sum(pixels in held - learned for pixels in here)
     said = []
     if known:
