@@ -213,12 +213,12 @@ def _apart_from(
     pool: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea]
 ) -> list[AnnotatedArea]:
     """What may be learned from: nothing that shows half of an image held back."""
-    whole = [one.sample for one in held if one.box is None]
-    return [
-        one
-        for one in pool
-        if not any(sample.is_shown_by([one.sample.sketch]) for sample in whole)
-    ]
+    sketches = [one.sample.sketch for one in pool]
+    shows = np.zeros(len(pool), dtype=bool)
+    for one in held:
+        if one.box is None:
+            shows |= one.sample.shown_by(sketches)
+    return [one for one, away in zip(pool, shows, strict=True) if not away]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +245,7 @@ class _Learned:
         )
 
     def __contains__(self, area: AnnotatedArea) -> bool:
-        return area.pixels in self.pixels or area.sample.is_shown_by(self.sketches)
+        return area.pixels in self.pixels or any(area.sample.shown_by(self.sketches))
 
 
 def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:

@@ -137,7 +137,7 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
     here = [sample.fingerprint for sample in samples]
     known = sum(
         sample.fingerprint in learned
-        or (sample.fingerprint not in held and sample.is_shown_by(sketches))
+        or (sample.fingerprint not in held and any(sample.shown_by(sketches)))
         for sample in samples
     )
     chosen = sum(pixels in held - learned for pixels in here)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +46,7 @@ from napari_topiary.io.images import (
     readable_suffixes,
 )
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.overlap import is_known, sketch_of
+from napari_topiary.io.overlap import shown_by, sketch_of
 from napari_topiary.io.pairing import Pairing, pair_files
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task, Window
@@ -92,9 +92,9 @@ class Sample:
         """Some of its rows of pixels: a part of the image has some of them too."""
         return sketch_of(self.image)
 
-    def is_shown_by(self, sketches: Iterable[Sequence[int]]) -> bool:
-        """Whether half of the image, or more, is in one of some others."""
-        return is_known(self.image, sketches, own=self.sketch)
+    def shown_by(self, sketches: Sequence[Sequence[int]]) -> list[bool]:
+        """Of each of some other images, whether half of this, or more, is in it."""
+        return shown_by(self.image, sketches, own=self.sketch)
 
     @property
     def whole(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ smallest. They are the same rows wherever else the image, or a part of it, comes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,10 @@ def sketch_of(image: NDArray[Any]) -> tuple[int, ...]:
     return tuple(_smallest(image, None).tolist())
 
 
-def is_known(
-    image: NDArray[Any], sketches: Iterable[Sequence[int]], *, own: Sequence[int]
-) -> bool:
-    """Whether half of an image, or more, is shown by one of some others.
+def shown_by(
+    image: NDArray[Any], sketches: Sequence[Sequence[int]], *, own: Sequence[int]
+) -> list[bool]:
+    """Say of each of some other images whether it shows half of an image, or more.
 
     Parameters
     ----------
@@ -60,20 +60,17 @@ def is_known(
     own
         Of this image.
     """
-    others = [one for one in sketches if len(one) >= FEWEST]
-    if not others or len(own) < FEWEST:
-        return False
+    most = max((one[-1] for one in sketches if len(one) >= FEWEST), default=0)
+    if len(own) < FEWEST:
+        return [False] * len(sketches)
     # Of a smaller image rows are kept that have too large a hash to be kept of this.
-    most = max(one[-1] for one in others)
-    mine = np.array(own, np.uint64)
-    if mine[-1] < most:
-        mine = _smallest(image, most)
-    for other in others:
-        here = mine[mine <= np.uint64(other[-1])]
+    mine = np.array(own, np.uint64) if own[-1] >= most else _smallest(image, most)
+    shows = []
+    for other in sketches:
+        here = mine[mine <= np.uint64(other[-1])] if other else mine[:0]
         common = int(np.isin(here, np.array(other, np.uint64)).sum())
-        if common >= FEWEST and common >= SHARE * len(here):
-            return True
-    return False
+        shows.append(common >= max(FEWEST, SHARE * len(here)))
+    return shows
 
 
 def _smallest(image: NDArray[Any], limit: int | None) -> NDArray[np.uint64]:
