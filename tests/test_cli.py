@@ -373,7 +373,7 @@ def test_evaluate_has_the_promised_keys(tmp_path, made, capsys):
     assert result["split"] == "val"
     errors = capsys.readouterr().err
     assert "no part 'test': 'val' is used" in errors
-    assert "1 of the 1 images judged on was held back in training" in errors
+    assert "This image was held back in training" in errors
     assert result["n_images"] == 1
     assert result["tolerance_nm"] == 6.0
     assert result["per_class"]["virion"]["f1"] == result["f1"]
@@ -390,6 +390,7 @@ def test_compare_writes_a_table_and_pictures(tmp_path, made, capsys):
     arguments = ("compare", *checkpoints, "--data", made / "data", "--out", out)
     result = result_of(tmp_path, *arguments)
     assert result.keys() >= ALWAYS | {"checkpoints", "split", "pictures"}
+    assert any(n.startswith("This image was held back in") for n in result["notes"])
     first, second = result["checkpoints"]
     assert [first["name"], second["name"]] == ["trained", "pruned"]
     assert first["agreement"] == 1

@@ -533,7 +533,7 @@ def test_a_part_of_a_learned_image_is_never_judged_on():
     # Evaluate says it too.
     assert known_from_training(made, [other]) != ""  # it was held back
     said = known_from_training(made, [part])
-    assert said.startswith("1 of the 1 images judged on was learned from")
+    assert said.startswith("This image was learned from")
     assert known_from_training(made, [textured(2, "new")]) == ""
     # Nor does a later validation fall for it.
     entries = made.annotations_summary["learned"]

@@ -42,9 +42,11 @@ def network(seed):
 def test_each_side_is_held_against_particles_as_large_as_it_learned(virions):
     usual = network(0)
     zones = {"certain": 0.3, "ignore": 0.4, "negative_weight": 4.0}
-    small = usual.replaced(annotations_summary={"zones": zones})
     made = virions(3, count=6)
     marks = Points(made.centres, ("virion",) * 6)
+    seen = Sample(made.image, name="under another name").fingerprint
+    about = {"zones": zones, "learned": [{"pixels": seen}]}
+    small = usual.replaced(annotations_summary=about)
     subject = ProjectImage(
         name="one", image=made.image, scale=made.scale, annotations=(marks,)
     )
@@ -58,6 +60,8 @@ def test_each_side_is_held_against_particles_as_large_as_it_learned(virions):
     for side, checkpoint in (("a", usual), ("b", small)):
         assert dice[side] == run(evaluate(checkpoint, [sample]))["pixels"]["dice"]
     assert dice["a"] != dice["b"]
+    (note,) = [one for one in match.notes if "learned" in one]
+    assert note.startswith("b: This image was learned from, in whole or in part")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if len(options.checkpoints) < 2:
         raise TopiaryError("Give at least two checkpoints to compare.")
 
-    from napari_topiary.evaluation import compare_checkpoints
+    from napari_topiary.evaluation import compare_checkpoints, known_to_each
     from napari_topiary.inference.devices import pick_device
 
     pick_device(options.device)
@@ -76,6 +76,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         except TopiaryError as error:
             raise TopiaryError(f"{name}: {error}") from error
     split, samples = evaluation_samples(dataset, options.split, runner)
+    for sentence in known_to_each(checkpoints, samples):
+        runner.note(sentence)
     pictures: list[dict[str, Any]] = []
     found = runner(
         compare_checkpoints(

@@ -5,7 +5,11 @@ was found, which is perfect (1).
 """
 
 from napari_topiary.evaluation.compare import Comparison, agreement, compare
-from napari_topiary.evaluation.evaluate import evaluate, known_from_training
+from napari_topiary.evaluation.evaluate import (
+    evaluate,
+    known_from_training,
+    known_to_each,
+)
 from napari_topiary.evaluation.side_by_side import (
     ComparedImage,
     ComparisonTable,
@@ -21,4 +25,5 @@ __all__ = [
     "compare_checkpoints",
     "evaluate",
     "known_from_training",
+    "known_to_each",
 ]

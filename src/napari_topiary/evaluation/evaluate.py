@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -144,17 +144,39 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
     said = []
     if known:
         said.append(
-            f"{known} of the {len(here)} images judged on "
-            f"{'was' if known == 1 else 'were'} learned from, in whole or in part: a "
-            "figure on them says little about other images."
+            f"{_which(known, len(here))} learned from, in whole or in part: a figure "
+            f"on {'it' if len(here) == 1 else 'them'} says little about other images."
         )
     if chosen:
         said.append(
-            f"{chosen} of the {len(here)} images judged on "
-            f"{'was' if chosen == 1 else 'were'} held back in training, where weights "
-            "and thresholds are chosen: expect a little less on other images."
+            f"{_which(chosen, len(here))} held back in training, where weights and "
+            "thresholds are chosen: expect a little less on other images."
         )
     return " ".join(said)
+
+
+def known_to_each(
+    checkpoints: Mapping[str, Checkpoint], samples: Sequence[Sample]
+) -> list[str]:
+    """Say it of several networks: once where it is the same of all of them.
+
+    Parameters
+    ----------
+    checkpoints
+        By name.
+    samples
+        The images that they are compared on.
+    """
+    said = {name: known_from_training(c, samples) for name, c in checkpoints.items()}
+    if len(set(said.values())) == 1:
+        return [one for one in list(said.values())[:1] if one]
+    return [f"{name}: {one}" for name, one in said.items() if one]
+
+
+def _which(some: int, total: int) -> str:
+    if total == 1:
+        return "This image was"
+    return f"{some} of the {total} images judged on {'was' if some == 1 else 'were'}"
 
 
 def own_and_common(

@@ -16,10 +16,11 @@ from napari_topiary.config import Device, PredictConfig
 from napari_topiary.data.annotated_area import learned_zones
 from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation import Comparison, compare
+from napari_topiary.evaluation import Comparison, compare, known_to_each
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.large.measuring import measure_all
 from napari_topiary.inference.predict import predict
+from napari_topiary.io.dataset import Sample
 from napari_topiary.io.excerpts import MARGIN, Excerpt, cut_marked
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.jobs.predicting import ProjectImage
@@ -129,6 +130,7 @@ def comparing(
             found[number] = _read(found[number], side.checkpoint, limits)
     comparison = replace(compare(*found), metrics=metrics)
     notes = list(dict.fromkeys(part.notes + found[0].notes + found[1].notes))
+    notes += [] if metrics is None else _known(part, a, b)
     if subject.annotations and not marked:
         notes.append(
             "What is marked on this image has other classes than the networks: there "
@@ -144,6 +146,14 @@ def comparing(
         corner=part.corner,
         at=at,
     )
+
+
+def _known(part: _Part, *sides: Side) -> list[str]:
+    """What tells that a figure on this image is better than on others."""
+    subject = part.subject
+    sample = Sample(np.asarray(subject.image), name=subject.name, excerpt=part.excerpt)
+    networks = {one.name: one.checkpoint for one in sides if one.checkpoint is not None}
+    return known_to_each(networks, [sample])
 
 
 @dataclass(frozen=True)
