@@ -62,23 +62,15 @@ def write_prediction(
     -------
     dict
         What -> file: `probability` `(k, y, x)`, `labels` `(y, x)` in the smallest type
-        that holds them; for detection tasks `detections` and, where there are
-        filaments, `lines`. What is zarr is OME-Zarr.
+        that holds them, and for detection tasks `detections` and, where there are
+        filaments, `lines`.
     """
     files = _files(Path(folder), stem, prediction.task, format)
     check_replaced(files.values(), overwrite=overwrite)
     about = _about(prediction, complete=prediction.done is None)
-    probability, labels = _probability(prediction, format), prediction.labels
-    labels = labels.astype(_smallest_type(int(labels.max(initial=0))))
-    if format == "zarr":
-        from napari_topiary.io.ome_zarr import write_ome_zarr
-
-        beside: Any = {"scale": prediction.scale, "about": about}
-        write_ome_zarr(files["probability"], probability, labels=labels, **beside)
-        write_ome_zarr(files["labels"], labels, **beside)
-    else:
-        _write_array(files["probability"], probability, "kyx", about)
-        _write_array(files["labels"], labels, "yx", about)
+    _write_array(files["probability"], _probability(prediction, format), "kyx", about)
+    smallest = _smallest_type(int(prediction.labels.max(initial=0)))
+    _write_array(files["labels"], prediction.labels, "yx", about, smallest)
     maps = {what: files[what] for what in _MAPS}
     return maps | write_tables(folder, stem, found=prediction, filaments=filaments)
 
@@ -379,7 +371,7 @@ def large_as_tiff(files: Mapping[str, Path]) -> dict[str, Path]:
 def _write_array(
     path: Path, array: Any, axes: str, about: dict[str, Any], dtype: Any = None
 ) -> None:
-    """Write TIFF, or a stack as zarr; it may be lazy along its first axis."""
+    """Write an array, which may be lazy along its first axis; `dtype` changes it."""
     shape, dtype = tuple(array.shape), np.dtype(dtype or array.dtype)
     with writing(path) as beside:
         if path.suffix != ".zarr":
@@ -387,14 +379,15 @@ def _write_array(
             return
         import zarr
 
-        *first, height, width = shape
+        sides = {"z": 1, "y": CHUNK, "x": CHUNK}
+        chunks = (min(sides.get(a, n), n) for a, n in zip(axes, shape, strict=True))
         stored = zarr.create_array(
             str(beside),
             shape=shape,
             dtype=dtype,
-            chunks=(1, *first[1:], min(CHUNK, height), min(CHUNK, width)),
+            chunks=tuple(chunks),
             attributes=about,
             dimension_names=tuple(axes),
         )
-        for index in range(shape[0]):
+        for index in range(shape[0]) if axes[0] == "z" else (...,):
             stored[index] = array[index]

@@ -14,8 +14,6 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
-from napari_topiary.io.atomic import writing
-
 VERSION = "0.5"
 """Of OME-Zarr."""
 CHUNK = 512
@@ -24,8 +22,6 @@ SMALLEST = 1024
 """Copies get smaller by half until no side is longer than this, in pixels."""
 PACKING = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
 """Fast, and known to every reader of zarr."""
-LABELS = "found"
-"""Name of the label group of a probability."""
 Kind = Literal["mean", "nearest"]
 
 
@@ -46,8 +42,6 @@ class OmeZarr:
         Words beside it.
     kind
         How copies are made smaller; labels keep their numbers (`nearest`).
-    name
-        What others show it as; that of the folder if it is empty.
     """
 
     def __init__(
@@ -59,7 +53,6 @@ class OmeZarr:
         scale: float | None,
         about: Mapping[str, Any],
         kind: Kind = "mean",
-        name: str = "",
     ) -> None:
         self.kind, self._path, self._scale = kind, path, scale
         self._group = zarr.create_group(str(path), attributes=dict(about))
@@ -80,8 +73,7 @@ class OmeZarr:
             if max(size) <= SMALLEST:
                 break
             size = tuple(-(-n // 2) for n in size)
-        name = name or path.stem
-        self.about(ome=_about(name, len(self._levels), len(shape), scale, kind))
+        self.about(ome=_about(path.stem, len(self._levels), len(shape), scale, kind))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -129,43 +121,6 @@ class OmeZarr:
                 level[place] = part
             part = _halved(part, self.kind)
             top, left = top // 2, left // 2
-
-
-def write_ome_zarr(
-    path: Path,
-    array: NDArray[Any],
-    *,
-    scale: float | None,
-    about: Mapping[str, Any],
-    labels: NDArray[Any] | None = None,
-) -> None:
-    """Write an image that is in memory, or labels.
-
-    Parameters
-    ----------
-    path
-        A folder, which is replaced.
-    array
-        `(c, y, x)`; what is `(y, x)` are labels.
-    scale, about
-        As for `OmeZarr`.
-    labels
-        `(y, x)`, the image's label group.
-    """
-    kind: Kind = "nearest" if array.ndim == 2 else "mean"
-    with writing(path) as beside:
-        made = OmeZarr(
-            beside,
-            shape=array.shape,
-            dtype=array.dtype,
-            scale=scale,
-            about=about,
-            kind=kind,
-            name=path.stem,
-        )
-        made.write(array, (0, 0))
-        if labels is not None:
-            made.labels(LABELS, labels.dtype).write(labels, (0, 0))
 
 
 def _halved(part: NDArray[Any], kind: Kind) -> NDArray[Any]:

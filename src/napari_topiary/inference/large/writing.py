@@ -25,7 +25,7 @@ from napari_topiary.inference.large.finding import (
 )
 from napari_topiary.inference.measures import Areas, Counted, pixel_figures
 from napari_topiary.inference.network_input import Pixels
-from napari_topiary.io.ome_zarr import LABELS, OmeZarr
+from napari_topiary.io.ome_zarr import OmeZarr
 from napari_topiary.io.own_files import signed
 from napari_topiary.postprocessing.in_blocks import ConnectedAreas, Objects
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -212,7 +212,7 @@ class _Writer:
             kind="nearest",
         )
         # Who opens the probability in another program sees the labels on it.
-        self._label_group = self._probability.labels(LABELS, self._labels.dtype)
+        self._label_group = self._probability.labels("found", self._labels.dtype)
         self._pixels, self._stored = pixels, into.stored
         self._sums = np.zeros((highest, 9)) if pixels else np.zeros((0, 9))
         self.n_objects = highest if finder.objects is not None else 0
