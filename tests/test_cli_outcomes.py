@@ -163,7 +163,7 @@ def test_what_pruning_did_not_do_is_said(trained):
     (short,) = pruning_problems(before, before, 0.8)
     assert short == "0.0% of the weights are gone instead of 80.0%."
     (dead,) = pruning_problems(before, judged(before, 0.1), 0.0)
-    assert "hardly anything any more: F1 0.10 (0.90 before)" in dead
+    assert "hardly anything right any more: F1 0.10 (0.90 before)" in dead
     assert pruning_problems(before, judged(before, 0.5), 0.0) == ()
 
 

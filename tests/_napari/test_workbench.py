@@ -132,7 +132,7 @@ def test_the_header_says_what_is_open_and_when_it_was_saved(
 ):
     _, workbench = open_workbench(session)
     header = workbench.header
-    assert header.name.words == "New project"
+    assert header.name.words == "Untitled"
     workbench.page("Data").projects.save_to(tmp_path / "viruses")
     until(lambda: header.saved.text().startswith("saved"))
     assert header.name.words == "viruses"

@@ -17,7 +17,6 @@ from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import ElidedLabel, duration
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import Listening
-from napari_topiary.session import UNTITLED
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -106,8 +105,7 @@ class Header(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Write the project's name and when it was saved."""
-        named = self.session.name
-        self.name.write("New project" if named == UNTITLED else named)
+        self.name.write(self.session.name)
         folder = self.session.folder
         self.name.setToolTip(
             f"Saved in {folder}"

@@ -20,7 +20,7 @@ from napari_topiary.postprocessing import class_labels
 from napari_topiary.types import Job, Progress, Stop
 
 HARDLY = 0.25
-"""Below this share of the quality before, a network finds hardly anything."""
+"""Below this share of the quality before, a network finds hardly anything right."""
 NEAR = 0.02
 """Shares of weights closer than this are what was asked for."""
 GRAINS = (0.0, 1.5, 4.0, 10.0)
@@ -49,7 +49,7 @@ def pruning_problems(
         held = after.metrics.get("held_out") or "what was held back"
         was = f" ({whole:.2f} before)" if known else ""
         found.append(
-            f"The pruned network finds hardly anything any more: {name} "
+            f"The pruned network finds hardly anything right any more: {name} "
             f"{float(quality):.2f}{was} on {held}. Remove less, or fine-tune it longer."
         )
     return tuple(found)

@@ -125,6 +125,19 @@ def test_points_can_become_fewer_while_they_are_selected(viewer, shown):
     assert list(layer.size) == [7, 8] and list(layer.features["class"]) == ["x", "y"]
 
 
+def test_the_status_bar_may_ask_while_a_mark_is_added(viewer, shown, monkeypatch):
+    layer = put(viewer, shown, np.array([[4.0, 5.0], [6.0, 7.0]]), "points", size=4)
+    assert "4" in layer.get_status((4.0, 5.0), world=True)["coordinates"]
+
+    def between(*_):
+        return np.zeros((11, 2)) <= np.zeros((12, 2))  # a place has no size yet
+
+    monkeypatch.setattr(type(layer), "_get_value", between)
+    with pytest.raises(ValueError, match="broadcast"):
+        type(layer).get_status(layer, (4.0, 5.0), world=True)
+    assert layer.get_status((4.0, 5.0), world=True)["layer_name"] == layer.name
+
+
 def test_shapes_can_change_number_and_type(viewer, shown):
     box = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
     layer = put(viewer, shown, [box], "shapes", shape_type=["rectangle"])

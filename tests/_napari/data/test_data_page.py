@@ -279,6 +279,25 @@ def test_a_layer_becomes_an_image_and_stays_the_users(open_page, grey, until):
     assert page.layer_button.isHidden()
 
 
+@pytest.mark.parametrize(
+    ("answer", "rows", "layers"), [("Cut it off", 60, 2), ("Keep it", 80, 1)]
+)
+def test_the_banner_of_a_layer_can_be_cut_off(
+    open_page, rng, until, answer, rows, layers
+):
+    viewer, page = open_page()
+    image = rng.integers(20, 230, (80, 90), dtype=np.uint8)
+    image[60:] = 0
+    image[66:72, 10:30:3] = 255  # letters
+    viewer.add_image(image, name="sem")
+    use_layer(page, until)
+    assert "sem has an information banner" in page.offer.text.text()
+    page.offer.buttons[answer].click()
+    entry = page.session.images["sem"]
+    np.testing.assert_array_equal(entry.image[0], image[:rows])
+    assert len(viewer.layers) == layers
+
+
 def test_a_colour_layer_is_read_channels_first(open_page, colour, until):
     viewer, page = open_page()
     viewer.add_image(np.moveaxis(colour, 0, -1), name="stained", rgb=True)

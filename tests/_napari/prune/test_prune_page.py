@@ -495,7 +495,7 @@ def test_a_new_criterion_is_offered_in_its_own_words(qtbot, monkeypatch):
 def test_a_network_that_finds_nothing_any_more_is_said_in_the_card(page, until):
     assert not page.panel.problems.isVisibleTo(page)
     move(page, until, 0.5)
-    sentence = "The pruned network finds hardly anything any more"
+    sentence = "The pruned network finds hardly anything right any more"
     problems = (f"{sentence}: F1 0.00.",)
     page.panel.show_finding(PositionQuality(None, None, problems))
     assert page.panel.problems.isVisibleTo(page)

@@ -188,12 +188,32 @@ def put_layer(
         with _beside_the_active(viewer):
             add = getattr(unwrap(viewer), f"add_{layer_type}")
             layer = add(data, name=name, **place, **visual)
+        _answer_in_mid_change(layer)
         return adopt(viewer, key, layer)
     _update(layer, data, visual)
     for attribute, value in place.items():
         if not np.array_equal(getattr(layer, attribute), value):
             setattr(layer, attribute, value)
     return layer
+
+
+def _answer_in_mid_change(layer: Layer) -> None:
+    """Let the status bar ask at any time what is under the cursor.
+
+    napari asks in a thread of its own, where a layer that just gets a mark has more
+    places than sizes: an error, which would be shown in the middle of the canvas.
+    """
+    from napari.layers import Layer
+
+    ask = layer.get_status
+
+    def status(*place: Any, **seen: Any) -> dict[str, Any]:
+        try:
+            return ask(*place, **seen)
+        except (IndexError, KeyError, ValueError):
+            return Layer.get_status(layer)  # without what is there
+
+    layer.__dict__["get_status"] = status
 
 
 @contextmanager

@@ -227,7 +227,7 @@ class Adder:
             if isinstance(one, Stack):
                 self._questions.append(lambda stack=one: self._ask_slices(stack))
         if banners:
-            self._questions.append(lambda: self._ask_banner(banners))
+            self._questions.append(lambda: self._ask_banner(banners, layer))
         if others:
             self._questions.append(lambda: self._ask_channels(others, channels))
         self._tell(fitting, [one for one in found if isinstance(one, Refused)])
@@ -289,7 +289,7 @@ class Adder:
             | {"None": self._then(lambda: None)},
         )
 
-    def _ask_banner(self, images: list[Incoming]) -> None:
+    def _ask_banner(self, images: list[Incoming], layer: ImageLayer | None) -> None:
         which = images[0].name if len(images) == 1 else f"{len(images)} of the images"
         verb = "has" if len(images) == 1 else "have"
         whole = [replace(one, rows=None) for one in images]
@@ -299,7 +299,7 @@ class Adder:
             "over either way.",
             {
                 "Cut it off": self._then(lambda: self.take(cut)),
-                "Keep it": self._then(lambda: self.take(whole)),
+                "Keep it": self._then(lambda: self.take(whole, layer=layer)),
             },
         )
 

@@ -150,7 +150,9 @@ class LayerSource:
     def read(self, *, every: bool = False) -> Incoming | Stack | Refused:
         """Read what is shown, or every slice as a stack; slow, for another thread."""
         if not every:
-            return checked(Incoming(self.name, self._image(self.position), self.scale))
+            image = self._image(self.position)
+            rows = None if self.window else rows_without_banner(image)
+            return checked(Incoming(self.name, image, self.scale, rows=rows))
         places = np.ndindex(*self._axes_before)
         slices = tuple(
             checked(Incoming(name, self._image(at), self.scale))
