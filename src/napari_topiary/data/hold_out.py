@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box, WorkingGrid
+from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.description import listed
 from napari_topiary.io.gate import NOTHING_MARKED, Admitted
@@ -104,9 +105,9 @@ def divide(
         names = listed([one.sample.name for one in given])
         notes = (names + _NONE_MARKED_ASIDE,)
     if given and not (unmarked and learning):
-        taken = _Learned.of(history, pool if learning else ())
-        held = [one for one in given if one not in taken]
-        notes = _named([one for one in given if one in taken], _LEARNED)
+        taken = Learned.of(history, [one.sample for one in pool] if learning else ())
+        held = [one for one in given if one.sample not in taken]
+        notes = _named([one for one in given if one.sample in taken], _LEARNED)
         notes += _named([one for one in held if not _validates(one)], _EMPTY_ASIDE)
         words = _count(sum(map(_validates, held)))
     elif history and "learned" not in history:
@@ -114,10 +115,10 @@ def divide(
     else:
         share = config.validation_share
         if not learning and history.get("learned"):
-            seen = _Learned.of(history)
+            seen = Learned.of(history)
             learned, held = hold_out(pool, 0.0, config.seed, history)
-            held = held or [one for one in pool if one not in seen]
-            learned = [one for one in learned if one in seen and one.things]
+            held = held or [one for one in pool if one.sample not in seen]
+            learned = [one for one in learned if one.sample in seen and one.things]
         else:
             learned, held = hold_out(pool, share, config.seed, history)
             if learning and not any(one.things for one in learned):
@@ -178,7 +179,7 @@ def hold_out(
         that is there more than once is in one of them only.
     """
     boxes = {one["pixels"]: one["box"] for one in before.get("held_out", ())}
-    old = _Learned.of(before)
+    old = Learned.of(before)
     learned: list[AnnotatedArea] = []
     held: list[AnnotatedArea] = []
     for one in pool:
@@ -191,9 +192,9 @@ def hold_out(
             (held if one.pixels in boxes else learned).append(one)
     if held:
         return _apart_from(learned, held), held
-    marked = [one for one in pool if one not in old and one.things]
+    marked = [one for one in pool if one.sample not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
-    known = [one for one in pool if one in old]
+    known = [one for one in pool if one.sample in old]
     if sum(one.things for one in fresh) < FEWEST:
         return list(pool), []
     if not known and len(fresh) < 2:
@@ -213,39 +214,11 @@ def _apart_from(
     pool: Sequence[AnnotatedArea], held: Sequence[AnnotatedArea]
 ) -> list[AnnotatedArea]:
     """What may be learned from: nothing that shows half of an image held back."""
-    sketches = [one.sample.sketch for one in pool]
     shows = np.zeros(len(pool), dtype=bool)
     for one in held:
         if one.box is None:
-            shows |= one.sample.shown_by(sketches)
+            shows |= one.sample.shown_by([other.sample.sketch for other in pool])
     return [one for one, away in zip(pool, shows, strict=True) if not away]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Learned:
-    """Images that a network has learned from, and what is mostly a part of one."""
-
-    pixels: frozenset[str]
-    sketches: tuple[Sequence[int], ...]
-
-    @classmethod
-    def of(
-        cls, history: Mapping[str, Any], areas: Sequence[AnnotatedArea] = ()
-    ) -> _Learned:
-        """Those that a checkpoint names, and some areas that are learned from now."""
-        entries = history.get("learned", ())
-        return cls(
-            pixels=frozenset(
-                [*(one["pixels"] for one in entries), *(one.pixels for one in areas)]
-            ),
-            sketches=(
-                *(one.get("sketch", ()) for one in entries),
-                *(one.sample.sketch for one in areas),
-            ),
-        )
-
-    def __contains__(self, area: AnnotatedArea) -> bool:
-        return area.pixels in self.pixels or any(area.sample.shown_by(self.sketches))
 
 
 def _nothing_held_back(pool: Sequence[AnnotatedArea]) -> str:
@@ -391,23 +364,6 @@ def barred(
     if not away.any():
         return away
     return np.asarray(distance_transform_edt(~away) <= gap)
-
-
-def remembered(
-    learned: Sequence[AnnotatedArea],
-    held: Sequence[AnnotatedArea],
-    history: Mapping[str, Any],
-) -> dict[str, object]:
-    """Which areas were learned from, now and before, and which are held out."""
-    own = {one.pixels for one in learned}
-    old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
-    return {
-        "learned": [
-            *old,
-            *(one.entry() | {"sketch": list(one.sample.sketch)} for one in learned),
-        ],
-        "held_out": [one.entry() for one in held],
-    }
 
 
 def in_words(held: Sequence[AnnotatedArea]) -> str:

@@ -20,10 +20,10 @@ from napari_topiary.data.hold_out import (
     Division,
     divide,
     few_areas,
-    remembered,
     roles,
     too_few,
 )
+from napari_topiary.data.learned import remembered
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field

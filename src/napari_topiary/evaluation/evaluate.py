@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
+from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.inference.cluster import engine_for
@@ -129,18 +130,13 @@ def _report(results: Sequence[tuple[str, Score, Score]]) -> dict[str, Any]:
 def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> str:
     """Say which of some images training has seen; empty where it has seen none."""
     about = checkpoint.annotations_summary
-    learned, held = (
-        {area["pixels"] for area in about.get(key, ())}
-        for key in ("learned", "held_out")
-    )
-    sketches = [area.get("sketch", ()) for area in about.get("learned", ())]
-    here = [sample.fingerprint for sample in samples]
+    learned, here = Learned.of(about), [sample.fingerprint for sample in samples]
+    held = {area["pixels"] for area in about.get("held_out", ())} - learned.pixels
+    chosen = sum(pixels in held for pixels in here)
     known = sum(
-        sample.fingerprint in learned
-        or (sample.fingerprint not in held and any(sample.shown_by(sketches)))
-        for sample in samples
+        pixels not in held and sample in learned
+        for pixels, sample in zip(here, samples, strict=True)
     )
-    chosen = sum(pixels in held - learned for pixels in here)
     said = []
     if known:
         said.append(

@@ -181,14 +181,20 @@ def test_a_stack_is_offered_slice_by_slice(open_page, rng, tmp_path, until):
     assert not page.offer.buttons
 
 
+def with_banner(rng):
+    """Twenty rows of a microscope's information below an image."""
+    image = rng.integers(20, 230, (80, 90), dtype=np.uint8)
+    image[60:] = 0
+    image[66:72, 10:30:3] = 255  # letters
+    return image
+
+
 @pytest.mark.parametrize(("answer", "rows"), [("Cut it off", 60), ("Keep it", 80)])
 def test_an_information_banner_can_be_cut_off(
     open_page, rng, tmp_path, until, answer, rows
 ):
     _, page = open_page()
-    image = rng.integers(20, 230, (80, 90), dtype=np.uint8)
-    image[60:] = 0
-    image[66:72, 10:30:3] = 255  # letters
+    image = with_banner(rng)
     tifffile.imwrite(tmp_path / "sem.tif", image)
     page.adder.add_files([tmp_path / "sem.tif"])
     until(lambda: bool(page.offer.buttons))
@@ -286,9 +292,7 @@ def test_the_banner_of_a_layer_can_be_cut_off(
     open_page, rng, until, answer, rows, layers
 ):
     viewer, page = open_page()
-    image = rng.integers(20, 230, (80, 90), dtype=np.uint8)
-    image[60:] = 0
-    image[66:72, 10:30:3] = 255  # letters
+    image = with_banner(rng)
     viewer.add_image(image, name="sem")
     use_layer(page, until)
     assert "sem has an information banner" in page.offer.text.text()

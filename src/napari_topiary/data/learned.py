@@ -1,0 +1,61 @@
+"""What a network has learned from, and how it is known again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_topiary.data.annotated_area import AnnotatedArea
+from napari_topiary.io.dataset import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """Images that a network has learned from, and what is mostly a part of one."""
+
+    pixels: frozenset[str]  #: Their fingerprints
+    sketches: tuple[Sequence[int], ...]  #: Some rows of pixels of each
+
+    @classmethod
+    def of(cls, history: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Learned:
+        """Return those that a checkpoint names, and some that are learned from now.
+
+        Parameters
+        ----------
+        history
+            What the checkpoint says of its annotations; empty = there is none.
+        samples
+            Learned from now.
+        """
+        entries = history.get("learned", ())
+        named = [one["pixels"] for one in entries]
+        return cls(
+            pixels=frozenset([*named, *(one.fingerprint for one in samples)]),
+            sketches=(
+                *(one.get("sketch", ()) for one in entries),
+                *(one.sketch for one in samples),
+            ),
+        )
+
+    def __contains__(self, sample: Sample) -> bool:
+        if sample.fingerprint in self.pixels:
+            return True
+        return any(self.sketches) and any(sample.shown_by(self.sketches))
+
+
+def remembered(
+    learned: Sequence[AnnotatedArea],
+    held: Sequence[AnnotatedArea],
+    history: Mapping[str, Any],
+) -> dict[str, object]:
+    """Which areas were learned from, now and before, and which are held out."""
+    own = {one.pixels for one in learned}
+    old = [entry for entry in history.get("learned", ()) if entry["pixels"] not in own]
+    return {
+        "learned": [
+            *old,
+            *(one.entry() | {"sketch": list(one.sample.sketch)} for one in learned),
+        ],
+        "held_out": [one.entry() for one in held],
+    }
