@@ -12,7 +12,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset, sample_dataset
 from napari_topiary.io.images import write_image
-from napari_topiary.io.user_folder import user_folder
+from napari_topiary.io.own_files import user_folder
 from napari_topiary.networks import build_network, count_parameters, resolve_sizes
 from napari_topiary.session import (
     ImageEntry,

@@ -6,9 +6,8 @@ import pytest
 
 from napari_topiary.networks import activation_bytes, build_network, networks
 from napari_topiary.studies import studies
-from napari_topiary.studies.base import CellResult
+from napari_topiary.studies.base import CellResult, published
 from napari_topiary.studies.membrane import lost_maps, widths
-from napari_topiary.studies.tables import published
 from napari_topiary.types import Task
 
 TASK = Task("segment", ("background", "membrane"))

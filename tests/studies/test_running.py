@@ -12,9 +12,16 @@ from napari_topiary.cli import main
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.dataset_writing import write_dataset
 from napari_topiary.studies import Budget, run_study, running, studies
-from napari_topiary.studies.base import CellResult, Source, Study, chosen, grouped
+from napari_topiary.studies.base import (
+    CellResult,
+    Column,
+    Source,
+    Study,
+    Table,
+    chosen,
+    grouped,
+)
 from napari_topiary.studies.running import RESULTS, Records
-from napari_topiary.studies.tables import Column, Table
 from napari_topiary.studies.unet_size import pareto
 from napari_topiary.types import Progress, Stop, run
 

@@ -12,7 +12,7 @@ from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks import build_network, networks
 from napari_topiary.pruning import counts_job
 from napari_topiary.studies import Budget, studies
-from napari_topiary.studies.base import CellResult
+from napari_topiary.studies.base import CellResult, matching, published
 from napari_topiary.studies.context import StudyContext
 from napari_topiary.studies.patch_accuracy import counted, inference_ms
 from napari_topiary.studies.sample_size import (
@@ -21,7 +21,6 @@ from napari_topiary.studies.sample_size import (
     removals,
     training_patches,
 )
-from napari_topiary.studies.tables import matching, published
 from napari_topiary.types import Task, run
 
 TASK = Task("segment", ("background", "cell"))

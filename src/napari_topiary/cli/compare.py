@@ -19,7 +19,7 @@ from napari_topiary.io.pairing import safe_name, unused_name
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import Files, OutputFile, targets_in
 from napari_topiary.jobs import words
-from napari_topiary.report.html import Report, write_report
+from napari_topiary.report.pictures import Report, write_report
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

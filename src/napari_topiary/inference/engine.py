@@ -36,7 +36,7 @@ from napari_topiary.inference.backends.pytorch import TorchBackend, folded
 from napari_topiary.inference.devices import Threads, autocast_dtype, pick_device
 from napari_topiary.inference.int8 import Ranges, quantised
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.user_folder import cache_folder
+from napari_topiary.io.own_files import cache_folder
 from napari_topiary.networks.base import Network
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,11 @@
-"""Which files are results of Topiary's: known by what is in them."""
+"""Topiary's own files: how results are known again, and where the user's are kept."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ OWN_HEADERS = (
 )
 """Columns by which tables of results are known: no other program names them so."""
 LONGEST_JSON = 64 << 20
+HOME = "NAPARI_TOPIARY_HOME"
+"""Environment variable that names another folder for everything of the user."""
 DAMAGED = (OSError, ValueError, RecursionError, LookupError, TypeError, BadZipFile)
 
 
@@ -190,3 +193,29 @@ def _picture_words(path: Path) -> Iterator[str]:
                     yield content.decode("latin-1")
             else:
                 file.seek(length + 4, os.SEEK_CUR)
+
+
+def user_folder() -> Path:
+    """Return the folder for what must not be lost; it may not exist yet."""
+    return _folder("XDG_DATA_HOME", Path(".local", "share"), "Application Support")
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be found out again; it may not exist yet."""
+    chosen = os.environ.get(HOME)
+    if chosen:
+        return Path(chosen) / "cache"
+    return _folder("XDG_CACHE_HOME", Path(".cache"), "Caches")
+
+
+def _folder(variable: str, linux: Path, apple: str) -> Path:
+    chosen = os.environ.get(HOME)
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return Path(base or Path.home() / "AppData" / "Local") / "napari-topiary"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / apple / "napari-topiary"
+    base = os.environ.get(variable)
+    return Path(base or Path.home() / linux) / "napari-topiary"

@@ -22,7 +22,7 @@ from napari_topiary.inference.large.writing import LargePrediction, ResultFiles
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.user_folder import cache_folder
+from napari_topiary.io.own_files import cache_folder
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Window, relay
 

@@ -24,8 +24,8 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.gate import BY_COMMAND, admitted, learning_problem, part_marked
 from napari_topiary.io.large_images import AnyImage, LargeImage
+from napari_topiary.io.own_files import user_folder
 from napari_topiary.io.pairing import visible_files
-from napari_topiary.io.user_folder import user_folder
 from napari_topiary.jobs import words
 from napari_topiary.session import Session
 from napari_topiary.studies.learning_curve import LearningCurve, learning_curve

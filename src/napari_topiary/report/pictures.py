@@ -1,9 +1,15 @@
-"""Pictures of images, annotations and answers side by side, without a window."""
+"""Images, annotations and answers side by side, without a window.
+
+As pictures, and as a report of one HTML file with its pictures inside: to read, to
+send, to print.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import base64
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from napari_topiary.evaluation import Comparison, compare
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.own_files import WRITER
+from napari_topiary.io.own_files import WRITER, write_page
 from napari_topiary.types import Prediction, Task
 
 COLOURS = {
@@ -37,6 +43,17 @@ HOT = ((0, 0, 0), (120, 20, 110), (240, 110, 40), (255, 240, 170))
 """Colours of probability 0 to 1."""
 SIGNED = ((255, 48, 112), (255, 255, 255), (64, 140, 255))
 """Colours of a difference of −1, 0 and 1."""
+MOST_PICTURES = 100
+"""A page with more would be too large to be sent or opened."""
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #202020; background: #fff;
+  max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; margin: 1em 0; }
+th, td { border-bottom: 1px solid #ddd; padding: 4px 10px; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 2em 0; } img { max-width: 100%; }
+figcaption, .hint { color: #606060; }
+"""
 
 
 @dataclass
@@ -243,3 +260,59 @@ def _coloured(
     stops = np.linspace(*limits, len(colours))
     channels = [np.interp(values, stops, [c[i] for c in colours]) for i in range(3)]
     return np.stack(channels, axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a report says."""
+
+    #: `title`, `heading`: what it is about, and a line below
+    title: str
+    heading: str
+    #: Rows of text, the first one the names of the columns
+    table: Sequence[Sequence[str]]
+    pictures: Sequence[tuple[Path, str]] = ()  #: PNG files, each with a caption
+    notes: Sequence[str] = ()  #: Sentences for the reader
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report; nothing outside of the file is needed to read it.
+
+    Parameters
+    ----------
+    path
+        An `.html` file; replaced only once the new one is complete.
+    report
+        What it says.
+    """
+    with writing(path) as beside:
+        write_page(beside, _parts(report))
+
+
+def _parts(report: Report) -> Iterator[str]:
+    names, *rows = report.table
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n"
+        for row in rows
+    )
+    notes = "".join(f'<p class="hint">{escape(note)}</p>\n' for note in report.notes)
+    left_out = len(report.pictures) - MOST_PICTURES
+    if left_out > 0:
+        notes += f'<p class="hint">{left_out} more pictures lie beside this file.</p>\n'
+    yield (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta name="generator" content="{WRITER}">\n'
+        f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>{escape(report.title)}</h1>\n<p>{escape(report.heading)}</p>\n"
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
+        f"{notes}"
+    )
+    for picture, caption in report.pictures[:MOST_PICTURES]:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        yield (
+            f'<figure><img src="data:image/png;base64,{data}" '
+            f'alt="{escape(caption)}">\n'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+        )
+    yield "</body></html>\n"

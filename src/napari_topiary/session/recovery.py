@@ -22,7 +22,7 @@ from pathlib import Path
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import process_lives
 from napari_topiary.io.dataset_writing import write_json
-from napari_topiary.io.user_folder import user_folder
+from napari_topiary.io.own_files import user_folder
 
 STATE_FILE = "session.json"
 _numbers = itertools.count(1)

@@ -26,16 +26,18 @@ from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
     CellResult,
+    Column,
     Measured,
     SeedResults,
     Source,
     Study,
+    Table,
     grouped,
+    published,
     studies,
 )
 from napari_topiary.studies.context import StudyContext, shortened
 from napari_topiary.studies.patch_accuracy import patch_accuracy
-from napari_topiary.studies.tables import Column, Table, published
 from napari_topiary.types import Job, Task
 
 LAYERS = ("conv1", "conv2", "conv3", "fc1")

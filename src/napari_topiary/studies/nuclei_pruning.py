@@ -33,15 +33,16 @@ from napari_topiary.report.charts import Chart, Line, save_chart
 from napari_topiary.studies.base import (
     Cell,
     CellResult,
+    Column,
     Measured,
     SeedResults,
     Source,
     Study,
+    Table,
     grouped,
     studies,
 )
 from napari_topiary.studies.context import StudyContext, shortened
-from napari_topiary.studies.tables import Column, Table
 from napari_topiary.types import Job, Prediction, Task
 
 RATIOS = (5, 16, 20, 2, 4, 8, 10, 32, 64)

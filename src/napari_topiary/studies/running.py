@@ -38,9 +38,9 @@ from napari_topiary.studies.base import (
     chosen,
     in_words,
     studies,
+    write_report,
 )
 from napari_topiary.studies.context import StudyContext, digest
-from napari_topiary.studies.tables import write_report
 from napari_topiary.types import Job, Progress, Stop, relay, run, seconds_left
 
 RESULTS, RESULT = "results.jsonl", {"cell", "seed", "measured", "seconds"}

@@ -26,11 +26,15 @@ from napari_topiary.report.charts import HeatMap, save_heat_map
 from napari_topiary.studies.base import (
     Cell,
     CellResult,
+    Column,
     Measured,
     SeedResults,
     Source,
     Study,
+    Table,
     grouped,
+    matching,
+    published,
     studies,
 )
 from napari_topiary.studies.context import StudyContext
@@ -39,7 +43,6 @@ from napari_topiary.studies.patch_accuracy import (
     known_pixels,
     patch_accuracy,
 )
-from napari_topiary.studies.tables import Column, Table, matching, published
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Task
 

@@ -21,15 +21,16 @@ from napari_topiary.report.charts import BLUE, GREEN, ORANGE, Chart, Line, save_
 from napari_topiary.studies.base import (
     Cell,
     CellResult,
+    Column,
     Measured,
     SeedResults,
     Source,
     Study,
+    Table,
     grouped,
     studies,
 )
 from napari_topiary.studies.context import StudyContext
-from napari_topiary.studies.tables import Column, Table
 from napari_topiary.types import Job, Task
 
 PUBLISHED = (

@@ -22,7 +22,7 @@ from torch import nn
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends.base import Backend, BackendKind, backends
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.user_folder import cache_folder
+from napari_topiary.io.own_files import cache_folder
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.layers import input_channels
 
