@@ -328,6 +328,9 @@ def test_what_is_written_is_read(tmp_path, name, what):
         ("m.box", "10\t20\t8\t8\n30.5\t40\t8\t8\n"),
         ("m.box", "14 24\n34.5 44\n"),
         ("m.coords", "14 24\n34.5 44\n"),
+        ("m.coords", "14,0\t24,0\n34,5\t44,0\n"),
+        ("m.coords", "14, 24\n34.5, 44\n"),
+        ("m.box", "y x h w\n20 10 8 8\n40 30.5 8 8\n"),
         ("m.cbox", CBOX),
         ("m.cbox", "10 20 8 8 0.75 7 7\n30.5 40 8 8 0.5 7 7\n"),
         ("m_autopick.star", STAR_30),
@@ -367,6 +370,27 @@ def test_many_micrographs_in_one_star_file(tmp_path):
     assert np.array_equal(one.places, [[24, 14]])
     assert one.scores == (0.75,)
     assert one.scale == pytest.approx(0.14)
+
+
+def test_every_table_of_a_star_file_counts(tmp_path):
+    columns = "loop_\n_rlnMicrographName\n_rlnCoordinateX #2\n_rlnCoordinateY #3\n"
+    for name in ("", "particles"):
+        text = f"data_{name}\n{columns}_a.mrc 14 24\ndata_{name}\n{columns}b 5 6\n"
+        one, two = read(tmp_path, "all.star", text)
+        assert (one.image_stem, two.image_stem) == ("_a", "b")
+        assert (one.places.tolist(), two.places.tolist()) == ([[24, 14]], [[6, 5]])
+    bare = "loop_\n_rlnCoordinateX\n_rlnCoordinateY\n1 2\n"
+    one, two = read(tmp_path, "all.star", f"data_a\n{bare}data_b\n{bare}")
+    assert (one.image, two.image) == ("a", "b")
+
+
+def test_each_optics_group_of_star_has_its_pixel_size(tmp_path):
+    text = (
+        "data_optics\nloop_\n_rlnOpticsGroup\n_rlnMicrographPixelSize\n1 10.0\n2 5.0\n"
+        "data_particles\nloop_\n_rlnMicrographName\n_rlnCoordinateX\n_rlnCoordinateY\n"
+        "_rlnOpticsGroup\na.mrc 1 2 1\nb.mrc 1 2 2\nc.mrc 1 2 1\nc.mrc 3 4 2\n"
+    )
+    assert [one.scale for one in read(tmp_path, "p.star", text)] == [1.0, 0.5, None]
 
 
 def test_tubes_are_lines_along_their_track(tmp_path):
@@ -619,6 +643,8 @@ def test_annotations_of_other_programs_are_refused_by_name(tmp_path, name):
         ("m.box", "10 20 -8 -8\n", "a box of -8 x -8"),
         ("m.box", "10 20 0.5\n", "a slice or a score, delete that column"),
         ("m.box", "#helix: 10, 20\n", "without its two ends"),
+        ("m.box", "1 2 8 8 -1\n9 9 8 8 -1\n1 2 8 8 -2\n", "begin .* without an end"),
+        ("m.box", "1 2 8 8 -2\n", "or the other way round"),
         ("m.geojson", '{"type": "Polygon", "coordinates": []}', "without its coord"),
     ],
 )

@@ -297,7 +297,7 @@ def test_coordinates_that_fit_but_only_a_corner_are_asked_about(tmp_path, scale,
     asked = [note for note in review.rows[0].notes if "--units" in note]
     assert f"are these {unit}?" in asked[0]
     review = reviewed(tmp_path, radius_px={"": 3}, units=unit)
-    assert not review.rows[0].notes
+    assert not any("are these" in note for note in review.rows[0].notes)
     (points,) = run(import_reviewed(review, tmp_path / "out")).samples["a"].annotations
     assert np.allclose(points.coordinates, places)
 
@@ -471,3 +471,23 @@ def test_tables_of_other_programs_have_names_of_their_own(tmp_path, behind):
     (tmp_path / f"a_{behind}.csv").write_text("x,y\n3,4\n")
     (row,) = reviewed(tmp_path, radius_px={"": 3.0}).used
     assert (row.name, row.count) == ("a", 1)
+
+
+def test_points_outside_are_said_before_anything_is_written(tmp_path):
+    image(tmp_path / "a.tif")
+    height, width = SHAPE
+    places = [(9, 9), (30, 40), (2 * height - 20, 30), (20, 2 * width - 20)]
+    (tmp_path / "a.csv").write_text("y,x\n" + "".join(f"{y},{x}\n" for y, x in places))
+    (note,) = reviewed(tmp_path, radius_px={"": 3}).rows[0].notes
+    assert "2 of 4 points lie more than a radius outside" in note
+    assert note.endswith("Divide them by 2. (--bin N)")
+
+
+def test_a_dot_in_the_name_of_an_image_is_no_ending(tmp_path):
+    for name in ("m.v1", "m.v2"):
+        image(tmp_path / f"{name}.tif")
+    rows = "m.v1\t14\t24\nm.v2\t5\t6\n"
+    (tmp_path / "all.txt").write_text(f"image_name\tx_coord\ty_coord\n{rows}")
+    found = {row.pair.image.name: row.pair.marks for row in reviewed(tmp_path).rows}
+    assert found["m.v1.tif"].places.tolist() == [[24, 14]]
+    assert found["m.v2.tif"].places.tolist() == [[6, 5]]

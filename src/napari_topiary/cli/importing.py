@@ -187,10 +187,12 @@ def _notes(review: ImportReview) -> list[str]:
     """What is to be said about pairs, each sentence once."""
     said = Counter(note for row in review.used for note in row.notes)
     first = {n: row.name for row in reversed(review.used) for n in row.notes}
-    return [
+    every = [
         f"{first[note]}{f' and {count - 1} more' if count > 1 else ''}: {note}"
         for note, count in said.items()
     ]
+    more = len(every) - SHOWN
+    return [*every[:SHOWN], *([f"... and {more} more notes"] if more > 0 else [])]
 
 
 def _asks() -> bool:

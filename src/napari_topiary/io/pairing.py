@@ -38,7 +38,8 @@ OF_LABELS = re.compile(
 OF_TABLES = re.compile(
     r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
     r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
-    r"results?|table|spots|centers|centres|centroids|detections|objects|features)$",
+    r"results?|table|spots|centers|centres|centroids|detections|objects|features|"
+    r"extract|box|helix|helices|helix_coords|filaments?|segments?)$",
     re.I,
 )
 OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)

@@ -23,6 +23,7 @@ Places = NDArray[np.float64]
 """`(n, 2)` y, x."""
 Unit = Literal["pixel", "nm", "fraction"]
 HEAD_BYTES = 4096
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 CORNER = 0.5
 """Where programs count from the corner of the first pixel, its middle is at 0.5."""
 
@@ -64,11 +65,16 @@ class Marks:
         return len(self.places) + len(self.lines) + len(self.areas)
 
     @property
-    def image_stem(self) -> str:
-        """Name of the image without folders and the ending of an image file."""
+    def image_file(self) -> str:
+        """Name of the image without folders, with an ending if it is given one."""
         name = PurePosixPath(self.image.replace("\\", "/")).name
         # Slices of a stack are written 000001@name.mrcs.
-        name = name.rpartition("@")[2]
+        return name.rpartition("@")[2]
+
+    @property
+    def image_stem(self) -> str:
+        """Name of the image without folders and what seems to be an ending."""
+        name = self.image_file
         stem, dot, ending = name.rpartition(".")
         known = dot and 1 <= len(ending) <= 5 and not ending.isdigit()
         stem = stem if known else name
@@ -261,11 +267,24 @@ def read_marks(path: Path) -> list[Marks]:
         return reader.read(path)
 
 
+def is_text(head: bytes) -> bool:
+    """Whether a file begins as text does, in whatever encoding."""
+    return b"\0" not in head or head.startswith(_UTF_16)
+
+
 def head_text(head: bytes) -> str:
     """Return the beginning of a text file in whatever encoding it has."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith(_UTF_16):
         return head[: len(head) // 2 * 2].decode("utf-16", errors="ignore")
     return head.decode("utf-8-sig", errors="ignore")
+
+
+def row_words(line: str) -> list[str]:
+    """Return the numbers of a line without names, which may have decimal commas."""
+    words = line.replace(";", " ").split()
+    if len(words) > 1 and not any(w.startswith(",") or w[-1] == "," for w in words):
+        return [word.replace(",", ".") for word in words]
+    return line.replace(",", " ").replace(";", " ").split()
 
 
 def number(text: object, where: str) -> float:

@@ -15,14 +15,23 @@ from napari_topiary.io.annotation_formats.base import (
     Places,
     annotation_formats,
     head_text,
+    is_text,
     marks,
     number,
+    row_words,
 )
 from napari_topiary.io.plain_files import read_text
 
 START, END = -1, -2
 """In a fifth column: where a helix begins, and where it ends."""
 USUAL_RADIUS = 10.0
+_NAMES = (
+    ("x", "box_x_coordinate", "x_corner"),
+    ("y", "box_y_coordinate", "y_corner"),
+    ("w", "width", "box_size_x"),
+    ("h", "height", "box_size_y"),
+)
+"""What the columns are called by those who name them."""
 
 
 @annotation_formats.register("box")
@@ -43,10 +52,10 @@ class Box:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether it is rows of two to five numbers, or empty: nothing was picked."""
-        if b"\0" in head:
+        if not is_text(head):
             return False
         lines = [line for line in head_text(head).splitlines() if line.strip()]
-        rows = [_words(line) for line in lines if not line.startswith("#")]
+        rows = [row_words(line) for line in lines if not line.startswith("#")]
         if rows and _names_sizes(rows[0]):
             rows.pop(0)
         return not rows or (
@@ -62,13 +71,18 @@ class Box:
         flags, lines = list[int](), list[Places]()
         text = read_text(path, "BOX file")
         columns: set[int] = set()
+        order = list[int]()
         for count, line in enumerate(text.splitlines(), start=1):
-            words = _words(line)
+            words = row_words(line)
             if line.startswith("#helix"):
                 lines.append(_ends(line, count, path))
+            if words and not line.startswith("#") and _names_sizes(words):
+                order = _order(words)
             if not words or line.startswith("#") or _names_sizes(words):
                 continue
             values = [number(w, f"Line {count} of {path.name}") for w in words]
+            if len(values) == len(order):
+                values = [values[column] for column in order]
             columns.add(min(len(values), 4))
             if len(values) not in (2, 4, 5, 6) or len(columns) > 1:
                 raise TopiaryError(
@@ -88,7 +102,7 @@ class Box:
             radius.append((width + height) / 4)
             flags.append(round(values[4]) if len(values) > 4 else 0)
         where = np.array(places, dtype=np.float64).reshape(-1, 2)
-        alone, helices = _helices(flags)
+        alone, helices = _helices(flags, path.name)
         if lines:  # what lies along a helix is not picked a second time
             alone = []
         lines += [where[members] for members in helices]
@@ -121,8 +135,15 @@ def _row(place: Places, half: float) -> str:
     return f"{x}\t{y}\t{side}\t{side}"
 
 
-def _helices(flags: list[int]) -> tuple[list[int], list[list[int]]]:
+def _helices(flags: list[int], file: str) -> tuple[list[int], list[list[int]]]:
     """Single boxes, and the members of each helix."""
+    ends = [flag for flag in flags if flag in (START, END)]
+    if ends != [START, END] * (len(ends) // 2):
+        raise TopiaryError(
+            f"{file} has helices that begin ({START} in the fifth column) without an "
+            f"end ({END}), or the other way round: write it again, or delete the fifth "
+            "column if it is a score."
+        )
     alone, lines, open_line = list[int](), list[list[int]](), list[int]()
     for index, flag in enumerate(flags):
         if flag == START:
@@ -134,7 +155,7 @@ def _helices(flags: list[int]) -> tuple[list[int], list[list[int]]]:
                 open_line = []
         else:
             alone.append(index)
-    return alone + open_line, lines
+    return alone, lines
 
 
 def _joined(lines: list[Places]) -> tuple[Places, ...]:
@@ -148,13 +169,19 @@ def _joined(lines: list[Places]) -> tuple[Places, ...]:
     return tuple(joined)
 
 
-def _words(line: str) -> list[str]:
-    return line.replace(",", " ").replace(";", " ").split()
-
-
 def _names_sizes(words: list[str]) -> bool:
     """Whether it is a line of names such as x y w h, which no table has by chance."""
     return any(word.lower() in ("w", "width", "box_size_x") for word in words)
+
+
+def _order(names: list[str]) -> list[int]:
+    """Where x, y, width and height are, by the names above them; empty = as usual."""
+    lower = [name.lower() for name in names]
+    wanted = [[n for n in lower if n in some] for some in _NAMES]
+    one_each = all(len(found) == 1 for found in wanted)
+    first = [lower.index(found[0]) for found in wanted] if one_each else []
+    others = [column for column in range(len(names)) if column not in first]
+    return [*first, *others] if first else []
 
 
 def _is_yolo(rows: list[list[str]]) -> bool:

@@ -12,8 +12,10 @@ from napari_topiary.io.annotation_formats.base import (
     Marks,
     annotation_formats,
     check_one_slice,
+    is_text,
     marks,
     number,
+    row_words,
 )
 from napari_topiary.io.annotation_formats.star import star_blocks, star_text
 from napari_topiary.io.own_files import WRITER
@@ -40,14 +42,15 @@ class Cbox:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether it is text."""
-        return b"\0" not in head
+        return is_text(head)
 
     @staticmethod
     def read(path: Path) -> list[Marks]:
         """Read the middles of the boxes; those of one filament are a line."""
         if "data_" not in read_text(path, "CBOX file"):
             return [_old(path)]
-        block = star_blocks(path).get("cryolo")
+        named = (one for one in star_blocks(path) if one.name.lower() == "cryolo")
+        block = next(named, None)
         if block is None or not set(_WANTED) <= block.columns.keys():
             raise TopiaryError(
                 f"{path.name} has no table data_cryolo with the columns "
@@ -128,7 +131,7 @@ def _old(path: Path) -> Marks:
     places, radius, scores = [], [], []
     lines = read_text(path, "CBOX file").splitlines()
     for count, line in enumerate(lines, start=1):
-        words = line.replace(",", " ").split()
+        words = row_words(line)
         if not words:
             continue
         if len(words) < 4:

@@ -22,6 +22,7 @@ from napari_topiary.io.annotation_formats.base import (
     by_image,
     check_one_slice,
     head_text,
+    is_text,
     marks,
 )
 from napari_topiary.io.pixel_size import nm_per_unit
@@ -83,8 +84,7 @@ class CsvTable:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether it is text; what is in it is told when it is read."""
-        is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        return is_text and not _NUMBERS.match(head_text(head))
+        return is_text(head) and not _NUMBERS.match(head_text(head))
 
     @staticmethod
     def read(path: Path) -> list[Marks]:

@@ -34,12 +34,15 @@ NO_MERIT = -999.0
 """What RELION gives particles that were picked by hand."""
 _CLASSES = "# classes:"
 _X, _Y = "rlnCoordinateX", "rlnCoordinateY"
+_IMAGES = ("rlnMicrographName", "rlnImageName", "rlnTomoName")
+_SIZE, _GROUP = "rlnMicrographPixelSize", "rlnOpticsGroup"
 
 
 @dataclass
 class Block:
     """One table of a STAR file, or single values (a table of one row)."""
 
+    name: str = ""
     columns: Table = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
 
@@ -48,15 +51,15 @@ class Block:
         return len(self.lines)
 
 
-def star_blocks(path: Path) -> dict[str, Block]:
-    """Read the tables of a STAR file by name; the name may be empty.
+def star_blocks(path: Path) -> list[Block]:
+    """Read the tables of a STAR file; a name may be empty, or that of several.
 
     Raises
     ------
     TopiaryError
         With a sentence that names the line.
     """
-    blocks: dict[str, Block] = {}
+    blocks = list[Block]()
     block, in_loop = Block(), False
     for count, line in enumerate(read_text(path, "STAR file").splitlines(), start=1):
         words = _words(line)
@@ -64,11 +67,11 @@ def star_blocks(path: Path) -> dict[str, Block]:
             continue
         first = words[0]
         if first.lower().startswith("data_"):
-            block, in_loop = Block(), False
-            blocks[first[5:].lower()] = block
+            block, in_loop = Block(first[5:]), False
+            blocks.append(block)
         elif first.lower() == "loop_":
             in_loop = True
-        elif first.startswith("_") and not (in_loop and block.lines):
+        elif first.startswith("_") and not (in_loop and _is_row(words, block)):
             value = [words[1]] if not in_loop and len(words) > 1 else []
             block.columns[first[1:]] = value
             if not in_loop:
@@ -83,6 +86,11 @@ def star_blocks(path: Path) -> dict[str, Block]:
             for column, word in zip(block.columns.values(), words, strict=True):
                 column.append(word)
     return blocks
+
+
+def _is_row(words: list[str], block: Block) -> bool:
+    """Whether a line that begins as names of columns do has values: a file's name."""
+    return bool(block.lines) or (len(words) > 1 and not words[1].startswith("#"))
 
 
 def star_text(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -113,19 +121,21 @@ class Star:
     def read(path: Path) -> list[Marks]:
         """Read coordinates, those of many micrographs apart."""
         blocks = star_blocks(path)
-        found = [one for one in blocks.values() if {_X, _Y} <= one.columns.keys()]
+        found = [one for one in blocks if {_X, _Y} <= one.columns.keys()]
         if not found:
             raise TopiaryError(
                 f"{path.name} has no columns _{_X} and _{_Y}: give the STAR file of "
                 "the particles or of the picked coordinates."
             )
-        block, scale = found[0], _scale(blocks, path.name)
-        named = ("rlnMicrographName", "rlnImageName", "rlnTomoName")
-        columns = (block.columns.get(name) for name in named)
-        names = next(filter(None, columns), [""] * len(block))
-        known = _class_names(path)
-        rows = by_image(names) or {"": []}
-        return [_marks(path, block, rows[name], name, scale, known) for name in rows]
+        known, result = _class_names(path), list[Marks]()
+        for block in found:
+            columns = (block.columns.get(name) for name in _IMAGES)
+            usual = block.name if len(found) > 1 else ""
+            names = next(filter(None, columns), [usual] * len(block))
+            for name, rows in (by_image(names) or {usual: []}).items():
+                scale = _scale(blocks, block, rows, path.name)
+                result.append(_marks(path, block, rows, name, scale, known))
+        return result
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:
@@ -211,15 +221,25 @@ def _marks(
     )
 
 
-def _scale(blocks: Mapping[str, Block], file: str) -> float | None:
-    """Pixel size of the micrographs in nm, where a table says it and all are alike.
+def _scale(
+    blocks: Sequence[Block], block: Block, rows: list[int], file: str
+) -> float | None:
+    """Pixel size in nm of the micrograph that some rows are about.
 
-    The size of detector pixels and that of the extracted particles may be another one.
+    None where no table says it, or not one alone: that of detector pixels and that of
+    the extracted particles may be another one.
     """
-    for block in blocks.values():
-        given = {str(size) for size in block.columns.get("rlnMicrographPixelSize", ())}
+    groups = {block.columns[_GROUP][row] for row in rows if _GROUP in block.columns}
+    for one in blocks:
+        sizes, own = one.columns.get(_SIZE, ()), range(len(one))
+        if one is block:
+            own = rows  # type: ignore[assignment]
+        elif groups and _GROUP in one.columns:
+            of = one.columns[_GROUP]
+            own = [row for row in own if of[row] in groups]  # type: ignore[assignment]
+        given = {str(sizes[row]) for row in own} if sizes else set[str]()
         if len(given) == 1:
-            size = number(given.pop(), f"_rlnMicrographPixelSize of {file}")
+            size = number(given.pop(), f"_{_SIZE} of {file}")
             return size * NM_PER_ANGSTROM if size > 0 else None
     return None
 

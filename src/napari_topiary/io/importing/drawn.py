@@ -13,7 +13,6 @@ from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.annotations.ground import is_inverted
-from napari_topiary.annotations.marks import cornered
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
@@ -113,9 +112,6 @@ def marks_on(
         )
     scale = scale if marks.scale is None else scale or marks.scale
     reached = grid.to_pixels(marks.places)
-    asked = cornered(reached, shape, scale=scale)
-    if asked and config.units == "px" and marks.unit == "pixel":
-        notes.append(f"{asked} If so, give --units.")
     radius = marks.radius
     if radius is not None and grid.of_pixels:
         radius = tuple(r * float(grid.factor[1]) for r in radius)

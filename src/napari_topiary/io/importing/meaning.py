@@ -25,8 +25,10 @@ IGNORED = "ignore*"
 MOST_CLASSES = 8
 """More numbers than this in label images are objects."""
 _OPTIONS = {
-    "Are these nm": "--units nm",
-    "Are these angstrom": "--units angstrom",
+    "are these nm or µm": "--units",
+    "are these nm": "--units nm",
+    "are these angstrom": "--units angstrom",
+    "are these µm": "--units um",
     "swapped": "--swap-axes",
     "mirrored": "--flip-y",
     "binned": "--bin N",
@@ -120,7 +122,7 @@ class ImportConfig:
     def hint(self, problem: str) -> str:
         """Return the option that goes with a question about places outside."""
         for words, option in _OPTIONS.items():
-            if words in problem:
+            if words in problem.lower():
                 return f" ({option})"
         return ""
 

@@ -233,23 +233,25 @@ def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
     pairs, missing = list[Pair](), list[str]()
     for marks in found:
         name = marks.image_stem if marks.image else image_name(path)
+        if marks.image_file in owners.exact:  # its dot is no ending's
+            name = marks.image_file
         own = _found(owners, path, name, kind, unused, marks)
         pairs += own
         if not own and marks.image:
             missing.append(marks.image_stem)
     if not pairs and len(found) == 1 and found[0].image:
         # A table of one image, under a name that it had elsewhere.
-        own = _found(
-            owners, path, image_name(path), kind, unused, replace(found[0], image="")
-        )
+        renamed = replace(found[0], image="")
+        own = _found(owners, path, image_name(path), kind, [], renamed)
         if own and own[0].is_used:
             reason = f"{own[0].reason}; the table itself names {missing[0]}"
             return [replace(one, confidence="medium", reason=reason) for one in own]
-        return own
+        if own:
+            return own
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         unused.append(
-            Unused(path, f"marks {missing[0]}{more}, which are no images in the folder")
+            Unused(path, f"marks {missing[0]}{more}: no such image in the folder")
         )
     return pairs
 
@@ -271,7 +273,10 @@ def _one_each(pairs: list[Pair]) -> list[Pair]:
                 "say which are meant (--only)"
             )
         else:
-            reason = f"{files[0]} marks this image twice, under different names"
+            reason = (
+                f"{files[0]} marks this image twice, under different names or in two "
+                "tables: keep one of them"
+            )
         result += [
             replace(pair, confidence="ambiguous", reason=reason)
             if pair.is_used

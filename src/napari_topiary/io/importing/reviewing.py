@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_topiary.annotations import annotation_problem
+from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
@@ -240,7 +240,9 @@ def _held_against(row: Reviewed, meaning: Meaning, config: ImportConfig) -> Revi
     )
     if problem:
         return _refused(row, problem + config.hint(problem))
-    return replace(row, notes=(*row.notes, *notes))
+    _, said = usable_annotations(drawn, row.shape, task=meaning.task, scale=row.scale)
+    said = tuple(note + config.hint(note) for note in said)
+    return replace(row, notes=(*row.notes, *notes, *said))
 
 
 def _annotations(
