@@ -140,6 +140,24 @@ def test_lzw_means_the_same_pixels_or_a_sentence(tmp_path, array, tag):
         np.testing.assert_array_equal(image, read_image(plain).data)
 
 
+@pytest.mark.parametrize("array", [DEEP, np.float32(DEEP) / 7], ids=["16", "float"])
+def test_lzw_of_the_other_byte_order(tmp_path, array):
+    path = _lzw_tiff(tmp_path / "a.tif", array, 1, order=">")
+    if array.dtype.kind == "f":
+        with pytest.raises(TopiaryError, match="save it without compression"):
+            read_image(path)
+    else:
+        np.testing.assert_array_equal(read_image(path).data[0], array)
+
+
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_numbers_of_few_bits_in_lzw_are_not_spread(tmp_path, bits, white):
+    labels = (np.arange(64) % 2**bits).reshape(4, 16).astype(np.uint8)
+    path = _lzw_tiff(tmp_path / "a.tif", labels, white, bits=bits)
+    np.testing.assert_array_equal(read_labels(path), labels)
+
+
 def test_slices_and_the_largest_image_of_a_compressed_tiff(tmp_path):
     pages = [Picture.fromarray(GREY + n) for n in range(3)]
     settings = {"compression": "tiff_lzw", "save_all": True}
@@ -151,15 +169,20 @@ def test_slices_and_the_largest_image_of_a_compressed_tiff(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "t.tif").data[0], GREY)
 
 
-def _lzw_tiff(path, array, photometric):
+def _lzw_tiff(path, array, photometric, *, order="<", bits=0):
     """A TIFF compressed by literals only, cleared before the codes grow."""
-    data, bits = array.tobytes(), 8 * array.itemsize
+    data = array.astype(array.dtype.newbyteorder(order)).tobytes()
+    if bits:  # so many of each value alone
+        data = np.packbits(
+            np.unpackbits(array[..., None], axis=-1)[..., -bits:]
+        ).tobytes()
+    bits = bits or 8 * array.itemsize
     samples = array.shape[2] if array.ndim == 3 else 1
     codes = [c for i in range(0, len(data), 250) for c in (256, *data[i : i + 250])]
     text = "".join(f"{code:09b}" for code in [*codes, 257])
     size = -(-len(text) // 8)
     strip = int(text.ljust(size * 8, "0"), 2).to_bytes(size, "big")
-    sign = 2 if array.dtype.kind == "i" else 1
+    sign = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
     tags = [
         (256, 4, 1, array.shape[1]),
         (257, 4, 1, array.shape[0]),
@@ -172,9 +195,13 @@ def _lzw_tiff(path, array, photometric):
         (279, 4, 1, size),
         (339, 3, 1, sign),
     ]
-    content = struct.pack("<2sHI4H", b"II", 42, 16 + size, bits, bits, bits, 0) + strip
-    content += struct.pack("<H", len(tags))
-    content += b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    about = (b"II" if order == "<" else b"MM", 42, 16 + size, bits, bits, bits, 0)
+    content = struct.pack(f"{order}2sHI4H", *about) + strip
+    content += struct.pack(f"{order}H", len(tags))
+    for *tag, value in tags:
+        form = "H2x" if tag[1:] == [3, 1] else "I"
+        content += struct.pack(f"{order}HHI{form}", *tag, value)
+    content += bytes(4)
     path.write_bytes(content)
     return path
 

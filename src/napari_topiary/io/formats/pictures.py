@@ -218,9 +218,12 @@ def page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
     try:
         with PIL.Image.open(path, formats=("TIFF",)) as picture:
             picture.seek(page.index)
-            array = np.asarray(picture)
+            array, mode = np.asarray(picture), picture.mode
     except Exception:  # whatever it finds in a damaged or unusual file
         return None
+    if page.parent.byteorder == ">" and array.dtype.itemsize > 2:
+        return None  # it confuses their bytes
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 3 and page.shape == (array.shape[2], *array.shape[:2]):
         array = np.moveaxis(array, -1, 0)
     if array.dtype == bool and page.dtype == np.uint8:
@@ -232,4 +235,6 @@ def page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
         return None
     if page.photometric == MINISWHITE and page.bitspersample <= 8:
         array = ~array  # Pillow turns these, and only these, over
+    if page.bitspersample in (2, 4) and mode == "L":
+        array = array // (255 // (2**page.bitspersample - 1))  # it spread them
     return array
