@@ -31,7 +31,8 @@ from napari_topiary.types import BACKGROUND, Task
 if TYPE_CHECKING:
     from napari_topiary.annotations.targets import Canvas
 
-_LINES = ("path", "line", "polyline")
+LINE_SHAPES = ("path", "line", "polyline")
+"""What napari and ImageJ call shapes that are no areas."""
 
 
 @annotation_kinds.register("centerlines")
@@ -194,7 +195,7 @@ class Centerlines(MarkedThings):
 
 
 def _check_types(types: Sequence[str]) -> None:
-    wrong = sorted(set(types) - set(_LINES))
+    wrong = sorted(set(types) - set(LINE_SHAPES))
     if wrong:
         raise TopiaryError(
             f"A centerline cannot be a {' or '.join(wrong)}: draw it with the path or "

@@ -1,4 +1,4 @@
-"""Which number of a label image is background, where that may be mistaken."""
+"""What is one piece in a label image, and what is background where that is in doubt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from scipy import ndimage as ndi
 
 from napari_topiary.types import LabelImage
 
+EIGHT = np.ones((3, 3), dtype=int)
+"""Neighbours of a pixel: what touches by a corner is one piece."""
 _MOST = 0.5
 _NEARLY_ALL = 0.8
 _ONE_PIECE = 0.9
@@ -28,7 +30,7 @@ def is_inverted(labels: LabelImage) -> bool:
     if share > _NEARLY_ALL and border.mean() > _NEARLY_ALL:
         return True
     ground, n_ground = ndi.label(painted)
-    holes = int(ndi.label(~painted, structure=np.ones((3, 3)))[1])
+    holes = int(ndi.label(~painted, structure=EIGHT)[1])
     largest = np.bincount(ground.ravel())[1:].max() / painted.sum()
     # Not what is left between objects: that is in one piece, and they are not.
     return bool(border.mean() > _MOST and largest > _ONE_PIECE and holes > 2 * n_ground)

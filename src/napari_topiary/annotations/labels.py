@@ -19,7 +19,7 @@ from napari_topiary.annotations.base import (
     annotation_kinds,
     stamped,
 )
-from napari_topiary.annotations.ground import ground_problem
+from napari_topiary.annotations.ground import EIGHT, ground_problem
 from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
 from napari_topiary.types import LabelImage, Task
@@ -241,7 +241,7 @@ class Labels(Annotation):
         if value < 1 or ((labels != 0) & (labels != value)).any():
             return labels, ""
         if self._objects(task):
-            pieces, count = ndi.label(labels, structure=np.ones((3, 3)))
+            pieces, count = ndi.label(labels, structure=EIGHT)
             if count < 2:
                 return labels, ""
             return pieces, (

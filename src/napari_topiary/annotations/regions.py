@@ -284,11 +284,7 @@ def _fill_polygon(mask: NDArray[np.bool_], polygon: Path) -> None:
     Each row is cut twice, once counting the edges that start in it and once those that
     end in it; the union of both is the closed polygon, flat edges and tips included.
     """
-    start, end = polygon, np.roll(polygon, -1, axis=0)
-    low = np.minimum(start[:, 0], end[:, 0])
-    high = np.maximum(start[:, 0], end[:, 0])
-    rise = end[:, 0] - start[:, 0]
-    slope = (end[:, 1] - start[:, 1]) / np.where(rise == 0, 1.0, rise)
+    start, low, high, slope = _edges(polygon)
     first = max(0, int(np.ceil(low.min() - _TOUCHES)))
     last = min(mask.shape[0] - 1, int(np.floor(high.max() + _TOUCHES)))
     for row in range(first, last + 1):
@@ -299,13 +295,21 @@ def _fill_polygon(mask: NDArray[np.bool_], polygon: Path) -> None:
                 mask[row, begin : max(0, int(np.floor(right + _TOUCHES)) + 1)] = True
 
 
-def _in_polygon(places: NDArray[np.float64], polygon: Path) -> NDArray[np.bool_]:
-    """Which places a closed polygon contains (even-odd); as `_fill_polygon`."""
+def _edges(
+    polygon: Path,
+) -> tuple[Path, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each edge its start, lowest and highest y, and how x changes with y."""
     start, end = polygon, np.roll(polygon, -1, axis=0)
     low = np.minimum(start[:, 0], end[:, 0])
     high = np.maximum(start[:, 0], end[:, 0])
     rise = end[:, 0] - start[:, 0]
     slope = (end[:, 1] - start[:, 1]) / np.where(rise == 0, 1.0, rise)
+    return start, low, high, slope
+
+
+def _in_polygon(places: NDArray[np.float64], polygon: Path) -> NDArray[np.bool_]:
+    """Which places a closed polygon contains (even-odd); as `_fill_polygon`."""
+    start, low, high, slope = _edges(polygon)
     y, x = places[:, :1], places[:, 1:]
     crossing = start[:, 1] + (y - start[:, 0]) * slope  # (n, v)
     inside = np.zeros(len(places), dtype=bool)

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.memory import check_fits
+from napari_topiary.io.own_files import CHECKPOINT
 from napari_topiary.io.plain_files import check_plain_file
 
 Array = NDArray[Any]
@@ -234,9 +235,9 @@ def opened(path: Path) -> Iterator[Stored]:
     except OSError as error:
         raise TopiaryError(f"it cannot be read ({error.strerror}).") from error
     except safetensors.SafetensorError as error:
-        if path.suffix.lower() != ".safetensors":
+        if path.suffix.lower() != CHECKPOINT:
             raise TopiaryError(
-                "it is not a checkpoint of napari-topiary: give a .safetensors file "
+                f"it is not a checkpoint of napari-topiary: give a {CHECKPOINT} file "
                 "that was saved here; networks of other programs cannot be read."
             ) from error
         raise TopiaryError(

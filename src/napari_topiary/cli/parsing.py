@@ -25,7 +25,6 @@ from napari_topiary.forms import Option, row_of
 if TYPE_CHECKING:
     from napari_topiary.io.targets import OutputFile
 
-CHECKPOINT = ".safetensors"
 DONE, PARTLY, REFUSED = 0, 1, 2
 """Exit statuses."""
 AddVerb = Callable[..., argparse.ArgumentParser]
@@ -82,11 +81,12 @@ def common_options() -> Parser:
 
 def checkpoint_target(path: Path) -> OutputFile:
     """Return where a checkpoint is to be written, or refuse its name."""
+    from napari_topiary.io.own_files import CHECKPOINT
     from napari_topiary.io.targets import OutputFile
 
     if path.suffix.lower() in OTHER_FORMATS:
         raise TopiaryError(
-            f"A checkpoint is not a {path.suffix} file: let --out end in .safetensors."
+            f"A checkpoint is not a {path.suffix} file: let --out end in {CHECKPOINT}."
         )
     return OutputFile(path, kind=CHECKPOINT)
 

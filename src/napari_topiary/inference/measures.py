@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Table
+from napari_topiary.annotations.ground import EIGHT
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.postprocessing import line_lengths
 from napari_topiary.types import Detections, Image, LabelImage, Prediction, Task
@@ -26,7 +27,6 @@ SUMMARY_COLUMNS = (
     "threshold", "network",
 )  # fmt: skip
 NM2_PER_UM2 = 1e6
-_EIGHT = np.ones((3, 3), dtype=int)
 
 
 def objects_table(
@@ -163,7 +163,7 @@ def counts_of(prediction: Prediction) -> Counted:
         elif task.kind == "instances":
             counts[index] = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
         else:
-            counts[index] = int(ndi.label(own, structure=_EIGHT)[1])
+            counts[index] = int(ndi.label(own, structure=EIGHT)[1])
     return Counted(
         shape=prediction.shape,
         task=task,
@@ -189,7 +189,7 @@ def numbered_areas(prediction: Prediction) -> tuple[LabelImage, list[int]]:
         return labels, [1] * int(labels.max(initial=0))
     numbers, classes = np.zeros(labels.shape, dtype=np.int32), list[int]()
     for index in range(1, len(prediction.task.classes)):
-        areas, count = ndi.label(labels == index, structure=_EIGHT)
+        areas, count = ndi.label(labels == index, structure=EIGHT)
         np.copyto(numbers, areas + len(classes), where=areas > 0)
         classes += [index] * count
     return numbers, classes

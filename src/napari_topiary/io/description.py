@@ -335,6 +335,17 @@ def _scale(content: Mapping[str, Any], where: str) -> float | None:
     return float(scale)
 
 
+def radius_names_problem(names: Iterable[str], classes: Sequence[str]) -> str | None:
+    """Return a sentence if a radius is given to a class that is not there."""
+    unknown = sorted(set(names) - set(classes))
+    if not unknown:
+        return None
+    return (
+        f"There is no class {unknown[0]!r} to give a radius to: the classes are "
+        f"{', '.join(classes)}."
+    )
+
+
 def _radii(
     content: Mapping[str, Any], key: str, classes: list[str], where: str
 ) -> dict[str, float]:

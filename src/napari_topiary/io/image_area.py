@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_topiary.io.formats.base import number_type_problem
 from napari_topiary.types import Image
 
 BLOCK = 8
@@ -350,12 +351,7 @@ def kind_problem(image: Image) -> str | None:
         )
     if image.size == 0:
         return "The image is empty: it has no pixels."
-    if image.dtype.kind not in "buif":
-        return (
-            f"The image holds {image.dtype} values, which are not grey levels: save it "
-            "as 8, 16 or 32 bit."
-        )
-    return None
+    return number_type_problem(image.dtype, "The image")
 
 
 def image_problem(image: Image) -> str | None:

@@ -23,6 +23,7 @@ from napari_topiary.io.formats import (
     image_formats,
     stepped_axes,
 )
+from napari_topiary.io.formats.base import number_type_problem
 from napari_topiary.io.image_area import is_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.io.plain_files import check_plain_file, refusing_damage
@@ -315,11 +316,8 @@ def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
         raw = read()
     if 0 in raw.array.shape:
         raise TopiaryError(f"{path.name} is empty: it has no pixels.")
-    if raw.array.dtype.kind not in "buif":
-        raise TopiaryError(
-            f"{path.name} holds {raw.array.dtype} values, which are not grey levels: "
-            "save it as 8, 16 or 32 bit."
-        )
+    if problem := number_type_problem(raw.array.dtype, path.name):
+        raise TopiaryError(problem)
     if "y" not in raw.axes or "x" not in raw.axes:
         raise TopiaryError(
             f"{path.name} is not an image: it has the axes {raw.axes!r} and the shape "

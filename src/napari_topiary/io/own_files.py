@@ -17,6 +17,8 @@ import tifffile
 WRITER = "napari-topiary"
 """Stands under `SOFTWARE` in every file of ours that has words beside its content."""
 SOFTWARE = "software"
+CHECKPOINT = ".safetensors"
+"""Ending of the files that rebuild a network."""
 OWN_CHECKPOINT = b'"napari_topiary"'
 OWN_HEADERS = (
     {"axis-0", "axis-1", "class", "score"},
@@ -43,7 +45,7 @@ def written_by_topiary(path: Path, *, kind: str = "") -> bool:
         Ending of the results that are meant; empty = that of the file.
     """
     looks = {
-        ".safetensors": _own_checkpoint,
+        CHECKPOINT: _own_checkpoint,
         **dict.fromkeys((".tif", ".tiff"), _own_tiff),
         ".json": _own_json,
         ".jsonl": _own_lines,

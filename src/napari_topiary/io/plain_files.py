@@ -54,6 +54,12 @@ def check_plain_file(path: Path, what: str = "file") -> None:
         )
 
 
+def check_folder(path: Path) -> None:
+    """Refuse what is no folder."""
+    if not path.is_dir():
+        raise TopiaryError(f"There is no folder {path}: check the name.")
+
+
 @contextmanager
 def refusing_damage(name: str, sentence: str) -> Iterator[None]:
     """Turn whatever a library raises over a damaged file into a sentence.

@@ -97,10 +97,7 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
             row.pop()  # commas at the end of every line
         if len(row) != len(names):
             bad.append(line)
-            fault = fault or (
-                f"Line {line} of {path.name} has {len(row)} values for {len(names)} "
-                "columns: correct or delete the line."
-            )
+            fault = fault or odd_line(line, path, len(row), len(names))
             continue
         good.append(line)
         for name, value in zip(names, row, strict=True):
@@ -109,6 +106,14 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
                 value = value.replace(",", ".", 1) if decimal else value
                 table[name].append(value.strip())
     return Rows(table, good, bad, fault)
+
+
+def odd_line(line: int, path: Path, values: int, columns: int) -> str:
+    """Say that a line has not one value for each column."""
+    return (
+        f"Line {line} of {path.name} has {values} values for {columns} columns: "
+        "correct or delete the line."
+    )
 
 
 def _is_number(text: str) -> bool:

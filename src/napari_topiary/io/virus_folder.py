@@ -21,10 +21,11 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import PARTS
+from napari_topiary.io.description import PARTS, radius_names_problem
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
 from napari_topiary.io.pairing import pair_files, safe_name
+from napari_topiary.io.plain_files import check_folder
 from napari_topiary.io.virus_files import POSITIONS, TAGS, read_positions, read_tags
 from napari_topiary.types import BACKGROUND, Image, Job, Progress, Stop, Task
 
@@ -161,12 +162,8 @@ def import_virus_folder(
 
 
 def _radii(classes: tuple[str, ...], given: Mapping[str, float]) -> dict[str, float]:
-    unknown = sorted(set(given) - set(classes))
-    if unknown:
-        raise TopiaryError(
-            f"There is no class {unknown[0]!r} to give a radius to: the classes are "
-            f"{', '.join(classes)}."
-        )
+    if problem := radius_names_problem(given, classes):
+        raise TopiaryError(problem)
     radii = {name: given.get(name, nominal_radius(name)) for name in classes}
     missing = [name for name, radius in radii.items() if radius is None]
     if missing:
@@ -250,8 +247,7 @@ class VirusImage:
 
 def virus_images(root: Path) -> tuple[list[VirusImage], int]:
     """Find all images that have a file of positions, and count those without."""
-    if not root.is_dir():
-        raise TopiaryError(f"There is no folder {root}: check the name.")
+    check_folder(root)
     files = sorted(path for path in root.rglob("*") if path.is_file())
     positions = _by_image(files, POSITIONS)
     tags = _by_image(files, TAGS)

@@ -24,7 +24,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.gate import BY_COMMAND, admitted, learning_problem, part_marked
 from napari_topiary.io.large_images import AnyImage, LargeImage
-from napari_topiary.io.own_files import user_folder
+from napari_topiary.io.own_files import CHECKPOINT, user_folder
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.jobs import words
 from napari_topiary.session import Session
@@ -337,7 +337,7 @@ def unfinished_training() -> Path | None:
     files = [
         (file.stat().st_mtime, file)
         for file in visible_files(training_folder())
-        if file.suffix == ".safetensors" and not process_lives(_process_of(file))
+        if file.suffix == CHECKPOINT and not process_lives(_process_of(file))
     ]
     return max(files)[1] if files else None
 

@@ -17,6 +17,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_topiary.annotations.ground import EIGHT
 from napari_topiary.postprocessing.labels import threshold_of
 from napari_topiary.postprocessing.lines import trace_lines
 from napari_topiary.types import Detections, Task
@@ -310,7 +311,7 @@ def _peaks(
     highest = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
     peak = steps[1:-1, 1:-1] == highest
     peak &= highest >= max(1, round(FAINTEST * threshold * LEVELS))
-    plateaus, count = ndi.label(peak, structure=np.ones((3, 3)))
+    plateaus, count = ndi.label(peak, structure=EIGHT)
     if count == 0:
         return np.zeros((0, 2))
     y, x = np.nonzero(peak)

@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_topiary.annotations.ground import EIGHT
 from napari_topiary.types import LabelImage
 
 SAME = 0.5
@@ -31,7 +32,7 @@ class ConnectedAreas:
     """
 
     def __init__(self, width: int, *, diagonal: bool) -> None:
-        self._structure = np.ones((3, 3)) if diagonal else None
+        self._structure = EIGHT if diagonal else None
         self._reach = (-1, 0, 1) if diagonal else (0,)
         self._above = np.zeros(width + 2, dtype=np.int64)
         self._below = np.zeros(width + 2, dtype=np.int64)

@@ -15,6 +15,8 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_topiary.annotations.ground import EIGHT
+
 Path = NDArray[np.float64]
 
 SMOOTHING = 0.25
@@ -256,9 +258,6 @@ def _smoothed(path: Path, *, sigma: float) -> Path:
     smooth = ndi.gaussian_filter1d(longer, sigma, axis=0, mode="nearest")
     middle: Path = smooth[pad:-pad]
     return middle
-
-
-EIGHT = np.ones((3, 3), dtype=int)
 
 
 @dataclass(frozen=True)

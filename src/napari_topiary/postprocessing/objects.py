@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_topiary.annotations.ground import EIGHT
+
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""
 NECK = 0.7
@@ -24,7 +26,6 @@ NECK = 0.7
 probability) than this share of the narrower core."""
 SMALLEST_TO_CUT = 16
 """Smaller areas are one object, in pixels."""
-EIGHT = np.ones((3, 3), dtype=int)
 AT_ONCE = 1 << 20
 """So many pixels of small areas are looked at together."""
 BAND = 1 << 17

@@ -161,7 +161,7 @@ def plan_from_json(text: str, checkpoint: Checkpoint) -> PruningPlan:
         known = record["format"] == FORMAT
         same = record["checkpoint"] == checkpoint.hash
     except (ValueError, TypeError, KeyError) as error:
-        raise TopiaryError(f"This is not a pruning plan ({error}).") from error
+        raise _no_plan(error) from error
     if not known:
         raise TopiaryError(
             f"This pruning plan has format {record['format']}; this version reads "
@@ -195,7 +195,11 @@ def _search(record: dict[str, Any], steps: tuple[Step, ...]) -> Search | None:
     try:
         return Search.from_record(record["search"], steps)
     except (TypeError, KeyError, AttributeError) as error:
-        raise TopiaryError(f"This is not a pruning plan ({error}).") from error
+        raise _no_plan(error) from error
+
+
+def _no_plan(error: Exception) -> TopiaryError:
+    return TopiaryError(f"This is not a pruning plan ({error}).")
 
 
 def structure(checkpoint: Checkpoint) -> tuple[Network, Coupling]:

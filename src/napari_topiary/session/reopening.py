@@ -36,6 +36,7 @@ from napari_topiary.io.description import (
 from napari_topiary.io.folder_changes import complete_changes
 from napari_topiary.io.images import LoadedImage, read_image, read_slices
 from napari_topiary.io.large_images import open_lazily
+from napari_topiary.io.own_files import CHECKPOINT
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, visible_files
 from napari_topiary.io.plain_files import read_json
 from napari_topiary.session.project import CHECKPOINTS, Read, SavedFiles, is_recovery
@@ -237,7 +238,7 @@ class _Reader:
 
     def _checkpoints(self, home: Path) -> dict[str, Checkpoint]:
         """Read every checkpoint file: those with a name first, in their order."""
-        found = [f for f in visible_files(home) if f.suffix == ".safetensors"]
+        found = [f for f in visible_files(home) if f.suffix == CHECKPOINT]
         files: dict[str, Path] = {}
         for name, file in _mapping(self.state.get("checkpoints")).items():
             path = home / Path(str(file)).name

@@ -77,8 +77,7 @@ class Session(Contents):
 
     def remove_checkpoint(self, name: str) -> None:
         """Forget a checkpoint; the newest other one becomes active in its place."""
-        if name not in self.checkpoints:
-            raise TopiaryError(f"There is no checkpoint called {name!r}.")
+        self._check_known(name)
         del self.checkpoints[name]
         self._changed = True
         self.checkpoints_changed.emit()
@@ -88,8 +87,7 @@ class Session(Contents):
     def rename_checkpoint(self, old: str, new: str) -> None:
         """Call a checkpoint differently; its place in the order stays."""
         new = " ".join(new.split())
-        if old not in self.checkpoints:
-            raise TopiaryError(f"There is no checkpoint called {old!r}.")
+        self._check_known(old)
         if new == old:
             return
         if not new:
@@ -113,11 +111,15 @@ class Session(Contents):
 
     def activate(self, name: str | None) -> None:
         """Make a checkpoint the one that pages start from."""
-        if name is not None and name not in self.checkpoints:
-            raise TopiaryError(f"There is no checkpoint called {name!r}.")
+        if name is not None:
+            self._check_known(name)
         self.active_checkpoint = name
         self._changed = True
         self.active_checkpoint_changed.emit()
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.checkpoints:
+            raise TopiaryError(f"There is no checkpoint called {name!r}.")
 
     def unique_checkpoint_name(self, base: str) -> str:
         """Return `base`, with a number added if it is taken: "viruses 2 · 12 k"."""

@@ -19,6 +19,7 @@ from napari_topiary._napari.jobs.latest import Latest, at_end_of
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.annotations import Labels
+from napari_topiary.annotations.ground import EIGHT
 from napari_topiary.config import HOLES
 from napari_topiary.jobs.words import plural
 from napari_topiary.postprocessing.labels import Tidied, all_cut, cut_object, tidied
@@ -264,7 +265,7 @@ def split(layer: LabelsLayer, place: NDArray[np.floating]) -> int:
     labels, number = np.asarray(layer.data), number_at(layer, place)
     mask = labels == number
     (box,) = ndi.find_objects(mask.astype(np.uint8))
-    pieces, count = ndi.label(mask[box], structure=np.ones((3, 3)))
+    pieces, count = ndi.label(mask[box], structure=EIGHT)
     # What is in several pieces already is several objects.
     parts = pieces if count > 1 else cut_object(mask[box])
     sizes = np.bincount(parts.ravel())[1:]

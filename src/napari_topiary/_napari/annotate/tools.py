@@ -14,6 +14,7 @@ from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
 from napari_topiary._napari.canvas.layers import image_layer, key_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations.centerlines import LINE_SHAPES
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import contents
 from napari_topiary.types import BACKGROUND
@@ -32,7 +33,6 @@ _TOO_LARGE = (
 )
 _VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 _KINDS = ("points", "shapes", "labels")
-_LINES = ("path", "line")
 
 
 def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
@@ -307,8 +307,8 @@ def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> str:
     outlines = [_in_image(drawing, layer, np.asarray(one)) for one in layer.data]
     types = list(layer.shape_type)
     names = _class_names(drawing, layer, len(outlines), class_name)
-    lines = [i for i, one in enumerate(types) if one in _LINES]
-    areas = [i for i, one in enumerate(types) if one not in _LINES]
+    lines = [i for i, one in enumerate(types) if one in LINE_SHAPES]
+    areas = [i for i, one in enumerate(types) if one not in LINE_SHAPES]
     if lines:
         old = drawing.of_kind("centerlines")
         new = Centerlines(

@@ -26,6 +26,7 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import export_formats, export_network
+from napari_topiary.io.own_files import CHECKPOINT
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.jobs import words
 from napari_topiary.session import commands_for, parents_of
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
 
 _MOST_ROWS = 3
-_CHECKPOINT = ".safetensors"
-_FILES = f"Topiary checkpoints (*{_CHECKPOINT})"
+_FILES = f"Topiary checkpoints (*{CHECKPOINT})"
 
 
 class NetworkList(QWidget):
@@ -221,17 +221,17 @@ class NetworkList(QWidget):
         if name is None:
             return
         formats = _formats()
-        proposed = Path.home() / f"{safe_name(name)}{_CHECKPOINT}"
+        proposed = Path.home() / f"{safe_name(name)}{CHECKPOINT}"
         path, chosen = QFileDialog.getSaveFileName(
             self, "Save the network as a file", str(proposed), ";;".join(formats)
         )
         if path:  # the dialog has asked about a file that is there
             self.save_file(
-                Path(path), ending=formats.get(chosen, _CHECKPOINT), replace=True
+                Path(path), ending=formats.get(chosen, CHECKPOINT), replace=True
             )
 
     def save_file(
-        self, path: Path, *, ending: str = _CHECKPOINT, replace: bool = False
+        self, path: Path, *, ending: str = CHECKPOINT, replace: bool = False
     ) -> None:
         """Write the selected network to a file; ask first where one is there."""
         name = self.selected
@@ -252,7 +252,7 @@ class NetworkList(QWidget):
 
         def job() -> Job[tuple[str, ...]]:
             yield Progress(0, 0, "Writing the network")
-            if path.suffix == _CHECKPOINT:
+            if path.suffix == CHECKPOINT:
                 checkpoint.save(path, overwrite=True)
                 return ()
             kind = next(n for n in export_formats if _ending(n) == path.suffix)
@@ -280,12 +280,12 @@ def _formats() -> dict[str, str]:
         f"{export_formats[name].title} (*{_ending(name)})": _ending(name)
         for name in sorted(export_formats, reverse=True)
     }
-    return {_FILES: _CHECKPOINT, **others}
+    return {_FILES: CHECKPOINT, **others}
 
 
 def _with_ending(path: Path, ending: str) -> Path:
     """Return a path that says what is in the file: what was typed comes first."""
-    if path.suffix == _CHECKPOINT:  # proposed before another kind was chosen
+    if path.suffix == CHECKPOINT:  # proposed before another kind was chosen
         return path.with_suffix(ending)
     known = path.suffix in _formats().values()
     return path if known else path.with_name(path.name + ending)

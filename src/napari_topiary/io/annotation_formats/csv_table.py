@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_topiary.annotations import Table
+from napari_topiary.annotations.centerlines import LINE_SHAPES
 from napari_topiary.annotations.columns import coordinates, numbers, paths_from_table
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
@@ -66,7 +67,6 @@ _SIZES = (
 """What boxes are called: by two corners, or by the first one and their size."""
 _NUMBERS = re.compile(r"\s*[\d.+-]+( +[\d.+-]+)+\s*[\r\n]")
 """A first line of numbers with blanks between: no names of columns, nor a CSV."""
-_LINES = ("path", "line", "polyline")
 
 
 @annotation_formats.register("csv")
@@ -170,7 +170,7 @@ def _shapes(table: Table, classes: list[str], image: str, unit: Unit) -> Marks:
     paths, types, first_rows = paths_from_table(table)
     drawn = Collector()
     for path, kind, row in zip(paths, types, first_rows, strict=True):
-        if kind in _LINES:
+        if kind in LINE_SHAPES:
             drawn.add_line(path, classes[row])
         else:
             drawn.add_area((outline(path, kind),), classes[row])

@@ -28,6 +28,7 @@ from napari_topiary.io.annotation_formats.base import (
 )
 from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.plain_files import read_text
+from napari_topiary.io.tables import odd_line
 
 NM_PER_ANGSTROM = 0.1
 NO_MERIT = -999.0
@@ -77,10 +78,7 @@ def star_blocks(path: Path) -> list[Block]:
             if not in_loop:
                 block.lines = [count]
         elif len(words) != len(block.columns) or not in_loop:
-            raise TopiaryError(
-                f"Line {count} of {path.name} has {len(words)} values for "
-                f"{len(block.columns)} columns: correct or delete the line."
-            )
+            raise TopiaryError(odd_line(count, path, len(words), len(block.columns)))
         else:
             block.lines.append(count)
             for column, word in zip(block.columns.values(), words, strict=True):

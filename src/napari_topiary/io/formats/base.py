@@ -209,6 +209,16 @@ def elsewhere(path: Path) -> str:
     return ""
 
 
+def number_type_problem(dtype: np.dtype[Any], what: str) -> str | None:
+    """Return a sentence if numbers of a type cannot be intensities."""
+    if dtype.kind in "buif":
+        return None
+    return (
+        f"{what} holds {dtype} values, which are not grey levels: save it as 8, 16 or "
+        "32 bit."
+    )
+
+
 def check_size(
     path: Path,
     shape: Sequence[int],

@@ -18,6 +18,7 @@ from napari_topiary.io.formats.base import (
     RawImage,
     check_size,
     image_formats,
+    number_type_problem,
     square_pixels,
 )
 from napari_topiary.io.memory import in_words
@@ -272,11 +273,8 @@ def _check_pieces(path: Path, array: Any, *, immense: int = IMMENSE) -> None:
 
     What is read whole fills the memory, blank or not, so less is believed of it.
     """
-    if array.dtype.kind not in "buif":
-        raise TopiaryError(
-            f"{path.name} holds {array.dtype} values, which are not grey levels: save "
-            "it as 8, 16 or 32 bit."
-        )
+    if problem := number_type_problem(array.dtype, path.name):
+        raise TopiaryError(problem)
     pieces = array.shards or array.chunks
     total = _count(array.shape, pieces)
     home = Path(str(array.store.root)) / array.path

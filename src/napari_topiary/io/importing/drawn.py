@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
-from napari_topiary.annotations.ground import is_inverted
+from napari_topiary.annotations.ground import EIGHT, is_inverted
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
@@ -28,8 +28,6 @@ from napari_topiary.io.importing.meaning import (
     Meaning,
 )
 from napari_topiary.types import BACKGROUND, LabelImage, Task
-
-_EIGHT = np.ones((3, 3), dtype=int)
 
 
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
@@ -56,7 +54,7 @@ def label_stats(labels: LabelImage, file: str) -> LabelStats:
             "along edges: this is a picture with smooth or lossy edges; save the mask "
             "as PNG or TIFF, from the program that it comes from."
         )
-    pieces = int(ndi.label(whole > 0, structure=_EIGHT)[1])
+    pieces = int(ndi.label(whole > 0, structure=EIGHT)[1])
     painted = tuple(int(value) for value in values if value)
     return LabelStats(painted, pieces, is_inverted(whole))
 
@@ -220,7 +218,7 @@ def annotations_of_labels(
     whole = Labels(labels).labels
     if meaning.task.kind == "instances":
         if len(np.unique(whole[whole > 0])) == 1 and meaning.number_pieces:
-            pieces, count = ndi.label(whole, structure=_EIGHT)
+            pieces, count = ndi.label(whole, structure=EIGHT)
             said = f"{count} separate pieces are numbered as objects."
             return (Labels(pieces, instances=True),), (said,) if count > 1 else ()
         return (Labels(whole, instances=True),), ()

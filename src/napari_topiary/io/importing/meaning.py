@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_topiary.forms import Option, form_problem, number_problem, shown
 from napari_topiary.io.annotation_formats import Marks
+from napari_topiary.io.description import radius_names_problem
 from napari_topiary.io.pixel_size import LARGEST, SMALLEST, pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 
@@ -303,12 +304,8 @@ def _with_radii(
     task: Task, marked: Sequence[tuple[Marks, float | None]], config: ImportConfig
 ) -> tuple[Task, str, list[str]]:
     """The task with a radius for each class, a problem if there is none, and notes."""
-    unknown = (set(config.radius_nm) | set(config.radius_px)) - {"", *task.classes}
-    if unknown:
-        problem = (
-            f"There is no class {sorted(unknown)[0]!r} to give a radius to: the "
-            f"classes are {', '.join(task.classes[1:])}."
-        )
+    given = {*config.radius_nm, *config.radius_px} - {"", BACKGROUND}
+    if problem := radius_names_problem(given, task.classes[1:]):
         return task, problem, []
     scales = [scale for _, scale in marked]
     in_nm, in_px = dict[str, float](), dict[str, float]()

@@ -34,6 +34,7 @@ from napari_topiary.io.pairing import (
     visible_files,
     whole_images,
 )
+from napari_topiary.io.plain_files import check_folder
 
 LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
@@ -89,8 +90,7 @@ def pair_folder(
     tuple
         The pairs, ambiguous ones too, and files that are not used.
     """
-    if not folder.is_dir():
-        raise TopiaryError(f"There is no folder {folder}: check the name.")
+    check_folder(folder)
     files = list(_walk(folder, without))
     pictures = [path for path in files if is_image(path)]
     whole, _ = whole_images(pictures)
