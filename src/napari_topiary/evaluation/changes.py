@@ -52,10 +52,6 @@ class Changes:
     #: with the best partner
     score_a: NDArray[np.float64]
     score_b: NDArray[np.float64]
-    #: `index_a`, `index_b`: `(n,)` place in the detections, or number of the object; −1
-    #: where it is not
-    index_a: NDArray[np.int64]
-    index_b: NDArray[np.int64]
     size: NDArray[np.float64]  #: `(n,)` area in pixels; 0 for particles
 
     def __len__(self) -> int:
@@ -125,8 +121,6 @@ def particle_changes(
         ),
         score_a=np.where(index_a >= 0, _taken(a.score, index_a), np.nan),
         score_b=np.where(in_b, _taken(b.score, index_b), np.nan),
-        index_a=index_a,
-        index_b=index_b,
         size=np.zeros(len(rows)),
     )
 
@@ -223,8 +217,6 @@ def object_changes(
         class_index=np.ones(len(rows), dtype=np.int64),
         score_a=np.array([best_a.get(i, 0.0) if i > 0 else np.nan for _, i, _ in rows]),
         score_b=np.array([best_b.get(j, 0.0) if j > 0 else np.nan for _, _, j in rows]),
-        index_a=np.array([i for _, i, _ in rows], dtype=np.int64),
-        index_b=np.array([j for _, _, j in rows], dtype=np.int64),
         size=np.array(
             [
                 pairs.second_area[j] if j > 0 else pairs.first_area[i]

@@ -20,6 +20,7 @@ from napari_topiary._napari.canvas.layers import (
 from napari_topiary._napari.canvas.shown_image import large_image_of
 from napari_topiary._napari.data.intake import (
     Incoming,
+    LayerSource,
     Refused,
     Stack,
     layer_source,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
     from napari_topiary._napari.data.page import DataPage
+    from napari_topiary.io.large_images import LargeImage
     from napari_topiary.session import Session
 
 KEY = "scale bar"
@@ -160,19 +162,7 @@ class Adder:
         """Add what an image layer of the user shows."""
         large = large_image_of(layer)
         if large is not None and all_of_it is None:
-            _, height, width = large.shape
-            self.page.offer.show_choice(
-                f"{layer.name} has {width:,} × {height:,} pixels: of all of it only "
-                "what is needed is read. What is on the screen can become an image of "
-                "its own, on which areas can be painted.",
-                {
-                    "Add all of it": lambda: self.use_layer(layer, all_of_it=True),
-                    "Add what is on the screen": lambda: self.use_layer(
-                        layer, all_of_it=False
-                    ),
-                    "Cancel": lambda: None,
-                },
-            )
+            self._ask_how_much(layer, large)
             return
         try:
             if large is not None and all_of_it:
@@ -185,15 +175,7 @@ class Adder:
             self.page.refuse(str(reason))
             return
         if source.n_slices > 1 and every is None:
-            self.page.offer.show_choice(
-                f"{source.name} is a stack of {source.n_slices} slices; networks here "
-                "look at one image at a time.",
-                {
-                    "Add the slice shown": lambda: self.use_layer(layer, every=False),
-                    "Add every slice": lambda: self.use_layer(layer, every=True),
-                    "Cancel": lambda: None,
-                },
-            )
+            self._ask_which_slices(layer, source)
             return
         is_whole = source.n_slices == 1 and source.window is None
         whole = layer if is_whole else None
@@ -211,6 +193,32 @@ class Adder:
             on_result=taken,
             on_error=self.page.refuse,
             owner=self.page,
+        )
+
+    def _ask_how_much(self, layer: ImageLayer, large: LargeImage) -> None:
+        _, height, width = large.shape
+        self.page.offer.show_choice(
+            f"{layer.name} has {width:,} × {height:,} pixels: of all of it only "
+            "what is needed is read. What is on the screen can become an image of "
+            "its own, on which areas can be painted.",
+            {
+                "Add all of it": lambda: self.use_layer(layer, all_of_it=True),
+                "Add what is on the screen": lambda: self.use_layer(
+                    layer, all_of_it=False
+                ),
+                "Cancel": lambda: None,
+            },
+        )
+
+    def _ask_which_slices(self, layer: ImageLayer, source: LayerSource) -> None:
+        self.page.offer.show_choice(
+            f"{source.name} is a stack of {source.n_slices} slices; networks here "
+            "look at one image at a time.",
+            {
+                "Add the slice shown": lambda: self.use_layer(layer, every=False),
+                "Add every slice": lambda: self.use_layer(layer, every=True),
+                "Cancel": lambda: None,
+            },
         )
 
     def take(self, found: Sequence[Found], *, layer: ImageLayer | None = None) -> None:

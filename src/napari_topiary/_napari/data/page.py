@@ -75,6 +75,41 @@ class DataPage(Page):
     # -- widgets ------------------------------------------------------------------
 
     def _make_buttons(self) -> None:
+        self._make_menus()
+        self.add_button = button(
+            "Add images…", "Add image files to this project.", self.choose_files
+        )
+        self.layer_button = button(
+            "Use the selected layer",
+            "Add the image layer that is selected in napari's layer list.",
+            self.use_selected_layer,
+        )
+        self.import_button = button(
+            "Import folder…",
+            "Pair the images of any folder with annotations of other programs (masks,\n"
+            "CSV, STAR, BOX, QuPath, ImageJ ...); the table is shown first.",
+            self.importing.choose,
+        )
+        self.save_button = button(
+            "Save project…",
+            "Save images, marks and networks in a folder of a new name. From then on "
+            "every change is saved there by itself.",
+            self.projects.choose_and_save,
+        )
+        for pair in (
+            (self.sample_button, self.add_button),
+            (self.open_button, self.save_button),
+            (self.import_button, self.back_button),
+        ):
+            line = QHBoxLayout()
+            line.setSpacing(6)
+            for one in pair:
+                line.addWidget(one, 1)
+            self.body.addLayout(line)
+        self.body.addWidget(self.layer_button)  # in a line it would leave a gap
+
+    def _make_menus(self) -> None:
+        """Buttons with a list: samples, projects, earlier versions."""
         self.sample_button = QPushButton("Open sample")
         self.sample_button.setToolTip(
             "Real micrographs with marks of an expert, to try everything out."
@@ -89,14 +124,6 @@ class DataPage(Page):
             )
             self.sample_actions[name] = action
         self.sample_button.setMenu(menu)
-        self.add_button = button(
-            "Add images…", "Add image files to this project.", self.choose_files
-        )
-        self.layer_button = button(
-            "Use the selected layer",
-            "Add the image layer that is selected in napari's layer list.",
-            self.use_selected_layer,
-        )
         self.open_button = QPushButton("Project")
         self.open_button.setToolTip(
             "Begin a new project, or open one: a folder that was saved before, or any "
@@ -108,18 +135,6 @@ class DataPage(Page):
             lambda: self.projects.list_projects(self.open_menu)
         )
         self.open_button.setMenu(self.open_menu)
-        self.import_button = button(
-            "Import folder…",
-            "Pair the images of any folder with annotations of other programs (masks,\n"
-            "CSV, STAR, BOX, QuPath, ImageJ ...); the table is shown first.",
-            self.importing.choose,
-        )
-        self.save_button = button(
-            "Save project…",
-            "Save images, marks and networks in a folder of a new name. From then on "
-            "every change is saved there by itself.",
-            self.projects.choose_and_save,
-        )
         self.back_button = QPushButton("Earlier versions")
         self.back_button.setToolTip(
             "Every save keeps what was there before: go back to it. What you have now "
@@ -128,17 +143,6 @@ class DataPage(Page):
         self.back_menu = QMenu(self.back_button)
         self.back_menu.aboutToShow.connect(self._list_versions)
         self.back_button.setMenu(self.back_menu)
-        for pair in (
-            (self.sample_button, self.add_button),
-            (self.open_button, self.save_button),
-            (self.import_button, self.back_button),
-        ):
-            line = QHBoxLayout()
-            line.setSpacing(6)
-            for one in pair:
-                line.addWidget(one, 1)
-            self.body.addLayout(line)
-        self.body.addWidget(self.layer_button)  # in a line it would leave a gap
 
     def _make_details(self) -> None:
         layout, self.details = look.card()
