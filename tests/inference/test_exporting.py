@@ -8,13 +8,16 @@ import pytest
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.exporting import (
-    export_kinds,
     export_problem,
     write_exports,
     write_summary,
 )
 from napari_topiary.inference.measures import summary_rows
-from napari_topiary.io.annotation_formats import annotation_formats, format_of
+from napari_topiary.io.annotation_formats import (
+    annotation_formats,
+    format_of,
+    writing_formats,
+)
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.tables import read_table
 from napari_topiary.types import Detections, Prediction, Task
@@ -60,7 +63,7 @@ def random_labels():
     return labels
 
 
-@pytest.mark.parametrize("kind", [k for k in export_kinds() if k != "csv"])
+@pytest.mark.parametrize("kind", [*writing_formats()])
 def test_particles_come_back(tmp_path, kind):
     if kind == "roi":
         pytest.importorskip("roifile")
@@ -117,7 +120,7 @@ def test_objects_as_particles_are_their_middles(tmp_path):
 
 def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     segment = Task("segment", ("background", "membrane"))
-    assert "paints areas: export csv or geojson or roi" in export_problem(
+    assert "paints areas: export csv or png or geojson or roi" in export_problem(
         ["box"], segment
     )
     assert "no export 'xml'" in export_problem(["xml"], VIRUS)

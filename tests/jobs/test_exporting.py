@@ -11,12 +11,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from napari_topiary import Task
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.run_crate import CRATE
-from napari_topiary.jobs.exporting import Found, already_there, export, summary
+from napari_topiary.jobs.exporting import (
+    Found,
+    already_there,
+    export,
+    kinds_for,
+    summary,
+)
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
 TASKS = {
@@ -99,6 +106,28 @@ def test_what_a_person_has_changed_in_an_export_stays(tmp_path, monkeypatch):
     assert len(already_there(tmp_path, more)) == 9
 
 
+def test_an_export_takes_other_formats_and_measures_brightness(tmp_path):
+    bright = np.zeros((1, 300, 200), np.uint8)
+    bright[0, 50:55, 30:35] = 200  # the second object
+    bright[0, 130:150, 30:60] = 90  # both, in the part that begins at 120, 10
+    whole = replace(found("instances"), image=bright[:, :100, :50])
+    assert kinds_for([whole]) == ("png", "box", "cbox", "geojson", "roi", "star")
+    part = replace(whole, image=bright)
+    corner = replace(part.prediction, corner=(120.0, 10.0))
+    part = replace(part, prediction=corner, source=tmp_path / "large.tif")
+    results = {"a": whole, "large": part}
+    files = export(tmp_path, results, kinds=["png", "star"])
+    assert already_there(tmp_path, results, ["png", "star"])
+    assert {*already_there(tmp_path, results, ["png", "star"])} == {*files}
+    assert column(tmp_path / "a_objects.csv", "mean_intensity") == [0.0, 200.0]
+    name = "large y120 x10"
+    assert column(tmp_path / f"{name}_objects.csv", "mean_intensity") == [90.0, 0.0]
+    # Its places are not those in the file of the whole image.
+    assert f'"{name}" 21.5' in (tmp_path / f"{name}.star").read_text(encoding="utf-8")
+    with Picture.open(tmp_path / f"{name}_overlay.png") as picture:
+        assert picture.size == (50, 100)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Links need a right there.")
 def test_an_export_goes_nowhere_else(tmp_path):
     results, table = {"a": found("detect")}, tmp_path / "a_objects.csv"
@@ -126,13 +155,15 @@ def test_beside_an_export_stands_how_it_came_about(tmp_path):
     image = tmp_path / "a.tif"
     image.write_bytes(b"an image")
     one = replace(found("detect"), source=image, config=DetectConfig(threshold=0.25))
-    files = export(out, {"a": one, "b": found("instances")}, project=project)
+    both = {"a": one, "b": found("instances")}
+    files = export(out, both, kinds=["star"], project=project)
     graph = json.loads((out / CRATE).read_text(encoding="utf-8"))["@graph"]
     runs = [entry for entry in graph if entry["@type"] == "CreateAction"]
     assert len(runs) == 2
     command = runs[0]["description"].split()
     assert command[:3] == ["napari-topiary", "predict", str(network)]
-    assert command[3:] == [str(image), "--threshold=0.25", "--out", str(out)]
+    how = ["--threshold=0.25", "--export=csv,star"]
+    assert command[3:] == [str(image), *how, "--out", str(out)]
     about = {entry["@id"]: entry for entry in graph}
     read = [about[entry["@id"]] for entry in runs[0]["object"]]
     for entry, path in zip(read, (network, image), strict=True):

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.inference.overlay import MARK
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.report.pictures import (
-    MARK,
     SIDE,
     Report,
     annotated_panel,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,7 @@ class FilePredictor:
         from napari_topiary.inference.exporting import write_exports
         from napari_topiary.inference.large.running import predict_large
         from napari_topiary.inference.large.writing import ResultFiles
+        from napari_topiary.inference.overlay import overlay_of
         from napari_topiary.inference.results import large_as_tiff, write_tables
 
         out, stem = self.options.out, result_stem(path)
@@ -146,14 +148,21 @@ class FilePredictor:
         )
         prediction = self.runner(job, about=shown_name(path))
         found = prediction.found
+        exported: dict[str, Path] = {}
+        if kinds:
+            exported = write_exports(
+                out,
+                stem,
+                prediction=found,
+                kinds=kinds,
+                image_name=shown_name(path),
+                overlay=partial(overlay_of, prediction, image),
+            )
         files = dict(prediction.files)
         if as_tiff:
             files = large_as_tiff(files)
         files |= write_tables(out, stem, found=found, filaments=self.form["filaments"])
-        if kinds:
-            files |= write_exports(
-                out, stem, prediction=found, kinds=kinds, image_name=shown_name(path)
-            )
+        files |= exported
         if outlined and self.checkpoint.task.kind != "detect":
             self.runner.note(
                 f"{shown_name(path)}: {ONLY_MIDDLES.format(', '.join(outlined))}"
@@ -207,6 +216,7 @@ class FilePredictor:
     ) -> dict[str, Path]:
         """Write what was found in one image for other programs."""
         from napari_topiary.inference.exporting import write_exports
+        from napari_topiary.inference.overlay import overlay_of
 
         return write_exports(
             self.options.out,
@@ -215,6 +225,7 @@ class FilePredictor:
             kinds=export_formats(self.options),
             image_name=shown_name(path),
             image=loaded.data,
+            overlay=partial(overlay_of, prediction, loaded.data),
         )
 
     def _tell(self, path: Path, each: Sequence[Mapping[str, Any]]) -> None:

@@ -104,8 +104,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="FORMATS",
         default="",
         help="write what is found for other programs too, with commas between: geojson "
-        "(QuPath), roi (ImageJ), star (RELION), box (EMAN), cbox (crYOLO), csv (area, "
-        "diameter, length, mean intensity of each object, in px and nm)",
+        "(QuPath), roi (ImageJ), star (RELION), box (EMAN; whole pixels), cbox "
+        "(crYOLO), csv (area, diameter, length, mean intensity of each object, in px "
+        "and nm), png (a picture: what was found, drawn on the image)",
     )
 
 

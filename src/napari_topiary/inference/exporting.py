@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as PillowImage
 from scipy import ndimage as ndi
 from skimage.measure import find_contours
 
@@ -18,6 +19,7 @@ from napari_topiary.inference.measures import (
     numbered_areas,
     objects_table,
 )
+from napari_topiary.inference.overlay import save_picture
 from napari_topiary.io.annotation_formats import (
     DrawnArea,
     Marks,
@@ -33,12 +35,21 @@ from napari_topiary.types import Image, Prediction, Task
 
 OBJECTS = "csv"
 """The export that is a table of figures, a row for each thing."""
-OBJECTS_ENDING = "_objects.csv"
+PICTURE = "png"
+"""The export that is a picture of what was found on the image."""
+ENDINGS = {OBJECTS: "_objects.csv", PICTURE: "_overlay.png"}
+"""How names of exported files that are no annotations go on after the image's."""
 
 
 def export_kinds() -> tuple[str, ...]:
     """Return the names of everything that results can be exported as."""
-    return (OBJECTS, *writing_formats())
+    return (*ENDINGS, *writing_formats())
+
+
+def export_title(kind: str) -> str:
+    """Return what people call a kind of export."""
+    own = {OBJECTS: "Table of all objects", PICTURE: "Picture with what was found"}
+    return own.get(kind) or writing_formats()[kind].title
 
 
 def export_problem(kinds: Sequence[str], task: Task) -> str | None:
@@ -51,8 +62,10 @@ def export_problem(kinds: Sequence[str], task: Task) -> str | None:
                 f"{', '.join(known)}."
             )
         formats = writing_formats()
-        if task.kind == "segment" and kind != OBJECTS and formats[kind].only_places:
-            areas = [n for n in known if n == OBJECTS or not formats[n].only_places]
+        if kind in ENDINGS or task.kind != "segment":
+            continue
+        if formats[kind].only_places:
+            areas = [n for n in known if n in ENDINGS or not formats[n].only_places]
             return (
                 f"{formats[kind].title} holds places, but this network paints areas: "
                 f"export {' or '.join(areas)}."
@@ -64,8 +77,8 @@ def export_endings(kinds: Sequence[str]) -> tuple[str, ...]:
     """Return patterns of how names of exported files go on after the image's."""
     endings = list[str]()
     for kind in kinds:
-        if kind == OBJECTS:
-            endings.append(OBJECTS_ENDING)
+        if kind in ENDINGS:
+            endings.append(ENDINGS[kind])
         else:
             one = writing_formats()[kind]
             endings += [one.ending, *(() if one.names_classes else (_of("*", one),))]
@@ -85,6 +98,7 @@ def write_exports(
     kinds: Sequence[str],
     image_name: str = "",
     image: Image | None = None,
+    overlay: Callable[[], PillowImage] | None = None,
 ) -> dict[str, Path]:
     """Write what was found in one image for other programs.
 
@@ -105,6 +119,8 @@ def write_exports(
         Name of the image's file, which some formats hold.
     image
         `(c, y, x)`, for mean intensities; None = left empty.
+    overlay
+        Draws the picture, where that is wanted.
 
     Returns
     -------
@@ -118,8 +134,14 @@ def write_exports(
     home, files = Path(folder), dict[str, Path]()
     for kind in dict.fromkeys(kinds):
         if kind == OBJECTS:
-            files["objects"] = home / f"{stem}{OBJECTS_ENDING}"
+            files["objects"] = home / f"{stem}{ENDINGS[OBJECTS]}"
             write_table(files["objects"], objects_table(prediction, image))
+            continue
+        if kind == PICTURE:
+            if overlay is None:
+                raise TypeError("an overlay has to be drawn by somebody")
+            files["overlay"] = home / f"{stem}{ENDINGS[PICTURE]}"
+            save_picture(files["overlay"], overlay())
             continue
         one = writing_formats()[kind]
         marks = marks_of(prediction, only_places=one.only_places, image=image_name)

@@ -5,34 +5,45 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import NotWritten, TopiaryError
-from napari_topiary.inference.exporting import OBJECTS_ENDING, write_summary
+from napari_topiary.inference.exporting import (
+    OBJECTS,
+    export_endings,
+    export_kinds,
+    export_problem,
+    write_exports,
+    write_summary,
+)
 from napari_topiary.inference.large.writing import LargePrediction
-from napari_topiary.inference.measures import Counted, objects_table, summary_rows
+from napari_topiary.inference.measures import Counted, summary_rows
+from napari_topiary.inference.overlay import overlay_of
 from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
+from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.own_files import WRITER, written_by_topiary
 from napari_topiary.io.run_crate import Run, is_edited, noting_tables, write_crate
-from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import check_file_target
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS
 from napari_topiary.types import Prediction
 
-ENDINGS = (
+RESULTS = (
     *("_probability.tif", "_labels.tif", "_detections.csv", "_lines.csv"),
     *("_probability.zarr", "_labels.zarr"),
-    OBJECTS_ENDING,
 )
+ALWAYS = (OBJECTS,)
+"""What is exported without being asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +56,19 @@ class Found:
     #: Threshold, spacing and smallest size; what it leaves open is the checkpoint's
     config: DetectConfig
     source: Path | None = None  #: File of the image, None if it is in none
+    image: AnyImage | None = None  #: That was looked at, None if it is not at hand
 
     @property
     def counted(self) -> Prediction | Counted:
         """What can be counted and measured."""
         found = self.prediction
         return found.found if isinstance(found, LargePrediction) else found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the image was to be looked at."""
+        found = self.prediction
+        return isinstance(found, LargePrediction) or found.corner is None
 
     def stem(self, name: str) -> str:
         """Return what the names of files begin with, by the name of the image."""
@@ -59,6 +77,18 @@ class Found:
             return name
         y, x = (round(at) for at in found.corner)
         return f"{name} y{y} x{x}"  # a part of a large image, in its own pixels
+
+    def pixels(self) -> AnyImage | None:
+        """Return what the network has looked at, part or whole; a large whole stays."""
+        found, image = self.prediction, self.image
+        if image is None or isinstance(found, LargePrediction):
+            return image
+        height, width = found.shape
+        y, x = (round(at) for at in found.corner or (0, 0))
+        window = (y, y + height, x, x + width)
+        if isinstance(image, LargeImage):
+            return image.read(window)
+        return image[:, y : y + height, x : x + width]
 
 
 def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
@@ -75,11 +105,30 @@ def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
     ]
 
 
-def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
+def kinds_for(found: Iterable[Found]) -> tuple[str, ...]:
+    """Return what such results can be exported as, beside what always is."""
+    tasks = [one.checkpoint.task for one in found]
+    return tuple(
+        kind
+        for kind in export_kinds()
+        if kind not in ALWAYS and not any(export_problem([kind], t) for t in tasks)
+    )
+
+
+def already_there(
+    folder: Path, found: Mapping[str, Found], kinds: Sequence[str] = ()
+) -> list[Path]:
     """Files that an export would replace; refuses those that Topiary did not write."""
     stems = [one.stem(name) for name, one in found.items()]
-    names = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
-    places = [folder / name for name in (*names, SUMMARY)]
+    names = [
+        f"{escape(stem)}{ending}"
+        for stem in stems
+        for ending in (*RESULTS, *export_endings((*ALWAYS, *kinds)))
+    ]
+    places = [folder / SUMMARY]
+    for name in names:
+        # A link to nowhere is not found by a pattern.
+        places += sorted(folder.glob(name)) if "*" in name else [folder / name]
     for path in places:
         check_file_target(path)
     there = [path for path in places if path.exists()]
@@ -99,7 +148,11 @@ def already_there(folder: Path, found: Mapping[str, Found]) -> list[Path]:
 
 
 def export(
-    folder: Path, found: Mapping[str, Found], *, project: Path | None = None
+    folder: Path,
+    found: Mapping[str, Found],
+    *,
+    kinds: Sequence[str] = (),
+    project: Path | None = None,
 ) -> list[Path]:
     """Write the maps and tables of all images; returns the files.
 
@@ -111,6 +164,8 @@ def export(
         Made if it is not there.
     found
         By the name of the image.
+    kinds
+        What to write beside maps and tables, out of `kinds_for`.
     project
         Folder of the project, whose networks are in its files; None = not saved yet.
     """
@@ -119,9 +174,9 @@ def export(
     try:
         with noting_tables(folder):
             for name, one in found.items():
-                files += _write_one(folder, one.stem(name), one)
+                files += _write_one(folder, one.stem(name), one, kinds)
             files.append(write_summary(folder, summary(found)))
-        _record(folder, found, files, project, begun)
+        _record(folder, found, files, (project, kinds), begun)
     except OSError as reason:
         raise TopiaryError(
             f"The folder {folder} cannot be written to ({reason.strerror}): choose "
@@ -130,7 +185,7 @@ def export(
     return files
 
 
-def _write_one(folder: Path, stem: str, one: Found) -> list[Path]:
+def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> list[Path]:
     stale = folder / f"{stem}_lines.csv"
     if isinstance(one.prediction, LargePrediction):
         written = _copied(folder, stem, one.prediction)
@@ -138,8 +193,17 @@ def _write_one(folder: Path, stem: str, one: Found) -> list[Path]:
         written = write_prediction(folder, stem, prediction=one.prediction)
     if "lines" not in written:
         stale.unlink(missing_ok=True)
-    written["objects"] = folder / f"{stem}{OBJECTS_ENDING}"
-    write_table(written["objects"], objects_table(one.counted))
+    pixels = one.pixels()
+    written |= write_exports(
+        folder,
+        stem,
+        prediction=one.counted,
+        kinds=(*ALWAYS, *kinds),
+        # The places in a part are not those in the image's file.
+        image_name=one.source.name if one.source and one.is_whole else stem,
+        image=None if isinstance(pixels, LargeImage) else pixels,
+        overlay=None if pixels is None else partial(overlay_of, one.prediction, pixels),
+    )
     return list(written.values())
 
 
@@ -147,10 +211,11 @@ def _record(
     folder: Path,
     found: Mapping[str, Found],
     files: Sequence[Path],
-    project: Path | None,
+    asked: tuple[Path | None, Sequence[str]],
     begun: float,
 ) -> None:
     """Say beside results how they came about: a run for each way to predict."""
+    project, kinds = asked
     ways: dict[tuple[str, DetectConfig], list[str]] = {}
     for name, one in found.items():
         ways.setdefault((one.network, one.config), []).append(name)
@@ -165,6 +230,7 @@ def _record(
             if (value := getattr(config, row.name)) not in (None, row.default)
         ]
         words = [str(found[n].source or n) for n in names]
+        settings.append(f"--export={','.join((*ALWAYS, *kinds))}")
         command = [WRITER, "predict", str(checkpoint), *words, *settings]
         run = Run(
             command=shlex.join([*command, "--out", str(folder)]),

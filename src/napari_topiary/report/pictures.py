@@ -7,8 +7,8 @@ send, to print.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
-from PIL.Image import Image, Resampling
-from PIL.PngImagePlugin import PngInfo
 
 from napari_topiary.evaluation import Comparison, compare
+from napari_topiary.inference.overlay import PAPER, Picture, save_picture
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.own_files import WRITER, write_page
@@ -33,8 +32,7 @@ COLOURS = {
     "gained": "#2090f0",
 }
 """Colours of what became of a particle, also for people who see red as green."""
-MARK = "#ffd700"
-PAPER, INK = "#ffffff", "#202020"
+INK = "#202020"
 SIDE = 460
 """Longer side of a panel, in screen pixels."""
 GAP = 10
@@ -57,55 +55,12 @@ figcaption, .hint { color: #606060; }
 
 
 @dataclass
-class Panel:
-    """One picture with a caption, drawn on in pixels of the image."""
+class Panel(Picture):
+    """One picture with a caption."""
 
-    picture: Image  #: In screen pixels
-    zoom: float  #: Screen pixels per pixel of the image
-    caption: str  #: A short line above it
+    caption: str = ""  #: A short line above it
     #: Words after the caption -> colour that they are written in
     key: dict[str, str] = field(default_factory=dict)
-
-    def circles(
-        self,
-        centres: NDArray[np.floating],
-        *,
-        radius: float | NDArray[np.floating],
-        colour: str = MARK,
-    ) -> None:
-        """Draw circles around `(n, 2)` y, x; the radius is one or `(n,)`."""
-        pen = ImageDraw.Draw(self.picture)
-        places = (np.asarray(centres).reshape(-1, 2) + 0.5) * self.zoom
-        radii = np.broadcast_to(np.maximum(3.0, radius * self.zoom), len(places))
-        for (y, x), reach in zip(places, radii, strict=True):
-            box = (x - reach, y - reach, x + reach, y + reach)
-            pen.ellipse(box, outline=colour, width=2)
-
-    def paths(
-        self, lines: Iterable[NDArray[np.floating]], *, colour: str = MARK
-    ) -> None:
-        """Draw paths, each `(v, 2)` y, x."""
-        pen = ImageDraw.Draw(self.picture)
-        for line in lines:
-            places = [(x, y) for y, x in (np.asarray(line) + 0.5) * self.zoom]
-            pen.line(places, fill=colour, width=3)
-
-    def borders(self, outlines: Iterable[NDArray[np.floating]]) -> None:
-        """Draw closed outlines, each `(v, 2)` y, x."""
-        self.paths((np.concatenate([p, p[:1]]) for p in outlines), colour=PAPER)
-
-    def labels(self, labels: NDArray[Any]) -> None:
-        """Lay a colour of its own over each label `(y, x)`."""
-        colours = (MARK, "#40b0ff", "#00d090", "#ff3070", "#c080ff", "#ff8040")
-        for index in range(min(len(colours), int(labels.max(initial=0)))):
-            mask = (labels > 0) & ((labels - 1) % len(colours) == index)
-            self.tint(mask, colour=colours[index], alpha=0.45)
-
-    def tint(self, mask: NDArray[np.bool_], *, colour: str, alpha: float) -> None:
-        """Lay a colour over the pixels `(y, x)` where the mask is true."""
-        shade = Pictures.fromarray((mask * round(255 * alpha)).astype(np.uint8))
-        shade = shade.resize(self.picture.size, Resampling.NEAREST)
-        self.picture.paste(Pictures.new("RGB", self.picture.size, colour), mask=shade)
 
 
 def panel(image: NDArray[Any], caption: str) -> Panel:
@@ -118,13 +73,7 @@ def panel(image: NDArray[Any], caption: str) -> Panel:
     caption
         A short line above it.
     """
-    values = np.asarray(image[:3], dtype=np.float32)
-    known = values[np.isfinite(values)]
-    low, high = np.percentile(known, (0.5, 99.5)) if known.size else (0.0, 1.0)
-    values = np.nan_to_num(values, nan=float(low))
-    grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    rgb = np.repeat(grey[:1], 3, axis=0) if len(grey) < 3 else grey
-    return _panel(np.moveaxis(rgb * 255, 0, -1), caption)
+    return replace(Panel.of(image, SIDE), caption=caption)
 
 
 def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
@@ -137,12 +86,14 @@ def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
     caption
         A short line above it.
     """
-    return _panel(_coloured(1.0 - probability[0], HOT, (0.0, 1.0)), caption)
+    shown = _coloured(1.0 - probability[0], HOT, (0.0, 1.0))
+    return replace(Panel.coloured(shown, SIDE), caption=caption)
 
 
 def difference_panel(difference: NDArray[np.floating], caption: str) -> Panel:
     """Show a signed difference `(k, y, x)` of probabilities, background left out."""
-    return _panel(_coloured(-difference[0], SIGNED, (-1.0, 1.0)), caption)
+    shown = _coloured(-difference[0], SIGNED, (-1.0, 1.0))
+    return replace(Panel.coloured(shown, SIDE), caption=caption)
 
 
 def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
@@ -207,10 +158,7 @@ def save_row(path: Path, panels: Sequence[Panel]) -> None:
             at += pen.textlength(words + "   ", font=letters)
         sheet.paste(one.picture, (left, top))
         left += one.picture.width + GAP
-    with writing(path) as beside:
-        writer = PngInfo()
-        writer.add_text("Software", WRITER)
-        sheet.save(beside, format="PNG", optimize=True, pnginfo=writer)
+    save_picture(path, sheet)
 
 
 def save_comparison(
@@ -242,13 +190,6 @@ def save_comparison(
         **found.things.counts(),
         "lines": found.lines.counts(),
     }
-
-
-def _panel(rgb: NDArray[np.floating], caption: str) -> Panel:
-    picture = Pictures.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
-    zoom = SIDE / max(picture.size)
-    size = (max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom)))
-    return Panel(picture.resize(size, Resampling.BILINEAR), zoom, caption)
 
 
 def _coloured(

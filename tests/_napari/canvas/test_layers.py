@@ -16,10 +16,11 @@ from napari_topiary._napari.canvas.layers import (
     put_layer,
     remove_layer,
 )
-from napari_topiary._napari.canvas.overlay import FOUND_COLOURS, found_colours
+from napari_topiary._napari.canvas.overlay import found_colours
 from napari_topiary._napari.canvas.shown_image import contrast, displayed, show_image
 from napari_topiary._napari.drawing.marks import class_colour
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.inference.overlay import FOUND_COLOURS
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.session.contents import PALETTE
 from napari_topiary.types import BACKGROUND

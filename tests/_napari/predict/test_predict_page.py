@@ -221,6 +221,20 @@ def test_export_writes_what_the_command_line_writes(predicted, until, tmp_path):
     assert "would be replaced" in predicted.found.export_row.offer.text.text()
 
 
+def test_export_writes_for_other_programs_what_is_ticked(predicted, until, tmp_path):
+    also = predicted.found.export_row.also
+    also.menu().aboutToShow.emit()
+    assert all(box.isEnabled() for box in also.boxes.values())
+    also.boxes["png"].click()
+    also.boxes["star"].click()
+    assert also.text() == "and 2 more"
+    predicted.found.export_row.export_to(tmp_path)
+    until(lambda: "written" in predicted.message.text())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"grid 0_overlay.png", "grid 0.star", "grid 0_objects.csv"} <= names
+    assert "grid 0.box" not in names
+
+
 def test_a_checkpoint_is_opened_from_a_file(
     viewer, session, checkpoint, until, tmp_path
 ):

@@ -20,6 +20,7 @@ from napari_topiary._napari.canvas.layers import (
 )
 from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.state import state_of
+from napari_topiary.inference.overlay import FOUND_COLOURS
 from napari_topiary.types import Detections, LabelImage, Task
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ RESULTS = ("probability", "detections", "lines", "result-labels", "distance")
 OWNER = "live"
 LARGEST_SIDE = 768
 """More pixels than this are not worth the time to colour them."""
-FOUND_COLOURS = ("#00d5ff", "#ff5cd0", "#b8f400", "#b58bff", "#ff7a4d")
-"""Colours of what networks found; none is that of a mark."""
 
 
 class Aside:

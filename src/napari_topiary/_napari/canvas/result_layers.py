@@ -20,7 +20,6 @@ from napari_topiary._napari.canvas.layers import (
     remove_layer,
 )
 from napari_topiary._napari.canvas.overlay import (
-    FOUND_COLOURS,
     class_colormap,
     coloured,
     found_colours,
@@ -29,6 +28,7 @@ from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary.inference.large.finding import MapsSoFar
 from napari_topiary.inference.large.writing import LargePrediction
 from napari_topiary.inference.measures import Counted
+from napari_topiary.inference.overlay import FOUND_COLOURS
 from napari_topiary.types import Prediction, Task
 
 if TYPE_CHECKING:

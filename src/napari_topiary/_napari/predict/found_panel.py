@@ -10,23 +10,29 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QBrush, QPalette
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QFileDialog,
     QHeaderView,
+    QMenu,
+    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
+    QWidgetAction,
 )
 
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_postprocessing import Result
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
-from napari_topiary._napari.widgets.page import Offer, button
+from napari_topiary._napari.widgets.page import Offer, button, row
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.exporting import PICTURE, export_title
 from napari_topiary.inference.measures import Counted, summary_rows
+from napari_topiary.io.annotation_formats import writing_formats
 from napari_topiary.jobs import words
-from napari_topiary.jobs.exporting import Found, already_there, export
+from napari_topiary.jobs.exporting import Found, already_there, export, kinds_for
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction
 
@@ -60,10 +66,10 @@ def totals_of(predictions: Mapping[str, Prediction | Counted]) -> dict[str, str]
     """Particles or objects of all images together; empty for areas and lines."""
     sums: dict[str, int] = {}
     for prediction in predictions.values():
-        for row in _rows(prediction):
-            if prediction.task.kind == "segment" or row["lines"]:
+        for line in _rows(prediction):
+            if prediction.task.kind == "segment" or line["lines"]:
                 return {}
-            sums[row["class"]] = sums.get(row["class"], 0) + row["count"]
+            sums[line["class"]] = sums.get(line["class"], 0) + line["count"]
     return {name: str(number) for name, number in sums.items()}
 
 
@@ -103,7 +109,7 @@ class CountsTable(QTableWidget):
         self.setColumnCount(1 + len(classes))
         self.setRowCount(len(rows))
         self.setHorizontalHeaderLabels(["Image", *classes])
-        for y, (name, row) in enumerate(rows.items()):
+        for y, (name, counts) in enumerate(rows.items()):
             title, old = name, name in results and name not in own
             if old:
                 title += f" (from {results[name].network})"
@@ -111,7 +117,7 @@ class CountsTable(QTableWidget):
                 title += " (a part)"
             items = [
                 _item(title),
-                *(_item(row.get(key, words.NONE)) for key in classes),
+                *(_item(counts.get(key, words.NONE)) for key in classes),
             ]
             for x, item in enumerate(items):
                 if name == TOTAL:
@@ -166,6 +172,53 @@ def _embolden(item: QTableWidgetItem) -> None:
     item.setFont(font)
 
 
+class AlsoAs(QPushButton):
+    """A list to tick what is written beside maps and tables."""
+
+    def __init__(self, possible: Callable[[], Sequence[str]]) -> None:
+        super().__init__()
+        self._possible = possible
+        self.boxes: dict[str, QCheckBox] = {}
+        self.setToolTip(
+            look.lines(
+                "Write what was found for other programs too: a picture, RELION, EMAN, "
+                "crYOLO, QuPath, ImageJ."
+            )
+        )
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        choices = QMenu(self)
+        for kind in (PICTURE, *writing_formats()):
+            box = self.boxes[kind] = QCheckBox(export_title(kind))
+            box.setContentsMargins(8, 2, 8, 2)
+            box.toggled.connect(self._name)
+            holder = QWidgetAction(choices)  # the list stays open at a click
+            holder.setDefaultWidget(box)
+            choices.addAction(holder)
+        choices.aboutToShow.connect(self._offer)
+        self.setMenu(choices)
+        self._name()
+
+    def kinds(self) -> tuple[str, ...]:
+        """What is ticked and can be written."""
+        possible = self._possible()
+        return tuple(
+            kind
+            for kind, box in self.boxes.items()
+            if box.isChecked() and kind in possible
+        )
+
+    def _offer(self) -> None:
+        possible = self._possible()
+        for kind, box in self.boxes.items():
+            box.setEnabled(kind in possible)
+            told = "" if kind in possible else "It holds places; this network paints."
+            box.setToolTip(told)
+
+    def _name(self) -> None:
+        ticked = sum(box.isChecked() for box in self.boxes.values())
+        self.setText(f"and {ticked} more" if ticked else "Also as…")
+
+
 class ExportRow(QWidget):
     """A button that writes what was found into a folder."""
 
@@ -184,8 +237,10 @@ class ExportRow(QWidget):
             "each image, in nm.",
             self.ask,
         )
+        self.also = AlsoAs(lambda: kinds_for(self._found().values()))
         self.offer = Offer()
-        filled(QVBoxLayout(self), self.offer, self.button, spacing=None)
+        buttons = row(self.button, self.also, 1)
+        filled(QVBoxLayout(self), self.offer, buttons, spacing=None)
 
     def ask(self) -> None:
         """Let the user choose a folder."""
@@ -195,19 +250,10 @@ class ExportRow(QWidget):
 
     def export_to(self, folder: Path, *, replace: bool = False) -> None:
         """Write everything into a folder."""
-        found = {
-            name: Found(
-                prediction=one.prediction,
-                checkpoint=one.checkpoint,
-                network=one.network,
-                config=one.config,
-                source=self._file_of(name),
-            )
-            for name, one in self._results().items()
-        }
+        found, kinds = self._found(), self.also.kinds()
         project = self._session.folder
         try:
-            there = already_there(folder, found)
+            there = already_there(folder, found, kinds)
         except TopiaryError as reason:
             self.said.emit(str(reason), True)
             return
@@ -225,16 +271,26 @@ class ExportRow(QWidget):
         self.button.setEnabled(False)
         self.said.emit("Writing…", False)
         in_background(
-            lambda: export(folder, found, project=project),
+            lambda: export(folder, found, kinds=kinds, project=project),
             title="Writing the results",
             on_result=self._on_written,
             on_error=self._on_failed,
         )
 
-    def _file_of(self, name: str) -> Path | None:
-        """The file of an image of the project, None if it is in none."""
-        entry = self._session.images.get(name)
-        return None if entry is None else entry.path
+    def _found(self) -> dict[str, Found]:
+        """All results, with the images that they are of."""
+        images = self._session.images
+        return {
+            name: Found(
+                prediction=one.prediction,
+                checkpoint=one.checkpoint,
+                network=one.network,
+                config=one.config,
+                source=images[name].path if name in images else None,
+                image=images[name].image if name in images else None,
+            )
+            for name, one in self._results().items()
+        }
 
     def _on_written(self, files: list[Path]) -> None:
         self.button.setEnabled(True)
