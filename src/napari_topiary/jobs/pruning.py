@@ -49,6 +49,7 @@ class PositionQuality:
     before: Quality | None
     after: Quality | None
     problems: tuple[str, ...] = ()
+    held_out: str = ""  #: What both were judged on, in words
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Position:
         return self.plan.network_at(self.share)
 
     def problems(
-        self, before: Quality | None, after: Quality | None
+        self, before: Quality | None, after: Quality | None, held_out: str = ""
     ) -> tuple[str, ...]:
         """What a person should know about this position; mostly nothing.
 
@@ -85,20 +86,24 @@ class Position:
         ----------
         before, after
             Quality of the unpruned network and of this position, None if unknown.
+        held_out
+            What they were judged on, in words.
         """
         made = self.tuned or self.plan.checkpoint_at(self.share)
         return pruning_problems(
             _with_quality(self.plan.checkpoint, before),
-            _with_quality(made, after),
+            _with_quality(made, after, held_out),
             self.share,
         )
 
 
-def _with_quality(checkpoint: Checkpoint, quality: Quality | None) -> Checkpoint:
+def _with_quality(
+    checkpoint: Checkpoint, quality: Quality | None, held_out: str = ""
+) -> Checkpoint:
     """The same network, with what the hold-out has said about it."""
     known: dict[str, object] = {}
     if quality is not None:
-        known = {"quality": quality.value, "quality_name": quality.name}
+        known = quality.metrics(held_out)
     return checkpoint.replaced(metrics=known)
 
 
@@ -113,6 +118,7 @@ class Findings:
 
     def __init__(self, hold_out: HoldOut) -> None:
         self.hold_out = hold_out
+        self._held_out = ""
         self._versions: dict[Checkpoint, Quality | None] = {}
         self._positions: dict[tuple[PruningPlan, int], Quality | None] = {}
 
@@ -144,8 +150,10 @@ class Findings:
             stopped, after = yield from self._validate_position(position)
             if stopped:
                 return
-        problems = () if position.is_original else position.problems(before, after)
-        report = PositionQuality(before, after, problems)
+        problems: tuple[str, ...] = ()
+        if not position.is_original:
+            problems = position.problems(before, after, self._held_out)
+        report = PositionQuality(before, after, problems, self._held_out)
         message = yield Progress(0, 0, report=report)
         if message is Stop:
             return
@@ -180,7 +188,7 @@ class Findings:
         found = yield from self.hold_out.validate(version)
         if found.stopped:
             return True
-        self._versions[version] = found.quality
+        self._versions[version], self._held_out = found.quality, found.held_out
         return False
 
     def _validate_position(

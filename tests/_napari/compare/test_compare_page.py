@@ -283,6 +283,12 @@ def test_a_pruned_network_is_compared_with_its_parent_at_once(
     until(lambda: page.match is not None)
     assert [side.name for side in page.match.sides] == list(page.choice.names)
     assert page.choice.names[1] == "pruned"
+    # Nobody has chosen: a newer one takes its place, and what is shown goes with it.
+    session.add_checkpoint("tuned", replace(pruned), activate=False)
+    assert page.choice.names[1] == "tuned" and page.match is None
+    page.activated()
+    until(lambda: page.match is not None)
+    assert page.match.sides[1].name == "tuned"
 
 
 def test_nothing_marked_is_refused_with_a_sentence(page, until):

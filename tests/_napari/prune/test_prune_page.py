@@ -117,7 +117,9 @@ def test_the_card_shows_before_and_after(page, session, until):
     assert cells(page, "memory")[2].startswith("÷ ")
     assert all(text.endswith("s") for text in cells(page, "speed")[:2])
     assert cells(page, "agreement")[0] == "100 %"
-    assert page.card._titles["quality"].text() == "F1, unseen"
+    heading = page.card._headings["quality"].text()
+    assert page.card._titles["quality"].text() == "F1"
+    assert heading.startswith("On what it has not learned from: ")
     for row in ("quality", "common"):
         assert all(0 <= float(text) <= 1 for text in cells(page, row)[:2])
 
@@ -500,6 +502,8 @@ def test_a_network_that_finds_nothing_any_more_is_said_in_the_card(page, until):
     page.panel.show_finding(PositionQuality(None, None, problems))
     assert page.panel.problems.isVisibleTo(page)
     assert sentence in page.panel.problems.text()
+    page._on_kept("Kept", (*problems, "It is slow."))  # said once
+    assert page.message.text() == "It is slow."
     page.slider.number.setValue(10.0)
     assert not page.panel.problems.isVisibleTo(page)
     settle(page, until)

@@ -313,6 +313,8 @@ def test_what_is_left_out_is_said_and_learned_without(page, session, until):
     assert "1 of 9 points mark the same" in page.form.marks_notes.text()
     assert page.form.marks_notes.isVisibleTo(page)
     assert page.train_button.isEnabled()
+    page.training_run.said.emit(page.form.notes[0])  # stands there already
+    assert not page.message.text()
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ class ComparePage(Page):
         """Fill the page."""
         self.match: Match | None = None
         self.comparing = False
+        self._begun: tuple[str, str] | None = None
         self._known = KnownPredictions(self.session)
         self.view = ComparisonView(self.viewer)
         self.choice = ChoicePanel()
@@ -104,6 +105,7 @@ class ComparePage(Page):
         if subject is None or pruned is None or not pruned.pruning:
             return False
         free = not (self.choice.touched or self.runner.running or self.comparing)
+        free = free and pair != self._begun  # stopped or forgotten: a person asks
         small = math.prod(subject.image.shape[1:]) <= AT_ONCE
         return free and small and pair == proposed(self.session)
 
@@ -133,6 +135,8 @@ class ComparePage(Page):
         subject = self._subject()
         if subject is None or subject.image is not match.subject.image:
             return False
+        if self.choice.names != tuple(side.name for side in match.sides):
+            return False  # a newer network is proposed now
         if (subject.name, subject.scale) != (match.subject.name, match.subject.scale):
             return False
         if subject.annotations is not match.subject.annotations:
@@ -237,7 +241,7 @@ class ComparePage(Page):
         if not begun:
             self.refuse(self.runner.busy_sentence)
             return
-        self.comparing = self.choice.touched = True
+        self.comparing, self._begun = True, (a.name, b.name)
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
 

@@ -23,6 +23,7 @@ class Row:
     key: str
     title: str
     tip: str
+    above: str = ""  #: What this line and those below it were measured on
 
 
 class BeforeAfter(QFrame):
@@ -40,9 +41,18 @@ class BeforeAfter(QFrame):
             grid.setColumnStretch(column, share)
         self._cells: dict[str, tuple[QLabel, QLabel, QLabel]] = {}
         self._titles: dict[str, QLabel] = {}
-        for column, text in enumerate(("before", "after"), start=1):
-            grid.addWidget(_cell(text, role="hint"), 0, column)
-        for line, row in enumerate(rows, start=1):
+        self._headings: dict[str, QLabel] = {}
+        self._after = _cell("after", role="hint")
+        grid.addWidget(_cell("before", role="hint"), 0, 1)
+        grid.addWidget(self._after, 0, 2)
+        line = 0
+        for row in rows:
+            if row.above:
+                line += 1
+                heading = self._headings[row.key] = QLabel(row.above)
+                look.set_role(heading, "hint")
+                grid.addWidget(heading, line, 0, 1, 4)
+            line += 1
             title = QLabel(row.title)
             cells = _cell(words.NONE), _cell(words.NONE), _cell("", role="hint")
             for column, cell in enumerate((title, *cells)):
@@ -70,6 +80,14 @@ class BeforeAfter(QFrame):
         """Rename a row."""
         self._titles[key].setText(title)
 
+    def set_heading(self, key: str, text: str) -> None:
+        """Say anew what a row and those below it were measured on."""
+        self._headings[key].setText(text)
+
+    def call_after(self, text: str) -> None:
+        """Say what the second column is about."""
+        self._after.setText(text)
+
     def show_row(self, key: str, visible: bool) -> None:
         """Show or hide a row."""
         for cell in (self._titles[key], *self._cells[key]):
@@ -92,6 +110,8 @@ def _cell(text: str, *, role: str = "info") -> QLabel:
     return cell
 
 
+ON_THE_IMAGE = "On the part of the image that you see"
+UNSEEN = "On what it has not learned from"
 ROWS = (
     Row(
         "weights", "Weights", "Numbers that the network has learned; zeros not counted."
@@ -123,18 +143,20 @@ ROWS = (
         "Share of the visible pixels that get the same answer as before pruning, each "
         "network at its own\nbest threshold. Where most is background, even a useless "
         "network scores high: look at the\nimage, and at the quality below.",
+        above=ON_THE_IMAGE,
     ),
     Row(
         "same",
         "Found again",
         "Of the particles that the unpruned network finds in the visible area, those "
-        "that are still found.",
+        "that are still found;\nand how many others the pruned one finds there.",
     ),
     Row(
         "quality",
         "Quality",
         "On annotated areas that it has not learned from, each network at its own best "
         "threshold.",
+        above=UNSEEN,
     ),
     Row(
         "found",
@@ -144,7 +166,7 @@ ROWS = (
     ),
     Row(
         "common",
-        "… at 0.5",
+        "Quality at 0.5",
         "Both networks at a threshold of 0.5. Pruning shifts how sure a network is "
         "before it costs quality:\nwhat falls only here comes back with another "
         "threshold, or with a short fine-tuning.",
@@ -224,10 +246,14 @@ class PruneCard(BeforeAfter):
         self.set_row("speed", before=texts[0], after=texts[1], **change)
         self.fade("speed", on=False)
 
-    def show_quality(self, before: Quality | None, after: Quality | None) -> None:
-        """Show how good both are on the hold-out."""
-        known = before is not None
-        self.set_title("quality", f"{before.name}, unseen" if known else "Quality")
+    def show_quality(
+        self, before: Quality | None, after: Quality | None, held_out: str = ""
+    ) -> None:
+        """Show how good both are on the hold-out, which is in words."""
+        name = "Quality" if before is None else before.name
+        self.set_title("quality", name)
+        self.set_title("common", f"{name} at 0.5")
+        self.set_heading("quality", f"{UNSEEN}: {held_out}" if held_out else UNSEEN)
         self._show_found(before, after)
         for key, figure in (("quality", "value"), ("common", "at_common")):
             one, other = getattr(before, figure, None), getattr(after, figure, None)

@@ -166,7 +166,7 @@ class VersionMaker(QObject):
     """Adds versions to the session, and says which one is used."""
 
     #: A version was added: under which name, and what is to be known about it
-    kept = Signal(str, str)
+    kept = Signal(str, tuple)
     problem = Signal(str)  #: Why it could not be made
 
     def __init__(self, session: Session) -> None:
@@ -202,7 +202,7 @@ class VersionMaker(QObject):
     def _on_made(self, checkpoint: Checkpoint) -> None:
         self._add(checkpoint.name, checkpoint)
         problems = checkpoint.provenance.get("problems", ())
-        remarks = " ".join((*on_int8(checkpoint), *problems))
+        remarks = (*on_int8(checkpoint), *problems)
         self.kept.emit(f"Kept as “{checkpoint.name}”", remarks)
 
     def keep_tuned(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
@@ -232,7 +232,7 @@ class FineTuning(QObject):
     """Starts and stops fine-tuning."""
 
     begun = Signal()
-    made = Signal(str, str)
+    made = Signal(str, tuple)
     said = Signal(str)
     problem = Signal(str)
     ended = Signal()
@@ -290,5 +290,5 @@ class FineTuning(QObject):
         made = self.maker.keep_tuned(checkpoint, name)
         self.live.tuned = made
         problems = made.provenance.get("problems", ())
-        remarks = " ".join((*on_int8(made), *problems))
+        remarks = (*on_int8(made), *problems)
         self.made.emit(f"Fine-tuned and kept as “{made.name}”", remarks)

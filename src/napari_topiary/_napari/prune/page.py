@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary._napari.jobs.latest import at_end_of
@@ -189,6 +190,8 @@ class PrunePage(Page):
         self.panel.show_preview(preview, self.live.ready.plan.checkpoint.task)
 
     def _on_counted(self, statistics: PlanStatistics) -> None:
+        tuned = self.live.tuned is not None
+        self.card.call_after("fine-tuned" if tuned else "after")
         self.panel.show_statistics(statistics)
         if statistics.note and statistics.asked > 0:
             self.say(statistics.note)
@@ -245,18 +248,19 @@ class PrunePage(Page):
         self.keep_row.show_state(KEEP)
         self.refuse(sentence)
 
-    def _on_position_kept(self, sentence: str, remarks: str) -> None:
+    def _on_position_kept(self, sentence: str, remarks: Sequence[str]) -> None:
         self._on_kept(sentence, remarks)
         if self.keep_row.button.text() == KEEPING:  # the slider was not moved since
             self.keep_row.show_state(KEPT)
 
-    def _on_kept(self, sentence: str, remarks: str) -> None:
+    def _on_kept(self, sentence: str, remarks: Sequence[str]) -> None:
         self.keep_row.forget()
         self.panel.propose(self.live.ready)
         self.panel.show_kept(sentence)
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
-        self.say(remarks)
+        shown = self.panel.problems.text()  # said in the card already
+        self.say(" ".join(one for one in remarks if one not in shown))
 
     # -- fine-tuning --------------------------------------------------------------
 

@@ -332,7 +332,7 @@ class PrunePanel(QWidget):
         if isinstance(report, Speeds):
             self.card.show_speeds(report)
         elif isinstance(report, PositionQuality):
-            self.card.show_quality(report.before, report.after)
+            self.card.show_quality(report.before, report.after, report.held_out)
             self.show_problems(report.problems)
             self._advise(report)
 

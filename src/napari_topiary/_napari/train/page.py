@@ -111,7 +111,7 @@ class TrainPage(Page):
         self.form.file_wanted.connect(self.choose_file)
         self.preview_switch.toggled.connect(self.training_run.set_preview)
         self.training_run.made.connect(self._on_made)
-        self.training_run.said.connect(self.say)
+        self.training_run.said.connect(self._on_said)
         self.training_run.problem.connect(self.refuse)
         self.training_run.ended.connect(self._on_end)
         self.more_help.problem.connect(self.refuse)
@@ -301,6 +301,10 @@ class TrainPage(Page):
 
     def _show_result(self, name: str) -> None:
         self.card.show_result(name, self.session.checkpoints[name], self.form.notes)
+
+    def _on_said(self, sentence: str) -> None:
+        if sentence not in self.form.notes:  # those stand below the button already
+            self.say(sentence)
 
     def _on_end(self) -> None:
         self.form.freeze(False)
