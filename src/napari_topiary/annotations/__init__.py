@@ -5,8 +5,10 @@ from napari_topiary.annotations.base import (
     LayerData,
     Table,
     TableAnnotation,
+    Tool,
     annotation_kinds,
     annotation_problem,
+    kinds_in_order,
     rescaled,
     usable_annotations,
 )
@@ -20,7 +22,8 @@ from napari_topiary.annotations.finished import (
     marks_outside,
     outside_note,
 )
-from napari_topiary.annotations.labels import Labels, distance_map, object_numbers
+from napari_topiary.annotations.label_images import distance_map
+from napari_topiary.annotations.labels import Labels, object_numbers
 from napari_topiary.annotations.marks import MarkedThings, drawn_radii_nm
 from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
@@ -41,6 +44,7 @@ __all__ = [
     "TableAnnotation",
     "Target",
     "TargetConfig",
+    "Tool",
     "annotation_kinds",
     "annotation_problem",
     "around_marks",
@@ -50,6 +54,7 @@ __all__ = [
     "drawn_radii_nm",
     "finished_area",
     "finished_regions",
+    "kinds_in_order",
     "marked_in_part",
     "marks_outside",
     "object_numbers",

@@ -11,6 +11,7 @@ the folder of that name in a dataset.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.registry import Registry
-from napari_topiary.types import BACKGROUND, Task
+from napari_topiary.types import BACKGROUND, Task, TaskKind
 
 if TYPE_CHECKING:
     from napari_topiary.annotations.targets import Canvas
@@ -52,6 +53,23 @@ class Pen(Protocol):
         """Lay a colour over each label `(y, x)`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One way to draw a kind of annotation: a button of the Annotate page."""
+
+    name: str
+    text: str  #: On the button
+    mode: str  #: napari's mode of the layer
+    tip: str
+    hint: str  #: How to use it
+    object_hint: str = ""  #: The same where separate objects are drawn, if it differs
+    tasks: tuple[TaskKind, ...]  #: Kinds of task that it is offered for
+    key: str
+    place: int = 100  #: Where it stands among the others
+    negative: bool = False  #: Whether it marks what is none of the classes
+    kind: str = ""  #: Of annotation; known once that is registered
+
+
 class Annotation(Protocol):
     """What a person drew on one image, as a value.
 
@@ -64,6 +82,26 @@ class Annotation(Protocol):
 
     storage: ClassVar[Literal["table", "image"]]
     """Whether its file is a CSV table or a label image."""
+
+    layer_type: ClassVar[Literal["points", "shapes", "labels"]] = "shapes"
+    """Type of the napari layer that it is drawn in."""
+
+    title: ClassVar[str] = "marked things"
+    """What that layer is called, after its image."""
+
+    opacity: ClassVar[float] = 0.6
+
+    has_classes: ClassVar[bool] = True
+    """Whether each thing has a class, in the layer a feature of that name."""
+
+    is_line: ClassVar[bool] = False
+    """Whether its things are as wide as the class, not areas with an outline."""
+
+    tools: ClassVar[tuple[Tool, ...]] = ()
+    """What it is drawn with; without any it is only shown."""
+
+    place: ClassVar[int] = 100
+    """Where it stands among the other kinds."""
 
     def __len__(self) -> int:
         """Count what was drawn; 0 = nothing."""
@@ -137,6 +175,14 @@ class Annotation(Protocol):
         """Say what is learned from: (word for one, word for several) -> how many."""
         return {("marked thing", "marked things"): len(self)}
 
+    def status(self) -> str:
+        """Say in the list of images how much there is of it."""
+        return f"{len(self)} marked"
+
+    def of_class(self, name: str, task: Task) -> int:
+        """Count the things of a class."""
+        return int(getattr(self, "classes", ()).count(name))
+
     def places(self) -> tuple[Place, ...]:
         """Return the places of each thing: one, those of a path, corners."""
         return ()
@@ -177,6 +223,11 @@ class TableAnnotation(Annotation, Protocol):
 
 annotation_kinds: Registry[type[Any]] = Registry("annotation kind")
 """Every kind of annotation by name."""
+
+
+def kinds_in_order() -> list[str]:
+    """Names of the kinds, in the order in which the window shows them."""
+    return sorted(annotation_kinds, key=lambda name: annotation_kinds[name].place)
 
 
 def rescaled(annotation: Any, factor: float | tuple[float, float]) -> Any:

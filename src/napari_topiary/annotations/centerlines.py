@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import LayerData, Place, Table, annotation_kinds
+from napari_topiary.annotations.base import (
+    LayerData,
+    Place,
+    Table,
+    Tool,
+    annotation_kinds,
+)
 from napari_topiary.annotations.columns import (
     Path,
     as_paths,
@@ -49,6 +55,20 @@ class Centerlines(MarkedThings):
 
     kind: ClassVar[str] = "centerlines"
     storage: ClassVar[Literal["table", "image"]] = "table"
+    title: ClassVar[str] = "centerlines"
+    place: ClassVar[int] = 10
+    tools: ClassVar[tuple[Tool, ...]] = (
+        Tool(
+            name="centerline",
+            text="Centerline",
+            mode="add_polyline",
+            tip="Trace filaments along their middle.",
+            hint="Click along the middle of a filament; double-click where it ends.",
+            tasks=("detect",),
+            key="Shift-C",
+            place=10,
+        ),
+    )
     is_line: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -146,6 +166,10 @@ class Centerlines(MarkedThings):
     def counts(self) -> dict[tuple[str, str], int]:
         """Count the lines."""
         return {("centerline", "centerlines"): len(self)}
+
+    def status(self) -> str:
+        """Say how many are traced."""
+        return f"{len(self)} traced"
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer: features `class` and, if given, `width_nm`."""

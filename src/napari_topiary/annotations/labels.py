@@ -16,13 +16,20 @@ from napari_topiary.annotations.base import (
     LayerData,
     Pen,
     Place,
+    Tool,
     annotation_kinds,
     stamped,
 )
-from napari_topiary.annotations.ground import EIGHT, ground_problem
+from napari_topiary.annotations.label_images import (
+    EIGHT,
+    distance_map,
+    ground_problem,
+    numbered,
+    separated,
+)
 from napari_topiary.config import DistanceScale
 from napari_topiary.errors import TopiaryError
-from napari_topiary.types import LabelImage, Task
+from napari_topiary.types import BACKGROUND, LabelImage, Task
 
 if TYPE_CHECKING:
     from napari_topiary.annotations.targets import Canvas
@@ -49,6 +56,58 @@ class Labels(Annotation):
 
     kind: ClassVar[str] = "labels"
     storage: ClassVar[Literal["table", "image"]] = "image"
+    layer_type: ClassVar[Literal["points", "shapes", "labels"]] = "labels"
+    title: ClassVar[str] = "painted"
+    opacity: ClassVar[float] = 0.5
+    has_classes: ClassVar[bool] = False
+    place: ClassVar[int] = 20
+    tools: ClassVar[tuple[Tool, ...]] = (
+        Tool(
+            name="paint",
+            text="Paint",
+            mode="paint",
+            tip="Paint what belongs to the class, pixel by pixel.",
+            hint="Paint over it; [ and ] change the brush, E erases, 2 paints again.",
+            object_hint="Paint one object. A stroke apart from it begins the next one, "
+            "and so does Q. [ and ] change the brush, E erases, 2 paints again.",
+            tasks=("segment", "instances"),
+            key="Shift-B",
+            place=20,
+        ),
+        Tool(
+            name="outline",
+            text="Outline",
+            mode="polygon",
+            tip="Click around it: what is inside is filled (napari's polygon).",
+            hint="Click around it; a double-click closes it, and it fills itself. A "
+            "right click takes the last corner back, Escape all.",
+            object_hint="Click around one object; a double-click closes it, and it "
+            "fills itself. The next outline begins the next object. Escape gives up.",
+            tasks=("segment", "instances"),
+            key="Shift-P",
+            place=30,
+        ),
+        Tool(
+            name="split",
+            text="Split",
+            mode="pick",
+            tip="Cut an object that is two at its narrowest place.",
+            hint="Click an object: it is cut at its narrowest place.",
+            tasks=("instances",),
+            key="Shift-X",
+            place=70,
+        ),
+        Tool(
+            name="merge",
+            text="Merge",
+            mode="pick",
+            tip="Join objects that are one.",
+            hint="Click an object, then what belongs to it.",
+            tasks=("instances",),
+            key="Shift-V",
+            place=80,
+        ),
+    )
 
     def __post_init__(self) -> None:
         labels = np.array(self.labels)
@@ -104,7 +163,7 @@ class Labels(Annotation):
         """Paint the classes; objects become class 1 with a line between neighbours."""
         meant, _ = self._meant(canvas.task)
         if self._objects(canvas.task):
-            canvas.fill(_separated(meant))
+            canvas.fill(separated(meant))
         else:
             canvas.fill(meant)
 
@@ -191,6 +250,16 @@ class Labels(Annotation):
         """Count as one, whatever is painted."""
         return {("painted image", "painted images"): 1}
 
+    def status(self) -> str:
+        """Say that something is painted."""
+        return "painted"
+
+    def of_class(self, name: str, task: Task) -> int:
+        """Count as one where pixels of the class are painted."""
+        if self.instances:
+            return int(len(self) > 0 and name != BACKGROUND)
+        return int((self.labels == task.classes.index(name)).any())
+
     def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
         """Corners of the box of each painted thing, and half of its shorter side."""
         numbers = np.where(self.labels > 0, self.labels, 0)
@@ -274,27 +343,6 @@ class Labels(Annotation):
         )
 
 
-def _separated(labels: LabelImage) -> NDArray[np.uint8]:
-    """Objects as 1, with a background line of 1 px wherever two of them touch.
-
-    The line is taken from the larger object of the two, so that small ones survive.
-    """
-    labels = _numbered(labels)
-    sizes = np.bincount(labels.ravel().astype(np.intp))
-    sizes[0] = -1  # background comes first
-    rank = np.empty(len(sizes), dtype=np.int32)
-    rank[np.argsort(sizes, kind="stable")] = np.arange(len(sizes))
-    numbered = rank[labels]  # 0 = background, then objects by size
-    padded = np.pad(numbered, 1)
-    line = np.zeros(labels.shape, dtype=bool)
-    height, width = labels.shape
-    for dy in (0, 1, 2):
-        for dx in (0, 1, 2):
-            neighbour = padded[dy : dy + height, dx : dx + width]
-            line |= (neighbour > 0) & (neighbour < numbered)
-    return ((numbered > 0) & ~line).astype(np.uint8)
-
-
 def object_numbers(
     annotations: Sequence[Any], shape: tuple[int, int]
 ) -> NDArray[np.signedinteger]:
@@ -315,49 +363,13 @@ def object_numbers(
         if isinstance(annotation, Labels):
             labels = annotation.labels
             if int(labels.max(initial=0)) > np.iinfo(np.int64).max:
-                labels = _numbered(labels)
+                labels = numbered(labels)
             small = int(labels.max(initial=0)) <= np.iinfo(np.int32).max
             if small and labels.dtype == np.uint32:
                 objects = labels.view(np.int32)  # large images are not copied
             else:
                 objects = labels.astype(np.int32 if small else np.int64, copy=False)
     return objects
-
-
-def distance_map(
-    labels: LabelImage, *, relative_to: DistanceScale = "object"
-) -> NDArray[np.float32]:
-    """Distance `(y, x)` of every pixel from the edge of its object, 0..1; outside 0.
-
-    The edge of the image is not an edge of the objects that it cuts.
-
-    Parameters
-    ----------
-    labels
-        `(y, x)`: 0 = background, objects otherwise.
-    relative_to
-        What becomes 1: the greatest distance in each `object`, so that a small nucleus
-        has as high a summit as a large one beside it; or, as published, the greatest in
-        the whole `image`.
-    """
-    labels = _numbered(labels)
-    result = np.zeros(labels.shape, dtype=np.float32)
-    for number, box in enumerate(ndi.find_objects(labels), start=1):
-        if box is None:
-            continue
-        around = tuple(
-            slice(max(0, side.start - 1), min(limit, side.stop + 1))
-            for side, limit in zip(box, labels.shape, strict=True)
-        )
-        own = labels[around] == number
-        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
-        if relative_to == "object":
-            depth /= depth.max()
-        # Objects do not overlap, so the larger of two is the one that is not 0.
-        np.maximum(result[around], depth, out=result[around], casting="same_kind")
-    if relative_to == "image":
-        result /= float(result.max(initial=0.0)) or 1.0
-    return result
 
 
 def object_distances(
@@ -373,11 +385,3 @@ def object_distances(
             own = distance_map(annotation.labels, relative_to=relative_to)
             np.maximum(result, own, out=result)
     return result
-
-
-def _numbered(labels: LabelImage) -> NDArray[np.integer]:
-    """Objects as 1..n: boxes are looked up by number, however large those are."""
-    if labels.max(initial=0) > labels.size:
-        _, inverse = np.unique(labels, return_inverse=True)
-        return inverse.reshape(labels.shape) + int(labels.min() > 0)
-    return labels

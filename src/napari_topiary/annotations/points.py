@@ -15,6 +15,7 @@ from napari_topiary.annotations.base import (
     Pen,
     Place,
     Table,
+    Tool,
     annotation_kinds,
 )
 from napari_topiary.annotations.columns import (
@@ -66,6 +67,34 @@ class Points(MarkedThings):
 
     kind: ClassVar[str] = "points"
     storage: ClassVar[Literal["table", "image"]] = "table"
+    layer_type: ClassVar[Literal["points", "shapes", "labels"]] = "points"
+    title: ClassVar[str] = "marks"
+    opacity: ClassVar[float] = 0.9
+    place: ClassVar[int] = 0
+    tools: ClassVar[tuple[Tool, ...]] = (
+        Tool(
+            name="point",
+            text="Point",
+            mode="add",
+            tip="Mark round particles by their centres.",
+            hint="Click the centre of every particle. The circle shows its radius.",
+            tasks=("detect",),
+            key="Shift-D",
+            place=0,
+        ),
+        Tool(
+            name="negative",
+            text="Not this",
+            mode="add",
+            tip="Mark what looks like a particle but is none, so that it is not found "
+            "again.",
+            hint="Click what only looks like one: ice, dirt, edges.",
+            tasks=("detect",),
+            key="0",
+            place=50,
+            negative=True,
+        ),
+    )
     is_line: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

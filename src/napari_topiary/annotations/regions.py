@@ -15,6 +15,7 @@ from napari_topiary.annotations.base import (
     Place,
     Table,
     TableAnnotation,
+    Tool,
     annotation_kinds,
 )
 from napari_topiary.annotations.columns import (
@@ -54,6 +55,22 @@ class Regions(TableAnnotation):
 
     kind: ClassVar[str] = "regions"
     storage: ClassVar[Literal["table", "image"]] = "table"
+    title: ClassVar[str] = "finished areas"
+    opacity: ClassVar[float] = 0.9
+    has_classes: ClassVar[bool] = False
+    place: ClassVar[int] = 30
+    tools: ClassVar[tuple[Tool, ...]] = (
+        Tool(
+            name="region",
+            text="Finished area",
+            mode="add_rectangle",
+            tip="Say where everything is marked: only there do networks learn.",
+            hint="Drag a box around a part in which everything is marked.",
+            tasks=("detect", "segment", "instances"),
+            key="Shift-F",
+            place=40,
+        ),
+    )
 
     def __post_init__(self) -> None:
         polygons = as_paths(self.polygons, "Region")
@@ -135,6 +152,10 @@ class Regions(TableAnnotation):
                 "delete them."
             )
         return None
+
+    def status(self) -> str:
+        """Say how many are finished."""
+        return f"{len(self)} {'area' if len(self) == 1 else 'areas'} finished"
 
     def usable(
         self, shape: Sequence[int], *, task: Task, scale: float | None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Table
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.postprocessing import line_lengths
 from napari_topiary.types import Detections, Image, LabelImage, Prediction, Task

@@ -17,7 +17,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 from napari_topiary.postprocessing.labels import threshold_of
 from napari_topiary.postprocessing.lines import trace_lines
 from napari_topiary.types import Detections, Task

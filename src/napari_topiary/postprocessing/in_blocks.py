@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 from napari_topiary.types import LabelImage
 
 SAME = 0.5

@@ -15,7 +15,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 
 Path = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""

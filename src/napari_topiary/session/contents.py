@@ -312,16 +312,5 @@ def marks_of(session: Session, name: str) -> int:
 
 def count(session: Session, image: str, name: str) -> int:
     """Count the points and paths of a class on an image; 1 for painted pixels of it."""
-    number = 0
-    for annotation in session.annotations.get(image, ()):
-        if annotation.kind in ("points", "centerlines"):
-            number += annotation.classes.count(name)
-        elif annotation.kind == "labels":
-            number += int(_painted(session.task, annotation, name))
-    return number
-
-
-def _painted(task: Task, annotation: Any, name: str) -> bool:
-    if annotation.instances:
-        return len(annotation) > 0 and name != BACKGROUND
-    return bool((annotation.labels == task.classes.index(name)).any())
+    drawn = session.annotations.get(image, ())
+    return sum(annotation.of_class(name, session.task) for annotation in drawn)

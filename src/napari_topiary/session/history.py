@@ -21,14 +21,14 @@ class State:
     @classmethod
     def of(cls, annotations: Iterable[Any], *, painted: bool = False) -> State:
         """Return what of the annotations of an image is undone here."""
-        kept = [o for o in annotations if len(o) and (painted or o.kind != "labels")]
+        kept = [o for o in annotations if len(o) and (painted or not _is_painted(o))]
         return cls(tuple(sorted(kept, key=lambda one: one.kind)), painted)
 
     def over(self, annotations: Iterable[Any]) -> tuple[Any, ...]:
         """Return all annotations of the image in this state, in place of others."""
         if self.painted:
             return self.drawn
-        return (*self.drawn, *(one for one in annotations if one.kind == "labels"))
+        return (*self.drawn, *filter(_is_painted, annotations))
 
 
 @dataclass
@@ -103,4 +103,9 @@ class Histories:
 
 
 def _labels(annotations: Iterable[Any]) -> Any | None:
-    return next((one for one in annotations if one.kind == "labels"), None)
+    return next(filter(_is_painted, annotations), None)
+
+
+def _is_painted(annotation: Any) -> bool:
+    """Whether napari itself undoes what is drawn of it."""
+    return bool(annotation.layer_type == "labels")

@@ -12,14 +12,14 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 
 from napari_topiary import Labels, Points, Regions, Task
-from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
+from napari_topiary._napari.annotate.classes import KEYS
 from napari_topiary._napari.annotate.page import AnnotatePage
 from napari_topiary._napari.annotate.review import (
     ACCEPT_KEY,
     REJECT_KEY,
     open_questions,
 )
-from napari_topiary._napari.annotate.tools import TOOLS, active_tool
+from napari_topiary._napari.annotate.tools import active_tool, tools
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.canvas.turns import turns_of
@@ -203,7 +203,7 @@ def test_a_tool_activates_the_right_layer(open_page, session, tool, kind, mode):
     assert active.axis_labels == image.axis_labels
     assert viewer.layers.extent.units is not None
     assert page.tools.buttons[tool].isChecked()
-    assert page.hint.text() == TOOLS[tool].hint
+    assert page.hint.text() == tools()[tool].hint
 
 
 def test_tools_fit_what_is_to_be_found(open_page, session):
@@ -521,7 +521,7 @@ def test_keys_pick_classes_and_the_negative_tool(open_page, session):
     assert page.classes.current == "virion"
     keymap[KEYS[1]](viewer)
     assert page.classes.current == "phage"
-    keymap[NEGATIVE_KEY](viewer)
+    keymap[tools()["negative"].key](viewer)
     assert active_tool(page.drawing) == "negative"
     page.hide()
     assert not {*KEYS} & {str(key) for key in unwrap(viewer).keymap}
@@ -536,7 +536,7 @@ def test_our_keys_delete_and_erase_nothing():
         for key in keys
         if "image" not in name and "orient" not in name and "contrast" not in name
     }
-    ours = {*KEYS, NEGATIVE_KEY, "G", ACCEPT_KEY, REJECT_KEY}
+    ours = {*KEYS, tools()["negative"].key, "G", ACCEPT_KEY, REJECT_KEY}
     assert not ours & taken
 
 

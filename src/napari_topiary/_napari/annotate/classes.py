@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 KEYS = "QWUHJK89"
 """Keys of the classes: free in napari, where digits and most letters mean something."""
-NEGATIVE_KEY = "0"
 _KINDS = (
     ("Particles and filaments", "detect"),
     ("Areas, by painting", "segment"),
@@ -299,4 +298,4 @@ class ClassTable(QWidget):
 
 def _is_painted(session: Session) -> bool:
     drawn = (one for image in session.annotations.values() for one in image)
-    return any(one.kind == "labels" for one in drawn)
+    return any(one.layer_type == "labels" for one in drawn)

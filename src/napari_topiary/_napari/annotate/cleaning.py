@@ -19,7 +19,7 @@ from napari_topiary._napari.jobs.latest import Latest, at_end_of
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.annotations import Labels
-from napari_topiary.annotations.ground import EIGHT
+from napari_topiary.annotations.label_images import EIGHT
 from napari_topiary.config import HOLES
 from napari_topiary.jobs.words import plural
 from napari_topiary.postprocessing.labels import Tidied, all_cut, cut_object, tidied

@@ -14,22 +14,22 @@ from napari_topiary._napari.annotate.cleaning import CleanUp, ObjectEdits
 from napari_topiary._napari.annotate.review import ACCEPT_KEY, REJECT_KEY, Review
 from napari_topiary._napari.annotate.tools import (
     FIRST,
-    TOOLS,
     ToolBox,
     active_tool,
     give_selected,
     hint_about,
     take_tool,
+    tools,
     usable_layer,
     use_layer,
 )
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import unwrap
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Keys, Offer, Page, button
+from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.jobs.words import plural
 from napari_topiary.session import contents
@@ -167,7 +167,7 @@ class AnnotatePage(Page):
         }
         actions |= {
             tool.key: lambda name=name: self._on_tool_key(name)
-            for name, tool in TOOLS.items()
+            for name, tool in tools().items()
         }
         return actions | {
             "G": self._suggest,
@@ -344,7 +344,7 @@ class AnnotatePage(Page):
         if self.drawing.name != self._image:
             self._image = self.drawing.name
             self.offer.close_offer()
-            fits = self.tool and self.session.task.kind in TOOLS[self.tool].tasks
+            fits = self.tool and self.session.task.kind in tools()[self.tool].tasks
             # Go on with the same tool on the next image.
             self.pick_tool(self.tool if fits else "")
             self.refresh()
@@ -359,9 +359,9 @@ class AnnotatePage(Page):
                 {"Show it again": lambda: self.drawing.show(self.drawing.name or "")},
             )
             return
-        if self.tool and TOOLS[self.tool].kind == kind:
+        if self.tool and tools()[self.tool].kind == kind:
             self.tool = ""
-        what = marks.TITLES[kind]
+        what = annotation_kinds[kind].title
         self.offer.show_choice(
             f"The layer with the {what} was deleted, but what it showed is kept.",
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
 
-from napari_topiary._napari.annotate.classes import KEYS, NEGATIVE_KEY
 from napari_topiary._napari.canvas.layers import image_layer, key_of
 from napari_topiary._napari.state import unwrap
-from napari_topiary.annotations import Centerlines, Labels, Points, Regions
+from napari_topiary.annotations import (
+    Centerlines,
+    Labels,
+    Points,
+    Regions,
+    Tool,
+    annotation_kinds,
+    kinds_in_order,
+)
 from napari_topiary.annotations.centerlines import LINE_SHAPES
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import contents
@@ -37,16 +44,17 @@ _KINDS = ("points", "shapes", "labels")
 
 def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
     """Put a tool into the hand: the right layer is made, active and in its mode."""
-    tool, viewer = TOOLS[name], drawing.viewer
+    tool, viewer = tools()[name], drawing.viewer
     active = unwrap(viewer.layers.selection.active)
-    if name == "select":
+    if tool == SELECT:
         layer = _selectable(drawing, active)
-        mode = "pan_zoom" if layer is drawing.layer("labels") else "select"
+        painted = layer is not None and layer._type_string == "labels"
+        mode = "pan_zoom" if painted else "select"
     else:
         layer, mode = drawing.ensure(tool.kind), tool.mode
     if layer is None:
         return
-    drawing.aim(BACKGROUND if name == "negative" else class_name)
+    drawing.aim(BACKGROUND if tool.negative else class_name)
     layer.visible = True
     viewer.layers.selection.active = layer
     layer.mode = mode
@@ -54,7 +62,8 @@ def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
 
 def _selectable(drawing: Drawing, active: Any) -> Any:
     """The layer to select in: the active one of ours, or one that has something."""
-    kinds = ("points", "centerlines", "regions", "labels")
+    kinds = _selectable_kinds()
+    kinds += [kind for kind in annotation_kinds if kind not in kinds]
     layers = [drawing.layer(kind) for kind in kinds]
     if any(layer is active for layer in layers if layer is not None):
         return active
@@ -69,14 +78,16 @@ def active_tool(drawing: Drawing, wanted: str = "") -> str:
     Of several that look alike it is the `wanted` one.
     """
     active = unwrap(drawing.viewer.layers.selection.active)
-    names = sorted(TOOLS, key=lambda name: name != wanted)
-    for name, tool in ((name, TOOLS[name]) for name in names):
-        kinds = (tool.kind,) if tool.kind else ("points", "centerlines", "regions")
+    known = tools()
+    for name in sorted(known, key=lambda name: name != wanted):
+        tool = known[name]
+        kinds = [tool.kind] if tool.kind else _selectable_kinds()
         layers = [drawing.layer(kind) for kind in kinds]
         is_ours = active is not None and any(layer is active for layer in layers)
         negative = drawing.class_name == BACKGROUND
         if is_ours and str(active.mode) == tool.mode:
-            if tool.kind == "points" and negative != (name == "negative"):
+            alike = [one for one in known.values() if one.kind == tool.kind]
+            if any(one.negative for one in alike) and negative != tool.negative:
                 continue
             return name
     return ""
@@ -85,7 +96,11 @@ def active_tool(drawing: Drawing, wanted: str = "") -> str:
 def give_selected(drawing: Drawing, class_name: str) -> bool:
     """Give the marks that are selected another class."""
     layer = unwrap(drawing.viewer.layers.selection.active)
-    kinds = [k for k in ("points", "centerlines") if drawing.layer(k) is layer]
+    kinds = [
+        kind
+        for kind in _selectable_kinds()
+        if annotation_kinds[kind].has_classes and drawing.layer(kind) is layer
+    ]
     if layer is None or not kinds or str(layer.mode) != "select":
         return False
     chosen = sorted(layer.selected_data)
@@ -100,118 +115,31 @@ def give_selected(drawing: Drawing, class_name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Tool:
-    """One way to draw."""
-
-    text: str
-    kind: str
-    mode: str
-    tip: str
-    hint: str
-    tasks: tuple[str, ...]
-    key: str
-    object_hint: str = ""
-
-    def hint_for(self, task_kind: str) -> str:
-        """How to use it for a kind of task."""
-        of_objects = task_kind == "instances" and self.object_hint
-        return self.object_hint if of_objects else self.hint
-
-    @property
-    def tip_with_key(self) -> str:
-        """The tooltip, with the key as it is written on keyboards."""
-        return f"{self.tip}\nKey {self.key.replace('-', '+')}."
+SELECT = Tool(
+    name="select",
+    text="Move · delete",
+    mode="select",
+    tip="Select marks to move or delete them.",
+    hint="Click a mark, or drag around several; drag to move, Delete removes.",
+    tasks=("detect", "segment", "instances"),
+    key="Shift-S",
+    place=60,
+)
+"""The one that is of no kind of annotation."""
 
 
-TOOLS = {
-    "point": Tool(
-        "Point",
-        "points",
-        "add",
-        "Mark round particles by their centres.",
-        "Click the centre of every particle. The circle shows its radius.",
-        ("detect",),
-        "Shift-D",
-    ),
-    "centerline": Tool(
-        "Centerline",
-        "centerlines",
-        "add_polyline",
-        "Trace filaments along their middle.",
-        "Click along the middle of a filament; double-click where it ends.",
-        ("detect",),
-        "Shift-C",
-    ),
-    "paint": Tool(
-        "Paint",
-        "labels",
-        "paint",
-        "Paint what belongs to the class, pixel by pixel.",
-        "Paint over it; [ and ] change the brush, E erases, 2 paints again.",
-        ("segment", "instances"),
-        "Shift-B",
-        f"Paint one object. A stroke apart from it begins the next one, and so does "
-        f"{KEYS[0]}. [ and ] change the brush, E erases, 2 paints again.",
-    ),
-    "outline": Tool(
-        "Outline",
-        "labels",
-        "polygon",
-        "Click around it: what is inside is filled (napari's polygon).",
-        "Click around it; a double-click closes it, and it fills itself. A right click "
-        "takes the last corner back, Escape all.",
-        ("segment", "instances"),
-        "Shift-P",
-        "Click around one object; a double-click closes it, and it fills itself. The "
-        "next outline begins the next object. Escape gives up.",
-    ),
-    "region": Tool(
-        "Finished area",
-        "regions",
-        "add_rectangle",
-        "Say where everything is marked: only there do networks learn.",
-        "Drag a box around a part in which everything is marked.",
-        ("detect", "segment", "instances"),
-        "Shift-F",
-    ),
-    "negative": Tool(
-        "Not this",
-        "points",
-        "add",
-        "Mark what looks like a particle but is none, so that it is not found again.",
-        "Click what only looks like one: ice, dirt, edges.",
-        ("detect",),
-        NEGATIVE_KEY,
-    ),
-    "select": Tool(
-        "Move · delete",
-        "",
-        "select",
-        "Select marks to move or delete them.",
-        "Click a mark, or drag around several; drag to move, Delete removes.",
-        ("detect", "segment", "instances"),
-        "Shift-S",
-    ),
-    "split": Tool(
-        "Split",
-        "labels",
-        "pick",
-        "Cut an object that is two at its narrowest place.",
-        "Click an object: it is cut at its narrowest place.",
-        ("instances",),
-        "Shift-X",
-    ),
-    "merge": Tool(
-        "Merge",
-        "labels",
-        "pick",
-        "Join objects that are one.",
-        "Click an object, then what belongs to it.",
-        ("instances",),
-        "Shift-V",
-    ),
-}
+def tools() -> dict[str, Tool]:
+    """All tools by name, as the kinds of annotation have them, in their order."""
+    found = [SELECT]
+    for kind in annotation_kinds:
+        found += [replace(tool, kind=kind) for tool in annotation_kinds[kind].tools]
+    return {tool.name: tool for tool in sorted(found, key=lambda one: one.place)}
+
+
+def _selectable_kinds() -> list[str]:
+    """Kinds whose things are selected one by one; nothing painted is."""
+    known = annotation_kinds
+    return [kind for kind in kinds_in_order() if known[kind].layer_type != "labels"]
 
 
 def hint_about(drawing: Drawing, active: str, *, flat: bool) -> tuple[str, bool]:
@@ -220,10 +148,12 @@ def hint_about(drawing: Drawing, active: str, *, flat: bool) -> tuple[str, bool]
     if not flat:
         return _VOLUME, True
     large = drawing.is_large and kind != "detect"
-    if large and (not active or TOOLS[active].kind == "labels"):
+    tool = tools().get(active)
+    if large and (tool is None or tool.kind == "labels"):
         return _TOO_LARGE, True
-    if active:
-        return TOOLS[active].hint_for(kind), large
+    if tool is not None:
+        of_objects = kind == "instances" and tool.object_hint
+        return of_objects or tool.hint, large
     then = "click" if kind == "detect" else "paint"
     return f"Choose a tool, then {then} in the image.", large
 
@@ -239,10 +169,11 @@ class ToolBox(QWidget):
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(4)
-        for name, tool in TOOLS.items():
+        self._tools = tools()
+        for name, tool in self._tools.items():
             made = QPushButton(tool.text)
             made.setCheckable(True)
-            made.setToolTip(tool.tip_with_key)
+            made.setToolTip(f"{tool.tip}\nKey {tool.key.replace('-', '+')}.")
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             made.clicked.connect(lambda _=False, one=name: self.picked.emit(one))
@@ -250,7 +181,9 @@ class ToolBox(QWidget):
 
     def refresh(self, task_kind: str, current: str, *, enabled: bool) -> None:
         """Show the tools that fit, and which one is in the hand."""
-        fitting = [name for name, tool in TOOLS.items() if task_kind in tool.tasks]
+        fitting = [
+            name for name, tool in self._tools.items() if task_kind in tool.tasks
+        ]
         columns = 3
         for name, made in self.buttons.items():
             made.setVisible(name in fitting)

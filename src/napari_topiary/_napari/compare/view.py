@@ -24,6 +24,7 @@ from napari_topiary._napari.compare.layers import (
 )
 from napari_topiary._napari.compare.side_by_side import SideBySide
 from napari_topiary._napari.state import unwrap
+from napari_topiary.annotations import annotation_kinds
 from napari_topiary.evaluation.places import Place
 from napari_topiary.jobs.comparing import Match
 
@@ -45,12 +46,9 @@ IN_THE_WAY = (
     "preview-labels",
     "preview-detections",
     "review",
-    "points",
-    "centerlines",
-    "labels",
-    "regions",
 )
-"""Topiary's other layers of an image: put aside while two networks are compared."""
+"""Topiary's other layers of an image, beside what is drawn: put aside while two
+networks are compared."""
 AROUND = 3.0
 """A disagreement is shown with this many times its size around it."""
 SMALLEST_VIEW = 60.0
@@ -136,7 +134,8 @@ class ComparisonView(QObject):
         layers = ComparisonLayers(self.viewer, match, colours)
         if layers.image is None:
             return
-        others = [layer_for(self.viewer, (kind, layers.name)) for kind in IN_THE_WAY]
+        kinds = (*IN_THE_WAY, *annotation_kinds)
+        others = [layer_for(self.viewer, (kind, layers.name)) for kind in kinds]
         self._aside.hide(layer for layer in others if layer is not None)
         self.layers = layers
         if self.class_index >= len(match.comparison.task.classes):

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 from napari_topiary._napari.canvas.shown_image import contrast, displayed
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pyramids import needs_reading
-from napari_topiary.jobs.words import plural
 
 if TYPE_CHECKING:
     from napari_topiary.session import Session
@@ -56,17 +55,8 @@ def thumbnail(image: AnyImage) -> NDArray[np.uint8]:
 
 def status_words(session: Session, name: str) -> str:
     """Say what is marked on an image, and what it is for."""
-    counts = {one.kind: one for one in session.annotations.get(name, ())}
-    words = []
-    if "points" in counts:
-        words.append(f"{len(counts['points'])} marked")
-    if "centerlines" in counts:
-        words.append(f"{len(counts['centerlines'])} traced")
-    if "labels" in counts:
-        words.append("painted")
-    if "regions" in counts:
-        number = len(counts["regions"])
-        words.append(f"{plural(number, 'area')} finished")
+    drawn = sorted(session.annotations.get(name, ()), key=lambda one: one.place)
+    words = [one.status() for one in drawn]
     if not words:
         words.append("nothing marked yet")
     if is_held_out(session, name):

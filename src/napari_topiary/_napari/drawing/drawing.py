@@ -16,6 +16,7 @@ from napari_topiary._napari.drawing.drawn_layers import (
     LayerWatch,
 )
 from napari_topiary._napari.state import state_of
+from napari_topiary.annotations import annotation_kinds, kinds_in_order
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.session.history import Direction, Histories
@@ -98,19 +99,19 @@ class Drawing(QObject):
 
         Large images are not painted on: napari would hold every pixel of the labels.
         """
-        if kind == "labels" and self.is_large:
+        if self.is_large and annotation_kinds[kind].layer_type == "labels":
             return None
         layer = self.layer(kind)
         if layer is None and self.name is not None:
             layer = self.layers.fill(kind)
         return layer
 
-    def refill(self, kinds: Iterable[str] = tuple(marks.LAYER_TYPES)) -> None:
+    def refill(self, kinds: Iterable[str] | None = None) -> None:
         """Bring layers of the shown image up to date with the session."""
         if self.name is None:
             return
         drawn = {one.kind for one in self.drawn}
-        for kind in kinds:
+        for kind in kinds_in_order() if kinds is None else kinds:
             if kind in drawn or self.layer(kind) is not None:
                 self.layers.fill(kind)
         self.aim(self.class_name)
@@ -198,9 +199,7 @@ class Drawing(QObject):
                 self.session.set_annotations(self.name, annotations)
         after = {one.kind: one for one in self.drawn}
         return [
-            kind
-            for kind in marks.LAYER_TYPES
-            if before.get(kind) is not after.get(kind)
+            kind for kind in kinds_in_order() if before.get(kind) is not after.get(kind)
         ]
 
     def follow_classes(self, before: tuple[str, ...]) -> None:

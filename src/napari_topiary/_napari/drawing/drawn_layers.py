@@ -29,6 +29,7 @@ from napari_topiary._napari.canvas.turns import turns_of
 from napari_topiary._napari.drawing import marks
 from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.annotations import annotation_kinds
 from napari_topiary.session.history import Direction
 
 if TYPE_CHECKING:
@@ -90,10 +91,11 @@ class LayerWatch(QObject):
             return
         self._layers[kind] = weakref.ref(layer)
         layer.events.data.connect(self._on_change)
-        if kind == "labels":
+        known = annotation_kinds[kind]
+        if known.layer_type == "labels":
             layer.events.paint.connect(self._on_change)
             layer.events.labels_update.connect(self._on_change)
-        elif kind != "regions":
+        elif known.has_classes:
             layer.events.features.connect(self._on_change)
             layer.events.mode.connect(self._on_mode)
         layer.bind_key("Control-Z", self._on_undo_key, overwrite=True)
@@ -114,7 +116,8 @@ class LayerWatch(QObject):
             return
         self.pending.add(kind)
         action = str(getattr(event, "action", ""))
-        if action in ("added", "removed") and kind != "labels":
+        painted = annotation_kinds[kind].layer_type == "labels"
+        if action in ("added", "removed") and not painted:
             self.edited.emit()
         else:
             self.wait()
@@ -244,6 +247,7 @@ class DrawnLayers:
         viewer, name = self.viewer, self.name
         if image_layer(viewer, name) is None:
             show_image(viewer, self.session, name)
+        known = annotation_kinds[kind]
         data, visual = marks.layer_data(self.session, name, kind)
         look = marks.fixed_look(kind) if self.layer(kind) is None else {}
         turns_of(viewer).hold_painting()
@@ -252,13 +256,13 @@ class DrawnLayers:
                 viewer,
                 (kind, name),
                 data,
-                marks.LAYER_TYPES[kind],
+                known.layer_type,
                 like=image_layer(viewer, name),
-                name=f"{name} · {marks.TITLES[kind]}",
+                name=f"{name} · {known.title}",
                 **look,
                 **visual,
             )
-            if kind == "labels":
+            if known.layer_type == "labels":
                 marks.colour_labels(layer, self.session)
                 if self._on_press not in layer.mouse_drag_callbacks:
                     # Before napari's own, which paints.
@@ -272,10 +276,10 @@ class DrawnLayers:
         if name is None or class_name not in self.session.task.classes:
             return
         with self.watch.quiet():
-            for kind, aim in marks.AIMS.items():
+            for kind in annotation_kinds:
                 layer = self.layer(kind)
                 if layer is not None:
-                    aim(layer, self.session, name, class_name)
+                    marks.aim(layer, kind, self.session, name, class_name)
 
     def _on_press(self, layer: Labels, event: Any) -> None:
         """Give a stroke apart from the object in the hand to a new object."""

@@ -10,26 +10,14 @@ from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import class_colormap
-from napari_topiary.annotations import annotation_kinds
+from napari_topiary.annotations import Annotation, annotation_kinds
 from napari_topiary.types import BACKGROUND
 
 if TYPE_CHECKING:
-    from napari.layers import Labels, Layer, Points, Shapes
+    from napari.layers import Labels, Layer
 
     from napari_topiary.session import Session
 
-LAYER_TYPES = {
-    "points": "points",
-    "centerlines": "shapes",
-    "regions": "shapes",
-    "labels": "labels",
-}
-TITLES = {
-    "points": "marks",
-    "centerlines": "centerlines",
-    "regions": "finished areas",
-    "labels": "painted",
-}
 REGION_COLOUR = "#4cc38a"
 LINES_ACROSS = 600
 """So many lines side by side would fill the longer side of an image."""
@@ -38,49 +26,51 @@ _FACE = "14"  # alpha of the discs, so that the particle shows through
 
 def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, Any]]:
     """Return data and settings of the layer that shows one kind of annotation."""
-    entry = session.images[name]
-    found = [one for one in session.annotations.get(name, ()) if one.kind == kind]
-    if found:
-        (shown, *_), task = found, session.task
-        if kind == "labels":
+    entry, task, known = session.images[name], session.task, annotation_kinds[kind]
+    shape = entry.image.shape[1:]
+    drawn = session.annotations.get(name, ())
+    found = next((one for one in drawn if one.kind == kind), None)
+    if found is None:
+        data, meta = _nothing(session, known, shape)
+    else:
+        shown = found
+        if known.layer_type == "labels":
             # With a stroke on it, a mask of 0 and 255 would hold two values for one.
-            shape = entry.image.shape[1:]
             shown, _ = shown.usable(shape, task=task, scale=entry.scale)
         data, meta, _ = shown.to_layer_data("", task, entry.scale)
         del meta["name"]
-    else:
-        data, meta = _nothing(session, kind, entry.image.shape[1:])
-    if kind == "labels":
-        if session.task.kind == "instances" and np.dtype(data.dtype).itemsize < 4:
+    if known.layer_type == "labels":
+        if task.kind == "instances" and np.dtype(data.dtype).itemsize < 4:
             data = data.astype(np.int32)  # room for all the objects yet to come
         return data, meta
-    if kind == "regions":
-        return data, meta | _region_style(entry.image.shape[1:])
-    if kind == "points" and found:
-        # What is not one has no radius of its own: it is shown as large as one.
-        unlike = [one == BACKGROUND for one in found[0].classes]
-        meta["size"][unlike] = 2 * radius_px(session, name, BACKGROUND)
+    if not known.has_classes:
+        return data, meta | _area_style(shape) | {"edge_color": REGION_COLOUR}
     names = [str(one) for one in meta["features"]["class"]]
-    style = _point_style if kind == "points" else _path_style
-    return data, meta | style(session, names)
+    if not names:
+        return data, meta
+    if known.layer_type == "points":
+        if "size" in meta:
+            # What is not one has no radius of its own: it is shown as large as one.
+            unlike = [one == BACKGROUND for one in names]
+            meta["size"][unlike] = 2 * radius_px(session, name, BACKGROUND)
+        return data, meta | _point_style(session, names)
+    style = {} if known.is_line else _area_style(shape)
+    return data, meta | style | _path_style(session, names)
 
 
 def _nothing(
-    session: Session, kind: str, shape: tuple[int, ...]
+    session: Session, known: type[Annotation], shape: tuple[int, ...]
 ) -> tuple[Any, dict[str, Any]]:
-    if kind == "labels":
+    if known.layer_type == "labels":
         instances = session.task.kind == "instances"
         dtype = np.uint16 if instances else np.uint8
         return np.zeros(shape, dtype), {"metadata": {"instances": instances}}
     no_class = {"class": np.zeros(0, dtype=object)}
-    if kind == "points":
-        return np.zeros((0, 2)), {"features": no_class}
-    return [], {"features": no_class} if kind == "centerlines" else {}
+    features = {"features": no_class} if known.has_classes else {}
+    return ([] if known.layer_type == "shapes" else np.zeros((0, 2))), features
 
 
 def _point_style(session: Session, names: list[str]) -> dict[str, Any]:
-    if not names:
-        return {}
     classes, index = np.unique(names, return_inverse=True)
     colours = [class_colour(session, str(name)) for name in classes]
     return {
@@ -95,20 +85,14 @@ def _point_style(session: Session, names: list[str]) -> dict[str, Any]:
 
 
 def _path_style(session: Session, names: list[str]) -> dict[str, Any]:
-    if not names:
-        return {}
     return {
         "edge_color": np.array([class_colour(session, name) for name in names]),
         "face_color": "transparent",
     }
 
 
-def _region_style(shape: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "edge_color": REGION_COLOUR,
-        "face_color": "#00000000",
-        "edge_width": area_line(shape),
-    }
+def _area_style(shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"face_color": "transparent", "edge_width": area_line(shape)}
 
 
 def area_line(shape: tuple[int, ...]) -> float:
@@ -129,9 +113,10 @@ def colour_labels(layer: Labels, session: Session) -> None:
 
 def fixed_look(kind: str) -> dict[str, Any]:
     """Settings of a new annotation layer that do not depend on what is drawn."""
-    if kind == "points":
-        return {"border_width": 0.08, "opacity": 0.9, "antialiasing": 1}
-    return {"opacity": {"labels": 0.5, "centerlines": 0.6, "regions": 0.9}[kind]}
+    known = annotation_kinds[kind]
+    discs = {"border_width": 0.08, "antialiasing": 1}
+    own = discs if known.layer_type == "points" else {}
+    return {"opacity": known.opacity, **own}
 
 
 def in_the_making(layer: Layer | None) -> bool:
@@ -141,19 +126,17 @@ def in_the_making(layer: Layer | None) -> bool:
 
 def read_layer(layer: Layer, kind: str, *, instances: bool = False) -> Any:
     """Read the annotation that a layer shows, without what is still being drawn."""
-    meta: dict[str, Any] = {}
+    known, data, kept = annotation_kinds[kind], layer.data, slice(None)
     if in_the_making(layer):
-        meta = {"shape_type": list(layer.shape_type)[:-1]}
-        if kind != "regions":
-            meta["features"] = layer.features.iloc[:-1]
-        return annotation_kinds[kind].from_layer_data(layer.data[:-1], meta)
-    if kind == "labels":
+        data, kept = data[:-1], slice(-1)
+    meta: dict[str, Any] = {}
+    if known.layer_type == "labels":
         meta = {"metadata": {"instances": instances}}
-    elif kind != "regions":
-        meta = {"features": layer.features}
-    if LAYER_TYPES[kind] == "shapes":
-        meta["shape_type"] = list(layer.shape_type)
-    return annotation_kinds[kind].from_layer_data(layer.data, meta)
+    elif known.has_classes:
+        meta = {"features": layer.features.iloc[kept]}
+    if known.layer_type == "shapes":
+        meta["shape_type"] = list(layer.shape_type)[kept]
+    return known.from_layer_data(data, meta)
 
 
 def class_colour(session: Session, name: str) -> str:
@@ -170,41 +153,34 @@ def radius_px(session: Session, image: str, name: str) -> float:
     return session.task.radius_or_usual(name, session.images[image].scale)
 
 
-def _aim_features(layer: Points | Shapes, name: str) -> None:
-    """Let what is drawn next be of a class, with nothing else of its own."""
-    own = {column: [None] for column in layer.features}  # napari wants every column
-    layer.feature_defaults = own | {"class": [name]}
-
-
-def aim_points(layer: Points, session: Session, image: str, name: str) -> None:
-    """Let the next points of a layer be of a class."""
-    # napari gives what is "current" to the points that are selected.
+def aim(layer: Layer, kind: str, session: Session, image: str, name: str) -> None:
+    """Let what is drawn next in a layer be of a class."""
+    known = annotation_kinds[kind]
+    if known.layer_type == "labels":
+        _aim_labels(layer, session, image, name)
+        return
+    # napari gives what is "current" to the things that are selected.
     layer.selected_data = set()
-    colour = class_colour(session, name)
-    _aim_features(layer, name)
-    layer.current_border_color = colour
-    layer.current_face_color = colour + _FACE
-    layer.current_symbol = "x" if name == BACKGROUND else "disc"
-    layer.current_size = 2 * radius_px(session, image, name)
+    if known.has_classes:  # with nothing else of its own: napari wants every column
+        own = {column: [None] for column in layer.features}
+        layer.feature_defaults = own | {"class": [name]}
+    colour, size = class_colour(session, name), 2 * radius_px(session, image, name)
+    if known.layer_type == "points":
+        layer.current_border_color = colour
+        layer.current_face_color = colour + _FACE
+        layer.current_symbol = "x" if name == BACKGROUND else "disc"
+        layer.current_size = size
+        return
+    if known.has_classes:
+        layer.current_edge_color = colour
+        layer.current_face_color = "transparent"
+    # The line of an area is seen: its width depends on the image alone.
+    shape = session.images[image].image.shape[1:]
+    layer.current_edge_width = size if known.is_line else area_line(shape)
 
 
-def aim_shapes(layer: Shapes, session: Session, image: str, name: str) -> None:
-    """Let the next paths of a layer be of a class; as for `aim_points`."""
-    layer.selected_data = set()
-    _aim_features(layer, name)
-    layer.current_edge_color = class_colour(session, name)
-    layer.current_face_color = "transparent"
-    layer.current_edge_width = 2 * radius_px(session, image, name)
-
-
-def aim_regions(layer: Shapes, session: Session, image: str, name: str) -> None:
-    """Let the next areas have a line that is seen: it depends on the image alone."""
-    layer.selected_data = set()
-    layer.current_edge_width = area_line(session.images[image].image.shape[1:])
-
-
-def aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
-    """Let the next strokes paint a class, or a new object; as for `aim_points`."""
+def _aim_labels(layer: Labels, session: Session, image: str, name: str) -> None:
+    """Let the next strokes paint a class, or a new object."""
     if session.task.kind == "instances" and name != BACKGROUND:
         layer.selected_label = int(layer.data.max()) + 1
     else:
@@ -242,12 +218,3 @@ def object_at(layer: Labels, place: NDArray[np.floating]) -> int:
     if (np.hypot(*apart.T) <= reach).any():
         return in_hand
     return max(in_hand, int(labels.max()) + 1)
-
-
-AIMS = {
-    "points": aim_points,
-    "centerlines": aim_shapes,
-    "regions": aim_regions,
-    "labels": aim_labels,
-}
-"""Kind of annotation -> what lets a layer of it draw a class."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
-from napari_topiary.annotations.ground import EIGHT, is_inverted
+from napari_topiary.annotations.label_images import EIGHT, is_inverted
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
