@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,6 +151,26 @@ def trained(
     words = ["train", str(home / "data"), *small.split(), "--out", str(out)]
     assert main(words) == 0
     return home
+
+
+@pytest.fixture
+def new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a file of `new_files/` into a room, as whoever adds something does.
+
+    `new_file(room, register, name)`: what it registers is forgotten after the test.
+    """
+    from napari_topiary.registry import find_members
+
+    def put(room: ModuleType, register: Any, name: str) -> None:
+        folder = tmp_path / "new"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(Path(__file__).parent / "new_files" / f"{name}.py", folder)
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
+        monkeypatch.setattr(register, "_things", dict(register._things))
+        find_members(room.__name__, room.__path__)
+        del sys.modules[f"{room.__name__}.{name}"]
+
+    return put
 
 
 @pytest.fixture

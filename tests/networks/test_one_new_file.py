@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,71 +13,14 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import networks, recipe_config, suited
-from napari_topiary.registry import find_members
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run
 
-FILE = '''
-"""A network of two convolutions."""
-
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-from torch import nn
-
-from napari_topiary.networks.base import Network, NetworkKind, Sizes, networks
-
-
-@dataclass(frozen=True)
-class TwoSizes(Sizes):
-    """How wide it is."""
-
-    network: ClassVar[str] = "two layers"
-    maps: Annotated[int, {"label": "Maps", "min": 1, "max": 64}] = 6
-
-
-class TwoLayers(Network):
-    """A convolution, ReLU, and one of single pixels."""
-
-    stride, halo, output_layers = 1, 2, ("output",)
-
-    def __init__(self, sizes, in_channels, n_classes):
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, sizes.maps, 5, padding=2)
-        self.output = nn.Conv2d(sizes.maps, n_classes, 1)
-
-    def forward(self, image):
-        return self.output(self.conv(image).relu())
-
-
-def build(sizes, in_channels, n_classes):
-    return TwoLayers(TwoSizes.from_mapping(sizes), in_channels, n_classes)
-
-
-networks.register("two_layers")(
-    NetworkKind(
-        build=build,
-        presets={"plain": {}, "wide": {"maps": 12}},
-        default_preset="plain",
-        sizes=TwoSizes,
-        recipe={"learning_rate": 0.02},
-        tasks=("segment",),
-        title="Two layers: for a try",
-        tip="Sees two pixels around each pixel.",
-    )
-)
-'''
-
 
 @pytest.fixture
-def two_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def two_layers(new_file: Callable[..., None]) -> str:
     """The name of a network that was put into the folder as a file, and found."""
-    (tmp_path / "two_layers.py").write_text(FILE, encoding="utf-8")
-    monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
-    monkeypatch.setattr(networks, "_things", dict(networks._things))
-    monkeypatch.delitem(sys.modules, f"{room.__name__}.two_layers", raising=False)
-    find_members(room.__name__, room.__path__)
-    monkeypatch.delitem(sys.modules, f"{room.__name__}.two_layers")
+    new_file(room, networks, "two_layers")
     return "two_layers"
 
 

@@ -11,11 +11,13 @@ pytest.importorskip("qtpy")
 
 from napari_topiary import Points
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
+from napari_topiary._napari.compare import page as compare_page
 from napari_topiary._napari.compare.curtain import cropped
 from napari_topiary._napari.compare.page import NO_IMAGE, NO_NETWORK, ComparePage
 from napari_topiary._napari.drawing.drawing import drawing_of
-from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.state import Preferences, unwrap
 from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.jobs import comparing as comparing_jobs
 from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import (
     TRUTH,
@@ -441,3 +443,18 @@ def test_marks_of_unknown_classes_are_not_used(task):
     drawn = (Points(np.array([[5.0, 5.0]]), ("ferritin",)),)
     assert usable(drawn, task) == ()
     assert usable((Points(np.array([[5.0, 5.0]]), ("virion",)),), task)
+
+
+def test_comparing_computes_where_the_preferences_say(page, monkeypatch, until):
+    asked = []
+    monkeypatch.setattr(compare_page, "preferences", lambda: Preferences(device="cpu"))
+    real = comparing_jobs.predict
+
+    def predict(image, checkpoint, config, **more):
+        asked.append(config.device)
+        return real(image, checkpoint, config, **more)
+
+    monkeypatch.setattr(comparing_jobs, "predict", predict)
+    page.compare()
+    until(lambda: not page.comparing)
+    assert page.match is not None and asked == ["cpu", "cpu"]

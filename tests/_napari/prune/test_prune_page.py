@@ -13,7 +13,7 @@ from napari_topiary import Task
 from napari_topiary._napari import training_run
 from napari_topiary._napari.canvas.layers import image_layer, layer_for, put_layer
 from napari_topiary._napari.canvas.shown_image import show_image
-from napari_topiary._napari.prune import live_pruning
+from napari_topiary._napari.prune import keeping, live_pruning
 from napari_topiary._napari.prune.card import ROWS
 from napari_topiary._napari.prune.form import PruneForm
 from napari_topiary._napari.prune.keeping import KEEP, KEEPING, KEPT, TUNE
@@ -24,6 +24,7 @@ from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig
 from napari_topiary.data import hold_out
+from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.jobs import pruning as pruning_jobs
 from napari_topiary.jobs.pruning import Position, PositionQuality
@@ -554,3 +555,18 @@ def test_pruning_computes_where_the_preferences_say(page, monkeypatch, until):
     until(lambda: page.live.ready is not None, 30)
     assert page.live.ready.view.device == "cpu"
     settle(page, until)
+
+
+def test_fine_tuning_computes_where_the_preferences_say(page, monkeypatch, until):
+    asked = []
+
+    def fit(samples, config, **_):
+        asked.append(config.device)
+        raise TopiaryError("That is enough.")
+
+    monkeypatch.setattr(keeping, "preferences", lambda: Preferences(device="cpu"))
+    monkeypatch.setattr(pruning_jobs, "fit", fit)
+    move(page, until, 0.5)
+    page.on_tune()
+    until(lambda: page.message.text() == "That is enough.")
+    assert asked == ["cpu"]
