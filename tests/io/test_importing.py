@@ -79,6 +79,7 @@ def table(review):
         ("images/a.tif", "labels/a.png", "high", "same name, in labels"),
         ("a.tif", "a_masks.png", "high", "_masks behind the name"),
         ("a.png", "a_seg.tif", "high", "_seg behind the name"),
+        ("a.tif", "mask_a.png", "high", "mask_ before the name"),
         ("a_image.tif", "a_labels.tif", "medium", "other case or ending"),
         ("A.TIF", "annotations/a.PNG", "medium", "but for case"),
         ("a.ome.tif", "masks/a.png", "high", "same name"),
@@ -491,3 +492,12 @@ def test_a_dot_in_the_name_of_an_image_is_no_ending(tmp_path):
     found = {row.pair.image.name: row.pair.marks for row in reviewed(tmp_path).rows}
     assert found["m.v1.tif"].places.tolist() == [[24, 14]]
     assert found["m.v2.tif"].places.tolist() == [[6, 5]]
+
+
+def test_two_masks_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    image(tmp_path / "images" / "a.tif")
+    for folder in ("labels", "masks"):
+        mask(tmp_path / folder / "a.png", blobs())
+    rows = reviewed(tmp_path).rows
+    assert [row.pair.confidence for row in rows] == ["ambiguous"] * 2
+    assert rows[0].pair.reason.startswith("labels/a.png and masks/a.png are both for")

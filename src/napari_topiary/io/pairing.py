@@ -33,7 +33,10 @@ _LONGEST = 180
 """Bytes of a name: with what is put before and behind it, a file name takes 255."""
 _LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 OF_LABELS = re.compile(
-    r"[ _.-](cp_masks?|masks?|labels?|seg|segmentation|gt|annotations?)$", re.I
+    r"^(masks?|labels?|seg|gt)[ _.-](?=.)|"
+    r"[ _.-](cp_masks?|masks?|labels?|labell?ed|seg|segm|segmented|segmentation|gt|"
+    r"ground[ _-]?truth|annotations?|annot|instances?|objects|binary|manual1?)$",
+    re.I,
 )
 OF_TABLES = re.compile(
     r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
@@ -46,7 +49,7 @@ OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
 LABEL_FOLDERS = frozenset(
     "label labels mask masks annotation annotations seg segs segmentation "
     "segmentations gt groundtruth ground_truth ground-truth truth target targets "
-    "labelled".split()
+    "labelled labelstr labelsts".split()
 )
 """Folders that hold label images in the data of other programs."""
 TABLE = ".csv"

@@ -134,12 +134,14 @@ class _Owners:
     ) -> tuple[list[Path], Confidence, str]:
         """Images that something belongs to by its name, how sure, and why."""
         short = endings.sub("", name) if endings else name
+        more = name.replace(short, "", 1)
+        where = f"{more} {'behind' if name.startswith(short) else 'before'} the name"
         ways: list[tuple[list[Path], Confidence, str]] = [
             (self.exact.get(name, []), "high", "same name"),
             (
                 self.exact.get(short, []),
                 "high",
-                f"{name[len(short) :]} behind the name",
+                where,
             ),
             (
                 self.folded.get(name.casefold(), []),
@@ -149,7 +151,7 @@ class _Owners:
             (
                 self.folded.get(short.casefold(), []),
                 "medium",
-                f"{name[len(short) :]} behind the name, other case or ending",
+                f"{where}, other case or ending",
             ),
             (
                 self.folded.get(_UID.sub("", short).casefold(), []),
@@ -263,10 +265,13 @@ def _one_each(pairs: list[Pair]) -> list[Pair]:
         by_image[pair.image].append(pair)
     result = list[Pair]()
     for same in by_image.values():
-        files = list(dict.fromkeys(pair.annotation.name for pair in same))
+        paths = list(dict.fromkeys(pair.annotation for pair in same))
         if len(same) < 2:
             result += same
             continue
+        files = [path.name for path in paths]
+        if len(set(files)) < len(files):
+            files = [_short(path).as_posix() for path in paths]
         if len(files) > 1:
             reason = (
                 f"{' and '.join(files)} are both for this image: keep one of them, or "
