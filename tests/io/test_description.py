@@ -7,6 +7,7 @@ import pytest
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.description import parse_description
 from napari_topiary.io.images import write_image
 from napari_topiary.session import Session
 
@@ -27,6 +28,7 @@ def write(folder, split):
     [
         ({"Train": ["a", "b"], "Validation": ["c"]}, {"train": "abd", "val": "c"}),
         ({"training": ["a.tif"], "TEST": ["B"]}, {"train": "acd", "test": "b"}),
+        ({"train_set": ["a"], "Test set ": ["b"]}, {"train": "acd", "test": "b"}),
         ({"val": ["c"], "test": ["d"]}, {"train": "ab", "val": "c", "test": "d"}),
         ({"val": ["c", "c"]}, {"train": "abd", "val": "c"}),
         ({}, {"train": "abcd"}),
@@ -68,3 +70,20 @@ def test_images_in_no_part_are_learned_from_and_named(tmp_path):
     assert note == "2 images are in no part of the split: taken as 'train' (b, d)."
     assert dataset.parts == {"train": ("a", "b", "d"), "val": ("c",)}
     assert read_dataset(write(tmp_path, {"val": ["c"]})).notes == ()
+
+
+def test_parts_that_nobody_looks_at_are_named(tmp_path):
+    split = {"train": ["a", "b"], "vla": ["c"], "mine": ["d"]}
+    (note,) = read_dataset(write(tmp_path, split)).notes
+    assert note.startswith("2 images are in 'vla' and 'mine', and that is neither")
+
+
+def test_the_key_of_the_split_may_be_spelled_otherwise_but_stays_one(tmp_path):
+    write(tmp_path, {})
+    path = tmp_path / "dataset.json"
+    about = json.loads(path.read_text())
+    about["Splits"] = {"train": ["a", "b", "c"], "val": ["d"]}
+    del about["split"]
+    path.write_text(json.dumps(about))
+    assert read_dataset(tmp_path).parts == {"train": ("a", "b", "c"), "val": ("d",)}
+    assert "Splits" not in parse_description(tmp_path).updated(path)

@@ -58,7 +58,8 @@ def learning_data(
     if not dataset.parts.get("train"):
         raise TopiaryError(
             f"{dataset.name} has no images in the part 'train' to learn from: all of "
-            f"them are in {' and '.join(map(repr, dataset.parts))}."
+            f"them are in {' and '.join(map(repr, dataset.parts))}. Put some into "
+            'the part "train" of the "split" in dataset.json.'
         )
     alike = look_alikes and dataset.task.kind in SELF_TAUGHT
     known = _annotated(dataset, "train", runner, look_alikes=alike)

@@ -28,6 +28,7 @@ from napari_topiary.io.annotation_files import (
     read_stack_annotations,
 )
 from napari_topiary.io.description import (
+    KNOWN,
     Description,
     Split,
     listed,
@@ -285,7 +286,24 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
         split=split,
         root=root,
         scale=about.scale,
-        notes=(*pairing.notes, *_unused(split, pairing)),
+        notes=(*pairing.notes, *_elsewhere(split), *_unused(split, pairing)),
+    )
+
+
+def _elsewhere(split: Split) -> tuple[str, ...]:
+    """Tell which images are in parts that nobody looks at unless asked to."""
+    others = [part for part, names in split.items() if names and part not in KNOWN]
+    if not others or len(others) == len(split):
+        return ()  # none, or folds
+    usual = {name for part in KNOWN for name in split.get(part, ())}
+    names = {name for part in others for name in split[part]} - usual
+    if not names:
+        return ()
+    many = "1 image is" if len(names) == 1 else f"{len(names)} images are"
+    return (
+        f"{many} in {' and '.join(map(repr, others))}, and that is neither learned "
+        f"from nor judged on unless it is asked for (--split {others[0]!r}): the usual "
+        f"parts are {', '.join(KNOWN)}.",
     )
 
 

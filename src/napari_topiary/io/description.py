@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +27,14 @@ NOTHING_ASIDE = (
 )
 KNOWN = ("train", "val", "test")
 HELD_OUT = ("val", "test")
-PARTS = {
+_PARTS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What people call a part, or a folder of it -> its name."""
+_SET = re.compile(r"[ _-]*(set|split|data|images)$")
+_SPLIT = ("split", "splits")
 
 
 def parsed_split(content: object) -> Split:
@@ -59,7 +62,7 @@ def parsed_split(content: object) -> Split:
         )
     split: Split = {}
     for given, names in content.items():
-        part = str(PARTS.get(given.strip().lower(), given))
+        part = known_part(given) or given
         if part in split:
             raise TopiaryError(
                 f"the part {part!r} is there twice in the split, in two spellings: "
@@ -67,6 +70,11 @@ def parsed_split(content: object) -> Split:
             )
         split[part] = tuple(names)
     return split
+
+
+def known_part(given: str) -> str:
+    """Return ``"val"`` for "Validation set" and the like; empty if it is none known."""
+    return _PARTS.get(_SET.sub("", given.strip().lower()), "")
 
 
 def resolved_split(
@@ -231,8 +239,9 @@ class Description:
         except TopiaryError:
             content = {}
         content = content if isinstance(content, dict) else {}
-        for key in ("radius_nm", "radius_px", "split", "pixel_sizes_nm", ELSEWHERE):
+        for key in ("radius_nm", "radius_px", "pixel_sizes_nm", ELSEWHERE):
             content.pop(key, None)
+        content.pop(_key_of_split(content), None)
         content |= {
             "name": self.name,
             "task": self.task.kind,
@@ -371,9 +380,15 @@ def _numbers(
     return {name: float(number) for name, number in numbers.items()}
 
 
+def _key_of_split(content: Mapping[str, Any]) -> str:
+    """How the file spells "split"."""
+    own = "split" if content.get("split") else None
+    return own or next((k for k in content if k.strip().lower() in _SPLIT), "split")
+
+
 def _split(content: Mapping[str, Any], where: str) -> Split:
     try:
-        return parsed_split(content.get("split"))
+        return parsed_split(content.get(_key_of_split(content)))
     except TopiaryError as error:
         raise TopiaryError(f"{where}: {error}") from error
 

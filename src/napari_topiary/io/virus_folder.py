@@ -21,7 +21,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import PARTS, radius_names_problem
+from napari_topiary.io.description import known_part, radius_names_problem
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
 from napari_topiary.io.pairing import pair_files, safe_name
@@ -296,8 +296,8 @@ def _part_and_class(image: Path, root: Path) -> tuple[str, str]:
     folders = [root.name, *image.parent.relative_to(root).parts]
     part = "train"
     for place, name in enumerate(folders):
-        if name.lower() in PARTS:
-            part, folders = PARTS[name.lower()], folders[place + 1 :]
+        if known_part(name):
+            part, folders = known_part(name), folders[place + 1 :]
             break
     else:
         folders = folders[-1:]

@@ -134,8 +134,10 @@ class _Owners:
     ) -> tuple[list[Path], Confidence, str]:
         """Images that something belongs to by its name, how sure, and why."""
         short = endings.sub("", name) if endings else name
-        more = name.replace(short, "", 1)
-        where = f"{more} {'behind' if name.startswith(short) else 'before'} the name"
+        more = name.removeprefix(short)
+        where = f"{more} behind the name"
+        if more == name != short:
+            where = f"{name.removesuffix(short)} before the name"
         ways: list[tuple[list[Path], Confidence, str]] = [
             (self.exact.get(name, []), "high", "same name"),
             (

@@ -16,7 +16,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import PARTS
+from napari_topiary.io.description import known_part
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
 from napari_topiary.io.importing.drawn import (
@@ -297,7 +297,7 @@ def _names(images: list[Path], root: Path) -> Mapping[Path, str]:
 
 def _part(image: Path, root: Path) -> str:
     folders = image.relative_to(root).parts[:-1]
-    return next((PARTS[f.lower()] for f in folders if f.lower() in PARTS), "")
+    return next(filter(None, map(known_part, folders)), "")
 
 
 def _below(path: Path, folder: Path) -> str:
