@@ -382,8 +382,8 @@ def _numbers(
 
 def _key_of_split(content: Mapping[str, Any]) -> str:
     """How the file spells "split"."""
-    own = "split" if content.get("split") else None
-    return own or next((k for k in content if k.strip().lower() in _SPLIT), "split")
+    named = (key for key in content if key.strip().lower() in _SPLIT and content[key])
+    return "split" if content.get("split") else next(named, "split")
 
 
 def _split(content: Mapping[str, Any], where: str) -> Split:
