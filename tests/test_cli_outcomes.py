@@ -165,6 +165,8 @@ def test_what_pruning_did_not_do_is_said(trained):
     (dead,) = pruning_problems(before, judged(before, 0.1), 0.0)
     assert "hardly anything right any more: F1 0.10 (0.90 before)" in dead
     assert pruning_problems(before, judged(before, 0.5), 0.0) == ()
+    (never,) = pruning_problems(judged(before, 0.0), judged(before, 0.02), 0.0)
+    assert "any more" not in never and "Nor did it before" in never
 
 
 def flat(checkpoint, *, bias):

@@ -333,6 +333,9 @@ def test_every_page_fits_the_narrowest_dock(open_workbench, session):
     _, workbench = open_workbench(session, show=True)
     for title in PAGES:
         page = workbench.show_page(title)
+        stops = workbench._tab_stops()  # Tab goes down the page, never up
+        heights = [one.mapTo(workbench, one.rect().center()).y() for one in stops]
+        assert np.diff(heights).min() >= -6
         QApplication.processEvents()
         assert page.layout().minimumSize().width() <= NARROWEST, title
     margins = workbench.layout().contentsMargins()

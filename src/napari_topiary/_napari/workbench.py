@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from functools import cache, partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,8 @@ AHEAD = (
 """What the pages after the first compute with: torch alone takes seconds to load."""
 FOR_LAYERS = ("scipy.ndimage", "pandas")
 """What napari imports when it makes its first image and its first points."""
+_SAME_LINE = 6
+"""Pixels by which the middles of two fields in one line may differ in height."""
 AHEAD_MS = 800
 """The window is drawn and answers before any of it is loaded."""
 
@@ -215,16 +218,25 @@ class Workbench(QWidget):
         return True
 
     def _tab_stops(self) -> list[QWidget]:
-        """What Tab stops at, in the order of the page."""
+        """What Tab stops at, as one reads: line by line, from the left."""
         stops: list[QWidget] = []
         each = self.nextInFocusChain()
         while each is not None and each is not self:
             takes = each.focusPolicy() & Qt.FocusPolicy.TabFocus
-            usable = each.isVisible() and each.isEnabled() and takes
+            scrolls_only = type(each) is QScrollArea  # it follows the focus by itself
+            usable = (
+                each.isVisible() and each.isEnabled() and takes and not scrolls_only
+            )
             if usable and self.isAncestorOf(each) and each.focusProxy() is None:
                 stops.append(each)
             each = each.nextInFocusChain()
-        return stops
+        middle = {one: one.mapTo(self, one.rect().center()) for one in stops}
+        stops.sort(key=lambda one: middle[one].y())
+        line, lines = 0, dict.fromkeys(stops, 0)
+        for above, one in pairwise(stops):
+            line += middle[one].y() - middle[above].y() > _SAME_LINE
+            lines[one] = line
+        return sorted(stops, key=lambda one: (lines[one], middle[one].x()))
 
     def showEvent(self, event: Any) -> None:
         """Close down in good order when the window closes."""

@@ -29,6 +29,9 @@ SIDE, PATCHES = 160, 48
 LITTLE = 0.05
 """Below this share of what was marked or told apart before, that is over."""
 
+NOTHING = 0.05
+"""A network of no more than this quality finds hardly anything right."""
+
 
 def pruning_problems(
     before: Checkpoint, after: Checkpoint, share: float
@@ -43,14 +46,18 @@ def pruning_problems(
     if quality is None:
         return tuple(found)
     whole = float(before.metrics.get("quality") or 0.0)
-    known = whole > 0 and before.metrics.get("quality_name") == name
-    floor = HARDLY * whole if known else 0.05
+    known = before.metrics.get("quality_name") == name
+    never = known and whole <= NOTHING
+    floor = HARDLY * whole if known and not never else NOTHING
     if float(quality) <= floor:
         held = after.metrics.get("held_out") or "what was held back"
         was = f" ({whole:.2f} before)" if known else ""
+        more, advice = " any more", "Remove less, or fine-tune it longer."
+        if never:
+            more, advice = "", "Nor did it before: mark more, and train it longer."
         found.append(
-            f"The pruned network finds hardly anything right any more: {name} "
-            f"{float(quality):.2f}{was} on {held}. Remove less, or fine-tune it longer."
+            f"The pruned network finds hardly anything right{more}: {name} "
+            f"{float(quality):.2f}{was} on {held}. {advice}"
         )
     return tuple(found)
 

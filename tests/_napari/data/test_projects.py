@@ -383,6 +383,7 @@ def test_of_a_large_layer_all_or_what_is_on_the_screen_is_added(
         return
     assert name == "slide y100 x200"
     np.testing.assert_array_equal(entry.image[0], image[100:150, 200:260])
+    assert "60 × 50 of 400 × 300 pixels" in page.message.text()
     unwrap(layer).corner_pixels = np.array([[0, 0], [299, 399]])
     with pytest.raises(TopiaryError, match="move closer"):
         intake.layer_source(unwrap(layer), (0, 0))

@@ -88,6 +88,10 @@ def test_few_marks_are_not_judged_and_the_page_says_once_why(page, until, monkey
     page.form.set_marks_problem("")
     page.card.show_result("n", *page.session.checkpoints.values())
     assert why in page.card.details.text()
+    (made,) = page.session.checkpoints.values()
+    nothing = {"quality": 0.0, "quality_name": "F1"}
+    page.card.show_result("n", made.replaced(metrics=nothing))
+    assert page.card.details.text().startswith("It finds hardly anything right.")
 
 
 def test_a_second_training_gets_a_name_of_its_own(page, session, until):

@@ -152,7 +152,8 @@ class LayerSource:
         if not every:
             image = self._image(self.position)
             rows = None if self.window else rows_without_banner(image)
-            return checked(Incoming(self.name, image, self.scale, rows=rows))
+            one = Incoming(self.name, image, self.scale, notes=self._part(), rows=rows)
+            return checked(one)
         places = np.ndindex(*self._axes_before)
         slices = tuple(
             checked(Incoming(name, self._image(at), self.scale))
@@ -161,6 +162,17 @@ class LayerSource:
             )
         )
         return Stack(self.name, slices)
+
+    def _part(self) -> tuple[str, ...]:
+        """Say that the rest of the layer is not taken, where that is so."""
+        if self.window is None:
+            return ()
+        top, bottom, left, right = self.window
+        height, width = self.data.shape[len(self.position) :][:2]
+        return (
+            f"It is what was on the screen: {right - left:,} × {bottom - top:,} of "
+            f"{width:,} × {height:,} pixels. All of it: Add images…, by its file.",
+        )
 
     def _image(self, at: tuple[int, ...]) -> Image:
         rows, columns = slice(None), slice(None)

@@ -23,6 +23,7 @@ from napari_topiary.jobs.training import (
     drawing_curve,
     for_the_window,
 )
+from napari_topiary.pruning.outcome import NOTHING
 from napari_topiary.studies.learning_curve import LearningCurve
 from napari_topiary.types import Job, Progress
 
@@ -34,6 +35,10 @@ TICKS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "all"), (2.0, "twice")
 CURVE_TIP = (
     "Points: trained on this share of your annotations, judged on what was held back."
     "\nLine: what the points say; shaded: what is likely, up to twice as many."
+)
+USELESS = (
+    "It finds hardly anything right. Are the marks where they should be, and is all "
+    "marked that counts as finished? Then mark more, or train longer."
 )
 WORDS = ButtonWords(
     "Would more annotations help?",
@@ -72,7 +77,9 @@ class ResultCard(QFrame):
             parts.append(f"in {took}")
         about = checkpoint.provenance
         notes = for_the_window([str(note) for note in about.get("notes", ())])
+        quality = checkpoint.metrics.get("quality")
         told = (
+            *([USELESS] if quality is not None and quality <= NOTHING else []),
             *map(str, about.get("problems", ())),
             " · ".join(parts),
             *(note for note in notes if note not in said),
