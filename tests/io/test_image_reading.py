@@ -824,13 +824,23 @@ def test_diffraction_has_no_pixel_size_in_nm(tmp_path):
         ("\\u00B5m", 1e3), ("Âµm", 1e3), ("micrometre", 1e3), ("Micrometers", 1e3),
         ("mikrometer", 1e3), ("[u_m]", 1e3), ("n_m", 1.0), ("nanometres", 1.0),
         ("pm", 1e-3), ("picometer", 1e-3), ("A", 0.1), ("\u212b", 0.1),
-        ("A\u030a", 0.1),
+        ("A\u030a", 0.1), ("\\u00C5", 0.1), ("\\u212b", 0.1), ("Ã…", 0.1),
         ("angstrom", 0.1), ("Ångström", 0.1), ("mm", 1e6), ("m", 1e9), ("cm", 1e7),
         ("pixel", None), ("inch", None), ("", None), ("µ", None), (None, None),
     ],
 )  # fmt: skip
 def test_units_in_all_spellings(unit, nm):
     assert nm_per_unit(unit) == nm
+
+
+def test_one_micron_sharp_is_doubted_where_programs_make_it_up(tmp_path):
+    for size, doubted in ((1.0, True), (0.25, False)):
+        path = tmp_path / "a.ome.tif"
+        about = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+        tifffile.imwrite(path, GREY, photometric="minisblack", metadata=about)
+        image = read_image(path)
+        assert image.scale == 1000 * size
+        assert any("exactly 1 µm" in note for note in image.notes) == doubted
 
 
 def test_the_two_axes_of_imagej_may_have_two_units(tmp_path):

@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
 
@@ -47,6 +48,9 @@ NM_PER_UNIT = {
     },
 }  # fmt: skip
 """As in the compatibility form of Unicode, where there is one micro sign only."""
+DOUBTFUL = {0.1: "1 angstrom", 1000.0: "1 µm"}
+"""nm per pixel that programs write which do not know it."""
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _COARSEST_NM = 5000.0
 """Coarser "pixel sizes" are print resolutions (300 dpi = 84,667 nm), not optics."""
 
@@ -111,9 +115,31 @@ def nm_per_unit(unit: str | None) -> float | None:
     """Return nm in one `unit`, None for pixels, inches or anything unknown."""
     if unit is None:
         return None
-    # ImageJ writes the micro sign as an escape; "Â" is left of one that was misread.
-    name = unit.replace("\\u00B5", "µ").replace("Â", "").strip(" .[]\0")
+    # ImageJ writes what is not ASCII as an escape.
+    name = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), unit)
+    for code in ("cp1252", "latin-1"):
+        with suppress(UnicodeError):  # that was read as another code than it is in
+            name = name.encode(code).decode("utf-8")
+    name = name.replace("Â", "").strip(" .[]\0")
     return NM_PER_UNIT.get(unicodedata.normalize("NFKC", name).lower())
+
+
+def pixel_size_doubt(name: str, size: float | None) -> tuple[str, ...]:
+    """Return a sentence if a file's pixel size may be none at all.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+    size
+        nm per pixel, None if unknown.
+    """
+    if size not in DOUBTFUL:
+        return ()
+    return (
+        f"{name} gives a pixel size of exactly {DOUBTFUL[size]}, which is what many "
+        f"programs write that do not know it: check the pixel size ({size:g} nm).",
+    )
 
 
 def pixel_size(file: tifffile.TiffFile, page: Any) -> Sizes:

@@ -21,6 +21,7 @@ from napari_topiary.io.formats.base import (
     square_pixels,
 )
 from napari_topiary.io.formats.pieces import Mapped
+from napari_topiary.io.pixel_size import pixel_size_doubt
 
 TYPES: dict[int, Any] = {
     0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16
@@ -35,11 +36,6 @@ IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 """Written by IMOD and SerialEM into spare words of the header, and its first flag."""
 _FEI_SIZES_AT = 156
 _MODE_AT, _EXTENDED_AT, _STAMP_AT, _FLAGS_AT = 12, 92, 152, 156
-DOUBTFUL_NM = 0.1
-DOUBTFUL = (
-    "{} gives a pixel size of exactly 1 angstrom, which is what many programs write "
-    "that do not know it: check the pixel size (0.1 nm)."
-)
 
 
 @image_formats.register("mrc")
@@ -183,11 +179,10 @@ def _scale(path: Path, header: Any) -> tuple[float | None, tuple[str, ...]]:
     """Nm per pixel and notes, as the header says them."""
     across, along = _nm(header, "mapr", "y"), _nm(header, "mapc", "x")
     scale, notes = square_pixels(across, along)
-    if scale in (None, DOUBTFUL_NM):
+    if scale is None or pixel_size_doubt(path.name, scale):
         own, own_notes = square_pixels(*_fei_nm(path, header))
         scale, notes = (scale, notes) if own is None else (own, own_notes)
-    doubt = (DOUBTFUL.format(path.name),) if scale == DOUBTFUL_NM else ()
-    return scale, (*notes, *doubt)
+    return scale, (*notes, *pixel_size_doubt(path.name, scale))
 
 
 def _nm(header: Any, direction: str, usual: str) -> float | None:

@@ -28,7 +28,11 @@ from napari_topiary.io.formats.base import (
 from napari_topiary.io.formats.pictures import page_by_pillow
 from napari_topiary.io.formats.pieces import Mapped, TiffPieces
 from napari_topiary.io.memory import in_words, inflates_beyond
-from napari_topiary.io.pixel_size import pixel_size, two_pixel_sizes
+from napari_topiary.io.pixel_size import (
+    pixel_size,
+    pixel_size_doubt,
+    two_pixel_sizes,
+)
 
 # What tifffile finds odd in a file is its own affair; real faults it raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -78,7 +82,7 @@ class Tiff:
             _check_pieces(path, series, stored)
             _check_whole(path, file, series)
             scale, notes = square_pixels(*pixel_size(file, series.keyframe))
-            notes += _doubts(path, series)
+            notes += _doubts(path, series, scale)
             array, axes = _pixels(path, series), _axes(series)
             photometric = series.keyframe.photometric
             exact = series.keyframe.compression not in LOSSY
@@ -132,7 +136,7 @@ def _opened(
     if frame.photometric in _CHANGED or (is_negative and series.dtype.kind == "f"):
         return None, None
     scale, notes = square_pixels(*pixel_size(file, frame))
-    notes += _doubts(path, series)
+    notes += _doubts(path, series, scale)
     axes = _axes(series)
     if series.dataoffset is not None and frame.compression == 1:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
@@ -268,7 +272,7 @@ def _check_companions(path: Path, file: tifffile.TiffFile) -> None:
         )
 
 
-def _doubts(path: Path, series: Any) -> tuple[str, ...]:
+def _doubts(path: Path, series: Any, scale: float | None) -> tuple[str, ...]:
     """Sentences about what a file says of itself that is often meant otherwise."""
     notes = []
     frame = series.keyframe
@@ -297,6 +301,8 @@ def _doubts(path: Path, series: Any) -> tuple[str, ...]:
         )
     if said := two_pixel_sizes(frame.parent, frame):
         notes.append(f"{path.name} says {said}: the pixel size is unknown.")
+    if series.kind == "ome":
+        notes += pixel_size_doubt(path.name, scale)
     if getattr(frame.tags.get("Orientation"), "value", 1) not in (0, 1):
         notes.append(
             f"{path.name} says that it lies on its side or mirrored; it is taken as it "

@@ -22,7 +22,7 @@ from napari_topiary.io.formats.base import (
     square_pixels,
 )
 from napari_topiary.io.memory import in_words
-from napari_topiary.io.pixel_size import nm_per_unit
+from napari_topiary.io.pixel_size import nm_per_unit, pixel_size_doubt
 from napari_topiary.io.plain_files import check_plain_file
 
 IMMENSE, MANY, FEWEST = 200_000_000_000, 2_000_000, 1000
@@ -227,6 +227,7 @@ def _ome(path: Path, group: Any, image: Mapping[str, Any]) -> Found:
         scale, notes = None, ()
     elif doubt := _doubt(names, units, factors):
         scale, notes = None, (f"{path.name} has {doubt}: the pixel size is unknown.",)
+    notes += pixel_size_doubt(path.name, scale)
     axes = "".join(name[0].lower() for name in names)
     return array, axes, scale, notes
 
