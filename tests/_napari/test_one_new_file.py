@@ -11,19 +11,20 @@ import torch
 
 pytest.importorskip("qtpy")
 
-from napari_topiary import Task
+from napari_topiary import Labels, Task
 from napari_topiary._napari.annotate.page import AnnotatePage
 from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.data.gallery import status_words
 from napari_topiary._napari.predict import page as predict_page
 from napari_topiary._napari.prune.page import PrunePage
 from napari_topiary._napari.state import unwrap
+from napari_topiary._napari.train.page import TrainPage
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.cli import main
 from napari_topiary.config import PredictConfig
 from napari_topiary.inference.backends import backends
-from napari_topiary.networks import build_network, count_parameters
+from napari_topiary.networks import build_network, count_parameters, networks
 from napari_topiary.pruning import criteria
 from napari_topiary.session import Session
 from napari_topiary.types import BACKGROUND
@@ -70,6 +71,29 @@ def test_a_kind_of_annotation_is_drawn(new_file, viewer, session, tmp_path):
     session.save(tmp_path / "project")
     again = Session.open(tmp_path / "project")
     assert again.annotations["grid 0"] == (drawn,)
+
+
+def test_a_network_is_trained(new_file, viewer, session, monkeypatch, until):
+    new_file(import_module("napari_topiary.networks"), networks, "two_layers")
+    painted = np.zeros((96, 96), int)
+    painted[20:60, 20:60] = 1
+    session.set_task(Task("segment", (BACKGROUND, "virion")))
+    session.set_annotations("grid 0", (Labels(painted),))
+    show_image(viewer, session, "grid 0")
+    page = TrainPage(viewer, session)
+    viewer.window.add_dock_widget(page, name="Train")
+    page.activated()
+    box = page.form.network.network
+    box.setCurrentIndex(box.findText("Two layers: for a try"))
+    box.activated.emit(box.currentIndex())
+    page.form.network.finer.sizes_form.widgets["maps"].value = 3
+    page.form.time.unit.setCurrentText("passes")
+    page.form.time.amount.setValue(1)
+    until(lambda: not page._checks.busy)
+    page.train_button.click()
+    until(lambda: bool(session.checkpoints) and not page.runner.running)
+    (made,) = session.checkpoints.values()
+    assert made.network == "two_layers" and dict(made.sizes) == {"maps": 3}
 
 
 def test_a_criterion_prunes(new_file, viewer, session, grown, until):

@@ -17,7 +17,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QFrame,
     QHBoxLayout,
     QPushButton,
     QScrollArea,
@@ -148,13 +147,8 @@ class Workbench(QWidget):
             home = import_module(f"napari_topiary._napari.{module}.page")
             page_class = getattr(home, name)
             page = page_class(self.viewer, self.session, self.runner)
-            scroll = QScrollArea()
-            scroll.setWidgetResizable(True)
-            scroll.setFrameShape(QFrame.Shape.NoFrame)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(page)
             self.pages[title] = page
-            self._places[title] = _with_message(scroll, page)
+            self._places[title] = _with_message(look.scrolled(page), page)
             self.stack.addWidget(self._places[title])
         return self.pages[title]
 

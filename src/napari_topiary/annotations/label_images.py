@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.config import DistanceScale
+from napari_topiary.io.image_area import sides_of
 from napari_topiary.types import LabelImage
 
 EIGHT = np.ones((3, 3), dtype=int)
@@ -28,7 +29,7 @@ def is_inverted(labels: LabelImage) -> bool:
     share = float(painted.mean()) if labels.size else 0.0
     if not _MOST < share < 1 or (painted & (labels != value)).any():
         return False
-    border = np.concatenate([painted[0], painted[-1], painted[:, 0], painted[:, -1]])
+    border = np.concatenate(sides_of(painted))
     if share > _NEARLY_ALL and border.mean() > _NEARLY_ALL:
         return True
     ground, n_ground = ndi.label(painted)

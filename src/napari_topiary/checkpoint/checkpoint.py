@@ -18,7 +18,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import build_network
-from napari_topiary.networks.base import Network
+from napari_topiary.networks.base import Network, note_weights
 from napari_topiary.types import Task
 
 
@@ -106,9 +106,7 @@ class Checkpoint:
     def weights_hash(self) -> str:
         """Fingerprint of the weights alone."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.state.items()):
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        note_weights(digest, sorted(self.state.items()))
         return digest.hexdigest()
 
     @property

@@ -299,7 +299,7 @@ def _margins(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
         size = float(part.mean() * part.size / same.size)
         is_gap = size > GAP and part.mean() > 0.9
         is_margin = number in corners and size > MARGIN
-        along = sum((side == number).mean() for side in _sides(numbers))
+        along = sum((side == number).mean() for side in sides_of(numbers))
         wanted[number] = is_gap or (is_margin and along >= 0.25)
         # Tiles that are shifted leave small ones as well.
         notches[number] = along > 0 and size > NOTCH and part.mean() > 0.9
@@ -308,7 +308,8 @@ def _margins(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(wanted[numbers])
 
 
-def _sides(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def sides_of(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return the four outermost lines of `(y, x)`."""
     return numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]
 
 

@@ -8,7 +8,8 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -97,6 +98,15 @@ def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
     logits = answer[..., : -network.regressions, :, :]
     values = answer[..., -network.regressions :, :, :]
     return torch.cat([logits.softmax(dim=-3), values], dim=-3)
+
+
+def note_weights(
+    digest: hashlib._Hash, state: Iterable[tuple[str, torch.Tensor]]
+) -> None:
+    """Let a fingerprint depend on weights, their names and shapes."""
+    for name, tensor in state:
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
 
 
 MOST_WEIGHTS = 1_000_000_000

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.measure import label
 
+from napari_topiary.io.image_area import sides_of
 from napari_topiary.postprocessing.objects import NECK, areas_of, cut_apart
 from napari_topiary.types import LabelImage, Task
 
@@ -125,7 +126,7 @@ def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
         np.minimum.at(low, gaps[one][rim], labels[other][rim])
         np.maximum.at(high, gaps[one][rim], labels[other][rim])
     holes = (areas <= largest) & (low == high)
-    for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+    for edge in sides_of(gaps):
         holes[edge] = False
     holes[0] = False
     inside = holes[gaps]

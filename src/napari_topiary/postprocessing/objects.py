@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.annotations.label_images import EIGHT
+from napari_topiary.io.image_area import sides_of
 
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""
@@ -360,7 +361,7 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what the border cannot reach; many times faster than by dilation."""
     around, count = ndi.label(~mask)
     outside = np.zeros(count + 1, dtype=bool)
-    for edge in (around[0], around[-1], around[:, 0], around[:, -1]):
+    for edge in sides_of(around):
         outside[edge] = True
     outside[0] = False
     filled: NDArray[np.bool_] = ~outside[around]

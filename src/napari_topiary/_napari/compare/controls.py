@@ -9,7 +9,6 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -69,10 +68,7 @@ class ChoicePanel(QWidget):
         self.at = combo(AT_TIP)
         for key, text in AT.items():
             self.at.addItem(text, key)
-        rows = QFormLayout()
-        rows.setHorizontalSpacing(10)
-        rows.setVerticalSpacing(6)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = look.rows()
         rows.addRow("A", self.a)
         rows.addRow("B", self.b)
         rows.addRow("Read at", self.at)

@@ -9,7 +9,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.shown_image import visible_window
+from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import CheckpointChoice
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import NOT_SHOWN, Offer, button
@@ -74,10 +74,7 @@ class RunPanel(QWidget):
         how.addSpacing(12)
         how.addWidget(QLabel("Compute on"))
         how.addWidget(self.scheduler, 1)
-        rows = QFormLayout()
-        rows.setHorizontalSpacing(10)
-        rows.setVerticalSpacing(6)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = look.rows()
         rows.addRow("Network", self.choice)
         self.button = button(RUN, "", self.pressed.emit, primary=True)
         self.offer = Offer()

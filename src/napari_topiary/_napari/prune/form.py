@@ -10,7 +10,6 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
     QButtonGroup,
-    QFormLayout,
     QLabel,
     QRadioButton,
     QVBoxLayout,
@@ -112,11 +111,7 @@ class PruneForm(QWidget):
         self.scope.setToolTip("\n".join(f"{t}: {tip}" for t, tip in SCOPES.values()))
         self._pair = pair = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         filled(pair, (self.criterion, 4), (self.scope, 5), spacing=None)
-        rows = QFormLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setHorizontalSpacing(10)
-        rows.setVerticalSpacing(5)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = look.rows(self, spacing=5)
         rows.addRow("Network", self.checkpoint)
         rows.addRow("Remove", choices)
         order = QLabel("Rank by")

@@ -10,7 +10,6 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -199,11 +198,7 @@ class TrainForm(QWidget):
         self.start.file_wanted.connect(self.file_wanted)
 
     def _build(self) -> None:
-        rows = QFormLayout()
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setHorizontalSpacing(10)
-        rows.setVerticalSpacing(6)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = look.rows()
         for text, tip, field in (
             ("Network", NETWORK_TIP, self.network),
             (PIXEL_NAME, PIXEL_TIP, self.pixel),

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
-    QFormLayout,
     QLabel,
     QSizePolicy,
     QVBoxLayout,
@@ -136,11 +135,7 @@ class Form(QWidget):
         self._whole: set[str] = set()
         self._problems: dict[str, QLabel] = {}
         self._touched = next(iter(fields), "")
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setHorizontalSpacing(10)
-        layout.setVerticalSpacing(5)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout = look.rows(self, spacing=5)
         self._rows = layout
         for name in fields:
             self._add_row(

@@ -12,9 +12,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QBoxLayout,
+    QFormLayout,
     QFrame,
     QLabel,
     QLayout,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -214,6 +216,26 @@ def filled(
         else:
             layout.addLayout(one, stretch)
     return layout
+
+
+def rows(parent: QWidget | None = None, *, spacing: int = 6) -> QFormLayout:
+    """Make a layout of named fields, as wide as there is room."""
+    layout = QFormLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setHorizontalSpacing(10)
+    layout.setVerticalSpacing(spacing)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return layout
+
+
+def scrolled(inside: QWidget) -> QScrollArea:
+    """Let what does not fit be scrolled to, up and down."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(inside)
+    return scroll
 
 
 def section(title: str, *, hint: str = "") -> tuple[QVBoxLayout, QFrame]:

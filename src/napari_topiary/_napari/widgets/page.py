@@ -107,12 +107,7 @@ class Page(QWidget):
             inside, inner = QWidget(), QVBoxLayout()
             inner.setContentsMargins(0, 0, 0, 0)
             inside.setLayout(inner)
-            scroll = QScrollArea()
-            scroll.setWidgetResizable(True)
-            scroll.setFrameShape(QFrame.Shape.NoFrame)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(inside)
-            outer.addWidget(scroll, 1)
+            outer.addWidget(look.scrolled(inside), 1)
         else:
             inner = outer
         inner.addWidget(self.empty_label)

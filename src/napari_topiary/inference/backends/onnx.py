@@ -23,7 +23,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.backends.base import Backend, BackendKind, backends
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.own_files import cache_folder
-from napari_topiary.networks.base import Network, in_shares
+from napari_topiary.networks.base import Network, in_shares, note_weights
 from napari_topiary.networks.layers import input_channels
 
 PACKAGE = "onnx"
@@ -72,9 +72,7 @@ def _fingerprint(network: Network) -> str:
     digest = hashlib.sha256(
         f"{OPSET} {INPUTS} {torch.__version__} {network!r}".encode()
     )
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    note_weights(digest, network.state_dict().items())
     return digest.hexdigest()[:32]
 
 
