@@ -47,9 +47,9 @@ from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.images import read_labels, read_slices
 from napari_topiary.io.importing.reviewing import import_reviewed, review_folder
+from napari_topiary.io.importing.virus_files import read_positions, read_tags
 from napari_topiary.io.large_images import open_large
 from napari_topiary.io.run_crate import Run, write_crate
-from napari_topiary.io.virus_files import read_positions, read_tags
 from napari_topiary.types import run
 
 OUTCOMES = ("read", "sentence", "other", "crash", "hang", "> 2 GB")

@@ -28,12 +28,13 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.annotations import Labels, Regions
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.evaluation import evaluate
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset, sample_folder
 from napari_topiary.networks import build_network
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.training import fit
 from napari_topiary.types import run
 

@@ -20,7 +20,7 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 FLOORS = (
     ("types", "registry", "config", "forms", "errors"),
     ("io", "annotations"),
-    ("networks",),
+    ("networks", "normalisation"),
     ("checkpoint",),
     ("data",),
     (
@@ -42,6 +42,7 @@ TORCH_FREE = (
     "errors",
     "annotations",
     "io",
+    "normalisation",
 )
 
 

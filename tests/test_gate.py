@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
 from napari_topiary.annotations import Labels, Points, Regions
-from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.cli import main
 from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.driving import ProgressBar, Runner
@@ -32,6 +32,7 @@ from napari_topiary.io.images import write_image
 from napari_topiary.jobs.predicting import ProjectImage, predicting
 from napari_topiary.jobs.training import TrainingData, checking
 from napari_topiary.networks import build_network, resolve_sizes
+from napari_topiary.normalisation import Contrast, Normalisation
 from napari_topiary.session import Session
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run

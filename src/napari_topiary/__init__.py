@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         annotation_kinds,
         build_target,
     )
-    from napari_topiary.checkpoint import Checkpoint, Normalisation, load_checkpoint
+    from napari_topiary.checkpoint import Checkpoint, load_checkpoint
     from napari_topiary.config import (
         DetectConfig,
         PredictConfig,
@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     )
     from napari_topiary.io.dataset_writing import write_dataset
     from napari_topiary.io.images import read_image, write_image
-    from napari_topiary.io.virus_folder import import_virus_folder
+    from napari_topiary.io.importing.virus_folder import import_virus_folder
     from napari_topiary.networks import build_network
+    from napari_topiary.normalisation import Normalisation
     from napari_topiary.postprocessing.interpret import interpret
     from napari_topiary.pruning import (
         PruningPlan,
@@ -87,7 +88,8 @@ _HOMES = {
         "annotation_kinds",
         "build_target",
     ),
-    "checkpoint": ("Checkpoint", "Normalisation", "load_checkpoint"),
+    "checkpoint": ("Checkpoint", "load_checkpoint"),
+    "normalisation": ("Normalisation",),
     "config": ("DetectConfig", "PredictConfig", "PruneConfig", "TrainConfig"),
     "errors": ("TopiaryError",),
     "evaluation": ("Comparison", "compare", "evaluate"),
@@ -101,7 +103,7 @@ _HOMES = {
     ),
     "io.dataset_writing": ("write_dataset",),
     "io.images": ("read_image", "write_image"),
-    "io.virus_folder": ("import_virus_folder",),
+    "io.importing.virus_folder": ("import_virus_folder",),
     "networks": ("build_network",),
     "postprocessing.interpret": ("interpret",),
     "inference.predict": ("predict",),

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks.base import Network
+from napari_topiary.normalisation import Normalisation
 
 
 class Grey(Network):

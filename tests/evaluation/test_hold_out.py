@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_topiary.annotations import Labels, Points, Regions
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, on_working_grid
 from napari_topiary.data.prepared import foresee, prepare
@@ -28,6 +28,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.jobs.training import TrainingData, checking
 from napari_topiary.networks import build_network
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.training import fit
 from napari_topiary.training.trainer import Trainer
 from napari_topiary.types import Task, run

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from napari_topiary.annotations import Labels, Points
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import on_working_grid
 from napari_topiary.data.prepared import prepare
@@ -17,6 +16,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.pruning_schedule import PrunedShape
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.training.record import TrainingRecord
 from napari_topiary.types import Task, run
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.networks import build_network
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import Task
 
 SIZES = {

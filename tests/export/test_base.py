@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import (
     Exported,
@@ -21,6 +20,7 @@ from napari_topiary.export import base as base_module
 from napari_topiary.export.base import Exportable
 from napari_topiary.export.words import before, description
 from napari_topiary.networks.base import in_shares
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import Progress, Stop, run
 
 

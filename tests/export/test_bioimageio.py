@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export import bioimageio as module
 from napari_topiary.export import export_network
 from napari_topiary.io.own_files import written_by_topiary
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import run
 
 FIXED = {"per_image": False, "mean": 100.0, "std": 20.0, "low": 40.0, "high": 160.0}

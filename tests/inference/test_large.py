@@ -7,7 +7,7 @@ import zarr
 from scipy import ndimage as ndi
 from torch import nn
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.large import finding, running, writing
@@ -22,6 +22,7 @@ from napari_topiary.io.images import read_image
 from napari_topiary.io.large_images import LargeImage
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import Task, run
 
 SHAPE = (250, 330)

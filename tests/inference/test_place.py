@@ -7,15 +7,16 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from napari_topiary.annotations import Labels, TargetConfig
-from napari_topiary.checkpoint import Checkpoint, Normalisation
-from napari_topiary.checkpoint.illumination import parts_of
-from napari_topiary.checkpoint.regions import regions_of
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.data.working_grid import normalisation_for
 from napari_topiary.inference.network_input import REGIONS
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
+from napari_topiary.normalisation import Normalisation
+from napari_topiary.normalisation.illumination import parts_of
+from napari_topiary.normalisation.regions import regions_of
 from napari_topiary.types import Task, run
 
 SIDE = 224

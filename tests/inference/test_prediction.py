@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.predict import predict
 from napari_topiary.inference.suitability import as_channels, working_factor_for
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.postprocessing.interpret import (
     PostProcessing,
     interpret,

@@ -9,14 +9,15 @@ from scipy import ndimage
 from torch import nn
 
 from napari_topiary.annotations import Labels
-from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.contrast import Colours, Faintness
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
+from napari_topiary.normalisation import Contrast, Normalisation
+from napari_topiary.normalisation.contrast import Colours, Faintness
 from napari_topiary.types import Task, run
 
 

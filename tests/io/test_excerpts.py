@@ -7,12 +7,12 @@ import pytest
 import tifffile
 
 from napari_topiary.annotations import Labels, Points, Regions
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.data.annotated_area import on_working_grid
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io import excerpts, large_images
 from napari_topiary.io.dataset import Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_dataset
+from napari_topiary.normalisation import Normalisation
 
 SHAPE = (400, 500)
 BOXES = [(20, 60, 30, 90), (300, 390, 400, 480)]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 from scipy import ndimage
 
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.io.image_area import image_area, image_problem, rows_without_banner
+from napari_topiary.normalisation import Normalisation
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 DTYPES = (np.uint8, np.uint16, np.float32)

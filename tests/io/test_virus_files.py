@@ -12,8 +12,8 @@ from napari_topiary.annotations import Centerlines, Points, build_target
 from napari_topiary.cli import main
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.virus_files import read_positions, read_tags
-from napari_topiary.io.virus_folder import (
+from napari_topiary.io.importing.virus_files import read_positions, read_tags
+from napari_topiary.io.importing.virus_folder import (
     DIAMETER_NM,
     import_virus_folder,
     nominal_radius,

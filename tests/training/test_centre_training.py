@@ -82,7 +82,7 @@ def test_predicts_in_the_window_and_on_whole_images(samples: list[Sample]) -> No
 
 
 def held(samples: list[Sample], factor: float = 1.0) -> list:
-    from napari_topiary.checkpoint import Normalisation
+    from napari_topiary.normalisation import Normalisation
 
     return [on_working_grid(s, factor, TASK, Normalisation()) for s in samples]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 import numpy as np
 
-from napari_topiary.checkpoint.normalisation import Kind, Normalisation
 from napari_topiary.errors import TopiaryError
+from napari_topiary.normalisation.normalisation import Kind, Normalisation
 from napari_topiary.types import Task, TaskKind
 
 if TYPE_CHECKING:

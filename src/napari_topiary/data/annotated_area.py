@@ -20,7 +20,7 @@ from napari_topiary.annotations import (
     rescaled,
     zones_for,
 )
-from napari_topiary.checkpoint import Checkpoint, Normalisation, factor_at
+from napari_topiary.checkpoint import Checkpoint, factor_at
 from napari_topiary.config import DistanceScale, TrainConfig
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import (
@@ -33,6 +33,7 @@ from napari_topiary.data.working_grid import (
 )
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import Admitted
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
 
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.hold_out import barred
 from napari_topiary.data.working_grid import area_to_working, to_working
+from napari_topiary.normalisation import Normalisation
 
 FEWEST, MOST = 400, 40_000
 """Painted pixels from which, and up to which, it is done."""

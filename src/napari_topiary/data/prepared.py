@@ -12,8 +12,7 @@ from napari_topiary.annotations import (
     annotation_kinds,
     counted,
 )
-from napari_topiary.checkpoint import Checkpoint, Contrast, Normalisation
-from napari_topiary.checkpoint.contrast import Colours, Faintness
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import SELF_TAUGHT, TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, WorkingGrid
 from napari_topiary.data.hold_out import (
@@ -30,6 +29,8 @@ from napari_topiary.data.sampling import Field
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
+from napari_topiary.normalisation import Contrast, Normalisation
+from napari_topiary.normalisation.contrast import Colours, Faintness
 from napari_topiary.types import Task
 
 MOST_UNANNOTATED = 24

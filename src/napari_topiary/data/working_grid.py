@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
 from napari_topiary.annotations import TargetConfig, build_target, drawn_radii_nm
-from napari_topiary.checkpoint import Normalisation
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.memory import check_fits
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import BACKGROUND, Task, Window
 
 LONGEST_SIDE = 10_000_000

@@ -22,7 +22,6 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.intensities import TAILS
 from napari_topiary.errors import TopiaryError
 from napari_topiary.export.base import (
     AnsweringNetwork,
@@ -37,6 +36,7 @@ from napari_topiary.export.onnx import check, notes_on, onnx_bytes
 from napari_topiary.export.words import description, differences, readme, summary
 from napari_topiary.inference.backends.onnx import OPSET, PACKAGE
 from napari_topiary.io.own_files import WRITER
+from napari_topiary.normalisation.intensities import TAILS
 from napari_topiary.report.pictures import panel, probability_panel, save_row
 from napari_topiary.types import Job, Progress, Stop
 

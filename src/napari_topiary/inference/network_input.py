@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.checkpoint.fitted import Fitted
 from napari_topiary.data.working_grid import (
     area_to_working,
     resized_part,
@@ -25,6 +24,7 @@ from napari_topiary.inference.suitability import checked_image, working_factor_f
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, kind_problem, known_in, thinning
 from napari_topiary.io.pixel_size import pixel_size_problem
+from napari_topiary.normalisation.fitted import Fitted
 from napari_topiary.types import Image, Window
 
 BLANK = (

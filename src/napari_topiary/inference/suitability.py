@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint import Checkpoint, Contrast
-from napari_topiary.checkpoint.contrast import LARGEST_SIDE, Colours, Faintness
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
 from napari_topiary.io.image_area import kind_problem
 from napari_topiary.io.images import to_grey
+from napari_topiary.normalisation import Contrast
+from napari_topiary.normalisation.contrast import LARGEST_SIDE, Colours, Faintness
 from napari_topiary.types import Job, Progress, run
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint import Checkpoint, Normalisation, factor_at
+from napari_topiary.checkpoint import Checkpoint, factor_at
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.quality import Quality
@@ -24,6 +24,7 @@ from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.networks import count_parameters
 from napari_topiary.networks.base import Network
 from napari_topiary.networks.pruning_schedule import PrunedShape
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.registry import program_version
 from napari_topiary.types import Window, middle_of
 

@@ -1,8 +1,5 @@
 """One file per format of annotations; every module in this folder is loaded."""
 
-from importlib import import_module
-from pkgutil import iter_modules
-
 from napari_topiary.io.annotation_formats.base import (
     AnnotationFormat,
     DrawnArea,
@@ -14,9 +11,9 @@ from napari_topiary.io.annotation_formats.base import (
     readable_tables,
     writing_formats,
 )
+from napari_topiary.registry import find_members
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+find_members(__name__, __path__)
 
 __all__ = [
     "AnnotationFormat",

@@ -1,8 +1,5 @@
 """One file per family of image formats; every module in this folder is loaded."""
 
-from importlib import import_module
-from pkgutil import iter_modules
-
 from napari_topiary.io.formats.base import (
     ImageFormat,
     LazyFormat,
@@ -12,9 +9,9 @@ from napari_topiary.io.formats.base import (
     square_pixels,
     stepped_axes,
 )
+from napari_topiary.registry import find_members
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+find_members(__name__, __path__)
 
 __all__ = [
     "ImageFormat",

@@ -24,9 +24,14 @@ from napari_topiary.io.dataset_writing import write_description, write_sample_im
 from napari_topiary.io.description import known_part, radius_names_problem
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.images import read_image
+from napari_topiary.io.importing.virus_files import (
+    POSITIONS,
+    TAGS,
+    read_positions,
+    read_tags,
+)
 from napari_topiary.io.pairing import pair_files, safe_name
 from napari_topiary.io.plain_files import check_folder
-from napari_topiary.io.virus_files import POSITIONS, TAGS, read_positions, read_tags
 from napari_topiary.types import BACKGROUND, Image, Job, Progress, Stop, Task
 
 DIAMETER_NM: Final = {

@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.regions import Region
-from napari_topiary.checkpoint.seams import AS_MUCH, cut_at_seams
+from napari_topiary.normalisation.regions import Region
+from napari_topiary.normalisation.seams import AS_MUCH, cut_at_seams
 from napari_topiary.types import Window
 
 SLOPE = 1.2

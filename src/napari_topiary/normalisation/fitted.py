@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.illumination import Part, parts_of
-from napari_topiary.checkpoint.intensities import Intensities, foreign_body, some_of
-from napari_topiary.checkpoint.regions import Region, regions_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.image_area import are_numbers
+from napari_topiary.normalisation.illumination import Part, parts_of
+from napari_topiary.normalisation.intensities import Intensities, foreign_body, some_of
+from napari_topiary.normalisation.regions import Region, regions_of
 
 NO_NUMBERS = "The image has no pixel that is a number: check how it was saved."
 FEWEST_PIXELS = 1024

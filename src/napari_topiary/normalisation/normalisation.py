@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.checkpoint.fitted import Fitted, fitted_robust, known_or_mean
-from napari_topiary.checkpoint.intensities import (
+from napari_topiary.io.excerpts import Excerpt
+from napari_topiary.io.image_area import image_area, known_in, thinning
+from napari_topiary.normalisation.fitted import Fitted, fitted_robust, known_or_mean
+from napari_topiary.normalisation.intensities import (
     PERCENTILE_PIXELS,
     STEADY_DEVIATION,
     STEADY_MEAN,
     Intensities,
 )
-from napari_topiary.io.excerpts import Excerpt
-from napari_topiary.io.image_area import image_area, known_in, thinning
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
