@@ -18,8 +18,6 @@ T = TypeVar("T")
 
 Image = NDArray[np.generic]
 """`(c, y, x)`: channels first, any numeric dtype."""
-Probability = NDArray[np.floating]
-"""`(k, y, x)`: one map per class, class order of the task, sums to 1 over k."""
 LabelImage = NDArray[np.integer]
 """`(y, x)`: class index, or instance ids 1..n with 0 = background."""
 

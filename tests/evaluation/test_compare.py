@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation import agreement, compare
+from napari_topiary.evaluation import compare
+from napari_topiary.evaluation.compare import changes_between
 from napari_topiary.evaluation.ground_truth import truth_of, truth_prediction
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
@@ -74,7 +75,7 @@ def test_kept_lost_gained():
     kept = found.things.which("kept")
     assert found.things.score_b[kept] == pytest.approx([0.9, 0.9], abs=0.02)
     assert found.agreement == pytest.approx(2 * 2 / 6)
-    assert agreement(*both()) == found.agreement
+    assert changes_between(*both())[1] == found.agreement
 
 
 def test_difference_is_b_minus_a():

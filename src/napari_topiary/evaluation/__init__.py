@@ -4,7 +4,7 @@ A ratio without anything to count is NaN, except where nothing was there and not
 was found, which is perfect (1).
 """
 
-from napari_topiary.evaluation.compare import Comparison, agreement, compare
+from napari_topiary.evaluation.compare import Comparison, compare
 from napari_topiary.evaluation.evaluate import (
     evaluate,
     known_from_training,
@@ -20,7 +20,6 @@ __all__ = [
     "ComparedImage",
     "Comparison",
     "ComparisonTable",
-    "agreement",
     "compare",
     "compare_checkpoints",
     "evaluate",

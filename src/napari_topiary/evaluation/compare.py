@@ -53,7 +53,7 @@ class Comparison:
     places: tuple[Place, ...]  #: Disagreements, the worst first
     #: `(y, x)` bool where both have looked; None = everywhere
     looked: NDArray[np.bool_] | None
-    agreement: float  #: 0..1: see `agreement`
+    agreement: float  #: 0..1: see `changes_between`
     #: With a truth: ``{"a": ..., "b": ...}``, each with the metrics `as_shown`, at its
     #: `own_best` thresholds, and `at_common_threshold`; else None
     metrics: dict[str, Any] | None = None
@@ -191,27 +191,14 @@ def _strongest(difference: NDArray[np.float32]) -> NDArray[np.float32]:
     return strongest
 
 
-def agreement(a: Prediction, b: Prediction, *, tolerance: float | None = None) -> float:
-    """How much of A is in B and nothing else, 0..1.
-
-    For detections the F1 of B's particles and filaments with A's as the truth, for
-    instances that of the objects (IoU above 0.5), for segmentation the mean Dice of
-    the classes. Nothing in either is full agreement.
-
-    Parameters
-    ----------
-    a, b
-        Predictions of the same image.
-    tolerance
-        As for `compare`.
-    """
-    return changes_between(a, b, tolerance=tolerance)[1]
-
-
 def changes_between(
     a: Prediction, b: Prediction, *, tolerance: float | None = None
 ) -> tuple[dict[str, int], float]:
-    """Count what became of the things and lines of A in B, and `agreement`.
+    """Count what became of the things and lines of A in B, and how alike they are.
+
+    The agreement, 0..1, is for detections the F1 of B's particles and filaments with
+    A's as the truth, for instances that of the objects (IoU above 0.5), for
+    segmentation the mean Dice of the classes. Nothing in either is full agreement.
 
     Parameters
     ----------

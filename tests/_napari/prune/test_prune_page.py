@@ -454,7 +454,7 @@ def test_nothing_is_ranked_before_the_page_is_in_front(viewer, session, until):
     page = PrunePage(viewer, session)
     session.add_checkpoint("grown", untrained())
     assert page.form.name == "grown"
-    assert page.live.ready is None and not page.live.planning
+    assert page.live.ready is None and not page.live._planning.busy
     page.activated()
     until(lambda: page.live.ready is not None, 30)
     settle(page, until)

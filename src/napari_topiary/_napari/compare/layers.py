@@ -103,9 +103,9 @@ def disagreement_colours() -> DirectLabelColormap:
     )
 
 
-def mark(status: str, side: int = 18) -> QPixmap:
+def mark(status: str) -> QPixmap:
     """Draw the mark of a status as it looks on the image."""
-    look = STATUSES[status]
+    look, side = STATUSES[status], 18
     picture = QPixmap(side, side)
     picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
@@ -134,8 +134,9 @@ def mark(status: str, side: int = 18) -> QPixmap:
     return picture
 
 
-def ramp(width: int = 120, height: int = 10) -> QPixmap:
+def ramp() -> QPixmap:
     """Draw the colours of the difference, from "only A" to "only B"."""
+    width, height = 120, 10
     picture = QPixmap(width, height)
     painter = QPainter(picture)
     ground = QColor("#3a3f47")

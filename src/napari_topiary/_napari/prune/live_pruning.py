@@ -113,11 +113,6 @@ class LivePruning(QObject):
         """Whether the page is in front."""
         return self.drawn.active
 
-    @property
-    def planning(self) -> bool:
-        """Whether an order is being ranked."""
-        return self._planning.busy
-
     def open(self, checkpoint: Checkpoint, config: PruneConfig) -> None:
         """Rank what there is to remove from a checkpoint."""
         self.close_plan()

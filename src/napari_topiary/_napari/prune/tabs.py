@@ -70,8 +70,8 @@ class HoverBars(SmallPlot):
 class LayerBars(HoverBars):
     """Bars from 0 to 100 % of what each layer keeps."""
 
-    def __init__(self, height: int = 126) -> None:
-        super().__init__(height)
+    def __init__(self) -> None:
+        super().__init__(126)
         self.unit = "maps"
         self.bars: tuple[LayerKept, ...] = ()
         item = self.getPlotItem()
@@ -114,8 +114,8 @@ class LayerBars(HoverBars):
 class SensitivityBars(HoverBars):
     """Three bars for each layer: how much is lost."""
 
-    def __init__(self, height: int = 118) -> None:
-        super().__init__(height)
+    def __init__(self) -> None:
+        super().__init__(118)
         self.found: Sensitivity | None = None
         item = self.getPlotItem()
         self._bars = [pg.BarGraphItem(x=[], height=[], width=WIDTH) for _ in ALPHAS]

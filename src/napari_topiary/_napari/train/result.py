@@ -127,8 +127,8 @@ def _explained(checkpoint: Checkpoint) -> str:
 class CurvePicture(SmallPlot):
     """Measured points, the law through them, and what it likely lies between."""
 
-    def __init__(self, height: int = 120) -> None:
-        super().__init__(height)
+    def __init__(self) -> None:
+        super().__init__(120)
         item = self.getPlotItem()
         item.getAxis("bottom").setTicks([[(np.log2(x), t) for x, t in TICKS]])
         item.setXRange(np.log2(0.11), np.log2(2.2), padding=0)

@@ -240,10 +240,10 @@ class Form(QWidget):
         """What stops this form from running, as a sentence; None when nothing does."""
         return self.value().problem()
 
-    def refuse(self, sentence: str, name: str = "") -> None:
-        """Show a sentence under a field until the form changes again."""
+    def refuse(self, sentence: str) -> None:
+        """Show a sentence under the field last touched until the form changes again."""
         self._clear_problems()
-        shown = self._problems[name or self._touched]
+        shown = self._problems[self._touched]
         shown.setText(sentence)
         shown.show()
 
