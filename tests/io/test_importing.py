@@ -322,6 +322,7 @@ def test_y_counted_from_below_is_seen_in_the_image_and_asked_about(tmp_path):
         (lambda p: p[:, ::-1], "give --swap-axes"),
         (lambda p: (p + 0.5) / 2 - 0.5, "give --bin 0.5"),
         (lambda p: p * 0.3, "give --units nm"),
+        (lambda p: p * 0.0003, "give --units um"),
         (lambda p: p, ""),
     ],
 )

@@ -15,7 +15,7 @@ from napari_topiary.io.importing.meaning import NM, ImportConfig
 from napari_topiary.types import Image
 
 _FLIPPED, _SWAPPED = "with y counted from below", "with y and x swapped"
-_UNITS = {"nm": "read as nm", "angstrom": "read as angstrom"}
+_UNITS = {"nm": "read as nm", "angstrom": "read as angstrom", "um": "read as µm"}
 _BINNINGS = (2, 4, 8)
 _AS_THEY_ARE = "as they are"
 _SIGMAS = (1, 2, 4, 8, 16, 32)
