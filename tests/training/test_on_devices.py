@@ -18,6 +18,7 @@ from napari_topiary.data.prepared import prepare
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import resolve_sizes
+from napari_topiary.networks.base import networks
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
 from napari_topiary.pruning import prune
 from napari_topiary.training import fit
@@ -86,6 +87,43 @@ def test_nothing_is_computed_in_double_precision(
         run(prune(made, by_loss, samples=samples))
         run(predict(sample(2).image, pruned))
     assert sorted(set(mode.seen)) == []
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "unet": {"base": 2, "levels": 1},
+    "nuclei": {"base": 2, "levels": 1, "shared_encoder": True},
+    "dcnn": {"conv1": 2, "conv2": 2, "conv3": 2, "fc": 2},
+    "membrane_cnn": {"conv1": 2, "conv2": 2, "conv3": 2, "fc": 2},
+    "dccn": dict.fromkeys(("stem", "growth", "bottleneck"), 2)
+    | {f"{what}{n}": n for what in ("layers", "transition") for n in (1, 2, 3)},
+}
+
+
+@pytest.mark.parametrize("network", sorted(networks))
+def test_no_network_learns_in_double_precision(network: str) -> None:
+    image = sample(0).image
+    squares = np.zeros((64, 64), np.int64)
+    for number in range(1, 17):
+        row, column = divmod(number - 1, 4)
+        squares[16 * row + 4 : 16 * row + 12, 16 * column + 4 : 16 * column + 12] = (
+            number
+        )
+    drawn = Sample(image, (Labels(squares, instances=True),), None, "squares")
+    task = Task("instances", ("background", "cell"))
+    sizes = TINY[network]
+    config = TrainConfig(
+        network=network, preset="", sizes=sizes, batch=2, patch=32, dice_weight=0.3
+    )
+    prepared = prepare([drawn], (), config, task=task)
+    known = resolve_sizes(network, next(iter(networks[network].presets)))
+    mode = Refusing(float64=True)
+    with mode:
+        shape = FixedShape(PrunedShape())
+        trainer = Trainer(
+            config, prepared, sizes=known | sizes, start=None, pruning=shape
+        )
+        assert trainer.step(1e-3)
+    assert mode.seen == []
 
 
 def a_trainer(network: str = "unet", **changes: Any) -> Trainer:
