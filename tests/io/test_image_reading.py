@@ -632,6 +632,7 @@ def folder(name):
         (broken("a.png"), "cannot be read"),
         (broken("a.jpg"), "cannot be read"),
         (file("a.czi"), "light microscope's own program .* save it as OME-TIFF"),
+        (file("a.xlsx"), r"a spreadsheet program.* save it there as CSV"),
         (file("a.mrxs"), "slide of a scanner's own kind .* QuPath"),
         (file("a_seg.npy"), "can start programs .* save the masks as PNG or TIFF"),
         (file("a.h5"), "file of arrays .* as TIFF"),

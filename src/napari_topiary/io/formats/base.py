@@ -183,6 +183,11 @@ _ELSEWHERE = (
         "a picture of another kind",
         "save it as PNG or TIFF",
     ),
+    (
+        ".xlsx .xls .ods .numbers",
+        "a table of a spreadsheet program, or named like one",
+        "save it there as CSV (UTF-8)",
+    ),
     (".zip .ozx .tar .7z .rar", "an archive", "unpack it and give what is in it"),
 )
 """Endings of common files that are not read, what they are, and what helps."""
