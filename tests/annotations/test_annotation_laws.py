@@ -12,6 +12,7 @@ from napari_topiary.annotations import (
     Regions,
     annotation_kinds,
     build_target,
+    kinds_in_order,
     rescaled,
 )
 from napari_topiary.errors import TopiaryError
@@ -56,6 +57,20 @@ CASES = [
     for kind in annotation_kinds
     for number, example in enumerate(EXAMPLES[kind])
 ]
+
+
+def test_the_window_knows_of_each_what_it_needs():
+    """Its layer is what it says; no two tools have one name, or one key."""
+    for kind, (example, *_) in EXAMPLES.items():
+        known = annotation_kinds[kind]
+        _, meta, layer_type = example.to_layer_data("m", DETECT, None)
+        assert layer_type == known.layer_type and known.title
+        assert ("class" in meta.get("features", {})) is known.has_classes
+        assert example.status() and known.tools
+        assert all(tool.text and tool.tip and tool.hint for tool in known.tools)
+    tools = [tool for kind in kinds_in_order() for tool in annotation_kinds[kind].tools]
+    assert len({tool.name for tool in tools}) == len({tool.key for tool in tools})
+    assert len({tool.key for tool in tools}) == len(tools)
 
 
 @pytest.mark.parametrize("example", CASES)
