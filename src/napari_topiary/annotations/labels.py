@@ -24,6 +24,7 @@ from napari_topiary.annotations.label_images import (
     EIGHT,
     distance_map,
     ground_problem,
+    has_other_numbers,
     numbered,
     separated,
 )
@@ -141,6 +142,10 @@ class Labels(Annotation):
         labels.flags.writeable = False
         object.__setattr__(self, "labels", labels)
 
+    def __bool__(self) -> bool:
+        """Whether anything is painted; counting it takes longer."""
+        return bool(self.labels.any())
+
     def __len__(self) -> int:
         """Count the different labels, background not included."""
         labels = self.labels
@@ -257,7 +262,7 @@ class Labels(Annotation):
     def of_class(self, name: str, task: Task) -> int:
         """Count as one where pixels of the class are painted."""
         if self.instances:
-            return int(len(self) > 0 and name != BACKGROUND)
+            return int(name != BACKGROUND and bool(self))
         return int((self.labels == task.classes.index(name)).any())
 
     def marked(self, task: Task, scale: float | None) -> list[tuple[Place, float]]:
@@ -307,7 +312,7 @@ class Labels(Annotation):
         """Labels where a mask of one value is what it stands for, and a sentence."""
         labels = self.labels
         value = int(labels.max(initial=0))
-        if value < 1 or ((labels != 0) & (labels != value)).any():
+        if value < 1 or has_other_numbers(labels, value):
             return labels, ""
         if self._objects(task):
             pieces, count = ndi.label(labels, structure=EIGHT)

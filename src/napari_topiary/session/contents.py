@@ -167,7 +167,7 @@ class Contents:
     def set_annotations(self, name: str, annotations: Iterable[Any]) -> None:
         """Set everything that was drawn on an image; empty annotations are dropped."""
         self._entry(name)
-        kept = tuple(a for a in annotations if len(a))
+        kept = tuple(a for a in annotations if a)
         if kept == self.annotations.get(name, ()):
             return
         if kept:

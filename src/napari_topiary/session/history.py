@@ -21,7 +21,7 @@ class State:
     @classmethod
     def of(cls, annotations: Iterable[Any], *, painted: bool = False) -> State:
         """Return what of the annotations of an image is undone here."""
-        kept = [o for o in annotations if len(o) and (painted or not _is_painted(o))]
+        kept = [o for o in annotations if o and (painted or not _is_painted(o))]
         return cls(tuple(sorted(kept, key=lambda one: one.kind)), painted)
 
     def over(self, annotations: Iterable[Any]) -> tuple[Any, ...]:

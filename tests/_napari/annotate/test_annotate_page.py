@@ -23,7 +23,7 @@ from napari_topiary._napari.annotate.tools import active_tool, tools
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.canvas.result_layers import show_result
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary._napari.drawing.marks import in_the_making
+from napari_topiary._napari.drawing.marks import in_the_making, layer_data
 from napari_topiary._napari.state import unwrap
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.session import ImageEntry, Session
@@ -359,6 +359,7 @@ def test_each_painted_object_gets_a_number_of_its_own(open_page, session):
     _, page = open_page(session)
     page.tools.buttons["paint"].click()
     labels = layer(page, "labels")
+    assert labels.data.dtype == np.uint16  # which napari draws as they are
     labels.paint((20, 20), 1)
     page.tools.buttons["paint"].click()
     assert labels.selected_label == 2
@@ -366,6 +367,12 @@ def test_each_painted_object_gets_a_number_of_its_own(open_page, session):
     settle(page)
     assert drawn(page, "labels").instances
     assert set(np.unique(drawn(page, "labels").labels)) == {0, 1, 2}
+    for high, dtype in ((400, np.uint16), (65_000, np.int32)):  # room for more of them
+        many = np.zeros((96, 96), np.int32)
+        many[:9, :9] = high
+        session.set_annotations("grid 0", (Labels(many, instances=True),))
+        shown, _ = layer_data(session, "grid 0", "labels")
+        assert shown.dtype == dtype and shown.max() == high
 
 
 def test_a_stroke_apart_from_the_object_in_the_hand_begins_another(

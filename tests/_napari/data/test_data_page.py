@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 
 from napari_topiary import Points, write_image
 from napari_topiary._napari.canvas.layers import layer_for
+from napari_topiary._napari.data import gallery as gallery_module
 from napari_topiary._napari.data.gallery import (
     THUMBNAIL,
     Gallery,
@@ -80,12 +81,21 @@ def test_a_sample_opens_with_its_marks_as_layers(open_page, until):
     assert page.gallery.count() == 3
 
 
-def test_images_are_listed_with_size_and_status(open_page, session):
+def test_images_are_listed_with_size_and_status(open_page, session, monkeypatch):
     _, page = open_page(session)
     assert page.gallery.count() == 2
     assert page.gallery.words(0) == ("grid 0", "96 × 96 px · 2 nm/px", "8 marked")
     session.set_split({"train": ("grid 0",), "val": ("grid 1",)})
     assert status_words(session, "grid 1") == "nothing marked yet · kept aside"
+    # One row is renewed where something is drawn, not all: projects have hundreds.
+    looked_at = []
+    monkeypatch.setattr(
+        gallery_module,
+        "status_words",
+        lambda _, name: looked_at.append(name) or "drawn on",
+    )
+    page.session.set_annotations("grid 1", (Points(np.ones((1, 2)), ("virion",)),))
+    assert looked_at == ["grid 1"] and page.gallery.words(1)[2] == "drawn on"
 
 
 def test_a_click_opens_an_image(open_page, session):

@@ -274,6 +274,14 @@ def test_layers_of_the_user_do_not_cover_the_image(open_page, session, until):
     )
     until(lambda: not dropped.visible)
     assert seen_through.visible and "dropped is hidden" in page.message.text()
+    assert "Convert to Labels" not in page.message.text()
+    masks = viewer.add_image(
+        np.kron(np.eye(4, dtype=np.uint8), np.ones((24, 24))).astype(np.uint8),
+        name="masks",
+    )
+    until(lambda: not masks.visible)
+    assert "masks is hidden" in page.message.text()
+    assert "Convert to Labels" in page.message.text()
     viewer.layers.selection.active = dropped
     assert page.layer_button.property("emphasized")
     dropped.visible = True  # by its eye: until another image is worked on

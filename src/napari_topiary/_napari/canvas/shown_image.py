@@ -219,7 +219,8 @@ def _show_another(layer: Layer, data: Any, limits: tuple[float, float] | None) -
     layer.data = data
     if limits is not None:
         some = data if isinstance(data, np.ndarray) else np.array(limits)
-        some = some[np.isfinite(some)]
+        if some.dtype.kind == "f":
+            some = some[np.isfinite(some)]
         ends = (*limits, float(some.min()), float(some.max())) if some.size else limits
         layer.contrast_limits_range = (min(ends), max(ends))
         layer.contrast_limits = limits

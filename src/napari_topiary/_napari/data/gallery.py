@@ -130,19 +130,26 @@ class Gallery(QListWidget):
         self._images = images
         self._forget_drafts()
         for number, (name, _) in enumerate(images):
-            item = self.item(number)
-            words = (size_words(self.session, name), status_words(self.session, name))
-            if item.data(_WORDS) != words:
-                item.setData(_WORDS, words)
-                item.setData(_MARKED, bool(self.session.annotations.get(name)))
-                item.setData(
-                    Qt.ItemDataRole.AccessibleTextRole, ", ".join((name, *words))
-                )
+            self._renew(number)
             if name == current and self.currentRow() != number:
                 self.setCurrentRow(number)
         if current is None:
             self.setCurrentRow(-1)
             self.clearSelection()
+
+    def refresh_row(self, name: str) -> None:
+        """Say anew what is marked on one image."""
+        for number, (known, _) in enumerate(self._images):
+            if known == name:
+                self._renew(number)
+
+    def _renew(self, number: int) -> None:
+        name, item = self._images[number][0], self.item(number)
+        words = (size_words(self.session, name), status_words(self.session, name))
+        if item.data(_WORDS) != words:
+            item.setData(_WORDS, words)
+            item.setData(_MARKED, bool(self.session.annotations.get(name)))
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join((name, *words)))
 
     @property
     def selected(self) -> str | None:

@@ -28,6 +28,9 @@ from napari_topiary.types import Image, Window
 if TYPE_CHECKING:
     import napari.layers
 
+_ROWS_APART, _ALIKE = 16, 0.8
+"""Of pixels in some rows of labels, so many are as the next; of a micrograph fewer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Incoming:
@@ -182,6 +185,16 @@ class LayerSource:
         if not self.rgb:
             return np.ascontiguousarray(data)[None]
         return np.ascontiguousarray(np.moveaxis(data[..., :3], -1, 0))
+
+
+def is_painted(layer: napari.layers.Image) -> bool:
+    """Whether an image layer looks as labels do: whole numbers, alike over areas."""
+    if layer.multiscale or layer.rgb or layer.ndim != 2:
+        return False
+    some = np.asarray(layer.data[::_ROWS_APART])
+    if some.dtype.kind not in "bui" or some.shape[1] < 2:
+        return False
+    return bool((some[:, 1:] == some[:, :-1]).mean() > _ALIKE)
 
 
 def layer_source(layer: napari.layers.Image, step: Sequence[int]) -> LayerSource:

@@ -15,6 +15,7 @@ from napari_topiary._napari.canvas.shown_image import hide_foreign
 from napari_topiary._napari.data.adding import Adder, ScaleBar
 from napari_topiary._napari.data.gallery import Gallery, is_held_out
 from napari_topiary._napari.data.importing import FolderImport
+from napari_topiary._napari.data.intake import is_painted
 from napari_topiary._napari.data.networks import NetworkList
 from napari_topiary._napari.data.projects import SAMPLE, Projects, moment
 from napari_topiary._napari.drawing.drawing import drawing_of
@@ -57,10 +58,11 @@ class DataPage(Page):
         self.body.addStretch(0)
         for signal in (
             self.session.images_changed,
-            self.session.annotations_changed,
             self.session.scale_changed,
         ):
             self.listen(signal, self.refresh)
+        # Said of each image where a project is opened: of two hundred, 200 times.
+        self.listen(self.session.annotations_changed, self.gallery.refresh_row)
         self.listen(self.session.checkpoints_changed, self.refresh)
         self.listen(self.session.saved, self._show_back)
         self.listen(unwrap(self.viewer).layers.selection.events.active, self.refresh)
@@ -237,7 +239,13 @@ class DataPage(Page):
         self._take_samples()
         self._take_first()
         hidden = hide_foreign(self.viewer)
-        if hidden:
+        if hidden and is_painted(unwrap(self.viewer.layers[hidden[-1]])):
+            self.say(
+                f"{hidden[-1]} is hidden. If it is a picture of labels: right-click it "
+                "in the layer list, Convert to Labels; then Annotate has Use the "
+                "selected layer. Or Import folder… takes images and labels together."
+            )
+        elif hidden:
             self.say(
                 f"{hidden[-1]} is hidden, so that it does not cover the image that is "
                 "worked on. Use the selected layer makes it one of the project's; its "

@@ -162,7 +162,7 @@ class Drawing(QObject):
                 else:
                     self.problem.emit(str(reason))
                 return
-        self._store(tuple(one for one in read.values() if len(one)))
+        self._store(tuple(one for one in read.values() if one))
         self.problem.emit("")
         self.changed.emit()
 
