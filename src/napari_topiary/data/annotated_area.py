@@ -34,6 +34,7 @@ from napari_topiary.data.working_grid import (
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import Admitted
 from napari_topiary.normalisation import Normalisation
+from napari_topiary.normalisation.contrast import asymmetry_of
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]
@@ -65,6 +66,11 @@ class AnnotatedArea:
     def pixels(self) -> str:
         """Fingerprint of the image: the same under another name, or in another set."""
         return self.sample.fingerprint
+
+    @cached_property
+    def asymmetry(self) -> NDArray[np.float64]:
+        """How unevenly bright and dark are spread in the image, by scale."""
+        return asymmetry_of(self.field.image)
 
     @cached_property
     def own_box(self) -> Box | None:

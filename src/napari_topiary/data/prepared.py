@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from napari_topiary.annotations import (
@@ -27,10 +27,11 @@ from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.description import listed
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.normalisation import Contrast, Normalisation
-from napari_topiary.normalisation.contrast import Colours, Faintness
+from napari_topiary.normalisation.contrast import Colours, Faintness, odd_ones
 from napari_topiary.types import Task
 
 MOST_UNANNOTATED = 24
@@ -237,7 +238,7 @@ def _drawn_as(
 ) -> dict[str, object]:
     """How the targets were drawn and what stood out, for whoever validates later."""
     found: dict[str, object] = {}
-    contrast = Contrast.of((f.field.image, f.field.target) for f in learned)
+    contrast = _contrast(learned)
     if contrast is not None:
         found["contrast"] = contrast.to_record()
     colours = Colours.of(f.field.image for f in learned)
@@ -254,18 +255,39 @@ def _drawn_as(
 
 
 def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
-    """Tell if what is marked is bright where the start has learned that it is dark."""
-    if start is None:
+    """Name images of the opposite contrast: of what was learned, or of the others."""
+    areas = {one.sample.name: one for one in (*parts.learned, *parts.held)}
+    before = start and Contrast.from_record(start.annotations_summary.get("contrast"))
+    if before and (here := _contrast(areas.values())) and here.opposite_of(before):
+        return (
+            f"The contrast of these images {before.in_words(task.classes[1:])}: invert "
+            "them, or train a network from scratch.",
+        )
+    asymmetries = [one.asymmetry for one in areas.values()]
+    if before:
+        odd = [i for i, own in enumerate(asymmetries) if before.is_negative(own)]
+    else:
+        odd = odd_ones(asymmetries)
+    if not odd:
         return ()
-    before = Contrast.from_record(start.annotations_summary.get("contrast"))
-    areas = (*parts.learned, *parts.held)
-    here = Contrast.of((one.field.image, one.field.target) for one in areas)
-    if before is None or here is None or not here.opposite_of(before):
-        return ()
-    return (
-        f"The contrast of these images {before.in_words(task.classes[1:])}: invert "
-        "them, or train a network from scratch.",
+    names = list(areas)
+    opposite = (
+        before.in_words(task.classes[1:])
+        if before
+        else "is the opposite of that of the other images"
     )
+    them = "it" if len(odd) == 1 else "them"
+    return (
+        f"{listed([names[i] for i in odd])}: the contrast {opposite}, so little or "
+        f"nothing is found there: invert {them} (in Fiji: Edit > Invert), or leave "
+        f"{them} out.",
+    )
+
+
+def _contrast(areas: Iterable[AnnotatedArea]) -> Contrast | None:
+    each = tuple(areas)
+    pairs = ((one.field.image, one.field.target) for one in each)
+    return Contrast.of(pairs, [one.asymmetry for one in each])
 
 
 def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:

@@ -46,9 +46,6 @@ UNLIKE = 0.25
 """Images that are more alike than this to those learned from are not tried."""
 CLEARLY = 2.0
 """The negative must come so many times closer to what was learned."""
-OPPOSITE, EVIDENCE = -0.35, 3.0
-"""Images that are less alike, and by so much evidence, are the opposite already by
-their histogram: a network finds as much in a negative, in other places."""
 AT_LEAST = 1e-3
 """Smaller shares of foreground count as this."""
 
@@ -226,7 +223,7 @@ def contrast_problem(
     likeness = learned.likeness(_centre(seen))
     if likeness > UNLIKE:
         return None
-    certain = likeness < OPPOSITE and likeness * learned.strength < -EVIDENCE
+    certain = learned.is_certain(likeness)
     part = middle_part(seen)
     wanted = learned.foreground_share
     off = [

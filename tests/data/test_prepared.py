@@ -1,0 +1,67 @@
+"""What is told of images before they are learned from or validated on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_topiary.annotations import Labels
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import TrainConfig
+from napari_topiary.data.prepared import prepare
+from napari_topiary.io.dataset import Sample
+from napari_topiary.networks import build_network
+from napari_topiary.normalisation import Contrast, Normalisation
+from napari_topiary.types import Task
+
+TASK = Task("segment", ("background", "line"))
+SIZES = {"base": 2, "multiplier": 1.0, "levels": 1}
+
+
+def dark_lines(seed, *, negative=False):
+    noise = np.random.default_rng(seed).normal(size=(96, 96))
+    ridge = np.abs(gaussian_filter(noise, 5))
+    there = ridge < np.quantile(ridge, 0.12)
+    grey = 180 - 110 * gaussian_filter(there.astype(float), 0.8) + 6 * noise
+    image = grey.clip(0, 255)[None].astype(np.uint8)
+    return Sample(
+        255 - image if negative else image,
+        (Labels(there.astype(np.uint8)),),
+        name=f"{'negative' if negative else 'image'} {seed}",
+    )
+
+
+@pytest.mark.parametrize("negatives", [0, 1])
+def test_the_one_image_of_opposite_contrast_is_named(negatives):
+    samples = [dark_lines(n, negative=n < negatives) for n in range(6)]
+    found = prepare(samples, (), TrainConfig(network="unet"), task=TASK).notes
+    told = [note for note in found if "opposite" in note]
+    assert len(told) == negatives
+    if negatives:
+        assert told[0].startswith("negative 0: the contrast is the opposite of that")
+        # Of two images nobody knows which is the odd one.
+        pair = prepare(samples[:2], (), TrainConfig(network="unet"), task=TASK)
+        assert not any("opposite" in note for note in pair.notes)
+
+
+def test_a_network_knows_which_image_is_the_opposite():
+    normal = Normalisation()
+    seen = [dark_lines(n) for n in (7, 8, 9)]
+    contrast = Contrast.of(
+        (normal.apply(one.image), one.annotations[0].labels) for one in seen
+    )
+    start = Checkpoint(
+        network="unet",
+        sizes=SIZES,
+        in_channels=1,
+        task=TASK,
+        state=build_network("unet", SIZES, 1, 2).state_dict(),
+        normalisation=normal,
+        annotations_summary={"contrast": contrast.to_record()},
+    )
+    pair = [dark_lines(0), dark_lines(1, negative=True)]
+    prepared = prepare((), pair, TrainConfig(), task=TASK, start=start, learning=False)
+    (told,) = (note for note in prepared.notes if "opposite" in note)
+    assert told.startswith("negative 1: the contrast is the opposite of what the net")
+    assert "invert it" in told
