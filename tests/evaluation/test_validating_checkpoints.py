@@ -11,6 +11,7 @@ from torch import nn
 from napari_topiary import Labels, Points, Stop, Task, run
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.evaluation.validate import HoldOut, validate
+from napari_topiary.inference.engine import Engine
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
@@ -71,6 +72,35 @@ def test_a_shifted_network_is_as_good_at_its_own_threshold(painted, monkeypatch)
     judged = run(HoldOut((), (painted,)).validate(checkpoint(SEGMENT), Dark(shift=-8)))
     assert judged.quality.value == pytest.approx(1.0)
     assert judged.quality.at_common == 0.0
+
+
+def test_where_nothing_is_held_back_the_threshold_comes_from_what_was_learned(
+    painted, monkeypatch
+):
+    """Else a pruned network is read at its parent's, and finds nothing."""
+    monkeypatch.setattr("napari_topiary.data.hold_out.ENOUGH", 1)
+    monkeypatch.setattr(
+        "napari_topiary.evaluation.validate.Engine.of",
+        lambda _made, device: Engine(Dark(shift=-8), device),
+    )
+    learned = [{"image": "square", "pixels": painted.fingerprint, "box": None}]
+    made = checkpoint(
+        SEGMENT,
+        annotations_summary={"learned": learned},
+        thresholds={"dark": 0.5},
+        metrics={"quality": None},
+    )
+    kept = run(validate(made, [painted]))
+    assert kept.thresholds["dark"] < 0.1
+    assert kept.metrics == made.metrics
+    (note,) = (n for n in kept.provenance["notes"] if "Nothing is held back" in n)
+    assert "nobody knows" in note
+    stopped = validate(made, [painted])
+    next(stopped)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            stopped.send(Stop)
+    assert end.value.value.thresholds == made.thresholds
 
 
 def test_particles_are_judged_by_their_centres(virions):

@@ -41,7 +41,8 @@ def validate(
         Its weights do not change.
     samples
         Annotated images that it was trained on; where there is no `validation`, the
-        same part of them as in training is used.
+        same part of them as in training is used. Where there is none, thresholds are
+        chosen by all of them, and there is no quality.
     validation
         Annotated images that it was not trained on.
     device
@@ -58,8 +59,34 @@ def validate(
         notes = list(dict.fromkeys((*before, *prepared.notes)))
         about = {**checkpoint.provenance, "notes": notes}
         checkpoint = replace(checkpoint, provenance=about)
+    if not prepared.held:
+        every = (*samples, *validation)
+        return (yield from _read_on_learned(checkpoint, every, device=device))
     found = yield from validate_on(prepared, checkpoint, device=device)
     return checkpoint if found is None else found[0]
+
+
+def _read_on_learned(
+    checkpoint: Checkpoint, samples: Sequence[Sample], *, device: str
+) -> Job[Checkpoint]:
+    """Choose thresholds by images that were learned from; no quality comes of it."""
+    about = checkpoint.annotations_summary
+    as_unseen = {k: v for k, v in about.items() if k not in ("learned", "held_out")}
+    prepared = validation_data(
+        replace(checkpoint, annotations_summary=as_unseen), (), samples
+    )
+    found = yield from validate_on(prepared, checkpoint, device=device)
+    if found is None or found[0].thresholds == checkpoint.thresholds:
+        return checkpoint
+    note = (
+        "Nothing is held back to judge on: the threshold was chosen anew on images "
+        "that it has learned from, and how good it is nobody knows."
+    )
+    notes = dict.fromkeys((*checkpoint.provenance.get("notes", ()), note))
+    provenance = {**checkpoint.provenance, "notes": list(notes)}
+    return replace(
+        checkpoint, thresholds=dict(found[0].thresholds), provenance=provenance
+    )
 
 
 def validate_on(
