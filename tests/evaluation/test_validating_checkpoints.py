@@ -103,6 +103,20 @@ def test_where_nothing_is_held_back_the_threshold_comes_from_what_was_learned(
     assert end.value.value.thresholds == made.thresholds
 
 
+def test_both_figures_are_measured_on_the_same_areas(painted, monkeypatch):
+    """Where one image chooses and the other judges, 0.5 is judged there as well."""
+    monkeypatch.setattr("napari_topiary.data.hold_out.ENOUGH", 1)
+    monkeypatch.setattr("napari_topiary.data.hold_out.TWICE", 2)
+    (drawn,) = painted.annotations
+    beside = Labels(np.roll(drawn.labels, 5, axis=1), instances=False)
+    images = [painted, Sample(painted.image, (beside,), None, "beside")]
+    for given in (images, images[::-1]):
+        made = checkpoint(SEGMENT, thresholds={"dark": 0.5})
+        as_it_is = Engine(Dark(), torch.device("cpu"))
+        judged = run(HoldOut((), given).validate(made, as_it_is))
+        assert judged.quality.value == pytest.approx(judged.quality.at_common)
+
+
 def test_particles_are_judged_by_their_centres(virions):
     drawn = virions(3, count=6, noise=0.02)
     marks = Points(drawn.centres, ("virion",) * 6)

@@ -26,6 +26,7 @@ from napari_topiary.evaluation.validator_pixels import suits_pixels
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import InferResult, TileBox, infer
 from napari_topiary.networks.base import Network
+from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.detections import shrinking
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Job, Prediction, Progress, Stop, Task, relay
@@ -35,9 +36,16 @@ _REACH = 6.0
 
 
 def with_figures(
-    checkpoint: Checkpoint, prepared: PreparedData, *, engine: Engine
+    checkpoint: Checkpoint,
+    prepared: PreparedData,
+    *,
+    engine: Engine,
+    at_common: bool = False,
 ) -> Job[Checkpoint]:
     """Measure a checkpoint at its own thresholds and write the figure into it.
+
+    `at_common`: whether the same answers are read at 0.5 as well, where whole areas are
+    judged; its `metrics` have that figure as `at_common` then.
 
     Yields
     ------
@@ -65,12 +73,18 @@ def with_figures(
         figures |= _with_interval(float(checkpoint.metrics["quality"]), things)
         return replace(checkpoint, metrics={**checkpoint.metrics, **figures})
     figures["used_for_choosing"] = _chosen_by_them(prepared, task)
-    scores = yield from _scored(checkpoint, engine, areas)
+    usual = dict.fromkeys((*task.classes[1:], "common"), COMMON_THRESHOLD)
+    common = replace(checkpoint, thresholds=usual)
+    read = (checkpoint, common) if at_common else (checkpoint,)
+    scores = yield from _scored(read, engine, areas)
     lines = PostProcessing.of(checkpoint).line_classes
-    total = reduce(add, scores)
+    total = reduce(add, (own for own, *_ in scores))
     found, name, per_class, beside = _figure(total, lines)
     if found is None:
         return checkpoint
+    if at_common:
+        there, *_ = _figure(reduce(add, (other for _, other in scores)), lines)
+        figures["at_common"] = there
     things = sum(area.things for area in areas[: len(scores)])
     counts = total.counts()
     if counts is not None and name in ("F1", "PQ"):
@@ -91,20 +105,23 @@ def with_figures(
 
 
 def _scored(
-    checkpoint: Checkpoint, engine: Engine, areas: Sequence[AnnotatedArea]
-) -> Job[list[Score]]:
-    """Predict and score one area after the other; Stop ends it after this one."""
-    scores: list[Score] = []
+    read: Sequence[Checkpoint], engine: Engine, areas: Sequence[AnnotatedArea]
+) -> Job[list[tuple[Score, ...]]]:
+    """Predict and score one area after the other; Stop ends it after this one.
+
+    `read`: the same network with other thresholds; each answer is read as all of them.
+    """
+    scores: list[tuple[Score, ...]] = []
     for area in areas:
         heard: list[object] = []
-        part = validated_part(area, engine.network, checkpoint.task)
+        part = validated_part(area, engine.network, read[0].task)
         answer = yield from relay(
             infer(engine, area.field.image, part=part),
             told=lambda _: Progress(1.0, 1.0, "Validating on what was held back"),
             heard=heard.append,
             whole=True,
         )
-        scores.append(_score(checkpoint, area, answer, engine.network))
+        scores.append(tuple(_score(one, area, answer, engine.network) for one in read))
         if Stop in heard:
             break
     return scores

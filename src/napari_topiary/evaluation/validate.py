@@ -149,15 +149,19 @@ def validate_on(
     made = replace(
         checkpoint, thresholds=known, metrics=quality.metrics(prepared.held_names)
     )
-    made = yield from with_figures(made, prepared, engine=engine)
-    return made, _as_figure(quality, made) if quality.known else quality
+    made = yield from with_figures(made, prepared, engine=engine, at_common=True)
+    figures = dict(made.metrics)
+    common = figures.pop("at_common", quality.at_common)  # on the same areas, then
+    made = replace(made, metrics=figures)
+    return made, _as_figure(quality, made, common) if quality.known else quality
 
 
-def _as_figure(quality: Quality, made: Checkpoint) -> Quality:
+def _as_figure(quality: Quality, made: Checkpoint, at_common: float | None) -> Quality:
     """Return a quality as the metrics of the checkpoint say it."""
     return replace(
         quality,
         counts=_counts(made.metrics),
+        at_common=at_common,
         value=float(made.metrics["quality"]),
         name=str(made.metrics["quality_name"]),
         thresholds=dict(made.thresholds),

@@ -400,6 +400,10 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     assert "Fine-tuned and kept as" in page.panel.kept.text()
     assert page.tune.button.text() == TUNE and page.slider.isEnabled()
     assert len(page.tabs.curves.losses) > 0
+    good, bad = (Quality(value=value, name="F1", loss=0.1) for value in (0.9, 0.1))
+    page._on_found(PositionQuality(good, bad))  # "Fine-tune" is no advice any more
+    assert not page.panel.advice.isVisibleTo(page)
+    assert page.card._after.text() == "fine-tuned"
     move(page, until, 0.5)
     assert page.live.tuned is None
 

@@ -198,6 +198,8 @@ class PrunePage(Page):
 
     def _on_found(self, report: object) -> None:
         self.panel.show_finding(report)
+        if self.live.tuned is not None:
+            self.panel.advice.hide()  # it was just done
         self._show_versions()
 
     def go_back(self) -> None:
