@@ -186,6 +186,36 @@ def test_a_mask_with_objects_0_is_said_and_inverted_where_asked(tmp_path):
     assert "only masks of 0 and one number can be inverted" in row.pair.reason
 
 
+def test_stacks_with_a_stack_of_masks_become_their_painted_slices(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, *SHAPE), np.uint8)
+    painted = np.zeros((4, *SHAPE), np.uint8)
+    painted[1], painted[3] = blobs(1), blobs(2)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    tifffile.imwrite(folder / "vol.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(folder / "vol_mask.tif", painted, photometric="minisblack")
+    short = np.stack([painted[1]] * 3)
+    tifffile.imwrite(folder / "other.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(folder / "other_mask.tif", short, photometric="minisblack")
+    tifffile.imwrite(folder / "marked.tif", pixels, photometric="minisblack")
+    (folder / "marked.csv").write_text("y,x\n10,10\n", encoding="utf-8")
+    review = reviewed(folder, task="segment")
+    told = {row["image"]: (row["confidence"], row["reason"]) for row in review.table()}
+    assert told["vol.tif, slice 1"][0] == told["vol.tif, slice 3"][0] == "high"
+    assert "3 label images for the 4 slices" in told["other.tif"][1]
+    assert "which slice each is on" in told["marked.tif"][1]
+    assert len(told) == 4
+    (said,) = review.used[0].notes
+    assert said == "Not painted, and so left out: slice 0, 2 of vol.tif."
+    assert not review.used[1].notes
+    dataset = imported(folder, tmp_path / "out", task="segment")
+    assert list(dataset.samples) == ["vol 1", "vol 3"]
+    for index in (1, 3):
+        sample = dataset.samples[f"vol {index}"]
+        assert np.array_equal(sample.image[0], pixels[index])
+        assert np.array_equal(sample.annotations[0].labels > 0, painted[index] > 0)
+
+
 def test_numbers_are_objects_or_classes(tmp_path):
     image(tmp_path / "a.tif")
     mask(tmp_path / "a_masks.png", blobs("each"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
 from napari_topiary.io.description import SAME_SCALE
-from napari_topiary.io.images import read_labels
 from napari_topiary.io.importing.meaning import (
     FINISHED,
     IGNORED,
@@ -59,15 +57,14 @@ def label_stats(labels: LabelImage, file: str) -> LabelStats:
     return LabelStats(painted, pieces, is_inverted(whole))
 
 
-def read_mask(file: Path, config: ImportConfig) -> LabelImage:
-    """Read the label image of one image, a mask inverted where that is wanted."""
-    labels = read_labels(file)
+def checked_mask(labels: LabelImage, config: ImportConfig, *, file: str) -> LabelImage:
+    """Return the label image of one image, a mask inverted where that is wanted."""
     if not config.invert_masks:
         return labels
     value = labels.max(initial=0)
     if ((labels != 0) & (labels != value)).any():
         raise TopiaryError(
-            f"{file.name} holds more than one number: only masks of 0 and one number "
+            f"{file} holds more than one number: only masks of 0 and one number "
             "can be inverted; leave out --invert-masks, or choose files with --only."
         )
     return np.where(labels == 0, max(1, value), 0).astype(labels.dtype)

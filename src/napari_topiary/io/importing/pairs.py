@@ -35,6 +35,7 @@ from napari_topiary.io.pairing import (
     whole_images,
 )
 from napari_topiary.io.plain_files import check_folder
+from napari_topiary.io.stacks import Slice
 
 LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
@@ -55,6 +56,7 @@ class Pair:
     confidence: Confidence  #: How sure it is; only ``"high"`` and ``"medium"`` are used
     reason: str  #: Why they belong together, or why they are not used
     marks: Marks | None = None  #: What a table marks on the image; None for labels
+    slice: Slice | None = None  #: Of a stack, which of its images it is
 
     @property
     def is_used(self) -> bool:

@@ -9,22 +9,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import known_part
+from napari_topiary.io.description import known_part, listed
 from napari_topiary.io.folder_changes import changing
-from napari_topiary.io.images import read_image
+from napari_topiary.io.images import (
+    LoadedImage,
+    count_slices,
+    read_image,
+    read_label_slices,
+    read_labels,
+    read_slices,
+)
 from napari_topiary.io.importing.drawn import (
     annotations_of_labels,
     annotations_of_marks,
+    checked_mask,
     label_stats,
     marks_on,
-    read_mask,
 )
 from napari_topiary.io.importing.evidence import Evidence
 from napari_topiary.io.importing.meaning import (
@@ -35,9 +40,18 @@ from napari_topiary.io.importing.meaning import (
 )
 from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
 from napari_topiary.io.pairing import image_name, pair_files, safe_name, unused_name
-from napari_topiary.types import Job, Progress, Stop
+from napari_topiary.io.stacks import Slice, slice_names
+from napari_topiary.types import Job, LabelImage, Progress, Stop
 
 DEFAULTS = ImportConfig()
+_NO_SLICE = (
+    "{} is a stack of {} slices, and a table of places does not say which slice each "
+    "is on: save the slices as images of their own, each with its table."
+)
+_OTHER_COUNT = (
+    "there are {} label images for the {} slices of the stack: save one for each "
+    "slice, empty where nothing is painted."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,6 +66,12 @@ class Reviewed:
     scale: float | None = None  #: nm per pixel, None if unknown
     stats: LabelStats | None = None  #: What numbers are painted; None for tables
     notes: tuple[str, ...] = ()  #: Sentences for the user
+
+    @property
+    def which(self) -> str:
+        """Which slice of a stack it is, in words; empty where the image is one."""
+        place = self.pair.slice
+        return "" if place is None else f", slice {place.index}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,7 +103,7 @@ class ImportReview:
         """Return the pairs as rows for people and programs."""
         return [
             {
-                "image": _below(row.pair.image, self.folder),
+                "image": _below(row.pair.image, self.folder) + row.which,
                 "annotation": _below(row.pair.annotation, self.folder),
                 "format": row.pair.format,
                 "confidence": row.pair.confidence,
@@ -129,10 +149,12 @@ def review_folder(
     root = Path(folder)
     pairs, unused = pair_folder(root, only=config.only, without=without)
     names = _names([pair.image for pair in pairs], root)
-    rows, evidence = list[Reviewed](), Evidence(config)
+    rows, evidence, files = list[Reviewed](), Evidence(config), _Files()
     for index, pair in enumerate(pairs):
-        row = Reviewed(pair=pair, name=names[pair.image], count=len(pair.marks or ()))
-        rows.append(_looked_at(row, config, evidence) if pair.is_used else row)
+        for row in _rows_of(pair, names[pair.image], files):
+            if row.pair.is_used:
+                row = _looked_at(row, config, evidence, files)
+            rows.append(row)
         message = yield Progress(
             index + 1, len(pairs), f"Looking at {pair.annotation.name}"
         )
@@ -143,7 +165,7 @@ def review_folder(
         [(row.pair.marks, row.stats, row.scale) for row in used], config
     )
     if meaning is not None:
-        rows = [_held_against(row, meaning, config) for row in rows]
+        rows = [_held_against(row, meaning, config, files) for row in rows]
     if not any(row.pair.is_used for row in rows):
         problem = _nothing(root, rows, unused)
     return ImportReview(
@@ -174,13 +196,13 @@ def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Da
     meaning = review.meaning
     if review.problem or meaning is None:
         raise TopiaryError(review.problem or f"{review.folder}: nothing to take over.")
-    target, split = Path(out), dict[str, list[str]]()
+    target, split, files = Path(out), dict[str, list[str]](), _Files()
     scales: dict[str, float | None] = {}
     with changing(target) as change:
         there = pair_files(target)
         for index, row in enumerate(review.used):
-            image = read_image(row.pair.image)
-            drawn, _ = _annotations(row, meaning, review.config)
+            image = files.image(row.pair)
+            drawn, _ = _annotations(row, meaning, review.config, files)
             sample = Sample(image.data, drawn, row.scale, row.name)
             write_sample_image(change, sample, there=there)
             write_annotations(change, row.name, drawn, there=there)
@@ -199,16 +221,81 @@ def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Da
     return read_dataset(target)
 
 
-def _looked_at(row: Reviewed, config: ImportConfig, evidence: Evidence) -> Reviewed:
+class _Files:
+    """Reads images and label images of pairs; of a stack all slices stay at hand."""
+
+    def __init__(self) -> None:
+        self._images: tuple[Path, tuple[LoadedImage, ...]] | None = None
+        self._labels: tuple[Path, tuple[LabelImage, ...]] | None = None
+
+    def image(self, pair: Pair) -> LoadedImage:
+        """Return the image of a pair."""
+        if pair.slice is None:
+            return read_image(pair.image)
+        if self._images is None or self._images[0] != pair.image:
+            self._images = pair.image, tuple(read_slices(pair.image))
+        return self._images[1][pair.slice.index]
+
+    def labels(self, pair: Pair, config: ImportConfig) -> LabelImage:
+        """Return the label image of a pair."""
+        file = pair.annotation
+        labels = (
+            read_labels(file)
+            if pair.slice is None
+            else self.label_slices(file)[pair.slice.index]
+        )
+        return checked_mask(labels, config, file=file.name)
+
+    def label_slices(self, file: Path) -> tuple[LabelImage, ...]:
+        """Return a stack of label images."""
+        if self._labels is None or self._labels[0] != file:
+            self._labels = file, read_label_slices(file)
+        return self._labels[1]
+
+
+def _rows_of(pair: Pair, name: str, files: _Files) -> list[Reviewed]:
+    """Return a row for a pair, or for each slice of a stack that is painted."""
+    row = Reviewed(pair=pair, name=name, count=len(pair.marks or ()))
+    count = count_slices(pair.image) if pair.is_used else 1
+    if count == 1:
+        return [row]
+    if pair.marks is not None:
+        return [_refused(row, _NO_SLICE.format(pair.image.name, count))]
+    try:
+        labels = files.label_slices(pair.annotation)
+    except TopiaryError as error:
+        return [_refused(row, str(error))]
+    if len(labels) != count:
+        return [_refused(row, _OTHER_COUNT.format(len(labels), count))]
+    painted = [index for index in range(count) if labels[index].any()]
+    notes: tuple[str, ...] = ()
+    if painted and len(painted) < count:
+        left = listed([str(n) for n in range(count) if n not in painted])
+        notes = (f"Not painted, and so left out: slice {left} of {pair.image.name}.",)
+    names = slice_names(name, count)
+    return [
+        Reviewed(
+            pair=replace(pair, slice=Slice(name, pair.image, index, count)),
+            name=names[index],
+            notes=() if position else notes,
+        )
+        for position, index in enumerate(painted or range(count))
+    ]
+
+
+def _looked_at(
+    row: Reviewed, config: ImportConfig, evidence: Evidence, files: _Files
+) -> Reviewed:
     """Read both files of a pair; whatever is wrong is its reason."""
     pair = row.pair
     try:
-        loaded = read_image(pair.image)
+        loaded = files.image(pair)
         shape = (int(loaded.data.shape[1]), int(loaded.data.shape[2]))
         scale = config.pixel_size_nm or loaded.scale
-        row = replace(row, shape=shape, scale=scale, notes=loaded.notes)
+        notes = (*loaded.notes, *row.notes)
+        row = replace(row, shape=shape, scale=scale, notes=notes)
         if pair.marks is None:
-            labels = read_mask(pair.annotation, config)
+            labels = files.labels(pair, config)
             stats = label_stats(labels, pair.annotation.name)
             if labels.shape != shape:
                 raise TopiaryError(
@@ -217,22 +304,24 @@ def _looked_at(row: Reviewed, config: ImportConfig, evidence: Evidence) -> Revie
                     "width): they must have the same size."
                 )
             return replace(row, stats=stats, count=stats.count)
-        marks, scale, notes = marks_on(
+        marks, scale, said = marks_on(
             pair.marks, shape, scale=scale, config=config, file=pair.annotation.name
         )
         evidence.add(loaded.data, marks.places, scale)
-        row = replace(row, scale=scale, notes=(*row.notes, *notes))
+        row = replace(row, scale=scale, notes=(*row.notes, *said))
         return replace(row, pair=replace(pair, marks=marks))
     except TopiaryError as error:
         return _refused(row, str(error))
 
 
-def _held_against(row: Reviewed, meaning: Meaning, config: ImportConfig) -> Reviewed:
+def _held_against(
+    row: Reviewed, meaning: Meaning, config: ImportConfig, files: _Files
+) -> Reviewed:
     """Refuse a pair whose annotations do not fit its image or the task."""
     if not row.pair.is_used or row.shape is None:
         return row
     try:
-        drawn, notes = _annotations(row, meaning, config)
+        drawn, notes = _annotations(row, meaning, config, files)
     except TopiaryError as error:
         return _refused(row, str(error))
     problem = annotation_problem(
@@ -246,12 +335,11 @@ def _held_against(row: Reviewed, meaning: Meaning, config: ImportConfig) -> Revi
 
 
 def _annotations(
-    row: Reviewed, meaning: Meaning, config: ImportConfig
+    row: Reviewed, meaning: Meaning, config: ImportConfig, files: _Files
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What is drawn on an image, in the words of the data set."""
     if row.pair.format == LABELS:
-        labels: NDArray[Any] = read_mask(row.pair.annotation, config)
-        return annotations_of_labels(labels, meaning)
+        return annotations_of_labels(files.labels(row.pair, config), meaning)
     if row.pair.marks is None or row.shape is None:
         return (), ()
     return annotations_of_marks(row.pair.marks, row.shape, meaning, config)
