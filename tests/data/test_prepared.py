@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -40,6 +42,10 @@ def test_the_one_image_of_opposite_contrast_is_named(negatives):
     assert len(told) == negatives
     if negatives:
         assert told[0].startswith("negative 0: the contrast is the opposite of that")
+        # Images of two folders may have the same name.
+        alike = [replace(one, name="image") for one in samples]
+        found = prepare(alike, (), TrainConfig(network="unet"), task=TASK).notes
+        assert any(note.startswith("image: the contrast is") for note in found)
         # Of two images nobody knows which is the odd one.
         pair = prepare(samples[:2], (), TrainConfig(network="unet"), task=TASK)
         assert not any("opposite" in note for note in pair.notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import zarr
@@ -13,6 +15,7 @@ from napari_topiary.inference.overlay import (
     FOUND_COLOURS,
     LONGEST,
     OBJECT_COLOURS,
+    Picture,
     draw_overlay,
     overlay_of,
 )
@@ -81,6 +84,25 @@ def test_a_picture_is_never_longer_than_others_open():
     drawn = draw_overlay(image, labels, task=task, scale=None, detections=NOTHING)
     assert drawn.size == (LONGEST, 5)
     assert drawn.getpixel((2500, 2)) == (255, 255, 255)
+
+
+def test_drawing_takes_few_bytes_a_pixel():
+    labels = np.zeros(IMAGE.shape[1:], np.uint8)
+    task = Task("segment", (BACKGROUND, "membrane"))
+    wide = np.repeat(np.repeat(IMAGE, 2, axis=1), 2, axis=2)  # others may be 8192²
+    tracemalloc.start()
+    draw_overlay(wide, labels, task=task, scale=None, detections=NOTHING)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 24 * wide.size
+
+
+def test_what_is_no_number_or_none_that_ends_is_black_or_white():
+    image = np.full((1, 4, 40), 5.0, np.float32)
+    image[0, 0, :4] = np.nan, -np.inf, np.inf, 9.0
+    with np.errstate(all="raise"):
+        shown = np.asarray(Picture.of(image).picture)[0, :4, 0]
+    assert [*shown] == [0, 0, 255, 255]
 
 
 def test_a_large_image_is_drawn_thin_without_its_banner(monkeypatch, tmp_path):

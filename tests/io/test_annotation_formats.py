@@ -382,6 +382,9 @@ def test_every_table_of_a_star_file_counts(tmp_path):
     bare = "loop_\n_rlnCoordinateX\n_rlnCoordinateY\n1 2\n"
     one, two = read(tmp_path, "all.star", f"data_a\n{bare}data_b\n{bare}")
     assert (one.image, two.image) == ("a", "b")
+    counted = "loop_\n_rlnCoordinateX 1\n_rlnCoordinateY 2\n_rlnAnglePsi 3\n7 8 9\n"
+    (one,) = read(tmp_path, "all.star", f"data_\n{counted}")
+    assert one.places.tolist() == [[8, 7]]
 
 
 def test_each_optics_group_of_star_has_its_pixel_size(tmp_path):

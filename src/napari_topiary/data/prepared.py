@@ -256,29 +256,31 @@ def _drawn_as(
 
 def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
     """Name images of the opposite contrast: of what was learned, or of the others."""
-    areas = {one.sample.name: one for one in (*parts.learned, *parts.held)}
+    areas = (*parts.learned, *parts.held)
     before = start and Contrast.from_record(start.annotations_summary.get("contrast"))
-    if before and (here := _contrast(areas.values())) and here.opposite_of(before):
+    if before and (here := _contrast(areas)) and here.opposite_of(before):
         return (
             f"The contrast of these images {before.in_words(task.classes[1:])}: invert "
             "them, or train a network from scratch.",
         )
-    asymmetries = [one.asymmetry for one in areas.values()]
+    # Names may be there twice, and an image as several areas.
+    images = list({one.pixels: one for one in areas}.values())
+    asymmetries = [one.asymmetry for one in images]
     if before:
         odd = [i for i, own in enumerate(asymmetries) if before.is_negative(own)]
     else:
         odd = odd_ones(asymmetries)
     if not odd:
         return ()
-    names = list(areas)
     opposite = (
         before.in_words(task.classes[1:])
         if before
         else "is the opposite of that of the other images"
     )
     them = "it" if len(odd) == 1 else "them"
+    names = listed([images[i].sample.name for i in odd])
     return (
-        f"{listed([names[i] for i in odd])}: the contrast {opposite}, so little or "
+        f"{names}: the contrast {opposite}, so little or "
         f"nothing is found there: invert {them} (in Fiji: Edit > Invert), or leave "
         f"{them} out.",
     )

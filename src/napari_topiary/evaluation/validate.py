@@ -78,9 +78,10 @@ def _read_on_learned(
     found = yield from validate_on(prepared, checkpoint, device=device)
     if found is None or found[0].thresholds == checkpoint.thresholds:
         return checkpoint
+    learned = "has learned" if "learned" in about else "may have learned"
     note = (
         "Nothing is held back to judge on: the threshold was chosen anew on images "
-        "that it has learned from, and how good it is nobody knows."
+        f"that it {learned} from, and how good it is nobody knows."
     )
     notes = dict.fromkeys((*checkpoint.provenance.get("notes", ()), note))
     provenance = {**checkpoint.provenance, "notes": list(notes)}

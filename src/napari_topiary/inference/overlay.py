@@ -65,15 +65,20 @@ class Picture:
         values = np.asarray(image[:3], dtype=np.float32)
         known = values[np.isfinite(values)]
         low, high = np.percentile(known, STRETCH) if known.size else (0.0, 1.0)
-        values = np.nan_to_num(values, nan=float(low))
-        grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+        del known  # of a large image, each copy counts
+        values = np.nan_to_num(values, nan=float(low)).clip(low, high)
+        values -= np.float32(low)
+        values *= np.float32(255 / max(high - low, 1e-9))
+        grey = values.clip(0, 255).astype(np.uint8)
         rgb = np.repeat(grey[:1], 3, axis=0) if len(grey) < 3 else grey
-        return cls.coloured(np.moveaxis(rgb * 255, 0, -1), side)
+        return cls.coloured(np.moveaxis(rgb, 0, -1), side)
 
     @classmethod
-    def coloured(cls, rgb: NDArray[np.floating], side: int | None = None) -> Self:
+    def coloured(cls, rgb: NDArray[Any], side: int | None = None) -> Self:
         """Show colours `(y, x, 3)`, 0 to 255; `side` as for `of`."""
-        picture = Pictures.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+        if rgb.dtype != np.uint8:
+            rgb = np.clip(rgb, 0, 255).astype(np.uint8)
+        picture = Pictures.fromarray(rgb)
         longest = max(picture.size)
         zoom = (side or min(longest, LONGEST)) / longest
         if zoom != 1:
@@ -131,7 +136,7 @@ class Picture:
 
     def tint(self, mask: NDArray[np.bool_], *, colour: str, alpha: float) -> None:
         """Lay a colour over the pixels `(y, x)` where the mask is true."""
-        shade = Pictures.fromarray((mask * round(255 * alpha)).astype(np.uint8))
+        shade = Pictures.fromarray(mask * np.uint8(round(255 * alpha)))
         shade = shade.resize(self.picture.size, Resampling.NEAREST)
         self.picture.paste(Pictures.new("RGB", self.picture.size, colour), mask=shade)
 

@@ -233,6 +233,9 @@ def test_export_writes_for_other_programs_what_is_ticked(predicted, until, tmp_p
     names = {path.name for path in tmp_path.iterdir()}
     assert {"grid 0_overlay.png", "grid 0.star", "grid 0_objects.csv"} <= names
     assert "grid 0.box" not in names
+    also._possible = lambda: ("png",)  # found by a network that paints, then
+    predicted.refresh()
+    assert also.kinds() == ("png",) and also.text() == "and 1 more"
 
 
 def test_a_checkpoint_is_opened_from_a_file(

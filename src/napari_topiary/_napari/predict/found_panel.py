@@ -190,13 +190,13 @@ class AlsoAs(QPushButton):
         for kind in (PICTURE, *writing_formats()):
             box = self.boxes[kind] = QCheckBox(export_title(kind))
             box.setContentsMargins(8, 2, 8, 2)
-            box.toggled.connect(self._name)
+            box.toggled.connect(self.refresh)
             holder = QWidgetAction(choices)  # the list stays open at a click
             holder.setDefaultWidget(box)
             choices.addAction(holder)
         choices.aboutToShow.connect(self._offer)
         self.setMenu(choices)
-        self._name()
+        self.refresh()
 
     def kinds(self) -> tuple[str, ...]:
         """What is ticked and can be written."""
@@ -214,9 +214,10 @@ class AlsoAs(QPushButton):
             told = "" if kind in possible else "It holds places; this network paints."
             box.setToolTip(told)
 
-    def _name(self) -> None:
-        ticked = sum(box.isChecked() for box in self.boxes.values())
-        self.setText(f"and {ticked} more" if ticked else "Also as…")
+    def refresh(self, *_: object) -> None:
+        """Say how many of the ticked ones will be written."""
+        count = len(self.kinds())
+        self.setText(f"and {count} more" if count else "Also as…")
 
 
 class ExportRow(QWidget):
@@ -328,6 +329,7 @@ class FoundPanel(QWidget):
     ) -> None:
         """Count what was found; `network` is the checkpoint that is chosen now."""
         results = self._results()
+        self.export_row.also.refresh()
         self.table.setVisible(bool(results))
         self.table.show_counts(results, shown, network)
         current = results.get(shown or "")

@@ -88,7 +88,10 @@ def star_blocks(path: Path) -> list[Block]:
 
 def _is_row(words: list[str], block: Block) -> bool:
     """Whether a line that begins as names of columns do has values: a file's name."""
-    return bool(block.lines) or (len(words) > 1 and not words[1].startswith("#"))
+    if block.lines or not block.columns or len(words) < 2:
+        return bool(block.lines)
+    # Names are counted behind them: "#3", of some programs 3.
+    return not words[1].startswith("#") and words[1] != str(len(block.columns) + 1)
 
 
 def star_text(columns: Mapping[str, Sequence[Any]]) -> str:
