@@ -12,6 +12,7 @@ from napari_topiary.io.annotation_formats import (
     DrawnArea,
     annotation_formats,
     format_of,
+    read_marks,
     writing_formats,
 )
 from napari_topiary.io.annotation_formats.base import marks
@@ -601,8 +602,8 @@ def test_key_points_of_coco_are_places(tmp_path):
 
 
 SLICES = {
-    "m.csv": "axis-0,axis-1,axis-2\n0,2,3\n1,2,3\n",
-    "n.csv": "slice,x,y\n1,2,3\n2,2,3\n",
+    "m.csv": "axis-0,axis-1,axis-2,axis-3\n0,2,3,1\n1,2,3,1\n",
+    "n.csv": "slice,x,y\n1,2,3\nx,2,3\n2,2,3\n",
     "m.star": "data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
     "1 2 3\n1 2 4\n",
     "m.cbox": CBOX.replace("20.0 <NA>", "20.0 1.0").replace("40.0 <NA>", "40.0 2.0"),
@@ -617,8 +618,37 @@ SLICES = {
 
 @pytest.mark.parametrize("name", SLICES)
 def test_marks_on_several_slices_are_not_put_into_one_image(tmp_path, name):
-    with pytest.raises(TopiaryError, match=r"slices of a stack|3-D coordinates"):
+    with pytest.raises(TopiaryError, match=r"slices of a stack|3-D|a slice, as"):
         read(tmp_path, name, SLICES[name])
+
+
+@pytest.mark.parametrize(
+    ("content", "slices"),
+    [
+        ("axis-0,axis-1,axis-2\n0,2,3\n4,2,3\n0,5,6\n", {0: 2, 4: 1}),
+        ("axis-0,axis-1,axis-2\n7,2,3\n", {7: 1}),
+        ("slice,x,y\n1,2,3\n2,2,3\n", {0: 1, 1: 1}),
+        ("Slice,X,Y\n3,2,3\n3,2,3\n", {2: 2}),
+        ("z,y,x\n0,2,3\n2,2,3\n", {0: 1, 2: 1}),
+        ("y,x\n2,3\n", {None: 1}),
+        ("slice,y,x\n,2,3\n,4,5\n", {None: 2}),
+    ],
+)
+def test_a_table_says_on_which_slice_each_mark_is(tmp_path, content, slices):
+    found = read(tmp_path, "m.csv", content)
+    assert {one.slice: len(one.places) for one in found} == slices
+    assert found[0].places[0].tolist() in ([2, 3], [3, 2])
+
+
+def test_imagej_rois_on_slices(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    with zipfile.ZipFile(tmp_path / "RoiSet.zip", "w") as archive:
+        for number, at in enumerate((2, 2, 5)):
+            roi = roifile.ImagejRoi.frompoints([[3.0 + number, 4.0]])
+            roi.roitype, roi.position = roifile.ROI_TYPE.POINT, at
+            archive.writestr(f"{number}.roi", roi.tobytes())
+    found = read_marks(tmp_path / "RoiSet.zip")
+    assert {one.slice: len(one.places) for one in found} == {1: 2, 4: 1}
 
 
 OF_OTHERS = {

@@ -216,6 +216,28 @@ def test_stacks_with_a_stack_of_masks_become_their_painted_slices(tmp_path):
         assert np.array_equal(sample.annotations[0].labels > 0, painted[index] > 0)
 
 
+def test_a_table_marks_slices_of_a_stack(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, *SHAPE), np.uint8)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("vol", "short"):
+        tifffile.imwrite(folder / f"{name}.tif", pixels, photometric="minisblack")
+    image(folder / "flat.tif")
+    rows = "0,10,20\n0,30,40\n3,50,60\n"
+    (folder / "vol.csv").write_text(f"axis-0,axis-1,axis-2\n{rows}")
+    (folder / "short.csv").write_text("axis-0,axis-1,axis-2\n1,5,5\n9,5,5\n")
+    (folder / "flat.csv").write_text("slice,y,x\n1,5,5\n2,9,9\n")
+    review = reviewed(folder, radius_px={"": 4.0})
+    reasons = {row["image"]: row["reason"] for row in review.table()}
+    assert "marks slice 9, but short.tif has 4 slices" in reasons["short.tif"]
+    assert "several slices of a stack, but flat.tif is one" in reasons["flat.tif"]
+    dataset = imported(folder, tmp_path / "out", radius_px={"": 4.0})
+    assert list(dataset.samples) == ["short 1", "vol 0", "vol 3"]
+    first = dataset.samples["vol 0"]
+    assert first.annotations[0].coordinates.tolist() == [[10, 20], [30, 40]]
+    assert np.array_equal(dataset.samples["vol 3"].image[0], pixels[3])
+
+
 def test_numbers_are_objects_or_classes(tmp_path):
     image(tmp_path / "a.tif")
     mask(tmp_path / "a_masks.png", blobs("each"))

@@ -17,6 +17,7 @@ from napari_topiary._napari.workbench import workbench_of
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
     Marks,
+    check_one_slice,
     format_of,
     read_marks,
     readable_tables,
@@ -83,13 +84,12 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
 
 def read_annotations(path: str | list[str]) -> list[LayerData]:
     """Read annotation files as layers on the image that is open and that they name."""
-    paths = [path] if isinstance(path, str) else path
-    return [
-        layer
-        for one in map(Path, paths)
-        for marked in read_marks(one)
-        for layer in _drawn(marked, one)
-    ]
+    layers = list[LayerData]()
+    for one in map(Path, [path] if isinstance(path, str) else path):
+        found = read_marks(one)
+        check_one_slice((marked.slice for marked in found), one.name)
+        layers += [layer for marked in found for layer in _drawn(marked, one)]
+    return layers
 
 
 def _images_in(folder: Path) -> list[Path]:

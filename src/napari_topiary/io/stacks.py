@@ -33,6 +33,11 @@ class Slice:
     index: int
     count: int
 
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return slice_names(self.stack, self.count)[self.index]
+
 
 def slice_names(name: str, count: int) -> tuple[str, ...]:
     """Return what the slices of a stack are called; a single image keeps its name."""
@@ -73,7 +78,7 @@ def rows_by_slice(rows: Rows, count: int) -> tuple[list[Rows], str]:
     TopiaryError
         If no column says the slice.
     """
-    table, numbers = _with_slices(rows.table, count)
+    table, numbers = with_slices(rows.table, count)
     places: list[list[int]] = [[] for _ in range(count)]
     lost: list[int] = []
     for row, number in enumerate(numbers):
@@ -96,8 +101,14 @@ def rows_by_slice(rows: Rows, count: int) -> tuple[list[Rows], str]:
     ], fault
 
 
-def _with_slices(table: Table, count: int) -> tuple[Table, list[int | None]]:
-    """Return the table as that of 2-D images, and the slice of each row."""
+def with_slices(table: Table, count: int) -> tuple[Table, list[int | None]]:
+    """Return the table as that of 2-D images, and the slice of each row.
+
+    Parameters
+    ----------
+    table, count
+        As for `rows_by_slice`; None is the slice of rows that lie in none.
+    """
     if {"axis-0", "axis-1", "axis-2"} <= set(table) and "axis-3" not in table:
         rest = {k: v for k, v in table.items() if not k.startswith("axis-")}
         flat = {"axis-0": table["axis-1"], "axis-1": table["axis-2"], **rest}

@@ -59,6 +59,8 @@ class Marks:
     unit: Unit = "pixel"
     #: nm per pixel that the file gives for the image, None if it does not
     scale: float | None = None
+    #: Which slice of a stack it is about, from 0; None where the file does not say
+    slice: int | None = None
 
     def __len__(self) -> int:
         """Count what is marked."""
@@ -302,7 +304,7 @@ def number(text: object, where: str) -> float:
 
 
 def check_one_slice(slices: Iterable[object], file: str) -> None:
-    """Refuse what is marked on several slices of a stack: images are imported.
+    """Refuse what is marked on several slices of a stack where one image is wanted.
 
     Parameters
     ----------

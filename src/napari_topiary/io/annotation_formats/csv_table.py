@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,19 +22,19 @@ from napari_topiary.io.annotation_formats.base import (
     Unit,
     annotation_formats,
     by_image,
-    check_one_slice,
     head_text,
     is_text,
     marks,
 )
 from napari_topiary.io.pixel_size import nm_per_unit
-from napari_topiary.io.stacks import SLICES
+from napari_topiary.io.stacks import SLICES, with_slices
 from napari_topiary.io.tables import read_rows
 
 _IMAGE = (
     *("image", "image_name", "micrograph", "micrograph_name", "filename"),
     *("file_name", "file", "image_file", "image_path", "file_path", "path"),
 )
+MOST_SLICES = 1_000_000
 _CLASS = ("class", "type", "category", "name", "label")
 _ROIS = frozenset(
     "point rectangle oval ellipse polygon freehand traced line polyline freeline "
@@ -95,9 +96,16 @@ class CsvTable:
         table, unit = _in_one_unit(rows.table)
         names = _images(table) or [""] * max(1, len(rows.lines))
         try:
+            table, slices = _slices(table)
             return [
-                _marks({n: [v[i] for i in own] for n, v in table.items()}, name, unit)
-                for name, own in (by_image(names) if rows.lines else {"": []}).items()
+                replace(
+                    _marks(
+                        {n: [v[i] for i in own] for n, v in table.items()}, name, unit
+                    ),
+                    slice=slices[own[0]] if slices else None,
+                )
+                for name, every in (by_image(names) if rows.lines else {"": []}).items()
+                for own in _by_slice(every, slices)
             ]
         except TopiaryError as error:
             raise TopiaryError(f"{path.name}: {error}") from error
@@ -117,6 +125,33 @@ def _images(table: Table) -> list[str]:
     return [one[1] or one[3] for one in found if one]
 
 
+def _slices(table: Table) -> tuple[Table, list[int | None]]:
+    """The table as that of 2-D images, and the slice of each row where it says one."""
+    deep = "axis-2" in table and "axis-3" not in table
+    if not deep and not any(name.lower() in SLICES for name in table):
+        return table, []
+    flat, slices = with_slices(table, MOST_SLICES)
+    known = {one for one in slices if one is not None}
+    if len(known) < 2 and not deep:  # blanks are of the only one
+        return flat, [next(iter(known), None)] * len(slices)
+    if None in slices:
+        raise TopiaryError(
+            f"row {slices.index(None) + 1} does not say a slice, as the others do: "
+            "slices are whole numbers from 0 (ImageJ's from 1)."
+        )
+    return flat, slices
+
+
+def _by_slice(rows: list[int], slices: Sequence[int | None]) -> list[list[int]]:
+    """The rows of each slice."""
+    if not slices or not rows:
+        return [rows]
+    found: dict[int | None, list[int]] = {}
+    for row in rows:
+        found.setdefault(slices[row], []).append(row)
+    return list(found.values())
+
+
 def _words(values: Sequence[Any]) -> set[str]:
     return {str(value).lower() for value in values}
 
@@ -132,8 +167,6 @@ def _marks(table: Table, image: str, unit: Unit) -> Marks:
     named = next((n for n in known if not _ROIS.issuperset(_words(table[n]))), None)
     count = len(next(iter(table.values()), []))
     classes = [str(value) for value in table[named]] if named else [""] * count
-    for name in (lower[name] for name in SLICES if name in lower):
-        check_one_slice(table[name], image or "The table")
     if "shape-type" in table:
         return _shapes(table, classes, image, unit)
     places, radius = _boxes(table) or (coordinates(table), None)

@@ -54,36 +54,12 @@ class ImageJRoi:
     @staticmethod
     def read(path: Path) -> list[Marks]:
         """Read what is marked; the name of an ROI without its number is its class."""
-        drawn = Collector()
-        rois = _rois(path)
-        stepped = ((r.position, r.z_position, r.t_position) for r in rois)
-        check_one_slice((one for one in stepped if any(one)), path.name)
-        for roi in rois:
-            name, kind = _class_of(roi.name or ""), roi.roitype.name
-            name = name or (f"group {roi.group}" if roi.group else "")
-            if kind == "NOROI":
-                continue
-            if kind in ("RECT", "OVAL") and not roi.shape_roi_size:
-                top, left, bottom, right = (
-                    (roi.ysubpixel, roi.xsubpixel,
-                     roi.ysubpixel + roi.heightsubpixel,
-                     roi.xsubpixel + roi.widthsubpixel)
-                    if roi.subpixelrect
-                    else (roi.top, roi.left, roi.bottom, roi.right)
-                )  # fmt: skip
-                box = np.array([[top, left], [bottom, right]], dtype=np.float64)
-                shape = "rectangle" if kind == "RECT" else "ellipse"
-                drawn.add_area((outline(box - CORNER, shape),), name)
-                continue
-            parts = _parts(roi)
-            if kind == "POINT":
-                drawn.add_places([place for part in parts for place in part], name)
-            elif kind in ("LINE", "POLYLINE", "FREELINE", "ANGLE"):
-                for part in parts:
-                    drawn.add_line(part, name)
-            elif parts:
-                drawn.add_area((part - CORNER for part in parts), name)
-        return [drawn.marks()]
+        each: dict[int | None, Collector] = {}
+        for roi, place in _with_slices(_rois(path), path.name):
+            _draw(roi, each.setdefault(place, Collector()))
+        if not each:
+            return [Collector().marks()]
+        return [drawn.marks(slice=place) for place, drawn in each.items()]
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:
@@ -114,6 +90,43 @@ class ImageJRoi:
                 add(kinds.POLYLINE, [line], name)
             for area in marked.areas:
                 add(kinds.POLYGON, [ring + CORNER for ring in area.rings], area.name)
+
+
+def _with_slices(rois: Sequence[Any], file: str) -> list[tuple[Any, int | None]]:
+    """Each ROI with the slice that it is on, from 0; None where it is on none."""
+    stepped = [(r.position, r.z_position, r.t_position) for r in rois]
+    axes = {i for one in stepped for i, at in enumerate(one) if at}
+    if len(axes) != 1 or not all(map(any, stepped)):
+        check_one_slice((one for one in stepped if any(one)), file)
+        return [(roi, None) for roi in rois]
+    return [(roi, max(at) - 1) for roi, at in zip(rois, stepped, strict=True)]
+
+
+def _draw(roi: Any, drawn: Collector) -> None:
+    name, kind = _class_of(roi.name or ""), roi.roitype.name
+    name = name or (f"group {roi.group}" if roi.group else "")
+    if kind == "NOROI":
+        return
+    if kind in ("RECT", "OVAL") and not roi.shape_roi_size:
+        top, left, bottom, right = (
+            (roi.ysubpixel, roi.xsubpixel,
+             roi.ysubpixel + roi.heightsubpixel,
+             roi.xsubpixel + roi.widthsubpixel)
+            if roi.subpixelrect
+            else (roi.top, roi.left, roi.bottom, roi.right)
+        )  # fmt: skip
+        box = np.array([[top, left], [bottom, right]], dtype=np.float64)
+        shape = "rectangle" if kind == "RECT" else "ellipse"
+        drawn.add_area((outline(box - CORNER, shape),), name)
+        return
+    parts = _parts(roi)
+    if kind == "POINT":
+        drawn.add_places([place for part in parts for place in part], name)
+    elif kind in ("LINE", "POLYLINE", "FREELINE", "ANGLE"):
+        for part in parts:
+            drawn.add_line(part, name)
+    elif parts:
+        drawn.add_area((part - CORNER for part in parts), name)
 
 
 def _of_rings(roifile: Any, rings: Sequence[Places]) -> Any:

@@ -115,6 +115,7 @@ def pair_folder(
     pairs = _one_each(pairs)
     drawn = {pair.image for pair in pairs}
     unused += [Unused(path, "no annotation") for path in images if path not in drawn]
+    unused = list(dict.fromkeys(unused))  # once for all slices of a table
     return sorted(pairs, key=lambda pair: (pair.image, pair.annotation)), unused
 
 
@@ -270,7 +271,8 @@ def _one_each(pairs: list[Pair]) -> list[Pair]:
     result = list[Pair]()
     for same in by_image.values():
         paths = list(dict.fromkeys(pair.annotation for pair in same))
-        if len(same) < 2:
+        slices = {pair.marks.slice if pair.marks else None for pair in same}
+        if len(same) < 2 or (len(paths) == 1 and len(slices - {None}) == len(same)):
             result += same
             continue
         files = [path.name for path in paths]

@@ -14,20 +14,11 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import known_part, listed
+from napari_topiary.io.description import known_part
 from napari_topiary.io.folder_changes import changing
-from napari_topiary.io.images import (
-    LoadedImage,
-    count_slices,
-    read_image,
-    read_label_slices,
-    read_labels,
-    read_slices,
-)
 from napari_topiary.io.importing.drawn import (
     annotations_of_labels,
     annotations_of_marks,
-    checked_mask,
     label_stats,
     marks_on,
 )
@@ -39,19 +30,11 @@ from napari_topiary.io.importing.meaning import (
     meaning_of,
 )
 from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
+from napari_topiary.io.importing.slices import PairFiles, slices_of
 from napari_topiary.io.pairing import image_name, pair_files, safe_name, unused_name
-from napari_topiary.io.stacks import Slice, slice_names
-from napari_topiary.types import Job, LabelImage, Progress, Stop
+from napari_topiary.types import Job, Progress, Stop
 
 DEFAULTS = ImportConfig()
-_NO_SLICE = (
-    "{} is a stack of {} slices, and a table of places does not say which slice each "
-    "is on: save the slices as images of their own, each with its table."
-)
-_OTHER_COUNT = (
-    "there are {} label images for the {} slices of the stack: save one for each "
-    "slice, empty where nothing is painted."
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,12 +132,13 @@ def review_folder(
     root = Path(folder)
     pairs, unused = pair_folder(root, only=config.only, without=without)
     names = _names([pair.image for pair in pairs], root)
-    rows, evidence, files = list[Reviewed](), Evidence(config), _Files()
+    rows, evidence, files = list[Reviewed](), Evidence(config), PairFiles()
+    together = Counter((pair.image, pair.annotation) for pair in pairs)
     for index, pair in enumerate(pairs):
-        for row in _rows_of(pair, names[pair.image], files):
-            if row.pair.is_used:
-                row = _looked_at(row, config, evidence, files)
-            rows.append(row)
+        alone = together[pair.image, pair.annotation] == 1
+        for row in _rows_of(pair, names[pair.image], files, alone=alone):
+            is_used = row.pair.is_used
+            rows.append(_looked_at(row, config, evidence, files) if is_used else row)
         message = yield Progress(
             index + 1, len(pairs), f"Looking at {pair.annotation.name}"
         )
@@ -196,7 +180,7 @@ def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Da
     meaning = review.meaning
     if review.problem or meaning is None:
         raise TopiaryError(review.problem or f"{review.folder}: nothing to take over.")
-    target, split, files = Path(out), dict[str, list[str]](), _Files()
+    target, split, files = Path(out), dict[str, list[str]](), PairFiles()
     scales: dict[str, float | None] = {}
     with changing(target) as change:
         there = pair_files(target)
@@ -221,70 +205,22 @@ def import_reviewed(review: ImportReview, out: str | os.PathLike[str]) -> Job[Da
     return read_dataset(target)
 
 
-class _Files:
-    """Reads images and label images of pairs; of a stack all slices stay at hand."""
-
-    def __init__(self) -> None:
-        self._images: tuple[Path, tuple[LoadedImage, ...]] | None = None
-        self._labels: tuple[Path, tuple[LabelImage, ...]] | None = None
-
-    def image(self, pair: Pair) -> LoadedImage:
-        """Return the image of a pair."""
-        if pair.slice is None:
-            return read_image(pair.image)
-        if self._images is None or self._images[0] != pair.image:
-            self._images = pair.image, tuple(read_slices(pair.image))
-        return self._images[1][pair.slice.index]
-
-    def labels(self, pair: Pair, config: ImportConfig) -> LabelImage:
-        """Return the label image of a pair."""
-        file = pair.annotation
-        labels = (
-            read_labels(file)
-            if pair.slice is None
-            else self.label_slices(file)[pair.slice.index]
-        )
-        return checked_mask(labels, config, file=file.name)
-
-    def label_slices(self, file: Path) -> tuple[LabelImage, ...]:
-        """Return a stack of label images."""
-        if self._labels is None or self._labels[0] != file:
-            self._labels = file, read_label_slices(file)
-        return self._labels[1]
-
-
-def _rows_of(pair: Pair, name: str, files: _Files) -> list[Reviewed]:
-    """Return a row for a pair, or for each slice of a stack that is painted."""
+def _rows_of(pair: Pair, name: str, files: PairFiles, *, alone: bool) -> list[Reviewed]:
+    """A row for a pair, or for each slice of a stack that something is drawn on."""
     row = Reviewed(pair=pair, name=name, count=len(pair.marks or ()))
-    count = count_slices(pair.image) if pair.is_used else 1
-    if count == 1:
+    if not pair.is_used:
         return [row]
-    if pair.marks is not None:
-        return [_refused(row, _NO_SLICE.format(pair.image.name, count))]
     try:
-        labels = files.label_slices(pair.annotation)
+        each, note = slices_of(pair, name, files, alone=alone)
     except TopiaryError as error:
         return [_refused(row, str(error))]
-    if len(labels) != count:
-        return [_refused(row, _OTHER_COUNT.format(len(labels), count))]
-    painted = [index for index in range(count) if labels[index].any()]
-    notes: tuple[str, ...] = ()
-    if painted and len(painted) < count:
-        left = listed([str(n) for n in range(count) if n not in painted])
-        notes = (f"Not painted, and so left out: slice {left} of {pair.image.name}.",)
-    names = slice_names(name, count)
-    return [
-        Reviewed(
-            pair=replace(pair, slice=Slice(name, pair.image, index, count)),
-            name=names[index],
-            notes=() if position else notes,
-        )
-        for position, index in enumerate(painted or range(count))
-    ]
+    names = [one.slice.name if one.slice else name for one in each]
+    rows = [replace(row, pair=p, name=n) for p, n in zip(each, names, strict=True)]
+    return [replace(rows[0], notes=(note,) if note else ()), *rows[1:]]
 
 
 def _looked_at(
-    row: Reviewed, config: ImportConfig, evidence: Evidence, files: _Files
+    row: Reviewed, config: ImportConfig, evidence: Evidence, files: PairFiles
 ) -> Reviewed:
     """Read both files of a pair; whatever is wrong is its reason."""
     pair = row.pair
@@ -315,7 +251,7 @@ def _looked_at(
 
 
 def _held_against(
-    row: Reviewed, meaning: Meaning, config: ImportConfig, files: _Files
+    row: Reviewed, meaning: Meaning, config: ImportConfig, files: PairFiles
 ) -> Reviewed:
     """Refuse a pair whose annotations do not fit its image or the task."""
     if not row.pair.is_used or row.shape is None:
@@ -335,7 +271,7 @@ def _held_against(
 
 
 def _annotations(
-    row: Reviewed, meaning: Meaning, config: ImportConfig, files: _Files
+    row: Reviewed, meaning: Meaning, config: ImportConfig, files: PairFiles
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What is drawn on an image, in the words of the data set."""
     if row.pair.format == LABELS:
