@@ -136,32 +136,33 @@ class _Owners:
         self, name: str, near: Path, endings: re.Pattern[str] | None
     ) -> tuple[list[Path], Confidence, str]:
         """Images that something belongs to by its name, how sure, and why."""
-        short = endings.sub("", name) if endings else name
-        more = name.removeprefix(short)
-        where = f"{more} behind the name"
-        if more == name != short:
-            where = f"{name.removesuffix(short)} before the name"
+        shorter = _shortened(name, endings) if endings else {}
         ways: list[tuple[list[Path], Confidence, str]] = [
             (self.exact.get(name, []), "high", "same name"),
-            (
-                self.exact.get(short, []),
-                "high",
-                where,
+            *(
+                (self.exact.get(short, []), "high", where)
+                for short, where in shorter.items()
             ),
             (
                 self.folded.get(name.casefold(), []),
                 "medium",
                 "same name, but for case or an ending such as _image",
             ),
-            (
-                self.folded.get(short.casefold(), []),
-                "medium",
-                f"{where}, other case or ending",
+            *(
+                (
+                    self.folded.get(short.casefold(), []),
+                    "medium",
+                    f"{where}, other case or ending",
+                )
+                for short, where in shorter.items()
             ),
-            (
-                self.folded.get(_UID.sub("", short).casefold(), []),
-                "medium",
-                "same name behind a number",
+            *(
+                (
+                    self.folded.get(_UID.sub("", short).casefold(), []),
+                    "medium",
+                    "same name behind a number",
+                )
+                for short in (name, *shorter)
             ),
         ]
         for found, confidence, reason in ways:
@@ -169,6 +170,23 @@ class _Owners:
                 nearest = _nearest(found, near)
                 return nearest, confidence, reason
         return [], "refused", ""
+
+
+def _shortened(name: str, endings: re.Pattern[str]) -> dict[str, str]:
+    """Names that may be meant, without what is put behind or before one -> what it is.
+
+    What is before is the less sure: it may be how the name of the image begins.
+    """
+    behind, before = endings.search(name, 1), endings.match(name)
+    last = behind.start() if behind else len(name)
+    first = before.end() if before else 0
+    ways = (
+        (name[first:last], f"{name[:first]} before and {name[last:]} behind the name"),
+        (name[first:], f"{name[:first]} before the name"),
+        (name[:last], f"{name[last:]} behind the name"),
+    )
+    found = reversed(dict(ways).items())
+    return {short: why for short, why in found if short not in ("", name)}
 
 
 def _found(
@@ -318,9 +336,12 @@ def _apart(pictures: Sequence[Path], root: Path) -> tuple[list[Path], list[Path]
     behind = [
         path
         for path in others
-        if (base := OF_LABELS.sub("", name := image_name(path))) != name
-        and names
-        & {f"{base}{more}".casefold() for more in ("", "_img", "_image", "_raw")}
+        if names
+        & {
+            f"{base}{more}".casefold()
+            for base in _shortened(image_name(path), OF_LABELS)
+            for more in ("", "_img", "_image", "_raw")
+        }
     ]
     return [p for p in others if p not in set(behind)], in_folder + behind
 
