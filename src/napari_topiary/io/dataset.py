@@ -286,15 +286,16 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
         split=split,
         root=root,
         scale=about.scale,
-        notes=(*pairing.notes, *_elsewhere(split), *_unused(split, pairing)),
+        notes=(*pairing.notes, *_elsewhere(split, pairing), *_unused(split, pairing)),
     )
 
 
-def _elsewhere(split: Split) -> tuple[str, ...]:
+def _elsewhere(split: Split, pairing: Pairing) -> tuple[str, ...]:
     """Tell which images are in parts that nobody looks at unless asked to."""
     others = [part for part, names in split.items() if names and part not in KNOWN]
-    if not others or len(others) == len(split):
-        return ()  # none, or folds
+    left = set(pairing.images).difference(*split.values())
+    if not others or (len(others) == len(split) and not left):
+        return ()  # none, or folds: nothing is learned from unless it is asked for
     usual = {name for part in KNOWN for name in split.get(part, ())}
     names = {name for part in others for name in split[part]} - usual
     if not names:
