@@ -430,6 +430,23 @@ def test_what_teaches_nothing_is_refused_before_the_clock_starts(drawn, words):
         run(fit([Sample(image, (drawn,), 2.0, "one")], SMALL, task=task))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_stack_one_end_is_held_back(virions, seed):
+    """A slice between two that are learned from would show what they show."""
+    config = dataclasses.replace(SMALL, seed=seed, validation_share=0.3)
+    samples = [
+        dataclasses.replace(clicks(virions, n), name=f"vol {n:02d}") for n in range(10)
+    ]
+    shuffled = [samples[n] for n in np.random.default_rng(seed).permutation(10)]
+    held = foresee(shuffled, [], config, task=DETECT).held
+    names = sorted(one.sample.name for one in held)
+    assert len(names) == 3
+    assert names in (
+        [f"vol {n:02d}" for n in (0, 1, 2)],
+        [f"vol {n:02d}" for n in (7, 8, 9)],
+    )
+
+
 def test_three_of_three_may_be_four_in_ten():
     low, high = interval(1.0, 3)
     assert low == pytest.approx(0.438, abs=1e-3) and high == 1.0

@@ -22,6 +22,7 @@ from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.description import listed
 from napari_topiary.io.gate import NOTHING_MARKED, Admitted
+from napari_topiary.io.stacks import stack_of
 from napari_topiary.types import Task
 
 ENOUGH = 10
@@ -199,7 +200,7 @@ def hold_out(
         return list(pool), []
     if not known and len(fresh) < 2:
         return _part_of(pool, fresh, share)
-    order = [fresh[i] for i in np.random.default_rng(seed).permutation(len(fresh))]
+    order = _in_random_order(fresh, seed)
     wanted = max(1, round(share * len(pool)))
     limit = len(fresh) // 2
     most = max(min(wanted, limit), 0)
@@ -208,6 +209,22 @@ def hold_out(
     held = order[:most]
     away = {one.pixels for one in held}
     return _apart_from([one for one in pool if one.pixels not in away], held), held
+
+
+def _in_random_order(areas: Sequence[AnnotatedArea], seed: int) -> list[AnnotatedArea]:
+    """Images as chance has it; slices of a stack one after the other, from one end.
+
+    A slice among those that are learned from shows nearly the same as they do.
+    """
+    stacks: dict[str, list[AnnotatedArea]] = {}
+    for one in areas:
+        stacks.setdefault(stack_of(one.sample.name), []).append(one)
+    each, order = list(stacks.values()), list[AnnotatedArea]()
+    chance = np.random.default_rng(seed)
+    for index in chance.permutation(len(each)):
+        last_first = bool(chance.integers(2))
+        order += sorted(each[index], key=lambda o: o.sample.name, reverse=last_first)
+    return order
 
 
 def _apart_from(

@@ -47,6 +47,12 @@ def slice_names(name: str, count: int) -> tuple[str, ...]:
     )
 
 
+def stack_of(name: str) -> str:
+    """Return the stack that an image is a slice of by its name; else its own name."""
+    stack, blank, number = name.rpartition(" ")
+    return stack if blank and number.isdecimal() else name
+
+
 def slices_in(images: Mapping[str, Path]) -> dict[str, Slice]:
     """Return the slices of those images that are stacks, by name.
 
