@@ -128,6 +128,19 @@ def test_an_export_takes_other_formats_and_measures_brightness(tmp_path):
         assert picture.size == (50, 100)
 
 
+def test_what_was_found_is_exported_without_the_image_too(tmp_path, monkeypatch):
+    def gone(_):
+        raise TopiaryError("The drive is gone.")
+
+    monkeypatch.setattr(Found, "pixels", gone)
+    results, out = {"a": found("instances")}, tmp_path / "out"
+    with pytest.raises(TopiaryError, match="drive is gone"):
+        export(out, results, kinds=["png"])
+    assert not out.exists() or not list(out.iterdir())
+    export(out, results)
+    assert column(out / "a_objects.csv", "area_px") == [16.0, 25.0]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Links need a right there.")
 def test_an_export_goes_nowhere_else(tmp_path):
     results, table = {"a": found("detect")}, tmp_path / "a_objects.csv"

@@ -17,6 +17,7 @@ from napari_topiary.config import DetectConfig
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.inference.exporting import (
     OBJECTS,
+    PICTURE,
     export_endings,
     export_kinds,
     export_problem,
@@ -186,6 +187,7 @@ def export(
 
 
 def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> list[Path]:
+    pixels = _pixels_of(one, kinds)
     stale = folder / f"{stem}_lines.csv"
     if isinstance(one.prediction, LargePrediction):
         written = _copied(folder, stem, one.prediction)
@@ -193,7 +195,6 @@ def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> lis
         written = write_prediction(folder, stem, prediction=one.prediction)
     if "lines" not in written:
         stale.unlink(missing_ok=True)
-    pixels = one.pixels()
     written |= write_exports(
         folder,
         stem,
@@ -205,6 +206,16 @@ def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> lis
         overlay=None if pixels is None else partial(overlay_of, one.prediction, pixels),
     )
     return list(written.values())
+
+
+def _pixels_of(one: Found, kinds: Sequence[str]) -> AnyImage | None:
+    """The image, unless its file is gone and only brightness is to be had from it."""
+    try:
+        return one.pixels()
+    except TopiaryError:
+        if PICTURE in kinds:
+            raise
+        return None
 
 
 def _record(
