@@ -141,3 +141,15 @@ def test_a_plot_asks_for_no_more_than_its_height_before_it_is_shown(curves):
 def test_the_highest_number_of_an_empty_plot_is_not_cut(curves):
     low, high = curves.getPlotItem().vb.viewRange()[1]
     assert low == 0 and high > 1.02
+
+
+def test_a_number_at_the_very_top_of_an_axis_is_whole(curves):
+    """A loss just below 0.8 made 0.8 the highest number, and cut it in half."""
+    curves.resize(300, curves.height())
+    curves.show()
+    curves.add_loss(1.0, 0.77)
+    curves.redraw()
+    curves.grab()
+    box = curves.getPlotItem().vb
+    above = box.mapRectToScene(box.rect()).top() - curves.sceneRect().top()
+    assert above >= curves.fontMetrics().height() / 2

@@ -65,7 +65,8 @@ class SmallPlot(pg.PlotWidget):
         self.setFrameShape(self.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         item = self.getPlotItem()
-        item.layout.setContentsMargins(0, 2, 4, 3)
+        half_a_number = -(-self.fontMetrics().height() // 2)  # above the highest line
+        item.layout.setContentsMargins(0, half_a_number, 4, 3)
         for side in ("left", "bottom", "right"):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
