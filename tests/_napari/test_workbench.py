@@ -311,7 +311,7 @@ def test_the_window_stays_alive_while_something_heavy_runs(
     assert np.percentile(gaps, 95) < 0.05
 
 
-def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench):
+def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench, until):
     _, workbench = open_workbench(show=True)
     for number, title in enumerate(PAGES, start=1):
         assert workbench.tabs[title].toolTip().endswith(f"(Ctrl+{number})")
@@ -327,6 +327,10 @@ def test_pages_have_keys_and_tab_stays_in_the_workbench(open_workbench):
     workbench.focusNextPrevChild(False)
     assert workbench.window().focusWidget() is stops[-1]
     assert workbench.minimumWidth() == 320 < workbench.sizeHint().width()
+    window = workbench.window()
+    for size, wide in ((854, 320), (1280, 392)):
+        window.resize(size, 600)
+        until(lambda wide=wide: abs(workbench.width() - wide) < 10)
 
 
 def test_every_page_fits_the_narrowest_dock(open_workbench, session):

@@ -13,11 +13,13 @@ import napari
 import pint
 from napari.settings import get_settings
 from napari.utils.colormaps import label_colormap
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QDockWidget,
     QHBoxLayout,
+    QMainWindow,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -65,6 +67,10 @@ FOR_LAYERS = ("scipy.ndimage", "pandas")
 """What napari imports when it makes its first image and its first points."""
 _SAME_LINE = 6
 """Pixels by which the middles of two fields in one line may differ in height."""
+WIDE, NARROWEST = 392, 320
+"""The dock is as wide as all texts need, or as narrow as they can be read."""
+LITTLE_ROOM = 1000
+"""In a window of fewer pixels the image needs what the dock can spare."""
 AHEAD_MS = 800
 """The window is drawn and answers before any of it is loaded."""
 
@@ -80,7 +86,7 @@ class Workbench(QWidget):
         state = state_of(viewer, session)
         self.viewer, self.session, self.runner = viewer, state.session, state.runner
         self.pages: dict[str, Page] = {}
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(NARROWEST)
         self.header = Header(viewer, self.session)
         self.header.help.clicked.connect(lambda _=False: self.show_help())
         self.help: Help | None = None
@@ -102,6 +108,7 @@ class Workbench(QWidget):
         look.dress(self, viewer)
         self._follow_session()
         load = partial(in_background, units_ahead, title="Loading", on_result=use_ahead)
+        self._giving_way = _GivingWay(self)
         self._ahead = later(self, AHEAD_MS, load)
         # By then this widget is gone: only what outlives it may be called.
         self.destroyed.connect(_Closer(self.runner))
@@ -196,7 +203,7 @@ class Workbench(QWidget):
 
     def sizeHint(self) -> QSize:
         """Open as wide as all texts need; a person may make it narrower."""
-        return QSize(392, super().sizeHint().height())
+        return QSize(WIDE, super().sizeHint().height())
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Let Tab go round in the workbench, not out into napari's dock buttons."""
@@ -236,6 +243,8 @@ class Workbench(QWidget):
         """Close down in good order when the window closes."""
         super().showEvent(event)
         watch_window(self.viewer, self)
+        if isinstance(self.window(), QMainWindow):
+            self._giving_way.watch(self.window())
         self._ahead.start()
 
 
@@ -288,6 +297,41 @@ def _with_message(scroll: QScrollArea, page: Page) -> QWidget:
     place = QWidget()
     filled(QVBoxLayout(place), (scroll, 1), page.message, spacing=2)
     return place
+
+
+class _GivingWay(QObject):
+    """Makes the dock narrow while its window is, unless a person sets its width."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__(workbench)
+        self._window: QMainWindow | None = None
+        self._narrow = False
+        self._soon = later(self, 0, self._set_width)
+
+    def watch(self, window: QMainWindow) -> None:
+        """Follow the width of a window."""
+        if window is not self._window:
+            self._window = window
+            window.installEventFilter(self)
+            self._soon.start()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Notice another width, and act once the window has it."""
+        if watched is self._window and event.type() == QEvent.Type.Resize:
+            self._soon.start()
+        return False
+
+    def _set_width(self) -> None:
+        window, dock = self._window, self.parent()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parent()
+        if window is None or dock is None or dock.isFloating():
+            return
+        narrow = window.width() < LITTLE_ROOM
+        if narrow != self._narrow:
+            self._narrow = narrow
+            width = NARROWEST if narrow else max(WIDE, dock.width())
+            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
 
 
 class _Closer:

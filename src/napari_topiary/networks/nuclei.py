@@ -215,7 +215,7 @@ networks.register("nuclei")(
             "shared": "one encoder for both branches",
         },
         sizes=NucleiSizes,
-        title="Two-branch: separates touching objects",
+        title="Two-branch: touching objects",
         tip="One branch says where objects are, the other how far each pixel is from "
         "the edge of\nits object; together they separate nuclei and cells that touch.",
         place=1,

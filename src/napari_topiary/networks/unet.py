@@ -354,7 +354,7 @@ networks.register("unet")(
         },
         default_preset="tiny",
         sizes=UNetSizes,
-        title="U-Net: for nearly everything",
+        title="U-Net: nearly everything",
         tip="Answers for every pixel at once, and sees far around each of them. Fast, "
         "also on\nlarge images: start with this one.",
         place=0,

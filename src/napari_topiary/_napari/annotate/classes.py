@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 KEYS = "QWUHJK89"
 """Keys of the classes: free in napari, where digits and most letters mean something."""
+_RADIUS_WIDE = "QAbstractSpinBox { min-width: 46px; max-width: 46px; }"
+"""Five digits: what a theme makes wider leaves no room for a name in a narrow dock."""
 _KINDS = (
     ("Particles and filaments", "detect"),
     ("Areas, by painting", "segment"),
@@ -57,7 +59,7 @@ class ClassRow:
         self.swatch.setToolTip(f"Colour of {name}: click to choose another.")
         self.swatch.clicked.connect(self._on_colour)
         self.title = QLineEdit(name)
-        self.title.setToolTip("Name of the class: type to rename it.")
+        self.title.setToolTip(f"{name}: type here to rename this class.")
         self.title.setMinimumWidth(50)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.title.editingFinished.connect(self._on_rename)
@@ -69,7 +71,7 @@ class ClassRow:
         # Typed, not stepped: all of a number like 65000 or 12.25 is to be read, beside
         # the whole of a name.
         self.radius.setButtonSymbols(LengthField.ButtonSymbols.NoButtons)
-        self.radius.setFixedWidth(64)
+        self.radius.setStyleSheet(_RADIUS_WIDE)
         self.radius.valueChanged.connect(self._on_radius)
         self.radius.lineEdit().returnPressed.connect(table.named)
         self.count = QLabel()
@@ -227,7 +229,7 @@ class ClassTable(QWidget):
             self._rebuild(names)
         scale = None if image is None else self.session.images[image].scale
         detects = self.session.task.kind == "detect"
-        self._headings[3].setText(f"Radius ({'px' if scale is None else 'nm'})")
+        self._headings[3].setText(f"Radius\n({'px' if scale is None else 'nm'})")
         for column, heading in enumerate(self._headings):
             heading.setVisible(bool(names) and (column != 3 or detects))
         for row in self.rows.values():

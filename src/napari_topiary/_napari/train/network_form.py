@@ -82,7 +82,7 @@ NETWORK_TIP = (
 )
 SIZE_TIP = (
     "How large the network is. Small ones learn within a minute and are often "
-    "as good; larger ones can tell finer differences."
+    "as good; larger ones can tell finer differences. The number is that of its weights."
 )
 
 
@@ -348,7 +348,7 @@ class NetworkForm(QWidget):
             else:
                 for name, weights in preset_weights(self.name).items():
                     title = kind.preset_titles.get(name, name)
-                    text = f"{title} · {words.count(weights)} weights"
+                    text = f"{title} · {words.count(weights)}"
                     self.preset.addItem(text, name)
                 if kind.sizes:
                     self.preset.addItem(OWN, OWN)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QPaintEvent
+from qtpy.QtGui import QFontMetrics, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FILES = "Topiary checkpoints (*.safetensors)"
 
+CLOSEST = 87
+"""Letters that there is no room for stand closer before any is left out: per cent."""
 _BESIDE = 40
 """Pixels beside a name in an opened list: margins and the scroll bar."""
 SCRATCH = "from scratch"
@@ -122,15 +124,20 @@ class ElidedCombo(QComboBox):
         self.setMinimumContentsLength(3)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """End in "…" what there is no room for; the list that opens shows it whole."""
+        """Write closer, then end in "…"; the list that opens shows it whole."""
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         part = QStyle.SubControl.SC_ComboBoxEditField
         box = QStyle.ComplexControl.CC_ComboBox
         room = self.style().subControlRect(box, option, part, self).width() - 4
+        font, wide = self.font(), option.fontMetrics.horizontalAdvance
+        closer = 100 * room // max(wide(option.currentText), 1)
+        if closer < 100:
+            font.setStretch(max(closer, CLOSEST))
+            painter.setFont(font)
         end = Qt.TextElideMode.ElideRight
-        option.currentText = self.fontMetrics().elidedText(
+        option.currentText = QFontMetrics(font).elidedText(
             option.currentText, end, room
         )
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
