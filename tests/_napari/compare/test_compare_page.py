@@ -291,6 +291,10 @@ def test_a_pruned_network_is_compared_with_its_parent_at_once(
     page.activated()
     until(lambda: page.match is not None)
     assert page.match.sides[1].name == "tuned"
+    page.compare()
+    session.add_checkpoint("newest", replace(pruned), activate=False)
+    until(lambda: page.match is not None)
+    assert page.match.sides[1].name == "newest"
 
 
 def test_nothing_marked_is_refused_with_a_sentence(page, until):

@@ -13,6 +13,7 @@ from napari_topiary import Points, Task
 from napari_topiary._napari.canvas.layers import layer_for
 from napari_topiary._napari.compare.controls import ANY_CLASS
 from napari_topiary._napari.compare.page import ComparePage
+from napari_topiary._napari.compare.result_panel import untuned
 from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.evaluation.ground_truth import truth_of
@@ -182,3 +183,18 @@ def test_of_a_large_image_what_is_on_the_screen_is_compared(
     assert places and all(top <= y < bottom and left <= x < right for y, x in places)
     assert page.match is match  # it is still that of the image that is shown
     page.result.next()
+
+
+def test_figures_far_below_at_a_half_are_explained():
+    def side(tuned, common):
+        return {
+            "as_shown": {"f1": tuned, "thresholds": {"virion": 0.27}},
+            "at_common_threshold": {"f1": common},
+        }
+
+    both = untuned({"a": side(0.9, 0.0), "b": side(0.9, 0.1)}, "detect", "learned")
+    assert both.startswith("The columns at 0.5 read both at 0.50 instead of 0.27, ")
+    one = untuned({"a": side(0.9, 0.0), "b": side(0.9, 0.85)}, "detect", "learned")
+    assert "that network was not tuned" in one
+    assert not untuned({"a": side(0.9, 0.9), "b": side(0.9, 0.85)}, "detect", "learned")
+    assert not untuned(None, "detect", "learned")

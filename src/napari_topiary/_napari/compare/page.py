@@ -273,3 +273,5 @@ class ComparePage(Page):
         self.runner.finished.disconnect(self._on_end)
         self.comparing = False
         self._refresh_buttons()
+        if self.match is None and self.isVisible() and self._is_obvious():
+            self.compare()  # a newer network came meanwhile

@@ -55,6 +55,9 @@ TIP = (
     "bold.\nRead at the best on the marks of this image, that is meant by best."
 )
 
+FAR = 0.1
+"""A figure that is lower by this much at 0.5 needs a word."""
+
 COUNTS = {"found": "n_right", "wrong": "n_wrong"}
 """Rows that count, and where a report has their number."""
 ONLY = {"lost": "label only in A", "gained": "label only in B"}
@@ -121,6 +124,25 @@ class MetricsTable(QTableWidget):
         self.resizeRowsToContents()
         height = sum(self.rowHeight(y) for y in range(self.rowCount()))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height + 6)
+
+
+def untuned(metrics: Mapping[str, Any] | None, kind: str, read_at: At) -> str:
+    """Why figures at 0.5 are far below those at the best threshold, where they are."""
+    limits: list[str] = []
+    for side in (metrics or {}).values():
+        best, common = side[BEST.get(read_at, "as_shown")], side["at_common_threshold"]
+        tuned, plain = (_value(one, SHOWN[kind][0]) for one in (best, common))
+        if tuned is not None and plain is not None and tuned - plain > FAR:
+            limits.append(words.thresholds(best["thresholds"].values()))
+    if not limits:
+        return ""
+    both = len(limits) == 2
+    return (
+        f"The columns at 0.5 read {'both' if both else 'one'} at 0.50 instead of "
+        f"{' and '.join(dict.fromkeys(limits))}, where "
+        f"{'these networks were' if both else 'that network was'} not tuned: judge "
+        "by the columns at best."
+    )
 
 
 def _text(report: Mapping[str, Any], name: str) -> str:
@@ -259,8 +281,9 @@ class ResultPanel(QWidget):
             "Next ›", f"Go to the next disagreement, the worst first (key {NEXT_KEY}).",
             self.next,
         )  # fmt: skip
-        self.place_label = QLabel("")
+        self.place_label = look.paragraph("")
         self.metrics = MetricsTable()
+        self.untuned = look.paragraph("", role="hint")
         self.notes = look.paragraph("", role="hint")
         self.shown = QWidget()
         self._build()
@@ -271,15 +294,17 @@ class ResultPanel(QWidget):
         self.show_match(None)
 
     def _build(self) -> None:
+        steps = self.previous_button, self.next_button
         filled(
             QVBoxLayout(self.shown),
             self.modes,
             row(self.things_switch, self.labels_switch, 1),
             self.legend,
-            row(self.previous_button, self.next_button, self.place_label, 1),
+            filled(QHBoxLayout(), *steps, (self.place_label, 1)),
             spacing=8,
         )
-        filled(QVBoxLayout(self), self.shown, self.metrics, self.notes, spacing=8)
+        figures = (self.metrics, self.untuned)
+        filled(QVBoxLayout(self), self.shown, *figures, self.notes, spacing=8)
 
     # -- what is shown ------------------------------------------------------------
 
@@ -289,6 +314,7 @@ class ResultPanel(QWidget):
             self.match, self.place = match, -1
         self.shown.setVisible(match is not None)
         self.notes.setVisible(match is not None and bool(match.notes))
+        self.untuned.hide()
         if match is None:
             self.metrics.show_metrics(None, "")
             return
@@ -304,6 +330,9 @@ class ResultPanel(QWidget):
             truth="".join(marked),
             read_at=match.at,
         )
+        text = untuned(comparison.metrics, comparison.task.kind, match.at)
+        self.untuned.setText(text)
+        self.untuned.setVisible(bool(text))
         self.things_switch.setVisible(comparison.task.kind != "segment")
         self.modes.offer_classes(comparison.task.classes[1:])
         self.notes.setText(" ".join(match.notes))
