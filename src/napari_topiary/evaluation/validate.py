@@ -204,7 +204,7 @@ class ValidationResult:
 
     #: At the network's own threshold; None where nothing is held back
     quality: Quality | None = None
-    held_out: str = ""  #: What it was validated on, in words
+    held_out: str = ""  #: What the quality was measured on, in words
     stopped: bool = False  #: Whether validating was given up
 
 
@@ -268,10 +268,10 @@ class HoldOut:
         )
         if Stop in heard:
             return ValidationResult(stopped=True)
-        quality = None if found is None else found[1]
-        if quality is not None and not quality.known:
-            quality = None
-        return ValidationResult(quality=quality, held_out=prepared.held_names)
+        if found is None or not found[1].known:
+            return ValidationResult(held_out=prepared.held_names)
+        made, quality = found
+        return ValidationResult(quality=quality, held_out=made.metrics["held_out"])
 
     def read(self, task: Task) -> None:
         """Read the marked parts of images that are large."""

@@ -404,8 +404,12 @@ def test_fine_tuning_ends_at_the_position_of_the_slider(page, session, until):
     page._on_found(PositionQuality(good, bad))  # "Fine-tune" is no advice any more
     assert not page.panel.advice.isVisibleTo(page)
     assert page.card._after.text() == "fine-tuned"
+    # "Keep" would keep what was before fine-tuning, under the figures of the tuned one.
+    assert page.keep_row.button.text() == KEPT and not page.keep_row.isEnabled()
+    assert page.keep_row.name.text() == made.name
     move(page, until, 0.5)
-    assert page.live.tuned is None
+    assert page.live.tuned is None and page.keep_row.button.isEnabled()
+    assert page.keep_row.name.text() == "grown · 14.6 k"
 
 
 def test_stop_keeps_the_best(page, session, until, viewer):

@@ -98,6 +98,12 @@ class KeepRow(QWidget):
         self.button.setText(text)
         self.button.setEnabled(text == KEEP)
 
+    def show_tuned(self, name: str) -> None:
+        """Say under which name the fine-tuned network, which is shown, is kept."""
+        self.name.setText(name)
+        self.name.setCursorPosition(0)
+        self.show_state(KEPT)
+
     def keep(self) -> None:
         """Ask for it to be kept."""
         text = self.name.text().strip()

@@ -259,6 +259,9 @@ class PrunePage(Page):
         self.keep_row.forget()
         self.panel.propose(self.live.ready)
         self.panel.show_kept(sentence)
+        if (tuned := self.live.tuned) is not None:
+            self.keep_row.show_tuned(tuned.name)
+            self._refresh_buttons()
         self.tabs.setCurrentWidget(self.tabs.versions)
         self.live.look()
         shown = self.panel.problems.text()  # said in the card already
@@ -288,4 +291,5 @@ class PrunePage(Page):
             ready=self.live.ready is not None,
             tuning=self.tuning,
             busy=self.runner.running and not self.tuning,
+            tuned=self.live.tuned is not None,
         )

@@ -299,13 +299,16 @@ class PrunePanel(QWidget):
         checkpoint = self.session.checkpoints.get(self.form.name or "")
         return None if checkpoint is None else (checkpoint, self.session.samples())
 
-    def show_state(self, *, ready: bool, tuning: bool, busy: bool) -> None:
+    def show_state(
+        self, *, ready: bool, tuning: bool, busy: bool, tuned: bool = False
+    ) -> None:
         """Enable what can be done now."""
         self.search.show_state(ready=ready)
         self.form.setEnabled(not tuning)
         for widget in (self.slider, self.back_button):
             widget.setEnabled(not tuning and (ready or not self.search.wanted))
-        self.keep_row.setEnabled(ready and not tuning)
+        # What is shown once it is fine-tuned is kept already, under its own name.
+        self.keep_row.setEnabled(ready and not tuning and not tuned)
         self.tabs.sensitivity.refresh()
         if tuning:
             self.tune.set_state(STOP, enabled=True)
