@@ -100,8 +100,8 @@ def found(number: int, there: int) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 image", "3 images"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    """A number with its noun: "1 image", "3 images", "10,000 marks"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _three(number: float) -> str:

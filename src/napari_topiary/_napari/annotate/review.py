@@ -338,7 +338,7 @@ class Review(QFrame):
             return
         sure = [i for i in self._left() if prediction.detections.score[i] >= _SURE]
         self._add(sure, accepted=True)
-        self.said.emit(f"{len(sure)} marks added; undo takes them back.")
+        self.said.emit(f"{len(sure):,} marks added; undo takes them back.")
 
     def take_labels(self, *, replace: bool = False) -> None:
         """Make what the network painted the labels of the image."""

@@ -233,7 +233,7 @@ def _use_points(drawing: Drawing, layer: Layer, class_name: str) -> str:
     old = drawing.of_kind("points")
     new = Points(places, names)
     drawing.replace_kind("points", new if old is None else old.joined(new))
-    return f"{len(places)} points"
+    return f"{len(places):,} points"
 
 
 def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> str:
@@ -262,7 +262,7 @@ def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> str:
         if done is not None:
             drawn, kinds = (*done.polygons, *drawn), (*done.shape_types, *kinds)
         drawing.replace_kind("regions", Regions(drawn, kinds))
-    return f"{len(lines)} centerlines and {len(areas)} finished areas"
+    return f"{len(lines):,} centerlines and {len(areas):,} finished areas"
 
 
 def _use_labels(drawing: Drawing, layer: Layer) -> str:
