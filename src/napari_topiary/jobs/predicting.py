@@ -56,6 +56,15 @@ class Answer:
     prediction: Prediction | LargePrediction | None
     problem: str = ""
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether less was looked at than was asked for."""
+        if self.prediction is None or self.wanted.window is not None:
+            return False
+        if isinstance(self.prediction, LargePrediction):
+            return not self.prediction.complete
+        return self.prediction.done is not None
+
 
 @dataclass(frozen=True)
 class Meanwhile:

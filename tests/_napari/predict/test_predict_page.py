@@ -499,3 +499,21 @@ def test_a_click_tells_the_likeness_and_a_tick_at_invert_heals_it(
 
 def dice(found, there):
     return 2 * (found & there).sum() / (found.sum() + there.sum())
+
+
+def test_it_says_that_it_was_stopped_and_what_there_is(page, session, until):
+    page.run.areas["all"].setChecked(True)
+    page.on_run()
+    page.on_run()  # Stop
+    until(lambda: not page.predicting)
+    number = len(session.images)
+    assert len(page.results) < number
+    first = next(iter(page.results.values()))
+    done = 0 if first.is_part else 1
+    some = f", and a part of {first.wanted.name}" if first.is_part else ""
+    text = f"Stopped: {done} of {number} images predicted{some}."
+    assert page.message.text() == text
+    page.run.areas["image"].setChecked(True)
+    page.on_run()
+    until(lambda: not page.predicting)
+    assert not page.message.text().startswith("Stopped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from napari_topiary._napari.canvas import result_layers
@@ -23,8 +24,8 @@ from napari_topiary._napari.widgets.page import NO_IMAGE, Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.large.writing import LargePrediction
-from napari_topiary.jobs import predicting
-from napari_topiary.jobs.predicting import Answer, Meanwhile
+from napari_topiary.jobs import predicting, words
+from napari_topiary.jobs.predicting import Answer, Meanwhile, ProjectImage
 from napari_topiary.types import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class PredictPage(Page):
         self.predicting = False
         self._network: Checkpoint | None = None
         self._problems: list[str] = []
+        self._answers: list[Answer] = []
         self._shown: str | None = None
         self.run = RunPanel(self.session)
         self.choice = self.run.choice
@@ -256,12 +258,13 @@ class PredictPage(Page):
             on_progress=lambda progress: self._on_progress(
                 progress, network, checkpoint, detect
             ),
+            on_result=lambda _done: self._say_stopped(wanted),
             on_error=self.refuse,
         )
         if not begun:
             self.refuse(self.runner.busy_sentence)
             return
-        self._problems = []
+        self._problems, self._answers = [], []
         self.predicting = True
         self.runner.finished.connect(self._on_end)
         self._refresh_buttons()
@@ -281,6 +284,7 @@ class PredictPage(Page):
         if not isinstance(answer, Answer):
             return
         name = answer.wanted.name
+        self._answers.append(answer)
         if answer.prediction is None:
             self._problems.append(f"{name}: {answer.problem}")
             self.refuse(answer.problem)
@@ -293,6 +297,19 @@ class PredictPage(Page):
         if name == current_image_name(self.viewer, self.session):
             self._show_current()
         self._show_counts()
+
+    def _say_stopped(self, wanted: Sequence[ProjectImage]) -> None:
+        """Say what there is, if that is not all that was asked for."""
+        parts = [one.wanted.name for one in self._answers if one.was_stopped]
+        if len(wanted) == len(self._answers) and not parts:
+            return
+        if len(wanted) == 1:
+            self.say(f"Stopped: only a part of {parts[0]} was looked at.")
+            return
+        whole = sum(one.prediction is not None for one in self._answers) - len(parts)
+        some = f", and a part of {parts[0]}" if parts else ""
+        number = words.plural(len(wanted), "image")
+        self.say(f"Stopped: {whole} of {number} predicted{some}.")
 
     def _show_meanwhile(self, found: Meanwhile, checkpoint: Checkpoint) -> None:
         """Show what a network has said so far about a large image."""

@@ -82,7 +82,8 @@ NETWORK_TIP = (
 )
 SIZE_TIP = (
     "How large the network is. Small ones learn within a minute and are often "
-    "as good; larger ones can tell finer differences.\nThe number is that of its weights."
+    "as good; larger ones can tell finer differences.\n"
+    "The number is that of its weights."
 )
 
 
