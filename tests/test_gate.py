@@ -667,8 +667,8 @@ def test_images_that_are_not_annotated_are_named_with_their_use(tmp_path, look_a
     assert [sample.name for sample in found.train] == ["a"]
     use = "at most look-alikes of what is marked are learned there"
     assert list(runner.notes) == [
-        "1 image is in 'unlabelled', and that is neither learned from nor judged on "
-        "unless it is asked for (--split 'unlabelled'): the usual parts are train, "
+        "1 image is in 'unlabelled': what is marked there is not learned from, and "
+        "only evaluate --split 'unlabelled' judges on it. The usual parts are train, "
         "val, test.",
         "1 image is in no part of the split: taken as 'train' (c).",
         "1 of 2 images of the part 'train' are not annotated: "

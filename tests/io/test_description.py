@@ -75,12 +75,13 @@ def test_images_in_no_part_are_learned_from_and_named(tmp_path):
 def test_parts_that_nobody_looks_at_are_named(tmp_path):
     split = {"train": ["a", "b"], "vla": ["c"], "mine": ["d"]}
     (note,) = read_dataset(write(tmp_path, split)).notes
-    assert note.startswith("2 images are in 'vla' and 'mine', and that is neither")
+    assert note.startswith("2 images are in 'vla' and 'mine': what is marked there")
+    assert "--split 'vla' or 'mine' judges" in note
     folds = {"one": ["a", "b"], "two": ["c", "d"]}
     assert read_dataset(write(tmp_path, folds)).notes == ()
     folds["two"].pop()  # all that is learned from is one image, then
     (note,) = read_dataset(write(tmp_path, folds)).notes
-    assert note.startswith("3 images are in 'one' and 'two', and that is neither")
+    assert note.startswith("3 images are in 'one' and 'two': what is marked there")
 
 
 def test_the_key_of_the_split_may_be_spelled_otherwise_but_stays_one(tmp_path):

@@ -47,7 +47,10 @@ PATCH = 16
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnnotatedArea:
-    """An area that training does not learn from, with its truth on the working grid."""
+    """An area of an image that something is known of, with its truth.
+
+    Both on the working grid.
+    """
 
     field: Field  #: Image and target; the target is −1 outside the area that is meant
     #: `(n, 2)` y, x of the true particles, in working pixels

@@ -291,7 +291,7 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
 
 
 def _elsewhere(split: Split, pairing: Pairing) -> tuple[str, ...]:
-    """Tell which images are in parts that nobody looks at unless asked to."""
+    """Tell which images are in parts whose marks nobody looks at unless asked to."""
     others = [part for part, names in split.items() if names and part not in KNOWN]
     left = set(pairing.images).difference(*split.values())
     if not others or (len(others) == len(split) and not left):
@@ -302,9 +302,9 @@ def _elsewhere(split: Split, pairing: Pairing) -> tuple[str, ...]:
         return ()
     many = "1 image is" if len(names) == 1 else f"{len(names)} images are"
     return (
-        f"{many} in {' and '.join(map(repr, others))}, and that is neither learned "
-        f"from nor judged on unless it is asked for (--split {others[0]!r}): the usual "
-        f"parts are {', '.join(KNOWN)}.",
+        f"{many} in {' and '.join(map(repr, others))}: what is marked there is not "
+        f"learned from, and only evaluate --split {' or '.join(map(repr, others))} "
+        f"judges on it. The usual parts are {', '.join(KNOWN)}.",
     )
 
 
