@@ -87,6 +87,11 @@ def test_images_are_listed_with_size_and_status(open_page, session, monkeypatch)
     assert page.gallery.words(0) == ("grid 0", "96 × 96 px · 2 nm/px", "8 marked")
     session.set_split({"train": ("grid 0",), "val": ("grid 1",)})
     assert status_words(session, "grid 1") == "nothing marked yet · kept aside"
+    before, kept = dict(session.split), "in the part “fold 2”, not learned from"
+    session.set_split({"train": ["grid 0"], "fold 2": ["grid 0", "grid 1"]})
+    assert status_words(session, "grid 1") == f"nothing marked yet · {kept}"
+    assert "part" not in status_words(session, "grid 0")
+    session.set_split(before)
     # One row is renewed where something is drawn, not all: projects have hundreds.
     looked_at = []
     monkeypatch.setattr(

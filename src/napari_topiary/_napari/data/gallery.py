@@ -59,8 +59,11 @@ def status_words(session: Session, name: str) -> str:
     words = [one.status() for one in drawn]
     if not words:
         words.append("nothing marked yet")
+    parts = [part for part, names in session.split.items() if name in names]
     if is_held_out(session, name):
         words.append("kept aside")
+    elif parts and "train" not in parts:  # as a data set that was opened has them
+        words.append(f"in the part “{parts[0]}”, not learned from")
     return " · ".join(words)
 
 
