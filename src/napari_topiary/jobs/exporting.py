@@ -108,11 +108,12 @@ def summary(found: Mapping[str, Found]) -> list[dict[str, Any]]:
 
 def kinds_for(found: Iterable[Found]) -> tuple[str, ...]:
     """Return what such results can be exported as, beside what always is."""
-    tasks = [one.checkpoint.task for one in found]
+    tasks = {one.checkpoint.task.kind: one.checkpoint.task for one in found}
     return tuple(
         kind
         for kind in export_kinds()
-        if kind not in ALWAYS and not any(export_problem([kind], t) for t in tasks)
+        if kind not in ALWAYS
+        and not any(export_problem([kind], task) for task in tasks.values())
     )
 
 
