@@ -102,38 +102,7 @@ def quality_in_words(metrics: Any) -> str:
     held = metrics.get("held_out") or "what was held back"
     figure = words.figure(metrics, digits=3)
     stop = "," if "n_right" in metrics else ""
-    return f"{figure}{stop} on {held}{_certainty(metrics)}"
-
-
-def right_in_words(report: Any) -> str:
-    """What of that which is marked was found, and how sure the figure is.
-
-    Parameters
-    ----------
-    report
-        Of `evaluate`; empty words where areas or lines were compared.
-    """
-    if "n_right" not in report:
-        return ""
-    found = words.found(report["n_right"], report["n_true"])
-    what = "objects" if "pq" in report else "particles"
-    about = {"n_objects": report["n_true"], "counted": what}
-    certain = _certainty({**about, "interval": report.get("interval")})
-    return f"{found}, {report['n_wrong']} wrong{certain}"
-
-
-def _certainty(metrics: Any) -> str:
-    """On how much a figure rests, how sure it is, and whether it was chosen by."""
-    if not metrics.get("interval"):
-        return ""
-    n, (low, high) = metrics["n_objects"], metrics["interval"]
-    what = str(metrics["counted"])
-    if n == 1:
-        what = what.removesuffix("es" if what == "patches" else "s")
-    text = f" ({n} {what}: {low:.2g}-{high:.2g}"
-    if metrics.get("used_for_choosing"):
-        text += "; the weights were chosen by them too"
-    return f"{text})"
+    return f"{figure}{stop} on {held}{words.certainty(metrics)}"
 
 
 def found_in_image(prediction: Prediction) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
-from napari_topiary.cli.describing import right_in_words, table
+from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import (
     AddVerb,
@@ -20,6 +20,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.targets import Files
+from napari_topiary.jobs import words
 from napari_topiary.jobs.words import plural
 
 SHOWN = (
@@ -107,7 +108,7 @@ def _text(result: dict[str, Any]) -> str:
     heading = f"{plural(result['n_images'], 'image')}, {result['seconds']:.1f} s"
     if result.get("tolerance_nm") is not None:
         heading += f", tolerance {result['tolerance_nm']:.3g} nm"
-    if said := right_in_words(result):
+    if said := words.right_in_words(result):
         heading += f"\n{said}"
     return f"{heading}\n{table(rows)}{_mistaken(result)}"
 

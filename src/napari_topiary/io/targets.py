@@ -10,18 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import is_protected
 from napari_topiary.io.own_files import written_by_topiary
-from napari_topiary.io.pairing import images_elsewhere, unused_name
+from napari_topiary.io.pairing import images_elsewhere, safe_name, unused_name
 from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.io.run_crate import CRATE, is_edited
 
 REPORT = ".json"
 """Ending of what says what came of a run."""
+COMPARISON, REPORT = "comparison.csv", "report.html"
+"""Table and report of networks on the same images, beside the pictures."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,20 @@ def study_targets(folder: Path) -> tuple[OutputFile, ...]:
         names=("table.md",),
         marks=("study.json", "results.jsonl"),
     )
+
+
+def comparison_targets(folder: Path, names: Sequence[str]) -> tuple[OutputFile, ...]:
+    """Return what a report of networks would replace.
+
+    Parameters
+    ----------
+    folder
+        Where it goes; need not exist.
+    names
+        Of all networks but the first, which the others are held against.
+    """
+    pictures = tuple(f"*{escape(safe_name(name))}*.png" for name in names)
+    return targets_in(folder, pictures, names=(COMPARISON, REPORT))
 
 
 def free_name(path: Path) -> Path:

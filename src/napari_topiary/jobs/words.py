@@ -99,6 +99,43 @@ def found(number: int, there: int) -> str:
     return f"{number} of {there} found"
 
 
+def right_in_words(report: Mapping[str, Any]) -> str:
+    """What of that which is marked was found, and how sure the figure is.
+
+    Parameters
+    ----------
+    report
+        Of `evaluate`; empty words where areas or lines were compared.
+    """
+    if "n_right" not in report:
+        return ""
+    there = found(report["n_right"], report["n_true"])
+    what = "objects" if "pq" in report else "particles"
+    about = {"n_objects": report["n_true"], "counted": what}
+    certain = certainty({**about, "interval": report.get("interval")})
+    return f"{there}, {report['n_wrong']} wrong{certain}"
+
+
+def certainty(metrics: Mapping[str, Any]) -> str:
+    """Say on how much a figure rests, how sure it is, and whether it was chosen by.
+
+    Parameters
+    ----------
+    metrics
+        Of a checkpoint, or the like; empty words where it has no interval.
+    """
+    if not metrics.get("interval"):
+        return ""
+    n, (low, high) = metrics["n_objects"], metrics["interval"]
+    what = str(metrics["counted"])
+    if n == 1:
+        what = what.removesuffix("es" if what == "patches" else "s")
+    text = f" ({n} {what}: {low:.2g}-{high:.2g}"
+    if metrics.get("used_for_choosing"):
+        text += "; the weights were chosen by them too"
+    return f"{text})"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """A number with its noun: "1 image", "3 images", "10,000 marks"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
