@@ -131,6 +131,18 @@ def already_there(
     for name in names:
         # A link to nowhere is not found by a pattern.
         places += sorted(folder.glob(name)) if "*" in name else [folder / name]
+    return to_be_replaced(places)
+
+
+def to_be_replaced(places: Iterable[Path]) -> list[Path]:
+    """Return which files are there already; refuses those that Topiary did not write.
+
+    Parameters
+    ----------
+    places
+        Where results are going to be written.
+    """
+    places = list(places)
     for path in places:
         check_file_target(path)
     there = [path for path in places if path.exists()]

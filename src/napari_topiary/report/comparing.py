@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from napari_topiary.evaluation import ComparedImage, ComparisonTable
+from napari_topiary.checkpoint import Checkpoint
+from napari_topiary.config import Device, PredictConfig
+from napari_topiary.errors import NotWritten
+from napari_topiary.evaluation import (
+    ComparedImage,
+    ComparisonTable,
+    compare_checkpoints,
+    known_to_each,
+)
+from napari_topiary.io.dataset import Sample
+from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.pairing import safe_name
+from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
 from napari_topiary.io.targets import COMPARISON, REPORT
 from napari_topiary.jobs import words
+from napari_topiary.registry import program_version
 from napari_topiary.report.pictures import Report, save_comparison, write_report
+from napari_topiary.session.project import CHECKPOINTS
 from napari_topiary.types import Job, Progress, relay
 
 OBJECTS = ("pq", "aji")
@@ -46,7 +62,8 @@ def reporting(
     Returns
     -------
     dict
-        As `ComparisonTable.to_dict`, with the pictures; ready for JSON.
+        As `ComparisonTable.to_dict`, with the pictures; ready for JSON. Nothing is
+        written where it was stopped before the first image was compared.
     """
     pictures: list[dict[str, Any]] = []
 
@@ -57,10 +74,70 @@ def reporting(
 
     found = yield from relay(job, told=drawn)
     result = found.to_dict() | {"pictures": pictures}
+    if not result["n_images"]:
+        return result  # stopped before the first
     write_table(folder / COMPARISON, _columns(result["checkpoints"]))
     said = tuple(notes())
     write_report(folder / REPORT, _report(result, heading_of(result, about), said))
     return result
+
+
+def project_report(
+    checkpoints: Mapping[str, Checkpoint],
+    samples: Sequence[Sample],
+    folder: Path,
+    *,
+    about: str,
+    device: Device = "auto",
+    project: Path | None = None,
+) -> Job[Path | None]:
+    """Compare networks of a project, and write the report, and how it came about.
+
+    Parameters
+    ----------
+    checkpoints
+        By name; the first one is what the others are held against.
+    samples
+        Annotated images; of large ones what is marked is read.
+    folder, about
+        As for `reporting`.
+    device
+        Where to compute.
+    project
+        Folder of the project, whose networks are in its files; None = not saved yet.
+
+    Returns
+    -------
+    Path or None
+        The report; None where it was stopped before the first image was compared.
+    """
+    yield Progress(0, 0, "Reading what is marked")
+    begun = time.time()
+    task = next(iter(checkpoints.values())).task
+    read = [one.read_marked(task) for one in samples]
+    notes = known_to_each(checkpoints, read)
+    job = compare_checkpoints(checkpoints, read, config=PredictConfig(device=device))
+    result = yield from reporting(job, folder, about=about, notes=lambda: notes)
+    if not result["n_images"]:
+        return None
+    files = [Path(f"{name}.safetensors") for name in checkpoints]
+    if project is not None:
+        files = [project / CHECKPOINTS / file for file in files]
+    words = ["compare", *map(str, files), "--data", str(project or "PROJECT")]
+    run = Run(
+        command=shlex.join([WRITER, *words, "--out", str(folder)]),
+        version=program_version(),
+        inputs=[*files, *(one.path for one in samples if one.path is not None)],
+        outputs=[
+            *(folder / name for name in (COMPARISON, REPORT)),
+            *(Path(one["picture"]) for one in result["pictures"]),
+        ],
+        begun=begun,
+        ended=time.time(),
+    )
+    with suppress(NotWritten):  # a full disk: the report itself is what matters
+        write_crate(folder, run)
+    return folder / REPORT
 
 
 def _draw(one: ComparedImage, folder: Path) -> list[dict[str, Any]]:
@@ -103,7 +180,8 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def _report(result: dict[str, Any], heading: str, notes: Sequence[str]) -> Report:
     """Everything as a report, the first network as what was before."""
-    first, pictures = result["checkpoints"][0]["name"], list[tuple[Path, str]]()
+    first, *others = (str(row["name"]) for row in result["checkpoints"])
+    pictures = list[tuple[Path, str]]()
     for one in result["pictures"]:
         counts = "".join(f"{one[s]} {s}, " for s in _statuses(result["checkpoints"]))
         caption = (
@@ -112,7 +190,7 @@ def _report(result: dict[str, Any], heading: str, notes: Sequence[str]) -> Repor
         )
         pictures.append((Path(one["picture"]), caption))
     return Report(
-        title=f"{first} compared",
+        title=f"{', '.join(others)} against {first}",
         heading=heading,
         table=rows_of(result),
         pictures=pictures,

@@ -89,6 +89,32 @@ def visibility(viewer) -> dict[str, bool]:
     return {layer.name: layer.visible for layer in viewer.layers}
 
 
+def test_a_report_of_both_networks_is_saved(compared, session, until, tmp_path):
+    row = compared.report
+    assert row.isVisible()
+    mine = tmp_path / "report.html"
+    mine.write_text("mine", encoding="utf-8")
+    row.write_to(tmp_path)
+    assert "no result of Topiary" in compared.message.text()
+    assert mine.read_text(encoding="utf-8") == "mine"
+    mine.unlink()
+    row.write_to(tmp_path)
+    until(lambda: compared.message.text().startswith("Written:"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"comparison.csv", "ro-crate-metadata.json", "grid 0_second.png"} <= names
+    page = mine.read_text(encoding="utf-8")
+    assert "first" in page and "second" in page and "data:image/png" in page
+    row.write_to(tmp_path)
+    assert "of an earlier report" in row.offer.text.text()
+    mine.unlink()
+    row.offer.buttons["Replace"].click()
+    until(mine.exists)
+    for name in list(session.annotations):
+        session.set_annotations(name, [])
+    row.write_to(tmp_path / "other")
+    assert "mark something" in compared.message.text()
+
+
 def test_an_empty_page_says_what_to_do_first(viewer):
     page = ComparePage(viewer, Session())
     assert page.empty_label.text() == NO_IMAGE

@@ -11,6 +11,7 @@ from qtpy.QtCore import QSignalBlocker
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.canvas.shown_image import visible_window
 from napari_topiary._napari.compare.controls import FLIP_KEY, ChoicePanel, proposed
+from napari_topiary._napari.compare.report_row import ReportRow
 from napari_topiary._napari.compare.result_panel import (
     NEXT_KEY,
     PREVIOUS_KEY,
@@ -33,7 +34,7 @@ from napari_topiary.jobs.predicting import ProjectImage
 from napari_topiary.types import middle_of
 
 if TYPE_CHECKING:
-    pass
+    from napari_topiary.checkpoint import Checkpoint
 
 AT_ONCE = 4_000_000
 """Pixels of an image that two networks look at without being asked."""
@@ -59,6 +60,8 @@ class ComparePage(Page):
         self.result = ResultPanel(self.view)
         self.body.addWidget(self.choice)
         self.body.addWidget(self.result)
+        self.report = ReportRow(self.session, self.runner, self._networks)
+        self.body.addWidget(self.report)
         self.body.addStretch(1)
         self.keys = Keys(
             self.viewer,
@@ -76,6 +79,7 @@ class ComparePage(Page):
         self.choice.chosen.connect(self._on_choice)
         self.choice.pressed.connect(self.on_run)
         self.choice.stopped.connect(self.stop)
+        self.report.said.connect(lambda text, bad: self.say(text, problem=bad))
         for signal in (
             session.checkpoints_changed,
             session.images_changed,
@@ -151,8 +155,15 @@ class ComparePage(Page):
         self.match = None
         self.view.close()
 
+    def _networks(self) -> dict[str, Checkpoint]:
+        """The networks that are chosen; not the marks."""
+        known = self.session.checkpoints
+        return {name: known[name] for name in self.choice.names if name in known}
+
     def _show_result(self) -> None:
         self.result.show_match(self.match)
+        both = self.match is not None and len(self._networks()) == 2
+        self.report.setVisible(both)
         self._refresh_buttons()
 
     def _draw(self) -> None:
