@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw
@@ -222,6 +221,8 @@ def overlay_of(
         )
     if not isinstance(image, LargeImage):
         raise TypeError("the results of a large image are drawn on a large image")
+    import zarr  # takes long to load, and the window needs the colours at once
+
     found = prediction.found
     thin, step = image.thinned()
     rows = rows_without_banner(thin)
