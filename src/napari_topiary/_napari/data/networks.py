@@ -124,7 +124,7 @@ class NetworkList(QWidget):
         figure = words.figure(checkpoint.metrics)
         if figure:
             told.append(figure)
-        if weights not in name:
+        if weights not in name.replace(" k", f"{words.THIN}k"):
             told.append(f"{weights} weights")
         if name in self._parents:
             told.append(f"from {self._parents[name]}")

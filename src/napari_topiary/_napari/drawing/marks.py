@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from napari_topiary.session import Session
 
-MOST_IN_16_BITS = 50_000
-"""Objects of an image that is shown with 16 bits, with room for 15,000 more."""
 REGION_COLOUR = "#4cc38a"
 LINES_ACROSS = 600
 """So many lines side by side would fill the longer side of an image."""
@@ -40,9 +37,6 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
         if known.layer_type == "labels":
             # With a stroke on it, a mask of 0 and 255 would hold two values for one.
             shown, _ = shown.usable(shape, task=task, scale=entry.scale)
-            if task.kind == "instances":
-                numbers = _numbers_for(shown.labels)
-                shown = replace(shown, labels=shown.labels.astype(numbers, copy=False))
         data, meta, _ = shown.to_layer_data("", task, entry.scale)
         del meta["name"]
     if known.layer_type == "labels":
@@ -60,18 +54,6 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
         return data, meta | _point_style(session, names)
     style = {} if known.is_line else _area_style(shape)
     return data, meta | style | _path_style(session, names)
-
-
-def _numbers_for(labels: Any) -> type[np.integer[Any]] | np.dtype[Any]:
-    """Whole numbers with room for all the objects yet to come.
-
-    napari draws those of 16 bits as they are; larger ones it computes anew for every
-    pixel at each look: half a second for 8192 x 8192.
-    """
-    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
-    if 0 <= low and high <= MOST_IN_16_BITS:
-        return np.uint16
-    return np.int32 if labels.dtype.itemsize < 4 else labels.dtype
 
 
 def _nothing(
