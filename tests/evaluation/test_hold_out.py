@@ -25,6 +25,7 @@ from napari_topiary.evaluation.score import Scorer
 from napari_topiary.evaluation.validate import validate, validation_data
 from napari_topiary.evaluation.validator import LEAST_VALIDATED, Validator
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.stacks import are_slices
 from napari_topiary.jobs.training import TrainingData, checking
 from napari_topiary.networks import build_network
 from napari_topiary.networks.pruning_schedule import FixedShape, PrunedShape
@@ -445,6 +446,24 @@ def test_of_a_stack_one_end_is_held_back(virions, seed):
         [f"vol {n:02d}" for n in (0, 1, 2)],
         [f"vol {n:02d}" for n in (7, 8, 9)],
     )
+
+
+def test_images_that_are_only_numbered_are_held_back_by_chance(virions):
+    """Else all that is judged on would be of one treatment."""
+    names = [f"{what} {n}" for what in ("control", "drug") for n in range(1, 6)]
+    samples = [
+        dataclasses.replace(clicks(virions, n), name=name)
+        for n, name in enumerate(names)
+    ]
+    found = []
+    for seed in range(6):
+        config = dataclasses.replace(SMALL, seed=seed, validation_share=0.3)
+        held = foresee(samples, [], config, task=DETECT).held
+        found.append({one.sample.name.split()[0] for one in held})
+    assert found.count({"control", "drug"}) > 2
+    assert are_slices(["vol 07", "vol 12"]) and are_slices(["vol 0", "vol 3"])
+    assert not are_slices(["image 1", "image 2"])
+    assert not are_slices(["image 0", "image 10"])
 
 
 def test_three_of_three_may_be_four_in_ten():

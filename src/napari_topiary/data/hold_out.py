@@ -22,7 +22,7 @@ from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.description import listed
 from napari_topiary.io.gate import NOTHING_MARKED, Admitted
-from napari_topiary.io.stacks import stack_of
+from napari_topiary.io.stacks import are_slices, stack_of
 from napari_topiary.types import Task
 
 ENOUGH = 10
@@ -219,7 +219,10 @@ def _in_random_order(areas: Sequence[AnnotatedArea], seed: int) -> list[Annotate
     stacks: dict[str, list[AnnotatedArea]] = {}
     for one in areas:
         stacks.setdefault(stack_of(one.sample.name), []).append(one)
-    each, order = list(stacks.values()), list[AnnotatedArea]()
+    each, order = list[list[AnnotatedArea]](), list[AnnotatedArea]()
+    for alike in stacks.values():
+        whole = are_slices([one.sample.name for one in alike])
+        each += [alike] if whole else [[one] for one in alike]
     chance = np.random.default_rng(seed)
     for index in chance.permutation(len(each)):
         last_first = bool(chance.integers(2))

@@ -8,7 +8,7 @@ count more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,17 @@ def stack_of(name: str) -> str:
     """Return the stack that an image is a slice of by its name; else its own name."""
     stack, blank, number = name.rpartition(" ")
     return stack if blank and number.isdecimal() else name
+
+
+def are_slices(names: Sequence[str]) -> bool:
+    """Whether images of one `stack_of` are numbered as `slice_names` numbers slices.
+
+    People begin at 1, and write 9 and 10: those are images of their own.
+    """
+    numbers = [name.rpartition(" ")[2] for name in names]
+    longest = max(map(len, numbers))
+    even = all(one.isdecimal() and len(one) == longest for one in numbers)
+    return even and (longest > 1 or "0" in numbers)
 
 
 def slices_in(images: Mapping[str, Path]) -> dict[str, Slice]:
