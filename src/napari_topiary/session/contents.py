@@ -259,14 +259,14 @@ def add_class(session: Session, name: str, image: str | None) -> str:
         raise TopiaryError(f"Type what you are looking for first, e.g. {example}.")
     if name in session.task.classes:
         raise TopiaryError(f"There is a class {name!r} already.")
-    task = session.task
-    session.set_task(replace(task, classes=(*task.classes, name)))
+    task = replace(session.task, classes=(*session.task.classes, name))
     if task.kind == "detect" and image is not None:
         entry = session.images[image]
         pixels = float(f"{min(entry.image.shape[1:]) / _GUESS:.2g}")
         scale = entry.scale
         guess = pixels if scale is None else float(f"{pixels * scale:.2g}")
-        set_radius(session, name, guess, scale)
+        task = _with_radius(task, name, guess, scale)
+    session.set_task(task)  # once: all marks are drawn anew each time
     return name
 
 
@@ -286,7 +286,12 @@ def set_radius(
     scale
         nm per pixel of the shown image, None if unknown.
     """
-    task = session.task
+    session.set_task(_with_radius(session.task, name, radius, scale))
+
+
+def _with_radius(
+    task: Task, name: str, radius: float | None, scale: float | None
+) -> Task:
     nm, px = dict(task.radius_nm), dict(task.radius_px)
     if radius is None:
         nm.pop(name, None)
@@ -296,7 +301,7 @@ def set_radius(
     else:
         nm[name] = radius
         px[name] = radius / scale
-    session.set_task(replace(task, radius_nm=nm, radius_px=px))
+    return replace(task, radius_nm=nm, radius_px=px)
 
 
 def set_kind(session: Session, kind: TaskKind) -> None:

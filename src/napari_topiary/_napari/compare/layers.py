@@ -261,8 +261,11 @@ class ComparisonLayers:
     def put_difference(self, class_index: int = 0) -> float:
         """Show B minus A."""
         maps = self.match.comparison.difference
+        if class_index == 0 and len(maps) == 2:
+            class_index = 1  # of one class that is what is no background: no copy
         difference = maps[class_index] if class_index else -maps[0]
-        limit = max(SMALLEST_LIMIT, float(np.abs(difference).max(initial=0.0)))
+        ends = float(difference.max(initial=0.0)), -float(difference.min(initial=0.0))
+        limit = max(SMALLEST_LIMIT, *ends)
         layer = self.put(
             "difference",
             difference,

@@ -118,6 +118,8 @@ class MetricsTable(QTableWidget):
                 value, other = values[x], values[x ^ 1]
                 if name == "wrong":
                     value, other = other, value  # fewer are better
+                    if not metrics[side][at].get("n_right"):
+                        value = None  # of those that find something
                 better = _is_better(value, other)
                 text = "" if side == truth else _text(metrics[side][at], name)
                 self.setItem(y, x, _item(text, bold=better))
