@@ -688,6 +688,28 @@ def test_only_background_or_only_one_class_is_told_before_anything_runs():
     assert learning_problem([empty, full], task=task) == ""
 
 
+def test_a_blank_colour_image_is_not_called_grey_among_colour_ones():
+    task = Task("segment", ("background", "a"))
+    colour = np.stack([GREY, GREY[::-1], GREY])
+    tiles = [
+        Sample(image, (Labels(BLOCKS),), None, name)
+        for image, name in ((colour, "x"), (np.full_like(GREY[None], 255), "white"))
+    ]
+    assert learning_problem(tiles, task=task).startswith("white: The image is constant")
+
+
+def test_an_empty_table_of_marks_is_told_as_empty_labels_are():
+    task = Task("detect", ("background", "a"), radius_px={"a": 3.0})
+    marked = Points(np.array(MARKS, float), ("a",) * len(MARKS))
+    known = [
+        Sample(GREY[None], (points,), None, name)
+        for points, name in ((marked, "x"), (Points(np.zeros((0, 2)), ()), "y"))
+    ]
+    said = [note for note in admitted(known, task=task)[1] if "empty" in note]
+    assert len(said) == 1 and said[0].startswith("1 of 2 tables of marks are empty")
+    assert "(y)" in said[0]
+
+
 def test_a_class_that_is_marked_nowhere_is_told_before_it_trains():
     numbers = Labels(BLOCKS * 3)
     known = [Sample(GREY[None], (numbers,), None, "x")]

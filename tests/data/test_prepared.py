@@ -12,6 +12,7 @@ from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.normalisation import Contrast, Normalisation
@@ -71,3 +72,24 @@ def test_a_network_knows_which_image_is_the_opposite():
     (told,) = (note for note in prepared.notes if "opposite" in note)
     assert told.startswith("negative 1: the contrast is the opposite of what the net")
     assert "invert it" in told
+
+
+def test_marks_tell_the_contrast_where_too_few_images_are_compared():
+    learned, negative = [dark_lines(n) for n in (0, 2)], dark_lines(1, negative=True)
+    (told,) = (
+        note
+        for note in prepare(learned, [negative], TrainConfig(), task=TASK).notes
+        if "opposite" in note
+    )
+    assert told.startswith("negative 1: the contrast is the opposite of that of the")
+    both = [dark_lines(n, negative=n % 2 == 0) for n in range(4)]
+    mixed = prepare(both, (), TrainConfig(), task=TASK).notes
+    assert not any("opposite" in note for note in mixed)
+
+
+def test_grey_images_are_refused_for_a_network_of_colour_images():
+    start = Checkpoint(network="unet", sizes=SIZES, in_channels=3, task=TASK, state={})
+    with pytest.raises(TopiaryError, match="trained on colour images and these are gr"):
+        prepare(
+            (), [dark_lines(0)], TrainConfig(), task=TASK, start=start, learning=False
+        )

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.config import DetectConfig, PredictConfig
@@ -254,3 +255,30 @@ def test_a_word_about_an_image_before_it_is_predicted_does_not_end_the_job(
     assert steps[0].report == "one: The contrast is the opposite."
     assert steps[0].eta_s is None
     assert steps[-1].fraction == 1
+
+
+def test_a_network_that_is_dead_is_told_and_images_of_another_pixel_size(
+    known, monkeypatch
+):
+    textured = sample(THREE, THREE, scale=4.0)
+    noise = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
+    textured = replace(textured, image=noise)
+    checkpoint, said = known(), []
+    monkeypatch.setattr(
+        type(checkpoint.build()),
+        "forward",
+        lambda self, image: torch.zeros(len(image), 2, *image.shape[2:]),
+    )
+    report = run(
+        evaluate(checkpoint, [textured]), lambda step: said.append(step.report)
+    )
+    (problem,) = report["problems"]
+    assert "it is dead" in problem
+    rescaled = "one: The image was rescaled: it has 4 nm per pixel"
+    assert [one[: len(rescaled)] for one in said if one] == [rescaled]
+    both, heard = {"a": checkpoint, "b": checkpoint}, []
+    job = compare_checkpoints(both, [textured])
+    run(job, lambda step: heard.append(step.report))
+    assert [one[: len(rescaled)] for one in heard if isinstance(one, str)] == [rescaled]
+    (compared,) = (one for one in heard if isinstance(one, ComparedImage))
+    assert compared.problems() == (f"a: {problem}", f"b: {problem}")

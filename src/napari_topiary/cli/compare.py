@@ -50,7 +50,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if len(options.checkpoints) < 2:
         raise TopiaryError("Give at least two checkpoints to compare.")
 
-    from napari_topiary.evaluation import compare_checkpoints, known_to_each
+    from napari_topiary.evaluation import (
+        ComparedImage,
+        compare_checkpoints,
+        known_to_each,
+    )
     from napari_topiary.inference.devices import pick_device
     from napari_topiary.report.comparing import heading_of, reporting, rows_of
 
@@ -72,13 +76,21 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         tolerance_nm=options.tolerance,
         maps=options.out is not None,
     )
+    problems: dict[str, None] = {}
+
+    def heed(report: object) -> None:
+        if isinstance(report, ComparedImage):
+            problems.update(dict.fromkeys(report.problems()))
+
     heading = f"of the part {split!r}"
     if options.out is None:
-        result = runner(job).to_dict()
+        result = runner(job, heed).to_dict()
     else:
         result = runner(
-            reporting(job, options.out, about=heading, notes=lambda: runner.notes)
+            reporting(job, options.out, about=heading, notes=lambda: runner.notes),
+            heed,
         )
+    result["problems"] = list(problems)
     runner.say(f"{heading_of(result, heading)}\n{table(rows_of(result))}")
     return result | {"split": split, "dataset": str(options.data)}
 

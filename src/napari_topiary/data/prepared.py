@@ -26,12 +26,18 @@ from napari_topiary.data.learned import remembered
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
+from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import listed
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.normalisation import Contrast, Normalisation
-from napari_topiary.normalisation.contrast import Colours, Faintness, odd_ones
+from napari_topiary.normalisation.contrast import (
+    Colours,
+    Faintness,
+    odd_ones,
+    usual_look,
+)
 from napari_topiary.types import Task
 
 MOST_UNANNOTATED = 24
@@ -123,6 +129,8 @@ def prepare(
         samples, validation, task=task, around_marks=around, learning=learning
     )
     every = (*known.samples, *known.validation)
+    if start is not None and (problem := other_channels(start, every)):
+        raise TopiaryError(problem)
     grid = WorkingGrid.of(known, config, start=start)
     history = {} if start is None else dict(start.annotations_summary)
     parts = divide(known, grid, history, config, learning=learning)
@@ -135,7 +143,10 @@ def prepare(
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
     summary, lines = _summary(every)
     summary |= _drawn_as(parts.learned, known.task, config, grid.zones) | seen
-    notes = (*known.notes, *_opposite(parts, task, start), *parts.notes)
+    unlike = _opposite(parts, task, start)
+    if start is not None and not learning:
+        unlike += _unlike(parts.held, start)
+    notes = (*known.notes, *unlike, *parts.notes)
     prepared = PreparedData(
         task=known.task,
         normalisation=grid.normalisation or Normalisation(),
@@ -254,22 +265,38 @@ def _drawn_as(
     return found
 
 
+def other_channels(start: Checkpoint, samples: Sequence[Sample]) -> str:
+    """Say if annotated images are grey for a network of colour images, or vice versa.
+
+    Parameters
+    ----------
+    start, samples
+        What is gone on with, or judged, and on which images.
+    """
+    channels = {one.image.shape[0] for one in samples if one.annotations}
+    if not channels or start.in_channels in channels:
+        return ""
+    kinds = {1: "grey", 3: "colour"}
+    return (
+        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} "
+        f"images and these are {kinds.get(channels.pop(), 'of another kind')}: "
+        "convert them, or start from scratch."
+    )
+
+
 def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
     """Name images of the opposite contrast: of what was learned, or of the others."""
     areas = (*parts.learned, *parts.held)
     before = start and Contrast.from_record(start.annotations_summary.get("contrast"))
-    if before and (here := _contrast(areas)) and here.opposite_of(before):
-        return (
-            f"The contrast of these images {before.in_words(task.classes[1:])}: invert "
-            "them, or train a network from scratch.",
-        )
     # Names may be there twice, and an image as several areas.
     images = list({one.pixels: one for one in areas}.values())
-    asymmetries = [one.asymmetry for one in images]
-    if before:
-        odd = [i for i, own in enumerate(asymmetries) if before.is_negative(own)]
-    else:
-        odd = odd_ones(asymmetries)
+    if before and len(images) > 1 and (here := _contrast(areas)):
+        if here.opposite_of(before):
+            return (
+                f"The contrast of these images {before.in_words(task.classes[1:])}: "
+                "invert them, or train a network from scratch.",
+            )
+    odd = _opposites(images, task, before)
     if not odd:
         return ()
     opposite = (
@@ -284,6 +311,41 @@ def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[st
         f"nothing is found there: invert {them} (in Fiji: Edit > Invert), or leave "
         f"{them} out.",
     )
+
+
+def _opposites(
+    areas: Sequence[AnnotatedArea], task: Task, before: Contrast | None
+) -> list[int]:
+    """Which have the opposite contrast: what is marked tells, else the histogram."""
+    asymmetries = [one.asymmetry for one in areas]
+    if before:
+        odd = {i for i, own in enumerate(asymmetries) if before.is_negative(own)}
+    else:
+        odd = set(odd_ones(asymmetries))
+    if len(task.classes) > 2 and len(areas) > 1:
+        return sorted(odd)  # one class may be bright and another dark
+    looks = [0 if (own := _contrast([one])) is None else own.look for one in areas]
+    usual = before.look if before else usual_look(looks)
+    for index, look in enumerate(looks):
+        if look * usual:
+            (odd.add if look != usual else odd.discard)(index)
+    return sorted(odd)
+
+
+def _unlike(areas: Sequence[AnnotatedArea], start: Checkpoint) -> tuple[str, ...]:
+    """Name images to judge on that differ in colours or darkness from what it knows."""
+    about = start.annotations_summary
+    knows = (
+        Colours.from_record(about.get("colours")),
+        Faintness.from_record(about.get("faintest")),
+    )
+    found = [
+        f"{one.sample.name}: {problem}"
+        for one in areas
+        for learned in knows
+        if learned and (problem := learned.problem(one.field.image))
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _contrast(areas: Iterable[AnnotatedArea]) -> Contrast | None:

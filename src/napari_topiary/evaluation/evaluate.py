@@ -17,6 +17,7 @@ from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.inference.cluster import engine_for
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.predict import predict
+from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD
@@ -64,7 +65,8 @@ def evaluate(
         pixels' metrics again in `pixels`), `tolerance_nm` and `tolerance_px` (the
         largest of the classes, None where unknown). The same by class name in
         `per_class`, by image in `images`, and at a threshold of 0.5 in
-        `at_common_threshold`. Always `n_images, seconds, device, backend, precision`.
+        `at_common_threshold`. Always `n_images, seconds, device, backend, precision`,
+        and `problems`: sentences about a network that does not work.
 
     Raises
     ------
@@ -74,11 +76,12 @@ def evaluate(
     known, notes = with_truth(
         samples, task=checkpoint.task, scale=checkpoint.pixel_size_nm
     )
-    for note in notes:
+    for note in (*notes, *size_notes(checkpoint, samples)):
         yield Progress(0, len(known), "Evaluating", report=note)
     begun = time.perf_counter()
     results: list[tuple[str, Score, Score]] = []
     tolerance: dict[str, float | None] = {}
+    problems: dict[str, None] = {}
     with engine_for(checkpoint, config) as engine:
         for index, sample in enumerate(known):
             scorer = Scorer.of(checkpoint, sample, tolerance_nm)
@@ -97,6 +100,7 @@ def evaluate(
                 total=len(known),
             )
             if prediction is not None:
+                problems |= dict.fromkeys(prediction.problems)
                 scores = own_and_common(scorer, prediction, checkpoint, config)
                 results.append((sample.name, *scores))
             if stopped:
@@ -109,6 +113,7 @@ def evaluate(
         "backend": engine.backend,
         "precision": engine.precision,
         "thresholds": dict(PostProcessing.of(checkpoint, config.detect).thresholds),
+        "problems": list(problems),
         **tolerance,
         **_report(results),
     }

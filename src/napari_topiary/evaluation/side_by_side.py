@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.network_input import Measured, measured_input
 from napari_topiary.inference.predict import predict
+from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD
@@ -218,6 +219,11 @@ class ComparedImage:
     #: Name of the checkpoint -> prediction, in the order of the checkpoints
     predictions: Mapping[str, Prediction]
 
+    def problems(self) -> tuple[str, ...]:
+        """Say which networks do not work."""
+        each = self.predictions.items()
+        return tuple(f"{name}: {one}" for name, own in each for one in own.problems)
+
 
 @dataclass(frozen=True)
 class ComparisonTable:
@@ -292,7 +298,8 @@ def compare_checkpoints(
         raise TopiaryError("To compare takes at least one checkpoint.")
     first = next(iter(checkpoints.values()))
     known, notes = with_truth(samples, task=first.task, scale=first.pixel_size_nm)
-    for note in notes:
+    sizes = [size_notes(own, samples) for own in checkpoints.values()]
+    for note in dict.fromkeys(chain(notes, *sizes)):
         yield Progress(0, len(known), "Comparing", report=note)
     begun = time.perf_counter()
     entries = [Entry(name, own, config) for name, own in checkpoints.items()]

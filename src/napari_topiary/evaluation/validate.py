@@ -19,7 +19,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.suitability import working_factor_for
+from napari_topiary.inference.suitability import size_notes, working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing
@@ -54,9 +54,10 @@ def validate(
         After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
     prepared = validation_data(checkpoint, samples, validation)
-    if prepared.notes:
+    found = (*prepared.notes, *size_notes(checkpoint, validation or samples))
+    if found:
         before = checkpoint.provenance.get("notes", ())
-        notes = list(dict.fromkeys((*before, *prepared.notes)))
+        notes = list(dict.fromkeys((*before, *found)))
         about = {**checkpoint.provenance, "notes": notes}
         checkpoint = replace(checkpoint, provenance=about)
     if not prepared.held:

@@ -180,9 +180,11 @@ class Measured:
         ends = _ends(thin) if invert else None
         thin = thin if ends is None else _negative(thin, ends)
         if not area.all():
+            share = 1 - area.mean()
+            much = f"{share:.0%}" if share >= 0.01 else "Less than 1%"
             notes = [
                 *notes,
-                f"{1 - area.mean():.0%} of this image carries no image (a margin, a "
+                f"{much} of this image carries no image (a margin, a "
                 "bar or pixels that are not numbers): there the result is empty.",
             ]
         fitted = checkpoint.normalisation.fitted(thin, area, shape=shape, step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.cluster import Cluster
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.tiles import infer
+from napari_topiary.io.dataset import Sample
+from napari_topiary.io.description import listed
 from napari_topiary.io.image_area import kind_problem
 from napari_topiary.io.images import to_grey
 from napari_topiary.normalisation import Contrast
@@ -107,6 +110,32 @@ def working_factor_for(
         f"The image was rescaled: it has {scale:.4g} nm per pixel, the network was "
         f"trained on images with {trained:.4g} nm per pixel."
     ]
+
+
+def size_notes(checkpoint: Checkpoint, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say which annotated images have another pixel size than the network knows.
+
+    Parameters
+    ----------
+    checkpoint, samples
+        What is judged or learned on from, and the images for that.
+
+    Raises
+    ------
+    TopiaryError
+        With the image's name, if it is too coarse to show what was learned.
+    """
+    said: dict[str, list[str]] = {}
+    for sample in samples:
+        if not sample.annotations:
+            continue
+        try:
+            notes = working_factor_for(checkpoint, sample.scale)[1]
+        except TopiaryError as error:
+            raise TopiaryError(f"{sample.name}: {error}") from error
+        for note in notes:
+            said.setdefault(note, []).append(sample.name)
+    return tuple(f"{listed(names)}: {note}" for note, names in said.items())
 
 
 def dead_problem(

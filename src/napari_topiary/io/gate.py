@@ -305,7 +305,9 @@ def _channels_problem(samples: Sequence[Sample]) -> str:
     colour = [sample.name for sample in samples if sample.image.shape[0] > 1]
     if len({sample.image.shape[0] for sample in samples}) < 2:
         return ""
-    return (
+    # A blank colour image is read as grey.
+    each = ((sample.name, image_problem(sample.image)) for sample in samples)
+    return next((f"{name}: {problem}" for name, problem in each if problem), "") or (
         f"Some images are grey and some are colour ({listed(colour)}): one network "
         "learns from one kind. Convert the colour images to grey, or leave them out."
     )
@@ -349,19 +351,19 @@ def _set_notes(samples: Sequence[Sample]) -> list[str]:
             f"{listed(banners)}: there is an information banner, of which nothing is "
             "learned and where nothing is judged; the Data page offers to cut it off."
         )
-    painted = {
-        sample.name: item
-        for sample in samples
-        for item in sample.annotations
-        if item.storage == "image"
-    }
-    empty = [name for name, item in painted.items() if not len(item)]
-    if 0 < len(empty) < len(painted):
-        notes.append(
-            f"{len(empty)} of {len(painted)} label images are empty, which teaches "
-            f"that there is nothing in these images ({listed(empty)}): if they are not "
-            "painted yet, take their label files away."
-        )
+    for storage, files in (("image", "label images"), ("table", "tables of marks")):
+        drawn = {
+            sample.name: sum(map(len, sample.annotations))
+            for sample in samples
+            if storage in {item.storage for item in sample.annotations}
+        }
+        empty = [name for name, things in drawn.items() if not things]
+        if 0 < len(empty) < len(drawn):
+            notes.append(
+                f"{len(empty)} of {len(drawn)} {files} are empty, which teaches that "
+                f"there is nothing in these images ({listed(empty)}): if nothing is "
+                "marked there yet, take their files away."
+            )
     return notes
 
 

@@ -66,10 +66,14 @@ def reporting(
         written where it was stopped before the first image was compared.
     """
     pictures: list[dict[str, Any]] = []
+    heard: dict[str, None] = {}
 
     def drawn(progress: Progress) -> Progress:
         if isinstance(progress.report, ComparedImage):
             pictures.extend(_draw(progress.report, folder))
+            heard.update(dict.fromkeys(progress.report.problems()))
+        elif isinstance(progress.report, str):
+            heard[progress.report] = None
         return progress
 
     found = yield from relay(job, told=drawn)
@@ -77,7 +81,7 @@ def reporting(
     if not result["n_images"]:
         return result  # stopped before the first
     write_table(folder / COMPARISON, _columns(result["checkpoints"]))
-    said = tuple(notes())
+    said = tuple(dict.fromkeys((*notes(), *heard)))
     write_report(folder / REPORT, _report(result, heading_of(result, about), said))
     return result
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
-from napari_topiary.data.prepared import prepare
+from napari_topiary.data.prepared import other_channels, prepare
 from napari_topiary.errors import (
     TopiaryError,
     is_out_of_memory,
@@ -27,6 +27,7 @@ from napari_topiary.errors import (
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import resolve_sizes
@@ -121,7 +122,9 @@ def fit(
         check_replaced((checkpoint_path,))
     yield Progress(0, 0, "Preparing the images")
     prepared = prepare(samples, validation, config, task=task, start=start)
-    for note in prepared.notes:
+    sizes_differ = () if start is None else size_notes(start, (*samples, *validation))
+    notes = (*prepared.notes, *sizes_differ)
+    for note in notes:
         # Before the clock starts: it may be a reason not to.
         yield Progress(0, 0, "Preparing the images", report=BeforeTraining(note))
     if start is None:
@@ -137,7 +140,7 @@ def fit(
     )
     record = TrainingRecord(config=config, prepared=prepared, sizes=sizes, start=start)
     record.device = str(trainer.device)
-    record.notes += prepared.notes
+    record.notes += notes
     yield from _kept_whatever_comes(trainer, record, checkpoint_path)
     if not record.has_weights:
         raise TopiaryError(DIVERGED + " Nothing was kept.")
@@ -156,14 +159,8 @@ def _start_problem(
             f"annotations have {', '.join(task.classes)}: rename the classes, or "
             "start from scratch."
         )
-    channels = {sample.image.shape[0] for sample in samples if sample.annotations}
-    if start is not None and channels and start.in_channels not in channels:
-        kinds = {1: "grey", 3: "colour"}
-        return (
-            f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} "
-            f"images and these are {kinds.get(channels.pop(), 'of another kind')}: "
-            "convert them, or start from scratch."
-        )
+    if start is not None and (problem := other_channels(start, samples)):
+        return problem
     if len(task.classes) < 2:
         return (
             "There is only the class background: add a class for what you look for "
