@@ -287,7 +287,8 @@ def other_channels(start: Checkpoint, samples: Sequence[Sample]) -> str:
 def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
     """Name images of the opposite contrast: of what was learned, or of the others."""
     areas = (*parts.learned, *parts.held)
-    before = start and Contrast.from_record(start.annotations_summary.get("contrast"))
+    about = {} if start is None else start.annotations_summary
+    before = Contrast.from_record(about.get("contrast"))
     # Names may be there twice, and an image as several areas.
     images = list({one.pixels: one for one in areas}.values())
     if before and len(images) > 1 and (here := _contrast(areas)):

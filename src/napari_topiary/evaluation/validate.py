@@ -54,10 +54,10 @@ def validate(
         After every image; a `Stop` sent in leaves the checkpoint as it was.
     """
     prepared = validation_data(checkpoint, samples, validation)
-    found = (*prepared.notes, *size_notes(checkpoint, validation or samples))
-    if found:
+    said = (*prepared.notes, *size_notes(checkpoint, validation or samples))
+    if said:
         before = checkpoint.provenance.get("notes", ())
-        notes = list(dict.fromkeys((*before, *found)))
+        notes = list(dict.fromkeys((*before, *said)))
         about = {**checkpoint.provenance, "notes": notes}
         checkpoint = replace(checkpoint, provenance=about)
     if not prepared.held:
