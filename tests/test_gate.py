@@ -698,6 +698,13 @@ def test_a_blank_colour_image_is_not_called_grey_among_colour_ones():
     assert learning_problem(tiles, task=task).startswith("white: The image is constant")
 
 
+def test_an_image_held_back_of_another_pixel_size_is_told_before_it_trains():
+    task = Task("segment", ("background", "a"))
+    x, y = (Sample(GREY[None], (Labels(BLOCKS),), n, f"x{n}") for n in (4.0, 16.0))
+    notes = admit([x], [y], task=task, around_marks=False).notes
+    assert [n for n in notes if n.startswith("The pixel sizes differ, from 4 to 16")]
+
+
 def test_an_empty_table_of_marks_is_told_as_empty_labels_are():
     task = Task("detect", ("background", "a"), radius_px={"a": 3.0})
     marked = Points(np.array(MARKS, float), ("a",) * len(MARKS))

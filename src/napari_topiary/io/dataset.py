@@ -52,6 +52,7 @@ from napari_topiary.io.pairing import Pairing, pair_files
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task, Window
 
+_SAME_SCALE = 1.02
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 Axis = NDArray[np.float32]
@@ -355,3 +356,28 @@ def sample_dataset(name: str) -> Dataset:
             f"{', '.join(sample_names())}."
         )
     return read_dataset(sample_folder() / name)
+
+
+def scale_notes(samples: Sequence[Sample]) -> list[str]:
+    """Say where images of one set differ in pixel size, or have none.
+
+    Parameters
+    ----------
+    samples
+        What is learned from or judged on together.
+    """
+    notes = []
+    scales = {sample.name: sample.scale for sample in samples}
+    known = {name: scale for name, scale in scales.items() if scale}
+    if known and max(known.values()) > _SAME_SCALE * min(known.values()):
+        notes.append(
+            f"The pixel sizes differ, from {min(known.values()):.4g} to "
+            f"{max(known.values()):.4g} nm: images are brought to the same size."
+        )
+    if known and len(known) < len(scales):
+        unknown = [name for name in scales if name not in known]
+        notes.append(
+            f"The pixel size of {listed(unknown)} is unknown: taken to be that of the "
+            "first image."
+        )
+    return notes

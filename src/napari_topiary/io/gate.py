@@ -22,12 +22,11 @@ from napari_topiary.annotations import (
     usable_annotations,
 )
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset import Sample
+from napari_topiary.io.dataset import Sample, scale_notes
 from napari_topiary.io.description import listed
 from napari_topiary.io.image_area import image_problem, rows_without_banner
 from napari_topiary.types import Task
 
-_SAME_SCALE = 1.02
 _ANOTHER_SCALE = 20.0
 BY_COMMAND = " (--around-marks in a command)"
 """What the window leaves out of a sentence."""
@@ -139,7 +138,8 @@ def admit(
         task=task,
         samples=samples,
         validation=validation,
-        notes=tuple(filter(None, (nowhere, *notes, *said))),
+        # What is held back may differ from what is learned from.
+        notes=tuple(filter(None, (nowhere, *notes, *said, *scale_notes(every)))),
     )
 
 
@@ -327,20 +327,7 @@ def _scales_problem(samples: Sequence[Sample]) -> str:
 
 
 def _set_notes(samples: Sequence[Sample]) -> list[str]:
-    notes = []
-    scales = {sample.name: sample.scale for sample in samples}
-    known = {name: scale for name, scale in scales.items() if scale}
-    if known and max(known.values()) > _SAME_SCALE * min(known.values()):
-        notes.append(
-            f"The pixel sizes differ, from {min(known.values()):.4g} to "
-            f"{max(known.values()):.4g} nm: images are brought to the same size."
-        )
-    if known and len(known) < len(scales):
-        unknown = [name for name in scales if name not in known]
-        notes.append(
-            f"The pixel size of {listed(unknown)} is unknown: taken to be that of the "
-            "first image."
-        )
+    notes = scale_notes(samples)
     banners = [
         sample.name
         for sample in samples
