@@ -23,7 +23,7 @@ from napari_topiary.io.run_crate import CRATE, is_edited
 
 REPORT = ".json"
 """Ending of what says what came of a run."""
-COMPARISON, REPORT = "comparison.csv", "report.html"
+COMPARISON, COMPARISON_PAGE = "comparison.csv", "report.html"
 """Table and report of networks on the same images, beside the pictures."""
 
 
@@ -253,7 +253,7 @@ def comparison_targets(folder: Path, names: Sequence[str]) -> tuple[OutputFile, 
         Of all networks but the first, which the others are held against.
     """
     pictures = tuple(f"*{escape(safe_name(name))}*.png" for name in names)
-    return targets_in(folder, pictures, names=(COMPARISON, REPORT))
+    return targets_in(folder, pictures, names=(COMPARISON, COMPARISON_PAGE))
 
 
 def free_name(path: Path) -> Path:

@@ -23,7 +23,7 @@ from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
-from napari_topiary.io.targets import COMPARISON, REPORT
+from napari_topiary.io.targets import COMPARISON, COMPARISON_PAGE
 from napari_topiary.jobs import words
 from napari_topiary.registry import program_version
 from napari_topiary.report.pictures import Report, save_comparison, write_report
@@ -82,7 +82,9 @@ def reporting(
         return result  # stopped before the first
     write_table(folder / COMPARISON, _columns(result["checkpoints"]))
     said = tuple(dict.fromkeys((*notes(), *heard)))
-    write_report(folder / REPORT, _report(result, heading_of(result, about), said))
+    write_report(
+        folder / COMPARISON_PAGE, _report(result, heading_of(result, about), said)
+    )
     return result
 
 
@@ -133,7 +135,7 @@ def project_report(
         version=program_version(),
         inputs=[*files, *(one.path for one in samples if one.path is not None)],
         outputs=[
-            *(folder / name for name in (COMPARISON, REPORT)),
+            *(folder / name for name in (COMPARISON, COMPARISON_PAGE)),
             *(Path(one["picture"]) for one in result["pictures"]),
         ],
         begun=begun,
@@ -141,7 +143,7 @@ def project_report(
     )
     with suppress(NotWritten):  # a full disk: the report itself is what matters
         write_crate(folder, run)
-    return folder / REPORT
+    return folder / COMPARISON_PAGE
 
 
 def _draw(one: ComparedImage, folder: Path) -> list[dict[str, Any]]:
