@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import weakref
+from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
 from itertools import pairwise
@@ -304,25 +306,26 @@ class _GivingWay(QObject):
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__(workbench)
-        self._window: QMainWindow | None = None
+        # What holds the window keeps napari's viewer alive after it is closed.
+        self._window: Callable[[], QMainWindow | None] = lambda: None
         self._narrow = False
         self._soon = later(self, 0, self._set_width)
 
     def watch(self, window: QMainWindow) -> None:
         """Follow the width of a window."""
-        if window is not self._window:
-            self._window = window
+        if window is not self._window():
+            self._window = weakref.ref(window)
             window.installEventFilter(self)
             self._soon.start()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Notice another width, and act once the window has it."""
-        if watched is self._window and event.type() == QEvent.Type.Resize:
+        if watched is self._window() and event.type() == QEvent.Type.Resize:
             self._soon.start()
         return False
 
     def _set_width(self) -> None:
-        window, dock = self._window, self.parent()
+        window, dock = self._window(), self.parent()
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parent()
         if window is None or dock is None or dock.isFloating():
