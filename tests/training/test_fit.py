@@ -293,6 +293,9 @@ def test_a_start_checkpoint_must_know_the_same_classes_and_channels(virions):
     other = Task("detect", ("background", "phage"), radius_nm={"phage": 12.0})
     with pytest.raises(TopiaryError, match="phage"):
         run(fit(samples, SMALL, task=other, start=start))
+    painting = Task("segment", TASK.classes)
+    with pytest.raises(TopiaryError, match="trained to detect and the annotations are"):
+        run(fit(samples, SMALL, task=painting, start=start))
     colour = [
         dataclasses.replace(s, image=np.repeat(s.image, 3, axis=0)) for s in samples
     ]

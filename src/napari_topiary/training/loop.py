@@ -153,6 +153,11 @@ def fit(
 def _start_problem(
     start: Checkpoint | None, task: Task, samples: Sequence[Sample]
 ) -> str | None:
+    if start is not None and start.task.kind != task.kind:
+        return (
+            f"The checkpoint was trained to {start.task.kind} and the annotations are "
+            f"for {task.kind}: start from a network of the same kind, or from scratch."
+        )
     if start is not None and start.task.classes != task.classes:
         return (
             f"The checkpoint knows the classes {', '.join(start.task.classes)}, the "
