@@ -141,6 +141,23 @@ def test_what_was_found_is_exported_without_the_image_too(tmp_path, monkeypatch)
     assert column(out / "a_objects.csv", "area_px") == [16.0, 25.0]
 
 
+def test_an_export_is_repeated_but_never_over_a_persons_file(tmp_path):
+    results = {"a[1]": found("detect")}
+    kinds = ["box", "star"]
+    files = {*export(tmp_path, results, kinds=kinds)}
+    box = tmp_path / "a[1].box"
+    assert box in files
+    assert {*already_there(tmp_path, results, kinds)} == files - {box}
+    elsewhere = tmp_path / "mine"
+    elsewhere.mkdir()
+    for name in ("a[1].box", "a[1]_objects.csv"):
+        mine = elsewhere / name
+        mine.write_text("1 2 3 4\n", encoding="utf-8")
+        with pytest.raises(TopiaryError, match="no result of Topiary"):
+            already_there(elsewhere, results, kinds)
+        mine.unlink()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Links need a right there.")
 def test_an_export_goes_nowhere_else(tmp_path):
     results, table = {"a": found("detect")}, tmp_path / "a_objects.csv"

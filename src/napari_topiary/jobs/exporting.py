@@ -39,9 +39,10 @@ from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS
 from napari_topiary.types import Prediction
 
+LABELS = ("_labels.tif", "_labels.zarr")
 RESULTS = (
-    *("_probability.tif", "_labels.tif", "_detections.csv", "_lines.csv"),
-    *("_probability.zarr", "_labels.zarr"),
+    *("_probability.tif", "_probability.zarr", "_detections.csv", "_lines.csv"),
+    *LABELS,
 )
 ALWAYS = (OBJECTS,)
 """What is exported without being asked for."""
@@ -121,16 +122,19 @@ def already_there(
     folder: Path, found: Mapping[str, Found], kinds: Sequence[str] = ()
 ) -> list[Path]:
     """Files that an export would replace; refuses those that Topiary did not write."""
-    stems = [one.stem(name) for name, one in found.items()]
-    names = [
-        f"{escape(stem)}{ending}"
-        for stem in stems
-        for ending in (*RESULTS, *export_endings((*ALWAYS, *kinds)))
-    ]
+    endings = (*RESULTS, *export_endings((*ALWAYS, *kinds)))
     places = [folder / SUMMARY]
-    for name in names:
-        # A link to nowhere is not found by a pattern.
-        places += sorted(folder.glob(name)) if "*" in name else [folder / name]
+    for name, one in found.items():
+        stem = one.stem(name)
+        own = any(written_by_topiary(folder / f"{stem}{end}") for end in LABELS)
+        for ending in endings:
+            # Boxes are numbers alone and cannot be told: they go with the labels.
+            if own and ending.endswith(".box"):
+                continue
+            if "*" in ending:
+                places += sorted(folder.glob(f"{escape(stem)}{ending}"))
+            else:  # a link to nowhere is not found by a pattern
+                places.append(folder / f"{stem}{ending}")
     return to_be_replaced(places)
 
 
