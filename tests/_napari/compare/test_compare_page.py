@@ -100,6 +100,7 @@ def test_a_report_of_both_networks_is_saved(compared, session, until, tmp_path):
     mine.unlink()
     row.write_to(tmp_path)
     until(lambda: compared.message.text().startswith("Written:"))
+    until(lambda: not compared.runner.running)  # its end comes after its result
     names = {path.name for path in tmp_path.iterdir()}
     assert {"comparison.csv", "ro-crate-metadata.json", "grid 0_second.png"} <= names
     page = mine.read_text(encoding="utf-8")
