@@ -17,7 +17,7 @@ from napari_topiary.cli import main
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.io.importing.meaning import ImportConfig
 from napari_topiary.report.demo import DemoConfig
-from napari_topiary.studies.base import Budget
+from napari_topiary.studies.context import Budget
 
 FORMS = (
     TrainConfig, PruneConfig, PredictConfig, DetectConfig, TargetConfig, Budget,

@@ -66,8 +66,9 @@ if TYPE_CHECKING:
         recalibrate,
     )
     from napari_topiary.session import Session
-    from napari_topiary.studies import LearningCurve, learning_curve, run_study
+    from napari_topiary.studies import run_study
     from napari_topiary.training import PreviewRequest, fit
+    from napari_topiary.training.learning_curve import LearningCurve, learning_curve
     from napari_topiary.types import (
         Detections,
         Job,
@@ -110,8 +111,9 @@ _HOMES = {
     "inference.results": ("write_prediction",),
     "pruning": ("PruningPlan", "make_plan", "prune", "recalibrate", "pruning_schedule"),
     "session": ("Session",),
-    "studies": ("LearningCurve", "learning_curve", "run_study"),
+    "studies": ("run_study",),
     "training": ("PreviewRequest", "fit"),
+    "training.learning_curve": ("LearningCurve", "learning_curve"),
     "types": ("Detections", "Job", "Prediction", "Progress", "Stop", "Task", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

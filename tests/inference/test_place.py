@@ -8,7 +8,6 @@ from torch import nn
 
 from napari_topiary.annotations import Labels, TargetConfig
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.data.working_grid import normalisation_for
 from napari_topiary.inference.network_input import REGIONS
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
@@ -16,6 +15,7 @@ from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.normalisation import Normalisation
 from napari_topiary.normalisation.illumination import parts_of
+from napari_topiary.normalisation.normalisation import normalisation_for
 from napari_topiary.normalisation.regions import regions_of
 from napari_topiary.types import Task, run
 

@@ -7,9 +7,10 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig, PredictConfig
+from napari_topiary.data.working_grid import working_factor_for
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.network_input import as_channels
 from napari_topiary.inference.predict import predict
-from napari_topiary.inference.suitability import as_channels, working_factor_for
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.normalisation import Normalisation

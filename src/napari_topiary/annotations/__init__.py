@@ -7,10 +7,8 @@ from napari_topiary.annotations.base import (
     TableAnnotation,
     Tool,
     annotation_kinds,
-    annotation_problem,
     kinds_in_order,
     rescaled,
-    usable_annotations,
 )
 from napari_topiary.annotations.centerlines import Centerlines
 from napari_topiary.annotations.finished import (
@@ -27,7 +25,13 @@ from napari_topiary.annotations.labels import Labels, object_numbers
 from napari_topiary.annotations.marks import MarkedThings, drawn_radii_nm
 from napari_topiary.annotations.points import Points, zones_for
 from napari_topiary.annotations.regions import Regions
-from napari_topiary.annotations.targets import Target, TargetConfig, build_target
+from napari_topiary.annotations.targets import (
+    Target,
+    TargetConfig,
+    annotation_problem,
+    build_target,
+    usable_annotations,
+)
 from napari_topiary.registry import find_members
 
 find_members(__name__, __path__)

@@ -246,56 +246,6 @@ def rescaled(annotation: Any, factor: float | tuple[float, float]) -> Any:
     return annotation.rescaled((float(pair[0]), float(pair[1])))
 
 
-def annotation_problem(
-    annotations: Sequence[Any],
-    shape: Sequence[int],
-    *,
-    task: Task,
-    scale: float | None = None,
-    radii: bool = True,
-) -> str | None:
-    """Return what stops annotations from being learned from, as a sentence.
-
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-    shape, task, scale, radii
-        As for `Annotation.problem`.
-    """
-    for annotation in annotations:
-        sentence: str | None = annotation.problem(
-            shape, task=task, scale=scale, radii=radii
-        )
-        if sentence is not None:
-            return sentence
-    return None
-
-
-def usable_annotations(
-    annotations: Sequence[Any],
-    shape: Sequence[int],
-    *,
-    task: Task,
-    scale: float | None = None,
-) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Return what counts of annotations on an image, and sentences about the rest.
-
-    Parameters
-    ----------
-    annotations
-        All annotations of one image, without a problem.
-    shape, task, scale
-        As for `Annotation.problem`.
-    """
-    kept, notes = list[Any](), list[str]()
-    for annotation in annotations:
-        own, said = annotation.usable(shape, task=task, scale=scale)
-        kept.append(own)
-        notes += said
-    return tuple(kept), tuple(notes)
-
-
 def stamped(places: Sequence[Place], grid: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the cells `(y, x)` of a grid that hold a place.
 

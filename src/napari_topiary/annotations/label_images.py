@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.config import DistanceScale
-from napari_topiary.io.image_area import sides_of
 from napari_topiary.types import LabelImage
 
 EIGHT = np.ones((3, 3), dtype=int)
@@ -20,6 +21,11 @@ _NEARLY_ALL = 0.8
 _ONE_PIECE = 0.9
 INVERT_MASKS = "import them with inverted masks (--invert-masks)"
 """The way out; the window has it where folders are imported."""
+
+
+def sides_of(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return the four outermost lines of `(y, x)`."""
+    return numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]
 
 
 def has_other_numbers(labels: LabelImage, value: int) -> bool:

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_topiary.annotations.base import annotation_problem
 from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import form_problem
 from napari_topiary.types import BACKGROUND, Task
@@ -70,6 +69,56 @@ class TargetConfig:
                 f"zone ({self.certain:g} radii): give at least {self.certain:g}."
             )
         return problem
+
+
+def annotation_problem(
+    annotations: Sequence[Any],
+    shape: Sequence[int],
+    *,
+    task: Task,
+    scale: float | None = None,
+    radii: bool = True,
+) -> str | None:
+    """Return what stops annotations from being learned from, as a sentence.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape, task, scale, radii
+        As for `Annotation.problem`.
+    """
+    for annotation in annotations:
+        sentence: str | None = annotation.problem(
+            shape, task=task, scale=scale, radii=radii
+        )
+        if sentence is not None:
+            return sentence
+    return None
+
+
+def usable_annotations(
+    annotations: Sequence[Any],
+    shape: Sequence[int],
+    *,
+    task: Task,
+    scale: float | None = None,
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return what counts of annotations on an image, and sentences about the rest.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of one image, without a problem.
+    shape, task, scale
+        As for `Annotation.problem`.
+    """
+    kept, notes = list[Any](), list[str]()
+    for annotation in annotations:
+        own, said = annotation.usable(shape, task=task, scale=scale)
+        kept.append(own)
+        notes += said
+    return tuple(kept), tuple(notes)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Checkpoint:
     @cached_property
     def hash(self) -> str:
         """Fingerprint of everything in the checkpoint, weights and words."""
-        digest = hashlib.sha256(metadata.encode(self).encode())
+        digest = hashlib.sha256(self._words().encode())
         for name, array in sorted(storage.pack(self.state, self.masks).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
@@ -134,7 +134,7 @@ class Checkpoint:
     def file_bytes(self) -> int:
         """Exact size of the file, without writing it."""
         sizes = storage.packed_sizes(self.state, self.masks)
-        return storage.file_size(sizes, metadata.encode(self))
+        return storage.file_size(sizes, self._words())
 
     def factor_for(self, scale: float | None) -> float:
         """Return how many pixels of an image are one pixel that the network sees.
@@ -187,9 +187,16 @@ class Checkpoint:
             Replace also what is no checkpoint; another checkpoint is replaced anyway.
         """
         check_replaced((Path(path),), overwrite=overwrite)
-        arrays, text = storage.pack(self.state, self.masks), metadata.encode(self)
+        arrays, text = storage.pack(self.state, self.masks), self._words()
         with writing(Path(path)) as beside:
             storage.write(beside, arrays, text)
+
+    def _words(self) -> str:
+        """All but the tensors, as it stands in the file."""
+        names = {field.name for field in dataclasses.fields(self)}
+        return metadata.encode(
+            {name: getattr(self, name) for name in names - {"state", "masks"}}
+        )
 
     def _masked(self, name: str) -> torch.Tensor:
         tensor, mask = self.state[name].detach(), self.masks.get(name)

@@ -7,16 +7,13 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 import numpy as np
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.normalisation.normalisation import Kind, Normalisation
 from napari_topiary.types import Task, TaskKind
-
-if TYPE_CHECKING:
-    from napari_topiary.checkpoint.checkpoint import Checkpoint
 
 FORMAT = 1
 """Version of the file; a reader refuses newer ones."""
@@ -29,36 +26,19 @@ SMALLEST = 1e-12
 T = TypeVar("T")
 
 
-def encode(checkpoint: Checkpoint) -> str:
-    """Write everything but the tensors as JSON; the same content is the same text.
+def encode(fields: Mapping[str, Any]) -> str:
+    """Write the fields of a checkpoint as JSON; the same content is the same text.
 
     Parameters
     ----------
-    checkpoint
-        Numbers in it that are not finite become null.
+    fields
+        All but its tensors. Numbers in them that are not finite become null.
     """
-    task = checkpoint.task
     record = {
+        **fields,
         "format": FORMAT,
-        "network": checkpoint.network,
-        "sizes": checkpoint.sizes,
-        "in_channels": checkpoint.in_channels,
-        "task": {
-            "kind": task.kind,
-            "classes": task.classes,
-            "radius_nm": task.radius_nm,
-            "radius_px": task.radius_px,
-        },
-        "widths": checkpoint.widths,
-        "normalisation": dataclasses.asdict(checkpoint.normalisation),
-        "pixel_size_nm": checkpoint.pixel_size_nm,
-        "working_factor": checkpoint.working_factor,
-        "unpruned_parameters": checkpoint.unpruned_parameters,
-        "pruning": checkpoint.pruning,
-        "thresholds": checkpoint.thresholds,
-        "metrics": checkpoint.metrics,
-        "annotations_summary": checkpoint.annotations_summary,
-        "provenance": checkpoint.provenance,
+        "task": vars(fields["task"]),
+        "normalisation": dataclasses.asdict(fields["normalisation"]),
     }
     return json.dumps(_plain(record), sort_keys=True, allow_nan=False)
 

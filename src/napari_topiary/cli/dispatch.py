@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 
-from napari_topiary.cli import INTERRUPTED
 from napari_topiary.cli.parsing import DONE, REFUSED, Parser, common_options
 from napari_topiary.errors import TopiaryError, place_of, sentence_for
 from napari_topiary.registry import program_version
@@ -84,8 +83,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return perform(arguments, options)
     except SystemExit as end:  # --help and --version
         return int(end.code or DONE)
-    except KeyboardInterrupt:
-        return _end("Interrupted.", INTERRUPTED)
     except TopiaryError as error:
         return _end(str(error), REFUSED)
     except OSError as error:

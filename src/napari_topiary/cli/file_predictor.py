@@ -246,7 +246,7 @@ def suited(
     loaded: LoadedImage, checkpoint: Checkpoint, options: argparse.Namespace
 ) -> LoadedImage:
     """Bring an image to the channels of the checkpoint, or refuse it."""
-    from napari_topiary.inference.suitability import as_channels, channels_problem
+    from napari_topiary.inference.network_input import as_channels, channels_problem
 
     data, scale = loaded.data, options.pixel_size or loaded.scale
     wanted = checkpoint.in_channels

@@ -25,7 +25,6 @@ from napari_topiary.config import DistanceScale, TrainConfig
 from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import (
     area_to_working,
-    normalisation_for,
     to_working,
     working_factor,
     working_shape,
@@ -35,6 +34,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import Admitted
 from napari_topiary.normalisation import Normalisation
 from napari_topiary.normalisation.contrast import asymmetry_of
+from napari_topiary.normalisation.normalisation import normalisation_for
 from napari_topiary.types import Task
 
 Box = tuple[int, int, int, int]

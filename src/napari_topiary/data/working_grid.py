@@ -11,21 +11,24 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
-from napari_topiary.annotations import TargetConfig, build_target, drawn_radii_nm
+from napari_topiary.annotations import drawn_radii_nm
+from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.description import listed
 from napari_topiary.io.memory import check_fits
-from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import BACKGROUND, Task, Window
 
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""
-MARKED = 0.5
-"""Areas are what is marked where the marked shares of them differ by more than this."""
 Shape = tuple[int, int]
 SMALLEST_RADIUS_PX = 6.0
 """Radius of the smallest class on the working grid, in pixels."""
+SAME_PIXEL_SIZE = 0.02
+"""Pixel sizes that differ by less than this share count as the same."""
+COARSEST_IMAGE = 10.0
+"""An image may be this many times coarser than what the network sees."""
 
 
 def working_shape(shape: Shape, factor: float) -> Shape:
@@ -316,40 +319,67 @@ def working_factor(
     return propose_working_factor(task, scale, samples)
 
 
-def normalisation_for(
-    samples: Sequence[Sample], task: Task, zones: TargetConfig
-) -> Normalisation:
-    """Choose how intensities of annotated images are brought to one range.
+def working_factor_for(
+    checkpoint: Checkpoint, scale: float | None
+) -> tuple[float, list[str]]:
+    """How much an image is shrunk for a network, and what to tell the user about it.
 
-    Areas of very different brightness are measured each by itself, except where they
-    are what is marked: a network that is to find them must see the difference.
+    Parameters
+    ----------
+    checkpoint
+        Knows the pixel size that the network sees.
+    scale
+        nm per pixel of the image, None if unknown.
+
+    Returns
+    -------
+    tuple
+        Pixels of the image per working pixel, and sentences.
     """
-    images = [(one.image, one.excerpt) for one in samples]
-    usual = Normalisation.shared_by(images)
-    if any(_areas_are_marked(one, usual, task, zones) for one in samples):
-        return Normalisation.shared_by(images, regions=False)
-    return usual
-
-
-def _areas_are_marked(
-    sample: Sample, normalisation: Normalisation, task: Task, zones: TargetConfig
-) -> bool:
-    """Whether areas of very different brightness differ as much in what is marked."""
-    if sample.excerpt is not None:
-        return False
-    areas = normalisation.areas(sample.image)
-    if not areas:
-        return False
-    classes = build_target(
-        sample.annotations,
-        sample.image.shape[1:],
-        task=task,
-        scale=sample.scale,
-        config=zones,
-    ).classes
-    shares = [
-        float((classes[area] > 0).sum() / (classes[area] >= 0).sum())
-        for area in areas
-        if (classes[area] >= 0).any()
+    trained, factor = checkpoint.pixel_size_nm, checkpoint.working_factor
+    if trained is None:
+        return factor, []
+    if scale is None:
+        return factor, [
+            "The pixel size of this image is not known: it was taken to be that of "
+            f"the training images, {trained:.4g} nm."
+        ]
+    own = checkpoint.factor_for(scale)
+    if own * COARSEST_IMAGE < 1:
+        raise TopiaryError(
+            f"This image has {scale:.4g} nm per pixel, but the network looks at "
+            f"{trained * factor:.4g} nm per pixel: it is too coarse to show what was "
+            "learned. Check the pixel size, or train on images like this one."
+        )
+    if abs(scale / trained - 1) <= SAME_PIXEL_SIZE:
+        return own, []
+    return own, [
+        f"The image was rescaled: it has {scale:.4g} nm per pixel, the network was "
+        f"trained on images with {trained:.4g} nm per pixel."
     ]
-    return len(shares) > 1 and max(shares) - min(shares) > MARKED
+
+
+def size_notes(checkpoint: Checkpoint, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say which annotated images have another pixel size than the network knows.
+
+    Parameters
+    ----------
+    checkpoint, samples
+        What is judged or learned on from, and the images for that.
+
+    Raises
+    ------
+    TopiaryError
+        With the image's name, if it is too coarse to show what was learned.
+    """
+    said: dict[str, list[str]] = {}
+    for sample in samples:
+        if not sample.annotations:
+            continue
+        try:
+            notes = working_factor_for(checkpoint, sample.scale)[1]
+        except TopiaryError as error:
+            raise TopiaryError(f"{sample.name}: {error}") from error
+        for note in notes:
+            said.setdefault(note, []).append(sample.name)
+    return tuple(f"{listed(names)}: {note}" for note, names in said.items())

@@ -12,12 +12,12 @@ from typing import Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.data.learned import Learned
+from napari_topiary.data.working_grid import size_notes
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.score import Score, Scorer
 from napari_topiary.inference.cluster import engine_for
 from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.predict import predict
-from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD

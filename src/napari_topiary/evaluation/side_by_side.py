@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
+from napari_topiary.data.working_grid import size_notes
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation.compare import changes_between
 from napari_topiary.evaluation.evaluate import DEFAULTS, own_and_common, predicted
@@ -21,7 +22,6 @@ from napari_topiary.inference.devices import device_label
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.network_input import Measured, measured_input
 from napari_topiary.inference.predict import predict
-from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import with_truth
 from napari_topiary.postprocessing import COMMON_THRESHOLD

@@ -14,12 +14,12 @@ from typing import Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, TrainConfig
 from napari_topiary.data.prepared import PreparedData, prepare
+from napari_topiary.data.working_grid import size_notes, working_factor_for
 from napari_topiary.evaluation.figures import with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validator import Validator
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.suitability import size_notes, working_factor_for
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks.base import Network
 from napari_topiary.postprocessing.interpret import PostProcessing

@@ -17,12 +17,13 @@ from napari_topiary.data.working_grid import (
     area_to_working,
     resized_part,
     to_working,
+    working_factor_for,
     working_shape,
 )
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.suitability import checked_image, working_factor_for
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, kind_problem, known_in, thinning
+from napari_topiary.io.images import to_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
 from napari_topiary.normalisation.fitted import Fitted
 from napari_topiary.types import Image, Window
@@ -117,13 +118,7 @@ class LargeInput:
         return self.cut(part)[0]
 
     def cut(self, part: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return a part of the working grid, and which of its pixels are an image.
-
-        Parameters
-        ----------
-        part
-            In working pixels.
-        """
+        """Return a part of the working grid, and which of its pixels are an image."""
         seen = resized_part(self._read, self.shape, self.grid, part)
         return np.ascontiguousarray(seen[:-1]), seen[-1] > 1 - 1e-4
 
@@ -339,3 +334,66 @@ def _ends(image: NDArray[Any]) -> np.float32:
 def _negative(image: NDArray[Any], ends: np.float32) -> NDArray[np.float32]:
     """Return an image bright for dark, over the same range; NaN stay NaN."""
     return np.asarray(ends - image.astype(np.float32))
+
+
+def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
+    """Return an image as `(c, y, x)`, or raise with a sentence."""
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[None]
+    sentence = channels_problem(image, checkpoint.in_channels) or kind_problem(image)
+    if sentence is not None:
+        raise TopiaryError(sentence)
+    return image
+
+
+def channels_problem(image: NDArray[Any], wanted: int) -> str | None:
+    """Say why an image `(c, y, x)` has not the channels that a network takes."""
+    if image.ndim != 3:
+        return (
+            f"The image has {image.ndim} dimensions: choose one 2-D image, or go "
+            "through a stack slice by slice."
+        )
+    channels, kinds = image.shape[0], {1: "grey", 3: "colour"}
+    if channels == wanted:
+        return None
+    if channels in (1, 3, 4) and wanted in kinds:
+        return (
+            f"The image is {'grey' if channels == 1 else 'colour'} and the network "
+            f"was trained on {kinds[wanted]} images: convert the image to "
+            f"{kinds[wanted]}, or train on images like this one."
+        )
+    if image.shape[2] in (3, 4):
+        return (
+            "The image has its colours in the last axis: give it as channels, height, "
+            "width."
+        )
+    return (
+        f"The image is a stack of {channels} slices, or has as many channels, and the "
+        f"network takes {wanted}: predict it slice by slice."
+    )
+
+
+def as_channels(image: NDArray[Any], n: int) -> NDArray[Any]:
+    """Make a colour image grey, or a grey one colour.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: 1 channel, or 3 (a fourth, transparency, is dropped).
+    n
+        Channels wanted: 1 or 3.
+    """
+    channels = image.shape[0]
+    if channels == n:
+        return image
+    if n == 3 and channels == 1:
+        return np.repeat(image, 3, axis=0)
+    if n == 3 and channels == 4:
+        return image[:3]
+    if n == 1 and channels in (3, 4):
+        return to_grey(image[:3])
+    raise TopiaryError(
+        f"An image with {channels} channels cannot be made into one with {n}: choose "
+        "one channel, or combine them first."
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_topiary.annotations.label_images import sides_of
 from napari_topiary.io.formats.base import number_type_problem
 from napari_topiary.types import Image
 
@@ -306,11 +307,6 @@ def _margins(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if wanted.any():
         wanted |= notches
     return np.asarray(wanted[numbers])
-
-
-def sides_of(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """Return the four outermost lines of `(y, x)`."""
-    return numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]
 
 
 def _is_solid(rest: NDArray[np.bool_]) -> bool:

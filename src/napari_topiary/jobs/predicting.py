@@ -19,8 +19,8 @@ from napari_topiary.inference.large.finding import MapsSoFar
 from napari_topiary.inference.large.measuring import predict_window
 from napari_topiary.inference.large.running import predict_large
 from napari_topiary.inference.large.writing import LargePrediction, ResultFiles
+from napari_topiary.inference.network_input import as_channels
 from napari_topiary.inference.predict import predict
-from napari_topiary.inference.suitability import as_channels
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.own_files import cache_folder
 from napari_topiary.postprocessing.interpret import PostProcessing

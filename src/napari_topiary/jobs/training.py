@@ -28,8 +28,8 @@ from napari_topiary.io.own_files import CHECKPOINT, user_folder
 from napari_topiary.io.pairing import visible_files
 from napari_topiary.jobs import words
 from napari_topiary.session import Session
-from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
 from napari_topiary.training import fit
+from napari_topiary.training.learning_curve import LearningCurve, learning_curve
 from napari_topiary.types import Job, Progress, Task
 
 SHORTEST_MINUTES = 0.5

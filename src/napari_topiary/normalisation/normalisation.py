@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_topiary.annotations import TargetConfig, build_target
+from napari_topiary.io.dataset import Sample
 from napari_topiary.io.excerpts import Excerpt
 from napari_topiary.io.image_area import image_area, known_in, thinning
 from napari_topiary.normalisation.fitted import Fitted, fitted_robust, known_or_mean
@@ -18,6 +20,7 @@ from napari_topiary.normalisation.intensities import (
     STEADY_MEAN,
     Intensities,
 )
+from napari_topiary.types import Task
 
 Kind = Literal["robust", "zscore", "percentile", "none"]
 PERCENTILES = (1.0, 99.0)
@@ -25,6 +28,8 @@ PERCENTILES = (1.0, 99.0)
 PART = 0.6
 """An image of fewer pixels than this share of those learned from may be a part of one:
 what is darkest and brightest in it is not what it is in a whole image."""
+MARKED = 0.5
+"""Areas are what is marked where the marked shares of them differ by more than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,3 +255,42 @@ def _deviation(values: NDArray[np.float32], mean: float) -> float:
         for row in channel
     )
     return float(np.sqrt(squares / values.size))
+
+
+def normalisation_for(
+    samples: Sequence[Sample], task: Task, zones: TargetConfig
+) -> Normalisation:
+    """Choose how intensities of annotated images are brought to one range.
+
+    Areas of very different brightness are measured each by itself, except where they
+    are what is marked: a network that is to find them must see the difference.
+    """
+    images = [(one.image, one.excerpt) for one in samples]
+    usual = Normalisation.shared_by(images)
+    if any(_areas_are_marked(one, usual, task, zones) for one in samples):
+        return Normalisation.shared_by(images, regions=False)
+    return usual
+
+
+def _areas_are_marked(
+    sample: Sample, normalisation: Normalisation, task: Task, zones: TargetConfig
+) -> bool:
+    """Whether areas of very different brightness differ as much in what is marked."""
+    if sample.excerpt is not None:
+        return False
+    areas = normalisation.areas(sample.image)
+    if not areas:
+        return False
+    classes = build_target(
+        sample.annotations,
+        sample.image.shape[1:],
+        task=task,
+        scale=sample.scale,
+        config=zones,
+    ).classes
+    shares = [
+        float((classes[area] > 0).sum() / (classes[area] >= 0).sum())
+        for area in areas
+        if (classes[area] >= 0).any()
+    ]
+    return len(shares) > 1 and max(shares) - min(shares) > MARKED

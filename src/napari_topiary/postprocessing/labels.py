@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.measure import label
 
-from napari_topiary.io.image_area import sides_of
+from napari_topiary.annotations.label_images import sides_of
 from napari_topiary.postprocessing.objects import NECK, areas_of, cut_apart
 from napari_topiary.types import LabelImage, Task
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_topiary.annotations.label_images import EIGHT
-from napari_topiary.io.image_area import sides_of
+from napari_topiary.annotations.label_images import EIGHT, sides_of
 
 SMOOTHING = 1.0
 """Sigma that smooths the depth map, in pixels."""

@@ -1,4 +1,4 @@
-"""Images, classes and annotations of a project; changes are announced."""
+"""What a project holds: images, classes, annotations, networks; changes are told."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from napari_topiary.io.description import may_be_seen, parts_of
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import safe_name, unused_name
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.types import BACKGROUND, Image, Task, TaskKind
+from napari_topiary.types import BACKGROUND, Image, Prediction, Task, TaskKind
 
 if TYPE_CHECKING:
-    from napari_topiary.session import Session
+    from napari_topiary.checkpoint import Checkpoint
 
 PALETTE = (
     "#e69f00", "#56b4e9", "#00b386", "#f0e442",
@@ -42,19 +42,26 @@ class ImageEntry:
 
 
 class Contents:
-    """Images, task and annotations of one project."""
+    """Images, task, annotations and networks of one project."""
 
     images_changed = Signal()
     task_changed = Signal()
     annotations_changed = Signal(str)
     scale_changed = Signal(str)
+    checkpoints_changed = Signal()
+    active_checkpoint_changed = Signal()
+    predictions_changed = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.images: dict[str, ImageEntry] = {}
         self.task = Task("detect", (BACKGROUND,))
         self.colours: dict[str, str] = {BACKGROUND: BACKGROUND_COLOUR}
         self.annotations: dict[str, tuple[Any, ...]] = {}
         self.split: dict[str, tuple[str, ...]] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.active_checkpoint: str | None = None
+        self.predictions: dict[str, Prediction] = {}
         self._changed = False
 
     @property
@@ -86,8 +93,9 @@ class Contents:
             return tuple(self.add_image(entry) for entry in entries)
 
     def remove_image(self, name: str) -> None:
-        """Take an image and what was drawn on it out of the project."""
+        """Take an image and all that is known of it out of the project."""
         self._entry(name)
+        self.predictions.pop(name, None)
         del self.images[name]
         self.annotations.pop(name, None)
         self.split = {
@@ -216,6 +224,91 @@ class Contents:
         """Return the annotated images on which training is validated; may be none."""
         return self.samples([n for n in self.split.get("val", ()) if n in self.images])
 
+    def add_checkpoint(
+        self, name: str, checkpoint: Checkpoint, *, activate: bool = True
+    ) -> None:
+        """Keep a checkpoint under a name; the same name again replaces it."""
+        if not name.strip():
+            raise TopiaryError("The checkpoint needs a name.")
+        self.checkpoints[name] = checkpoint
+        self._changed = True
+        self.checkpoints_changed.emit()
+        if activate or self.active_checkpoint is None:
+            self.activate(name)
+
+    def remove_checkpoint(self, name: str) -> None:
+        """Forget a checkpoint; the newest other one becomes active in its place."""
+        self._check_known(name)
+        del self.checkpoints[name]
+        self._changed = True
+        self.checkpoints_changed.emit()
+        if self.active_checkpoint == name:
+            self.activate(next(reversed(self.checkpoints), None))
+
+    def rename_checkpoint(self, old: str, new: str) -> None:
+        """Call a checkpoint differently; its place in the order stays."""
+        new = " ".join(new.split())
+        self._check_known(old)
+        if new == old:
+            return
+        if not new:
+            raise TopiaryError("The network needs a name.")
+        if new in self.checkpoints:
+            raise TopiaryError(
+                f"Another network is called {new!r} already: choose another name."
+            )
+        # What it is called is not written into it: its versions know it by its hash.
+        self.checkpoints = {
+            (new if name == old else name): each
+            for name, each in self.checkpoints.items()
+        }
+        self._changed = True
+        was_active = self.active_checkpoint == old
+        if was_active:
+            self.active_checkpoint = new
+        self.checkpoints_changed.emit()
+        if was_active:
+            self.active_checkpoint_changed.emit()
+
+    def activate(self, name: str | None) -> None:
+        """Make a checkpoint the one that pages start from."""
+        if name is not None:
+            self._check_known(name)
+        self.active_checkpoint = name
+        self._changed = True
+        self.active_checkpoint_changed.emit()
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.checkpoints:
+            raise TopiaryError(f"There is no checkpoint called {name!r}.")
+
+    def unique_checkpoint_name(self, base: str) -> str:
+        """Return `base`, with a number added if it is taken: "viruses 2 · 12 k"."""
+        stem, dot, size = base.partition(" · ")
+        taken = [
+            name.removesuffix(dot + size)
+            for name in self.checkpoints
+            if name.endswith(dot + size)
+        ]
+        return unused(stem, taken) + dot + size
+
+    def set_prediction(self, name: str, prediction: Prediction | None) -> None:
+        """Keep what a checkpoint said about an image, for review; it is not saved.
+
+        Parameters
+        ----------
+        name
+            Of the image.
+        prediction
+            The latest; None forgets it.
+        """
+        self._entry(name)
+        if prediction is None:
+            self.predictions.pop(name, None)
+        else:
+            self.predictions[name] = prediction
+        self.predictions_changed.emit(name)
+
     def _entry(self, name: str) -> ImageEntry:
         try:
             return self.images[name]
@@ -251,34 +344,34 @@ _GUESS = 40
 """A new class starts with a radius of this part of the image's shorter side."""
 
 
-def add_class(session: Session, name: str, image: str | None) -> str:
+def add_class(contents: Contents, name: str, image: str | None) -> str:
     """Add a class and guess its radius, so that the first mark shows a size."""
     name = " ".join(name.split())
     if not name:
-        example = EXAMPLES[session.task.kind]
+        example = EXAMPLES[contents.task.kind]
         raise TopiaryError(f"Type what you are looking for first, e.g. {example}.")
-    if name in session.task.classes:
+    if name in contents.task.classes:
         raise TopiaryError(f"There is a class {name!r} already.")
-    task = replace(session.task, classes=(*session.task.classes, name))
+    task = replace(contents.task, classes=(*contents.task.classes, name))
     if task.kind == "detect" and image is not None:
-        entry = session.images[image]
+        entry = contents.images[image]
         pixels = float(f"{min(entry.image.shape[1:]) / _GUESS:.2g}")
         scale = entry.scale
         guess = pixels if scale is None else float(f"{pixels * scale:.2g}")
         task = _with_radius(task, name, guess, scale)
-    session.set_task(task)  # once: all marks are drawn anew each time
+    contents.set_task(task)  # once: all marks are drawn anew each time
     return name
 
 
 def set_radius(
-    session: Session, name: str, radius: float | None, scale: float | None
+    contents: Contents, name: str, radius: float | None, scale: float | None
 ) -> None:
     """Set the radius of a class.
 
     Parameters
     ----------
-    session
-        The project.
+    contents
+        Holds the class.
     name
         Name of the class.
     radius
@@ -286,7 +379,7 @@ def set_radius(
     scale
         nm per pixel of the shown image, None if unknown.
     """
-    session.set_task(_with_radius(session.task, name, radius, scale))
+    contents.set_task(_with_radius(contents.task, name, radius, scale))
 
 
 def _with_radius(
@@ -304,18 +397,18 @@ def _with_radius(
     return replace(task, radius_nm=nm, radius_px=px)
 
 
-def set_kind(session: Session, kind: TaskKind) -> None:
+def set_kind(contents: Contents, kind: TaskKind) -> None:
     """Change what a network is to answer; the classes stay."""
-    if kind != session.task.kind:
-        session.set_task(replace(session.task, kind=kind))
+    if kind != contents.task.kind:
+        contents.set_task(replace(contents.task, kind=kind))
 
 
-def marks_of(session: Session, name: str) -> int:
+def marks_of(contents: Contents, name: str) -> int:
     """Count what is drawn of a class on all images (painted images count one each)."""
-    return sum(count(session, image, name) for image in session.images)
+    return sum(count(contents, image, name) for image in contents.images)
 
 
-def count(session: Session, image: str, name: str) -> int:
+def count(contents: Contents, image: str, name: str) -> int:
     """Count the points and paths of a class on an image; 1 for painted pixels of it."""
-    drawn = session.annotations.get(image, ())
-    return sum(annotation.of_class(name, session.task) for annotation in drawn)
+    drawn = contents.annotations.get(image, ())
+    return sum(annotation.of_class(name, contents.task) for annotation in drawn)

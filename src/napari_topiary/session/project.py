@@ -29,6 +29,7 @@ from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import Pairing, pair_files, place_of, unused_name
 from napari_topiary.session.commands import PROGRAM, SCRIPT, parents_of, script_for
+from napari_topiary.session.contents import Contents
 from napari_topiary.session.recovery import STATE_FILE, recovery_home
 from napari_topiary.session.versions import (
     REMOVED,
@@ -39,7 +40,6 @@ from napari_topiary.session.versions import (
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
-    from napari_topiary.session.session import Session
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
@@ -91,7 +91,7 @@ def is_recovery(folder: Path) -> bool:
 
 
 def write(
-    session: Session,
+    contents: Contents,
     folder: Path,
     record: SavedFiles,
     *,
@@ -102,7 +102,7 @@ def write(
 
     Parameters
     ----------
-    session
+    contents
         What to write.
     folder
         Made if it is not there.
@@ -117,10 +117,10 @@ def write(
     now = record.copy()
     try:
         with changing(folder) as change:
-            _write_images(session, change, now)
-            _write_checkpoints(session, change, now)
-            write_json(change.new(STATE_FILE), _state(session, now))
-            _write_script(session, change)
+            _write_images(contents, change, now)
+            _write_checkpoints(contents, change, now)
+            write_json(change.new(STATE_FILE), _state(contents, now))
+            _write_script(contents, change)
             if moving_from is not None:
                 _bring_along(change, moving_from)
             written = change.names()
@@ -137,9 +137,9 @@ def write(
     drop_old_versions(folder)
 
 
-def _write_script(session: Session, change: FolderChange) -> None:
+def _write_script(contents: Contents, change: FolderChange) -> None:
     """Write how the networks were made, unless a person has a script of that name."""
-    if not session.checkpoints:
+    if not contents.checkpoints:
         return
     there, before = change.root / SCRIPT, ""
     if there.exists():
@@ -149,30 +149,30 @@ def _write_script(session: Session, change: FolderChange) -> None:
             return
         if PROGRAM not in before:
             return
-    text = script_for(session.checkpoints, parents_of(session.checkpoints))
+    text = script_for(contents.checkpoints, parents_of(contents.checkpoints))
     if text != before:
         change.new(SCRIPT).write_text(text, encoding="utf-8")
 
 
-def _write_images(session: Session, change: FolderChange, record: SavedFiles) -> None:
-    for name in session.images:
+def _write_images(contents: Contents, change: FolderChange, record: SavedFiles) -> None:
+    for name in contents.images:
         check_name(name)
     there = pair_files(change.root)
     # What could not be read is kept, so that it is there again where its file is.
     unread = {n: p for n, p in there.elsewhere.items() if n not in record.images}
     elsewhere = unread | {
         name: _place(entry.path, change.root)
-        for name, entry in session.images.items()
+        for name, entry in contents.images.items()
         if isinstance(entry.image, LargeImage)
         and entry.path is not None
         and entry.path.resolve().parent.parent != change.root.resolve()
     }
-    for name in [name for name in record.images if name not in session.images]:
+    for name in [name for name in record.images if name not in contents.images]:
         _set_aside(change, name, there)
         del record.images[name]
         record.annotations.pop(name, None)
-    for name, entry in session.images.items():
-        sample = session.sample(name)
+    for name, entry in contents.images.items():
+        sample = contents.sample(name)
         if record.images.get(name) is not entry.image:
             if not isinstance(entry.image, LargeImage):
                 write_sample_image(change, sample, there=there)
@@ -181,8 +181,8 @@ def _write_images(session: Session, change: FolderChange, record: SavedFiles) ->
         if record.annotations.get(name, ()) != drawn:
             write_annotations(change, name, drawn, there=there)
             record.annotations[name] = drawn
-    scales = {name: entry.scale for name, entry in session.images.items()}
-    dataset = Dataset(session.name, session.task, {}, dict(session.split))
+    scales = {name: entry.scale for name, entry in contents.images.items()}
+    dataset = Dataset(contents.name, contents.task, {}, dict(contents.split))
     write_description(change, dataset, scales=scales, elsewhere=elsewhere)
 
 
@@ -209,38 +209,38 @@ def _bring_along(change: FolderChange, folder: Path) -> None:
             change.put(free_name(change.root, name), file)
 
 
-def _state(session: Session, record: SavedFiles) -> dict[str, Any]:
+def _state(contents: Contents, record: SavedFiles) -> dict[str, Any]:
     files = {name: file.name for name, (file, _) in record.checkpoints.items()}
-    task = session.task
+    task = contents.task
     return {
         "format": FORMAT,
-        "name": session.name,
+        "name": contents.name,
         "task": task.kind,
         "classes": list(task.classes),
         "radius_nm": dict(task.radius_nm),
         "radius_px": dict(task.radius_px),
-        "colours": session.colours,
-        "scales": {name: entry.scale for name, entry in session.images.items()},
+        "colours": contents.colours,
+        "scales": {name: entry.scale for name, entry in contents.images.items()},
         # Which files there have to be: a copy of the folder may lack some.
         "drawn": {
             name: sorted({one.kind for one in drawn})
-            for name, drawn in session.annotations.items()
-            if drawn and name in session.images
+            for name, drawn in contents.annotations.items()
+            if drawn and name in contents.images
         },
         "checkpoints": files,
-        "active": session.active_checkpoint,
+        "active": contents.active_checkpoint,
     }
 
 
 def _write_checkpoints(
-    session: Session, change: FolderChange, record: SavedFiles
+    contents: Contents, change: FolderChange, record: SavedFiles
 ) -> None:
     home = change.root / CHECKPOINTS
     for name, (file, _) in list(record.checkpoints.items()):
-        if name not in session.checkpoints:
+        if name not in contents.checkpoints:
             change.remove(f"{CHECKPOINTS}/{file.name}")
             del record.checkpoints[name]
-    for name, checkpoint in session.checkpoints.items():
+    for name, checkpoint in contents.checkpoints.items():
         there = record.checkpoints.get(name)
         if there is not None and there[1] is checkpoint:
             continue
@@ -248,7 +248,7 @@ def _write_checkpoints(
         checkpoint.save(change.new(f"{CHECKPOINTS}/{file.name}"))
         record.checkpoints[name] = (file, checkpoint)
     # In the order of the session, which is the order that they come back in.
-    ordered = {name: record.checkpoints[name] for name in session.checkpoints}
+    ordered = {name: record.checkpoints[name] for name in contents.checkpoints}
     record.checkpoints = ordered
 
 

@@ -17,14 +17,14 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset
 from napari_topiary.io.plain_files import DESCRIPTION
 from napari_topiary.session import project, reopening
-from napari_topiary.session.contents import Contents, ImageEntry, unused, with_colours
+from napari_topiary.session.contents import Contents, ImageEntry, with_colours
 from napari_topiary.session.recovery import (
     STATE_FILE,
     forget_recovery,
     new_recovery_folder,
 )
 from napari_topiary.session.versions import SavedVersion, go_back, versions
-from napari_topiary.types import BACKGROUND, Prediction, Task
+from napari_topiary.types import BACKGROUND, Task
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ NEVER_SAVED = "The project was not saved before: nothing to undo."
 
 
 class Session(Contents):
-    """Images, task, annotations and checkpoints of one project.
+    """A project that is opened, saved, recovered and taken back.
 
     Parameters
     ----------
@@ -42,118 +42,19 @@ class Session(Contents):
         Name of the project.
     """
 
-    checkpoints_changed = Signal()
-    active_checkpoint_changed = Signal()
-    predictions_changed = Signal(str)
     opened = Signal()
     """Another project has taken the place of the one before."""
     saved = Signal()
 
     def __init__(self, name: str = UNTITLED) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self.folder: Path | None = None
         self.saved_at: float | None = None
         self.notes: tuple[str, ...] = ()
-        self.checkpoints: dict[str, Checkpoint] = {}
-        self.active_checkpoint: str | None = None
-        self.predictions: dict[str, Prediction] = {}
         self._recovery: Path | None = None
         self._record = project.SavedFiles()
         self._frozen_from: project.SavedFiles | None = None
 
-    # ------------------------------------------------- checkpoints, predictions
-    def add_checkpoint(
-        self, name: str, checkpoint: Checkpoint, *, activate: bool = True
-    ) -> None:
-        """Keep a checkpoint under a name; the same name again replaces it."""
-        if not name.strip():
-            raise TopiaryError("The checkpoint needs a name.")
-        self.checkpoints[name] = checkpoint
-        self._changed = True
-        self.checkpoints_changed.emit()
-        if activate or self.active_checkpoint is None:
-            self.activate(name)
-
-    def remove_checkpoint(self, name: str) -> None:
-        """Forget a checkpoint; the newest other one becomes active in its place."""
-        self._check_known(name)
-        del self.checkpoints[name]
-        self._changed = True
-        self.checkpoints_changed.emit()
-        if self.active_checkpoint == name:
-            self.activate(next(reversed(self.checkpoints), None))
-
-    def rename_checkpoint(self, old: str, new: str) -> None:
-        """Call a checkpoint differently; its place in the order stays."""
-        new = " ".join(new.split())
-        self._check_known(old)
-        if new == old:
-            return
-        if not new:
-            raise TopiaryError("The network needs a name.")
-        if new in self.checkpoints:
-            raise TopiaryError(
-                f"Another network is called {new!r} already: choose another name."
-            )
-        # What it is called is not written into it: its versions know it by its hash.
-        self.checkpoints = {
-            (new if name == old else name): each
-            for name, each in self.checkpoints.items()
-        }
-        self._changed = True
-        was_active = self.active_checkpoint == old
-        if was_active:
-            self.active_checkpoint = new
-        self.checkpoints_changed.emit()
-        if was_active:
-            self.active_checkpoint_changed.emit()
-
-    def activate(self, name: str | None) -> None:
-        """Make a checkpoint the one that pages start from."""
-        if name is not None:
-            self._check_known(name)
-        self.active_checkpoint = name
-        self._changed = True
-        self.active_checkpoint_changed.emit()
-
-    def _check_known(self, name: str) -> None:
-        if name not in self.checkpoints:
-            raise TopiaryError(f"There is no checkpoint called {name!r}.")
-
-    def unique_checkpoint_name(self, base: str) -> str:
-        """Return `base`, with a number added if it is taken: "viruses 2 · 12 k"."""
-        stem, dot, size = base.partition(" · ")
-        taken = [
-            name.removesuffix(dot + size)
-            for name in self.checkpoints
-            if name.endswith(dot + size)
-        ]
-        return unused(stem, taken) + dot + size
-
-    def set_prediction(self, name: str, prediction: Prediction | None) -> None:
-        """Keep what a checkpoint said about an image, for review; it is not saved.
-
-        Parameters
-        ----------
-        name
-            Of the image.
-        prediction
-            The latest; None forgets it.
-        """
-        self._entry(name)
-        if prediction is None:
-            self.predictions.pop(name, None)
-        else:
-            self.predictions[name] = prediction
-        self.predictions_changed.emit(name)
-
-    def remove_image(self, name: str) -> None:
-        """Take an image and all that is known of it out of the project."""
-        self.predictions.pop(name, None)
-        super().remove_image(name)
-
-    # ----------------------------------------------------------- load and save
     def clear(self, *, keep_checkpoints: bool = False) -> None:
         """Begin a new project; see `load_dataset`."""
         self.load_dataset(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from napari_topiary.registry import find_members
-from napari_topiary.studies.base import Budget, Study, studies
-from napari_topiary.studies.learning_curve import LearningCurve, learning_curve
+from napari_topiary.studies.base import Study, studies
+from napari_topiary.studies.context import Budget
 from napari_topiary.studies.running import run_study
 
 find_members(__name__, __path__)
 
-__all__ = ["Budget", "LearningCurve", "Study", "learning_curve", "run_study", "studies"]
+__all__ = ["Budget", "Study", "run_study", "studies"]

@@ -16,19 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.forms import form_problem
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.own_files import signed, write_page
 from napari_topiary.registry import Registry
+from napari_topiary.studies.context import StudyContext
 from napari_topiary.types import Job, Task, TaskKind
-
-if TYPE_CHECKING:
-    from napari_topiary.studies.context import StudyContext
 
 Cell = Mapping[str, Any]
 """Settings of one point of a grid: name -> number, text or None. Never changed."""
@@ -37,29 +34,6 @@ Measured = dict[str, Any]
 
 Only = Mapping[str, Sequence[str]]
 """Name of a setting -> values that are wanted, as text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How much may be spent on each cell; the same for all of them."""
-
-    #: Of training, per network that is trained
-    minutes: Annotated[float, {"min": 0.01, "max": 10000.0}] = 1.0
-    #: Passes over the data instead of minutes, None = by minutes
-    epochs: Annotated[int | None, {"min": 1, "max": 10000}] = None
-    #: How many times every cell is done, with different random numbers
-    seeds: Annotated[int, {"min": 1, "max": 1000}] = 1
-    seed: Annotated[int, {"min": 0, "max": 2**31 - 1001}] = 0  #: The first of them
-    quick: bool = False  #: A small grid and few images to validate on
-    #: Pixel size that the networks see, in nm; None = as training proposes
-    pixel_nm: Annotated[
-        float | None, {"label": "Pixel size in nm", "min": 1e-3, "max": 1e6}
-    ] = None
-    device: str = "auto"
-
-    def problem(self) -> str | None:
-        """Return what stops a study from running, as a sentence."""
-        return form_problem(self, open_fields=("device",))
 
 
 @dataclass(frozen=True)

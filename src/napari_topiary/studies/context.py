@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
+from napari_topiary.forms import form_problem
 from napari_topiary.io.dataset import Dataset, Sample
 from napari_topiary.networks import recipe_config
 from napari_topiary.networks.pruning_schedule import PruningSchedule
-from napari_topiary.studies.base import Budget
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Stop, Task, relay
 
@@ -26,6 +26,29 @@ T = TypeVar("T")
 
 FEW_IMAGES = 4
 """Images that a quick study validates on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much may be spent on each cell; the same for all of them."""
+
+    #: Of training, per network that is trained
+    minutes: Annotated[float, {"min": 0.01, "max": 10000.0}] = 1.0
+    #: Passes over the data instead of minutes, None = by minutes
+    epochs: Annotated[int | None, {"min": 1, "max": 10000}] = None
+    #: How many times every cell is done, with different random numbers
+    seeds: Annotated[int, {"min": 1, "max": 1000}] = 1
+    seed: Annotated[int, {"min": 0, "max": 2**31 - 1001}] = 0  #: The first of them
+    quick: bool = False  #: A small grid and few images to validate on
+    #: Pixel size that the networks see, in nm; None = as training proposes
+    pixel_nm: Annotated[
+        float | None, {"label": "Pixel size in nm", "min": 1e-3, "max": 1e6}
+    ] = None
+    device: str = "auto"
+
+    def problem(self) -> str | None:
+        """Return what stops a study from running, as a sentence."""
+        return form_problem(self, open_fields=("device",))
 
 
 @dataclass(kw_only=True)

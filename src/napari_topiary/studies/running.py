@@ -29,7 +29,6 @@ from napari_topiary.io.targets import check_replaced, study_targets
 from napari_topiary.io.workers import Workers, workers_problem
 from napari_topiary.report.charts import see_to_charts
 from napari_topiary.studies.base import (
-    Budget,
     Cell,
     CellResult,
     Measured,
@@ -40,7 +39,7 @@ from napari_topiary.studies.base import (
     studies,
     write_report,
 )
-from napari_topiary.studies.context import StudyContext, digest
+from napari_topiary.studies.context import Budget, StudyContext, digest
 from napari_topiary.types import Job, Progress, Stop, relay, run, seconds_left
 
 RESULTS, RESULT = "results.jsonl", {"cell", "seed", "measured", "seconds"}

@@ -18,6 +18,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
 from napari_topiary.data.prepared import other_channels, prepare
+from napari_topiary.data.working_grid import size_notes
 from napari_topiary.errors import (
     TopiaryError,
     is_out_of_memory,
@@ -27,7 +28,6 @@ from napari_topiary.errors import (
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
-from napari_topiary.inference.suitability import size_notes
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import resolve_sizes

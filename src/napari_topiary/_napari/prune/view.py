@@ -17,6 +17,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PruneConfig
 from napari_topiary.data.working_grid import (
     window_to_working,
+    working_factor_for,
     working_to_original_coords,
 )
 from napari_topiary.evaluation.detections import match_points
@@ -24,7 +25,6 @@ from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine, Precision
 from napari_topiary.inference.network_input import NetworkInput, as_network_input
 from napari_topiary.inference.predict import infer_window
-from napari_topiary.inference.suitability import working_factor_for
 from napari_topiary.io.excerpts import cut_window
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.jobs.training import TrainingData

@@ -24,7 +24,7 @@ from napari_topiary.jobs.training import (
     for_the_window,
 )
 from napari_topiary.pruning.outcome import NOTHING
-from napari_topiary.studies.learning_curve import LearningCurve
+from napari_topiary.training.learning_curve import LearningCurve
 from napari_topiary.types import Job, Progress
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from napari_topiary.inference.network_input import (
     LargeInput,
     NetworkInput,
     Pixels,
+    as_channels,
     as_large_input,
 )
 from napari_topiary.inference.predict import (
@@ -23,7 +24,7 @@ from napari_topiary.inference.predict import (
     infer_window,
     prediction_of,
 )
-from napari_topiary.inference.suitability import as_channels, saying_likeness
+from napari_topiary.inference.suitability import saying_likeness
 from napari_topiary.inference.tiles import TileBox, round_up
 from napari_topiary.io.image_area import is_grey, rows_without_banner
 from napari_topiary.io.large_images import LargeImage

@@ -18,8 +18,8 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.studies.shares import nested_shares
-from napari_topiary.training import fit
+from napari_topiary.training.loop import fit
+from napari_topiary.training.shares import nested_shares
 from napari_topiary.types import Job, Progress, Stop, Task, relay
 
 FRACTIONS = (0.125, 0.25, 0.5, 1.0)

@@ -9,14 +9,14 @@ from napari_topiary.annotations import Points, Regions, build_target
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.studies import learning_curve
-from napari_topiary.studies.learning_curve import (
+from napari_topiary.training.learning_curve import (
     LearningCurve,
     _sentence,
     _told,
     fit_power_law,
+    learning_curve,
 )
-from napari_topiary.studies.shares import nested_shares
+from napari_topiary.training.shares import nested_shares
 from napari_topiary.types import Stop, Task, run
 
 TASK = Task("detect", ("background", "virion"), {}, {"virion": 5.0})
