@@ -77,8 +77,8 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     """Prune, write the checkpoint, and report."""
     config = _config(options)
 
-    from napari_topiary.data.prepared import other_channels
     from napari_topiary.evaluation.validate import HoldOut
+    from napari_topiary.io.gate import other_channels
     from napari_topiary.jobs.pruning import for_int8
     from napari_topiary.pruning import plan_job
 
@@ -87,7 +87,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if options.data is not None:
         data = learning_data(options.data, runner)
         check_suits(data.dataset, original)
-        if problem := other_channels(original, (*data.train, *data.validation)):
+        if problem := other_channels(
+            original.in_channels, (*data.train, *data.validation)
+        ):
             raise TopiaryError(problem)
     samples = data.train if data else ()
     plan = runner(plan_job(original, config, samples=samples, device=options.device))

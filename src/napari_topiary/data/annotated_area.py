@@ -250,6 +250,12 @@ class WorkingGrid:
             zones=zones,
         )
 
+    def areas(self, known: Admitted) -> tuple[list[AnnotatedArea], list[AnnotatedArea]]:
+        """Bring all to it: what may be learned from, and what is only judged on."""
+        return [self.area(s) for s in known.samples], [
+            self.area(s) for s in known.validation
+        ]
+
     def area(self, sample: Sample) -> AnnotatedArea:
         """Bring an annotated image to it."""
         own = factor_at(sample.scale, self.factor, self.scale)

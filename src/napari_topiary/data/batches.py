@@ -66,18 +66,18 @@ class Batches:
     ) -> None:
         usual = DETECTING_BATCH if prepared.task.kind == "detect" else USUAL_BATCH
         self.size = config.batch or usual
-        self._sampler = _sampler_for(network, config, prepared, device)
-        self.examples = [
-            self._sampler.draw(max(self.size, USUAL_BATCH)).image
-            for _ in range(EXAMPLES)
-        ]
         by_centre = network.patch is not None
-        self.class_weight = self._sampler.class_weight(len(prepared.task.classes))
         self._augment = (
             Augmentation(prepared.in_channels, geometry=not by_centre)
             if config.augment
             else None
         )
+        self._sampler = _sampler_for(network, config, prepared, device)
+        self.examples = [
+            self._sampler.draw(max(self.size, USUAL_BATCH)).image
+            for _ in range(EXAMPLES)
+        ]
+        self.class_weight = self._sampler.class_weight(len(prepared.task.classes))
         patch_pixels = self.size * (1 if by_centre else self._sampler.patch**2)
         self.per_epoch = max(1, math.ceil(self._sampler.known_pixels / patch_pixels))
 

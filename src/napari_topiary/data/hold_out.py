@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from napari_topiary.config import TrainConfig
-from napari_topiary.data.annotated_area import AnnotatedArea, Box, WorkingGrid
+from napari_topiary.data.annotated_area import AnnotatedArea, Box
 from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.description import listed
-from napari_topiary.io.gate import NOTHING_MARKED, Admitted
+from napari_topiary.io.gate import NOTHING_MARKED
 from napari_topiary.io.stacks import are_slices, stack_of
 from napari_topiary.types import Task
 
@@ -84,8 +84,8 @@ class Division:
 
 
 def divide(
-    known: Admitted,
-    grid: WorkingGrid,
+    pool: Sequence[AnnotatedArea],
+    given: Sequence[AnnotatedArea],
     history: Mapping[str, Any],
     config: TrainConfig,
     *,
@@ -93,13 +93,13 @@ def divide(
 ) -> Division:
     """Hold out what was given for it, what was held out before, or a share.
 
+    `pool` may be learned from, `given` is only judged on.
+
     Raises
     ------
     TopiaryError
         With a sentence if nothing is left of what is marked to learn from.
     """
-    areas = [grid.area(sample) for sample in (*known.samples, *known.validation)]
-    pool, given = areas[: len(known.samples)], areas[len(known.samples) :]
     learned, notes = pool, tuple[str, ...]()
     unmarked = bool(given) and not any(one.things for one in given)
     if unmarked and learning:

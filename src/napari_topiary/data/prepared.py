@@ -26,7 +26,6 @@ from napari_topiary.data.learned import remembered
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
-from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.description import listed
 from napari_topiary.io.gate import admit
@@ -124,16 +123,19 @@ def prepare(
         With a sentence if the samples cannot be learned from.
     """
     unannotated = [sample for sample in samples if not sample.annotations]
-    around = config.around_marks
     known = admit(
-        samples, validation, task=task, around_marks=around, learning=learning
+        samples,
+        validation,
+        task=task,
+        around_marks=config.around_marks,
+        learning=learning,
+        channels=None if start is None else start.in_channels,
     )
     every = (*known.samples, *known.validation)
-    if start is not None and (problem := other_channels(start, every)):
-        raise TopiaryError(problem)
+    summary, lines = _summary(every)
     grid = WorkingGrid.of(known, config, start=start)
     history = {} if start is None else dict(start.annotations_summary)
-    parts = divide(known, grid, history, config, learning=learning)
+    parts = divide(*grid.areas(known), history, config, learning=learning)
     held, figure_areas, learned = roles(parts, known.task, given=bool(validation))
     told = learning and (not history or "learned" in history)
     seen = remembered(parts.learned, parts.held, history) if told else {}
@@ -141,7 +143,6 @@ def prepare(
     alike &= task.kind in SELF_TAUGHT
     alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
-    summary, lines = _summary(every)
     summary |= _drawn_as(parts.learned, known.task, config, grid.zones) | seen
     unlike = _opposite(parts, task, start)
     if start is not None and not learning:
@@ -190,7 +191,7 @@ def foresee(
     known = admit(samples, validation, task=task, around_marks=config.around_marks)
     grid = WorkingGrid.of(known, config, start=start, drawn_only=True)
     history = {} if start is None else dict(start.annotations_summary)
-    return divide(known, grid, history, config, learning=True)
+    return divide(*grid.areas(known), history, config, learning=True)
 
 
 def _with_look_alikes(
@@ -263,25 +264,6 @@ def _drawn_as(
     if task.kind == "detect":
         found["zones"] = asdict(zones)
     return found
-
-
-def other_channels(start: Checkpoint, samples: Sequence[Sample]) -> str:
-    """Say if annotated images are grey for a network of colour images, or vice versa.
-
-    Parameters
-    ----------
-    start, samples
-        What is gone on with, or judged, and on which images.
-    """
-    channels = {one.image.shape[0] for one in samples if one.annotations}
-    if not channels or start.in_channels in channels:
-        return ""
-    kinds = {1: "grey", 3: "colour"}
-    return (
-        f"The checkpoint was trained on {kinds.get(start.in_channels, 'other')} "
-        f"images and these are {kinds.get(channels.pop(), 'of another kind')}: "
-        "convert them, or start from scratch."
-    )
 
 
 def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def admit(
     task: Task,
     around_marks: bool,
     learning: bool = True,
+    channels: int | None = None,
 ) -> Admitted:
     """Take what a network can learn from or be judged on, or refuse it.
 
@@ -115,6 +116,8 @@ def admit(
         Whether only a part of an image is finished where all marks lie in one.
     learning
         Whether there is to be something to learn from, or only to judge on.
+    channels
+        That the network takes, where there is one already.
 
     Raises
     ------
@@ -122,15 +125,17 @@ def admit(
         With a sentence if it cannot.
     """
     if learning:
-        task = with_drawn_radii(task, (*samples, *validation))
+        task = _with_drawn_radii(task, (*samples, *validation))
     samples = tuple(sample for sample in samples if sample.annotations)
     every = (*samples, *validation)
     if learning:
         check_learning(samples, validation, task=task)
     elif every:
-        check_truth(every, task=task, scale=every[0].scale)
+        _check_truth(every, task=task, scale=every[0].scale)
     else:
         raise TopiaryError("There is no annotated image to judge on.")
+    if channels is not None and (problem := other_channels(channels, every)):
+        raise TopiaryError(problem)
     nowhere = _nowhere_note(samples, task) if learning else ""
     samples, notes = admitted(samples, task=task, around_marks=around_marks)
     validation, said = admitted(validation, task=task, around_marks=around_marks)
@@ -143,16 +148,21 @@ def admit(
     )
 
 
-def with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
-    """Return the task with a radius for each class that has one only where it is drawn.
+def other_channels(wanted: int, samples: Sequence[Sample]) -> str:
+    """Say if annotated images are grey for a network of colour images, or colour."""
+    channels = {one.image.shape[0] for one in samples if one.annotations}
+    if not channels or wanted in channels:
+        return ""
+    kinds = {1: "grey", 3: "colour"}
+    return (
+        f"The checkpoint was trained on {kinds.get(wanted, 'other')} "
+        f"images and these are {kinds.get(channels.pop(), 'of another kind')}: "
+        "convert them, or start from scratch."
+    )
 
-    Parameters
-    ----------
-    task
-        Classes of known radius keep it.
-    samples
-        The middle one of the radii that their annotations carry, in nm, is taken.
-    """
+
+def _with_drawn_radii(task: Task, samples: Sequence[Sample]) -> Task:
+    """Give classes without a radius the middle one of those that are drawn, in nm."""
     known = {**task.radius_nm, **task.radius_px}
     marks = (item for sample in samples for item in sample.annotations)
     drawn = {
@@ -242,21 +252,10 @@ def check_learning(
         raise TopiaryError(problem)
 
 
-def check_truth(
+def _check_truth(
     samples: Sequence[Sample], *, task: Task, scale: float | None
 ) -> tuple[Sample, ...]:
-    """Refuse samples that a network cannot be held against.
-
-    Parameters
-    ----------
-    samples, task, scale
-        As for `with_truth`.
-
-    Returns
-    -------
-    tuple of Sample
-        The same, each with a pixel size where one is known at all.
-    """
+    """Refuse what a network cannot be held against; the rest gets a pixel size."""
     sized = tuple(replace(sample, scale=sample.scale or scale) for sample in samples)
     problem = evaluation_problem(sized, task=task)
     if problem:
@@ -290,7 +289,7 @@ def with_truth(
             "None of the images is annotated, so there is nothing to judge by: mark "
             "particles or paint labels on at least one."
         )
-    sized = check_truth(known, task=task, scale=scale)
+    sized = _check_truth(known, task=task, scale=scale)
     kept, notes = admitted(sized, task=task)
     samples = tuple(
         replace(sample, annotations=own.annotations)
@@ -327,12 +326,12 @@ def _scales_problem(samples: Sequence[Sample]) -> str:
 
 
 def _set_notes(samples: Sequence[Sample]) -> list[str]:
-    notes = scale_notes(samples)
     banners = [
         sample.name
         for sample in samples
         if sample.excerpt is None and rows_without_banner(sample.image) is not None
     ]
+    notes = scale_notes(samples)
     if banners:
         notes.append(
             f"{listed(banners)}: there is an information banner, of which nothing is "

@@ -203,14 +203,7 @@ class Contents:
         )
 
     def samples(self, names: Iterable[str] | None = None) -> tuple[Sample, ...]:
-        """Return annotated images.
-
-        Parameters
-        ----------
-        names
-            Only of these images. None: all to learn from, the part "train" of the
-            split and what is in none.
-        """
+        """Return annotated images, of these; None = all that may be learned from."""
         if names is None:
             names = parts_of(self.split, self.images).get("train", ())
         return tuple(self.sample(n) for n in names if self.annotations.get(n))
@@ -293,15 +286,7 @@ class Contents:
         return unused(stem, taken) + dot + size
 
     def set_prediction(self, name: str, prediction: Prediction | None) -> None:
-        """Keep what a checkpoint said about an image, for review; it is not saved.
-
-        Parameters
-        ----------
-        name
-            Of the image.
-        prediction
-            The latest; None forgets it.
-        """
+        """Keep what a network said about an image; None forgets it. It is not saved."""
         self._entry(name)
         if prediction is None:
             self.predictions.pop(name, None)
@@ -370,10 +355,8 @@ def set_radius(
 
     Parameters
     ----------
-    contents
-        Holds the class.
-    name
-        Name of the class.
+    contents, name
+        The project, and the class.
     radius
         In nm where the pixel size is known, else in pixels; None = unknown.
     scale

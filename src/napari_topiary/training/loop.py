@@ -17,7 +17,7 @@ from pathlib import Path
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import learned_distance
-from napari_topiary.data.prepared import other_channels, prepare
+from napari_topiary.data.prepared import prepare
 from napari_topiary.data.working_grid import size_notes
 from napari_topiary.errors import (
     TopiaryError,
@@ -115,14 +115,14 @@ def fit(
     if start is not None:
         # What a distance is measured by is what the branch has learned.
         config = replace(config, distance=learned_distance(start) or config.distance)
-    problem = config.problem() or _start_problem(start, task, samples)
+    problem = config.problem() or _start_problem(start, task)
     if problem is not None:
         raise TopiaryError(problem)
     if checkpoint_path is not None:
         check_replaced((checkpoint_path,))
+    sizes_differ = () if start is None else size_notes(start, (*samples, *validation))
     yield Progress(0, 0, "Preparing the images")
     prepared = prepare(samples, validation, config, task=task, start=start)
-    sizes_differ = () if start is None else size_notes(start, (*samples, *validation))
     notes = (*prepared.notes, *sizes_differ)
     for note in notes:
         # Before the clock starts: it may be a reason not to.
@@ -150,9 +150,7 @@ def fit(
     return made
 
 
-def _start_problem(
-    start: Checkpoint | None, task: Task, samples: Sequence[Sample]
-) -> str | None:
+def _start_problem(start: Checkpoint | None, task: Task) -> str | None:
     if start is not None and start.task.kind != task.kind:
         return (
             f"The checkpoint was trained to {start.task.kind} and the annotations are "
@@ -164,8 +162,6 @@ def _start_problem(
             f"annotations have {', '.join(task.classes)}: rename the classes, or "
             "start from scratch."
         )
-    if start is not None and (problem := other_channels(start, samples)):
-        return problem
     if len(task.classes) < 2:
         return (
             "There is only the class background: add a class for what you look for "
