@@ -13,6 +13,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
@@ -105,6 +106,7 @@ VERBS = {
 def networks(tmp_path_factory):
     """A file for each kind of task; their weights have learned nothing."""
     home, made = tmp_path_factory.mktemp("networks"), {}
+    torch.manual_seed(0)  # by chance some would be dead
     for kind in ("detect", "segment", "instances"):
         network = build_network("unet", NETWORK, 1, 2)
         made[kind] = Checkpoint(
