@@ -1,15 +1,17 @@
-"""How long one waits for the program itself: help, and a small image predicted.
+"""How long one waits for the program itself: help, a small image predicted, the window.
 
-    python benchmarks/start_up.py [--rounds 5]
+    .ci/with-screen python benchmarks/start_up.py [--rounds 5] [--other SRC]
 
 Each command runs in a process of its own, and takes turns with the others; printed are
 the medians of wall-clock and processor seconds, then what takes longest to import.
-`python` alone and `import torch` are the floor that nothing can go below.
+`python` alone and `import torch` are the floor that nothing can go below; for the
+window, napari alone is. `--other` takes turns with the code in another `src` folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,15 +30,38 @@ from napari_topiary.types import Task
 
 SIDE = 512
 SHOWN = 12
+DRAWN = """
+import os
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication
+
+class Eye(QObject):
+    def eventFilter(self, seen, event):
+        if event.type() == QEvent.Type.Paint and type(seen).__name__ == "{seen}":
+            QTimer.singleShot(0, lambda: os._exit(0))
+        return False
+
+def run(*_, **__):
+    eye = Eye()
+    QApplication.instance().installEventFilter(eye)
+    QApplication.exec()
+
+import napari
+napari.run = run
+{opened}
+"""
+"""Opens a window, and ends once a widget of that class was drawn."""
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--other", type=Path, help="src folder of another state")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        commands = _commands(Path(home))
+        os.environ["NAPARI_TOPIARY_HOME"] = home
+        commands = _commands(Path(home), options.other)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(options.rounds + 1):
             for name, command in commands.items():
@@ -53,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def _commands(home: Path) -> dict[str, list[str]]:
+def _commands(home: Path, other: Path | None) -> dict[str, list[str]]:
     torch.manual_seed(0)
     sizes = resolve_sizes("unet", "tiny")
     network = build_network("unet", sizes, 1, 2)
@@ -72,12 +97,25 @@ def _commands(home: Path) -> dict[str, list[str]]:
         *topiary, "predict", str(home / "tiny.safetensors"), str(home / "image.tif"),
         "--out", str(home / "out"), "--overwrite",
     ]  # fmt: skip
+    workbench = DRAWN.format(
+        seen="StatusLine",
+        opened="from napari_topiary._napari.workbench import launch\nlaunch()",
+    )
+    napari = DRAWN.format(seen="QtViewer", opened="napari.Viewer()\nrun()")
+    windows = {
+        "napari alone, drawn": [sys.executable, "-c", napari],
+        "the window, drawn": [sys.executable, "-c", workbench],
+    }
+    if other is not None:
+        at = f"import sys; sys.path.insert(0, {str(other)!r})\n"
+        windows["the window of the other"] = [sys.executable, "-c", at + workbench]
     return {
         "python": [sys.executable, "-c", "pass"],
         "import torch": [sys.executable, "-c", "import torch"],
         "--help": [*topiary, "--help"],
         "predict --help": [*topiary, "predict", "--help"],
         "predict, 512 x 512": predict,
+        **(windows if os.environ.get("DISPLAY") else {}),
     }
 
 

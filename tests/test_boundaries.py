@@ -43,6 +43,7 @@ TORCH_FREE = (
     "annotations",
     "io",
     "normalisation",
+    "session",
 )
 
 

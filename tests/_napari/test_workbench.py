@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,19 +20,23 @@ from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtWidgets import QApplication, QScrollArea, QStyle
 
 from napari_topiary import Progress, Stop
+from napari_topiary._napari import loading
 from napari_topiary._napari import workbench as workbench_module
 from napari_topiary._napari.header import readme, section_of
+from napari_topiary._napari.loading import (
+    AHEAD,
+    FOR_LAYERS,
+    load_ahead,
+    units_ahead,
+    use_ahead,
+)
 from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary._napari.widgets.page import NARROWEST
 from napari_topiary._napari.workbench import (
-    AHEAD,
-    FOR_LAYERS,
+    PAGE_MODULES,
     PAGES,
     Workbench,
-    load_ahead,
     next_page,
-    units_ahead,
-    use_ahead,
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.session import ImageEntry, Session
@@ -55,7 +61,7 @@ def test_pages_find_loaded_what_they_compute_with(open_workbench, qtbot, monkeyp
     loaded = {}
     monkeypatch.setattr(workbench_module, "AHEAD_MS", 0)
     monkeypatch.setattr(
-        workbench_module,
+        loading,
         "import_module",
         lambda name: loaded.update({name: threading.current_thread()}) or real(name),
     )
@@ -64,8 +70,43 @@ def test_pages_find_loaded_what_they_compute_with(open_workbench, qtbot, monkeyp
     open_workbench(show=True)
     qtbot.waitUntil(lambda: load_ahead.cache_info().currsize == 1, timeout=60_000)
     others = {n for n, t in loaded.items() if t is not threading.main_thread()}
-    assert others == {*FOR_LAYERS, *AHEAD}
+    assert others == {*FOR_LAYERS, *AHEAD, *PAGE_MODULES.values()}
     assert gc.get_freeze_count() > 0  # a layer that leaves searches none of it
+    assert gc.isenabled()
+
+
+def test_the_window_is_drawn_before_torch_is_loaded():
+    """In a process of its own in which whoever needs torch fails."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import napari\n"
+        "from napari_topiary._napari.workbench import open_workbench\n"
+        "workbench = open_workbench(napari.Viewer(show=False))\n"
+        "workbench.show_page('Annotate')\n"
+        "print(workbench.grab().width(), flush=True)\n"
+        "import os; os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) >= NARROWEST
+
+
+def test_a_page_that_is_still_being_loaded_says_so(open_workbench, until, monkeypatch):
+    _, workbench = open_workbench(show=True)
+    under_way = [True]
+    monkeypatch.setattr(workbench_module, "is_loading", lambda: bool(under_way))
+    workbench.tabs["Compare"].click()
+    assert workbench.stack.currentWidget() is workbench._not_yet
+    assert "Compare" not in workbench.pages
+    workbench.tabs["Data"].click()  # that one is there
+    assert workbench.page("Data").isVisible()
+    workbench.keys["Compare"].activated.emit()
+    assert workbench.current == "Compare" and workbench._not_yet.isVisible()
+    under_way.clear()
+    until(lambda: "Compare" in workbench.pages)
+    assert workbench.pages["Compare"].isVisible()
 
 
 def counting():
@@ -374,8 +415,7 @@ def test_every_page_has_its_section_of_the_readme_with_a_picture(open_workbench)
     workbench.help.close()
 
 
-def test_units_that_are_in_use_stay(monkeypatch):
-    monkeypatch.setattr(workbench_module, "in_background", lambda *_, **__: None)
+def test_units_that_are_in_use_stay():
     known = pint.get_application_registry()
     assert known.nm == known.nm
     before = known.get()

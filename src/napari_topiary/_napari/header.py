@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, QUrl
-from qtpy.QtGui import QImage, QResizeEvent
+from qtpy.QtGui import QImage, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTextBrowser, QWidget
 
 import napari_topiary
+from napari_topiary._napari.jobs.latest import later
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.saving import saver_of
 from napari_topiary._napari.status import ElidedLabel, duration
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PICTURE = 820
 """Widest picture of a help page, in pixels."""
+UNKNOWN, LOOK_MS = "…", 1500
+"""torch knows where it is computed, and is being loaded by then."""
 
 
 class Help(QTextBrowser):
@@ -78,7 +81,7 @@ class Header(QWidget):
         look.set_role(self.name, "title")
         self.saved = QLabel("")
         look.set_role(self.saved, "hint")
-        self.device = QLabel("…")
+        self.device = QLabel(UNKNOWN)
         look.set_role(self.device, "chip")
         self.device.setToolTip("Where the networks are computed on this machine.")
         self.help = QPushButton("?")
@@ -99,8 +102,7 @@ class Header(QWidget):
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.refresh)
         self._clock.start(1000)
-        # torch takes seconds to import: the window comes first.
-        QTimer.singleShot(400, self._look_up_device)
+        self._soon = later(self, LOOK_MS, self._look_up_device)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -119,6 +121,12 @@ class Header(QWidget):
             words = "saved just now" if ago < 2 else f"saved {duration(ago)} ago"
         self.saved.setText(words)
         self._make_room()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look where it is computed once the window is there."""
+        super().showEvent(event)
+        if self.device.text() == UNKNOWN:
+            self._soon.start()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Leave the room to the name where it is scarce."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-import pint
 from napari.settings import get_settings
-from napari.utils.colormaps import label_colormap
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -32,7 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_topiary._napari.header import Header, Help
 from napari_topiary._napari.jobs.latest import later
-from napari_topiary._napari.jobs.runner import in_background
+from napari_topiary._napari.loading import is_loading, load_behind
 from napari_topiary._napari.saving import watch_window
 from napari_topiary._napari.state import state_of, unwrap
 from napari_topiary._napari.status import StatusLine
@@ -54,19 +51,10 @@ PAGES = {
     "Compare": ("compare", "ComparePage", "6 · See what two networks disagree about"),
 }
 """Title -> (package, class, tooltip), in the order of the work."""
-AHEAD = (
-    "napari_topiary.training",
-    "napari_topiary.jobs.pruning",
-    "napari_topiary.jobs.comparing",
-    "napari_topiary.jobs.predicting",
-    "napari_topiary.jobs.network_figures",
-    "torch._dynamo",  # counting a network's values loads it: 100,000 objects
-    "pyqtgraph",  # its widgets are made in the main thread
-    *(f"napari_topiary._napari.{package}.page" for package, _, _ in PAGES.values()),
-)
-"""What the pages after the first compute with: torch alone takes seconds to load."""
-FOR_LAYERS = ("scipy.ndimage", "pandas")
-"""What napari imports when it makes its first image and its first points."""
+PAGE_MODULES = {
+    title: f"napari_topiary._napari.{package}.page"
+    for title, (package, _, _) in PAGES.items()
+}
 _SAME_LINE = 6
 """Pixels by which the middles of two fields in one line may differ in height."""
 WIDE, NARROWEST = 392, 320
@@ -74,7 +62,9 @@ WIDE, NARROWEST = 392, 320
 LITTLE_ROOM = 1000
 """In a window of fewer pixels the image needs what the dock can spare."""
 AHEAD_MS = 800
-"""The window is drawn and answers before any of it is loaded."""
+"""The window is drawn and answers before what takes seconds is loaded."""
+NOT_YET, WAIT_MS = "One moment: the page is still being loaded.", 100
+"""What stands in place of a page, and how often is looked whether it is there."""
 
 
 class Workbench(QWidget):
@@ -109,9 +99,13 @@ class Workbench(QWidget):
         self.keys["?"].activated.connect(self.show_help)
         look.dress(self, viewer)
         self._follow_session()
-        load = partial(in_background, units_ahead, title="Loading", on_result=use_ahead)
         self._giving_way = _GivingWay(self)
+        load = partial(load_behind, tuple(PAGE_MODULES.values()))
         self._ahead = later(self, AHEAD_MS, load)
+        self._not_yet = look.paragraph(NOT_YET)
+        self._not_yet.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.stack.addWidget(self._not_yet)
+        self._wait = later(self, WAIT_MS, lambda: self.go_to(self.current))
         # By then this widget is gone: only what outlives it may be called.
         self.destroyed.connect(_Closer(self.runner))
         self.show_page("Data")
@@ -129,7 +123,7 @@ class Workbench(QWidget):
             tab.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             # From anywhere in the window, the canvas as well.
             key = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
-            key.activated.connect(partial(self.show_page, title))
+            key.activated.connect(partial(self.go_to, title))
             self.keys[title] = key
             tab.setProperty("role", "tab")
             tab.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -142,7 +136,20 @@ class Workbench(QWidget):
     def _on_tab(self) -> None:
         for title, tab in self.tabs.items():
             if tab.isChecked():
-                self.show_page(title)
+                self.go_to(title)
+
+    def go_to(self, title: str) -> None:
+        """Show a page; while what it needs is being loaded, say so until it is there.
+
+        Python would wait for it here, and the window would stand still.
+        """
+        self._wait.stop()
+        if title in self.pages or not is_loading():
+            self.show_page(title)
+            return
+        self.tabs[title].setChecked(True)
+        self.stack.setCurrentWidget(self._not_yet)
+        self._wait.start()
 
     @property
     def current(self) -> str:
@@ -152,9 +159,7 @@ class Workbench(QWidget):
     def page(self, title: str) -> Page:
         """One of the pages, made when first asked for (torch stays away until then)."""
         if title not in self.pages:
-            module, name, _ = PAGES[title]
-            home = import_module(f"napari_topiary._napari.{module}.page")
-            page_class = getattr(home, name)
+            page_class = getattr(import_module(PAGE_MODULES[title]), PAGES[title][1])
             page = page_class(self.viewer, self.session, self.runner)
             self.pages[title] = page
             self._places[title] = _with_message(look.scrolled(page), page)
@@ -248,50 +253,6 @@ class Workbench(QWidget):
         if isinstance(self.window(), QMainWindow):
             self._giving_way.watch(self.window())
         self._ahead.start()
-
-
-def units_ahead() -> pint.UnitRegistry[Any] | None:
-    """Read all units, in a thread; None where some are in use already.
-
-    napari would read them for the first image with a unit, and stand still for a
-    second; for what else it needs for its first layers, too.
-    """
-    units = pint.UnitRegistry() if _no_units() else None
-    for name in FOR_LAYERS:
-        import_module(name)
-    label_colormap()
-    return units
-
-
-def use_ahead(registry: pint.UnitRegistry[Any] | None) -> None:
-    """Let napari use units that were read, unless others are in use; go on loading."""
-    if registry is not None and _no_units():
-        pint.set_application_registry(registry)
-    in_background(load_ahead, title="Loading")
-
-
-def _no_units() -> bool:
-    known = pint.get_application_registry()
-    return isinstance(known.get(), pint.registry.LazyRegistry)
-
-
-@cache
-def load_ahead() -> None:
-    """Load what pages compute with, before one is opened; in a thread.
-
-    napari collects garbage whenever a layer leaves. What was loaded is no garbage: it
-    need not be searched every time, which takes longer than all the rest. `close_down`
-    lets it be searched again, so that a window that closes is freed.
-    """
-    for name in AHEAD:
-        import_module(name)
-    from napari_topiary.jobs.network_figures import preset_weights, traits_of
-    from napari_topiary.networks import networks
-
-    for name in networks:
-        preset_weights(name)
-        traits_of(name)
-    gc.freeze()
 
 
 def _with_message(scroll: QScrollArea, page: Page) -> QWidget:

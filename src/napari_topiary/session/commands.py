@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.networks.base import recipe_config
+if TYPE_CHECKING:
+    from napari_topiary.checkpoint import Checkpoint
 
 SCRIPT = "session.sh"
 PROGRAM = "napari-topiary"
@@ -117,6 +117,8 @@ def _file(name: str) -> str:
 
 def _training(settings: Mapping[str, Any], parent: str | None) -> list[str]:
     """Options of a training."""
+    from napari_topiary.networks.base import recipe_config  # torch: not at the start
+
     words: list[str] = []
     if parent is not None:
         words += ["--start", _file(parent)]

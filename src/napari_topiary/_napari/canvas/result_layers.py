@@ -25,15 +25,16 @@ from napari_topiary._napari.canvas.overlay import (
     found_colours,
 )
 from napari_topiary._napari.canvas.turns import turns_of
-from napari_topiary.inference.large.finding import MapsSoFar
-from napari_topiary.inference.large.writing import LargePrediction
-from napari_topiary.inference.measures import Counted
 from napari_topiary.inference.overlay import FOUND_COLOURS
 from napari_topiary.types import Prediction, Task
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
+
+    from napari_topiary.inference.large.finding import MapsSoFar
+    from napari_topiary.inference.large.writing import LargePrediction
+    from napari_topiary.inference.measures import Counted
 
 KINDS = {
     "probability": "Probability",
@@ -97,11 +98,11 @@ def _show_kind(
     layer = layer_for(viewer, (kind, image_name))
     if image is None or (layer is None and not visible):
         return  # made when it is asked for
-    if isinstance(prediction, LargePrediction):
-        draw, origin = _large(prediction, kind, colours), (0.0, 0.0)
-    else:
+    if isinstance(prediction, Prediction):
         draw = _DRAWN[kind](prediction, colours)
         origin = prediction.corner or (0.0, 0.0)
+    else:
+        draw, origin = _large(prediction, kind, colours), (0.0, 0.0)
     if draw is None:
         remove_layer(viewer, (kind, image_name))
         return

@@ -25,7 +25,6 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
-from napari_topiary.export import export_formats, export_network
 from napari_topiary.io.own_files import CHECKPOINT
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.jobs import words
@@ -251,11 +250,13 @@ class NetworkList(QWidget):
         checkpoint = self.page.session.checkpoints[name].named(name)
 
         def job() -> Job[tuple[str, ...]]:
+            from napari_topiary.export import export_network
+
             yield Progress(0, 0, "Writing the network")
             if path.suffix == CHECKPOINT:
                 checkpoint.save(path, overwrite=True)
                 return ()
-            kind = next(n for n in export_formats if _ending(n) == path.suffix)
+            kind = next(n for n, end in _endings().items() if end == path.suffix)
             made = yield from export_network(checkpoint, path, kind, overwrite=True)
             return () if made is None else made.notes
 
@@ -270,15 +271,20 @@ class NetworkList(QWidget):
         )
 
 
-def _ending(name: str) -> str:
-    return export_formats[name].ending
+def _endings() -> dict[str, str]:
+    """Format for other programs -> ending of its files."""
+    from napari_topiary.export import export_formats  # torch: not at the start
+
+    return {name: export_formats[name].ending for name in export_formats}
 
 
 def _formats() -> dict[str, str]:
     """What the dialog calls the kinds of files -> their ending."""
+    from napari_topiary.export import export_formats
+
     others = {
-        f"{export_formats[name].title} (*{_ending(name)})": _ending(name)
-        for name in sorted(export_formats, reverse=True)
+        f"{export_formats[name].title} (*{ending})": ending
+        for name, ending in sorted(_endings().items(), reverse=True)
     }
     return {_FILES: CHECKPOINT, **others}
 
