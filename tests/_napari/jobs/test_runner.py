@@ -110,6 +110,30 @@ def test_one_job_at_a_time(runner, until):
     until(lambda: not runner.running)
 
 
+def test_who_is_handed_a_result_may_ask_for_the_next_job(runner, until):
+    told, said, heard = [], [], []
+    runner.started.connect(lambda title: heard.append(f"{title} begins"))
+    runner.finished.connect(lambda: heard.append("end"))
+
+    def next_one(_):
+        told.append(runner.running)
+        assert runner.start(lambda: counting(0.05), title="B", on_result=told.append)
+        raise ValueError("broken")
+
+    runner.start(
+        lambda: counting(0.05), title="A", on_result=next_one, on_error=said.append
+    )
+    until(lambda: len(told) == 2)
+    assert told[0] is False
+    assert len(said) == 1 and "broken" in said[0]  # where A is shown
+    until(lambda: heard == ["A begins", "end", "B begins", "end"])
+    assert not runner.running
+    runner.start(counting, title="C")
+    runner.stop()  # nor is the end of another one taken for its own
+    until(lambda: not runner.running)
+    assert heard[4:] == ["C begins", "end"]
+
+
 def test_a_topiary_error_is_its_own_sentence(runner, until):
     sentences = []
     runner.start(

@@ -130,11 +130,13 @@ class JobRunner(QObject):
         self.busy_sentence = ""
         self._worker: PoliteWorker | None = None
         self._ended = threading.Event()
+        self._told = True  # that the last job is over
+        self._unheard = 0  # workers whose end is still to be heard of
         self._handlers: dict[str, Callable[[Any], object] | None] = {}
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way (its result not yet handed over)."""
+        """Whether a job is under way; when its result is handed over, it is not."""
         return self._worker is not None
 
     def start(
@@ -147,6 +149,7 @@ class JobRunner(QObject):
         on_error: Callable[[str], object] | None = None,
     ) -> bool:
         """Start a job; False (see `busy_sentence`) while another one runs."""
+        self._tell()  # started by who is being handed the result of the one before
         if self.running:
             self.busy_sentence = (
                 f"{self.title} is still running: wait for it or press Stop first."
@@ -162,7 +165,7 @@ class JobRunner(QObject):
         worker = create_worker(job, _worker_class=PoliteWorker, _start_thread=False)
         worker.mailbox = mailbox
         worker.runner = self  # running work keeps its runner alive
-        self.title, self._ended = title, ended
+        self.title, self._ended, self._told = title, ended, False
         self._handlers = {
             "progress": on_progress,
             "result": on_result,
@@ -212,10 +215,13 @@ class JobRunner(QObject):
         worker.returned.disconnect(self._on_returned)
         worker.finished.disconnect(self._on_finished)
         GeneratorWorker.quit(worker)
-        self._worker, self._handlers = None, {}
+        self._worker, self._handlers, self._told = None, {}, True
 
-    def _call(self, which: str, value: object) -> None:
-        handler = self._handlers.get(which)
+    def _call(
+        self, which: str, value: object, handlers: dict[str, Any] | None = None
+    ) -> None:
+        handlers = self._handlers if handlers is None else handlers
+        handler = handlers.get(which)
         owner = getattr(handler, "__self__", None)
         if handler is None or (isinstance(owner, QObject) and not isalive(owner)):
             return
@@ -226,7 +232,8 @@ class JobRunner(QObject):
             # a sentence, in the same place.
             if which == "error":
                 raise
-            self._call("error", sentence_for(error, f"Showing it ({self.title})"))
+            sentence = sentence_for(error, f"Showing it ({self.title})")
+            self._call("error", sentence, handlers)
 
     def _on_yielded(self, batch: list[Progress]) -> None:
         for progress in batch[:-1]:
@@ -236,19 +243,35 @@ class JobRunner(QObject):
         self.progressed.emit(batch[-1])
 
     def _on_returned(self, result: object) -> None:
-        if not isinstance(result, Failure):
-            self._call("result", result)
-            return
-        self._call("error", sentence_for(result.error, self.title))
+        # Free at once: whoever sees the result may ask for the next job, and a button
+        # that is pressed now is not refused.
+        self._worker = None
+        self._unheard += 1
+        try:
+            if isinstance(result, Failure):
+                self._call("error", sentence_for(result.error, self.title))
+            else:
+                self._call("result", result)
+        finally:
+            if self._worker is None:  # else the next job has begun, and it was told
+                self._tell()
 
     def _on_warned(self, what: tuple[Any, ...]) -> None:
         # Libraries warn programmers; the user gets sentences of ours.
         logger.info("%s: %s", self.title, what[0])
 
     def _on_finished(self) -> None:
+        if self._unheard:  # its result was handed over before
+            self._unheard -= 1
+            return
         self._worker = None
-        self._handlers = {}
-        self.finished.emit()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say once that the job is over."""
+        if not self._told:
+            self._told, self._handlers = True, {}
+            self.finished.emit()
 
 
 def in_background(
