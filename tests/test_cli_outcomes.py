@@ -186,6 +186,18 @@ def test_a_dead_network_is_known_without_images(trained):
         assert "the same answer to whatever it is shown" in dead.sentence
 
 
+def test_a_network_that_is_dead_already_is_said_before_it_is_pruned(
+    net, tmp_path, capsys
+):
+    flat(load_checkpoint(net), bias=-3.0).save(net)
+    out, report = tmp_path / "less.safetensors", tmp_path / "r.json"
+    assert call("prune", net, "--remove", 0.5, "--out", out, "--json", report) == 1
+    (problem,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert "same answer to whatever it is shown: it is dead" in problem
+    assert capsys.readouterr().err.startswith(problem)  # once, and before the rest
+    assert load_checkpoint(out).provenance["problems"] == [problem]
+
+
 @pytest.mark.parametrize("data", [True, False])
 def test_a_pruned_network_that_finds_nothing_is_never_silent(
     trained, net, tmp_path, capsys, data

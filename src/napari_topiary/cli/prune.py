@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if data is not None and options.int8 and not runner.interrupted:
         hold_out = HoldOut(data.train, data.validation, device=options.device)
         made = runner(for_int8(made, hold_out))
-    made, found, ended_early = _doubted(original, made, options.remove)
+    made, found, ended_early = _doubted(plan, made, options)
     whole = not (runner.interrupted or ended_early)
     made, path, problems = keeping.keep(made, whole=whole)
     for note in new_notes(made, original):
@@ -163,13 +163,16 @@ def _int8_figures(made: Checkpoint) -> dict[str, Any] | None:
 
 
 def _doubted(
-    original: Checkpoint, made: Checkpoint, share: float
+    plan: PruningPlan, made: Checkpoint, options: argparse.Namespace
 ) -> tuple[Checkpoint, list[str], bool]:
     """Write into a checkpoint what is wrong with it; say whether tuning ended early."""
     from napari_topiary.pruning import pruning_doubt, pruning_problems
 
+    original = plan.checkpoint
     ended_early = made.provenance.get("problems", ())
-    found = [*ended_early, *pruning_problems(original, made, share)]
+    found = [*ended_early, *pruning_problems(original, made, options.remove)]
+    # What learns on may have come to life.
+    found += plan.problems if options.finetune_minutes is None else ()
     notes = list(made.provenance.get("notes", ()))
     doubt = pruning_doubt(original, made)
     if doubt is not None:

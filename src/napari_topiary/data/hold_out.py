@@ -132,7 +132,8 @@ def divide(
     held = [one for one in held if _validates(one)]
     if learning and not held and (unmarked or not notes):
         notes += (_nothing_held_back(pool),)
-    if not learning and not held and not notes:
+    notes += (note,) if held and (note := Learned.of(history).note) else ()
+    if not (learning or held or notes):
         notes = (NOTHING_MARKED if unmarked else _ALL_SEEN,)
     if learning:
         notes += _named(_repeated(learned), _SAME)
@@ -195,10 +196,9 @@ def hold_out(
         return _apart_from(learned, held), held
     marked = [one for one in pool if one.sample not in old and one.things]
     fresh = list({one.pixels: one for one in reversed(marked)}.values())[::-1]
-    known = [one for one in pool if one.sample in old]
     if sum(one.things for one in fresh) < FEWEST:
         return list(pool), []
-    if not known and len(fresh) < 2:
+    if len(fresh) < 2 and not any(one.sample in old for one in pool):
         return _part_of(pool, fresh, share)
     order = _in_random_order(fresh, seed)
     wanted = max(1, round(share * len(pool)))
@@ -221,7 +221,7 @@ def _in_random_order(areas: Sequence[AnnotatedArea], seed: int) -> list[Annotate
         stacks.setdefault(stack_of(one.sample.name), []).append(one)
     each, order = list[list[AnnotatedArea]](), list[AnnotatedArea]()
     for alike in stacks.values():
-        whole = are_slices([one.sample.name for one in alike])
+        whole = are_slices({one.sample.name: one.sample.image for one in alike})
         each += [alike] if whole else [[one] for one in alike]
     chance = np.random.default_rng(seed)
     for index in chance.permutation(len(each)):

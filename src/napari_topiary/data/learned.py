@@ -9,6 +9,12 @@ from typing import Any
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.io.dataset import Sample
 
+NO_SKETCHES = (
+    "The network was trained with an earlier version, which knows an image that it "
+    "has learned from again, but not a part of one: the figure counts only if nothing "
+    "judged on was cut out of those images."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
@@ -16,6 +22,8 @@ class Learned:
 
     pixels: frozenset[str]  #: Their fingerprints
     sketches: tuple[Sequence[int], ...]  #: Some rows of pixels of each
+    #: `NO_SKETCHES` where those of some are missing, else empty
+    note: str = ""
 
     @classmethod
     def of(cls, history: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Learned:
@@ -36,6 +44,7 @@ class Learned:
                 *(one.get("sketch", ()) for one in entries),
                 *(one.sketch for one in samples),
             ),
+            note="" if all("sketch" in one for one in entries) else NO_SKETCHES,
         )
 
     def __contains__(self, sample: Sample) -> bool:

@@ -153,6 +153,8 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
             f"{_which(chosen, len(here))} held back in training, where weights and "
             "thresholds are chosen: expect a little less on other images."
         )
+    if learned.note and known + chosen < len(here):
+        said.append(learned.note)
     return " ".join(said)
 
 

@@ -27,6 +27,10 @@ NO_NUMBERS = (
     "The network answers with what is no number: its training went wrong. Train it "
     "anew, with a learning rate ten times lower."
 )
+DEAD = (
+    "it is dead, because its training went wrong or too much of it was pruned. Go back "
+    "to the network before, or train it anew."
+)
 
 TRIED_SIDE = 320
 """Side of what the network is tried on, in working pixels."""
@@ -61,14 +65,17 @@ def dead_problem(
         return NO_NUMBERS
     if answers[0].size < FEWEST_ANSWERS or shown.std() < BLANK:
         return None
-    odds = np.log(np.clip(answers, LEAST_ODDS, None))
-    if float((odds.max(axis=(1, 2)) - odds.min(axis=(1, 2))).max()) > SAME_ANSWER:
+    if not answers_alike(answers):
         return None
-    return (
-        "The network gives the same answer everywhere, whatever is in the image: it is "
-        "dead, because its training went wrong or too much of it was pruned. Go back "
-        "to the network before, or train it anew."
-    )
+    same = "The network gives the same answer everywhere, whatever is in the image"
+    return f"{same}: {DEAD}"
+
+
+def answers_alike(answers: NDArray[np.floating]) -> bool:
+    """Whether a network's answers `(k, y, x)` are the same everywhere."""
+    odds = np.log(np.clip(answers, LEAST_ODDS, None))
+    apart = odds.max(axis=(1, 2)) - odds.min(axis=(1, 2))
+    return float(apart.max()) <= SAME_ANSWER
 
 
 def contrast_problem(

@@ -314,6 +314,7 @@ def keeping(
     doubt = pruning_doubt(plan.checkpoint, made)
     problems = [
         *made.provenance.get("problems", ()),
+        *plan.problems,
         *pruning_problems(plan.checkpoint, made, share),
     ]
     problems += [] if doubt is None else [doubt.sentence]

@@ -18,11 +18,12 @@ from napari_topiary.data.sampling import Field
 from napari_topiary.data.working_grid import to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.devices import pick_device
+from napari_topiary.inference.noise import lifeless
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.plain_files import parsed_json
 from napari_topiary.networks.base import Network
 from napari_topiary.pruning.coupling import build_coupling, proven
-from napari_topiary.pruning.criteria import CriterionInput, criterion_of
+from napari_topiary.pruning.criteria import Criterion, CriterionInput, criterion_of
 from napari_topiary.pruning.filter_plan import FilterPlan, filter_order
 from napari_topiary.pruning.plan import FORMAT, PruningPlan
 from napari_topiary.pruning.structure import Coupling, Search, Step
@@ -73,12 +74,27 @@ def plan_job(
         With the time left. A `Stop` sent in keeps what has been ordered: filters
         without a place in the order never go, and the plan says so in its note.
     """
-    yield Progress(0, 0, "Ranking what to remove")
     config = config or PruneConfig()
     problem = config.problem()
     if problem is not None:
         raise TopiaryError(problem)
     criterion = criterion_of(config, samples=bool(samples))
+    dead = lifeless(checkpoint)
+    # Before the search, which takes its time: it may be a reason not to.
+    yield Progress(0, 0, "Ranking what to remove", report=dead)
+    plan = yield from _ranked(checkpoint, config, criterion, samples, device)
+    plan.problems = () if dead is None else (dead,)
+    return plan
+
+
+def _ranked(
+    checkpoint: Checkpoint,
+    config: PruneConfig,
+    criterion: Criterion,
+    samples: Sequence[Sample],
+    device: str,
+) -> Job[PruningPlan]:
+    """Rank everything by a criterion."""
     network, coupling = structure(checkpoint)
     names = _prunable(network, coupling, include_output=config.include_output)
     subject = CriterionInput(

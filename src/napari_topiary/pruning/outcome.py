@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.inference.engine import Engine
-from napari_topiary.networks.base import Network, in_shares
-from napari_topiary.networks.layers import probe_side
-from napari_topiary.postprocessing import class_labels
+from napari_topiary.inference.noise import answers_to_noise
+from napari_topiary.networks.base import Network
 from napari_topiary.types import Job, Progress, Stop
 
 HARDLY = 0.25
 """Below this share of the quality before, a network finds hardly anything right."""
 NEAR = 0.02
 """Shares of weights closer than this are what was asked for."""
-GRAINS = (0.0, 1.5, 4.0, 10.0)
-"""Sizes of what is in the test images, in working pixels."""
-SIDE, PATCHES = 160, 48
 LITTLE = 0.05
 """Below this share of what was marked or told apart before, that is over."""
 
@@ -81,10 +76,13 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> Doubt | None:
     if after.metrics.get("quality") is not None:
         return None
     try:
-        (marked, spread), (left, still) = _answers(before), _answers(after)
+        was, now = answers_to_noise(before), answers_to_noise(after)
     except (RuntimeError, MemoryError):  # no room for a look is no reason to lose it
         return None
-    is_certain = still < LITTLE * spread
+    if was.is_constant:
+        return None  # the plan says so of the network itself
+    marked, left = was.marked, now.marked
+    is_certain = now.is_constant or now.spread < LITTLE * was.spread
     if is_certain:
         said = "gives the same answer to whatever it is shown"
     elif 0.01 <= marked < 0.99 and left < LITTLE * marked:
@@ -97,36 +95,6 @@ def pruning_doubt(before: Checkpoint, after: Checkpoint) -> Doubt | None:
         return None
     way_out = "Remove less, or fine-tune it on annotated images."
     return Doubt(f"The pruned network {said}. {way_out}", is_certain)
-
-
-@torch.no_grad()
-def _answers(checkpoint: Checkpoint) -> tuple[float, float]:
-    """Share of noise that is marked, and how much the answers differ."""
-    network = checkpoint.build()
-    side = probe_side(network, SIDE)
-    count = 1 if network.patch is None else PATCHES
-    # Near the border even a dead network may say something else: zeros lie beyond.
-    rim = 0 if network.patch is not None else min(network.halo, side // 3)
-    shown = []
-    for images in _noise(count, checkpoint.in_channels, side):
-        answer = in_shares(network, network.on_patches(torch.from_numpy(images)))
-        inner = answer[..., rim : answer.shape[-2] - rim, rim : answer.shape[-1] - rim]
-        shown += list(inner.numpy())
-    sheet = np.concatenate(shown, axis=1)  # (k, y, x): one below the other
-    task = checkpoint.task
-    labels = class_labels(sheet, task=task, threshold=dict(checkpoint.thresholds))
-    classes = sheet[: len(task.classes)]
-    return float((labels > 0).mean()), float(classes.std(axis=(1, 2)).max())
-
-
-def _noise(count: int, channels: int, side: int) -> Iterator[NDArray[np.float32]]:
-    """Images `(b, c, y, x)` of every grain, normalised as networks see them."""
-    random = np.random.default_rng(0)
-    for grain in GRAINS:
-        images = random.standard_normal((count, channels, side, side))
-        images = ndimage.gaussian_filter(images, (0, 0, grain, grain))
-        images /= images.std()
-        yield (images - images.mean()).astype(np.float32)
 
 
 def measure_speed(

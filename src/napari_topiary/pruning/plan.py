@@ -101,6 +101,8 @@ class PruningPlan(ABC):
         self.config = config
         self.coupling = coupling
         self.network = network
+        #: Sentences about the network itself, mostly none
+        self.problems: tuple[str, ...] = ()
         self._states: dict[torch.device, dict[str, torch.Tensor]] = {}
 
     @abstractmethod
@@ -213,7 +215,7 @@ class PruningPlan(ABC):
             memory_per_megapixel=4e6 * maps,
             file_bytes=self.checkpoint_at(share).file_bytes(),
             layers=self.layers_kept(cursor),
-            note=self._note(share, cursor),
+            note=" ".join(filter(None, (*self.problems, self._note(share, cursor)))),
         )
 
     def entry(self, share: float) -> dict[str, Any]:

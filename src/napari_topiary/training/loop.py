@@ -28,6 +28,7 @@ from napari_topiary.errors import (
 from napari_topiary.evaluation.figures import figure_pixels, with_figures
 from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
+from napari_topiary.inference.noise import lifeless
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.targets import check_replaced
 from napari_topiary.networks import resolve_sizes
@@ -123,7 +124,8 @@ def fit(
     sizes_differ = () if start is None else size_notes(start, (*samples, *validation))
     yield Progress(0, 0, "Preparing the images")
     prepared = prepare(samples, validation, config, task=task, start=start)
-    notes = (*prepared.notes, *sizes_differ)
+    dead = None if start is None else lifeless(start)
+    notes = (*prepared.notes, *sizes_differ, *filter(None, (dead,)))
     for note in notes:
         # Before the clock starts: it may be a reason not to.
         yield Progress(0, 0, "Preparing the images", report=BeforeTraining(note))
