@@ -243,6 +243,23 @@ def test_what_a_person_has_changed_in_results_stays(trained, tmp_path, capsys):
     assert main([*words, "--overwrite"]) == main(words) == 0
 
 
+def test_an_overlay_of_an_earlier_run_does_not_lie_beside_new_maps(
+    trained, tmp_path, capsys
+):
+    image = next((trained / "data" / "images").iterdir())
+    words = ("predict", trained / "net.safetensors", image, "--out", tmp_path)
+    words = [*map(str, words)]
+    assert main([*words, "--export", "png,box,geojson"]) == 0
+    (box,) = tmp_path.glob("*.box")
+    (drawn,) = tmp_path.glob("*.geojson")
+    drawn.write_text(drawn.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    capsys.readouterr()
+    assert main([*words, "--format", "zarr"]) == 0
+    assert f"{drawn.name} in {tmp_path} is not of this run" in capsys.readouterr().err
+    left = {path.suffix for path in tmp_path.iterdir()}
+    assert left == {".zarr", ".csv", ".json", ".geojson"} and not box.exists()
+
+
 def test_killed_over_older_results_the_same_command_goes_on(
     trained, tmp_path, monkeypatch
 ):

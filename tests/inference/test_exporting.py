@@ -12,7 +12,9 @@ from napari_topiary.inference.exporting import (
     write_exports,
     write_summary,
 )
+from napari_topiary.inference.leftovers import remove_leftovers
 from napari_topiary.inference.measures import summary_rows
+from napari_topiary.inference.results import write_prediction
 from napari_topiary.io.annotation_formats import (
     annotation_formats,
     format_of,
@@ -156,3 +158,26 @@ def test_qupath_finds_classes_and_colours(tmp_path):
     assert first["properties"]["objectType"] == "detection"
     assert first["properties"]["classification"]["name"] == "virus"
     assert first["properties"]["measurements"] == {"score": 0.9}
+
+
+def test_what_an_earlier_run_left_of_an_image_goes_and_what_is_a_persons_stays(
+    tmp_path,
+):
+    one = prediction(TWO, detections=found((1, 2)))
+    for stem in ("m", "m_z1", "m_z2", "m_rod", "mm"):
+        write_exports(tmp_path, stem, prediction=one, kinds=["star", "csv"])
+    for stem in ("m", "m_z1", "m_rod", "mm"):  # slices have none of their own
+        write_prediction(tmp_path, stem, prediction=one)
+    write_prediction(tmp_path, "m", prediction=one, format="zarr")
+    (tmp_path / "m.geojson").write_text("{}")
+    new = write_exports(tmp_path, "m", prediction=one, kinds=["csv"])
+    new |= {what: tmp_path / f"m_{what}.zarr" for what in ("probability", "labels")}
+    before = {path.name for path in tmp_path.iterdir()}
+    said = remove_leftovers(tmp_path, "m", written=new.values(), task=TWO)
+    assert said.startswith("m.geojson in ") and "is not of this run" in said
+    assert before - {path.name for path in tmp_path.iterdir()} == {
+        *("m.star", "m_probability.tif", "m_labels.tif", "m_detections.csv"),
+        *("m_z2.star", "m_z2_objects.csv"),
+    }
+    assert remove_leftovers(tmp_path, "mm", written=[], task=TWO) == ""
+    assert not list(tmp_path.glob("mm*"))

@@ -227,6 +227,7 @@ def _through(
     paths: Sequence[Path], predictor: FilePredictor
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[str]]:
     """Predict file after file; return what was found, what failed and was left out."""
+    from napari_topiary.inference.leftovers import remove_leftovers
     from napari_topiary.inference.results import is_written
 
     options, runner = predictor.options, predictor.runner
@@ -254,6 +255,14 @@ def _through(
         runner.say(found_in_words(path, images[-1]))
         if runner.interrupted:
             break
+        made = [images[-1], *images[-1].get("slices", ())]
+        stay = remove_leftovers(
+            options.out,
+            result_stem(path),
+            written=[Path(one) for entry in made for one in entry["files"].values()],
+            task=predictor.checkpoint.task,
+        )
+        runner.note(stay)
     return images, failed, skipped
 
 

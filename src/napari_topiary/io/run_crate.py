@@ -146,10 +146,13 @@ def is_edited(path: Path) -> bool:
     Tables of results are known by their columns, which stay when a person corrects
     what is in them.
     """
-    if path.suffix.lower() not in EDITED:
-        return False
-    noted = set(_noted(path))
-    return bool(noted) and _hash(path) not in noted
+    return path.suffix.lower() in EDITED and is_as_written(path) is False
+
+
+def is_as_written(path: Path) -> bool | None:
+    """Whether a file is what the runs that wrote it say; None where none says it."""
+    noted = set(_noted(path)) if path.is_file() else set[str]()
+    return _hash(path) in noted if noted else None
 
 
 def _noted(path: Path) -> Iterator[str]:

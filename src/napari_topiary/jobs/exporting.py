@@ -25,6 +25,7 @@ from napari_topiary.inference.exporting import (
     write_summary,
 )
 from napari_topiary.inference.large.writing import LargePrediction
+from napari_topiary.inference.leftovers import LABELS, RESULTS, remove_leftovers
 from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.inference.overlay import overlay_of
 from napari_topiary.inference.results import write_prediction, write_tables
@@ -39,11 +40,6 @@ from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS
 from napari_topiary.types import Prediction
 
-LABELS = ("_labels.tif", "_labels.zarr")
-RESULTS = (
-    *("_probability.tif", "_probability.zarr", "_detections.csv", "_lines.csv"),
-    *LABELS,
-)
 ALWAYS = (OBJECTS,)
 """What is exported without being asked for."""
 
@@ -205,13 +201,10 @@ def export(
 
 def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> list[Path]:
     pixels = _pixels_of(one, kinds)
-    stale = folder / f"{stem}_lines.csv"
     if isinstance(one.prediction, LargePrediction):
         written = _copied(folder, stem, one.prediction)
     else:
         written = write_prediction(folder, stem, prediction=one.prediction)
-    if "lines" not in written:
-        stale.unlink(missing_ok=True)
     written |= write_exports(
         folder,
         stem,
@@ -222,6 +215,7 @@ def _write_one(folder: Path, stem: str, one: Found, kinds: Sequence[str]) -> lis
         image=None if isinstance(pixels, LargeImage) else pixels,
         overlay=None if pixels is None else partial(overlay_of, one.prediction, pixels),
     )
+    remove_leftovers(folder, stem, written=written.values(), task=one.checkpoint.task)
     return list(written.values())
 
 
