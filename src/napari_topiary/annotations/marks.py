@@ -122,7 +122,7 @@ def fill_areas(places: Places) -> bool:
     return bool(np.mean(count > 2) > 0.5)  # itself, and two more
 
 
-def misfit_problem(
+def _misfit_problem(
     places: Places,
     reach: NDArray[np.float64],
     shape: Sequence[int],
@@ -133,15 +133,6 @@ def misfit_problem(
     """Return a sentence if places as a whole do not belong to such an image.
 
     A few that are outside are left out; if it is many, the numbers mean something else.
-
-    Parameters
-    ----------
-    places, reach, shape
-        As for `beyond`.
-    scale
-        nm per pixel of the image, None if unknown.
-    what
-        What they are, for instance "points".
     """
     far = beyond(places, reach, shape)
     count = int(far.sum())
@@ -168,7 +159,7 @@ def misread(
     Parameters
     ----------
     places, reach, shape, scale
-        As for `misfit_problem`.
+        As for `_misfit_problem`.
     """
 
     def fits(others: Places) -> bool:
@@ -212,7 +203,7 @@ def cornered(places: Places, shape: Sequence[int], *, scale: float | None) -> st
     Parameters
     ----------
     places, shape, scale
-        As for `misfit_problem`.
+        As for `_misfit_problem`.
     """
     if len(places) < _ENOUGH:
         return ""
@@ -286,7 +277,7 @@ class MarkedThings(TableAnnotation):
         """Return what is wrong with them on such an image, as a sentence."""
         return (
             unknown_class_problem(self.classes, task, self.kind)
-            or misfit_problem(
+            or _misfit_problem(
                 self.nearest(shape),
                 self.reaches(task, scale),
                 shape,

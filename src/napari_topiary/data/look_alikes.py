@@ -44,7 +44,7 @@ finished areas that must be marked."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AreaLookAlikes:
+class _AreaLookAlikes:
     """What looks like the marked particles in one area."""
 
     sure: Detections  #: Learned as particles, marked ones left out
@@ -266,7 +266,7 @@ def _sorted(
     found: Detections,
     limits: NDArray[np.float64],
     free: NDArray[np.bool_],
-) -> AreaLookAlikes:
+) -> _AreaLookAlikes:
     """Sort what was found where nobody has looked by how sure it is."""
     radii = [area.task.radius_px.get(name, 0.0) for name in area.task.classes]
     radius = np.array(radii)[found.class_index]
@@ -277,7 +277,7 @@ def _sorted(
         away = np.linalg.norm(found.coordinates[:, None] - area.points, axis=2)
         new &= away.min(axis=1) >= radius
     low, high = limits[found.class_index].T
-    return AreaLookAlikes(
+    return _AreaLookAlikes(
         sure=_only(found, new & (found.score >= high)),
         doubtful=_only(found, new & (found.score >= low) & (found.score < high)),
         likely=_only(found, new & (found.score >= (low + high) / 2)),
@@ -285,7 +285,7 @@ def _sorted(
     )
 
 
-def _with_marks(area: AnnotatedArea, seen: AreaLookAlikes) -> Points:
+def _with_marks(area: AnnotatedArea, seen: _AreaLookAlikes) -> Points:
     index = np.concatenate([area.point_class, seen.sure.class_index])
     return Points(
         np.concatenate([area.points, seen.sure.coordinates]),
@@ -294,7 +294,7 @@ def _with_marks(area: AnnotatedArea, seen: AreaLookAlikes) -> Points:
 
 
 def _drawn(
-    area: AnnotatedArea, seen: AreaLookAlikes, every: Points, zones: TargetConfig
+    area: AnnotatedArea, seen: _AreaLookAlikes, every: Points, zones: TargetConfig
 ) -> AnnotatedArea:
     """Draw what is sure where nobody has looked, and leave out what is not."""
     shape = (seen.free.shape[0], seen.free.shape[1])
@@ -309,7 +309,7 @@ def _drawn(
     return replace(area, field=replace(area.field, target=target, weight=weight))
 
 
-def _parted(area: AnnotatedArea, seen: AreaLookAlikes) -> AnnotatedArea:
+def _parted(area: AnnotatedArea, seen: _AreaLookAlikes) -> AnnotatedArea:
     """What a threshold is chosen on: all that was found is a particle or is not."""
     target = np.where(seen.free, 0, area.field.target).astype(np.int16)
     return replace(

@@ -94,23 +94,12 @@ def masked_square_error(
     return error.sum() / weight.sum().clamp(min=1e-6)
 
 
-def imitation_loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy against another network's probabilities.
+def _imitation_loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy against another network's probabilities `(b, k, y, x)`.
 
     What a large network has learned is less noisy than the annotations it learned
-    from, and it is known at every pixel (Hinton et al. 2015).
-
-    Parameters
-    ----------
-    logits
-        `(b, k, y, x)` float.
-    teacher
-        `(b, k, y, x)` probability; all zero where it is not known.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar.
+    from, and it is known at every pixel (Hinton et al. 2015). Where the teacher's are
+    all zero it is not known.
     """
     per_pixel = -(teacher * logits.log_softmax(dim=1)).sum(dim=1)
     return per_pixel.sum() / teacher.sum().clamp(min=1e-6)
@@ -180,7 +169,7 @@ def objective(
         loss = loss + config.distance_weight * error
     if batch.teacher is not None:
         said, valued = batch.teacher[:, :classes], batch.teacher[:, classes:]
-        imitation = imitation_loss(logits, said)
+        imitation = _imitation_loss(logits, said)
         if valued.shape[1]:
             error = masked_square_error(values, valued, said.sum(dim=1))
             imitation = imitation + config.distance_weight * error

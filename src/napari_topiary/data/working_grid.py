@@ -55,18 +55,8 @@ def working_shape(shape: Shape, factor: float) -> Shape:
     return max(1, round(shape[0] / factor)), max(1, round(shape[1] / factor))
 
 
-def check_working_memory(shape: Shape, factor: float, maps: int) -> None:
-    """Refuse an image whose maps on the working grid would not fit into the memory.
-
-    Parameters
-    ----------
-    shape
-        `(y, x)` of the image in pixels.
-    factor
-        Original pixels per working pixel.
-    maps
-        Maps in single precision that are needed at the same time.
-    """
+def _check_working_memory(shape: Shape, factor: float, maps: int) -> None:
+    """Refuse an image of which so many float32 maps on the working grid do not fit."""
     height, width = working_shape(shape, factor)
     check_fits(
         4 * maps * height * width,
@@ -92,7 +82,7 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
         `(c, h, w)` float32.
     """
     channels, height, width = image.shape
-    check_working_memory((height, width), factor, 2 * channels)
+    _check_working_memory((height, width), factor, 2 * channels)
     return _resized(image, working_shape((height, width), factor))
 
 

@@ -115,19 +115,19 @@ class DetectionCounts:
 
     def metrics(self) -> dict[str, Any]:
         """Precision, recall and F1, pooled over all classes and `per_class` (list)."""
-        result: dict[str, Any] = precision_recall(
+        result: dict[str, Any] = _precision_recall(
             self.hit.sum(), self.extra.sum(), self.missed.sum()
         )
         n = float(self.hit.sum())
         result["localisation_px"] = self.distance / n if n else float("nan")
         result["per_class"] = [
-            precision_recall(*counts)
+            _precision_recall(*counts)
             for counts in zip(self.hit, self.extra, self.missed, strict=True)
         ]
         return result
 
 
-def precision_recall(hit: float, extra: float, missed: float) -> dict[str, float]:
+def _precision_recall(hit: float, extra: float, missed: float) -> dict[str, float]:
     """Precision, recall, F1 and the counts they come from."""
     found, there = hit + extra, hit + missed
     perfect = 1.0 if found + there == 0 else 0.0

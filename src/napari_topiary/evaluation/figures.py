@@ -114,7 +114,7 @@ def _scored(
     scores: list[tuple[Score, ...]] = []
     for area in areas:
         heard: list[object] = []
-        part = validated_part(area, engine.network, read[0].task)
+        part = _validated_part(area, engine.network, read[0].task)
         answer = yield from relay(
             infer(engine, area.field.image, part=part),
             told=lambda _: Progress(1.0, 1.0, "Validating on what was held back"),
@@ -140,22 +140,13 @@ def _with_interval(figure: float, things: int) -> dict[str, Any]:
     return {"n_objects": things, "interval": list(interval(figure, things))}
 
 
-def validated_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox | None:
+def _validated_part(
+    area: AnnotatedArea, network: Network, task: Task
+) -> TileBox | None:
     """Find what a network has to look at for a figure that is the same as of all.
 
-    Parameters
-    ----------
-    area
-        Its `box` is validated.
-    network
-        Whose grid the part lies on; what it sees around is not counted.
-    task
-        Kind of answer.
-
-    Returns
-    -------
-    TileBox or None
-        In working pixels; None where objects or lines may reach anywhere.
+    In working pixels, without what it sees around; None where objects or lines may
+    reach anywhere.
     """
     radii, shape = area.task.radius_px, area.field.target.shape
     particles = task.kind == "detect" and set(task.classes[1:]) <= set(radii)
@@ -183,7 +174,9 @@ def validated_part(area: AnnotatedArea, network: Network, task: Task) -> TileBox
 
 def figure_pixels(prepared: PreparedData, network: Network, task: Task) -> int:
     """Count the working pixels that the figure is measured on."""
-    parts = [(one, validated_part(one, network, task)) for one in prepared.figure_areas]
+    parts = [
+        (one, _validated_part(one, network, task)) for one in prepared.figure_areas
+    ]
     return sum(one.field.target.size if p is None else p.area for one, p in parts)
 
 
@@ -193,7 +186,7 @@ def _score(
     """Read an answer like a prediction and count it like an evaluation."""
     sample, task = area.sample, checkpoint.task
     shape = (sample.image.shape[1], sample.image.shape[2])
-    part = validated_part(area, network, task)
+    part = _validated_part(area, network, task)
     if part is not None and task.kind == "detect":
         # Of a large image, labels and their pixels would take longer than the rest.
         seen = answer.probability[:, part.top : part.bottom, part.left : part.right]

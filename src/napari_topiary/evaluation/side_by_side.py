@@ -33,7 +33,7 @@ WARMING = 256
 
 
 @dataclass(frozen=True)
-class Scored:
+class _Scored:
     """What one checkpoint found on one image; several are held at once."""
 
     own: Score
@@ -42,18 +42,8 @@ class Scored:
     prediction: Prediction
 
 
-class Entry:
-    """What is gathered about one checkpoint; `row` says it.
-
-    Parameters
-    ----------
-    name
-        Of the checkpoint.
-    checkpoint
-        What is validated.
-    config
-        How images are predicted.
-    """
+class _Entry:
+    """What is gathered about one checkpoint; `row` says it."""
 
     def __init__(
         self, name: str, checkpoint: Checkpoint, config: PredictConfig
@@ -86,7 +76,7 @@ class Entry:
         except TopiaryError as error:
             raise TopiaryError(f"{sample.name}: {error}") from error
 
-    def sees_like(self, other: Entry, sample: Sample) -> bool:
+    def sees_like(self, other: _Entry, sample: Sample) -> bool:
         """Whether both networks see an image in the same way."""
         return _seeing(self.checkpoint, sample) == _seeing(other.checkpoint, sample)
 
@@ -109,7 +99,7 @@ class Entry:
         tolerance_nm: float | None,
         *,
         lean: bool = False,
-    ) -> Scored:
+    ) -> _Scored:
         """Score what is found on one image.
 
         Parameters
@@ -131,10 +121,10 @@ class Entry:
             postprocessing=PostProcessing.of(self.checkpoint, self.config.detect),
             tolerance_px=scorer.tolerance_px,
         )
-        return Scored(own, common, swept, _without_maps(mine) if lean else mine)
+        return _Scored(own, common, swept, _without_maps(mine) if lean else mine)
 
     def add(
-        self, scored: Scored, first: Prediction, tolerance_nm: float | None
+        self, scored: _Scored, first: Prediction, tolerance_nm: float | None
     ) -> None:
         """Count one image.
 
@@ -302,13 +292,13 @@ def compare_checkpoints(
     for note in dict.fromkeys(chain(notes, *sizes)):
         yield Progress(0, len(known), "Comparing", report=note)
     begun = time.perf_counter()
-    entries = [Entry(name, own, config) for name, own in checkpoints.items()]
+    entries = [_Entry(name, own, config) for name, own in checkpoints.items()]
     total, done, n_images = len(known) * len(entries), 0, 0
     for entry in entries:
         if (yield from _stopped(entry.warm_up(known[0]))):
             return _table(entries, n_images, begun, config)
     for sample in known:
-        scored: dict[str, Scored] = {}
+        scored: dict[str, _Scored] = {}
         # Whoever comes first finds the image out of the cache: they take turns.
         turns = entries if n_images % 2 == 0 else entries[::-1]
         measured, took = None, 0.0
@@ -369,7 +359,7 @@ def _stopped(warming: Job[Prediction]) -> Job[bool]:
 
 
 def _table(
-    entries: Sequence[Entry], n_images: int, begun: float, config: PredictConfig
+    entries: Sequence[_Entry], n_images: int, begun: float, config: PredictConfig
 ) -> ComparisonTable:
     return ComparisonTable(
         tuple(entry.row() for entry in entries),

@@ -313,7 +313,7 @@ def sweep(
     particles, pixels = {}, {}
     # Lines are scored by pixels: no need to trace them.
     low = {
-        name: LOWEST_SCORE if by_particle(task, name, postprocessing) else NEVER
+        name: LOWEST_SCORE if _by_particle(task, name, postprocessing) else NEVER
         for name in task.classes[1:]
     }
     found = postprocessing.at(low).detections(
@@ -324,7 +324,7 @@ def sweep(
     known = truth.classes >= 0
     full = to_original(prediction.probability, prediction.shape)
     for index, name in enumerate(task.classes[1:], start=1):
-        if by_particle(task, name, postprocessing):
+        if _by_particle(task, name, postprocessing):
             mine = _of_class(found, index)
             there = _of_class(marked, index).coordinates
             particles[name] = ((there, mine, float(tolerance_px[index])),)
@@ -342,7 +342,7 @@ def sweep(
     return Sweep(particles, pixels)
 
 
-def by_particle(task: Task, name: str, postprocessing: PostProcessing) -> bool:
+def _by_particle(task: Task, name: str, postprocessing: PostProcessing) -> bool:
     """Whether a class is scored by its particles (F1) rather than by pixels (Dice)."""
     return task.kind == "detect" and name not in postprocessing.line_classes
 

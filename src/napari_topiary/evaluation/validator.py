@@ -126,7 +126,7 @@ class Validator:
         loss = float(np.mean(losses)) if losses else float("nan")
         if self.task.kind == "instances":
             return (
-                yield from validate_objects(
+                yield from _validate_objects(
                     answers,
                     self.held,
                     self.learned,
@@ -297,7 +297,7 @@ def _loss(probability: NDArray[np.float32], area: AnnotatedArea) -> float:
     return float(masked_cross_entropy(log, target, weight))
 
 
-def validate_objects(
+def _validate_objects(
     answers: Sequence[InferResult],
     held: Sequence[AnnotatedArea],
     learned: Sequence[AnnotatedArea],
@@ -309,27 +309,8 @@ def validate_objects(
     """Validate answers by panoptic quality; yields after every area.
 
     Which pixels are foreground says little about whether touching nuclei are two. So
-    the objects themselves are counted, at a few thresholds, of which the best is kept.
-
-    Parameters
-    ----------
-    answers
-        What the network says about each area, the held ones first.
-    held
-        The areas to validate on, with their objects.
-    learned
-        Areas to choose the threshold on; empty = the same.
-    task
-        With one class of objects.
-    loss
-        Mean loss on these areas, to be handed on.
-    usual_threshold
-        Whether none is chosen.
-
-    Returns
-    -------
-    Quality
-        PQ, at the threshold where its mean over the areas is best, with AJI beside.
+    the objects themselves are counted, at a few thresholds, of which the best on the
+    areas `learned` (empty = `held`) is kept. `answers` are of the held ones first.
     """
     scores = yield from _all_swept(answers[: len(held)], held, task)
     if not scores:

@@ -55,7 +55,7 @@ EPSILON = 1e-6
 """Added by readers to what they divide by."""
 
 
-def torchscript_bytes(model: Exportable) -> bytes:
+def _torchscript_bytes(model: Exportable) -> bytes:
     """Return a network as TorchScript, for images of any size and number."""
     network = AnsweringNetwork(deepcopy(model.network)).eval()
     image, file = torch.from_numpy(model.probes()[0]), io.BytesIO()
@@ -71,7 +71,7 @@ def torchscript_bytes(model: Exportable) -> bytes:
         return _archive({name: whole.read(name) for name in names})
 
 
-def check_torchscript(model: Exportable, content: bytes) -> Check:
+def _check_torchscript(model: Exportable, content: bytes) -> Check:
     """Compare TorchScript with the network that it was made of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -92,10 +92,10 @@ def _make(model: Exportable) -> Job[Exported | None]:
     if problem is not None:
         raise TopiaryError(problem)
     steps = ["Checking the TorchScript", "Converting to ONNX", "Describing the network"]
-    weights = {"torchscript": torchscript_bytes(model)}
+    weights = {"torchscript": _torchscript_bytes(model)}
     if (yield Progress(1, 4, steps[0])) is Stop:
         return None
-    checks = [check_torchscript(model, weights["torchscript"])]
+    checks = [_check_torchscript(model, weights["torchscript"])]
     notes = differences(model)
     if (yield Progress(2, 4, steps[1])) is Stop:
         return None

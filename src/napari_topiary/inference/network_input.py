@@ -171,7 +171,7 @@ class Measured:
         if not area.any():
             # A white colour picture is read as grey: that it is blank is what matters.
             return cls(area=area, step=step, factor=factor, fitted=None, notes=(BLANK,))
-        thin = checked_image(thin, checkpoint)
+        thin = _checked_image(thin, checkpoint)
         ends = _ends(thin) if invert else None
         thin = thin if ends is None else _negative(thin, ends)
         if not area.all():
@@ -336,7 +336,7 @@ def _negative(image: NDArray[Any], ends: np.float32) -> NDArray[np.float32]:
     return np.asarray(ends - image.astype(np.float32))
 
 
-def checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
+def _checked_image(image: NDArray[Any], checkpoint: Checkpoint) -> NDArray[Any]:
     """Return an image as `(c, y, x)`, or raise with a sentence."""
     image = np.asarray(image)
     if image.ndim == 2:

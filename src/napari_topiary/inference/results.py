@@ -90,7 +90,7 @@ def write_tables(
     if found.task.kind != "detect":
         return {}
     files = {what: Path(folder) / f"{stem}_{what}.csv" for what in _TABLES}
-    tables = {"detections": detections_table(found), "lines": lines_table(found)}
+    tables = {"detections": _detections_table(found), "lines": _lines_table(found)}
     return _write_tables(files, tables, filaments=filaments)
 
 
@@ -183,11 +183,11 @@ class _Slices:
         self.highest = max(self.highest, int(labels.max(initial=0)))
         self._put("probability", index, _probability(prediction, self._format))
         self._put("labels", index, labels.astype(np.uint32))
-        found = detections_table(prediction)
+        found = _detections_table(prediction)
         if self._numbering.linked:
             found |= {"object": _numbers(prediction, self._numbering)}
         self.tables["detections"].append(_in_slice(found, index))
-        self.tables["lines"].append(_in_slice(lines_table(prediction), index))
+        self.tables["lines"].append(_in_slice(_lines_table(prediction), index))
 
     def _put(self, what: str, index: int, array: NDArray[Any]) -> None:
         import zarr
@@ -288,7 +288,7 @@ def _is_complete(path: Path) -> bool:
         return any(about.get("complete") for about in file.shaped_metadata or ())
 
 
-def detections_table(prediction: Prediction | Counted) -> Table:
+def _detections_table(prediction: Prediction | Counted) -> Table:
     """Particles as `axis-0, axis-1, class, score`, in pixels of the image.
 
     Where there are filaments, each follows with its middle, and a column `length_nm`
@@ -310,7 +310,7 @@ def detections_table(prediction: Prediction | Counted) -> Table:
     return table
 
 
-def lines_table(prediction: Prediction | Counted) -> Table:
+def _lines_table(prediction: Prediction | Counted) -> Table:
     """Filaments as napari's shapes, one row a vertex, with class, score and length.
 
     `length_nm` is empty where the pixel size of the image is unknown.

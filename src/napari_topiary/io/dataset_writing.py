@@ -65,7 +65,7 @@ def write_sample_image(change: FolderChange, sample: Sample, *, there: Pairing) 
             f"Only the marked parts of {sample.name} are at hand, for it is large: "
             "copy its files to where it should be."
         )
-    write_image_file(
+    _write_image_file(
         change,
         sample.name,
         sample.image,
@@ -120,7 +120,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_bytes(text + b"\n")
 
 
-def write_image_file(
+def _write_image_file(
     change: FolderChange,
     name: str,
     image: Image,
@@ -129,24 +129,7 @@ def write_image_file(
     source: Path | None = None,
     there: Pairing,
 ) -> None:
-    """Write an image of a dataset as TIFF, unless it is there already.
-
-    Parameters
-    ----------
-    change
-        To the dataset folder.
-    name
-        Name of the image.
-    image
-        `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
-    source
-        Where the image comes from; if that is the dataset's own file, it stays as it
-        is, whatever its format.
-    there
-        What is in the folder now.
-    """
+    """Write an image `(c, y, x)` as TIFF, unless `source` is the dataset's own file."""
     path = change.root / "images" / f"{name}.tif"
     for old in there.all_of("images", name):
         if change.is_leaving(place_of(old)):

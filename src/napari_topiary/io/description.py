@@ -37,19 +37,8 @@ _SET = re.compile(r"[ _-]*(set|split|data|images)$")
 _SPLIT = ("split", "splits")
 
 
-def parsed_split(content: object) -> Split:
-    """Read the split of a `dataset.json`; "Validation" is understood as "val".
-
-    Parameters
-    ----------
-    content
-        Lists of names by part; None = there is no split.
-
-    Raises
-    ------
-    TopiaryError
-        With a sentence that goes on after the name of the file.
-    """
+def _parsed_split(content: object) -> Split:
+    """Read the split of a `dataset.json`; "Validation" is understood as "val"."""
     if not content:
         return {}
     if not isinstance(content, dict) or not all(
@@ -388,7 +377,7 @@ def _key_of_split(content: Mapping[str, Any]) -> str:
 
 def _split(content: Mapping[str, Any], where: str) -> Split:
     try:
-        return parsed_split(content.get(_key_of_split(content)))
+        return _parsed_split(content.get(_key_of_split(content)))
     except TopiaryError as error:
         raise TopiaryError(f"{where}: {error}") from error
 

@@ -210,7 +210,7 @@ def training_bytes(known: Figures, batch: int) -> float:
     return results + BYTES_A_TRAINED_WEIGHT * known.weights
 
 
-def memory_bytes() -> float | None:
+def _memory_bytes() -> float | None:
     """Memory of where training computes; None where nobody knows."""
     device = pick_device("auto")
     if device.type == "cuda":
@@ -238,7 +238,7 @@ def _too_large_for(known: Figures, around: Circumstances) -> str:
 
 
 def _too_much_memory(known: Figures, around: Circumstances) -> str:
-    needed, there = training_bytes(known, around.batch), memory_bytes()
+    needed, there = training_bytes(known, around.batch), _memory_bytes()
     if there is None or needed < MOST_OF_MEMORY * there:
         return ""
     return (

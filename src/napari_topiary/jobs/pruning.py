@@ -251,19 +251,12 @@ def origin_of(checkpoint: Checkpoint, known: Mapping[str, Checkpoint]) -> str | 
     return None
 
 
-def kept_if_it_fails(
+def _kept_if_it_fails(
     job: Job[Checkpoint], made: Checkpoint, say: Callable[[Exception], str]
 ) -> Job[Checkpoint]:
     """Judge or change what was made; whatever is raised meanwhile, it stays.
 
-    Parameters
-    ----------
-    job
-        Returns it, judged or changed.
-    made
-        As it is before, perhaps after hours of searching or learning.
-    say
-        Puts an error into a sentence, which is among the network's problems then.
+    `say` puts an error into a sentence, which is among the network's problems then.
     """
     try:
         return (yield from job)
@@ -291,14 +284,14 @@ def validated(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
 
     # What the network that it was made from had to say is not about this one.
     plain = made.replaced(provenance={**made.provenance, "problems": []})
-    return (yield from kept_if_it_fails(validating(), plain, not_validated))
+    return (yield from _kept_if_it_fails(validating(), plain, not_validated))
 
 
 def for_int8(made: Checkpoint, hold_out: HoldOut) -> Job[Checkpoint]:
     """Prepare a network for whole numbers; an error leaves it as it is."""
     job = prepared_for_int8(made, hold_out)
     say = partial(sentence_for, doing="Preparing it for int8")
-    return (yield from kept_if_it_fails(job, made, say))
+    return (yield from _kept_if_it_fails(job, made, say))
 
 
 def keeping(

@@ -258,7 +258,7 @@ def training(
     """Train, with the best so far on disk as long as it is not handed over."""
     yield Progress(0, 0, "Reading what is marked")
     training_data = training_data.read()
-    file = new_training_file()
+    file = _new_training_file()
     try:
         return (
             yield from fit(
@@ -318,7 +318,7 @@ def training_folder() -> Path:
     return user_folder() / "training"
 
 
-def new_training_file() -> Path | None:
+def _new_training_file() -> Path | None:
     """A file for a training that begins now; None where nothing can be written."""
     moment = time.strftime("%Y%m%d-%H%M%S")
     try:
@@ -367,6 +367,6 @@ def forget_training(file: Path) -> None:
     Parameters
     ----------
     file
-        From `unfinished_training` or `new_training_file`; need not exist.
+        From `unfinished_training` or `_new_training_file`; need not exist.
     """
     file.unlink(missing_ok=True)

@@ -57,23 +57,15 @@ def count_macs_per_pixel(network: Network) -> float:
     image = torch.empty(1, input_channels(network), side, side, device="meta")
     try:
         with torch.no_grad():
-            on_shapes(network, image)
+            _on_shapes(network, image)
     finally:
         for hook in hooks:
             hook.remove()
     return macs
 
 
-def on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
-    """Run `on_patches` without computing anything.
-
-    Parameters
-    ----------
-    network
-        On any device; its weights are not touched.
-    image
-        `(b, c, y, x)` on the device "meta": a shape without values.
-    """
+def _on_shapes(network: Network, image: torch.Tensor) -> torch.Tensor:
+    """Run `on_patches` on the device "meta", without computing anything."""
     probed = OnPatches(network)
     shapes = {
         name: torch.empty_like(tensor, device="meta")
@@ -161,7 +153,7 @@ def activation_bytes(
     network.eval()
     try:
         with torch.no_grad(), _Values() as values:
-            on_shapes(network, image)
+            _on_shapes(network, image)
     finally:
         network.train(was_training)
     counted: int = values.count + image.numel()

@@ -50,7 +50,7 @@ def trace_lines(
     """
     probability = np.asarray(probability, dtype=np.float32)
     skeleton = line_skeleton(probability, radius=radius, threshold=threshold)
-    paths = line_paths(skeleton, radius=radius)
+    paths = _line_paths(skeleton, radius=radius)
     scores = []
     for path in paths:
         y, x = np.rint(path).astype(np.intp).T
@@ -77,16 +77,8 @@ def line_skeleton(
     return np.asarray(skeletonize(mask))
 
 
-def line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
-    """Return the filaments of a skeleton, each `(v, 2)` y, x with all its pixels.
-
-    Parameters
-    ----------
-    skeleton
-        `(y, x)`, one pixel wide.
-    radius
-        Half the filament's width, in pixels.
-    """
+def _line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
+    """Return the filaments of a skeleton `(y, x)`, each `(v, 2)` y, x."""
     if not skeleton.any():
         return []
     chains = skeleton_chains(skeleton, merge=CROSSING * radius)
@@ -101,7 +93,7 @@ def line_paths(skeleton: NDArray[np.bool_], *, radius: float) -> list[Path]:
 def line_paths_of(
     pixels: NDArray[np.int64], *, radius: float, largest: int
 ) -> list[Path]:
-    """Return the filaments of a skeleton of any size, as `line_paths` does.
+    """Return the filaments of a skeleton of any size, as `_line_paths` does.
 
     Parameters
     ----------
@@ -125,7 +117,7 @@ def line_paths_of(
             skeleton = np.zeros(own.max(axis=0) + 1, dtype=bool)
             skeleton[own[:, 0], own[:, 1]] = True
             paths += [
-                path + low + key * step for path in line_paths(skeleton, radius=radius)
+                path + low + key * step for path in _line_paths(skeleton, radius=radius)
             ]
     return paths
 

@@ -156,17 +156,17 @@ class GradualPruning:
     def before_step(self, network: Network) -> None:
         """Take removed weights out of the gradient."""
         if self._removed is not None:
-            ignore_removed(network, self._removed)
+            _ignore_removed(network, self._removed)
 
     def after_step(self, network: Network) -> None:
         """Set removed weights back to exactly zero."""
         if self._removed is None:
             masks = self._plan.shape(self._cursor).masks
             if self._anew:
-                masks = largest_weights(masks, network, among=self._masks)
+                masks = _largest_weights(masks, network, among=self._masks)
             self._masks = masks
-            self._removed = removed_weights(masks, network)
-        zero_removed(network, self._removed)
+            self._removed = _removed_weights(masks, network)
+        _zero_removed(network, self._removed)
 
     def _move(self, cursor: int) -> None:
         self._cursor, self._removed = cursor, None
@@ -183,21 +183,8 @@ class GradualPruning:
         return PrunedShape(stand.widths, masks, history)
 
 
-def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:
-    """Turn masks round and put them beside the parameters they belong to.
-
-    Parameters
-    ----------
-    masks
-        True = kept.
-    network
-        Whose device and memory layout to follow.
-
-    Returns
-    -------
-    dict
-        Parameter name -> bool tensor, True = removed.
-    """
+def _removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]:
+    """Turn masks (True = kept) round, beside the parameters that they belong to."""
     parameters = dict(network.named_parameters())
     removed = {}
     for name, mask in masks.items():
@@ -208,24 +195,12 @@ def removed_weights(masks: Masks, network: nn.Module) -> dict[str, torch.Tensor]
 
 
 @torch.no_grad()
-def largest_weights(
+def _largest_weights(
     masks: Masks, network: nn.Module, *, among: Masks
 ) -> dict[str, torch.Tensor]:
     """Keep as many weights as masks do, but those that are largest at present.
 
-    Parameters
-    ----------
-    masks
-        How many of each parameter are kept.
-    network
-        Whose weights are looked at.
-    among
-        Weights that are still there, True = kept; parameters not named are whole.
-
-    Returns
-    -------
-    dict
-        Parameter name -> bool tensor on the CPU, True = kept.
+    `among`: weights that are still there, True = kept; parameters not named are whole.
     """
     parameters = dict(network.named_parameters())
     chosen = {}
@@ -241,16 +216,8 @@ def largest_weights(
     return chosen
 
 
-def ignore_removed(network: nn.Module, removed: Masks) -> None:
-    """Take removed weights out of the gradient, in place.
-
-    Parameters
-    ----------
-    network
-        The gradients of its parameters are changed, where there are any.
-    removed
-        From `removed_weights`.
-    """
+def _ignore_removed(network: nn.Module, removed: Masks) -> None:
+    """Take removed weights out of the gradient, in place."""
     parameters = dict(network.named_parameters())
     for name, gone in removed.items():
         gradient = parameters[name].grad
@@ -259,16 +226,8 @@ def ignore_removed(network: nn.Module, removed: Masks) -> None:
 
 
 @torch.no_grad()
-def zero_removed(network: nn.Module, removed: Masks) -> None:
-    """Set removed weights to exactly zero, in place.
-
-    Parameters
-    ----------
-    network
-        Its parameters are changed.
-    removed
-        From `removed_weights`.
-    """
+def _zero_removed(network: nn.Module, removed: Masks) -> None:
+    """Set removed weights to exactly zero, in place."""
     parameters = dict(network.named_parameters())
     for name, gone in removed.items():
         parameters[name].masked_fill_(gone, 0.0)

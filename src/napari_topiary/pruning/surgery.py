@@ -103,26 +103,17 @@ def slice_tensors(
         result[name] = (
             tensor
             if index is None
-            else slice_tensor(tensor, leaf, coupling.layers[layer], index)
+            else _slice_tensor(tensor, leaf, coupling.layers[layer], index)
         )
     return result
 
 
-def slice_tensor(
+def _slice_tensor(
     tensor: torch.Tensor, leaf: str, facts: LayerFacts, index: Indices
 ) -> torch.Tensor:
-    """Cut one tensor of a layer.
+    """Cut a layer's `(out, in, ...)`, or transposed `(in, out, ...)`, or `(out,)`.
 
-    Parameters
-    ----------
-    tensor
-        `(out, in, ...)`, transposed convolutions `(in, out, ...)`, or `(out,)`.
-    leaf
-        Its name inside the layer (weight, bias, running_mean...).
-    facts
-        The layer's.
-    index
-        What stays.
+    `leaf` is its name inside the layer (weight, bias, running_mean...).
     """
     if tensor.dim() == 0:
         return tensor  # a counter
@@ -161,11 +152,11 @@ def network_like(
     for name, buffer in network.named_buffers():
         memo[id(buffer)] = tensors[name]
     twin = copy.deepcopy(network, memo)
-    set_widths(twin, widths)
+    _set_widths(twin, widths)
     return twin
 
 
-def set_widths(network: Network, widths: Mapping[str, tuple[int, int]]) -> None:
+def _set_widths(network: Network, widths: Mapping[str, tuple[int, int]]) -> None:
     """Tell layers their new widths (the tensors are already cut)."""
     for name, (outputs, inputs) in widths.items():
         layer = network.get_submodule(name)
@@ -202,7 +193,7 @@ def cut_in_training(
         norm = trained.norms.get(name)
         if norm is not None:
             _cut_module(norm, NORM, Indices(step.out), trained.optimizer)
-    set_widths(trained.network, layer_widths(coupling, goal))
+    _set_widths(trained.network, layer_widths(coupling, goal))
 
 
 def _cut_module(
@@ -211,13 +202,13 @@ def _cut_module(
     for leaf, old in list(module.named_parameters(recurse=False)):
 
         def cut(tensor: torch.Tensor, leaf: str = leaf) -> torch.Tensor:
-            return _laid_out(slice_tensor(tensor, leaf, facts, step), tensor)
+            return _laid_out(_slice_tensor(tensor, leaf, facts, step), tensor)
 
         new = nn.Parameter(cut(old.detach()), old.requires_grad)
         setattr(module, leaf, new)
         _hand_over(optimizer, old, new, cut)
     for leaf, buffer in list(module.named_buffers(recurse=False)):
-        setattr(module, leaf, slice_tensor(buffer, leaf, facts, step))
+        setattr(module, leaf, _slice_tensor(buffer, leaf, facts, step))
     if facts.kind == "norm" and step.out is not None:
         module.num_features = len(step.out)  # type: ignore[assignment]
 

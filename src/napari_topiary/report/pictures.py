@@ -90,22 +90,14 @@ def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
     return replace(Panel.coloured(shown, SIDE), caption=caption)
 
 
-def difference_panel(difference: NDArray[np.floating], caption: str) -> Panel:
+def _difference_panel(difference: NDArray[np.floating], caption: str) -> Panel:
     """Show a signed difference `(k, y, x)` of probabilities, background left out."""
     shown = _coloured(-difference[0], SIGNED, (-1.0, 1.0))
     return replace(Panel.coloured(shown, SIDE), caption=caption)
 
 
-def changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
-    """Show on an image what was kept, lost and gained, with how many there are.
-
-    Parameters
-    ----------
-    image
-        `(c, y, x)`.
-    comparison
-        Of two predictions of it.
-    """
+def _changes_panel(image: NDArray[Any], comparison: Comparison) -> Panel:
+    """Show on an image `(c, y, x)` what was kept, lost and gained, with how many."""
     task, things, lines = comparison.task, comparison.things, comparison.lines
     shown = panel(image, f"{comparison.a} to {comparison.b}")
     if task.kind != "detect":
@@ -179,8 +171,8 @@ def save_comparison(
             annotated_panel(sample, a.task, f"{sample.name}, as annotated"),
             probability_panel(a.probability, f"Probability, {a.checkpoint}"),
             probability_panel(b.probability, f"Probability, {b.checkpoint}"),
-            changes_panel(sample.image, found),
-            difference_panel(found.difference, "Difference: blue more, red less"),
+            _changes_panel(sample.image, found),
+            _difference_panel(found.difference, "Difference: blue more, red less"),
         ],
     )
     return {

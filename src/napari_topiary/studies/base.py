@@ -233,7 +233,7 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_csv(path: Path, table: Table) -> None:
+def _write_csv(path: Path, table: Table) -> None:
     """Write a table with all digits, for programs."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -274,7 +274,7 @@ def write_report(
     with writing(folder / "table.md") as beside:
         write_page(beside, ["\n\n".join(parts) + "\n"])
     for table in tables:
-        write_csv(folder / f"{table.name}.csv", table)
+        _write_csv(folder / f"{table.name}.csv", table)
     with writing(folder / "study.json") as beside:
         text = json.dumps(signed(about), indent=1, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")

@@ -113,7 +113,7 @@ class UNetSize(Study):
 
     def tables(self, results: Sequence[CellResult], task: Task) -> tuple[Table, ...]:
         """List the networks by weights, and the published ones."""
-        accuracy, headline = accuracy_for(task), HEADLINE[task.kind]
+        accuracy, headline = _accuracy_for(task), HEADLINE[task.kind]
         front = {size for size, _ in _front(results, headline)}
         names = list(dict.fromkeys((accuracy, "accuracy", headline, "dice", "iou")))
         several = task.kind == "detect" and len(task.classes) > 2
@@ -160,7 +160,7 @@ class UNetSize(Study):
     ) -> tuple[str, ...]:
         """Draw accuracy, and the usual figure of the task, against weights."""
         pictures = []
-        for name in dict.fromkeys((accuracy_for(task), HEADLINE[task.kind])):
+        for name in dict.fromkeys((_accuracy_for(task), HEADLINE[task.kind])):
             lines = [
                 Line(
                     name="this data",
@@ -248,7 +248,7 @@ def _measured(checkpoint: Checkpoint, context: StudyContext) -> Job[Measured]:
     }
 
 
-def accuracy_for(task: Task) -> str:
+def _accuracy_for(task: Task) -> str:
     """Return which accuracy tells networks apart for a task.
 
     With several classes that of the classes' own pixels: background is most of a

@@ -37,17 +37,12 @@ _ONE_AT_A_TIME = threading.Lock()
 """Torch's exporter refuses a second thread; Compare converts several networks."""
 
 
-def as_onnx(network: Network) -> bytes:
+def _as_onnx(network: Network) -> bytes:
     """Return a network as ONNX: `image` `(1, c, y, x)` -> `logits` of a part of it.
 
     The part, `(1, k, rows, columns)`, is given by `place`: top, bottom, left, right, as
     where a slice begins and ends. What only answers for the context is not computed.
     It is kept on disk: converting takes longer than reading.
-
-    Parameters
-    ----------
-    network
-        That answers for whole images, of any height and width.
     """
     path = cache_folder() / "converted" / f"{_fingerprint(network)}.onnx"
     try:
@@ -150,7 +145,7 @@ class _OnnxBackend:
         self._network = network
 
     def _logits(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """`(1, k, rows, columns)` of what `as_onnx` reads."""
+        """`(1, k, rows, columns)` of what `_as_onnx` reads."""
         raise NotImplementedError
 
     def __call__(
@@ -164,14 +159,8 @@ class _OnnxBackend:
         return result
 
 
-class OnnxRuntimeBackend(_OnnxBackend):
-    """Computes in ONNX Runtime.
-
-    Parameters
-    ----------
-    network
-        Converted as it is now.
-    """
+class _OnnxRuntimeBackend(_OnnxBackend):
+    """Computes in ONNX Runtime, as the network is now."""
 
     def __init__(self, network: Network) -> None:
         import onnxruntime
@@ -182,7 +171,7 @@ class OnnxRuntimeBackend(_OnnxBackend):
         # Threads that spin while they wait take the core that a window needs.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
-            as_onnx(network), settings, providers=["CPUExecutionProvider"]
+            _as_onnx(network), settings, providers=["CPUExecutionProvider"]
         )
 
     def _logits(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -190,15 +179,10 @@ class OnnxRuntimeBackend(_OnnxBackend):
         return np.asarray(logits)
 
 
-class OpenVinoBackend(_OnnxBackend):
-    """Computes in OpenVINO.
+class _OpenVinoBackend(_OnnxBackend):
+    """Computes in OpenVINO, as the network is now.
 
-    Parameters
-    ----------
-    network
-        Converted as it is now.
-    exact
-        Compute in float32 also where the processor has something faster.
+    `exact`: in float32 also where the processor has something faster.
     """
 
     def __init__(self, network: Network, *, exact: bool) -> None:
@@ -212,7 +196,7 @@ class OpenVinoBackend(_OnnxBackend):
         }
         if exact:
             settings["INFERENCE_PRECISION_HINT"] = "f32"
-        model = core.read_model(io.BytesIO(as_onnx(network)))
+        model = core.read_model(io.BytesIO(_as_onnx(network)))
         self._compiled = core.compile_model(model, "CPU", settings)
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -223,11 +207,11 @@ class OpenVinoBackend(_OnnxBackend):
 
 
 def _in_runtime(network: Network, device: torch.device, *, exact: bool) -> Backend:
-    return OnnxRuntimeBackend(network)
+    return _OnnxRuntimeBackend(network)
 
 
 def _in_openvino(network: Network, device: torch.device, *, exact: bool) -> Backend:
-    return OpenVinoBackend(network, exact=exact)
+    return _OpenVinoBackend(network, exact=exact)
 
 
 backends.register("onnxruntime")(

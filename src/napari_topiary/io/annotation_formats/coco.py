@@ -90,7 +90,7 @@ def _marks(
         name = names.get(str(one.get("category_id")), "")
         outlined = one.get("segmentation")
         if isinstance(outlined, Mapping):
-            found.add_area((), name, run_lengths(outlined, where))
+            found.add_area((), name, _run_lengths(outlined, where))
         elif isinstance(outlined, list) and outlined:
             found.add_area((_ring(ring, where) for ring in outlined), name)
         elif points := _seen_points(one.get("keypoints"), where):
@@ -115,16 +115,11 @@ def _seen_points(given: Any, where: str) -> list[tuple[float, float]]:
     return [(b, a) for a, b, seen in zip(x, y, marked, strict=True) if seen > 0]
 
 
-def run_lengths(given: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
+def _run_lengths(given: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
     """Return a mask `(y, x)` from COCO's run lengths, plain or packed into text.
 
-    Parameters
-    ----------
-    given
-        With `size` (height, width) and `counts`: pixels outside, inside, outside, ...
-        column by column.
-    where
-        What a sentence begins with.
+    `size` is (height, width), `counts` pixels outside, inside, outside, ... column by
+    column.
     """
     size = _numbers(given.get("size"), 2, where)
     height, width = (int(n) for n in size)

@@ -134,7 +134,7 @@ def import_virus_folder(
         With a sentence if a file is damaged or does not belong, or there is nothing.
     """
     root, target = Path(folder), Path(out)
-    entries, without = virus_images(root)
+    entries, without = _virus_images(root)
     classes = tuple(sorted({entry.label for entry in entries}))
     task = Task("detect", (BACKGROUND, *classes), _radii(classes, radius_nm))
     taken = Counter(safe_name(entry.image.stem) for entry in entries)
@@ -250,7 +250,7 @@ class VirusImage:
     tags: Path | None
 
 
-def virus_images(root: Path) -> tuple[list[VirusImage], int]:
+def _virus_images(root: Path) -> tuple[list[VirusImage], int]:
     """Find all images that have a file of positions, and count those without."""
     check_folder(root)
     files = sorted(path for path in root.rglob("*") if path.is_file())
