@@ -48,14 +48,7 @@ def beyond(
 ) -> NDArray[np.bool_]:
     """Return which places are so far outside that nothing of them is in the image.
 
-    Parameters
-    ----------
-    places
-        Centres.
-    reach
-        `(n,)` radius of each in pixels.
-    shape
-        `(y, x)` of the image.
+    `reach` `(n,)` is the radius of each in pixels.
     """
     limit = np.asarray(shape[:2], dtype=np.float64) - 0.5
     off = np.maximum(-0.5 - places, places - limit).clip(0)

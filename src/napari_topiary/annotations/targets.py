@@ -251,12 +251,7 @@ class Canvas:
     def stamp_negative(self, path: NDArray[np.float64], radius: float | None) -> None:
         """Say that there is no particle here; this is known outside finished areas.
 
-        Parameters
-        ----------
-        path
-            `(v, 2)` y, x; one vertex is a centre.
-        radius
-            In pixels; None = that of the largest class.
+        `path` as for `stamp`, `radius` in pixels; None = that of the largest class.
         """
         self._negatives.append((path, radius))
 

@@ -361,21 +361,9 @@ def _halves(
 def barred(
     area: AnnotatedArea, held: Sequence[AnnotatedArea], gap: float
 ) -> NDArray[np.bool_]:
-    """What is held out of an image, and as far around as it could be told from.
+    """What is held out of an image `(y, x)`, and as far around as it could be told by.
 
-    Parameters
-    ----------
-    area
-        Of the image.
-    held
-        What must not be learned from, of this image and of others.
-    gap
-        In working pixels.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)` bool.
+    `held` is of this image and of others, `gap` in working pixels.
     """
     away = np.zeros(area.field.target.shape, dtype=bool)
     for other in held:

@@ -75,19 +75,10 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 def masked_square_error(
     values: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:
-    """Mean square error of values over the pixels that are known.
+    """Mean square error of values `(b, r, y, x)` over the pixels that are known.
 
-    Parameters
-    ----------
-    values, wanted
-        `(b, r, y, x)` float.
-    known
-        `(b, y, x)` bool, or float as how much each pixel counts.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar; 0 (with a gradient of 0) where nothing is known.
+    `known` `(b, y, x)`: bool, or float as how much each pixel counts. Where nothing is
+    known it is 0, with a gradient of 0.
     """
     weight = known.to(values.dtype).unsqueeze(1).expand_as(values)
     error = (values - wanted).square() * weight

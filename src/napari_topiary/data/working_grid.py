@@ -67,19 +67,9 @@ def _check_working_memory(shape: Shape, factor: float, maps: int) -> None:
 
 
 def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
-    """Bring an image to the working grid, without aliasing.
+    """Bring an image `(c, y, x)` to the working grid, without aliasing.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`, any numeric dtype.
-    factor
-        Original pixels per working pixel.
-
-    Returns
-    -------
-    ndarray
-        `(c, h, w)` float32.
+    `factor` is original pixels per working pixel.
     """
     channels, height, width = image.shape
     _check_working_memory((height, width), factor, 2 * channels)
@@ -102,41 +92,16 @@ def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
 
 
 def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
-    """Bring maps on the working grid back to the image's own pixels.
-
-    Parameters
-    ----------
-    probability
-        `(k, h, w)`.
-    shape
-        `(y, x)` of the image in pixels.
-
-    Returns
-    -------
-    ndarray
-        `(k, y, x)` float32; sums over k are kept.
-    """
+    """Bring maps `(k, h, w)` back to the pixels of an image; sums over k are kept."""
     return _resized(probability, shape)
 
 
 def working_to_original_coords(
     coordinates: ArrayLike, shape: Shape, working: Shape
 ) -> NDArray[np.float64]:
-    """Positions on the working grid -> positions in the image.
+    """Positions `(n, 2)` y, x on the working grid -> the same in pixels of the image.
 
-    Parameters
-    ----------
-    coordinates
-        `(n, 2)` y, x in working pixels.
-    shape
-        `(y, x)` of the image in pixels.
-    working
-        `(h, w)` of the working grid.
-
-    Returns
-    -------
-    ndarray
-        `(n, 2)` y, x in pixels of the image.
+    `shape` is `(y, x)` of the image, `working` of the working grid.
     """
     positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
     ratio = np.asarray(shape, dtype=np.float64) / np.asarray(working)
@@ -191,21 +156,8 @@ def resized_part(
 ) -> NDArray[np.float32]:
     """Part of what resizing the whole image gives, from the pixels that it needs only.
 
-    Parameters
-    ----------
-    read
-        Gives a window `(c, y, x)` of the image.
-    shape
-        `(y, x)` of the image.
-    size
-        `(y, x)` that it is resized to.
-    part
-        Which part of the resized image.
-
-    Returns
-    -------
-    ndarray
-        `(c, y, x)` float32.
+    `read` gives a window `(c, y, x)` of the image of `shape`, `part` is in pixels of
+    the resized image of `size`.
     """
     top, bottom, left, right = part
     if shape == size:
@@ -260,21 +212,10 @@ class _Taps:
 def propose_working_factor(
     task: Task, scale: float | None, samples: Sequence[Sample] = ()
 ) -> float:
-    """Shrink factor that keeps the smallest class radius at about 6 px.
+    """Shrink factor, >= 1, that keeps the smallest class radius at about 6 px.
 
-    Parameters
-    ----------
-    task
-        Detection shrinks; segmentation and instances keep the original pixels.
-    scale
-        nm per pixel of the images, None if unknown.
-    samples
-        Only looked at for radii drawn with the annotations themselves.
-
-    Returns
-    -------
-    float
-        Original pixels per working pixel, >= 1.
+    Only detection shrinks. `scale` is nm per pixel (None if unknown); of `samples` only
+    radii that are drawn with the annotations themselves count.
     """
     if task.kind != "detect":
         return 1.0

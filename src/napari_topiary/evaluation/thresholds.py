@@ -60,17 +60,8 @@ def probability_histogram(
 ) -> NDArray[np.int64]:
     """Count pixels by probability; adds up over images.
 
-    Parameters
-    ----------
-    truth
-        Any shape; True where the class is. Leave unknown pixels out.
-    probability
-        Same shape, 0..1.
-
-    Returns
-    -------
-    ndarray
-        `(2, 1024)`: elsewhere, and where the class is.
+    Parameters as for `best_pixel_threshold`; `(2, 1024)`: elsewhere, and where the
+    class is.
     """
     truth = np.asarray(truth, dtype=bool).ravel()
     steps = np.asarray(probability, dtype=np.float32).ravel() * BINS

@@ -134,18 +134,7 @@ def _count_slices(path: Path, *_: int) -> int:
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelImage:
-    """Read a label image.
-
-    Parameters
-    ----------
-    path
-        A 2-D image file of whole numbers; those of a palette count, not its colours.
-
-    Returns
-    -------
-    LabelImage
-        `(y, x)`.
-    """
+    """Read a label image `(y, x)`; the numbers of a palette count, not its colours."""
     return _single_labels(read_label_slices(path), Path(path))
 
 

@@ -31,17 +31,9 @@ _MIX = 0xBF58476D1CE4E5B9
 
 
 def sketch_of(image: NDArray[Any]) -> tuple[int, ...]:
-    """Return the rows of pixels that are kept of an image.
+    """Return hashes of the rows of pixels that are kept of an image `(c, y, x)`.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`, any numeric dtype.
-
-    Returns
-    -------
-    tuple of int
-        At most `KEPT` hashes, ascending; nothing of an image without content.
+    At most `KEPT`, ascending; nothing of an image without content.
     """
     return tuple(_smallest(image, None).tolist())
 

@@ -56,15 +56,7 @@ def ratio(number: float) -> str:
 
 
 def quality(number: float, digits: int = 2) -> str:
-    """A figure between 0 and 1.
-
-    Parameters
-    ----------
-    number
-        0..1.
-    digits
-        After the point.
-    """
+    """A figure between 0 and 1, with so many digits after the point."""
     return f"{number:.{digits}f}"
 
 

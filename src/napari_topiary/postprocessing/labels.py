@@ -134,17 +134,9 @@ def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
 
 
 def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Cut what is said to be several objects at its narrowest necks.
+    """Cut what is said to be several objects `(y, x)` at its narrowest necks.
 
-    Parameters
-    ----------
-    mask
-        `(y, x)` of one object.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)`: 0 outside, 1..n; all 1 where there is no neck at all.
+    0 outside, 1..n; all 1 where there is no neck at all.
     """
     parts: NDArray[np.integer] = mask.astype(np.int32)
     for neck in NECKS:

@@ -169,14 +169,9 @@ class PruningPlan(ABC):
         return low
 
     def network_at(self, share: float, device: torch.device | str = "cpu") -> Network:
-        """Return the pruned network, fast enough for a slider.
+        """Return the network with a share of its weights gone, in time for a slider.
 
-        Parameters
-        ----------
-        share
-            Of the unpruned network's weights to be gone.
-        device
-            Where the network is wanted; tensors stay there between calls.
+        It stays on `device` between calls.
         """
         return self.network_after(self.cursor(share), device)
 

@@ -325,17 +325,9 @@ def square_pixels(
 
 
 def without_inks(array: NDArray[Any]) -> NDArray[Any]:
-    """Turn cyan, magenta, yellow and black into red, green and blue.
+    """Turn cyan, magenta, yellow and black `(..., 4)` into red, green and blue.
 
-    Parameters
-    ----------
-    array
-        `(..., 4)`, the most there can be of each ink where its number type ends.
-
-    Returns
-    -------
-    ndarray
-        `(..., 3)` of the same number type.
+    The most there can be of each ink is where its number type ends; the type stays.
     """
     most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     light = 1 - array.astype(np.float64) / most

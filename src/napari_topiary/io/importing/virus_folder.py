@@ -65,10 +65,7 @@ Nipah: free nucleocapsid strands (whole virions are 150 nm and more)."""
 def nominal_radius(name: str) -> float | None:
     """Return half the usual diameter of a virus in nm, None where it is not listed.
 
-    Parameters
-    ----------
-    name
-        Of a class or folder; case, blanks and a trailing "virus" do not matter.
+    Case, blanks and a trailing "virus" do not matter.
 
     Examples
     --------

@@ -74,21 +74,9 @@ def largest(maps: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
 def positions_used(
     node: fx.Node, shape: Sequence[int], modules: Modules
 ) -> tuple[int, int] | None:
-    """Rows and columns of a layer's maps that the next one uses.
+    """Rows and columns of a layer's maps that the next one uses; None = all of them.
 
-    Parameters
-    ----------
-    node
-        An operation.
-    shape
-        `(b, c, y, x)` of its answer.
-    modules
-        Layers by name.
-
-    Returns
-    -------
-    tuple
-        (y, x); None = all of them.
+    `shape` is `(b, c, y, x)` of the answer of `node`, `modules` the layers by name.
     """
     users = list(node.users)
     windows = _windows(users[0], modules) if len(users) == 1 else None
@@ -164,22 +152,7 @@ def is_pointwise(module: nn.Module | None) -> bool:
 def pointwise(
     maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """Convolve pixel by pixel.
-
-    Parameters
-    ----------
-    maps
-        `(b, c, y, x)`.
-    weight
-        `(k, c, 1, 1)`.
-    bias
-        `(k,)`, if any.
-
-    Returns
-    -------
-    Tensor
-        `(b, k, y, x)`, laid out with channels last.
-    """
+    """Convolve `(b, c, y, x)` pixel by pixel; the result has its channels last."""
     return F.linear(maps.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(
         0, 3, 1, 2
     )
