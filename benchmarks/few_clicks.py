@@ -35,7 +35,7 @@ from napari_topiary.annotations import Labels, Points, Regions
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.evaluation import evaluate
-from napari_topiary.evaluation.detections import match_points
+from napari_topiary.evaluation.detection_metrics import match_points
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset, sample_folder
 from napari_topiary.training import fit
 from napari_topiary.types import BACKGROUND, Detections, run

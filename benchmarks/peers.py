@@ -150,8 +150,8 @@ def _truth(dataset: Dataset, sample: Any) -> Any:
 
 def _figure(dataset: Dataset, found: list[Any], tolerance: float) -> float:
     """F1 over all images of the part `val`, or the mean panoptic quality."""
-    from napari_topiary.evaluation.detections import match_points
-    from napari_topiary.evaluation.objects import instance_metrics
+    from napari_topiary.evaluation.detection_metrics import match_points
+    from napari_topiary.evaluation.object_metrics import instance_metrics
 
     truths = [_truth(dataset, sample) for sample in dataset.part("val")]
     if dataset.task.kind == "detect":

@@ -13,7 +13,7 @@ import tifffile
 
 from napari_topiary.cli import main
 from napari_topiary.cli.dispatch import VERBS
-from napari_topiary.inference import exporting
+from napari_topiary.inference import result_exports
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.run_crate import RUNNING, is_edited
 
@@ -274,19 +274,19 @@ def test_killed_over_older_results_the_same_command_goes_on(
     words += ["--out", str(tmp_path), "--threshold"]
     assert main([*words, "0.9"]) == 0
     older = table.read_bytes()
-    write = exporting.write_summary
+    write = result_exports.write_summary
 
     def killed(*_):
         raise Killed
 
-    monkeypatch.setattr(exporting, "write_summary", killed)
+    monkeypatch.setattr(result_exports, "write_summary", killed)
     with pytest.raises(Killed):
         main([*words, "0.1"])
     newer = table.read_bytes()
     assert newer != older
     table.write_bytes(newer + b"9,9,virion,1\n")
     assert main([*words, "0.1"]) == 2
-    monkeypatch.setattr(exporting, "write_summary", write)
+    monkeypatch.setattr(result_exports, "write_summary", write)
     # Killed before it took its place, or after: it is a result.
     for content in (older, newer):
         table.write_bytes(content)

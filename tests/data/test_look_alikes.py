@@ -11,7 +11,7 @@ import pytest
 from napari_topiary.annotations import Centerlines, Points, Regions
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.prepared import prepare
-from napari_topiary.evaluation.detections import match_points
+from napari_topiary.evaluation.detection_metrics import match_points
 from napari_topiary.io.dataset import Sample
 from napari_topiary.training import fit
 from napari_topiary.types import Task, run

@@ -17,7 +17,7 @@ from napari_topiary.data.learned import NO_SKETCHES
 from napari_topiary.data.prepared import foresee, prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import evaluate
-from napari_topiary.evaluation.detections import points_inside
+from napari_topiary.evaluation.detection_metrics import points_inside
 from napari_topiary.evaluation.evaluate import known_from_training
 from napari_topiary.evaluation.figures import figure_pixels
 from napari_topiary.evaluation.ground_truth import truth_of

@@ -8,15 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_topiary.annotations import Labels, Regions
-from napari_topiary.evaluation import pixels
-from napari_topiary.evaluation.detections import (
+from napari_topiary.evaluation import pixel_metrics
+from napari_topiary.evaluation.detection_metrics import (
     count_detections,
     count_lines,
     match_points,
 )
 from napari_topiary.evaluation.ground_truth import truth_of
-from napari_topiary.evaluation.objects import centroids, instance_metrics, overlaps
-from napari_topiary.evaluation.pixels import count_pixels
+from napari_topiary.evaluation.object_metrics import (
+    centroids,
+    instance_metrics,
+    overlaps,
+)
+from napari_topiary.evaluation.pixel_metrics import count_pixels
 from napari_topiary.evaluation.thresholds import (
     best_detection_threshold,
     best_pixel_threshold,
@@ -290,7 +294,7 @@ def test_counting_row_by_row_changes_no_figure(dtype, monkeypatch):
         )
 
     whole = figures()
-    monkeypatch.setattr(pixels, "AT_ONCE", 50)
+    monkeypatch.setattr(pixel_metrics, "AT_ONCE", 50)
     parts = figures()
     assert parts[0] == whole[0]
     np.testing.assert_array_equal(parts[1].confusion, whole[1].confusion)

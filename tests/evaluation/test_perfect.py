@@ -8,7 +8,7 @@ import pytest
 from napari_topiary.annotations import Labels, Regions
 from napari_topiary.config import PredictConfig
 from napari_topiary.evaluation import compare_checkpoints, evaluate
-from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.object_metrics import instance_metrics
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.io.dataset import Sample
 from napari_topiary.types import Task, run

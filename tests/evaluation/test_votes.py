@@ -8,7 +8,11 @@ import pytest
 from napari_topiary.annotations import Centerlines, Points
 from napari_topiary.cli.evaluate import _text as evaluation_text
 from napari_topiary.evaluation.ground_truth import tolerances, truth_of
-from napari_topiary.evaluation.pixels import count_pixels, count_votes, particle_zones
+from napari_topiary.evaluation.pixel_metrics import (
+    count_pixels,
+    count_votes,
+    particle_zones,
+)
 from napari_topiary.evaluation.score import Score, score
 from napari_topiary.types import Detections, Prediction, Task
 

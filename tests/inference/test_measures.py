@@ -9,8 +9,8 @@ from PIL import Image as Picture
 from scipy import ndimage as ndi
 from skimage.measure import label, regionprops
 
-from napari_topiary.inference.exporting import write_exports
 from napari_topiary.inference.measures import objects_table, summary_rows
+from napari_topiary.inference.result_exports import write_exports
 from napari_topiary.inference.results import write_prediction
 from napari_topiary.io.tables import read_table
 from napari_topiary.postprocessing.interpret import PostProcessing

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_topiary.evaluation.detections import sample_points
+from napari_topiary.evaluation.detection_metrics import sample_points
 from napari_topiary.postprocessing import find_detections, line_lengths, trace_lines
 from napari_topiary.postprocessing.lines import skeleton_chains
 from napari_topiary.types import Task

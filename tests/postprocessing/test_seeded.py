@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_topiary.annotations import distance_map
-from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.object_metrics import instance_metrics
 from napari_topiary.postprocessing import Seeds, grow_objects, objects
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from napari_topiary.annotations import Labels
 from napari_topiary.annotations.labels import object_distances
-from napari_topiary.evaluation.objects import dice
+from napari_topiary.evaluation.object_metrics import dice
 from napari_topiary.io.dataset import Sample
 from napari_topiary.studies import studies
 from napari_topiary.studies.base import CellResult

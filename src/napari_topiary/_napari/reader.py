@@ -22,7 +22,7 @@ from napari_topiary.io.annotation_formats import (
     read_marks,
     readable_tables,
 )
-from napari_topiary.io.description import DESCRIPTION
+from napari_topiary.io.dataset_description import DESCRIPTION
 from napari_topiary.io.image_files import image_files
 from napari_topiary.io.images import is_image, read_slices
 from napari_topiary.io.large_images import LargeImage, open_large

@@ -15,7 +15,7 @@ import torch
 from napari_topiary.checkpoint import metadata, storage
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import check_replaced
+from napari_topiary.io.output_files import check_replaced
 from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network, note_weights
 from napari_topiary.normalisation.normalisation import Normalisation

@@ -13,8 +13,8 @@ from napari_topiary.cli.evaluate import add_validating, validating_config
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
+from napari_topiary.io.output_files import Files, comparison_targets
 from napari_topiary.io.pairing import unused_name
-from napari_topiary.io.targets import Files, comparison_targets
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -10,7 +10,7 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.config import SELF_TAUGHT
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.description import NOTHING_ASIDE, listed, may_be_seen
+from napari_topiary.io.dataset_description import NOTHING_ASIDE, listed, may_be_seen
 from napari_topiary.io.gate import admitted, check_learning, evaluation_problem
 from napari_topiary.types import Task
 

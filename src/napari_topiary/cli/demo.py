@@ -12,7 +12,7 @@ from napari_topiary.cli.keeping import Keeping
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.cli.window import open_window
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.targets import Files, targets_in
+from napari_topiary.io.output_files import Files, targets_in
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -19,7 +19,7 @@ from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.targets import Files
+from napari_topiary.io.output_files import Files
 from napari_topiary.jobs import words
 from napari_topiary.jobs.words import plural
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
-from napari_topiary.io.targets import Files, OutputFile
+from napari_topiary.io.output_files import Files, OutputFile
 from napari_topiary.jobs import words
 
 

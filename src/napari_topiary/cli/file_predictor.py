@@ -13,7 +13,7 @@ from napari_topiary.cli.describing import found_in_image, found_in_large, found_
 from napari_topiary.cli.driving import Runner
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.image_area import image_area, rows_without_banner
 from napari_topiary.io.image_files import result_stem, shown_name
 from napari_topiary.io.images import LoadedImage, read_slices
@@ -122,10 +122,10 @@ class FilePredictor:
 
     def _large(self, path: Path, image: LargeImage) -> dict[str, Any]:
         """Predict an image that is too large to be read whole."""
-        from napari_topiary.inference.exporting import write_exports
         from napari_topiary.inference.large.running import predict_large
         from napari_topiary.inference.large.writing import ResultFiles
         from napari_topiary.inference.overlay import overlay_of
+        from napari_topiary.inference.result_exports import write_exports
         from napari_topiary.inference.results import large_as_tiff, write_tables
 
         out, stem = self.options.out, result_stem(path)
@@ -215,8 +215,8 @@ class FilePredictor:
         self, path: Path, stem: str, loaded: LoadedImage, prediction: Prediction
     ) -> dict[str, Path]:
         """Write what was found in one image for other programs."""
-        from napari_topiary.inference.exporting import write_exports
         from napari_topiary.inference.overlay import overlay_of
+        from napari_topiary.inference.result_exports import write_exports
 
         return write_exports(
             self.options.out,

@@ -21,8 +21,8 @@ from napari_topiary.io.importing.reviewing import (
 )
 from napari_topiary.io.importing.virus_files import POSITIONS
 from napari_topiary.io.importing.virus_folder import import_virus_folder
+from napari_topiary.io.output_files import Files, targets_in
 from napari_topiary.io.plain_files import DESCRIPTION
-from napari_topiary.io.targets import Files, targets_in
 
 SETTINGS = ("task", "pixel_size_nm", "only", "number_pieces", "invert_masks")
 COORDINATES = ("units", "flip_y", "swap_axes", "binned")

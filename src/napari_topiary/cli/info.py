@@ -13,7 +13,7 @@ from napari_topiary.cli.describing import (
 )
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
-from napari_topiary.io.targets import Files
+from napari_topiary.io.output_files import Files
 from napari_topiary.jobs import words
 
 

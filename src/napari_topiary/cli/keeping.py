@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_topiary.errors import NotWritten, TopiaryError, place_of, sentence_for
-from napari_topiary.io.targets import free_name
+from napari_topiary.io.output_files import free_name
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

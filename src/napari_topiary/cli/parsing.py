@@ -23,7 +23,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import Option, row_of
 
 if TYPE_CHECKING:
-    from napari_topiary.io.targets import OutputFile
+    from napari_topiary.io.output_files import OutputFile
 
 DONE, PARTLY, REFUSED = 0, 1, 2
 """Exit statuses."""
@@ -81,8 +81,8 @@ def common_options() -> Parser:
 
 def checkpoint_target(path: Path) -> OutputFile:
     """Return where a checkpoint is to be written, or refuse its name."""
+    from napari_topiary.io.output_files import OutputFile
     from napari_topiary.io.own_files import CHECKPOINT
-    from napari_topiary.io.targets import OutputFile
 
     if path.suffix.lower() in OTHER_FORMATS:
         raise TopiaryError(

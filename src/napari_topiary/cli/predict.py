@@ -28,9 +28,9 @@ from napari_topiary.io.image_files import (
     shown_name,
 )
 from napari_topiary.io.large_images import is_large
+from napari_topiary.io.output_files import Files, OutputFile, check_folder_target
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.io.targets import Files, OutputFile, check_folder_target
 
 if TYPE_CHECKING:
     from napari_topiary.inference.results import ResultFormat
@@ -152,7 +152,7 @@ def _exports(options: argparse.Namespace, paths: Sequence[Path]) -> list[OutputF
     kinds = export_formats(options)
     if not kinds:
         return []
-    from napari_topiary.inference.exporting import export_endings, export_kinds
+    from napari_topiary.inference.result_exports import export_endings, export_kinds
 
     endings = export_endings([kind for kind in kinds if kind in export_kinds()])
     found = list[OutputFile]()
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     from napari_topiary.checkpoint import load_checkpoint
     from napari_topiary.inference.cluster import engine_for
     from napari_topiary.inference.devices import device_label, pick_device
-    from napari_topiary.inference.exporting import export_problem, write_summary
+    from napari_topiary.inference.result_exports import export_problem, write_summary
 
     if not config.scheduler:
         pick_device(options.device)

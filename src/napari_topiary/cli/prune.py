@@ -13,7 +13,7 @@ from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, g
 from napari_topiary.cli.train import in_words, report
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.targets import Files
+from napari_topiary.io.output_files import Files
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from napari_topiary.cli.parsing import AddVerb, add_fields, given
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.targets import Files, study_targets
+from napari_topiary.io.output_files import Files, study_targets
 
 if TYPE_CHECKING:
     from napari_topiary.studies import Budget

@@ -15,7 +15,7 @@ from napari_topiary.cli.keeping import Keeping, new_notes
 from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, given
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.targets import Files
+from napari_topiary.io.output_files import Files
 from napari_topiary.jobs import words
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
 from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.gate import NOTHING_MARKED
 from napari_topiary.io.stacks import are_slices, stack_of
 from napari_topiary.types import Task

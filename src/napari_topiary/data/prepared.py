@@ -27,7 +27,7 @@ from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.normalisation import Contrast, Normalisation

@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.memory import check_fits
 from napari_topiary.types import BACKGROUND, Task, Window
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.detections import (
+from napari_topiary.evaluation.detection_metrics import (
     match_points,
     points_inside,
     sample_points,
 )
-from napari_topiary.evaluation.objects import Overlaps, centroids, overlaps
+from napari_topiary.evaluation.object_metrics import Overlaps, centroids, overlaps
 from napari_topiary.types import Detections, LabelImage, Prediction, Task
 
 STATUSES = ("kept", "changed", "lost", "gained")

@@ -22,9 +22,9 @@ from napari_topiary.evaluation.changes import (
     object_counts,
     particle_changes,
 )
+from napari_topiary.evaluation.disagreements import Place, worst_places
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
-from napari_topiary.evaluation.pixels import count_pixels
-from napari_topiary.evaluation.places import Place, worst_places
+from napari_topiary.evaluation.pixel_metrics import count_pixels
 from napari_topiary.evaluation.score import score, without_nan
 from napari_topiary.evaluation.thresholds import sweep
 from napari_topiary.postprocessing import COMMON_THRESHOLD

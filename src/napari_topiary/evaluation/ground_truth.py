@@ -21,7 +21,7 @@ from napari_topiary.annotations import (
     usable_annotations,
 )
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.pixels import Zones, particle_zones
+from napari_topiary.evaluation.pixel_metrics import Zones, particle_zones
 from napari_topiary.types import BACKGROUND, Detections, LabelImage, Prediction, Task
 
 MARGIN_OF_RADIUS = 0.5

@@ -19,15 +19,19 @@ from napari_topiary.config import DistanceScale
 from napari_topiary.data.annotated_area import learned_distance, learned_zones
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.errors import TopiaryError
-from napari_topiary.evaluation.detections import (
+from napari_topiary.evaluation.detection_metrics import (
     DetectionCounts,
     LineCounts,
     count_detections,
     count_lines,
 )
 from napari_topiary.evaluation.ground_truth import Truth, tolerances, truth_of
-from napari_topiary.evaluation.objects import branch_metrics, instance_metrics
-from napari_topiary.evaluation.pixels import PixelCounts, count_pixels, count_votes
+from napari_topiary.evaluation.object_metrics import branch_metrics, instance_metrics
+from napari_topiary.evaluation.pixel_metrics import (
+    PixelCounts,
+    count_pixels,
+    count_votes,
+)
 from napari_topiary.evaluation.quality import interval
 from napari_topiary.io.dataset import Sample
 from napari_topiary.postprocessing.interpret import PostProcessing

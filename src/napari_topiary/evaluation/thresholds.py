@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from napari_topiary.data.working_grid import to_original
-from napari_topiary.evaluation.detections import near_pairs, points_inside
+from napari_topiary.evaluation.detection_metrics import near_pairs, points_inside
 from napari_topiary.evaluation.ground_truth import Truth
-from napari_topiary.evaluation.pixels import row_blocks
+from napari_topiary.evaluation.pixel_metrics import row_blocks
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Detections, Prediction, Task
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.data.losses import masked_cross_entropy
 from napari_topiary.data.prepared import PreparedData
-from napari_topiary.evaluation.detections import match_points
-from napari_topiary.evaluation.objects import instance_metrics
+from napari_topiary.evaluation.detection_metrics import match_points
+from napari_topiary.evaluation.object_metrics import instance_metrics
 from napari_topiary.evaluation.quality import VALIDATING, Quality
 from napari_topiary.evaluation.thresholds import (
     BINS,

@@ -20,7 +20,7 @@ from torch import nn
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import writing
-from napari_topiary.io.targets import check_replaced
+from napari_topiary.io.output_files import check_replaced
 from napari_topiary.networks.base import Network, in_shares
 from napari_topiary.networks.patch_classifier import PatchClassifier
 from napari_topiary.registry import Registry

@@ -16,7 +16,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError, is_out_of_memory
 from napari_topiary.inference.engine import Engine, Tile
-from napari_topiary.io.workers import K, Workers, workers_problem
+from napari_topiary.inference.workers import K, Workers, workers_problem
 
 MOST_ENGINES = 2
 """Networks that a worker keeps ready."""

@@ -16,9 +16,9 @@ from napari_topiary.annotations import Centerlines, Table
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.inference.measures import Counted
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.output_files import check_replaced
 from napari_topiary.io.own_files import signed
 from napari_topiary.io.tables import joined, write_table
-from napari_topiary.io.targets import check_replaced
 from napari_topiary.io.tiff_writing import write_maps
 from napari_topiary.postprocessing import Numbering, line_lengths
 from napari_topiary.types import Prediction, Task

@@ -27,7 +27,7 @@ from napari_topiary.io.annotation_files import (
     read_annotations,
     read_stack_annotations,
 )
-from napari_topiary.io.description import (
+from napari_topiary.io.dataset_description import (
     KNOWN,
     Description,
     Split,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
-from napari_topiary.io.description import DESCRIPTION, Description
+from napari_topiary.io.dataset_description import DESCRIPTION, Description
 from napari_topiary.io.folder_changes import KEPT, FolderChange, changing, free_name
 from napari_topiary.io.images import holds_image, write_image
 from napari_topiary.io.pairing import (

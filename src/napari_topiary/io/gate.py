@@ -23,7 +23,7 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample, scale_notes
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.image_area import image_problem, rows_without_banner
 from napari_topiary.types import Task
 

@@ -15,7 +15,11 @@ from typing import Any
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
 from napari_topiary.errors import NotWritten, TopiaryError
-from napari_topiary.inference.exporting import (
+from napari_topiary.inference.large.writing import LargePrediction
+from napari_topiary.inference.leftovers import LABELS, RESULTS, remove_leftovers
+from napari_topiary.inference.measures import Counted, summary_rows
+from napari_topiary.inference.overlay import overlay_of
+from napari_topiary.inference.result_exports import (
     OBJECTS,
     PICTURE,
     export_endings,
@@ -24,17 +28,13 @@ from napari_topiary.inference.exporting import (
     write_exports,
     write_summary,
 )
-from napari_topiary.inference.large.writing import LargePrediction
-from napari_topiary.inference.leftovers import LABELS, RESULTS, remove_leftovers
-from napari_topiary.inference.measures import Counted, summary_rows
-from napari_topiary.inference.overlay import overlay_of
 from napari_topiary.inference.results import write_prediction, write_tables
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.image_files import SUMMARY
 from napari_topiary.io.large_images import AnyImage, LargeImage
+from napari_topiary.io.output_files import check_file_target
 from napari_topiary.io.own_files import WRITER, written_by_topiary
 from napari_topiary.io.run_crate import Run, is_edited, noting_tables, write_crate
-from napari_topiary.io.targets import check_file_target
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.registry import program_version
 from napari_topiary.session.project import CHECKPOINTS

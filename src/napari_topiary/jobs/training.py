@@ -21,7 +21,7 @@ from napari_topiary.data.prepared import foresee
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import NOTHING_ASIDE, leak_problem
+from napari_topiary.io.dataset_description import NOTHING_ASIDE, leak_problem
 from napari_topiary.io.gate import BY_COMMAND, admitted, learning_problem, part_marked
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.own_files import CHECKPOINT, user_folder

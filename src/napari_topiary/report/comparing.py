@@ -19,11 +19,11 @@ from napari_topiary.evaluation import (
     known_to_each,
 )
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.output_files import COMPARISON, COMPARISON_PAGE
 from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
-from napari_topiary.io.targets import COMPARISON, COMPARISON_PAGE
 from napari_topiary.jobs import words
 from napari_topiary.registry import program_version
 from napari_topiary.report.pictures import Report, save_comparison, write_report

@@ -21,8 +21,8 @@ from napari_topiary.forms import form_problem, number_problem
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample, sample_dataset
+from napari_topiary.io.output_files import free_name
 from napari_topiary.io.own_files import signed, write_page
-from napari_topiary.io.targets import free_name
 from napari_topiary.jobs import words
 from napari_topiary.pruning import (
     PruningPlan,

@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import may_be_seen, parts_of
+from napari_topiary.io.dataset_description import may_be_seen, parts_of
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.pairing import safe_name, unused_name
 from napari_topiary.io.pixel_size import pixel_size_problem

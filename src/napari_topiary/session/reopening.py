@@ -25,7 +25,7 @@ from napari_topiary.io.annotation_files import (
     read_stack_annotations,
 )
 from napari_topiary.io.dataset import Dataset, Sample
-from napari_topiary.io.description import (
+from napari_topiary.io.dataset_description import (
     DESCRIPTION,
     Description,
     is_positive,

@@ -25,7 +25,7 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.data.working_grid import to_original
 from napari_topiary.evaluation.ground_truth import truth_of
-from napari_topiary.evaluation.objects import dice, instance_metrics
+from napari_topiary.evaluation.object_metrics import dice, instance_metrics
 from napari_topiary.inference.predict import predict
 from napari_topiary.io.dataset import Sample
 from napari_topiary.pruning import plan_job, pruning_schedule

@@ -23,10 +23,10 @@ from napari_topiary.errors import (
 )
 from napari_topiary.evaluation.score import without_nan
 from napari_topiary.inference.devices import device_label
+from napari_topiary.inference.workers import Workers, workers_problem
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Dataset
-from napari_topiary.io.targets import check_replaced, study_targets
-from napari_topiary.io.workers import Workers, workers_problem
+from napari_topiary.io.output_files import check_replaced, study_targets
 from napari_topiary.report.charts import see_to_charts
 from napari_topiary.studies.base import (
     Cell,

@@ -30,7 +30,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.noise import lifeless
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.targets import check_replaced
+from napari_topiary.io.output_files import check_replaced
 from napari_topiary.networks import resolve_sizes
 from napari_topiary.networks.pruning_schedule import (
     FixedShape,

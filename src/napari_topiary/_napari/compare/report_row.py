@@ -15,8 +15,8 @@ from napari_topiary._napari.widgets.page import Offer, button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import parts_of
-from napari_topiary.io.targets import comparison_targets
+from napari_topiary.io.dataset_description import parts_of
+from napari_topiary.io.output_files import comparison_targets
 from napari_topiary.jobs import words
 from napari_topiary.jobs.exporting import to_be_replaced
 from napari_topiary.report.comparing import project_report

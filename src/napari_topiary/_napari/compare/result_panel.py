@@ -26,7 +26,7 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
-from napari_topiary.evaluation.places import MOST_PLACES
+from napari_topiary.evaluation.disagreements import MOST_PLACES
 from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import At, Match
 

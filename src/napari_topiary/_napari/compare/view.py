@@ -25,7 +25,7 @@ from napari_topiary._napari.compare.layers import (
 from napari_topiary._napari.compare.side_by_side import SideBySide
 from napari_topiary._napari.state import unwrap
 from napari_topiary.annotations import annotation_kinds
-from napari_topiary.evaluation.places import Place
+from napari_topiary.evaluation.disagreements import Place
 from napari_topiary.jobs.comparing import Match
 
 if TYPE_CHECKING:

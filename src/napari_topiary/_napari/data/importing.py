@@ -31,7 +31,7 @@ from napari_topiary.io.importing.reviewing import (
     import_reviewed,
     review_folder,
 )
-from napari_topiary.io.targets import free_name
+from napari_topiary.io.output_files import free_name
 from napari_topiary.jobs import words
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Offer, button, row
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.exporting import PICTURE, export_title
 from napari_topiary.inference.measures import Counted, summary_rows
+from napari_topiary.inference.result_exports import PICTURE, export_title
 from napari_topiary.io.annotation_formats import writing_formats
 from napari_topiary.jobs import words
 from napari_topiary.jobs.exporting import Found, already_there, export, kinds_for

@@ -20,7 +20,7 @@ from napari_topiary.data.working_grid import (
     working_factor_for,
     working_to_original_coords,
 )
-from napari_topiary.evaluation.detections import match_points
+from napari_topiary.evaluation.detection_metrics import match_points
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.inference.engine import Engine, Precision
 from napari_topiary.inference.network_input import NetworkInput, as_network_input

@@ -15,7 +15,7 @@ from napari_topiary.annotations.label_images import EIGHT, is_inverted
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import DrawnArea, Marks
-from napari_topiary.io.description import SAME_SCALE
+from napari_topiary.io.dataset_description import SAME_SCALE
 from napari_topiary.io.importing.meaning import (
     FINISHED,
     IGNORED,

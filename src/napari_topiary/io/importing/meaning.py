@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_topiary.forms import Option, form_problem, number_problem, shown
 from napari_topiary.io.annotation_formats import Marks
-from napari_topiary.io.description import radius_names_problem
+from napari_topiary.io.dataset_description import radius_names_problem
 from napari_topiary.io.pixel_size import LARGEST, SMALLEST, pixel_size_problem
 from napari_topiary.types import BACKGROUND, Task, TaskKind
 

@@ -22,7 +22,7 @@ from napari_topiary.io.annotation_formats import (
     read_marks,
     readable_tables,
 )
-from napari_topiary.io.description import DESCRIPTION
+from napari_topiary.io.dataset_description import DESCRIPTION
 from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
 from napari_topiary.io.pairing import (

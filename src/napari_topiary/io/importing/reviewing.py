@@ -13,8 +13,8 @@ from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
+from napari_topiary.io.dataset_description import known_part
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
-from napari_topiary.io.description import known_part
 from napari_topiary.io.folder_changes import changing
 from napari_topiary.io.importing.drawn import (
     annotations_of_labels,

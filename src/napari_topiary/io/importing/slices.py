@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.images import (
     LoadedImage,
     count_slices,

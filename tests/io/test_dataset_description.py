@@ -7,7 +7,7 @@ import pytest
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import read_dataset
-from napari_topiary.io.description import parse_description
+from napari_topiary.io.dataset_description import parse_description
 from napari_topiary.io.images import write_image
 from napari_topiary.session import Session
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_topiary.annotations import distance_map
 from napari_topiary.config import DistanceScale
 from napari_topiary.data.working_grid import to_original
-from napari_topiary.evaluation.pixels import row_blocks
+from napari_topiary.evaluation.pixel_metrics import row_blocks
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.types import LabelImage, Prediction
 

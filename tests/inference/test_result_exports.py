@@ -7,13 +7,13 @@ import pytest
 
 from napari_topiary.annotations.regions import filled
 from napari_topiary.errors import TopiaryError
-from napari_topiary.inference.exporting import (
+from napari_topiary.inference.leftovers import remove_leftovers
+from napari_topiary.inference.measures import summary_rows
+from napari_topiary.inference.result_exports import (
     export_problem,
     write_exports,
     write_summary,
 )
-from napari_topiary.inference.leftovers import remove_leftovers
-from napari_topiary.inference.measures import summary_rows
 from napari_topiary.inference.results import write_prediction
 from napari_topiary.io.annotation_formats import (
     annotation_formats,

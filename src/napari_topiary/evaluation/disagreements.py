@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_topiary.evaluation.changes import Changes, LineChanges
-from napari_topiary.evaluation.detections import sample_points
+from napari_topiary.evaluation.detection_metrics import sample_points
 from napari_topiary.types import Task
 
 MOST_PLACES = 200

@@ -14,8 +14,7 @@ from PIL import Image
 from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.large_images import is_large
-from napari_topiary.io.own_files import write_page, written_by_topiary
-from napari_topiary.io.targets import (
+from napari_topiary.io.output_files import (
     Files,
     OutputFile,
     check_targets,
@@ -23,6 +22,7 @@ from napari_topiary.io.targets import (
     study_targets,
     targets_in,
 )
+from napari_topiary.io.own_files import write_page, written_by_topiary
 
 
 def refused(path: Path, match: str, **files: object) -> None:

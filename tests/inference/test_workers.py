@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.workers import Workers, workers_problem
+from napari_topiary.inference.workers import Workers, workers_problem
 
 
 def tasks(number: int, **names: Any) -> Callable[[], Any]:

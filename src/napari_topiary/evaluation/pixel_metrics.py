@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_topiary.evaluation.detections import sample_points
+from napari_topiary.evaluation.detection_metrics import sample_points
 from napari_topiary.types import Detections
 
 PIXEL_METRICS = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision")
