@@ -255,12 +255,11 @@ def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[No
     """Step until the budget is used or Stop arrives; validate and save on the way."""
     schedule = Schedule(record.config, trainer.batches.per_epoch)
     pixels = figure_pixels(record.prepared, trainer.network, record.prepared.task)
-    figure_s = FIGURE_TIMES * pixels * trainer.pixel_s
     rounds = ValidationRounds(
         schedule.total_steps,
         trainer.validation_s,
         total_s=schedule.total_s,
-        figure_s=figure_s,
+        figure_s=FIGURE_TIMES * pixels * trainer.pixel_s,
     )
     saved_at = 0.0
     settled, ending = False, False
@@ -284,9 +283,7 @@ def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[No
             if path is not None and rounds.long:
                 saved_at = _save_running(trainer, record, schedule, path)
             begun = time.perf_counter()
-            quality, stop = yield from _validated(
-                trainer, record, schedule, rounds, figure_s
-            )
+            quality, stop = yield from _validated(trainer, record, schedule, rounds)
             ending = ending or stop
             record.consider(quality, trainer.plain(), trainer.shape())
             record.validated_at = schedule.seconds
@@ -305,7 +302,7 @@ def _loop(trainer: Trainer, record: TrainingRecord, path: Path | None) -> Job[No
                 device=trainer.device,
             )
         report = _report(trainer, record, quality, answer)
-        message = yield _progress(schedule, record, report, rounds, figure_s)
+        message = yield _progress(schedule, record, report, rounds)
 
 
 def _note(record: TrainingRecord, trainer: Trainer, schedule: Schedule) -> None:
@@ -321,13 +318,12 @@ def _validated(
     record: TrainingRecord,
     schedule: Schedule,
     rounds: ValidationRounds,
-    figure_s: float,
 ) -> Job[tuple[Quality, bool]]:
     """Validate the hold-out, still listening for Stop."""
 
     def told(_: object = None) -> Progress:
         report = _report(trainer, record, None, None)
-        return _progress(schedule, record, report, rounds, figure_s, validating=True)
+        return _progress(schedule, record, report, rounds, validating=True)
 
     heard = [(yield told())]
     quality = yield from relay(
@@ -358,7 +354,6 @@ def _progress(
     record: TrainingRecord,
     report: TrainReport,
     rounds: ValidationRounds,
-    figure_s: float,
     *,
     validating: bool = False,
 ) -> Progress:
@@ -369,10 +364,9 @@ def _progress(
         message += f", best {record.best.name} {record.best.value:.2f}"
     left = schedule.seconds_left(record.step)
     if left is not None:
-        # At the end it is validated once more, and its figure is measured; how long is
-        # left then nobody knows.
+        # How long is left once the last step is done nobody knows.
         over = schedule.fraction(record.step) >= 1.0
-        left = None if over else left + rounds.lasts + max(rounds.lasts, figure_s)
+        left = None if over else left + rounds.at_the_end_s
     return Progress(
         done=schedule.fraction(record.step),
         total=1.0,

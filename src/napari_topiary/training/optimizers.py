@@ -132,6 +132,11 @@ class ValidationRounds:
         self._planned, self._figure_s = lasts, figure_s
         self._left = JUDGED_SHARE * total_s
 
+    @property
+    def at_the_end_s(self) -> float:
+        """Seconds from the last step on: it is validated, and its figure measured."""
+        return self.lasts + max(self.lasts, self._figure_s)
+
     def due(self, step: int, seconds: float) -> bool:
         """Whether to validate after this step."""
         if self._every is not None:
