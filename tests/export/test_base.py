@@ -18,7 +18,7 @@ from napari_topiary.export import (
 )
 from napari_topiary.export import base as base_module
 from napari_topiary.export.base import Exportable
-from napari_topiary.export.words import before, description
+from napari_topiary.export.description import before, description
 from napari_topiary.networks.base import in_shares
 from napari_topiary.normalisation import Normalisation
 from napari_topiary.types import Progress, Stop, run

@@ -18,7 +18,7 @@ AHEAD = (
     "napari_topiary.jobs.pruning",
     "napari_topiary.jobs.comparing",
     "napari_topiary.jobs.predicting",
-    "napari_topiary.jobs.network_figures",
+    "napari_topiary.jobs.network_cost",
     "torch._dynamo",  # counting a network's values loads it: 100,000 objects
     "pyqtgraph",  # its widgets are made in the main thread
 )
@@ -87,7 +87,7 @@ def load_ahead(pages: tuple[str, ...]) -> None:
     try:
         for name in (*AHEAD, *pages):
             import_module(name)
-        from napari_topiary.jobs.network_figures import preset_weights, traits_of
+        from napari_topiary.jobs.network_cost import preset_weights, traits_of
         from napari_topiary.networks import networks
 
         for name in networks:

@@ -32,8 +32,8 @@ from napari_topiary.export.base import (
     drawn,
     export_formats,
 )
+from napari_topiary.export.description import description, differences, readme, summary
 from napari_topiary.export.onnx import check, notes_on, onnx_bytes
-from napari_topiary.export.words import description, differences, readme, summary
 from napari_topiary.inference.backends.onnx import OPSET, PACKAGE
 from napari_topiary.io.own_files import WRITER
 from napari_topiary.normalisation.intensities import TAILS

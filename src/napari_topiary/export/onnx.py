@@ -18,7 +18,7 @@ from napari_topiary.export.base import (
     ExportFormat,
     export_formats,
 )
-from napari_topiary.export.words import after, before, description
+from napari_topiary.export.description import after, before, description
 from napari_topiary.inference.backends.onnx import PACKAGE, converted
 from napari_topiary.io.own_files import WRITER
 from napari_topiary.registry import program_version

@@ -16,7 +16,7 @@ from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.predict.page import PredictPage
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
-from napari_topiary.jobs.network_figures import Traits, traits_of
+from napari_topiary.jobs.network_cost import Traits, traits_of
 from napari_topiary.networks import build_network
 from napari_topiary.types import BACKGROUND
 

@@ -10,7 +10,7 @@ pytest.importorskip("qtpy")
 from napari_topiary import Labels, Task
 from napari_topiary._napari.canvas.shown_image import show_image
 from napari_topiary._napari.train.page import TrainPage
-from napari_topiary.jobs.network_figures import (
+from napari_topiary.jobs.network_cost import (
     Blueprint,
     Circumstances,
     Figures,

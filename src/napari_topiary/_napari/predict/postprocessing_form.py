@@ -24,7 +24,7 @@ from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import HOLES, DetectConfig
 from napari_topiary.jobs import words
-from napari_topiary.jobs.network_figures import traits_of
+from napari_topiary.jobs.network_cost import traits_of
 from napari_topiary.postprocessing import threshold_of
 from napari_topiary.types import Task
 

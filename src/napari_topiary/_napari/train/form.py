@@ -25,7 +25,7 @@ from napari_topiary._napari.widgets.form import LengthField
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary.config import TrainConfig
 from napari_topiary.data.working_grid import propose_working_factor
-from napari_topiary.jobs.network_figures import USUAL_BATCH, Blueprint, Circumstances
+from napari_topiary.jobs.network_cost import USUAL_BATCH, Blueprint, Circumstances
 from napari_topiary.jobs.training import TrainingData
 
 if TYPE_CHECKING:

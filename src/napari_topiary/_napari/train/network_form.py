@@ -17,7 +17,7 @@ from napari_topiary._napari.widgets.form import Form, labels_of
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary.config import TrainConfig
 from napari_topiary.jobs import words
-from napari_topiary.jobs.network_figures import (
+from napari_topiary.jobs.network_cost import (
     Blueprint,
     Circumstances,
     Figures,
