@@ -18,6 +18,7 @@ from napari_topiary.networks import build_network
 from napari_topiary.networks.base import Network
 from napari_topiary.normalisation import Contrast, Normalisation
 from napari_topiary.normalisation.contrast import Colours, Faintness
+from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Task, run
 
 
@@ -143,6 +144,38 @@ def test_other_colours_than_those_learned_are_told(stained, change, words):
     told = [note for note in notes if note.startswith("The colours of this image")]
     assert len(told) == (words is not None)
     assert words is None or words in told[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda image: image, False),
+        (lambda image: 255 - image, False),
+        (lambda image: image[:, 20:70, 10:60], False),
+        (lambda image: ndimage.gaussian_filter(image, (0, 0.7, 0.7)), False),
+        (lambda image: ndimage.gaussian_filter(image, (0, 3, 3)), True),
+        (lambda image: ndimage.zoom(image[:, :24, :24], (1, 4, 4), order=1), True),
+    ],
+)
+def test_what_is_much_blurrier_than_all_that_was_learned_is_told(change, told):
+    pixel = Normalisation().apply
+    record = Sharpness.of(pixel(lines(seed)[0]) for seed in range(3)).to_record()
+    about = {"sharpness": record, **learned(1, Normalisation()).annotations_summary}
+    checkpoint = replace(learned(1, Normalisation()), annotations_summary=about)
+    image = np.ascontiguousarray(change(lines(7)[0]))
+    notes = run(predict(image, checkpoint, network=AnyEnd())).notes
+    assert [n for n in notes if "times less fine detail" in n] == [*notes][: int(told)]
+    assert (Sharpness.from_record(record).problem(pixel(image)) is None) != told
+
+
+def test_what_is_remembered_of_sharpness_may_be_damaged_or_missing(stained):
+    assert Sharpness.from_record(stained.annotations_summary["sharpness"]).images > 2
+    whole = {"lowest": [1, 2], "highest": [1, 2], "images": 3}
+    assert Sharpness.from_record(whole) is not None
+    for record in (None, 3, {}, {**whole, "lowest": [1]}, {**whole, "images": "x"}):
+        assert Sharpness.from_record(record) is None
+    assert Sharpness.of([np.ones((1, 9, 9), np.float32)]) is None  # too small
+    assert Sharpness.of([np.zeros((1, 64, 64), np.float32)]) is None  # nothing there
 
 
 def test_what_is_remembered_of_colours_may_be_damaged_or_missing():

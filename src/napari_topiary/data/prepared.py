@@ -37,6 +37,7 @@ from napari_topiary.normalisation.contrast import (
     odd_ones,
     usual_look,
 )
+from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Task
 
 MOST_UNANNOTATED = 24
@@ -259,6 +260,9 @@ def _drawn_as(
     faintness = Faintness.of(f.field.image for f in learned)
     if faintness is not None:
         found["faintest"] = faintness.lowest
+    sharpness = Sharpness.of(f.field.image for f in learned)
+    if sharpness is not None:
+        found["sharpness"] = sharpness.to_record()
     if task.kind == "instances":
         found["distance"] = config.distance
     if task.kind == "detect":
@@ -316,11 +320,12 @@ def _opposites(
 
 
 def _unlike(areas: Sequence[AnnotatedArea], start: Checkpoint) -> tuple[str, ...]:
-    """Name images to judge on that differ in colours or darkness from what it knows."""
+    """Name images to judge on that differ but for their contrast from what it knows."""
     about = start.annotations_summary
     knows = (
         Colours.from_record(about.get("colours")),
         Faintness.from_record(about.get("faintest")),
+        Sharpness.from_record(about.get("sharpness")),
     )
     found = [
         f"{one.sample.name}: {problem}"

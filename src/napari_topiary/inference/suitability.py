@@ -12,6 +12,7 @@ from napari_topiary.inference.network_input import LargeInput, NetworkInput
 from napari_topiary.inference.tiles import infer
 from napari_topiary.normalisation import Contrast
 from napari_topiary.normalisation.contrast import LARGEST_SIDE, Colours, Faintness
+from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Job, Progress, run
 
 LOOKED_AT = 512
@@ -104,9 +105,11 @@ def contrast_problem(
     if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
         return None
     opposite = learned.in_words(checkpoint.task.classes[1:])
+    # At another size than it was learned, much looks like its negative.
     return (
-        f"The contrast of this image {opposite}, so little or nothing of it will be "
-        "found: tick Invert on the Predict page, or give --invert."
+        f"The contrast of this image {opposite}, or it shows things at another size, "
+        "so little or nothing of it will be found: tick Invert on the Predict page, or "
+        "give --invert, or check its pixel size."
     )
 
 
@@ -118,12 +121,15 @@ def saying_likeness(
     Parameters
     ----------
     seen, checkpoint, engine
-        As for `contrast_problem`, whose sentence is returned, or one about colours.
+        As for `contrast_problem`, whose sentence is returned, or another.
     """
     if seen.is_blank:
         return ()
     about, centre = checkpoint.annotations_summary, _centre(seen)
-    sentence = contrast_problem(seen, checkpoint, engine)
+    # What is enlarged has another contrast too.
+    sharpness = Sharpness.from_record(about.get("sharpness"))
+    sentence = None if sharpness is None else sharpness.problem(centre)
+    sentence = sentence or contrast_problem(seen, checkpoint, engine)
     for learned in (
         Colours.from_record(about.get("colours")),
         Faintness.from_record(about.get("faintest")),
