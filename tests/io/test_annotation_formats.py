@@ -571,6 +571,21 @@ def test_classes_of_qupath_may_be_a_list(tmp_path):
         assert found.classes == ("Tumor Positive",)
 
 
+@pytest.mark.parametrize("kind", ["RECT", "OVAL"])
+def test_boxes_between_pixels(tmp_path, kind):
+    roifile = pytest.importorskip("roifile")
+    roi = roifile.ImagejRoi(
+        roitype=roifile.ROI_TYPE[kind],
+        version=228,
+        options=roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION,
+    )
+    roi.xd, roi.yd, roi.widthd, roi.heightd = 10.25, 20.75, 6, 4
+    roi.tofile(tmp_path / "a.roi")
+    (area,) = read_marks(tmp_path / "a.roi")[0].areas
+    assert area.rings[0].min(axis=0) == pytest.approx([20.25, 9.75], abs=0.1)
+    assert area.rings[0].max(axis=0) == pytest.approx([24.25, 15.75], abs=0.1)
+
+
 def test_a_group_of_rois_is_a_class(tmp_path):
     roifile = pytest.importorskip("roifile")
     roi = roifile.ImagejRoi.frompoints(np.eye(3, 2, dtype=np.float32), name="0001-0002")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 
 import pytest
@@ -108,3 +109,19 @@ def test_every_file_of_a_folder_that_was_read_is_hashed(home):
     (out / "table.csv").write_text("by hand")
     write_crate(out, a_run([out], [out / "labels é.tif"]))
     assert "table.csv" not in entities(out)
+
+
+def test_what_cannot_be_read_to_its_end_is_not_waited_for(home, monkeypatch):
+    folder = home / "images"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "a.tif").write_bytes(b"pixels")
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run_crate, "_hash", refused)
+    write_crate(home / "out", a_run([folder, folder / "pipe.tif"], []))
+    files = [one for one in entities(home / "out").values() if one["@type"] == "File"]
+    assert [one["name"] for one in files] == ["a.tif"]
+    assert files[0]["description"] == "not hashed: Permission denied"

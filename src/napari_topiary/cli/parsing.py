@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DONE, PARTLY, REFUSED = 0, 1, 2
 """Exit statuses."""
+_NO_NUMBER = re.compile(r"(Argument \S+): invalid (int|float) value: '(.*)'")
 AddVerb = Callable[..., argparse.ArgumentParser]
 """Makes the parser of a verb, whose name and options for all verbs are in it."""
 OTHER_FORMATS = frozenset(
@@ -46,7 +48,24 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments."""
         message = message[:1].upper() + message[1:].rstrip(".")
+        number = _NO_NUMBER.fullmatch(message)
+        if number:
+            said, kind, text = number.groups()
+            meant = _number_meant(text) if kind == "float" else None
+            whole = "whole number" if kind == "int" else "number"
+            advice = f"write {meant:g}" if meant else f"see {self.prog} --help"
+            raise TopiaryError(f"{said}: invalid {whole} {text!r}: {advice}.")
         raise TopiaryError(f"{message}: see {self.prog} --help.")
+
+
+def _number_meant(text: str) -> float | None:
+    """0,8 and 80% are 0.8; None if it is something else, or a thousand."""
+    written = re.sub(r"^(0|\d+(?!,\d{3}$)),", r"\1.", text.strip())
+    try:
+        value = float(written.removesuffix("%"))
+    except ValueError:
+        return None
+    return value / 100 if written.endswith("%") else value
 
 
 def common_options() -> Parser:

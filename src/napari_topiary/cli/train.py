@@ -113,6 +113,11 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
         resolve_sizes(config.network, config.preset, config.sizes)
     else:
         config = recipe_config(_continued(options, chosen, start), chosen)
+        if config.working_pixel_size_nm or config.working_factor:
+            runner.note(
+                "A network that is fine-tuned goes on with the pixel size that it has "
+                "learned: the one that is given has no effect."
+            )
     data = learning_data(
         options.dataset,
         runner,
@@ -210,14 +215,17 @@ def _continued(
     options: argparse.Namespace, given: dict[str, Any], start: Checkpoint
 ) -> str:
     """Return which network a fine-tuning goes on with: the checkpoint's."""
+    from napari_topiary.networks import resolve_sizes
+
     if options.network not in (None, start.network):
         raise TopiaryError(
             f"The checkpoint is a {start.network}, so it cannot go on as a "
             f"{options.network}: leave out --network, or --start."
         )
-    if given["sizes"]:
+    other = options.preset and resolve_sizes(start.network, options.preset)
+    if given["sizes"] or (other and other != dict(start.sizes)):
         raise TopiaryError(
             "The sizes of a network that is fine-tuned are those of its checkpoint: "
-            "leave them out, or --start."
+            f"leave {'--preset' if other else 'them'} out, or --start."
         )
     return start.network

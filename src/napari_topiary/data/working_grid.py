@@ -217,14 +217,22 @@ def propose_working_factor(
     Only detection shrinks. `scale` is nm per pixel (None if unknown); of `samples` only
     radii that are drawn with the annotations themselves count.
     """
+    radius = _smallest_radius(task, scale, samples)
+    return 1.0 if radius is None else max(1.0, radius / SMALLEST_RADIUS_PX)
+
+
+def _smallest_radius(
+    task: Task, scale: float | None, samples: Sequence[Sample]
+) -> float | None:
+    """Pixels of the image; None where no particles are looked for, or none is known."""
     if task.kind != "detect":
-        return 1.0
+        return None
     sought = [each for each in task.classes if each != BACKGROUND]
     radii = [r for each in sought if (r := task.radius(each, scale)) is not None]
     if scale is not None:
         marks = (item for sample in samples for item in sample.annotations)
         radii += [r / scale for drawn in drawn_radii_nm(marks).values() for r in drawn]
-    return max(1.0, min(radii) / SMALLEST_RADIUS_PX) if radii else 1.0
+    return min(radii, default=None)
 
 
 def working_task(task: Task, factor: float) -> Task:
@@ -238,6 +246,22 @@ def working_factor(
     config: TrainConfig, task: Task, scale: float | None, samples: Sequence[Sample]
 ) -> float:
     """Shrink factor that the form asks for, else the proposed one."""
+    factor = _factor_asked_for(config, scale)
+    if factor is None:
+        return propose_working_factor(task, scale, samples)
+    radius = _smallest_radius(task, scale, samples)
+    if radius is not None and factor > max(1.0, radius):
+        unit, per = ("pixels", 1.0) if scale is None else ("nm", scale)
+        raise TopiaryError(
+            f"With {factor * per:,.4g} {unit} to a pixel that the network sees, "
+            f"particles of a radius of {radius * per:,.4g} {unit} are smaller than "
+            f"one: give {radius * per / SMALLEST_RADIUS_PX:,.4g} {unit}, at most "
+            f"{radius * per:,.4g}."
+        )
+    return factor
+
+
+def _factor_asked_for(config: TrainConfig, scale: float | None) -> float | None:
     if config.working_pixel_size_nm is not None:
         if scale is None:
             raise TopiaryError(
@@ -247,7 +271,7 @@ def working_factor(
         return max(1.0, config.working_pixel_size_nm / scale)
     if config.working_factor is not None:
         return max(1.0, config.working_factor)
-    return propose_working_factor(task, scale, samples)
+    return None
 
 
 def working_factor_for(

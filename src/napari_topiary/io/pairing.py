@@ -35,7 +35,9 @@ _LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 OF_LABELS = re.compile(
     r"^(masks?|labels?|seg|gt)[ _.-](?=.)|"
     r"[ _.-](cp_masks?|masks?|labels?|labell?ed|seg|segm|segmented|segmentation|gt|"
-    r"ground[ _-]?truth|annotations?|annot|instances?|objects|binary|manual1?)$",
+    r"ground[ _-]?truth|annotations?|annot|instances?|objects|binary|manual1?|"
+    r"simple[ _-]segmentation|object[ _-](identities|predictions)|"
+    r"(label|mask)[ _-]?image)$",
     re.I,
 )
 OF_TABLES = re.compile(
@@ -45,7 +47,8 @@ OF_TABLES = re.compile(
     r"extract|box|helix|helices|helix_coords|filaments?|segments?)$",
     re.I,
 )
-OF_IMAGES = re.compile(r"[ _.-](img|image|raw)$", re.I)
+OF_IMAGES = re.compile(r"[ _.-](img|image|raw|0000)$", re.I)
+"""Also the first channel of nnU-Net."""
 LABEL_FOLDERS = frozenset(
     "label labels mask masks annotation annotations seg segs segmentation "
     "segmentations gt groundtruth ground_truth ground-truth truth target targets "

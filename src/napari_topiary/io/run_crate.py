@@ -74,7 +74,11 @@ def write_crate(folder: Path, run: Run) -> Path | None:
             return None
         graph = _entities(json.loads(path.read_text(encoding="utf-8")))
     budget = _Budget(LARGEST_HASHED)
-    read = [_entity(one, folder, budget) for one in run.inputs if one.exists()]
+    read = [
+        _entity(one, folder, budget)
+        for one in run.inputs
+        if one.is_file() or one.is_dir()
+    ]
     parts = [part for one in read for part in one.get("hasPart", ())]
     used = [_referring(one) for one in read]
     made = [
@@ -240,7 +244,8 @@ def _files(place: Path) -> list[Path]:
         found += [Path(home) / n for n in sorted((*names, *images)) if n[0] != "."]
         if len(found) > MOST_FILES:
             break
-    return [path for path in found if path.exists()]
+    # Not pipes, whose readers wait for ever.
+    return [path for path in found if path.is_file() or path.is_dir()]
 
 
 class _Budget:
@@ -288,7 +293,10 @@ def _entity(path: Path, folder: Path, budget: _Budget) -> dict[str, Any]:
     size = whole.stat().st_size
     entity |= {"@type": "File", "contentSize": str(size)}
     if budget.takes(size):
-        return entity | {"sha256": _hash(whole)}
+        try:
+            return entity | {"sha256": _hash(whole)}
+        except OSError as error:  # of somebody else's, in a folder that was given
+            return entity | {"description": f"not hashed: {error.strerror}"}
     return entity | {"description": f"not hashed: {in_words(size)} are too many"}
 
 

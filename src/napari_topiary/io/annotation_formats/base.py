@@ -197,7 +197,7 @@ def writing_formats() -> dict[str, type[WritingFormat]]:
 
 _ELSEWHERE = (
     (
-        r'"shape_attributes"|"_via_',
+        r'"shape_attributes"|"_via_|\bregion_shape_attributes\b',
         "the VGG Image Annotator",
         "export the annotations in its COCO format",
     ),

@@ -85,7 +85,9 @@ class CsvTable:
     @staticmethod
     def fits(head: bytes) -> bool:
         """Whether it is text; what is in it is told when it is read."""
-        return is_text(head) and not _NUMBERS.match(head_text(head))
+        text = head_text(head)
+        is_via = "region_shape_attributes" in text  # JSON in its cells
+        return is_text(head) and not is_via and not _NUMBERS.match(text)
 
     @staticmethod
     def read(path: Path) -> list[Marks]:

@@ -109,12 +109,10 @@ def _draw(roi: Any, drawn: Collector) -> None:
         return
     if kind in ("RECT", "OVAL") and not roi.shape_roi_size:
         top, left, bottom, right = (
-            (roi.ysubpixel, roi.xsubpixel,
-             roi.ysubpixel + roi.heightsubpixel,
-             roi.xsubpixel + roi.widthsubpixel)
+            (roi.yd, roi.xd, roi.yd + roi.heightd, roi.xd + roi.widthd)
             if roi.subpixelrect
             else (roi.top, roi.left, roi.bottom, roi.right)
-        )  # fmt: skip
+        )
         box = np.array([[top, left], [bottom, right]], dtype=np.float64)
         shape = "rectangle" if kind == "RECT" else "ellipse"
         drawn.add_area((outline(box - CORNER, shape),), name)

@@ -188,6 +188,11 @@ _ELSEWHERE = (
         "a table of a spreadsheet program, or named like one",
         "save it there as CSV (UTF-8)",
     ),
+    (
+        ".mod",
+        "a model of IMOD",
+        "write its points with model2point into a .txt file",
+    ),
     (".zip .ozx .tar .7z .rar", "an archive", "unpack it and give what is in it"),
 )
 """Endings of common files that are not read, what they are, and what helps."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage import measure
 
 from napari_topiary.annotations import Centerlines, Labels, Points, Regions
 from napari_topiary.annotations.label_images import EIGHT, is_inverted
@@ -52,7 +53,7 @@ def label_stats(labels: LabelImage, file: str) -> LabelStats:
             "along edges: this is a picture with smooth or lossy edges; save the mask "
             "as PNG or TIFF, from the program that it comes from."
         )
-    pieces = int(ndi.label(whole > 0, structure=EIGHT)[1])
+    pieces = int(measure.label(whole, connectivity=2).max(initial=0))
     painted = tuple(int(value) for value in values if value)
     return LabelStats(painted, pieces, is_inverted(whole))
 

@@ -137,7 +137,7 @@ class LabelStats:
     """Which numbers are painted in a label image."""
 
     values: tuple[int, ...]  #: The numbers, without 0
-    pieces: int  #: How many connected areas are painted
+    pieces: int  #: How many connected areas of one number there are
     inverted: bool = False  #: Whether it looks as if the background were painted
 
     @property

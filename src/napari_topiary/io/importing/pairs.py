@@ -22,11 +22,17 @@ from napari_topiary.io.annotation_formats import (
     read_marks,
     readable_tables,
 )
-from napari_topiary.io.dataset_description import DESCRIPTION
 from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
+from napari_topiary.io.importing.pieces import one_for_each_object
+from napari_topiary.io.importing.spellings import (
+    images_and_labels,
+    is_only,
+    shortened,
+    without_number,
+    without_series,
+)
 from napari_topiary.io.pairing import (
-    LABEL_FOLDERS,
     OF_IMAGES,
     OF_LABELS,
     OF_TABLES,
@@ -34,13 +40,15 @@ from napari_topiary.io.pairing import (
     visible_files,
     whole_images,
 )
-from napari_topiary.io.plain_files import check_folder
+from napari_topiary.io.plain_files import DESCRIPTION, check_folder, read_json
 from napari_topiary.io.stacks import Slice
 
 LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
+NO_IMAGE = "belongs to no image"
+NO_ANNOTATION = "no annotation"
+NEITHER = "neither an image nor annotations by its name"
 Confidence = Literal["high", "medium", "ambiguous", "refused"]
-_UID = re.compile(r"^\d{12,}_")
 _SHARED = (".txt", ".csv", ".tsv", ".json", ".xml", ".zip")
 """Endings of so many things that a file which is no annotation is none to speak of."""
 _NOT_ANNOTATIONS = frozenset({DESCRIPTION, "session.json"})
@@ -57,6 +65,9 @@ class Pair:
     reason: str  #: Why they belong together, or why they are not used
     marks: Marks | None = None  #: What a table marks on the image; None for labels
     slice: Slice | None = None  #: Of a stack, which of its images it is
+    #: Masks of one object each that `annotation`, their folder or the first of them,
+    #: stands for
+    pieces: tuple[Path, ...] = ()
 
     @property
     def is_used(self) -> bool:
@@ -93,28 +104,33 @@ def pair_folder(
         The pairs, ambiguous ones too, and files that are not used.
     """
     check_folder(folder)
+    _check_apart(folder, without)
     files = list(_walk(folder, without))
     pictures = [path for path in files if is_image(path)]
     whole, _ = whole_images(pictures)
-    images, labels = _apart(whole, folder)
+    images, labels = images_and_labels(whole, folder)
     owners = _Owners(images)
     pairs, unused = list[Pair](), list[Unused]()
-    for path in labels:
-        if only and not fnmatch(path.name.lower(), only.lower()):
-            continue
-        pairs += _found(owners, path, image_name(path), LABELS, unused)
+    wanted = [p for p in labels if not only or fnmatch(p.name.lower(), only.lower())]
+    named = [path for path in wanted if owners.of(image_name(path), path, OF_LABELS)[0]]
+    pieces = one_for_each_object(wanted, images, named)
+    for image, masks in pieces.items():
+        pairs.append(_in_pieces(image, masks, labels))
+    of_pieces = {path for masks in pieces.values() for path in masks}
+    for path in wanted:
+        if path not in of_pieces:
+            pairs += _found(owners, path, image_name(path), LABELS, unused)
     for path in files:
         if path in pictures or path.name.lower() in _NOT_ANNOTATIONS:
             continue
         if path.suffix.lower() not in readable_tables():
-            reason = "neither an image nor annotations by its name"
             advice = elsewhere(path).removeprefix(f"{path.name} ")
-            unused.append(Unused(path, advice or reason))
+            unused.append(Unused(path, advice or NEITHER))
         elif not only or fnmatch(path.name.lower(), only.lower()):
             pairs += _of_table(owners, path, unused)
     pairs = _one_each(pairs)
     drawn = {pair.image for pair in pairs}
-    unused += [Unused(path, "no annotation") for path in images if path not in drawn]
+    unused += [Unused(path, NO_ANNOTATION) for path in images if path not in drawn]
     unused = list(dict.fromkeys(unused))  # once for all slices of a table
     return sorted(pairs, key=lambda pair: (pair.image, pair.annotation)), unused
 
@@ -125,10 +141,12 @@ class _Owners:
     def __init__(self, images: Sequence[Path]) -> None:
         self.exact: defaultdict[str, list[Path]] = defaultdict(list)
         self.folded: defaultdict[str, list[Path]] = defaultdict(list)
+        self.beside: defaultdict[Path, list[Path]] = defaultdict(list)
         for path in images:
             name = image_name(path)
             self.exact[name].append(path)
             short = OF_IMAGES.sub("", name)
+            self.beside[path.parent].append(path)
             for spelling in {name.casefold(), short.casefold()}:
                 self.folded[spelling].append(path)
 
@@ -136,7 +154,7 @@ class _Owners:
         self, name: str, near: Path, endings: re.Pattern[str] | None
     ) -> tuple[list[Path], Confidence, str]:
         """Images that something belongs to by its name, how sure, and why."""
-        shorter = _shortened(name, endings) if endings else {}
+        shorter = shortened(name, endings) if endings else {}
         ways: list[tuple[list[Path], Confidence, str]] = [
             (self.exact.get(name, []), "high", "same name"),
             *(
@@ -156,9 +174,14 @@ class _Owners:
                 )
                 for short, where in shorter.items()
             ),
+            (
+                self.folded.get(without_series(name).casefold(), []),
+                "medium",
+                "same name before the series",
+            ),
             *(
                 (
-                    self.folded.get(_UID.sub("", short).casefold(), []),
+                    self.folded.get(without_number(short).casefold(), []),
                     "medium",
                     "same name behind a number",
                 )
@@ -169,24 +192,10 @@ class _Owners:
             if found:
                 nearest = _nearest(found, near)
                 return nearest, confidence, reason
+        beside = self.beside.get(near.parent, []) if endings else []
+        if len(beside) == 1 and endings and is_only(name, endings):
+            return beside, "medium", "the only image in its folder"
         return [], "refused", ""
-
-
-def _shortened(name: str, endings: re.Pattern[str]) -> dict[str, str]:
-    """Names that may be meant, without what is put behind or before one -> what it is.
-
-    What is before is the less sure: it may be how the name of the image begins.
-    """
-    behind, before = endings.search(name, 1), endings.match(name)
-    last = behind.start() if behind else len(name)
-    first = before.end() if before else 0
-    ways = (
-        (name[first:last], f"{name[:first]} before and {name[last:]} behind the name"),
-        (name[first:], f"{name[:first]} before the name"),
-        (name[:last], f"{name[last:]} behind the name"),
-    )
-    found = reversed(dict(ways).items())
-    return {short: why for short, why in found if short not in ("", name)}
 
 
 def _found(
@@ -206,7 +215,7 @@ def _found(
         reason = f"the table names it, {reason}"
     if not images:
         if not named:
-            unused.append(Unused(path, f"belongs to no image ({name})"))
+            unused.append(Unused(path, f"{NO_IMAGE} ({name})"))
         return []
     if len(images) > 1:
         several = " and ".join(str(_short(image)) for image in images)
@@ -235,13 +244,27 @@ def _found(
     ]
 
 
+def _in_pieces(image: Path, masks: tuple[Path, ...], labels: Sequence[Path]) -> Pair:
+    """The pair of an image and masks of one object each."""
+    folder = masks[0].parent
+    whole = sum(path.parent == folder for path in labels) == len(masks)
+    return Pair(
+        image=image,
+        annotation=folder if whole else masks[0],
+        format=LABELS,
+        confidence="medium",
+        reason=f"{len(masks)} masks, one for each object",
+        pieces=masks,
+    )
+
+
 def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
     """The pairs of everything that a file of another program is about."""
     try:
         kind = format_of(path)
         found = read_marks(path)
     except TopiaryError as error:
-        reason = str(error).removeprefix(f"{path.name}: ")
+        reason = str(error).removeprefix(path.name).removeprefix(":").lstrip()
         images, _, _ = owners.of(image_name(path), path, OF_TABLES)
         if len(images) == 1 and path.suffix.lower() not in _SHARED:
             return [
@@ -320,35 +343,39 @@ def _walk(folder: Path, without: Path | None) -> Iterator[Path]:
     skipped = None if without is None else without.resolve()
     for path in visible_files(folder):
         if path.is_dir() and not is_image(path):
-            is_data_set = (path / DESCRIPTION).is_file()  # of an earlier import
-            if path.is_symlink() or is_data_set or path.resolve() == skipped:
+            if path.is_symlink() or path.resolve() == skipped or _is_data_set(path):
                 continue
             yield from _walk(path, without)
         else:
             yield path
 
 
-def _apart(pictures: Sequence[Path], root: Path) -> tuple[list[Path], list[Path]]:
-    """Images, and images that are labels of others by their name or folder."""
-    in_folder = [path for path in pictures if _is_of_labels(path, root)]
-    others = [path for path in pictures if path not in set(in_folder)]
-    names = {image_name(path).casefold() for path in others}
-    behind = [
-        path
-        for path in others
-        if names
-        & {
-            f"{base}{more}".casefold()
-            for base in _shortened(image_name(path), OF_LABELS)
-            for more in ("", "_img", "_image", "_raw")
-        }
-    ]
-    return [p for p in others if p not in set(behind)], in_folder + behind
+def _check_apart(folder: Path, out: Path | None) -> None:
+    """Refuse to make a data set where the files lie that it is to be made from."""
+    if _is_data_set(folder):
+        raise TopiaryError(
+            f"{folder} is a data set already, as its {DESCRIPTION} says: train, "
+            "evaluate and compare take it as it is."
+        )
+    if out is None or not out.is_dir() or _is_data_set(out):
+        return
+    whole, own = folder.resolve(), out.resolve()
+    inside = whole in own.parents and any(map(is_image, visible_files(out)))
+    if whole == own or inside:
+        raise TopiaryError(
+            f"{out} holds files that the data set is to be made from: give --out the "
+            "name of a new folder."
+        )
 
 
-def _is_of_labels(path: Path, root: Path) -> bool:
-    folders = path.relative_to(root).parts[:-1]
-    return any(name.lower() in LABEL_FOLDERS for name in folders)
+def _is_data_set(folder: Path) -> bool:
+    """Whether a folder is a data set, as an earlier import leaves one."""
+    try:
+        content = read_json(folder / DESCRIPTION)
+    except TopiaryError:
+        return False
+    # nnU-Net has a file of that name, too.
+    return isinstance(content, dict) and "task" in content
 
 
 def _nearest(images: Iterable[Path], path: Path) -> list[Path]:

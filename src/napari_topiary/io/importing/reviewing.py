@@ -29,7 +29,15 @@ from napari_topiary.io.importing.meaning import (
     Meaning,
     meaning_of,
 )
-from napari_topiary.io.importing.pairs import LABELS, Pair, Unused, pair_folder
+from napari_topiary.io.importing.pairs import (
+    LABELS,
+    NEITHER,
+    NO_ANNOTATION,
+    NO_IMAGE,
+    Pair,
+    Unused,
+    pair_folder,
+)
 from napari_topiary.io.importing.slices import PairFiles, slices_of
 from napari_topiary.io.pairing import image_name, pair_files, safe_name, unused_name
 from napari_topiary.types import Job, Progress, Stop
@@ -296,11 +304,22 @@ def _nothing(root: Path, rows: list[Reviewed], unused: list[Unused]) -> str:
             f"{first.annotation.name} cannot be used for {first.image.name}: "
             f"{first.reason}{'' if first.reason.endswith('.') else '.'}{more}"
         )
-    why = "; ".join(f"{one.path.name}: {one.reason}" for one in unused[:3])
+    of_images = (NO_ANNOTATION, NEITHER)
+    telling = [one for one in unused if one.reason not in of_images]
+    if not telling:
+        why = "no annotation is there" if unused else "it is empty"
+    else:
+        file = telling[0]
+        kind = file.reason.partition("(")[0]
+        alike = sum(one.reason.startswith(kind) for one in telling) - 1
+        more = f" (and {alike} more)" if alike else ""
+        why = f"{file.path.name}{more} {file.reason}".rstrip(".")
+        if not file.reason.startswith(NO_IMAGE):
+            return f"{root} holds no image together with annotations: {why}."
     return (
-        f"{root} holds no image together with annotations ({why or 'it is empty'}): "
-        "an annotation file has the name of its image, lies in a folder such as "
-        "masks, or names its images in a table."
+        f"{root} holds no image together with annotations: {why}; an annotation file "
+        "has the name of its image, lies in a folder such as masks, or names its "
+        "images in a table."
     )
 
 

@@ -18,6 +18,7 @@ from napari_topiary.io.images import (
 from napari_topiary.io.importing.drawn import checked_mask
 from napari_topiary.io.importing.meaning import ImportConfig
 from napari_topiary.io.importing.pairs import Pair
+from napari_topiary.io.importing.pieces import painted_together
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import LabelImage
 
@@ -57,11 +58,12 @@ class PairFiles:
     def labels(self, pair: Pair, config: ImportConfig) -> LabelImage:
         """Return the label image of a pair."""
         file = pair.annotation
-        labels = (
-            read_labels(file)
-            if pair.slice is None
-            else self.label_slices(file)[pair.slice.index]
-        )
+        if pair.pieces:
+            labels = painted_together(pair.pieces)
+        elif pair.slice is None:
+            labels = read_labels(file)
+        else:
+            labels = self.label_slices(file)[pair.slice.index]
         return checked_mask(labels, config, file=file.name)
 
     def label_slices(self, file: Path) -> tuple[LabelImage, ...]:
