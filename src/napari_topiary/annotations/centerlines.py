@@ -123,10 +123,8 @@ class Centerlines(MarkedThings):
 
     def draw(self, canvas: Canvas) -> None:
         """Draw a band per line; a background line means "not this"."""
-        for index, (path, name) in enumerate(
-            zip(self.paths, self.classes, strict=True)
-        ):
-            radius = self.radius_px(index, canvas.task, canvas.scale)
+        radii = self.radii_px(canvas.task, canvas.scale)
+        for path, name, radius in zip(self.paths, self.classes, radii, strict=True):
             if name == BACKGROUND:
                 canvas.stamp_negative(path, radius)
             elif radius is not None:
@@ -173,7 +171,7 @@ class Centerlines(MarkedThings):
 
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Shapes layer: features `class` and, if given, `width_nm`."""
-        radii = [self.radius_px(i, task, scale) for i in range(len(self))]
+        radii = self.radii_px(task, scale)
         features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
         if self.width_nm is not None:
             features["width_nm"] = np.array(self.width_nm, dtype=float)

@@ -72,7 +72,9 @@ def coordinates(table: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
 
 def class_names(values: Sequence[Any], what: str) -> tuple[str, ...]:
     """Return class names; every one must be there."""
-    names = tuple("" if _is_missing(value) else str(value).strip() for value in values)
+    # Few names stand for thousands of things.
+    known = {v: "" if _is_missing(v) else str(v).strip() for v in set(values)}
+    names = tuple(known[value] for value in values)
     missing = sum(not name for name in names)
     if missing:
         raise TopiaryError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.measure import label
 
 from napari_topiary.config import DistanceScale
 from napari_topiary.types import LabelImage
@@ -14,11 +15,14 @@ from napari_topiary.types import LabelImage
 EIGHT = np.ones((3, 3), dtype=int)
 """Neighbours of a pixel: what touches by a corner is one piece."""
 _STEP = 61
+_BAND = 64
 MOST_IN_16_BITS = 50_000
 """Objects of an image that is shown with 16 bits, with room for 15,000 more."""
 _MOST = 0.5
 _NEARLY_ALL = 0.8
 _ONE_PIECE = 0.9
+_LOOKED_AT = 1024
+_FEW_PIECES = 10
 INVERT_MASKS = "import them with inverted masks (--invert-masks)"
 """The way out; the window has it where folders are imported."""
 
@@ -37,6 +41,17 @@ def has_other_numbers(labels: LabelImage, value: int) -> bool:
         if ((part != 0) & (part != value)).any():
             return True
     return False
+
+
+def are_equal(one: LabelImage, other: LabelImage) -> bool:
+    """Whether two label images are the same, looked at in bands.
+
+    All at once needs memory for every pixel, which takes longer than comparing them.
+    """
+    return one.shape == other.shape and all(
+        np.array_equal(one[top : top + _BAND], other[top : top + _BAND])
+        for top in range(0, len(one), _BAND)
+    )
 
 
 def is_inverted(labels: LabelImage) -> bool:
@@ -84,6 +99,25 @@ def ground_problem(labels: LabelImage, *, objects: bool) -> str:
     return (
         f"No pixel of the labels is 0, the background, and {numbers[sizes.argmax()]} "
         f"covers {share:.0%} of the image: if that is background, make it 0."
+    )
+
+
+def scattered_problem(labels: LabelImage) -> str | None:
+    """Return a sentence if the numbers cannot be those of single objects."""
+    # A part of a large image says enough, and sorting all of it takes long.
+    height, width = (max(0, (size - _LOOKED_AT) // 2) for size in labels.shape)
+    part = labels[height : height + _LOOKED_AT, width : width + _LOOKED_AT]
+    values = len(np.unique(part[part > 0]))
+    if values < 2:
+        return None
+    pieces = int(label(part, connectivity=2, background=0).max())
+    if pieces < _FEW_PIECES or pieces <= 3 * values:
+        return None
+    return (
+        f"{pieces} separate pieces carry only {values} different numbers, but each "
+        "object needs a number of its own. Were the classes saved instead, or a "
+        "picture with smooth or lossy edges? Save the numbers of the objects as "
+        "PNG or TIFF."
     )
 
 

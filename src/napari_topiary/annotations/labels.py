@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from skimage.measure import label
 
 from napari_topiary.annotations.base import (
     Annotation,
@@ -23,11 +22,13 @@ from napari_topiary.annotations.base import (
 )
 from napari_topiary.annotations.label_images import (
     EIGHT,
+    are_equal,
     distance_map,
     drawn_as,
     ground_problem,
     has_other_numbers,
     numbered,
+    scattered_problem,
     separated,
 )
 from napari_topiary.config import DistanceScale
@@ -44,8 +45,6 @@ LARGEST_NUMBER = 1_000_000
 """Objects with larger numbers are numbered anew before they are looked for."""
 _PICTURE = 8
 """More values than this, and than there are classes, are grey levels."""
-_LOOKED_AT = 1024
-_FEW_PIECES = 10
 
 
 @annotation_kinds.register("labels")
@@ -162,8 +161,8 @@ class Labels(Annotation):
         """Compare by value."""
         return (
             isinstance(other, Labels)
-            and np.array_equal(self.labels, other.labels)
             and self.instances == other.instances
+            and are_equal(self.labels, other.labels)
         )
 
     def draw(self, canvas: Canvas) -> None:
@@ -192,7 +191,7 @@ class Labels(Annotation):
                 "1, 2, ... for the rest."
             )
         if self._objects(task):
-            return self._scattered()
+            return scattered_problem(self.labels)
         meant, _ = self._meant(task)
         if int(meant.max()) >= len(task.classes):
             known = ", ".join(f"{i} {name}" for i, name in enumerate(task.classes))
@@ -298,9 +297,20 @@ class Labels(Annotation):
     def to_layer_data(self, name: str, task: Task, scale: float | None) -> LayerData:
         """Return a napari Labels layer; objects in the numbers that it draws fast."""
         meta = {"name": name, "metadata": {"instances": self.instances}}
-        known, many = self.labels.dtype, task.kind == "instances"
-        dtype = drawn_as(*self._ends, known) if many else known
-        return self.labels.astype(dtype), meta, "labels"
+        return self.pixels(task), meta, "labels"
+
+    def pixels(self, task: Task, room: LabelImage | None = None) -> LabelImage:
+        """Return the labels to be drawn on, in `room` where they fit: that is faster.
+
+        Fresh memory for a large image takes ten times as long as filling it.
+        """
+        known = self.labels.dtype
+        if task.kind == "instances":
+            known = drawn_as(*self._ends, known)
+        if room is None or (room.shape, room.dtype) != (self.labels.shape, known):
+            return self.labels.astype(known)
+        np.copyto(room, self.labels, casting="unsafe")
+        return room
 
     @cached_property
     def _ends(self) -> tuple[int, int]:
@@ -335,24 +345,6 @@ class Labels(Annotation):
             return labels, ""
         return (labels != 0).astype(np.uint8), (
             f"The labels hold 0 and {value}: {value} is taken for {task.classes[1]}."
-        )
-
-    def _scattered(self) -> str | None:
-        """Return a sentence if the numbers cannot be those of single objects."""
-        # A part of a large image says enough, and sorting all of it takes long.
-        height, width = (max(0, (size - _LOOKED_AT) // 2) for size in self.labels.shape)
-        part = self.labels[height : height + _LOOKED_AT, width : width + _LOOKED_AT]
-        values = len(np.unique(part[part > 0]))
-        if values < 2:
-            return None
-        pieces = int(label(part, connectivity=2, background=0).max())
-        if pieces < _FEW_PIECES or pieces <= 3 * values:
-            return None
-        return (
-            f"{pieces} separate pieces carry only {values} different numbers, but each "
-            "object needs a number of its own. Were the classes saved instead, or a "
-            "picture with smooth or lossy edges? Save the numbers of the objects as "
-            "PNG or TIFF."
         )
 
 

@@ -253,16 +253,18 @@ class MarkedThings(TableAnnotation):
         middles = [(one.min(axis=0) + one.max(axis=0)) / 2 for one in self.places()]
         return np.array(middles, dtype=np.float64).reshape(-1, 2)
 
-    def radius_px(self, index: int, task: Task, scale: float | None) -> float | None:
-        """Return the radius of one thing in pixels, None if unknown."""
-        own = None if self.radii_nm is None else self.radii_nm[index]
-        if own is not None and scale is not None:
-            return own / scale
-        return task.radius(self.classes[index], scale)
+    def radii_px(self, task: Task, scale: float | None) -> list[float | None]:
+        """Return the radius of each thing in pixels, None if unknown."""
+        usual = {name: task.radius(name, scale) for name in set(self.classes)}
+        radii = [usual[name] for name in self.classes]
+        if self.radii_nm is None or scale is None:
+            return radii
+        own = zip(self.radii_nm, radii, strict=True)
+        return [known if one is None else one / scale for one, known in own]
 
     def reaches(self, task: Task, scale: float | None) -> NDArray[np.float64]:
         """Return the radius of each thing in pixels; one where it is unknown."""
-        return reaches([self.radius_px(i, task, scale) for i in range(len(self))])
+        return reaches(self.radii_px(task, scale))
 
     def problem(
         self, shape: Sequence[int], *, task: Task, scale: float | None, radii: bool

@@ -201,10 +201,10 @@ class Points(MarkedThings):
 
     def draw(self, canvas: Canvas) -> None:
         """Draw a disc per point."""
-        for index, (place, name) in enumerate(
-            zip(self.coordinates, self.classes, strict=True)
+        radii = self.radii_px(canvas.task, canvas.scale)
+        for index, (place, name, radius) in enumerate(
+            zip(self.coordinates, self.classes, radii, strict=True)
         ):
-            radius = self.radius_px(index, canvas.task, canvas.scale)
             if name == BACKGROUND:
                 canvas.stamp_negative(place[None], radius)
             elif radius is not None:
@@ -286,7 +286,7 @@ class Points(MarkedThings):
 
         Its features are `class` and, if given, `radius_nm` and `reviewed`.
         """
-        radii = [self.radius_px(i, task, scale) for i in range(len(self))]
+        radii = self.radii_px(task, scale)
         features: dict[str, Any] = {"class": np.array(self.classes, dtype=object)}
         if self.radius_nm is not None:
             features["radius_nm"] = np.array(self.radius_nm, dtype=float)

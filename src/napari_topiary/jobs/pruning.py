@@ -13,6 +13,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
+from napari_topiary.io.description import listed
 from napari_topiary.jobs.int8 import prepared_for_int8
 from napari_topiary.networks import tuning_config
 from napari_topiary.networks.base import Network
@@ -141,6 +142,7 @@ class Findings:
             up; what is known by then stays known.
         """
         original = position.plan.checkpoint
+        _check_names([*self.hold_out.samples, *self.hold_out.validation], original)
         stopped = yield from self._validate_version(original)
         if stopped:
             return
@@ -325,6 +327,20 @@ class Tuning:
     int8: bool = False  #: Prepare the result for whole numbers as well
 
 
+def _check_names(samples: Sequence[Sample], checkpoint: Checkpoint) -> None:
+    """Refuse marks by other names than the network has for what it finds."""
+    known = checkpoint.task.classes
+    drawn = [one for sample in samples for one in sample.annotations]
+    names = {name for one in drawn if one.has_classes for name in one.classes}
+    if strange := sorted(names - set(known)):
+        raise TopiaryError(
+            f"This network finds {listed(known[1:])} and does not know "
+            f"{listed(strange)}, marked in this project: it cannot be judged or "
+            "fine-tuned here. Was a class renamed? Give it the network's name for it "
+            "on the page Annotate, or train a new network."
+        )
+
+
 def fine_tuning(
     plan: PruningPlan,
     share: float,
@@ -341,6 +357,7 @@ def fine_tuning(
             "annotate one, or keep the network as it is."
         )
     original = plan.checkpoint
+    _check_names([*samples, *validation], original)
     samples = [one.read_marked(original.task) for one in samples]
     validation = [one.read_marked(original.task) for one in validation]
     pruning = GradualPruning(plan, share, stages=None if tuning.gradual else 1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,8 +20,10 @@ from napari_topiary._napari.canvas.layers import (
 )
 from napari_topiary._napari.canvas.overlay import found_colours
 from napari_topiary._napari.canvas.shown_image import contrast, displayed, show_image
+from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.drawing.marks import class_colour
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.annotations import Labels
 from napari_topiary.inference.overlay import FOUND_COLOURS
 from napari_topiary.session import ImageEntry, Session
 from napari_topiary.session.contents import PALETTE
@@ -124,6 +128,45 @@ def test_points_can_become_fewer_while_they_are_selected(viewer, shown):
         features={"class": ["x", "y"]},
     )
     assert list(layer.size) == [7, 8] and list(layer.features["class"]) == ["x", "y"]
+
+
+def test_marks_that_stay_are_not_drawn_anew(viewer, shown):
+    """Of ten thousand each setting takes napari a tenth of a second."""
+    at = np.array([[5.0, 5.0], [9.0, 9.0]])
+    look = {"size": np.array([4.0, 4.0]), "symbol": "disc"}
+    layer = put(viewer, shown, at, "points", **look)
+    heard = []
+    for event in (layer.events.data, layer.events.size, layer.events.symbol):
+        event.connect(lambda event: heard.append(event.type))
+    put(viewer, shown, at, "points", **look)
+    assert heard == []
+    put(viewer, shown, at[:1] + 1, "points", size=np.array([6.0]), symbol=["x"])
+    assert set(heard) == {"data"}  # drawn once for all that is new
+    assert layer.size.tolist() == [6.0] and str(layer.symbol[0]) == "x"
+    assert layer.data.tolist() == [[6.0, 6.0]]
+
+
+def test_what_is_painted_takes_the_room_of_the_image_before(viewer, session, shown):
+    """Fresh memory for a large image takes longer than filling it."""
+    session.set_task(replace(session.task, kind="segment"))
+    drawing = drawing_of(viewer)
+    for number in (0, 1):
+        labels = np.zeros((96, 96), np.uint8)
+        labels[number, :] = 1
+        session.set_annotations(f"grid {number}", (Labels(labels),))
+    drawing.show("grid 0")
+    first = drawing.layer("labels")
+    room = first.data
+    drawing.show("grid 1")
+    second = drawing.layer("labels")
+    assert second is first and second.data is room
+    assert room[1].all() and not room[0].any()
+    kept = session.annotations["grid 0"][0].labels
+    assert kept[0].all() and not kept[1].any()
+    second.paint((50, 50), 1)
+    drawing.show("grid 0")
+    assert session.annotations["grid 1"][0].labels[50, 50] == 1
+    assert not room[50].any() and room[0].all()
 
 
 def test_the_status_bar_may_ask_while_a_mark_is_added(viewer, shown, monkeypatch):

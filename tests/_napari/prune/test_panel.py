@@ -6,6 +6,7 @@ pytest.importorskip("qtpy")
 
 import itertools
 
+from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary._napari.prune.card import BeforeAfter, Row
 from napari_topiary._napari.prune.panel import (
     MOST,
@@ -14,6 +15,7 @@ from napari_topiary._napari.prune.panel import (
     place_of,
     share_at,
 )
+from napari_topiary._napari.prune.tabs import PruneTabs
 from napari_topiary.config import COMPRESSION_MARKS
 
 
@@ -114,3 +116,14 @@ def test_the_card_shows_rows_in_place(qtbot):
     card.set_row("file", after="2 MB")
     assert card.text("file") == ("4 MB", "2 MB", "÷ 4")
     assert card.text("macs") == ("–", "–", "")
+
+
+def test_what_each_layer_keeps_fills_its_tab(qtbot):
+    """Another tab is higher: below the bars would be nothing."""
+    tabs = PruneTabs(JobRunner(), lambda: None)
+    qtbot.addWidget(tabs)
+    tabs.resize(360, 420)
+    tabs.show()
+    for plot in (tabs.bars, tabs.curves):
+        tabs.setCurrentWidget(plot)
+        assert plot.height() > 350

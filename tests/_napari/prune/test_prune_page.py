@@ -526,6 +526,26 @@ def test_a_position_is_held_against_the_unpruned_network(page):
     assert Position(plan, 0.5).problems(good, good) == ()
 
 
+def test_a_figure_far_below_that_at_the_best_threshold_is_explained(page):
+    near, far = (
+        Quality(value=0.9, name="F1", loss=0.1, at_common=low) for low in (0.85, 0.3)
+    )
+    page.card.show_quality(near, near)
+    assert not page.card.untuned.isVisibleTo(page)
+    page.card.show_quality(near, far)
+    assert page.card.untuned.isVisibleTo(page)
+    assert "“F1 at 0.5”" in page.card.untuned.text()
+    page.card.forget()
+    assert not page.card.untuned.isVisibleTo(page)
+
+
+def test_a_renamed_class_is_said_in_plain_words(page, session, until):
+    session.rename_class("virion", "phage")
+    settle(page, until)
+    until(lambda: "phage" in page.message.text())
+    assert "finds virion and does not know phage" in page.message.text()
+
+
 def test_a_kept_version_can_be_deleted(page, session, until):
     move(page, until, 0.5)
     page.keep_row.keep()

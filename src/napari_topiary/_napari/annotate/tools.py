@@ -55,7 +55,8 @@ def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
     if layer is None:
         return
     drawing.aim(BACKGROUND if tool.negative else class_name)
-    layer.visible = True
+    if not layer.visible:  # napari would draw thousands of marks anew
+        layer.visible = True
     viewer.layers.selection.active = layer
     layer.mode = mode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from qtpy.QtGui import QOpenGLContext
 
 from napari_topiary._napari.canvas.turns import canvases, turns_of
 from napari_topiary._napari.state import state_of, unwrap
+from napari_topiary.annotations.label_images import are_equal
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -136,6 +137,26 @@ def spare_layer(
     viewer: napari.viewer.Viewer, key: Hashable, layer_type: str
 ) -> Layer | None:
     """A layer that showed the same before, here or on another image, or None."""
+    for hidden, name, layer in _spare_layers(viewer, key, layer_type):
+        del hidden[name]
+        return adopt(viewer, key, layer)
+    return None
+
+
+def spare_pixels(
+    viewer: napari.viewer.Viewer, key: Hashable
+) -> NDArray[np.integer] | None:
+    """What is painted in the layer that `key` will use again, None if there is none."""
+    if layer_for(viewer, key) is None:
+        for _, _, layer in _spare_layers(viewer, key, "labels"):
+            if isinstance(layer.data, np.ndarray):
+                return layer.data
+    return None
+
+
+def _spare_layers(
+    viewer: napari.viewer.Viewer, key: Hashable, layer_type: str
+) -> Iterator[tuple[dict[Hashable, weakref.ref[Layer]], Hashable, Layer]]:
     state = state_of(viewer)
     kind = key[0] if isinstance(key, tuple) else key
     for hidden, name in ((state.leaving, key), (state.spare, kind)):
@@ -144,9 +165,7 @@ def spare_layer(
         if layer is None or layer._type_string != layer_type:
             continue
         if is_in(viewer, layer):
-            del hidden[name]
-            return adopt(viewer, key, layer)
-    return None
+            yield hidden, name, layer
 
 
 def drop_spare_layers(viewer: napari.viewer.Viewer) -> None:
@@ -276,11 +295,33 @@ _OF_THE_SHAPES = ("shape_type", "edge_width", "edge_color", "face_color")
 
 
 def _are_same(shown: NDArray[Any], data: NDArray[Any]) -> bool:
-    """Whether two label images are equal; some of their rows mostly tell others."""
-    if shown.shape != data.shape:
+    """Whether two label images are equal; some of their rows mostly tell others.
+
+    One that was painted over in its place is not what was shown.
+    """
+    if shown is data or shown.shape != data.shape:
         return False
-    parts = (np.s_[::_STEP], np.s_[:])
-    return all(np.array_equal(shown[part], data[part]) for part in parts)
+    return np.array_equal(shown[::_STEP], data[::_STEP]) and are_equal(shown, data)
+
+
+def _looks_so(layer: Layer, name: str, value: Any) -> bool:
+    """Whether marks have a look already: napari takes long to give it to thousands."""
+    now = getattr(layer, name, None)
+    if name == "symbol" and isinstance(value, str):
+        return {str(one) for one in set(now.tolist())} == {value}
+    is_array = isinstance(now, np.ndarray) and isinstance(value, np.ndarray)
+    return is_array and np.array_equal(now, value)
+
+
+@contextmanager
+def _unseen(layer: Layer) -> Iterator[None]:
+    """Let the canvas not draw marks anew for every setting: thousands take long."""
+    with ExitStack() as quiet:
+        if layer._type_string == "points":
+            events = (layer.events, layer._border.events, layer._face.events)
+            for one in events:
+                quiet.enter_context(one.blocker_all())
+        yield
 
 
 def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
@@ -295,6 +336,10 @@ def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
         given = {name: kept.pop(name) for name in _OF_THE_SHAPES if name in kept}
         if len(data):
             layer.add(data, **given)
+    elif layer._type_string == "points":
+        if not np.array_equal(layer.data, data):
+            layer.data = data
+        kept = {k: v for k, v in kept.items() if not _looks_so(layer, k, v)}
     elif layer._type_string != "labels":
         layer.data = data
     elif getattr(layer, "multiscale", False):
@@ -304,7 +349,7 @@ def _update(layer: Layer, data: Any, visual: dict[str, Any]) -> None:
         # napari would undo strokes of the old numbers in the new ones.
         for strokes in (layer._undo_history, layer._redo_history):
             strokes.clear()
-    with layer._block_refresh():  # drawn once for all
+    with layer._block_refresh(), _unseen(layer):  # drawn once for all
         if features is not None:
             layer.features = features
         for name, value in kept.items():

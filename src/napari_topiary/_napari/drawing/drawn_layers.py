@@ -19,6 +19,7 @@ from napari_topiary._napari.canvas.layers import (
     image_layer,
     layer_for,
     put_layer,
+    spare_pixels,
 )
 from napari_topiary._napari.canvas.shown_image import (
     place_layers,
@@ -248,7 +249,8 @@ class DrawnLayers:
         if image_layer(viewer, name) is None:
             show_image(viewer, self.session, name)
         known = annotation_kinds[kind]
-        data, visual = marks.layer_data(self.session, name, kind)
+        room = spare_pixels(viewer, (kind, name))
+        data, visual = marks.layer_data(self.session, name, kind, room)
         look = marks.fixed_look(kind) if self.layer(kind) is None else {}
         turns_of(viewer).hold_painting()
         with self.watch.quiet():

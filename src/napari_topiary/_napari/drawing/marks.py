@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_topiary._napari.canvas.overlay import class_colormap
 from napari_topiary.annotations import Annotation, annotation_kinds
-from napari_topiary.types import BACKGROUND
+from napari_topiary.types import BACKGROUND, LabelImage
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -24,8 +24,13 @@ LINES_ACROSS = 600
 _FACE = "14"  # alpha of the discs, so that the particle shows through
 
 
-def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, Any]]:
-    """Return data and settings of the layer that shows one kind of annotation."""
+def layer_data(
+    session: Session, name: str, kind: str, room: LabelImage | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Return data and settings of the layer that shows one kind of annotation.
+
+    `room`: pixels that are not needed any more, to be painted over.
+    """
     entry, task, known = session.images[name], session.task, annotation_kinds[kind]
     shape = entry.image.shape[1:]
     drawn = session.annotations.get(name, ())
@@ -37,6 +42,8 @@ def layer_data(session: Session, name: str, kind: str) -> tuple[Any, dict[str, A
         if known.layer_type == "labels":
             # With a stroke on it, a mask of 0 and 255 would hold two values for one.
             shown, _ = shown.usable(shape, task=task, scale=entry.scale)
+            meta = {"metadata": {"instances": shown.instances}}
+            return shown.pixels(task, room), meta
         data, meta, _ = shown.to_layer_data("", task, entry.scale)
         del meta["name"]
     if known.layer_type == "labels":

@@ -32,7 +32,7 @@ class BeforeAfter(QFrame):
     def __init__(self, rows: Sequence[Row]) -> None:
         super().__init__()
         self.setProperty("role", "card")
-        grid = QGridLayout(self)
+        grid = self._grid = QGridLayout(self)
         grid.setContentsMargins(4, 6, 4, 6)
         self.setStyleSheet("QLabel { padding: 0px; }")  # four columns, 320 pixels
         grid.setHorizontalSpacing(3)
@@ -174,12 +174,19 @@ ROWS = (
 )
 
 
+FAR = 0.1
+"""A figure that is lower by this much at 0.5 needs a word."""
+
+
 class PruneCard(BeforeAfter):
     """Before and after pruning."""
 
     def __init__(self) -> None:
         super().__init__(ROWS)
         self.show_row("found", False)
+        self.untuned = look.paragraph("", role="hint")
+        self.untuned.hide()
+        self._grid.addWidget(self.untuned, self._grid.rowCount(), 0, 1, 4)
         self._before: PlanStatistics | None = None
         self._area = 1.0
 
@@ -212,6 +219,7 @@ class PruneCard(BeforeAfter):
         self._before = None
         for row in ROWS:
             self.set_row(row.key, before=words.NONE, after=words.NONE, change="")
+        self.untuned.hide()
 
     def wait(self) -> None:
         """Mark what has to be measured again, because the slider was moved."""
@@ -255,6 +263,15 @@ class PruneCard(BeforeAfter):
         self.set_title("common", f"{name} at 0.5")
         self.set_heading("quality", f"{UNSEEN}: {held_out}" if held_out else UNSEEN)
         self._show_found(before, after)
+        far = [
+            q is not None and q.at_common is not None and q.value - q.at_common > FAR
+            for q in (before, after)
+        ]
+        self.untuned.setText(
+            f"“{name} at 0.5” reads both at a threshold of 0.5, for which they were "
+            f"not tuned: judge by “{name}”, each at its best."
+        )
+        self.untuned.setVisible(any(far))
         for key, figure in (("quality", "value"), ("common", "at_common")):
             one, other = getattr(before, figure, None), getattr(after, figure, None)
             if one is not None:

@@ -72,6 +72,7 @@ class LayerBars(HoverBars):
 
     def __init__(self) -> None:
         super().__init__(126)
+        self.fill_room()  # the highest of the tabs gives all their height
         self.unit = "maps"
         self.bars: tuple[LayerKept, ...] = ()
         item = self.getPlotItem()
@@ -224,6 +225,7 @@ class PruneTabs(QTabWidget):
         self.sensitivity = SensitivityTab(runner, asked)
         self.versions = Versions()
         self.curves = CurvePlot(_CURVES_HEIGHT)
+        self.curves.fill_room()
         for widget, title, tip in (
             (self.bars, "Layers", "What each layer keeps."),
             (

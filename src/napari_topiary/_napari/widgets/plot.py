@@ -51,6 +51,10 @@ def plot_colours(viewer: napari.viewer.Viewer) -> PlotColours:
     )
 
 
+QWIDGETSIZE_MAX = 2**24 - 1
+"""Of Qt: no limit."""
+
+
 class SmallPlot(pg.PlotWidget):
     """A plot for a narrow dock: transparent, no menus, nothing to drag by accident."""
 
@@ -71,6 +75,11 @@ class SmallPlot(pg.PlotWidget):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickLength=-4, autoExpandTextSpace=True)
+
+    def fill_room(self) -> None:
+        """Grow with what is around it; its height is the least."""
+        self.setMaximumHeight(QWIDGETSIZE_MAX)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
         """As high as it is going to be: a plot that was never shown asks for 480."""
