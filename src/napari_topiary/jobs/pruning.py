@@ -13,7 +13,7 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.description import listed
+from napari_topiary.io.dataset_description import listed
 from napari_topiary.jobs.int8 import prepared_for_int8
 from napari_topiary.networks import tuning_config
 from napari_topiary.networks.base import Network
