@@ -20,12 +20,7 @@ T = TypeVar("T")
 def find_members(package: str, folders: Iterable[str]) -> None:
     """Import every file of a package, so that each registers what it has.
 
-    Parameters
-    ----------
-    package
-        Its full name.
-    folders
-        Its `__path__`.
+    `folders`: its `__path__`.
     """
     for module in iter_modules(folders):
         import_module(f"{package}.{module.name}")

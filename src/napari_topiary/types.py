@@ -160,12 +160,7 @@ def unless_stopped(
 ) -> Job[T | None]:
     """Do a job inside a job, and give it up at a `Stop`: its result is then None.
 
-    Parameters
-    ----------
-    job
-        The inner job, which is closed.
-    told
-        As for `relay`.
+    `told`: as for `relay`.
     """
     while True:
         try:

@@ -34,10 +34,7 @@ _ENOUGH, _CORNER, _SPREAD, _SLACK = 10, 0.05, 0.8, 1.02
 def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
     """Return radii in pixels as numbers; one pixel where a radius is unknown.
 
-    Parameters
-    ----------
-    radii
-        In pixels.
+    `radii`: in pixels.
     """
     known = [_UNKNOWN_RADIUS if radius is None else radius for radius in radii]
     return np.array(known, dtype=np.float64)
@@ -61,14 +58,7 @@ def repeated(
 ) -> NDArray[np.bool_]:
     """Return which places repeat an earlier one of the same name.
 
-    Parameters
-    ----------
-    places
-        Centres.
-    reach
-        `(n,)` radius of each in pixels.
-    names
-        Class of each.
+    `reach` `(n,)` radius of each in pixels.
     """
     again = np.zeros(len(places), dtype=bool)
     kinds = np.asarray(names, dtype=object)
@@ -149,10 +139,7 @@ def misread(
 ) -> str:
     """Return a question if all places would fit, read otherwise; empty if not.
 
-    Parameters
-    ----------
-    places, reach, shape, scale
-        As for `_misfit_problem`.
+    `places`, `reach`, `shape`, `scale`: as for `_misfit_problem`.
     """
 
     def fits(others: Places) -> bool:
@@ -193,10 +180,7 @@ def cornered(places: Places, shape: Sequence[int], *, scale: float | None) -> st
 
     Such places fit the image, so that nobody would notice.
 
-    Parameters
-    ----------
-    places, shape, scale
-        As for `_misfit_problem`.
+    `places`, `shape`, `scale`: as for `_misfit_problem`.
     """
     if len(places) < _ENOUGH:
         return ""

@@ -108,10 +108,7 @@ class Regions(TableAnnotation):
     def mask(self, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the union of the areas.
 
-        Parameters
-        ----------
-        shape
-            `(y, x)` in pixels.
+        `shape` `(y, x)` in pixels.
         """
         mask = np.zeros((int(shape[0]), int(shape[1])), dtype=bool)
         for polygon, name in zip(self.polygons, self.shape_types, strict=True):
@@ -124,10 +121,7 @@ class Regions(TableAnnotation):
     def contains(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which places lie on pixels of the areas: `(n,)` bool.
 
-        Parameters
-        ----------
-        places
-            `(n, 2)` y, x in pixels.
+        `places` `(n, 2)` y, x in pixels.
         """
         pixels = np.rint(np.asarray(places, dtype=np.float64)).reshape(-1, 2)
         inside = np.zeros(len(pixels), dtype=bool)
@@ -263,12 +257,7 @@ def filled(
     A pixel belongs to it if its centre lies in an odd number of outlines, so that what
     is outlined inside of another outline is a hole.
 
-    Parameters
-    ----------
-    rings
-        Outlines, `(v, 2)` y, x.
-    shape
-        `(y, x)` of the image in pixels.
+    `rings`: outlines, `(v, 2)` y, x · `shape` `(y, x)` of the image in pixels.
     """
     size = np.asarray(shape[:2])
     every = np.concatenate([np.zeros((0, 2)), *rings])

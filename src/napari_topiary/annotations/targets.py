@@ -81,12 +81,7 @@ def annotation_problem(
 ) -> str | None:
     """Return what stops annotations from being learned from, as a sentence.
 
-    Parameters
-    ----------
-    annotations
-        All annotations of one image.
-    shape, task, scale, radii
-        As for `Annotation.problem`.
+    `shape`, `task`, `scale`, `radii`: as for `Annotation.problem`.
     """
     for annotation in annotations:
         sentence: str | None = annotation.problem(

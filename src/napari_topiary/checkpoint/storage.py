@@ -65,10 +65,7 @@ def packed_sizes(
 ) -> Sizes:
     """Types and shapes of what `pack` would return, without packing.
 
-    Parameters
-    ----------
-    state, masks
-        As for `pack`.
+    `state`, `masks`: as for `pack`.
     """
     sizes: Sizes = {}
     for name, tensor in state.items():
@@ -194,14 +191,7 @@ def file_size(sizes: Sizes, text: str) -> int:
 def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     """Write the file.
 
-    Parameters
-    ----------
-    path
-        Where.
-    arrays
-        From `pack`.
-    text
-        The JSON description.
+    `arrays`: from `pack`.
     """
     path.touch()
     usual = path.stat().st_mode

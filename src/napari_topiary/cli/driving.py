@@ -101,13 +101,7 @@ class ProgressBar:
 
 
 class Runner:
-    """Runs jobs one after the other; a context that Ctrl-C is heard in.
-
-    Parameters
-    ----------
-    bar
-        Where progress is shown.
-    """
+    """Runs jobs one after the other; a context that Ctrl-C is heard in."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar = bar

@@ -183,12 +183,7 @@ def predict_config(options: argparse.Namespace) -> PredictConfig:
 def given(options: argparse.Namespace, form: type) -> dict[str, Any]:
     """Fields of a form that have been said on the command line.
 
-    Parameters
-    ----------
-    options
-        With what `add_fields` has added.
-    form
-        The same form.
+    `options`: with what `add_fields` has added.
     """
     return {
         row.name: value

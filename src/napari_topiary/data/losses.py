@@ -106,12 +106,8 @@ def training_loss(
 ) -> torch.Tensor:
     """Cross-entropy mixed with Dice: `(1 − d)·CE + d·Dice`.
 
-    Parameters
-    ----------
-    logits, target, weight, class_weight
-        As for `masked_cross_entropy`.
-    dice_weight
-        The share d of Dice, 0..1.
+    `logits`, `target`, `weight`, `class_weight`: as for `masked_cross_entropy` ·
+    `dice_weight`: the share d of Dice, 0..1.
     """
     loss = masked_cross_entropy(logits, target, weight, class_weight=class_weight)
     if dice_weight > 0:

@@ -79,12 +79,7 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
 def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
     """Bring an area to the working grid: a pixel is in it if all that it covers is.
 
-    Parameters
-    ----------
-    area
-        `(y, x)` bool.
-    shape
-        `(h, w)` of the working grid.
+    `area` `(y, x)` bool · `shape` `(h, w)` of the working grid.
     """
     if area.all() or area.shape == shape:
         return np.ones(shape, dtype=bool) if area.all() else area
@@ -112,14 +107,8 @@ def working_to_original_coords(
 def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
     """Bring a window of an image to the working grid: all pixels that it touches.
 
-    Parameters
-    ----------
-    window
-        In pixels of the image.
-    shape
-        `(y, x)` of the image in pixels.
-    working
-        `(h, w)` of the working grid.
+    `window`: in pixels of the image · `shape` `(y, x)` of the image in pixels ·
+    `working` `(h, w)` of the working grid.
     """
     top, bottom, left, right = window
     rows, columns = working[0] / shape[0], working[1] / shape[1]

@@ -161,15 +161,7 @@ def known_from_training(checkpoint: Checkpoint, samples: Sequence[Sample]) -> st
 def known_to_each(
     checkpoints: Mapping[str, Checkpoint], samples: Sequence[Sample]
 ) -> list[str]:
-    """Say it of several networks: once where it is the same of all of them.
-
-    Parameters
-    ----------
-    checkpoints
-        By name.
-    samples
-        The images that they are compared on.
-    """
+    """Say it of several networks: once where it is the same of all of them."""
     said = {name: known_from_training(c, samples) for name, c in checkpoints.items()}
     if len(set(said.values())) == 1:
         return [one for one in list(said.values())[:1] if one]

@@ -57,12 +57,7 @@ class Quality:
 def interval(share: float, n: int) -> tuple[float, float]:
     """Between what the true share lies, 19 times out of 20 (Wilson).
 
-    Parameters
-    ----------
-    share
-        That was found, 0..1.
-    n
-        Things that it was found on.
+    `share`: that was found, 0..1.
     """
     if n <= 0:
         return 0.0, 1.0

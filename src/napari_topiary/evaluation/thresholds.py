@@ -73,10 +73,7 @@ def probability_histogram(
 def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
     """Threshold with the highest Dice and that Dice; see `best_pixel_threshold`.
 
-    Parameters
-    ----------
-    counts
-        `(2, 1024)` from `probability_histogram`.
+    `counts` `(2, 1024)` from `probability_histogram`.
     """
     dice = dice_of_histogram(counts)[1:]
     best = dice >= dice.max() - 1e-12
@@ -90,10 +87,7 @@ def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
 def dice_of_histogram(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Dice `(1024,)` at every threshold, beginning with 0.
 
-    Parameters
-    ----------
-    counts
-        `(2, 1024)` from `probability_histogram`.
+    `counts` `(2, 1024)` from `probability_histogram`.
     """
     there, found = counts[1], counts.sum(axis=0)
     hits = there[::-1].cumsum()[::-1]

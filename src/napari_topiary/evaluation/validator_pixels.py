@@ -39,16 +39,7 @@ def suits_pixels(network: Network, held: Sequence[AnnotatedArea], task: Task) ->
 class PixelValidator:
     """Validates networks on fixed pixels of held-out areas.
 
-    Parameters
-    ----------
-    held
-        The areas.
-    task
-        Its classes.
-    patch
-        Side of the patches, in pixels.
-    usual_thresholds
-        Whether no thresholds are chosen.
+    `patch`: side of the patches, in pixels.
     """
 
     def __init__(

@@ -257,15 +257,7 @@ def export_network(
 
 
 def drawn(shape: tuple[int, int, int], *, seed: int = 0) -> NDArray[np.float32]:
-    """Draw an image `(c, y, x)` of mean 0 and deviation 1: discs on a noisy ground.
-
-    Parameters
-    ----------
-    shape
-        Of the image.
-    seed
-        The same number is the same image.
-    """
+    """Draw an image `(c, y, x)` of mean 0 and deviation 1: discs on a noisy ground."""
     rng = np.random.default_rng(seed)
     channels, *size = shape
     picture = ndimage.gaussian_filter(rng.normal(size=size), 6, mode="mirror") * 4

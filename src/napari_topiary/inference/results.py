@@ -80,12 +80,7 @@ def write_tables(
 ) -> dict[str, Path]:
     """Write the tables of what was detected in one image, if the task has any.
 
-    Parameters
-    ----------
-    folder, stem, filaments
-        As for `write_prediction`.
-    found
-        In the image.
+    `folder`, `stem`, `filaments`: as for `write_prediction`.
     """
     if found.task.kind != "detect":
         return {}
@@ -261,12 +256,7 @@ def is_written(
 ) -> bool:
     """Say whether all results of an image are there, and complete.
 
-    Parameters
-    ----------
-    folder, stem, format
-        As for `write_prediction`.
-    task
-        Of the checkpoint.
+    `folder`, `stem`, `format`: as for `write_prediction`.
     """
     files = _files(Path(folder), stem, task, format)
     if "detections" in files and not files["detections"].is_file():

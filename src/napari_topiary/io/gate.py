@@ -242,10 +242,7 @@ def check_learning(
 ) -> None:
     """Refuse samples that cannot be learned from.
 
-    Parameters
-    ----------
-    samples, validation, task
-        As for `learning_problem`.
+    `samples`, `validation`, `task`: as for `learning_problem`.
     """
     problem = learning_problem(samples, validation, task=task)
     if problem:

@@ -94,10 +94,7 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
 def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
     """Read a stack slice by slice, in the order of the file; a 2-D image is one slice.
 
-    Parameters
-    ----------
-    path
-        As for `read_image`.
+    `path`: as for `read_image`.
     """
     raw = _read(Path(path)).as_seen()
     data, _ = _channels_first(raw)
@@ -141,10 +138,7 @@ def read_labels(path: str | os.PathLike[str]) -> LabelImage:
 def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
     """Read a stack of label images slice by slice; a 2-D one is one slice.
 
-    Parameters
-    ----------
-    path
-        As for `read_labels`.
+    `path`: as for `read_labels`.
     """
     path = Path(path)
     if path.suffix.lower() in _LOSSY:
@@ -253,14 +247,8 @@ def holds_image(
 ) -> bool:
     """Whether a file holds just this image, so that it need not be written again.
 
-    Parameters
-    ----------
-    path
-        The file, which need not exist.
-    image
-        `(c, y, x)`.
-    scale
-        nm per pixel, None if unknown.
+    `path`: the file, which need not exist · `image` `(c, y, x)` · `scale`: nm per
+    pixel, None if unknown.
     """
     try:
         there = read_image(path)

@@ -165,13 +165,7 @@ class LargeImage:
 
 
 class Thinned:
-    """Every `step`-th row and column of a large image, read band by band.
-
-    Parameters
-    ----------
-    image
-        Which.
-    """
+    """Every `step`-th row and column of a large image, read band by band."""
 
     def __init__(self, image: LargeImage) -> None:
         channels, height, width = image.shape

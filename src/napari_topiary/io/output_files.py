@@ -131,15 +131,7 @@ def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
 
 
 def check_file_target(path: Path, *, made: Sequence[Path] = ()) -> None:
-    """Refuse, before any work, a place where no file can be written.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    made
-        Data sets that the same run makes.
-    """
+    """Refuse, before any work, a place where no file can be written."""
     if path.name == CRATE:
         raise TopiaryError(
             f"{path} is where Topiary notes how results came about: give another name."

@@ -43,14 +43,8 @@ def shown_by(
 ) -> list[bool]:
     """Say of each of some other images whether it shows half of an image, or more.
 
-    Parameters
-    ----------
-    image
-        `(c, y, x)`, any numeric dtype.
-    sketches
-        Of the other images, by `sketch_of`.
-    own
-        Of this image.
+    `image` `(c, y, x)`, any numeric dtype · `sketches`: of the other images, by
+    `sketch_of`.
     """
     most = max((one[-1] for one in sketches if len(one) >= FEWEST), default=0)
     if len(own) < FEWEST:

@@ -64,12 +64,7 @@ def check_folder(path: Path) -> None:
 def refusing_damage(name: str, sentence: str) -> Iterator[None]:
     """Turn whatever a library raises over a damaged file into a sentence.
 
-    Parameters
-    ----------
-    name
-        Of the file.
-    sentence
-        What it says, with `{reason}` in it.
+    `sentence`: what it says, with `{reason}` in it.
     """
     try:
         yield

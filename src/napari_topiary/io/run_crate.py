@@ -216,12 +216,7 @@ def _entities(crate: Any) -> list[Mapping[str, Any]]:
 def written_since(targets: Iterable[Path], begun: float) -> list[Path]:
     """Return what a run has written: files, and folders that are zarr images.
 
-    Parameters
-    ----------
-    targets
-        Files, and folders that results go into.
-    begun
-        When it began, in seconds since 1970.
+    `begun`: when it began, in seconds since 1970.
     """
     found = dict[Path, None]()
     for target in targets:

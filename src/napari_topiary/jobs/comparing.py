@@ -300,12 +300,7 @@ def _as_third(number: int, inner: Progress) -> Progress:
 def truth_within(truth: Truth, window: Window) -> Truth:
     """The truth of a window; outside nothing is known.
 
-    Parameters
-    ----------
-    truth
-        Of the whole image.
-    window
-        In image pixels.
+    `window`: in image pixels.
     """
     inside = _mask(window, truth.classes.shape)
     objects = truth.objects
@@ -348,13 +343,7 @@ class _Known:
 
 
 class KnownPredictions:
-    """Predictions of checkpoints of a session on its images.
-
-    Parameters
-    ----------
-    session
-        Whatever leaves it is forgotten.
-    """
+    """Predictions of checkpoints of a session on its images."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

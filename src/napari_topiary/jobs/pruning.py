@@ -109,13 +109,7 @@ def _with_quality(
 
 
 class Findings:
-    """Qualities found out so far, and the job that finds out more.
-
-    Parameters
-    ----------
-    hold_out
-        What to validate on.
-    """
+    """Qualities found out so far, and the job that finds out more."""
 
     def __init__(self, hold_out: HoldOut) -> None:
         self.hold_out = hold_out
@@ -215,12 +209,7 @@ def comparable(
 ) -> dict[str, Checkpoint]:
     """Those that answer the same question about the same kind of image, by name.
 
-    Parameters
-    ----------
-    checkpoint
-        With what; None leaves nothing.
-    known
-        All of the project.
+    `checkpoint`: with what; None leaves nothing.
     """
     if checkpoint is None:
         return {}

@@ -40,10 +40,7 @@ def milliseconds(number: float) -> str:
 def percent(share: float) -> str:
     """A share in per cent; one decimal near the ends, where it matters.
 
-    Parameters
-    ----------
-    share
-        0..1.
+    `share`: 0..1.
     """
     value = 100 * share
     plain = abs(value - round(value)) < 0.05 or 20 <= value < 90

@@ -44,10 +44,7 @@ class PatchClassifier(Network):
     A subclass says how patches are classified; one that knows a faster way to classify
     every pixel of an image overrides `sweep`.
 
-    Parameters
-    ----------
-    patch
-        Side of the patch, in pixels.
+    `patch`: side of the patch, in pixels.
     """
 
     stride = 1

@@ -110,12 +110,7 @@ def candidates(
 ) -> Detections:
     """Find the particles of some classes; neighbours are not yet thinned out.
 
-    Parameters
-    ----------
-    probability, task, radius_px, threshold
-        As for `find_detections`.
-    classes
-        Names of the classes.
+    `probability`, `task`, `radius_px`, `threshold`: as for `find_detections`.
     """
     found = Detections.empty()
     for index, name in enumerate(task.classes):
@@ -141,12 +136,7 @@ def best_apart(
 ) -> Detections:
     """Keep the best of particles that are too close, sorted by score, best first.
 
-    Parameters
-    ----------
-    found
-        All candidates.
-    task, radius_px, spacing
-        As for `find_detections`.
+    `task`, `radius_px`, `spacing`: as for `find_detections`.
     """
     radii = np.array([radius_px.get(name, 0.0) for name in task.classes])
     reach = spacing * radii[found.class_index]
@@ -230,14 +220,7 @@ def disc_means(
     Pixels on the rim count by how far inside they are, so that the mean does not jump
     with the sub-pixel position of the centre.
 
-    Parameters
-    ----------
-    image
-        `(y, x)`.
-    centres
-        `(n, 2)` y, x.
-    radius
-        In pixels.
+    `image` `(y, x)` · `centres` `(n, 2)` y, x · `radius`: in pixels.
     """
     reach = int(radius + 1.0)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T

@@ -119,11 +119,6 @@ class Objects:
 
     Windows overlap, so that most objects are seen whole; those that are not are joined
     where they overlap.
-
-    Parameters
-    ----------
-    store
-        Where their numbers go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -170,10 +165,7 @@ class Objects:
     def numbers(self, smallest: int) -> NDArray[np.uint32]:
         """Return the final number, 1..n, of each stored one; 0 = too small.
 
-        Parameters
-        ----------
-        smallest
-            Smaller objects are dropped, in pixels.
+        `smallest`: smaller objects are dropped, in pixels.
         """
         _, group = _groups(self._links, len(self._sizes))
         sizes = np.bincount(group, weights=self._sizes)

@@ -149,10 +149,7 @@ def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
 def all_cut(labels: LabelImage) -> Tidied:
     """Cut every object that has a narrow neck; the largest part keeps the number.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` object numbers, 0 = background.
+    `labels` `(y, x)` object numbers, 0 = background.
     """
     highest = last = int(labels.max(initial=0))
     made = np.array(labels)
@@ -179,11 +176,6 @@ class Numbering:
     Without linking, every object of every slice has a number of its own. With it, an
     object takes the number of the one in the slice before that it overlaps most, and
     each of those goes on in one object only.
-
-    Parameters
-    ----------
-    linked
-        Whether objects are linked.
     """
 
     def __init__(self, *, linked: bool) -> None:
@@ -221,14 +213,8 @@ class Numbering:
         Discs that overlap by half a diameter are linked: those of one class whose
         centres are no farther apart than a radius.
 
-        Parameters
-        ----------
-        places
-            `(n, 2)` y, x in pixels.
-        classes
-            `(n,)` class index.
-        radii
-            `(n,)` in pixels.
+        `places` `(n, 2)` y, x in pixels · `classes` `(n,)` class index · `radii` `(n,)`
+        in pixels.
         """
         numbers = np.zeros(len(places), dtype=np.int64)
         if self.linked and self._particles is not None:

@@ -154,10 +154,7 @@ class PruningPlan(ABC):
     def cursor(self, share: float) -> int:
         """First position with at least `share` of the weights gone (or the last).
 
-        Parameters
-        ----------
-        share
-            0..1, of the unpruned network's weights.
+        `share`: 0..1, of the unpruned network's weights.
         """
         low, high = 0, len(self)
         while low < high:

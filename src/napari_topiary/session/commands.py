@@ -71,10 +71,7 @@ def script_for(
 ) -> str:
     """Return a script that makes all networks of a project again.
 
-    Parameters
-    ----------
-    checkpoints, parents
-        As for `commands_for`.
+    `checkpoints`, `parents`: as for `commands_for`.
     """
     lines = dict[str, None]()
     for name in checkpoints:

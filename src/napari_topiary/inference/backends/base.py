@@ -71,15 +71,7 @@ backends: Registry[BackendKind] = Registry("backend")
 
 
 def backend_kind(name: str, network: Network, device: torch.device) -> BackendKind:
-    """Return a back end that was asked for, or refuse it with a sentence.
-
-    Parameters
-    ----------
-    name
-        It is registered under.
-    network, device
-        What it is to run, and where.
-    """
+    """Return a back end that was asked for, or refuse it with a sentence."""
     if name not in backends:
         raise TopiaryError(
             f"There is no backend called {name!r}: choose auto, {', '.join(backends)}."

@@ -21,14 +21,7 @@ from napari_topiary.networks.layers import OnPatches
 class TorchBackend:
     """Runs a network as it is now, in evaluation mode.
 
-    Parameters
-    ----------
-    network
-        Moved to the device.
-    device
-        Where to compute.
-    dtype
-        Reduced precision; None = exactly.
+    `dtype`: reduced precision; None = exactly.
     """
 
     def __init__(

@@ -98,13 +98,7 @@ class StoredMaps:
 
 
 class MapsSoFar:
-    """What a network has said so far, to be looked at while it goes on.
-
-    Parameters
-    ----------
-    kept
-        All of it, on disk.
-    """
+    """What a network has said so far, to be looked at while it goes on."""
 
     def __init__(self, kept: StoredMaps) -> None:
         self.kept = kept
@@ -127,14 +121,7 @@ class MapsSoFar:
 class Finder:
     """Finds what is on a large image, on the working grid.
 
-    Parameters
-    ----------
-    kept
-        What the network has said.
-    how, task
-        How that is read.
-    shape
-        `(y, x)` of the image in pixels.
+    `shape` `(y, x)` of the image in pixels.
     """
 
     def __init__(

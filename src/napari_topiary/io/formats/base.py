@@ -275,10 +275,7 @@ def check_stored(
 ) -> None:
     """Refuse what a file says of itself if it has too few bytes for that.
 
-    Parameters
-    ----------
-    path, shape, itemsize, stored, small
-        As for `check_size`.
+    `path`, `shape`, `itemsize`, `stored`, `small`: as for `check_size`.
     """
     nbytes = math.prod(shape) * itemsize
     if nbytes > max(small, MOST_PER_BYTE * stored):
@@ -290,13 +287,7 @@ def check_stored(
 
 
 def stepped_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return axes with what cannot be channels as something to step through.
-
-    Parameters
-    ----------
-    axes, shape
-        As a file has them.
-    """
+    """Return axes with what cannot be channels as something to step through."""
     at = axes.find("c")
     if at < 0 or shape[at] <= MOST_CHANNELS:
         return axes
@@ -313,10 +304,7 @@ def square_pixels(
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return one pixel size for both directions, and a note if they differ.
 
-    Parameters
-    ----------
-    y, x
-        Pixel size in nm, None where unknown.
+    `y`, `x`: pixel size in nm, None where unknown.
     """
     sizes = [s for s in (y, x) if s is not None and np.isfinite(s) and s > 0]
     if not sizes:

@@ -206,15 +206,7 @@ def _palette(picture: PIL.Image.Image) -> NDArray[np.uint8] | None:
 
 
 def page_by_pillow(path: Path, page: Any) -> NDArray[Any] | None:
-    """Return a page of a TIFF just as it is stored; None where Pillow changes it.
-
-    Parameters
-    ----------
-    path
-        The file.
-    page
-        Of tifffile.
-    """
+    """Return a page of a TIFF just as it is stored; None where Pillow changes it."""
     try:
         with PIL.Image.open(path, formats=("TIFF",)) as picture:
             picture.seek(page.index)

@@ -19,16 +19,7 @@ class Mapped:
     The file is mapped anew for every part: what a lasting map has been asked for would
     count as this program's memory until somebody else needs it.
 
-    Parameters
-    ----------
-    path
-        The file.
-    offset
-        Byte at which they begin.
-    shape
-        Of the array.
-    dtype
-        Of its numbers, with their byte order.
+    `offset`: byte at which they begin.
     """
 
     def __init__(

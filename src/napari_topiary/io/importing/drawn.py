@@ -32,12 +32,7 @@ from napari_topiary.types import BACKGROUND, LabelImage, Task
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
     """Look at the numbers of a label image, and refuse what is none.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)`.
-    file
-        Its name, for sentences.
+    `labels` `(y, x)`.
     """
     whole = Labels(labels).labels
     if whole.size and int(whole.min()) < 0:
@@ -206,12 +201,7 @@ def annotations_of_labels(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return painted numbers as the task means them, and sentences.
 
-    Parameters
-    ----------
-    labels
-        `(y, x)` as the file holds it.
-    meaning
-        Of the whole folder.
+    `labels` `(y, x)` as the file holds it.
     """
     whole = Labels(labels).labels
     if meaning.task.kind == "instances":
@@ -231,16 +221,7 @@ def annotations_of_marks(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return marks as the task means them, and sentences.
 
-    Parameters
-    ----------
-    marks
-        In pixels of the image.
-    shape
-        `(y, x)` of the image.
-    meaning
-        Of the whole folder.
-    config
-        Names those without a class.
+    `marks`: in pixels of the image · `shape` `(y, x)` of the image.
     """
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
     ignored = sum(area.name.lower() == IGNORED for area in marks.areas)

@@ -84,10 +84,7 @@ class Ablation:
     def begin(self, values: Values) -> None:
         """Take what the network answers with all that has been removed so far.
 
-        Parameters
-        ----------
-        values
-            Of `wanted`, on all patches.
+        `values`: of `wanted`, on all patches.
         """
         self.alive = np.zeros(self.group.channels, dtype=bool)
         for node, reader in (self._first | self._later).items():
@@ -180,17 +177,7 @@ class Ablation:
 
 
 class WholeAblation:
-    """Candidates of one group of channels; the same answers as `Ablation`, slowly.
-
-    Parameters
-    ----------
-    network
-        With what has been removed so far.
-    group
-        The channels that may go.
-    calibration
-        The mini-batches, and what is right.
-    """
+    """Candidates of one group of channels; the same answers as `Ablation`, slowly."""
 
     def __init__(
         self, network: Network, group: ChannelGroup, calibration: CalibrationBatches

@@ -50,12 +50,7 @@ def compare_rows(nodes: Sequence[fx.Node], modules: Modules) -> None:
 def largest(maps: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
     """Max-pooling by windows that do not overlap.
 
-    Parameters
-    ----------
-    maps
-        `(b, c, y, x)`.
-    window
-        Its sides (y, x), in pixels.
+    `maps` `(b, c, y, x)` · `window`: its sides (y, x), in pixels.
     """
     (ky, kx), (height, width) = window, maps.shape[2:]
     last = maps.stride(1) == 1 and maps.shape[1] > 1
