@@ -268,13 +268,13 @@ def as_network_input(
     about = measured or measured_input(
         image, checkpoint, scale=scale, invert=invert, excerpt=excerpt
     )
-    size = working_shape(shape, about.factor)
     same: dict[str, Any] = {
         "shape": shape,
         "factor": about.factor,
         "notes": about.notes,
     }
     if about.fitted is None:
+        size = working_shape(shape, about.factor)
         empty = np.zeros((checkpoint.in_channels, *size), np.float32)
         return NetworkInput(image=empty, area=np.zeros(size, dtype=bool), **same)
     if excerpt is None:
@@ -286,7 +286,8 @@ def as_network_input(
             part = image[:, *place], area[place]
             values[:, *place] = about.normalised(*part, corner=corner)
     working = to_working(values, about.factor)
-    return NetworkInput(image=working, area=area_to_working(area, size), **same)
+    known = area_to_working(area, working.shape[1:])
+    return NetworkInput(image=working, area=known, **same)
 
 
 def as_large_input(
