@@ -100,11 +100,8 @@ def divide(
     TopiaryError
         With a sentence if nothing is left of what is marked to learn from.
     """
-    learned, notes = pool, tuple[str, ...]()
+    learned, held, words = pool, list[AnnotatedArea](), ""
     unmarked = bool(given) and not any(one.things for one in given)
-    if unmarked and learning:
-        names = listed([one.sample.name for one in given])
-        notes = (names + _NONE_MARKED_ASIDE,)
     if given and not (unmarked and learning):
         taken = Learned.of(history, [one.sample for one in pool] if learning else ())
         held = [one for one in given if one.sample not in taken]
@@ -112,20 +109,10 @@ def divide(
         notes += _named([one for one in held if not _validates(one)], _EMPTY_ASIDE)
         words = _count(sum(map(_validates, held)))
     elif history and "learned" not in history:
-        held, words, notes = [], "", (UNKNOWN,)
+        notes = (UNKNOWN,)
     else:
-        share = config.validation_share
-        if not learning and history.get("learned"):
-            seen = Learned.of(history)
-            learned, held = hold_out(pool, 0.0, config.seed, history)
-            held = held or [one for one in pool if one.sample not in seen]
-            learned = [one for one in learned if one.sample in seen and one.things]
-        else:
-            learned, held = hold_out(pool, share, config.seed, history)
-            if learning and not any(one.things for one in learned):
-                learned, held = learned + held, []
-            used = {one.sample.name for one in (*learned, *held)}
-            notes += _named([o for o in pool if o.sample.name not in used], _JUDGED)
+        learned, held, notes = _of_pool(pool, history, config, learning=learning)
+        notes = _named(given, _NONE_MARKED_ASIDE) + notes
         words = in_words(held)
     if learning and not any((one.field.target > 0).any() for one in learned):
         raise TopiaryError(_NOTHING_SHOWN)
@@ -138,6 +125,27 @@ def divide(
     if learning:
         notes += _named(_repeated(learned), _SAME)
     return Division(learned=learned, held=held, words=words, notes=notes)
+
+
+def _of_pool(
+    pool: Sequence[AnnotatedArea],
+    history: Mapping[str, Any],
+    config: TrainConfig,
+    *,
+    learning: bool,
+) -> tuple[list[AnnotatedArea], list[AnnotatedArea], tuple[str, ...]]:
+    """Hold out what was held out before or a share, where nothing was given for it."""
+    if not learning and history.get("learned"):
+        seen = Learned.of(history)
+        learned, held = hold_out(pool, 0.0, config.seed, history)
+        held = held or [one for one in pool if one.sample not in seen]
+        return [one for one in learned if one.sample in seen and one.things], held, ()
+    learned, held = hold_out(pool, config.validation_share, config.seed, history)
+    if learning and not any(one.things for one in learned):
+        learned, held = learned + held, []
+    used = {one.sample.name for one in (*learned, *held)}
+    notes = _named([one for one in pool if one.sample.name not in used], _JUDGED)
+    return learned, held, notes
 
 
 def _validates(area: AnnotatedArea) -> bool:
