@@ -269,8 +269,8 @@ def test_an_image_may_return_under_the_name_of_a_removed_one(tmp_path):
 
 def crashed(folder):
     """Make an unsaved project one of a program that is no more."""
-    moment = folder.name.rsplit("-", 2)[0]
-    return folder.rename(folder.with_name(f"{moment}-{NO_PROCESS}-1"))
+    moment, _, number = folder.name.rsplit("-", 2)
+    return folder.rename(folder.with_name(f"{moment}-{NO_PROCESS}-{number}"))
 
 
 def test_an_unsaved_project_is_kept_for_recovery_until_it_is_saved(tmp_path):
@@ -286,6 +286,11 @@ def test_an_unsaved_project_is_kept_for_recovery_until_it_is_saved(tmp_path):
     assert found.folder == left
     assert found.name == "Untitled"
     assert found.images == ("one", "two", "three")
+
+    nothing = Session()  # neither images nor networks: not worth a question
+    nothing.set_task(session.task)
+    crashed(nothing.autosave())
+    assert recoverable_projects() == (found,)
 
     rescued = Session.open(left)
     assert recoverable_projects() == ()  # it belongs to this window now

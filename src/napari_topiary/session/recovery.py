@@ -58,7 +58,7 @@ def recoverable_projects() -> tuple[Recovery, ...]:
     """List the unsaved projects of windows that are gone, newest first.
 
     What belongs to a program that still runs (its number is in the name of the
-    folder) is not listed.
+    folder) is not listed, nor what has neither images nor networks.
     """
     home = recovery_home()
     if not home.is_dir():
@@ -67,8 +67,11 @@ def recoverable_projects() -> tuple[Recovery, ...]:
     for folder in home.iterdir():
         state = folder / STATE_FILE
         if state.is_file() and not process_lives(_process_of(folder)):
+            name, images, networks = _contents(state)
+            if not images and networks == 0:
+                continue
             saved = datetime.datetime.fromtimestamp(state.stat().st_mtime, datetime.UTC)
-            found.append(Recovery(folder, saved, *_title(state)))
+            found.append(Recovery(folder, saved, name, images))
     return tuple(sorted(found, key=lambda r: r.saved, reverse=True))
 
 
@@ -144,13 +147,17 @@ def _process_of(folder: Path) -> int:
     return int(number[1]) if number else 0
 
 
-def _title(state: Path) -> tuple[str, tuple[str, ...]]:
-    """Return name and images of the project that a state file describes."""
+def _contents(state: Path) -> tuple[str, tuple[str, ...], int | None]:
+    """Return name, images and number of networks that a state file tells of.
+
+    The number is None where the file cannot be read: then anything may be there.
+    """
     try:
         content = json.loads(state.read_text(encoding="utf-8"))
-        return str(content["name"]), tuple(content["scales"])
+        networks = len(content["checkpoints"])
+        return str(content["name"]), tuple(content["scales"]), networks
     except (OSError, ValueError, KeyError, TypeError):
-        return state.parent.name, ()
+        return state.parent.name, (), None
 
 
 def forget_recovery(folder: Path) -> None:

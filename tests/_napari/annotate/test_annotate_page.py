@@ -311,6 +311,19 @@ def test_painting_is_read_and_has_napari_s_undo(open_page, session):
     page.redo_button.click()
     settle(page)
     assert (drawn(page, "labels").labels == 2).any()
+    # An area drawn after it is undone first, then the stroke.
+    page.tools.buttons["region"].click()
+    layer(page, "regions").add(np.array([[5, 5], [5, 60], [60, 60], [60, 5]]))
+    settle(page)
+    page.undo_button.click()
+    assert drawn(page, "regions") is None and drawn(page, "labels") is not None
+    assert page.undo_button.isEnabled()
+    page.undo_button.click()
+    assert drawn(page, "labels") is None
+    assert not page.undo_button.isEnabled()
+    page.redo_button.click()
+    page.redo_button.click()
+    assert drawn(page, "regions") is not None and drawn(page, "labels") is not None
 
 
 @pytest.mark.parametrize("kind", ["segment", "instances"])
@@ -661,7 +674,7 @@ def test_a_deleted_layer_loses_nothing(open_page, session):
     before = drawn(page, "points")
     viewer.layers.remove(layer(page, "points"))
     assert drawn(page, "points") == before
-    assert "is kept" in page.offer.text.text()
+    assert page.offer.text.text().startswith("The layer “marks” was deleted")
     page.offer.buttons["Show it again"].click()
     assert np.allclose(layer(page, "points").data, before.coordinates)
     viewer.layers.remove(layer(page, "points"))

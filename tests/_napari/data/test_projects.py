@@ -320,6 +320,13 @@ def test_answers_that_do_not_fit_stand_under_one_another(open_page, qtbot):
     assert offer._row.direction() == QBoxLayout.Direction.TopToBottom
     offer.resize(900, 100)
     assert offer._row.direction() == QBoxLayout.Direction.LeftToRight
+    offer.show_choice("?", {"All": print, "The one in the middle": print, "No": print})
+    wanted = sum(answer.sizeHint().width() for answer in offer.buttons.values())
+    offer.resize(wanted + 40, 100)
+    offer.show()
+    assert offer._row.direction() == QBoxLayout.Direction.LeftToRight
+    for answer in offer.buttons.values():  # none is cut for the sake of a shorter one
+        assert answer.width() >= answer.sizeHint().width()
 
 
 def test_slices_are_checked_where_they_are_read(tmp_path, rng):

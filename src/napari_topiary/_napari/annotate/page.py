@@ -363,7 +363,7 @@ class AnnotatePage(Page):
             self.tool = ""
         what = annotation_kinds[kind].title
         self.offer.show_choice(
-            f"The layer with the {what} was deleted, but what it showed is kept.",
+            f"The layer “{what}” was deleted, but what it showed is kept.",
             {
                 "Show it again": lambda: self.drawing.ensure(kind),
                 "Delete it for good": lambda: self.drawing.forget(kind),

@@ -253,13 +253,22 @@ class Drawing(QObject):
         return painted or self._histories.can(direction, name)
 
     def step(self, direction: Direction) -> None:
-        """Undo or redo one step on the shown image."""
+        """Undo or redo one step on the shown image.
+
+        napari counts the strokes of a brush: they go first while painting, and last
+        while something else is drawn.
+        """
         self.gather()
         name = self.name
-        if name is not None and self.layers.take_painted_step(direction):
+        if name is None:
+            return
+        has_step = self._histories.can(direction, name)
+        first = self.layers.is_painting or not has_step
+        if first and self.layers.has_painted_step(direction):
+            self.layers.take_painted_step(direction)
             self.watch.pending.add("labels")
             self.gather()
-        elif name is not None and self._histories.can(direction, name):
+        elif has_step:
             state = self._histories.step(direction, name, self.drawn)
             self.refill(self._set(state.over(self.drawn)))
 

@@ -299,16 +299,17 @@ class DrawnLayers:
             layer.selected_label = marks.object_at(layer, place)
         self._painted = int(layer.selected_label)
 
-    def has_painted_step(self, direction: Direction) -> bool:
-        """Whether the painted layer is the one worked on, and napari has a step."""
+    @property
+    def is_painting(self) -> bool:
+        """Whether the painted layer is the one that is worked on."""
         layer = self.layer("labels")
-        if layer is None or unwrap(self.viewer.layers.selection.active) is not layer:
-            return False
-        return bool(getattr(layer, f"_{direction}_history", ()))
+        active = unwrap(self.viewer.layers.selection.active)
+        return layer is not None and active is layer
 
-    def take_painted_step(self, direction: Direction) -> bool:
-        """Let napari undo or redo a stroke, if there is one; returns whether."""
-        if not self.has_painted_step(direction):
-            return False
+    def has_painted_step(self, direction: Direction) -> bool:
+        """Whether napari has a stroke to undo or redo."""
+        return bool(getattr(self.layer("labels"), f"_{direction}_history", ()))
+
+    def take_painted_step(self, direction: Direction) -> None:
+        """Let napari undo or redo a stroke."""
         getattr(self.layer("labels"), direction)()
-        return True

@@ -285,6 +285,9 @@ class Offer(QFrame):
         across = QBoxLayout.Direction.LeftToRight
         down = QBoxLayout.Direction.TopToBottom
         self._row.setDirection(across if fits else down)
+        for number, one in enumerate(self.buttons.values()):
+            # Side by side each is as wide as its words want.
+            self._row.setStretch(number, one.sizeHint().width() if fits else 0)
 
     def _answer(self, action: Callable[[], object]) -> None:
         self.close_offer()
