@@ -259,8 +259,8 @@ class DetectConfig:
         {
             "min": 0,
             "max": 100000,
-            "tooltip": "Smaller objects are dropped (px). 0: with a distance branch, "
-            "specks below 20 px are dropped all the same.",
+            "tooltip": "What is smaller is dropped (px). 0: of objects, what is "
+            "smaller than nearly all that were learned from; 1: nothing.",
         },
         Option("--min-size", "PIXELS"),
     ] = 0
@@ -301,7 +301,7 @@ class DetectConfig:
             "the next; 1 is the depth of a whole object.",
         },
         Option(metavar="H"),
-    ] = 0.1
+    ] = 0.2
     fill_holes: Annotated[
         bool,
         {"tooltip": "Objects of networks with a distance branch have no holes."},

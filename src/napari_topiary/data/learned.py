@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from napari_topiary.data.annotated_area import AnnotatedArea
 from napari_topiary.io.dataset import Sample
 
@@ -14,6 +16,8 @@ NO_SKETCHES = (
     "has learned from again, but not a part of one: the figure counts only if nothing "
     "judged on was cut out of those images."
 )
+SMALL = 0.05
+"""Share of the objects that are smaller than what is called a small one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +72,34 @@ def remembered(
         ],
         "held_out": [one.entry() for one in held],
     }
+
+
+def smallest_object(learned: Sequence[AnnotatedArea]) -> float:
+    """Size below which a thing is no object, as far as was learned.
+
+    Half of that of the small ones; those that an edge of the image cuts off count
+    with what is there of them.
+
+    Parameters
+    ----------
+    learned
+        What is learned from, with its objects.
+
+    Returns
+    -------
+    float
+        In working pixels; 0 where there are no objects.
+    """
+    sizes = [np.zeros(0, dtype=np.int64)]
+    for area in learned:
+        if area.field.objects is not None:
+            seen = area.field.objects[area.validated]
+            sizes.append(np.unique(seen[seen > 0], return_counts=True)[1])
+    every = np.concatenate(sizes)
+    return float(np.quantile(every, SMALL, method="lower")) / 2 if len(every) else 0.0
+
+
+def smallest_learned(summary: Mapping[str, Any]) -> float:
+    """Return the `smallest_object` that a checkpoint's summary names; 0 = unknown."""
+    known = summary.get("smallest_object")
+    return float(known) if isinstance(known, int | float) and known > 0 else 0.0

@@ -22,7 +22,7 @@ from napari_topiary.data.hold_out import (
     roles,
     too_few,
 )
-from napari_topiary.data.learned import remembered
+from napari_topiary.data.learned import remembered, smallest_object
 from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
@@ -265,6 +265,7 @@ def _drawn_as(
         found["sharpness"] = sharpness.to_record()
     if task.kind == "instances":
         found["distance"] = config.distance
+        found["smallest_object"] = smallest_object(learned)
     if task.kind == "detect":
         found["zones"] = asdict(zones)
     return found

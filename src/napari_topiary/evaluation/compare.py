@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ from napari_topiary.evaluation.thresholds import sweep
 from napari_topiary.postprocessing import COMMON_THRESHOLD
 from napari_topiary.postprocessing.interpret import PostProcessing
 from napari_topiary.types import Prediction, Task
+
+AS_USUAL = PostProcessing()
+"""Of a side that no network stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,7 @@ def compare(
     tolerance: float | None = None,
     truth: Truth | Sequence[Any] | None = None,
     truth_of_b: Truth | None = None,
+    how: tuple[PostProcessing, PostProcessing] = (AS_USUAL, AS_USUAL),
 ) -> Comparison:
     """Compare two predictions of the same image; their working grids may differ.
 
@@ -123,6 +127,8 @@ def compare(
     truth_of_b
         The same for B where particles were drawn of another size for it to learn from;
         None = `truth`.
+    how
+        How A's and B's probability becomes objects, for metrics at other thresholds.
 
     Raises
     ------
@@ -152,7 +158,7 @@ def compare(
     )
     metrics = None
     if truth is not None:
-        metrics = _against_truth((a, b), truth, truth_of_b, tolerance_px=reach)
+        metrics = _against_truth((a, b), truth, truth_of_b, tolerance_px=reach, how=how)
     return Comparison(
         a=a.checkpoint,
         b=b.checkpoint,
@@ -258,22 +264,24 @@ def _against_truth(
     truth_of_b: Truth | None,
     *,
     tolerance_px: NDArray[np.float64],
+    how: tuple[PostProcessing, PostProcessing],
 ) -> dict[str, Any]:
     """Metrics of two predictions of one image, as `Comparison.metrics` has them."""
     first = predictions[0]
     if not isinstance(truth, Truth):
         truth = truth_of(truth, first.shape, task=first.task, scale=first.scale)
     filaments = _filaments(predictions, truth)
-    sides = zip("ab", predictions, (truth, truth_of_b or truth), strict=True)
+    sides = zip("ab", predictions, (truth, truth_of_b or truth), how, strict=True)
     return {
-        side: _figures(one, drawn, tolerance_px=tolerance_px, filaments=filaments)
-        for side, one, drawn in sides
+        side: _figures(one, drawn, own, tolerance_px=tolerance_px, filaments=filaments)
+        for side, one, drawn, own in sides
     }
 
 
 def _figures(
     prediction: Prediction,
     truth: Truth,
+    how: PostProcessing,
     *,
     tolerance_px: NDArray[np.float64],
     filaments: frozenset[str],
@@ -285,7 +293,7 @@ def _figures(
         for name in task.classes[1:]
         if (radius := task.radius(name, prediction.scale)) is not None
     }
-    how = PostProcessing(radius_px=radii, line_classes=filaments)
+    how = replace(how, radius_px=radii, line_classes=filaments)
     best = sweep(
         prediction, truth, postprocessing=how, tolerance_px=tolerance_px
     ).best()

@@ -13,6 +13,7 @@ from typing import Any
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, TrainConfig
+from napari_topiary.data.learned import smallest_learned
 from napari_topiary.data.prepared import PreparedData, prepare
 from napari_topiary.data.working_grid import size_notes, working_factor_for
 from napari_topiary.evaluation.figures import with_figures
@@ -137,6 +138,7 @@ def validate_on(
         learned=prepared.learned,
         figure_only=prepared.figure_only,
         usual_thresholds=prepared.usual_thresholds,
+        smallest_learned=smallest_learned(checkpoint.annotations_summary),
     )
     total = len(prepared.held) + len(prepared.learned) + len(checkpoint.task.classes)
     words, done = "Looking for the best threshold", count(1)

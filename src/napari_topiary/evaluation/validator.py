@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_topiary.data.annotated_area import AnnotatedArea
+from napari_topiary.data.learned import smallest_learned
 from napari_topiary.data.losses import masked_cross_entropy
 from napari_topiary.data.prepared import PreparedData
 from napari_topiary.evaluation.detection_metrics import match_points
@@ -64,6 +65,8 @@ class Validator:
     figure_only: bool = False
     #: Whether no thresholds are chosen: the quality is that at the usual ones
     usual_thresholds: bool = False
+    #: Size of small objects that are learned, in working pixels
+    smallest_learned: float = 0.0
     _by_patch: dict[int, PixelValidator] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -96,6 +99,7 @@ class Validator:
             learned=cut(prepared.learned),
             figure_only=prepared.figure_only,
             usual_thresholds=prepared.usual_thresholds,
+            smallest_learned=smallest_learned(prepared.summary),
         )
 
     def validate(self, network: Network | Engine) -> Job[Quality]:
@@ -133,6 +137,7 @@ class Validator:
                     self.task,
                     loss,
                     usual_threshold=self.usual_thresholds,
+                    smallest_learned=self.smallest_learned,
                 )
             )
         return (yield from self._swept(probabilities, loss))
@@ -305,18 +310,21 @@ def _validate_objects(
     loss: float,
     *,
     usual_threshold: bool = False,
+    smallest_learned: float = 0.0,
 ) -> Job[Quality]:
     """Validate answers by panoptic quality; yields after every area.
 
     Which pixels are foreground says little about whether touching nuclei are two. So
     the objects themselves are counted, at a few thresholds, of which the best on the
-    areas `learned` (empty = `held`) is kept. `answers` are of the held ones first.
+    areas `learned` (empty = `held`) is kept. `answers` are of the held ones first;
+    `smallest_learned` is in working pixels.
     """
-    scores = yield from _all_swept(answers[: len(held)], held, task)
+    how = PostProcessing(smallest_learned=smallest_learned)
+    scores = yield from _all_swept(answers[: len(held)], held, task, how)
     if not scores:
         return Quality(value=0.0, name="none", loss=loss)
     pq, aji = np.mean(scores, axis=0).T
-    others = yield from _all_swept(answers[len(held) :], learned, task)
+    others = yield from _all_swept(answers[len(held) :], learned, task, how)
     own = np.mean(others, axis=0)[:, 0] if others else pq
     good = np.flatnonzero(own >= own.max() - SLACK)
     best = COMMON if usual_threshold else int(good[len(good) // 2])
@@ -333,7 +341,10 @@ def _validate_objects(
 
 
 def _all_swept(
-    answers: Sequence[InferResult], areas: Sequence[AnnotatedArea], task: Task
+    answers: Sequence[InferResult],
+    areas: Sequence[AnnotatedArea],
+    task: Task,
+    how: PostProcessing,
 ) -> Job[list[NDArray[np.float64]]]:
     """PQ and AJI `(t, 2)` of each area at every threshold."""
     scores: list[NDArray[np.float64]] = []
@@ -341,7 +352,7 @@ def _all_swept(
     for answer, area in zip(answers, areas, strict=True):
         truth = _objects(area)
         if truth is not None and (pixels == 0 or pixels < MOST_PIXELS):
-            scores.append(_swept(answer, truth, task))
+            scores.append(_swept(answer, truth, task, how))
             pixels += truth.size
         yield VALIDATING
     return scores
@@ -356,13 +367,14 @@ def _objects(area: AnnotatedArea) -> LabelImage | None:
     return validated
 
 
-def _swept(answer: InferResult, truth: LabelImage, task: Task) -> NDArray[np.float64]:
+def _swept(
+    answer: InferResult, truth: LabelImage, task: Task, how: PostProcessing
+) -> NDArray[np.float64]:
     """PQ and AJI `(t, 2)` at every threshold."""
     shape = (truth.shape[0], truth.shape[1])
     rows = []
     for threshold in THRESHOLDS:
-        postprocessing = PostProcessing(thresholds={task.classes[1]: threshold})
-        found = postprocessing.labels(
+        found = how.at({task.classes[1]: threshold}).labels(
             answer.probability, shape, task, answer.regression
         )
         scores = instance_metrics(truth, found)

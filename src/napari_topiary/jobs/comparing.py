@@ -17,6 +17,7 @@ from napari_topiary.data.annotated_area import learned_zones
 from napari_topiary.data.working_grid import window_to_working
 from napari_topiary.errors import TopiaryError
 from napari_topiary.evaluation import Comparison, compare, known_to_each
+from napari_topiary.evaluation.compare import AS_USUAL
 from napari_topiary.evaluation.ground_truth import Truth, truth_of, truth_prediction
 from napari_topiary.inference.large.measuring import measure_all
 from napari_topiary.inference.predict import predict
@@ -117,7 +118,8 @@ def comparing(
     metrics = None
     if marked:
         of_a, of_b = (_truth(subject, marked, task, s.checkpoint) for s in (a, b))
-        metrics = compare(*found, truth=of_a, truth_of_b=of_b).metrics
+        how = (_how(a.checkpoint), _how(b.checkpoint))
+        metrics = compare(*found, truth=of_a, truth_of_b=of_b, how=how).metrics
     for number, side in enumerate((a, b)):
         if side.checkpoint is None:
             continue
@@ -229,6 +231,10 @@ def _limits(
     if at == "best" and figures is not None:
         return dict(figures["own_best"]["thresholds"])
     return None
+
+
+def _how(checkpoint: Checkpoint | None) -> PostProcessing:
+    return AS_USUAL if checkpoint is None else PostProcessing.of(checkpoint)
 
 
 def _read(

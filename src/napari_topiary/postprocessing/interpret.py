@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import DetectConfig
+from napari_topiary.data.learned import smallest_learned
 from napari_topiary.data.working_grid import to_original, working_to_original_coords
 from napari_topiary.postprocessing import (
     Seeds,
@@ -41,7 +42,10 @@ class PostProcessing:
     radius_px: Mapping[str, float] = field(default_factory=dict)
     line_classes: frozenset[str] = frozenset()  #: Classes that are filaments
     spacing: float = 1.0  #: Smallest distance of two particles, in radii
-    min_size_px: int = 0  #: Smaller labelled areas are dropped, in pixels of the image
+    #: Smaller labelled areas are dropped, in pixels of the image; 0 = objects that are
+    #: smaller than what was learned from, and no areas of classes
+    min_size_px: int = 0
+    smallest_learned: float = 0.0  #: Size of small objects, in *working* pixels
     #: Holes of up to so many pixels are filled, in pixels of the image
     largest_hole_px: int = 0
     #: How objects are separated where there is a distance map, in *working* pixels
@@ -72,6 +76,7 @@ class PostProcessing:
             line_classes=frozenset(str(name) for name in names),
             spacing=config.spacing,
             min_size_px=config.min_size_px,
+            smallest_learned=smallest_learned(checkpoint.annotations_summary),
             largest_hole_px=config.largest_hole_px,
             seeds=Seeds(
                 smoothing_px=config.seed_smoothing_px,
@@ -193,8 +198,9 @@ class PostProcessing:
             Whether objects are grown from seeds of a distance map.
         """
         smaller = grid[0] * grid[1] / (shape[0] * shape[1])
-        smallest = round(self.min_size_px * smaller)
-        return smallest or (round(SPECK * smaller) if has_distance else 0)
+        if self.min_size_px:
+            return round(self.min_size_px * smaller)
+        return round(max(self.smallest_learned, SPECK * smaller * has_distance))
 
 
 def interpret(
