@@ -93,3 +93,31 @@ def test_grey_images_are_refused_for_a_network_of_colour_images():
         prepare(
             (), [dark_lines(0)], TrainConfig(), task=TASK, start=start, learning=False
         )
+
+
+def squares(*sides):
+    """Labels of squares of these sides, and the image that shows them."""
+    labels = np.zeros((64, 32 * len(sides)), np.uint16)
+    for number, side in enumerate(sides):
+        labels[4 : 4 + side, 32 * number + 4 : 32 * number + 4 + side] = number + 1
+    image = np.where(labels > 0, 60, 200)[None].astype(np.uint8)
+    return Sample(image, (Labels(labels, instances=True),), name=f"squares of {sides}")
+
+
+def test_what_is_smaller_than_objects_that_are_learned_is_remembered():
+    task = Task("instances", ("background", "cell"))
+    # Of forty one is a speck: two in a hundred are no measure of what is an object.
+    sides = [2, 8, 9, *range(10, 28)] + [20] * 19
+    learned = [squares(*sides[:20]), squares(*sides[20:])]
+    prepared = prepare(learned, [squares(12, 3)], TrainConfig(), task=task)
+    assert prepared.summary["smallest_object"] == 8 * 8 / 2
+    coarse = TrainConfig(working_pixel_size_nm=8)
+    nm = [replace(one, scale=4.0) for one in (*learned, squares(12, 3))]
+    prepared = prepare(nm[:2], nm[2:], coarse, task=task)
+    assert prepared.factor == 2
+    assert prepared.summary["smallest_object"] == pytest.approx(4 * 4 / 2, rel=0.3)
+
+
+def test_of_classes_no_smallest_object_is_remembered():
+    prepared = prepare([dark_lines(1), dark_lines(2)], [], TrainConfig(), task=TASK)
+    assert "smallest_object" not in prepared.summary

@@ -85,3 +85,26 @@ def test_holes_of_what_was_found_are_filled(largest, filled):
     task = Task("segment", ("background", "cell"))
     labels = reading.labels(probability, (12, 12), task)
     assert (labels[4:6, 4:6] == 1).all() == filled and labels[0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [
+        (PostProcessing(), 3),
+        (PostProcessing(smallest_learned=10), 2),
+        (PostProcessing(smallest_learned=10, min_size_px=1), 3),
+        (PostProcessing(smallest_learned=10, min_size_px=164), 1),
+    ],
+)
+def test_objects_smaller_than_learned_are_dropped_unless_asked_for(how, kept):
+    # On a working grid of half the image's pixels: 9, 40 and 100 of them.
+    probability = np.zeros((2, 40, 40), np.float32)
+    for top, height, width in ((1, 3, 3), (8, 5, 8), (20, 10, 10)):
+        probability[1, top : top + height, 5 : 5 + width] = 1
+    task = Task("instances", ("background", "cell"))
+    found = how.labels(probability, (80, 80), task)
+    assert found.max() == kept
+    # Areas of a class are what they are, however small.
+    segment = Task("segment", ("background", "cell"))
+    painted = how.labels(probability, (80, 80), segment)
+    assert painted[3, 12] == (how.min_size_px < 2)

@@ -149,8 +149,8 @@ class PostProcessing:
         distance, where the network has one.
         """
         if task.kind == "instances":
-            grid = (probability.shape[1], probability.shape[2])
-            smallest = self.smallest_object(grid, shape, regression is not None)
+            smaller = probability[0].size / (shape[0] * shape[1])
+            smallest = self.smallest_object(smaller, regression is not None)
             objects = self.objects(probability, task, regression, smallest)
             return self.filled(_stretched(objects, shape))
         return self.painted(to_original(probability, shape), task)
@@ -185,22 +185,32 @@ class PostProcessing:
             min_size=smallest,
         )
 
-    def smallest_object(
-        self, grid: tuple[int, int], shape: tuple[int, int], has_distance: bool
-    ) -> int:
+    def smallest_object(self, smaller: float, has_distance: bool) -> int:
         """Size of the smallest object that is kept, in working pixels.
 
         Parameters
         ----------
-        grid, shape
-            `(y, x)` of the working grid, and of the image.
+        smaller
+            Working pixels per pixel of the image.
         has_distance
             Whether objects are grown from seeds of a distance map.
         """
-        smaller = grid[0] * grid[1] / (shape[0] * shape[1])
         if self.min_size_px:
             return round(self.min_size_px * smaller)
         return round(max(self.smallest_learned, SPECK * smaller * has_distance))
+
+
+def usual_smallest_px(checkpoint: Checkpoint, *, has_distance: bool) -> int:
+    """Size of the smallest object that is kept where no other is asked for.
+
+    In pixels of an image of the size that the checkpoint has learned from; 0 for all
+    but objects.
+    """
+    if checkpoint.task.kind != "instances":
+        return 0
+    larger = checkpoint.working_factor**2
+    how = PostProcessing.of(checkpoint)
+    return round(larger * how.smallest_object(1 / larger, has_distance))
 
 
 def interpret(

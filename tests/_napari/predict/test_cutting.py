@@ -114,3 +114,22 @@ def test_the_visible_area_gives_the_same_distance(page, until, monkeypatch):
     part = page.results["grid 0"].prediction.regression
     assert np.allclose(part[:, 20:60, 30:96], whole[:, 20:60, 30:96], atol=1e-5)
     assert not part[:, :20].any()
+
+
+def test_the_smallest_size_begins_at_what_the_network_has_learned(page, session):
+    (name,) = session.checkpoints
+    learned = replace(
+        session.checkpoints[name],
+        working_factor=2.0,
+        annotations_summary={"smallest_object": 30.0},
+    )
+    form = page.form
+    form.show_checkpoint(learned)
+    assert form.smallest.value() == 4 * 30
+    assert form.value().min_size_px == 0, "left to the network: images differ in size"
+    form.smallest.setValue(50)
+    assert form.value().min_size_px == 50
+    form.smallest.setValue(0)
+    assert form.value().min_size_px == 1, "somebody wants to see every speck"
+    form.show_checkpoint(learned)
+    assert form.smallest.value() == 0, "what a person has chosen stays"

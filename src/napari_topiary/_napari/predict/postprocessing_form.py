@@ -26,6 +26,7 @@ from napari_topiary.config import HOLES, DetectConfig
 from napari_topiary.jobs import words
 from napari_topiary.jobs.network_cost import traits_of
 from napari_topiary.postprocessing import threshold_of
+from napari_topiary.postprocessing.interpret import usual_smallest_px
 from napari_topiary.types import Task
 
 HINT = "Touching objects are cut between their middles:"
@@ -45,7 +46,8 @@ _TIPS = {
     "but surer ones.",
     "spacing": "How near two particles may be to each other, in radii of a particle. "
     "Raise it where\none particle is found twice.",
-    "size": "Labelled areas with fewer pixels than this are dropped.",
+    "size": "Labelled areas with fewer pixels than this are dropped. For objects it "
+    "begins at half the size\nof the small ones that the network has learned from.",
     "hole": HOLES,
 }
 _KIND_TIPS = {
@@ -140,8 +142,9 @@ class PostProcessingForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._best: float | None = None
+        self._objects = False
         self._said = ""
-        self._is_best = True
+        self._is_best = self._is_usual_size = True
         self._origin = ""
         self.origin = look.paragraph("", role="hint")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
@@ -175,7 +178,7 @@ class PostProcessingForm(QWidget):
         self._rows.addRow(self.cutting)
         self.threshold.valueChanged.connect(self._on_threshold)
         self.spacing.valueChanged.connect(self._on_change)
-        self.smallest.valueChanged.connect(self._on_change)
+        self.smallest.valueChanged.connect(self._on_smallest)
         self.hole.valueChanged.connect(self._on_change)
         self.cutting.changed.connect(self.changed)
 
@@ -192,7 +195,7 @@ class PostProcessingForm(QWidget):
         return DetectConfig(
             threshold=threshold,
             spacing=float(self.spacing.value()),
-            min_size_px=self.smallest.value(),
+            min_size_px=self._smallest(),
             largest_hole_px=self.hole.value(),
             **self.cutting.values(),
         )
@@ -207,6 +210,10 @@ class PostProcessingForm(QWidget):
         self._rows.setRowVisible(self.smallest, not detects)
         self._rows.setRowVisible(self.hole, not detects)
         cuts = traits_of(checkpoint.network).has_distance and not detects
+        self._objects = checkpoint.task.kind == "instances"
+        if self._is_usual_size:
+            with QSignalBlocker(self.smallest):
+                self.smallest.setValue(usual_smallest_px(checkpoint, has_distance=cuts))
         self._rows.setRowVisible(self.cutting, cuts)
         limits = [
             threshold_of(n, checkpoint.thresholds) for n in checkpoint.task.classes[1:]
@@ -229,6 +236,11 @@ class PostProcessingForm(QWidget):
         )
         self._show_best()
 
+    def _smallest(self) -> int:
+        """Smallest size that counts; 0 leaves that of objects to the network."""
+        size = int(self.smallest.value())
+        return (0 if self._is_usual_size else max(1, size)) if self._objects else size
+
     def use_best(self) -> None:
         """Take the threshold that was best when the network was judged."""
         self._is_best = True
@@ -247,6 +259,10 @@ class PostProcessingForm(QWidget):
     def _on_threshold(self, _value: float) -> None:
         self._is_best = False
         self._show_best()
+        self.changed.emit()
+
+    def _on_smallest(self, _value: float) -> None:
+        self._is_usual_size = False
         self.changed.emit()
 
     def _on_change(self, _value: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -182,7 +183,8 @@ class _Writer:
         if finder.objects is not None:
             kept, how = finder.kept, finder.how
             has_distance = kept.maps.shape[0] >= classes
-            smallest = how.smallest_object(kept.grid, shape, has_distance)
+            smaller = math.prod(kept.grid) / math.prod(shape)
+            smallest = how.smallest_object(smaller, has_distance)
             self._final = finder.objects.numbers(smallest)
             self._number_those_left()
         highest = int(self._final.max()) if finder.objects is not None else classes - 1
