@@ -1,6 +1,6 @@
 """How long the window stands still: what a person feels when they press something.
 
-    .ci/with-screen python benchmarks/stalls.py [--only WORD] [--huge SIDE]
+    .ci/with-screen python benchmarks/stalls.py [--only WORD] [--huge SIDE] [--large]
 
 A timer ticks every 4 ms in the window's own thread. Printed is, for each action, the
 longest pause between two ticks from the moment of the action until the window has
@@ -17,16 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_topiary._napari.workbench import open_workbench
-from napari_topiary.annotations import Points
-from napari_topiary.session import ImageEntry
+from napari_topiary.annotations import Labels, Points
+from napari_topiary.session import ImageEntry, contents
 from napari_topiary.types import BACKGROUND, Detections, Prediction, Task
 
 TICK_MS = 4
@@ -88,11 +90,16 @@ class Window:
 
 
 def marks(number: int, side: int) -> Points:
-    """Places on a grid, each a little off it."""
+    """A mark at each of these places."""
+    return Points(places(number, side), ("virion",) * number)
+
+
+def places(number: int, side: int) -> NDArray[np.float64]:
+    """Places `(n, 2)` on a grid, each a little off it."""
     across = int(np.ceil(number**0.5))
     at = (np.indices((across, across)).reshape(2, -1).T[:number] + 0.5) * side / across
     at += np.random.default_rng(0).normal(0, 3, at.shape)
-    return Points(at.clip(0, side - 1), ("virion",) * number)
+    return at.clip(0, side - 1)
 
 
 def found(number: int, side: int) -> Prediction:
@@ -133,8 +140,43 @@ def many_marks(window: Window) -> None:
         page.drawing.layer("points").add(np.array([[50.0, 60.0]]))
     with window.measured("undo"):
         page.drawing.step("undo")
+    with window.measured(f"a class renamed, {MARKS:,} marks"):
+        session.rename_class("virion", "phage")
+    with window.measured(f"a class added, {MARKS:,} marks"):
+        contents.add_class(session, "dirt", "large")
+    with window.measured("another theme"):
+        window.viewer.theme = "light"
+    window.viewer.theme = "dark"
     with window.measured("from Annotate to Data"):
         window.workbench.show_page("Data")
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "marks.csv"
+        np.savetxt(table, places(MARKS, SIDE), "%.1f", ",", header="y,x", comments="")
+        with window.measured(f"{MARKS:,} points of a table opened in napari"):
+            window.viewer.open(table, plugin="napari-topiary")
+
+
+def painted(window: Window) -> None:
+    """Two large images on which everything is painted, and a stroke."""
+    session, rng = window.session, np.random.default_rng(0)
+    cells = np.arange(1, 1 + 128 * 128, dtype=np.int32).reshape(128, 128)
+    labels = np.kron(cells, np.ones((SIDE // 128, SIDE // 128), np.int32))
+    for number, name in enumerate(("one", "other")):
+        image = rng.integers(0, 255, (1, SIDE, SIDE), dtype=np.uint8)
+        session.add_image(ImageEntry(name, image, 1.0))
+        session.set_annotations(name, (Labels(np.roll(labels, 9 * number, 0), True),))
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
+    data: Any = window.workbench.show_page("Data")
+    data.open_image("one")
+    with window.measured(f"{SIDE}², painted: to the other image"):
+        data.open_image("other")
+    page: Any = window.workbench.show_page("Annotate")
+    with window.measured("Paint pressed"):
+        page.tools.buttons["paint"].click()
+    with window.measured(f"a stroke on {SIDE}²"):
+        page.drawing.layer("labels").paint((4000, 4000), 3)
+    with window.measured(f"{SIDE}², painted: to the first image, Annotate in front"):
+        page.drawing.show("one")
 
 
 def many_images(window: Window) -> None:
@@ -231,20 +273,28 @@ def huge(window: Window, side: int) -> None:
                 window.live(0.8)
 
 
+STORY = (first_visits, training, predicting, comparing, many_images)
+"""One after the other: each goes on with what the one before has left."""
+APART = (many_marks, painted)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="lines with this in them")
     parser.add_argument("--huge", type=int, default=40_000, help="side of the largest")
+    parser.add_argument("--large", action="store_true", help="only large images")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["NAPARI_TOPIARY_HOME"] = home
         print("| action | longest pause, s | of it computing, s |\n| --- | --- | --- |")
         window = Window(options.only)
-        for part in (first_visits, training, predicting, comparing, many_images):
+        for part in () if options.large else STORY:
             part(window)
-        window.session.clear(keep_checkpoints=False)
-        many_marks(window)
+        for part in APART:
+            window.session.clear(keep_checkpoints=False)
+            window.viewer.layers.clear()
+            part(window)
         window.session.clear(keep_checkpoints=False)
         huge(window, options.huge)
     os._exit(0)  # nothing of this is to be saved or asked about

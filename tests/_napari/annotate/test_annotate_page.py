@@ -752,6 +752,27 @@ def test_points_of_the_user_become_marks(open_page, session):
     assert len(drawn(page, "points")) == 8
 
 
+def test_a_table_of_pixels_is_taken_as_pixels(open_page, session, tmp_path):
+    """napari shows it as if each were a nm; what a person has drawn lies as shown."""
+    viewer, page = open_page(session)  # 96 pixels of 2 nm
+    table = np.array([[20.0, 30.0], [90.0, 94.0]])
+    file = tmp_path / "picked.csv"
+    np.savetxt(file, np.c_[[0, 1], table], "%g", ",", comments="",
+               header="index,axis-0,axis-1")  # fmt: skip
+    viewer.open(file, plugin="napari")
+    use(page)
+    assert np.allclose(drawn(page, "points").coordinates[-2:], table)
+    assert "taken as pixels" in page.message.text()
+    viewer.add_points(table)
+    use(page)
+    assert np.allclose(drawn(page, "points").coordinates[-2:], table / 2)
+    assert "taken as pixels" not in page.message.text()
+    session.set_scale("grid 0", 0.5)
+    viewer.add_points(table)  # beside the image, as it is shown
+    use(page)
+    assert np.allclose(drawn(page, "points").coordinates[-2:], table)
+
+
 def test_classes_that_a_layer_names_are_taken_along(open_page, session):
     viewer, page = open_page(session)
     viewer.add_points(

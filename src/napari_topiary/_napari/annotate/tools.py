@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -212,33 +213,33 @@ def use_layer(drawing: Drawing, layer: Layer, class_name: str) -> str:
         )
     kind = str(layer._type_string)
     if kind == "labels":
-        added = _use_labels(drawing, layer)
+        added, note = _use_labels(drawing, layer), ""
     else:
         if not class_name:
             class_name = contents.add_class(
                 drawing.session, str(layer.name), drawing.name
             )
-        added = (_use_points if kind == "points" else _use_shapes)(
+        added, note = (_use_points if kind == "points" else _use_shapes)(
             drawing, layer, class_name
         )
     layer.visible = False
     # Keys (undo!) and strokes go to the active layer: from now on to ours.
     ours = drawing.layer(kind) or drawing.layer("centerlines")
     drawing.viewer.layers.selection.active = ours or drawing.layer("regions")
-    return f"{added} of the layer {layer.name} are part of the project now."
+    return f"{added} of the layer {layer.name} are part of the project now.{note}"
 
 
-def _use_points(drawing: Drawing, layer: Layer, class_name: str) -> str:
-    places = _in_image(drawing, layer, np.asarray(layer.data, dtype=float))
+def _use_points(drawing: Drawing, layer: Layer, class_name: str) -> tuple[str, str]:
+    (places,), note = _in_image(drawing, layer, [layer.data])
     names = _class_names(drawing, layer, len(places), class_name)
     old = drawing.of_kind("points")
     new = Points(places, names)
     drawing.replace_kind("points", new if old is None else old.joined(new))
-    return f"{len(places):,} points"
+    return f"{len(places):,} points", note
 
 
-def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> str:
-    outlines = [_in_image(drawing, layer, np.asarray(one)) for one in layer.data]
+def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> tuple[str, str]:
+    outlines, note = _in_image(drawing, layer, layer.data)
     types = list(layer.shape_type)
     names = _class_names(drawing, layer, len(outlines), class_name)
     lines = [i for i, one in enumerate(types) if one in LINE_SHAPES]
@@ -263,7 +264,8 @@ def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> str:
         if done is not None:
             drawn, kinds = (*done.polygons, *drawn), (*done.shape_types, *kinds)
         drawing.replace_kind("regions", Regions(drawn, kinds))
-    return f"{len(lines):,} centerlines and {len(areas):,} finished areas"
+    taken = f"{len(lines):,} centerlines and {len(areas):,} finished areas"
+    return taken, note
 
 
 def _use_labels(drawing: Drawing, layer: Layer) -> str:
@@ -292,12 +294,17 @@ def _use_labels(drawing: Drawing, layer: Layer) -> str:
 
 
 def _in_image(
-    drawing: Drawing, layer: Layer, data: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Bring coordinates of a layer to pixels of the shown image."""
+    drawing: Drawing, layer: Layer, data: Sequence[Any]
+) -> tuple[list[NDArray[np.float64]], str]:
+    """Bring coordinates of a layer to pixels of the shown image; what is to be said.
+
+    A table of pixels that was dropped into napari does not lie on an image in nm:
+    nobody has placed it, and as pixels it fits.
+    """
+    parts = [np.asarray(one, dtype=float).reshape(-1, 2) for one in data]
     image = image_layer(drawing.viewer, drawing.name or "")
-    if image is None or len(data) == 0:
-        return np.asarray(data, dtype=float)
+    if image is None or not parts:
+        return parts, ""
 
     def to_pixels(place: tuple[float, float]) -> NDArray[np.float64]:
         return np.asarray(image.world_to_data(layer.data_to_world(place)), dtype=float)
@@ -305,8 +312,19 @@ def _in_image(
     # Both ways are affine: three places say all.
     origin = to_pixels((0.0, 0.0))
     axes = np.stack([to_pixels((1.0, 0.0)) - origin, to_pixels((0.0, 1.0)) - origin])
-    moved: NDArray[np.float64] = np.asarray(data, dtype=float) @ axes + origin
-    return moved
+    moved = [one @ axes + origin for one in parts]
+    shape = drawing.session.images[drawing.name or ""].image.shape[1:]
+
+    def fits(places: list[NDArray[np.float64]]) -> bool:
+        every = np.concatenate(places)
+        return bool(((every >= -1) & (every <= np.array(shape))).all())
+
+    in_pixels = str(layer.units[-1]) == "pixel" and np.allclose(layer.scale, 1)
+    from_file = layer.source.path is not None
+    if in_pixels and fits(parts) and (from_file or not fits(moved)):
+        same = all(np.allclose(one, two) for one, two in zip(parts, moved, strict=True))
+        return parts, "" if same else " Their places are taken as pixels of the image."
+    return moved, ""
 
 
 def _class_names(
