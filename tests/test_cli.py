@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import csv
+import errno
+import io
 import json
 import os
 import shutil
@@ -20,7 +22,7 @@ import zarr
 
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import load_checkpoint
-from napari_topiary.cli import demo, main, window
+from napari_topiary.cli import ENDING, demo, main, window
 from napari_topiary.cli.dispatch import build_parser
 from napari_topiary.cli.driving import ProgressBar, Runner
 from napari_topiary.cli.parsing import predict_config
@@ -680,7 +682,7 @@ def test_when_all_is_done_no_signal_changes_the_status(monkeypatch):
     assert main(["no-such-verb"]) == 2
     monkeypatch.setattr(signal, "signal", ignored.__setitem__)
     last.pop()()
-    assert ignored == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
+    assert ignored == dict.fromkeys(ENDING, signal.SIG_IGN)
 
 
 def test_interrupted_twice_gives_up_at_once(tmp_path, made, interrupt_at, capsys):
@@ -746,6 +748,29 @@ def test_the_bar_shows_progress_and_time_left_on_a_terminal():
     assert "Counting" in screen.text
     assert "1:15 left" in screen.text
     assert "░" in screen.text
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed while something runs in it."""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("stream", [Gone(), None])
+def test_nobody_has_to_read_what_is_said(made, monkeypatch, tmp_path, stream):
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    report = tmp_path / "r.json"
+    assert call("info", made / "pruned.safetensors", "--json", report) == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["network"] == "unet"
+    assert call("info", "missing.safetensors") == 2
+    bar = ProgressBar(Gone())
+    bar.show(Progress(1, 2, "on the way"))
+    bar.note("A sentence.")
 
 
 def test_the_bar_is_plain_where_letters_are_few_and_silent_in_a_pipe():

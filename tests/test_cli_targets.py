@@ -179,10 +179,17 @@ def test_names_that_are_one_on_some_systems_are_refused(home, capsys):
     other = home / "more" / "A.tif"
     other.write_bytes((home / "a.tif").read_bytes())
     assert call(home, "predict CKPT IMAGE", other, "--out", home / "o") == 2
-    assert "2 images are called 'a'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 images are called 'a' (a.tif and A.tif)" in said
     out = ("--out", home / "Net.safetensors", "--json", home / "net.safetensors")
     assert call(home, "train DATA", *out) == 2
     assert "--out and --json" in capsys.readouterr().err
+
+
+def test_no_file_is_called_minus(home, capsys):
+    for option in ("--out", "--json"):
+        assert call(home, "predict CKPT IMAGE --out o", option, "-") == 2
+        assert "instead of -" in capsys.readouterr().err
 
 
 def test_the_network_and_its_report_are_two_files(home, capsys):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
-from napari_topiary.cli import main
+from napari_topiary.cli import ENDING, main
 from napari_topiary.evaluation import validator
 from napari_topiary.inference.engine import Engine
 from napari_topiary.pruning.search import ablation, greedy
@@ -229,7 +229,6 @@ def signalled(monkeypatch, place, name, number, after):
     )
 
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
 SIGNALS = {
     "while judging": ("train", validator.Validator, "validate", 1),
     "while the figure is measured": ("train", loop, "_with_figures", 0),
@@ -243,7 +242,7 @@ SIGNALS = {
 }
 
 
-@pytest.mark.parametrize(("where", "number"), dealt(SIGNALS, ENDINGS, 1))
+@pytest.mark.parametrize(("where", "number"), dealt(SIGNALS, ENDING, 1))
 def test_a_signal_keeps_what_there_is(
     trained, tmp_path, monkeypatch, capsys, where, number
 ):

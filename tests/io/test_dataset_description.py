@@ -93,3 +93,20 @@ def test_the_key_of_the_split_may_be_spelled_otherwise_but_stays_one(tmp_path):
     path.write_text(json.dumps(about))
     assert read_dataset(tmp_path).parts == {"train": ("a", "b", "c"), "val": ("d",)}
     assert "Splits" not in parse_description(tmp_path).updated(path)
+
+
+def test_keys_in_another_case_are_understood_and_misspelled_ones_refused(tmp_path):
+    write(tmp_path, {})
+    path = tmp_path / "dataset.json"
+    about = json.loads(path.read_text())
+    about |= {"Pixel_Size_NM": 2.5, "TASK": about.pop("task"), "mine": 3}
+    about.pop("pixel_size_nm", None)
+    path.write_text(json.dumps(about))
+    found = parse_description(tmp_path)
+    assert found.scale == 2.5
+    kept = found.updated(path)
+    assert kept["mine"] == 3 and not {"TASK", "Pixel_Size_NM"} & set(kept)
+    path.write_text(json.dumps(kept | {"radius": {}}))
+    said = '"radius" is not known: write "radius_px" or "radius_nm".'
+    with pytest.raises(TopiaryError, match=said):
+        parse_description(tmp_path)

@@ -1,5 +1,6 @@
 """Which images a folder stands for, and what is said of the rest of it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats.base import marks
 from napari_topiary.io.image_files import image_files, passed_over, result_stem
-from napari_topiary.io.images import write_image
+from napari_topiary.io.images import read_image, write_image
+from napari_topiary.io.importing.pairs import pair_folder
 from napari_topiary.io.pairing import image_name
 
 GREY = np.arange(12 * 9, dtype=np.uint8).reshape(12, 9)
@@ -32,6 +34,26 @@ def test_a_folder_whose_images_lie_deeper_says_where(tmp_path):
     write_image(tmp_path / "in" / "day 2" / "b.tif", GREY)
     with pytest.raises(TopiaryError, match=r"no image .* Its folder day 2 does: give"):
         image_files([tmp_path / "in"])
+
+
+def test_what_one_has_no_right_to_is_left_out_and_named(tmp_path, monkeypatch):
+    write_image(tmp_path / "in" / "a.tif", GREY)
+    write_image(tmp_path / "in" / "closed" / "b.tif", GREY)
+    write_image(tmp_path / "in" / "c.tif", GREY)
+    (tmp_path / "in" / "c.csv").write_text("y,x\n1,2\n")
+    closed = ("closed", "c.tif", "c.csv")
+    monkeypatch.setattr(os, "access", lambda path, way: Path(path).name not in closed)
+    (sentence, _) = passed_over([tmp_path / "in"])
+    assert sentence.startswith("in: its folder closed cannot be looked into, for lack")
+    with pytest.raises(TopiaryError, match=r"c\.tif cannot be read, for lack"):
+        read_image(tmp_path / "in" / "c.tif")
+    _, unused = pair_folder(tmp_path / "in")
+    assert {one.path.name: one.reason.partition(",")[0] for one in unused} == {
+        "closed": "cannot be looked into",
+        "c.csv": "cannot be read",
+        "a.tif": "no annotation",
+        "c.tif": "no annotation",
+    }
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,12 @@ def test_what_cannot_be_read_to_its_end_is_not_waited_for(home, monkeypatch):
     files = [one for one in entities(home / "out").values() if one["@type"] == "File"]
     assert [one["name"] for one in files] == ["a.tif"]
     assert files[0]["description"] == "not hashed: Permission denied"
+
+
+def test_names_of_bytes_that_are_no_letters(home):
+    name = os.fsdecode(b"Gr\xf6sse.tif")
+    (home / name).write_bytes(b"x")
+    (home / "out" / name).write_bytes(b"y")
+    write_crate(home / "out", a_run([home / name], [home / "out" / name]))
+    found = entities(home / "out")
+    assert {found["Gr%F6sse.tif"]["name"]} == {name}

@@ -223,7 +223,7 @@ def opened(path: Path) -> Iterator[Stored]:
     try:
         handle: Any = safetensors.safe_open(path, framework="np")
     except OSError as error:
-        raise TopiaryError(f"it cannot be read ({error.strerror}).") from error
+        raise TopiaryError(f"it cannot be read ({_reason(error)}).") from error
     except safetensors.SafetensorError as error:
         if path.suffix.lower() != CHECKPOINT:
             raise TopiaryError(

@@ -7,6 +7,7 @@ may press it in the first.
 from __future__ import annotations
 
 import atexit
+import io
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
+HANG_UP = getattr(signal, "SIGHUP", None)
+ENDING = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP else []))
+"""Ctrl-C, a request of the system to end, and a terminal that was closed."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -22,6 +26,14 @@ class Interrupted(KeyboardInterrupt):
     Where Python's own breaks off code that is made on the way (a dataclass being
     imported), the process ends by the signal afterwards, caught or not.
     """
+
+
+class Nobody(io.TextIOBase):
+    """Where words go when the screen is closed."""
+
+    def write(self, text: str) -> int:
+        """Take a text and forget it."""
+        return len(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminating_as_interrupting() -> Iterator[list[int]]:
-    """Let both signals do the same; yields those that were heard."""
+    """Let all signals do the same; yields those that were heard."""
     heard: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
@@ -63,11 +75,11 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
     atexit.unregister(_deafen)
     atexit.register(_deafen)
     try:
-        # Where Ctrl-C is ignored (a job in the background of a shell) it stays so.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, hear)
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, hear)
+        for number in ENDING:
+            # Where it is ignored (a job in the background of a shell) it stays so.
+            usual = (signal.default_int_handler, signal.SIG_DFL)
+            if signal.getsignal(number) in usual:
+                before[number] = signal.signal(number, hear)
     except ValueError:  # not in the main thread: somebody else listens
         pass
     try:
@@ -79,7 +91,7 @@ def _terminating_as_interrupting() -> Iterator[list[int]]:
 
 def _deafen() -> None:
     """Let nobody who presses Ctrl-C while Python takes itself apart undo the status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 

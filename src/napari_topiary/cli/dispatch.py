@@ -10,9 +10,11 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 
+from napari_topiary.cli import Nobody
 from napari_topiary.cli.parsing import DONE, REFUSED, Parser, common_options
 from napari_topiary.errors import TopiaryError, place_of, sentence_for
 from napari_topiary.registry import program_version
@@ -66,6 +68,9 @@ def build_parser(verb: str | None = None) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb with the arguments `argv` of `cli.main`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, Nobody())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # old terminals know few letters
@@ -85,6 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or DONE)
     except TopiaryError as error:
         return _end(str(error), REFUSED)
+    except PermissionError as error:
+        return _end(
+            f"{error.filename or 'Something'} cannot be read or written, for lack of "
+            "rights: allow it, or copy it to another place.",
+            REFUSED,
+        )
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}.", REFUSED)
@@ -94,5 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end(sentence: str, status: int) -> int:
-    sys.stderr.write(" ".join(sentence.split()) + "\n")
+    with suppress(OSError):  # nobody reads it
+        sys.stderr.write(" ".join(sentence.split()) + "\n")
     return status

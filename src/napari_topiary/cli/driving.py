@@ -2,7 +2,8 @@
 
 The first Ctrl-C sends `Stop` into the running job, which returns what it has; the
 second gives up at once. Before the first job there is nothing to keep, and one is
-enough. A request of the system to end (SIGTERM) is heard in the same way.
+enough. A request of the system to end (SIGTERM) and a closed terminal are heard in
+the same way.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shlex
 import shutil
 import signal
@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO, TypeVar
 
-from napari_topiary.cli import INTERRUPTED, Interrupted
+from napari_topiary.cli import ENDING, HANG_UP, INTERRUPTED, Interrupted, Nobody
 from napari_topiary.cli.parsing import DONE, PARTLY
 from napari_topiary.config import LAST_SEED
 from napari_topiary.errors import NotWritten, TopiaryError
@@ -53,7 +53,7 @@ class ProgressBar:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream: Any = sys.stderr if stream is None else stream
         self._on = self._stream.isatty()
         self._drawn = 0.0
         self._begun = time.monotonic()
@@ -72,21 +72,26 @@ class ProgressBar:
         self._drawn = now
         width = max(20, shutil.get_terminal_size().columns - 1)
         line = self._line(progress, now - self._begun)
-        self._stream.write("\r" + line[:width].ljust(width))
-        self._stream.flush()
+        self._write("\r" + line[:width].ljust(width))
 
     def note(self, sentence: str) -> None:
         """Write a sentence that stays."""
         self.clear()
-        self._stream.write(sentence + "\n")
-        self._stream.flush()
+        self._write(sentence + "\n")
 
     def clear(self) -> None:
         """Take the bar away."""
         if self._on:
             width = max(20, shutil.get_terminal_size().columns - 1)
-            self._stream.write("\r" + " " * width + "\r")
+            self._write("\r" + " " * width + "\r")
+
+    def _write(self, text: str) -> None:
+        """Write; the terminal may have been closed, and the work goes on."""
+        try:
+            self._stream.write(text)
             self._stream.flush()
+        except OSError:
+            self._stream, self._on = Nobody(), False
 
     def _line(self, progress: Progress, spent: float) -> str:
         left, fraction = progress.eta_s, progress.fraction
@@ -114,8 +119,10 @@ class Runner:
     def __enter__(self) -> Runner:
         """Start listening."""
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
+            for number in ENDING:
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if not ignored or number != HANG_UP:  # as nohup wants it
+                    self._before[number] = signal.signal(number, self._hear)
         except ValueError:  # not in the main thread: somebody else listens
             pass
         return self
@@ -167,8 +174,8 @@ class Runner:
         try:
             sys.stdout.write(text.replace(THIN, " ") + "\n")
             sys.stdout.flush()
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        except OSError:  # the terminal is closed, or a pipe
+            sys.stdout = Nobody()
 
     def _show(self, progress: Progress, about: str) -> None:
         said = progress.report
@@ -229,7 +236,8 @@ def _perform(
     if options.json is not None:
         with writing(options.json) as beside:
             text = json.dumps(_plain(signed(result)), indent=1, ensure_ascii=False)
-            beside.write_text(text + "\n", encoding="utf-8")
+            # Bytes that are no letters, of names on old disks, become escapes.
+            beside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     if interrupted:
         return INTERRUPTED
     return PARTLY if result["problems"] or result.get("failed") else DONE

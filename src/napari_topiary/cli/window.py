@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from napari_topiary.cli import ENDING
 from napari_topiary.errors import TopiaryError
 
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
@@ -68,7 +69,9 @@ def open_window(sample: str | None) -> int:
         sys.stderr.write(f"{notice}\n")
     # The window has a way of its own to close.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ENDING[1:]:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
     # By name: arrows only point down, and no verb is built on the window.
     window = import_module("napari_topiary._napari.workbench")
     status: int = window.launch(sample, notice)

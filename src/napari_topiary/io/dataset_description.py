@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -34,7 +35,10 @@ _PARTS = {
 }  # fmt: skip
 """What people call a part, or a folder of it -> its name."""
 _SET = re.compile(r"[ _-]*(set|split|data|images)$")
-_SPLIT = ("split", "splits")
+_KEYS = (
+    "name", "task", "classes", "pixel_size_nm", "pixel_sizes_nm", "radius_nm",
+    "radius_px", "split", ELSEWHERE,
+)  # fmt: skip
 
 
 def _parsed_split(content: object) -> Split:
@@ -227,10 +231,9 @@ class Description:
             content = read_json(path)
         except TopiaryError:
             content = {}
-        content = content if isinstance(content, dict) else {}
-        for key in ("radius_nm", "radius_px", "pixel_sizes_nm", ELSEWHERE):
+        content = _spelled(content) if isinstance(content, dict) else {}
+        for key in ("radius_nm", "radius_px", "pixel_sizes_nm", "split", ELSEWHERE):
             content.pop(key, None)
-        content.pop(_key_of_split(content), None)
         content |= {
             "name": self.name,
             "task": self.task.kind,
@@ -251,7 +254,7 @@ class Description:
 
 
 def parse_description(root: Path) -> Description:
-    """Read `dataset.json`; keys that are not known are left alone.
+    """Read `dataset.json`; keys of others are left alone, misspelled ones refused.
 
     Raises
     ------
@@ -309,13 +312,27 @@ def _content(root: Path) -> dict[str, Any]:
             f"holds it, or make one ('napari-topiary import {root.name} --out NEW', or "
             "save the images as a project)."
         )
-    content = read_json(path)
+    content, where = read_json(path), f"{root.name}/{DESCRIPTION}"
     if not isinstance(content, dict):
         raise TopiaryError(
-            f'{root.name}/{DESCRIPTION} must hold one object with "name", "task" and '
-            '"classes".'
+            f'{where} must hold one object with "name", "task" and "classes".'
         )
+    content = _spelled(content)
+    missing = [key for key in _KEYS if key not in content]
+    for key in [key for key in content if key not in _KEYS]:
+        meant = get_close_matches(key.strip().lower(), missing, n=2, cutoff=0.8)
+        if meant:
+            wanted = " or ".join(f'"{one}"' for one in meant)
+            raise TopiaryError(f'{where}: "{key}" is not known: write {wanted}.')
     return content
+
+
+def _spelled(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with known keys in the usual spelling: `Task`, `splits`."""
+    usual = {**{key: key for key in _KEYS}, "splits": "split"}
+    # The last of two wins: what is not empty, and spelled as usual.
+    rows = sorted(content.items(), key=lambda row: (bool(row[1]), row[0] in _KEYS))
+    return {usual.get(key.strip().lower(), key): value for key, value in rows}
 
 
 def _scale(content: Mapping[str, Any], where: str) -> float | None:
@@ -369,15 +386,9 @@ def _numbers(
     return {name: float(number) for name, number in numbers.items()}
 
 
-def _key_of_split(content: Mapping[str, Any]) -> str:
-    """How the file spells "split"."""
-    named = (key for key in content if key.strip().lower() in _SPLIT and content[key])
-    return "split" if content.get("split") else next(named, "split")
-
-
 def _split(content: Mapping[str, Any], where: str) -> Split:
     try:
-        return _parsed_split(content.get(_key_of_split(content)))
+        return _parsed_split(content.get("split"))
     except TopiaryError as error:
         raise TopiaryError(f"{where}: {error}") from error
 

@@ -10,6 +10,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.images import is_image, readable_suffixes
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pairing import image_name, visible_files, whole_images
+from napari_topiary.io.plain_files import can_be_listed
 
 RESULTS = ("_probability", "_labels")
 SUMMARY = "summary.csv"
@@ -69,9 +70,12 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     stems = Counter(result_stem(path).casefold() for path in found)
     twin, count = stems.most_common(1)[0]
     if count > 1:
+        twins = [path for path in found if result_stem(path).casefold() == twin]
         raise TopiaryError(
-            f"{count} images are called {twin!r}, so their results would have the "
-            "same names: predict them one by one into different folders."
+            f"{count} images are called {twin!r} ({shown_name(twins[0])} and "
+            f"{shown_name(twins[1])}), so their results would have the same names: "
+            f"give one kind of them (such as *{twins[0].suffix}), or predict them one "
+            "by one into different folders."
         )
     return found
 
@@ -90,6 +94,12 @@ def passed_over(given: Sequence[Path]) -> list[str]:
                 "those as well if they are wanted."
             )
         sentences += whole_images(filter(is_image, visible_files(folder)))[1]
+        closed = [f.name for f in others if f.is_dir() and not can_be_listed(f)]
+        if closed:
+            sentences.append(
+                f"{folder.name}: its {_folders(closed)} cannot be looked into, for "
+                "lack of rights, and is left out."
+            )
         files = [f.name for f in others if f.is_file() and not written_by_topiary(f)]
         if files:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -105,8 +115,10 @@ def _folders(names: Sequence[str]) -> str:
 
 
 def _has_images(path: Path) -> bool:
-    return path.is_dir() and any(
-        is_image(file) and not _is_result(file) for file in visible_files(path)
+    return (
+        path.is_dir()
+        and can_be_listed(path)
+        and any(is_image(file) and not _is_result(file) for file in visible_files(path))
     )
 
 

@@ -132,6 +132,8 @@ def check_replaced(paths: Iterable[Path], *, overwrite: bool = False) -> None:
 
 def check_file_target(path: Path, *, made: Sequence[Path] = ()) -> None:
     """Refuse, before any work, a place where no file can be written."""
+    if path.name == "-":
+        raise TopiaryError("Results go into files: give the name of one instead of -.")
     if path.name == CRATE:
         raise TopiaryError(
             f"{path} is where Topiary notes how results came about: give another name."
@@ -176,6 +178,8 @@ def _check_beside(path: Path, folder: Path | None, option: str) -> None:
 
 def check_folder_target(folder: Path) -> None:
     """Refuse, before any work, a folder that is not there and cannot be made."""
+    if folder.name == "-":
+        raise TopiaryError("Results go into a folder: give its name instead of -.")
     there = folder.absolute()
     if there.is_symlink() and not there.exists():
         raise TopiaryError(f"{there} is a link to a folder that is not there: make it.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,12 +53,22 @@ def check_plain_file(path: Path, what: str = "file") -> None:
             f"{path} is a pipe or a device, not a {what}: save what it gives to a file "
             "first."
         )
+    if not os.access(path, os.R_OK):
+        raise TopiaryError(
+            f"{path.name} cannot be read, for lack of rights: give it the rights to "
+            "be read, or copy it."
+        )
 
 
 def check_folder(path: Path) -> None:
     """Refuse what is no folder."""
     if not path.is_dir():
         raise TopiaryError(f"There is no folder {path}: check the name.")
+
+
+def can_be_listed(folder: Path) -> bool:
+    """Whether one has the right to see what lies in a folder."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 @contextmanager

@@ -118,7 +118,8 @@ def write_crate(folder: Path, run: Run) -> Path | None:
         ensure_ascii=False,
     )
     with writing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+        # Bytes that are no letters, of names on old disks, become escapes of JSON.
+        beside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     (folder / RUNNING).unlink(missing_ok=True)
     return path
 
@@ -138,7 +139,7 @@ def noting_tables(out: Path) -> Iterator[None]:
         folder = path.parent.resolve()
         if path.suffix.lower() in EDITED and folder in folders:
             with (folder / RUNNING).open("a", encoding="utf-8") as file:
-                file.write(f"{_hash(content)} {quote(path.name)}\n")
+                file.write(f"{_hash(content)} {_quoted(path.name)}\n")
 
     with noting(note):
         yield
@@ -161,7 +162,7 @@ def is_as_written(path: Path) -> bool | None:
 
 def _noted(path: Path) -> Iterator[str]:
     """Hashes that the crate, and a run that was killed, give to a table."""
-    name, crate = quote(path.name), path.with_name(CRATE)
+    name, crate = _quoted(path.name), path.with_name(CRATE)
     if crate.is_file() and written_by_topiary(crate):
         for one in _entities(read_json(crate)):
             if one["@id"] == name and isinstance(one.get("sha256"), str):
@@ -262,7 +263,7 @@ def _entity(path: Path, folder: Path, budget: _Budget) -> dict[str, Any]:
     whole = path.resolve()
     is_folder = whole.is_dir()
     try:
-        inside = quote(whole.relative_to(folder.resolve()).as_posix())
+        inside = _quoted(whole.relative_to(folder.resolve()).as_posix())
         name = (f"{inside}/" if is_folder else inside) if inside != "." else ""
         name = name or whole.as_uri()
     except ValueError:
@@ -293,6 +294,10 @@ def _entity(path: Path, folder: Path, budget: _Budget) -> dict[str, Any]:
         except OSError as error:  # of somebody else's, in a folder that was given
             return entity | {"description": f"not hashed: {error.strerror}"}
     return entity | {"description": f"not hashed: {in_words(size)} are too many"}
+
+
+def _quoted(name: str) -> str:
+    return quote(os.fsencode(name))
 
 
 def _hash(path: Path) -> str:

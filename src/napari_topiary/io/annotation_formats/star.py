@@ -165,7 +165,8 @@ class Star:
         named = "".join(f" {i} {_word(n)}" for i, n in enumerate(kinds, start=1) if n)
         comment = f"# {WRITER}\n" + (f"{_CLASSES}{named}\n" if named else "")
         text = f"{comment}\ndata_\n\n{star_text(columns)}"
-        path.write_text(text, encoding="utf-8")
+        # Bytes of a name that are no letters stay what they are on the disk.
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _marks(

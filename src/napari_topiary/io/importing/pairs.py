@@ -40,7 +40,12 @@ from napari_topiary.io.pairing import (
     visible_files,
     whole_images,
 )
-from napari_topiary.io.plain_files import DESCRIPTION, check_folder, read_json
+from napari_topiary.io.plain_files import (
+    DESCRIPTION,
+    can_be_listed,
+    check_folder,
+    read_json,
+)
 from napari_topiary.io.stacks import Slice
 
 LABELS = "labels"
@@ -104,7 +109,6 @@ def pair_folder(
         The pairs, ambiguous ones too, and files that are not used.
     """
     check_folder(folder)
-    _check_apart(folder, without)
     files = list(_walk(folder, without))
     pictures = [path for path in files if is_image(path)]
     whole, _ = whole_images(pictures)
@@ -123,7 +127,9 @@ def pair_folder(
     for path in files:
         if path in pictures or path.name.lower() in _NOT_ANNOTATIONS:
             continue
-        if path.suffix.lower() not in readable_tables():
+        if path.is_dir():
+            unused.append(Unused(path, "cannot be looked into, for lack of rights"))
+        elif path.suffix.lower() not in readable_tables():
             advice = elsewhere(path).removeprefix(f"{path.name} ")
             unused.append(Unused(path, advice or NEITHER))
         elif not only or fnmatch(path.name.lower(), only.lower()):
@@ -343,32 +349,17 @@ def _walk(folder: Path, without: Path | None) -> Iterator[Path]:
     skipped = None if without is None else without.resolve()
     for path in visible_files(folder):
         if path.is_dir() and not is_image(path):
-            if path.is_symlink() or path.resolve() == skipped or _is_data_set(path):
+            if path.is_symlink() or path.resolve() == skipped or is_data_set(path):
                 continue
-            yield from _walk(path, without)
+            if can_be_listed(path):
+                yield from _walk(path, without)
+            else:
+                yield path
         else:
             yield path
 
 
-def _check_apart(folder: Path, out: Path | None) -> None:
-    """Refuse to make a data set where the files lie that it is to be made from."""
-    if _is_data_set(folder):
-        raise TopiaryError(
-            f"{folder} is a data set already, as its {DESCRIPTION} says: train, "
-            "evaluate and compare take it as it is."
-        )
-    if out is None or not out.is_dir() or _is_data_set(out):
-        return
-    whole, own = folder.resolve(), out.resolve()
-    inside = whole in own.parents and any(map(is_image, visible_files(out)))
-    if whole == own or inside:
-        raise TopiaryError(
-            f"{out} holds files that the data set is to be made from: give --out the "
-            "name of a new folder."
-        )
-
-
-def _is_data_set(folder: Path) -> bool:
+def is_data_set(folder: Path) -> bool:
     """Whether a folder is a data set, as an earlier import leaves one."""
     try:
         content = read_json(folder / DESCRIPTION)

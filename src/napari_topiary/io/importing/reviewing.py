@@ -13,9 +13,10 @@ from napari_topiary.annotations import annotation_problem, usable_annotations
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_files import write_annotations
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.dataset_description import known_part
+from napari_topiary.io.dataset_description import DESCRIPTION, known_part
 from napari_topiary.io.dataset_writing import write_description, write_sample_image
 from napari_topiary.io.folder_changes import changing
+from napari_topiary.io.images import is_image
 from napari_topiary.io.importing.drawn import (
     annotations_of_labels,
     annotations_of_marks,
@@ -36,10 +37,17 @@ from napari_topiary.io.importing.pairs import (
     NO_IMAGE,
     Pair,
     Unused,
+    is_data_set,
     pair_folder,
 )
 from napari_topiary.io.importing.slices import PairFiles, slices_of
-from napari_topiary.io.pairing import image_name, pair_files, safe_name, unused_name
+from napari_topiary.io.pairing import (
+    image_name,
+    pair_files,
+    safe_name,
+    unused_name,
+    visible_files,
+)
 from napari_topiary.types import Job, Progress, Stop
 
 DEFAULTS = ImportConfig()
@@ -138,6 +146,7 @@ def review_folder(
     if problem:
         raise TopiaryError(problem)
     root = Path(folder)
+    _check_apart(root, without)
     pairs, unused = pair_folder(root, only=config.only, without=without)
     names = _names([pair.image for pair in pairs], root)
     rows, evidence, files = list[Reviewed](), Evidence(config), PairFiles()
@@ -294,6 +303,24 @@ def _refused(row: Reviewed, reason: str) -> Reviewed:
     for name in files:
         reason = reason.removeprefix(f"{name}: ")
     return replace(row, pair=replace(row.pair, confidence="refused", reason=reason))
+
+
+def _check_apart(folder: Path, out: Path | None) -> None:
+    """Refuse to make a data set where the files lie that it is to be made from."""
+    if is_data_set(folder):
+        raise TopiaryError(
+            f"{folder} is a data set already, as its {DESCRIPTION} says: train, "
+            "evaluate and compare take it as it is."
+        )
+    if out is None or not out.is_dir() or is_data_set(out):
+        return
+    whole, own = folder.resolve(), out.resolve()
+    inside = whole in own.parents and any(map(is_image, visible_files(out)))
+    if whole == own or inside:
+        raise TopiaryError(
+            f"{out} holds files that the data set is to be made from: give --out the "
+            "name of a new folder."
+        )
 
 
 def _nothing(root: Path, rows: list[Reviewed], unused: list[Unused]) -> str:
