@@ -18,7 +18,7 @@ HEAVY = ("torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt")
 
 # What may import what: a room imports only from itself and from floors below.
 FLOORS = (
-    ("types", "registry", "forms", "errors"),
+    ("types", "registry", "forms", "errors", "words"),
     ("config",),
     ("annotations", "networks"),
     ("io",),
@@ -44,6 +44,7 @@ TORCH_FREE = (
     "config",
     "forms",
     "errors",
+    "words",
     "annotations",
     "io",
     "normalisation",

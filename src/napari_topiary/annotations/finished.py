@@ -22,6 +22,7 @@ from napari_topiary.annotations.labels import Labels
 from napari_topiary.annotations.marks import MarkedThings
 from napari_topiary.annotations.regions import Regions
 from napari_topiary.types import Task
+from napari_topiary.words import plural
 
 CHANCE = 0.01
 """Marks are in one part of an image if things that lie anywhere in it would lie so
@@ -86,7 +87,7 @@ def outside_note(annotations: Sequence[Any]) -> str:
         return ""
     lie = "lies" if outside == 1 else "lie"
     return (
-        f"{outside} of {every} mark{'' if every == 1 else 's'} {lie} outside the "
+        f"{outside} of {plural(every, 'mark')} {lie} outside the "
         f"finished areas and {'does' if outside == 1 else 'do'} not teach: finish the "
         "whole image, or draw a finished area around each."
     )

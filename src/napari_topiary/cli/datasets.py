@@ -10,9 +10,10 @@ from napari_topiary.cli.driving import Runner
 from napari_topiary.config import SELF_TAUGHT
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, Sample, read_dataset
-from napari_topiary.io.dataset_description import NOTHING_ASIDE, listed, may_be_seen
+from napari_topiary.io.dataset_description import NOTHING_ASIDE, may_be_seen
 from napari_topiary.io.gate import admitted, check_learning, evaluation_problem
 from napari_topiary.types import Task
+from napari_topiary.words import listed
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary import words
 from napari_topiary.io.image_files import shown_name
-from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -32,9 +32,9 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.output_files import REPORT, Files, OutputFile, check_targets
 from napari_topiary.io.own_files import WRITER, signed
 from napari_topiary.io.run_crate import Run, noting_tables, write_crate, written_since
-from napari_topiary.jobs.words import THIN
 from napari_topiary.registry import program_version
 from napari_topiary.types import Job, Progress, run
+from napari_topiary.words import THIN
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_topiary import words
 from napari_topiary.cli.datasets import check_suits, evaluation_samples
 from napari_topiary.cli.describing import table
 from napari_topiary.cli.driving import Runner
@@ -20,8 +21,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.forms import number_problem
 from napari_topiary.io.dataset import read_dataset
 from napari_topiary.io.output_files import Files
-from napari_topiary.jobs import words
-from napari_topiary.jobs.words import plural
+from napari_topiary.words import plural
 
 SHOWN = (
     "f1", "precision", "recall", "dice", "iou", "accuracy", "sensitivity",

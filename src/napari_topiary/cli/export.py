@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from napari_topiary import words
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.io.output_files import Files, OutputFile
-from napari_topiary.jobs import words
 
 
 def add(verb: AddVerb) -> None:

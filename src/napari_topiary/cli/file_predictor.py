@@ -13,11 +13,11 @@ from napari_topiary.cli.describing import found_in_image, found_in_large, found_
 from napari_topiary.cli.driving import Runner
 from napari_topiary.config import PredictConfig
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.image_area import image_area, rows_without_banner
 from napari_topiary.io.image_files import result_stem, shown_name
 from napari_topiary.io.images import LoadedImage, read_slices
 from napari_topiary.io.large_images import LargeImage, open_large
+from napari_topiary.words import listed
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

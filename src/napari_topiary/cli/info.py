@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_topiary import words
 from napari_topiary.cli.describing import (
     describe,
     quality_in_words,
@@ -14,7 +15,6 @@ from napari_topiary.cli.describing import (
 from napari_topiary.cli.driving import Runner
 from napari_topiary.cli.parsing import AddVerb
 from napari_topiary.io.output_files import Files
-from napari_topiary.jobs import words
 
 
 def add(verb: AddVerb) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_topiary import words
 from napari_topiary.cli.datasets import learning_data
 from napari_topiary.cli.describing import describe, quality_in_words
 from napari_topiary.cli.driving import Runner
@@ -16,7 +17,6 @@ from napari_topiary.cli.parsing import AddVerb, add_fields, checkpoint_target, g
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.output_files import Files
-from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary.checkpoint import Checkpoint

@@ -20,10 +20,10 @@ from napari_topiary.config import TrainConfig
 from napari_topiary.data.annotated_area import AnnotatedArea, Box
 from napari_topiary.data.learned import Learned
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.gate import NOTHING_MARKED
 from napari_topiary.io.stacks import are_slices, stack_of
 from napari_topiary.types import Task
+from napari_topiary.words import listed, plural
 
 ENOUGH = 10
 """Fewer things than that tell neither which weights are better nor which threshold."""
@@ -107,7 +107,7 @@ def divide(
         held = [one for one in given if one.sample not in taken]
         notes = _named([one for one in given if one.sample in taken], _LEARNED)
         notes += _named([one for one in held if not _validates(one)], _EMPTY_ASIDE)
-        words = _count(sum(map(_validates, held)))
+        words = plural(sum(map(_validates, held)), "image")
     elif history and "learned" not in history:
         notes = (UNKNOWN,)
     else:
@@ -388,9 +388,5 @@ def in_words(held: Sequence[AnnotatedArea]) -> str:
         return ""
     n = len({one.sample.name for one in held})
     if any(one.box is None for one in held):
-        return _count(n)
+        return plural(n, "image")
     return "a part of the image" if n == 1 else f"parts of {n} images"
-
-
-def _count(n: int) -> str:
-    return f"{n} image{'s' if n != 1 else ''}"

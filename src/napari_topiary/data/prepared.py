@@ -27,7 +27,6 @@ from napari_topiary.data.look_alikes import look_alikes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.normalisation import Contrast, Normalisation
@@ -39,6 +38,7 @@ from napari_topiary.normalisation.contrast import (
 )
 from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Task
+from napari_topiary.words import listed
 
 MOST_UNANNOTATED = 24
 """More images than that would take memory and add little."""

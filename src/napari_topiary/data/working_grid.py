@@ -16,9 +16,9 @@ from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import TrainConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.memory import check_fits
 from napari_topiary.types import BACKGROUND, Task, Window
+from napari_topiary.words import listed
 
 LONGEST_SIDE = 10_000_000
 """In pixels: no image is longer on a working grid."""

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_topiary.io.own_files import WRITER, signed
-from napari_topiary.jobs.words import figure, percent, plural
 from napari_topiary.registry import program_version
+from napari_topiary.words import figure, percent, plural
 
 if TYPE_CHECKING:
     from napari_topiary.export.base import Exportable

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.words import plural
 
 TRIALS = 3
 """Steps that are timed with every number of threads before one is chosen."""
@@ -77,7 +78,7 @@ def device_label(name: str | torch.device = "auto") -> str:
     if device.type == "mps":
         return "MPS · Apple GPU"
     cores = torch.get_num_threads()
-    return f"CPU · {cores} core{'s' if cores != 1 else ''}"
+    return f"CPU · {plural(cores, 'core')}"
 
 
 def autocast_dtype(device: torch.device | str) -> torch.dtype | None:

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from napari_topiary.inference.result_exports import export_endings, export_kinds
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.run_crate import is_as_written
 from napari_topiary.types import Task
+from napari_topiary.words import listed
 
 LABELS = ("_labels.tif", "_labels.zarr")
 RESULTS = (

@@ -24,6 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.words import plural
 
 K = TypeVar("K")
 Task = tuple[K, tuple[Any, ...]]
@@ -92,7 +93,7 @@ class Workers(Generic[K]):
         number = self.count
         if not number:
             return "waiting for workers"
-        return f"on {number} worker{'s' if number > 1 else ''}"
+        return f"on {plural(number, 'worker')}"
 
     def spread(
         self, function: Callable[..., Any], next_task: Callable[[], Task[K] | None]

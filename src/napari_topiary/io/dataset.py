@@ -31,7 +31,6 @@ from napari_topiary.io.dataset_description import (
     KNOWN,
     Description,
     Split,
-    listed,
     parse_description,
     parts_of,
     resolved_split,
@@ -51,6 +50,7 @@ from napari_topiary.io.overlap import shown_by, sketch_of
 from napari_topiary.io.pairing import Pairing, pair_files
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import Image, Task, Window
+from napari_topiary.words import listed
 
 _SAME_SCALE = 1.02
 _PACKAGE = Path(__file__).resolve().parents[1]

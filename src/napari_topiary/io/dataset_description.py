@@ -21,7 +21,6 @@ from napari_topiary.types import BACKGROUND, Task, TaskKind
 Split = dict[str, tuple[str, ...]]
 """Names of the images in each part."""
 
-_FEW = 5
 NOTHING_ASIDE = (
     "No image of the part 'val' is annotated: it is judged on some of the others, as "
     "far as it has not learned from them."
@@ -170,11 +169,6 @@ def may_be_seen(
     """Return the names of the images that no part holds back."""
     held = {name for part in HELD_OUT for name in split.get(part, ())}
     return tuple(name for name in images if name not in held)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first few names in words."""
-    return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
 
 
 def _first(names: list[str]) -> str:

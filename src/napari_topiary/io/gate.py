@@ -23,9 +23,9 @@ from napari_topiary.annotations import (
 )
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample, scale_notes
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.image_area import image_problem, rows_without_banner
 from napari_topiary.types import Task
+from napari_topiary.words import listed
 
 _ANOTHER_SCALE = 20.0
 BY_COMMAND = " (--around-marks in a command)"

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from napari_topiary import words
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.inference.devices import pick_device
-from napari_topiary.jobs import words
 from napari_topiary.networks import (
     Network,
     build_network,

@@ -13,7 +13,6 @@ from napari_topiary.evaluation.quality import Quality
 from napari_topiary.evaluation.validate import HoldOut, validate
 from napari_topiary.inference.devices import pick_device
 from napari_topiary.io.dataset import Sample
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.jobs.int8 import prepared_for_int8
 from napari_topiary.networks import tuning_config
 from napari_topiary.networks.base import Network
@@ -27,6 +26,7 @@ from napari_topiary.pruning import (
 )
 from napari_topiary.training import fit
 from napari_topiary.types import Job, Progress, Stop, relay
+from napari_topiary.words import listed
 
 SIDE = 256
 ROUNDS = 5

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_topiary import words
 from napari_topiary.annotations import Regions, counted
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
 from napari_topiary.config import TrainConfig
@@ -26,7 +27,6 @@ from napari_topiary.io.gate import BY_COMMAND, admitted, learning_problem, part_
 from napari_topiary.io.large_images import AnyImage, LargeImage
 from napari_topiary.io.own_files import CHECKPOINT, user_folder
 from napari_topiary.io.pairing import visible_files
-from napari_topiary.jobs import words
 from napari_topiary.session import Session
 from napari_topiary.training import fit
 from napari_topiary.training.learning_curve import LearningCurve, learning_curve

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from napari_topiary import words
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import Device, PredictConfig
 from napari_topiary.errors import NotWritten
@@ -24,7 +25,6 @@ from napari_topiary.io.own_files import WRITER
 from napari_topiary.io.pairing import safe_name
 from napari_topiary.io.run_crate import Run, write_crate
 from napari_topiary.io.tables import write_table
-from napari_topiary.jobs import words
 from napari_topiary.registry import program_version
 from napari_topiary.report.pictures import Report, save_comparison, write_report
 from napari_topiary.session.project import CHECKPOINTS

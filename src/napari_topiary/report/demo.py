@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from napari_topiary import words
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.errors import NotWritten, TopiaryError
@@ -23,7 +24,6 @@ from napari_topiary.io.atomic import writing
 from napari_topiary.io.dataset import Sample, sample_dataset
 from napari_topiary.io.output_files import free_name
 from napari_topiary.io.own_files import signed, write_page
-from napari_topiary.jobs import words
 from napari_topiary.pruning import (
     PruningPlan,
     make_plan,

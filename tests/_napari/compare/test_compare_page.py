@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from napari_topiary import Points
+from napari_topiary import Points, words
 from napari_topiary._napari.canvas.layers import image_layer, layer_for
 from napari_topiary._napari.compare import page as compare_page
 from napari_topiary._napari.compare.curtain import cropped
@@ -18,7 +18,6 @@ from napari_topiary._napari.drawing.drawing import drawing_of
 from napari_topiary._napari.state import Preferences, unwrap
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.jobs import comparing as comparing_jobs
-from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import (
     TRUTH,
     Side,

@@ -21,9 +21,9 @@ from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.annotations import Labels
 from napari_topiary.annotations.label_images import EIGHT
 from napari_topiary.config import HOLES
-from napari_topiary.jobs.words import plural
 from napari_topiary.postprocessing.labels import Tidied, all_cut, cut_object, tidied
 from napari_topiary.types import Job, LabelImage, Progress
+from napari_topiary.words import plural
 
 if TYPE_CHECKING:
     from napari.layers import Labels as LabelsLayer

@@ -31,8 +31,8 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import Keys, Offer, Page, button
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
-from napari_topiary.jobs.words import plural
 from napari_topiary.session import contents
+from napari_topiary.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from napari_topiary import words
 from napari_topiary._napari.jobs.runner import JobRunner
 from napari_topiary._napari.state import preferences
 from napari_topiary._napari.widgets.look import filled
@@ -17,7 +18,6 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.dataset_description import parts_of
 from napari_topiary.io.output_files import comparison_targets
-from napari_topiary.jobs import words
 from napari_topiary.jobs.exporting import to_be_replaced
 from napari_topiary.report.comparing import project_report
 from napari_topiary.session import Session

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary import words
 from napari_topiary._napari.compare.controls import ModeBar
 from napari_topiary._napari.compare.layers import STATUSES, mark, ramp
 from napari_topiary._napari.compare.view import ComparisonView
@@ -27,7 +28,6 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.evaluation import Comparison
 from napari_topiary.evaluation.disagreements import MOST_PLACES
-from napari_topiary.jobs import words
 from napari_topiary.jobs.comparing import At, Match
 
 FIGURES = {

@@ -35,8 +35,8 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, label
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.pixel_size import pixel_size_of_bar
-from napari_topiary.jobs.words import plural
 from napari_topiary.session import ImageEntry
+from napari_topiary.words import plural
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary import words
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button
 from napari_topiary.io.dataset import Dataset
@@ -32,7 +33,6 @@ from napari_topiary.io.importing.reviewing import (
     review_folder,
 )
 from napari_topiary.io.output_files import free_name
-from napari_topiary.jobs import words
 
 if TYPE_CHECKING:
     from napari_topiary._napari.data.page import DataPage

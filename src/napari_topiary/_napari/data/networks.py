@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary import words
 from napari_topiary._napari.jobs.runner import JobRunner, in_background
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
@@ -27,7 +28,6 @@ from napari_topiary._napari.widgets.page import button
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.own_files import CHECKPOINT
 from napari_topiary.io.pairing import safe_name
-from napari_topiary.jobs import words
 from napari_topiary.session import commands_for, parents_of
 from napari_topiary.types import Job, Progress
 

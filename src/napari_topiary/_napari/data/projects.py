@@ -19,7 +19,6 @@ from napari_topiary._napari.workbench import next_page
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Dataset, sample_dataset, sample_names
 from napari_topiary.io.pairing import safe_name
-from napari_topiary.jobs.words import plural
 from napari_topiary.session import (
     UNTITLED,
     Recovery,
@@ -33,6 +32,7 @@ from napari_topiary.session import (
 )
 from napari_topiary.session.project import Read
 from napari_topiary.session.session import NEVER_SAVED
+from napari_topiary.words import plural
 
 if TYPE_CHECKING:
     from napari.layers import Layer

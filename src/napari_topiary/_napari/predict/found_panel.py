@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidgetAction,
 )
 
+from napari_topiary import words
 from napari_topiary._napari.jobs.runner import in_background
 from napari_topiary._napari.predict.live_postprocessing import Result
 from napari_topiary._napari.widgets import look
@@ -31,7 +32,6 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.measures import Counted, summary_rows
 from napari_topiary.inference.result_exports import PICTURE, export_title
 from napari_topiary.io.annotation_formats import writing_formats
-from napari_topiary.jobs import words
 from napari_topiary.jobs.exporting import Found, already_there, export, kinds_for
 from napari_topiary.session import Session
 from napari_topiary.types import Prediction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from napari_topiary import words
 from napari_topiary._napari.canvas import result_layers
 from napari_topiary._napari.canvas.layers import current_image_name, image_layer
 from napari_topiary._napari.drawing.drawing import drawing_of
@@ -24,7 +25,7 @@ from napari_topiary._napari.widgets.page import NO_IMAGE, Page
 from napari_topiary.config import DetectConfig, PredictConfig
 from napari_topiary.errors import TopiaryError
 from napari_topiary.inference.large.writing import LargePrediction
-from napari_topiary.jobs import predicting, words
+from napari_topiary.jobs import predicting
 from napari_topiary.jobs.predicting import Answer, Meanwhile, ProjectImage
 from napari_topiary.types import Prediction, Progress
 

@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
+from napari_topiary import words
 from napari_topiary._napari.canvas.result_layers import KINDS, shown_kinds
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.config import HOLES, DetectConfig
-from napari_topiary.jobs import words
 from napari_topiary.jobs.network_cost import traits_of
 from napari_topiary.postprocessing import threshold_of
 from napari_topiary.postprocessing.interpret import usual_smallest_px

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel
 
+from napari_topiary import words
 from napari_topiary._napari.prune.view import PruningPreview
 from napari_topiary._napari.widgets import look
 from napari_topiary.evaluation.quality import Quality
-from napari_topiary.jobs import words
 from napari_topiary.jobs.pruning import Speeds
 from napari_topiary.pruning import PlanStatistics
 

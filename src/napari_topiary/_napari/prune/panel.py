@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_topiary import words
 from napari_topiary._napari.prune.card import PruneCard
 from napari_topiary._napari.prune.form import PruneForm, SearchRow
 from napari_topiary._napari.prune.keeping import KEEP, TUNE, KeepRow, TuningRow
@@ -31,7 +32,6 @@ from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import button, row
 from napari_topiary.config import COMPRESSION_MARKS, share_to_ratio
-from napari_topiary.jobs import words
 from napari_topiary.jobs.pruning import PositionQuality, Speeds
 from napari_topiary.pruning import PlanStatistics
 from napari_topiary.types import Task

@@ -10,11 +10,11 @@ import pyqtgraph as pg
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_topiary import words
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.page import Offer, button, row
 from napari_topiary._napari.widgets.plot import PlotColours, SmallPlot
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.jobs import words
 from napari_topiary.jobs.pruning import Findings
 
 ALLOWED_LOSS = 0.01

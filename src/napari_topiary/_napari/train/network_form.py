@@ -10,13 +10,13 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
+from napari_topiary import words
 from napari_topiary._napari.jobs.latest import Latest
 from napari_topiary._napari.widgets import look
 from napari_topiary._napari.widgets.checkpoint_choice import combo
 from napari_topiary._napari.widgets.form import Form, labels_of
 from napari_topiary._napari.widgets.look import filled
 from napari_topiary.config import TrainConfig
-from napari_topiary.jobs import words
 from napari_topiary.jobs.network_cost import (
     Blueprint,
     Circumstances,

@@ -23,7 +23,6 @@ from napari_topiary._napari.widgets.page import Offer, Page, button
 from napari_topiary._napari.widgets.plot import CurvePlot, plot_colours
 from napari_topiary.annotations import Regions
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.jobs.training import (
     Checked,
     TrainingData,
@@ -32,6 +31,7 @@ from napari_topiary.jobs.training import (
     short_name,
     training,
 )
+from napari_topiary.words import listed
 
 if TYPE_CHECKING:
     pass

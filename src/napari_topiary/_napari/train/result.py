@@ -10,6 +10,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from napari_topiary import words
 from napari_topiary._napari.jobs.runner import ButtonWords, JobButton
 from napari_topiary._napari.status import duration
 from napari_topiary._napari.widgets import look
@@ -17,7 +18,6 @@ from napari_topiary._napari.widgets.look import filled
 from napari_topiary._napari.widgets.page import bring_into_view
 from napari_topiary._napari.widgets.plot import PlotColours, SmallPlot
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.jobs import words
 from napari_topiary.jobs.training import (
     TrainingData,
     drawing_curve,

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
-from napari_topiary.io.dataset_description import listed
 from napari_topiary.io.images import (
     LoadedImage,
     count_slices,
@@ -21,6 +20,7 @@ from napari_topiary.io.importing.pairs import Pair
 from napari_topiary.io.importing.pieces import painted_together
 from napari_topiary.io.stacks import Slice
 from napari_topiary.types import LabelImage
+from napari_topiary.words import listed
 
 _NO_SLICE = (
     "{} is a stack of {} slices, and a table of places does not say which slice each "

@@ -1,14 +1,15 @@
-"""Numbers as a person reads them: "121 k", "0.5 MB", "6 ms", "80 %"."""
+"""Numbers and names as a person reads them: "121 k", "6 ms", "80 %", "a, b, ..."."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 NONE = "–"
 """Stands where nothing is known yet."""
 THIN = "\N{NO-BREAK SPACE}"
 """Between a number and its unit, which must not be torn apart."""
+_FEW = 5
 
 
 def count(number: float) -> str:
@@ -137,3 +138,8 @@ def _three(number: float) -> str:
     if number < 9.995:
         return f"{number:.2f}"
     return f"{number:.1f}" if number < 99.95 else f"{number:.0f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names in words."""
+    return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")

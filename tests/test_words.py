@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_topiary.jobs import words
+from napari_topiary import words
 
 
 @pytest.mark.parametrize(
