@@ -20,7 +20,12 @@ T = TypeVar("T")
 def find_members(package: str, folders: Iterable[str]) -> None:
     """Import every file of a package, so that each registers what it has.
 
-    `folders`: its `__path__`.
+    Parameters
+    ----------
+    package
+        Its full name.
+    folders
+        Its `__path__`.
     """
     for module in iter_modules(folders):
         import_module(f"{package}.{module.name}")

@@ -89,7 +89,12 @@ def grown(window: Window, by: int, shape: Sequence[int]) -> Window:
 def seconds_left(begun: float, done: float, total: float) -> float | None:
     """How long the rest takes if it goes on as before; None where nothing is done yet.
 
-    `begun` is by `time.perf_counter`.
+    Parameters
+    ----------
+    begun
+        By `time.perf_counter`.
+    done, total
+        Of the work, in the same unit.
     """
     spent = time.perf_counter() - begun
     return spent / done * (total - done) if done > 0 else None
@@ -160,7 +165,12 @@ def unless_stopped(
 ) -> Job[T | None]:
     """Do a job inside a job, and give it up at a `Stop`: its result is then None.
 
-    `told`: as for `relay`.
+    Parameters
+    ----------
+    job
+        The inner job, which is closed.
+    told
+        As for `relay`.
     """
     while True:
         try:
@@ -202,10 +212,17 @@ class Task:
         return float(self.radius_px[name]) if name in self.radius_px else None
 
     def radius_or_usual(self, name: str, scale: float | None) -> float:
-        """Radius as `radius` has it, `UNKNOWN_RADIUS` where unknown.
+        """Radius of class `name` in original pixels, `UNKNOWN_RADIUS` where unknown.
 
         Things are drawn with it and looked for within it; what is measured is not made
         up so.
+
+        Parameters
+        ----------
+        name
+            A class name.
+        scale
+            nm per pixel of the image, None if unknown.
         """
         return self.radius(name, scale) or UNKNOWN_RADIUS
 

@@ -41,7 +41,10 @@ def milliseconds(number: float) -> str:
 def percent(share: float) -> str:
     """A share in per cent; one decimal near the ends, where it matters.
 
-    `share`: 0..1.
+    Parameters
+    ----------
+    share
+        0..1.
     """
     value = 100 * share
     plain = abs(value - round(value)) < 0.05 or 20 <= value < 90
@@ -54,7 +57,15 @@ def ratio(number: float) -> str:
 
 
 def quality(number: float, digits: int = 2) -> str:
-    """A figure between 0 and 1, with so many digits after the point."""
+    """A figure between 0 and 1.
+
+    Parameters
+    ----------
+    number
+        0..1.
+    digits
+        After the point.
+    """
     return f"{number:.{digits}f}"
 
 

@@ -69,7 +69,15 @@ def finished_regions(annotations: Sequence[Any]) -> list[Regions]:
 def finished_area(
     annotations: Sequence[Any], shape: tuple[int, int]
 ) -> NDArray[np.bool_] | None:
-    """Return where a person has finished an image, `(y, x)` bool; None = all of it."""
+    """Return where a person has finished an image, `(y, x)`; None = all of it.
+
+    Parameters
+    ----------
+    annotations
+        All annotations of the image.
+    shape
+        `(y, x)` of the image.
+    """
     drawn = finished_regions(annotations)
     return np.any([one.mask(shape) for one in drawn], axis=0) if drawn else None
 
@@ -199,7 +207,15 @@ def _marks(annotations: Sequence[Any]) -> int:
 def uncertainty(probability: NDArray[np.floating]) -> NDArray[np.float32]:
     """How undecided a network is at each pixel: 0 sure, 1 torn between two classes.
 
-    `(k, y, x)` becomes `(y, x)`.
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        `(y, x)`.
     """
     two = np.partition(probability, -2, axis=0)[-2:]
     doubt: NDArray[np.float32] = (1 - (two[1] - two[0])).astype(np.float32)

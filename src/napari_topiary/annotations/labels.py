@@ -356,7 +356,12 @@ def object_numbers(
     Signed, whatever the file was, so that −1 can stand for unknown; numbers that are
     too large for that are given anew, all different.
 
-    `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape
+        `(y, x)` of the image in pixels.
     """
     objects: NDArray[np.signedinteger] = np.zeros(shape, dtype=np.int32)
     for annotation in annotations:

@@ -34,7 +34,10 @@ _ENOUGH, _CORNER, _SPREAD, _SLACK = 10, 0.05, 0.8, 1.02
 def reaches(radii: Sequence[float | None]) -> NDArray[np.float64]:
     """Return radii in pixels as numbers; one pixel where a radius is unknown.
 
-    `radii`: in pixels.
+    Parameters
+    ----------
+    radii
+        In pixels.
     """
     known = [_UNKNOWN_RADIUS if radius is None else radius for radius in radii]
     return np.array(known, dtype=np.float64)
@@ -45,7 +48,14 @@ def beyond(
 ) -> NDArray[np.bool_]:
     """Return which places are so far outside that nothing of them is in the image.
 
-    `reach` `(n,)` is the radius of each in pixels.
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    shape
+        `(y, x)` of the image.
     """
     limit = np.asarray(shape[:2], dtype=np.float64) - 0.5
     off = np.maximum(-0.5 - places, places - limit).clip(0)
@@ -58,7 +68,14 @@ def repeated(
 ) -> NDArray[np.bool_]:
     """Return which places repeat an earlier one of the same name.
 
-    `reach` `(n,)` radius of each in pixels.
+    Parameters
+    ----------
+    places
+        Centres.
+    reach
+        `(n,)` radius of each in pixels.
+    names
+        Class of each.
     """
     again = np.zeros(len(places), dtype=bool)
     kinds = np.asarray(names, dtype=object)
@@ -139,7 +156,10 @@ def misread(
 ) -> str:
     """Return a question if all places would fit, read otherwise; empty if not.
 
-    `places`, `reach`, `shape`, `scale`: as for `_misfit_problem`.
+    Parameters
+    ----------
+    places, reach, shape, scale
+        As for `_misfit_problem`.
     """
 
     def fits(others: Places) -> bool:
@@ -180,7 +200,10 @@ def cornered(places: Places, shape: Sequence[int], *, scale: float | None) -> st
 
     Such places fit the image, so that nobody would notice.
 
-    `places`, `shape`, `scale`: as for `_misfit_problem`.
+    Parameters
+    ----------
+    places, shape, scale
+        As for `_misfit_problem`.
     """
     if len(places) < _ENOUGH:
         return ""

@@ -108,7 +108,10 @@ class Regions(TableAnnotation):
     def mask(self, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the union of the areas.
 
-        `shape` `(y, x)` in pixels.
+        Parameters
+        ----------
+        shape
+            `(y, x)` in pixels.
         """
         mask = np.zeros((int(shape[0]), int(shape[1])), dtype=bool)
         for polygon, name in zip(self.polygons, self.shape_types, strict=True):
@@ -121,7 +124,10 @@ class Regions(TableAnnotation):
     def contains(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which places lie on pixels of the areas: `(n,)` bool.
 
-        `places` `(n, 2)` y, x in pixels.
+        Parameters
+        ----------
+        places
+            `(n, 2)` y, x in pixels.
         """
         pixels = np.rint(np.asarray(places, dtype=np.float64)).reshape(-1, 2)
         inside = np.zeros(len(pixels), dtype=bool)
@@ -257,7 +263,12 @@ def filled(
     A pixel belongs to it if its centre lies in an odd number of outlines, so that what
     is outlined inside of another outline is a hole.
 
-    `rings`: outlines, `(v, 2)` y, x · `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    rings
+        Outlines, `(v, 2)` y, x.
+    shape
+        `(y, x)` of the image in pixels.
     """
     size = np.asarray(shape[:2])
     every = np.concatenate([np.zeros((0, 2)), *rings])

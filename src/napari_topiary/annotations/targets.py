@@ -81,7 +81,12 @@ def annotation_problem(
 ) -> str | None:
     """Return what stops annotations from being learned from, as a sentence.
 
-    `shape`, `task`, `scale`, `radii`: as for `Annotation.problem`.
+    Parameters
+    ----------
+    annotations
+        All annotations of one image.
+    shape, task, scale, radii
+        As for `Annotation.problem`.
     """
     for annotation in annotations:
         sentence: str | None = annotation.problem(
@@ -246,7 +251,12 @@ class Canvas:
     def stamp_negative(self, path: NDArray[np.float64], radius: float | None) -> None:
         """Say that there is no particle here; this is known outside finished areas.
 
-        `path` as for `stamp`, `radius` in pixels; None = that of the largest class.
+        Parameters
+        ----------
+        path
+            `(v, 2)` y, x; one vertex is a centre.
+        radius
+            In pixels; None = that of the largest class.
         """
         self._negatives.append((path, radius))
 

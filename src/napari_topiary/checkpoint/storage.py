@@ -65,7 +65,10 @@ def packed_sizes(
 ) -> Sizes:
     """Types and shapes of what `pack` would return, without packing.
 
-    `state`, `masks`: as for `pack`.
+    Parameters
+    ----------
+    state, masks
+        As for `pack`.
     """
     sizes: Sizes = {}
     for name, tensor in state.items():
@@ -191,7 +194,14 @@ def file_size(sizes: Sizes, text: str) -> int:
 def write(path: Path, arrays: Mapping[str, Array], text: str) -> None:
     """Write the file.
 
-    `arrays`: from `pack`.
+    Parameters
+    ----------
+    path
+        Where.
+    arrays
+        From `pack`.
+    text
+        The JSON description.
     """
     path.touch()
     usual = path.stat().st_mode

@@ -183,7 +183,12 @@ def predict_config(options: argparse.Namespace) -> PredictConfig:
 def given(options: argparse.Namespace, form: type) -> dict[str, Any]:
     """Fields of a form that have been said on the command line.
 
-    `options`: with what `add_fields` has added.
+    Parameters
+    ----------
+    options
+        With what `add_fields` has added.
+    form
+        The same form.
     """
     return {
         row.name: value

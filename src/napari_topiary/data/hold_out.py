@@ -369,9 +369,21 @@ def _halves(
 def barred(
     area: AnnotatedArea, held: Sequence[AnnotatedArea], gap: float
 ) -> NDArray[np.bool_]:
-    """What is held out of an image `(y, x)`, and as far around as it could be told by.
+    """What is held out of an image, and as far around as it could be told from.
 
-    `held` is of this image and of others, `gap` in working pixels.
+    Parameters
+    ----------
+    area
+        Of the image.
+    held
+        What must not be learned from, of this image and of others.
+    gap
+        In working pixels.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)` bool.
     """
     away = np.zeros(area.field.target.shape, dtype=bool)
     for other in held:

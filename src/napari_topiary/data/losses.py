@@ -75,10 +75,19 @@ def masked_dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 def masked_square_error(
     values: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:
-    """Mean square error of values `(b, r, y, x)` over the pixels that are known.
+    """Mean square error of values over the pixels that are known.
 
-    `known` `(b, y, x)`: bool, or float as how much each pixel counts. Where nothing is
-    known it is 0, with a gradient of 0.
+    Parameters
+    ----------
+    values, wanted
+        `(b, r, y, x)` float.
+    known
+        `(b, y, x)` bool, or float as how much each pixel counts.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar; 0 (with a gradient of 0) where nothing is known.
     """
     weight = known.to(values.dtype).unsqueeze(1).expand_as(values)
     error = (values - wanted).square() * weight
@@ -106,8 +115,12 @@ def training_loss(
 ) -> torch.Tensor:
     """Cross-entropy mixed with Dice: `(1 − d)·CE + d·Dice`.
 
-    `logits`, `target`, `weight`, `class_weight`: as for `masked_cross_entropy` ·
-    `dice_weight`: the share d of Dice, 0..1.
+    Parameters
+    ----------
+    logits, target, weight, class_weight
+        As for `masked_cross_entropy`.
+    dice_weight
+        The share d of Dice, 0..1.
     """
     loss = masked_cross_entropy(logits, target, weight, class_weight=class_weight)
     if dice_weight > 0:

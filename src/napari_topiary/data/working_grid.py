@@ -67,9 +67,19 @@ def _check_working_memory(shape: Shape, factor: float, maps: int) -> None:
 
 
 def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
-    """Bring an image `(c, y, x)` to the working grid, without aliasing.
+    """Bring an image to the working grid, without aliasing.
 
-    `factor` is original pixels per working pixel.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+    factor
+        Original pixels per working pixel.
+
+    Returns
+    -------
+    ndarray
+        `(c, h, w)` float32.
     """
     channels, height, width = image.shape
     _check_working_memory((height, width), factor, 2 * channels)
@@ -79,7 +89,12 @@ def to_working(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
 def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
     """Bring an area to the working grid: a pixel is in it if all that it covers is.
 
-    `area` `(y, x)` bool · `shape` `(h, w)` of the working grid.
+    Parameters
+    ----------
+    area
+        `(y, x)` bool.
+    shape
+        `(h, w)` of the working grid.
     """
     if area.all() or area.shape == shape:
         return np.ones(shape, dtype=bool) if area.all() else area
@@ -87,16 +102,41 @@ def area_to_working(area: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
 
 
 def to_original(probability: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
-    """Bring maps `(k, h, w)` back to the pixels of an image; sums over k are kept."""
+    """Bring maps on the working grid back to the image's own pixels.
+
+    Parameters
+    ----------
+    probability
+        `(k, h, w)`.
+    shape
+        `(y, x)` of the image in pixels.
+
+    Returns
+    -------
+    ndarray
+        `(k, y, x)` float32; sums over k are kept.
+    """
     return _resized(probability, shape)
 
 
 def working_to_original_coords(
     coordinates: ArrayLike, shape: Shape, working: Shape
 ) -> NDArray[np.float64]:
-    """Positions `(n, 2)` y, x on the working grid -> the same in pixels of the image.
+    """Positions on the working grid -> positions in the image.
 
-    `shape` is `(y, x)` of the image, `working` of the working grid.
+    Parameters
+    ----------
+    coordinates
+        `(n, 2)` y, x in working pixels.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
+
+    Returns
+    -------
+    ndarray
+        `(n, 2)` y, x in pixels of the image.
     """
     positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
     ratio = np.asarray(shape, dtype=np.float64) / np.asarray(working)
@@ -107,8 +147,14 @@ def working_to_original_coords(
 def window_to_working(window: Window, shape: Shape, working: Shape) -> Window:
     """Bring a window of an image to the working grid: all pixels that it touches.
 
-    `window`: in pixels of the image · `shape` `(y, x)` of the image in pixels ·
-    `working` `(h, w)` of the working grid.
+    Parameters
+    ----------
+    window
+        In pixels of the image.
+    shape
+        `(y, x)` of the image in pixels.
+    working
+        `(h, w)` of the working grid.
     """
     top, bottom, left, right = window
     rows, columns = working[0] / shape[0], working[1] / shape[1]
@@ -145,8 +191,21 @@ def resized_part(
 ) -> NDArray[np.float32]:
     """Part of what resizing the whole image gives, from the pixels that it needs only.
 
-    `read` gives a window `(c, y, x)` of the image of `shape`, `part` is in pixels of
-    the resized image of `size`.
+    Parameters
+    ----------
+    read
+        Gives a window `(c, y, x)` of the image.
+    shape
+        `(y, x)` of the image.
+    size
+        `(y, x)` that it is resized to.
+    part
+        Which part of the resized image.
+
+    Returns
+    -------
+    ndarray
+        `(c, y, x)` float32.
     """
     top, bottom, left, right = part
     if shape == size:
@@ -201,10 +260,21 @@ class _Taps:
 def propose_working_factor(
     task: Task, scale: float | None, samples: Sequence[Sample] = ()
 ) -> float:
-    """Shrink factor, >= 1, that keeps the smallest class radius at about 6 px.
+    """Shrink factor that keeps the smallest class radius at about 6 px.
 
-    Only detection shrinks. `scale` is nm per pixel (None if unknown); of `samples` only
-    radii that are drawn with the annotations themselves count.
+    Parameters
+    ----------
+    task
+        Detection shrinks; segmentation and instances keep the original pixels.
+    scale
+        nm per pixel of the images, None if unknown.
+    samples
+        Only looked at for radii drawn with the annotations themselves.
+
+    Returns
+    -------
+    float
+        Original pixels per working pixel, >= 1.
     """
     radius = _smallest_radius(task, scale, samples)
     return 1.0 if radius is None else max(1.0, radius / SMALLEST_RADIUS_PX)

@@ -206,7 +206,12 @@ def changes_between(
     A's as the truth, for instances that of the objects (IoU above 0.5), for
     segmentation the mean Dice of the classes. Nothing in either is full agreement.
 
-    `tolerance`: as for `compare`.
+    Parameters
+    ----------
+    a, b
+        Predictions of the same image.
+    tolerance
+        As for `compare`.
     """
     a, b = aligned(a, b)
     reach = _reach(a.task, a.scale if a.scale is not None else b.scale, tolerance)

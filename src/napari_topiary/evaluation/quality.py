@@ -57,7 +57,12 @@ class Quality:
 def interval(share: float, n: int) -> tuple[float, float]:
     """Between what the true share lies, 19 times out of 20 (Wilson).
 
-    `share`: that was found, 0..1.
+    Parameters
+    ----------
+    share
+        That was found, 0..1.
+    n
+        Things that it was found on.
     """
     if n <= 0:
         return 0.0, 1.0

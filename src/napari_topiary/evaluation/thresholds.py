@@ -60,8 +60,17 @@ def probability_histogram(
 ) -> NDArray[np.int64]:
     """Count pixels by probability; adds up over images.
 
-    Parameters as for `best_pixel_threshold`; `(2, 1024)`: elsewhere, and where the
-    class is.
+    Parameters
+    ----------
+    truth
+        Any shape; True where the class is. Leave unknown pixels out.
+    probability
+        Same shape, 0..1.
+
+    Returns
+    -------
+    ndarray
+        `(2, 1024)`: elsewhere, and where the class is.
     """
     truth = np.asarray(truth, dtype=bool).ravel()
     steps = np.asarray(probability, dtype=np.float32).ravel() * BINS
@@ -73,7 +82,10 @@ def probability_histogram(
 def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
     """Threshold with the highest Dice and that Dice; see `best_pixel_threshold`.
 
-    `counts` `(2, 1024)` from `probability_histogram`.
+    Parameters
+    ----------
+    counts
+        `(2, 1024)` from `probability_histogram`.
     """
     dice = dice_of_histogram(counts)[1:]
     best = dice >= dice.max() - 1e-12
@@ -87,7 +99,10 @@ def best_of_histogram(counts: NDArray[np.int64]) -> tuple[float, float]:
 def dice_of_histogram(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Dice `(1024,)` at every threshold, beginning with 0.
 
-    `counts` `(2, 1024)` from `probability_histogram`.
+    Parameters
+    ----------
+    counts
+        `(2, 1024)` from `probability_histogram`.
     """
     there, found = counts[1], counts.sum(axis=0)
     hits = there[::-1].cumsum()[::-1]

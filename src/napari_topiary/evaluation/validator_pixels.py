@@ -39,7 +39,16 @@ def suits_pixels(network: Network, held: Sequence[AnnotatedArea], task: Task) ->
 class PixelValidator:
     """Validates networks on fixed pixels of held-out areas.
 
-    `patch`: side of the patches, in pixels.
+    Parameters
+    ----------
+    held
+        The areas.
+    task
+        Its classes.
+    patch
+        Side of the patches, in pixels.
+    usual_thresholds
+        Whether no thresholds are chosen.
     """
 
     def __init__(

@@ -69,7 +69,10 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
 def device_label(name: str | torch.device = "auto") -> str:
     """Name a device in a few words: "CPU · 2 cores", "CUDA · H200".
 
-    `name`: as for `pick_device`.
+    Parameters
+    ----------
+    name
+        As for `pick_device`.
     """
     device = pick_device(name)
     if device.type == "cuda":

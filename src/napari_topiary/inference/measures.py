@@ -283,8 +283,14 @@ def pixel_figures(
 ) -> tuple[NDArray[np.float64], ...]:
     """Return what is summed over the pixels of an area; their number comes first.
 
-    `y`, `x` `(n,)` where they are · `probability` `(n,)` of their class · `grey` `(n,)`
-    their brightness; None = not wanted.
+    Parameters
+    ----------
+    y, x
+        `(n,)` where they are.
+    probability
+        `(n,)` of their class.
+    grey
+        `(n,)` their brightness; None = not wanted.
     """
     y, x = y.astype(np.float64), x.astype(np.float64)
     if grey is None:

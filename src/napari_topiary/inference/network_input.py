@@ -203,7 +203,10 @@ class Measured:
     ) -> NDArray[np.float32]:
         """Bring a part `(c, y, x)` of the image to the range of the network.
 
-        `image`, `area`, `corner`: as for `Fitted.apply`.
+        Parameters
+        ----------
+        image, area, corner
+            As for `Fitted.apply`.
         """
         if self.fitted is None:
             return np.zeros(image.shape, np.float32)

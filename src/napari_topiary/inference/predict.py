@@ -161,8 +161,20 @@ def answer_problems(
 ) -> tuple[str, ...]:
     """Say what is wrong with an answer; what is no number in it becomes 0, in place.
 
-    `shown` `(c, y, x)` is what the network was shown, normalised; None = nothing that
-    could be seen. Empty where the network lives, or where too little is known to tell.
+    Parameters
+    ----------
+    result
+        What the network has said.
+    shown
+        `(c, y, x)` of the same size, normalised: what it was shown; None = nothing
+        that could be seen.
+    network
+        That has said it.
+
+    Returns
+    -------
+    tuple
+        Sentences; empty where the network lives, or where too little is known to tell.
     """
     if not np.isfinite(result.probability.sum()):
         np.nan_to_num(result.probability, copy=False, posinf=0, neginf=0)

@@ -217,7 +217,12 @@ def of_class(marks: Marks, name: str) -> Marks:
 def write_summary(folder: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write what was counted in each image; rows of other images there stay.
 
-    `rows`: as from `summary_rows`.
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    rows
+        As from `summary_rows`.
     """
     path, new = Path(folder) / SUMMARY, list(rows)
     images = {row["image"] for row in new}

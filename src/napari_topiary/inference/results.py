@@ -80,7 +80,12 @@ def write_tables(
 ) -> dict[str, Path]:
     """Write the tables of what was detected in one image, if the task has any.
 
-    `folder`, `stem`, `filaments`: as for `write_prediction`.
+    Parameters
+    ----------
+    folder, stem, filaments
+        As for `write_prediction`.
+    found
+        In the image.
     """
     if found.task.kind != "detect":
         return {}
@@ -256,7 +261,12 @@ def is_written(
 ) -> bool:
     """Say whether all results of an image are there, and complete.
 
-    `folder`, `stem`, `format`: as for `write_prediction`.
+    Parameters
+    ----------
+    folder, stem, format
+        As for `write_prediction`.
+    task
+        Of the checkpoint.
     """
     files = _files(Path(folder), stem, task, format)
     if "detections" in files and not files["detections"].is_file():

@@ -270,7 +270,12 @@ class TileBox:
         Equal ones, because a sliver at the edge would need as much context as a
         whole tile.
 
-        `tile`: longest side in pixels · `stride`: of the grid, in pixels.
+        Parameters
+        ----------
+        tile
+            Longest side in pixels.
+        stride
+            Of the grid, in pixels.
         """
         for top, bottom in _pieces(self.top, self.bottom, tile, stride):
             for left, right in _pieces(self.left, self.right, tile, stride):
@@ -301,7 +306,10 @@ def _pieces(start: int, end: int, tile: int, stride: int) -> Iterator[tuple[int,
 def round_up(size: int, stride: int) -> int:
     """Round up to the stride grid.
 
-    `size`, `stride`: in pixels.
+    Parameters
+    ----------
+    size, stride
+        In pixels.
     """
     return -(-size // stride) * stride
 

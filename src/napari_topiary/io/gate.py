@@ -242,7 +242,10 @@ def check_learning(
 ) -> None:
     """Refuse samples that cannot be learned from.
 
-    `samples`, `validation`, `task`: as for `learning_problem`.
+    Parameters
+    ----------
+    samples, validation, task
+        As for `learning_problem`.
     """
     problem = learning_problem(samples, validation, task=task)
     if problem:

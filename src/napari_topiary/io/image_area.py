@@ -336,7 +336,10 @@ def _box(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def kind_problem(image: Image) -> str | None:
     """Return why something is not one image of grey levels or colours, as a sentence.
 
-    `image` `(c, y, x)`.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`.
     """
     if image.ndim != 3:
         return (

@@ -94,7 +94,10 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
 def read_slices(path: str | os.PathLike[str]) -> Iterator[LoadedImage]:
     """Read a stack slice by slice, in the order of the file; a 2-D image is one slice.
 
-    `path`: as for `read_image`.
+    Parameters
+    ----------
+    path
+        As for `read_image`.
     """
     raw = _read(Path(path)).as_seen()
     data, _ = _channels_first(raw)
@@ -131,14 +134,28 @@ def _count_slices(path: Path, *_: int) -> int:
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelImage:
-    """Read a label image `(y, x)`; the numbers of a palette count, not its colours."""
+    """Read a label image.
+
+    Parameters
+    ----------
+    path
+        A 2-D image file of whole numbers; those of a palette count, not its colours.
+
+    Returns
+    -------
+    LabelImage
+        `(y, x)`.
+    """
     return _single_labels(read_label_slices(path), Path(path))
 
 
 def read_label_slices(path: str | os.PathLike[str]) -> tuple[LabelImage, ...]:
     """Read a stack of label images slice by slice; a 2-D one is one slice.
 
-    `path`: as for `read_labels`.
+    Parameters
+    ----------
+    path
+        As for `read_labels`.
     """
     path = Path(path)
     if path.suffix.lower() in _LOSSY:
@@ -247,8 +264,14 @@ def holds_image(
 ) -> bool:
     """Whether a file holds just this image, so that it need not be written again.
 
-    `path`: the file, which need not exist · `image` `(c, y, x)` · `scale`: nm per
-    pixel, None if unknown.
+    Parameters
+    ----------
+    path
+        The file, which need not exist.
+    image
+        `(c, y, x)`.
+    scale
+        nm per pixel, None if unknown.
     """
     try:
         there = read_image(path)

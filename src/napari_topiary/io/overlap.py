@@ -31,9 +31,17 @@ _MIX = 0xBF58476D1CE4E5B9
 
 
 def sketch_of(image: NDArray[Any]) -> tuple[int, ...]:
-    """Return hashes of the rows of pixels that are kept of an image `(c, y, x)`.
+    """Return the rows of pixels that are kept of an image.
 
-    At most `KEPT`, ascending; nothing of an image without content.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+
+    Returns
+    -------
+    tuple of int
+        At most `KEPT` hashes, ascending; nothing of an image without content.
     """
     return tuple(_smallest(image, None).tolist())
 
@@ -43,8 +51,14 @@ def shown_by(
 ) -> list[bool]:
     """Say of each of some other images whether it shows half of an image, or more.
 
-    `image` `(c, y, x)`, any numeric dtype · `sketches`: of the other images, by
-    `sketch_of`.
+    Parameters
+    ----------
+    image
+        `(c, y, x)`, any numeric dtype.
+    sketches
+        Of the other images, by `sketch_of`.
+    own
+        Of this image.
     """
     most = max((one[-1] for one in sketches if len(one) >= FEWEST), default=0)
     if len(own) < FEWEST:

@@ -172,7 +172,10 @@ def pair_files(folder: str | os.PathLike[str]) -> Pairing:
 def images_elsewhere(root: Path) -> dict[str, str]:
     """Return the images of a dataset that lie elsewhere; empty where none is named.
 
-    `root`: the dataset folder, which need not exist.
+    Parameters
+    ----------
+    root
+        The dataset folder, which need not exist.
     """
     try:
         content = read_json(root / DESCRIPTION)

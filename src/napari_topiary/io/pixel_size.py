@@ -58,7 +58,10 @@ _COARSEST_NM = 5000.0
 def pixel_size_problem(size: Any) -> str:
     """Return why something cannot be a pixel size, as a sentence; empty if it can.
 
-    `size`: nm per pixel.
+    Parameters
+    ----------
+    size
+        nm per pixel.
     """
     problem = number_problem(
         "A pixel size in nm of",
@@ -124,7 +127,12 @@ def nm_per_unit(unit: str | None) -> float | None:
 def pixel_size_doubt(name: str, size: float | None) -> tuple[str, ...]:
     """Return a sentence if a file's pixel size may be none at all.
 
-    `size`: nm per pixel, None if unknown.
+    Parameters
+    ----------
+    name
+        Of the file.
+    size
+        nm per pixel, None if unknown.
     """
     if size not in DOUBTFUL:
         return ()

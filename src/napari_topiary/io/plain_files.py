@@ -75,7 +75,12 @@ def can_be_listed(folder: Path) -> bool:
 def refusing_damage(name: str, sentence: str) -> Iterator[None]:
     """Turn whatever a library raises over a damaged file into a sentence.
 
-    `sentence`: what it says, with `{reason}` in it.
+    Parameters
+    ----------
+    name
+        Of the file.
+    sentence
+        What it says, with `{reason}` in it.
     """
     try:
         yield

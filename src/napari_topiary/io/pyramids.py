@@ -92,7 +92,12 @@ def views(image: LargeImage, ends: tuple[float, float] | None = None) -> list[Vi
     Where the file has none that is small, the last one is `image.thin`, which somebody
     has to read: until then it is 0.
 
-    `ends`: as for `View`.
+    Parameters
+    ----------
+    image
+        The image.
+    ends
+        As for `View`.
     """
     found = [View(level, 1, ends) for level in image.levels()]
     step = image.thin.step if needs_reading(image) else 1

@@ -217,7 +217,12 @@ def _entities(crate: Any) -> list[Mapping[str, Any]]:
 def written_since(targets: Iterable[Path], begun: float) -> list[Path]:
     """Return what a run has written: files, and folders that are zarr images.
 
-    `begun`: when it began, in seconds since 1970.
+    Parameters
+    ----------
+    targets
+        Files, and folders that results go into.
+    begun
+        When it began, in seconds since 1970.
     """
     found = dict[Path, None]()
     for target in targets:

@@ -72,7 +72,10 @@ def are_slices(images: Mapping[str, NDArray[Any]]) -> bool:
     has images of their own. So has who numbers them alike, but where neighbours show
     nothing in common.
 
-    `images` `(c, y, x)`, by name.
+    Parameters
+    ----------
+    images
+        `(c, y, x)`, by name.
     """
     numbers = [name.rpartition(" ")[2] for name in images]
     longest = max(map(len, numbers))

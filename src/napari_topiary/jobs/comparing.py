@@ -306,7 +306,12 @@ def _as_third(number: int, inner: Progress) -> Progress:
 def truth_within(truth: Truth, window: Window) -> Truth:
     """The truth of a window; outside nothing is known.
 
-    `window`: in image pixels.
+    Parameters
+    ----------
+    truth
+        Of the whole image.
+    window
+        In image pixels.
     """
     inside = _mask(window, truth.classes.shape)
     objects = truth.objects

@@ -209,7 +209,12 @@ def comparable(
 ) -> dict[str, Checkpoint]:
     """Those that answer the same question about the same kind of image, by name.
 
-    `checkpoint`: with what; None leaves nothing.
+    Parameters
+    ----------
+    checkpoint
+        With what; None leaves nothing.
+    known
+        All of the project.
     """
     if checkpoint is None:
         return {}

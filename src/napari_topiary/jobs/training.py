@@ -345,7 +345,10 @@ def unfinished_training() -> Path | None:
 def recover_training(file: Path) -> Checkpoint:
     """Read what is left of a training, and forget the file.
 
-    `file`: from `unfinished_training`.
+    Parameters
+    ----------
+    file
+        From `unfinished_training`.
     """
     checkpoint = load_checkpoint(file)
     forget_training(file)
@@ -361,6 +364,9 @@ def _process_of(file: Path) -> int:
 def forget_training(file: Path) -> None:
     """Delete a network that is not needed any more.
 
-    `file`: from `unfinished_training` or `_new_training_file`; need not exist.
+    Parameters
+    ----------
+    file
+        From `unfinished_training` or `_new_training_file`; need not exist.
     """
     file.unlink(missing_ok=True)

@@ -77,7 +77,20 @@ class Network(nn.Module):
 
 
 def in_shares(network: Network, answer: torch.Tensor) -> torch.Tensor:
-    """Turn logits `(..., k + r, y, x)` into float32 probabilities; values stay."""
+    """Turn what a network answers into probabilities; maps of values stay.
+
+    Parameters
+    ----------
+    network
+        Knows how many maps are values.
+    answer
+        `(..., k + r, y, x)` logits and values.
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32.
+    """
     answer = answer.float()
     if network.regressions == 0:
         return answer.softmax(dim=-3)
@@ -258,9 +271,21 @@ def recipe_config(network: str, given: Mapping[str, Any]) -> TrainConfig:
 def tuning_config(
     network: str, removed: PruneKind, given: Mapping[str, Any]
 ) -> TrainConfig:
-    """Fill the form that a pruned network is fine-tuned by; else as `recipe_config`.
+    """Fill the form that a pruned network is fine-tuned by.
 
-    Without whole filters (`removed`) a network goes on from where it was; with most of
-    its single weights gone it has to learn much anew.
+    Parameters
+    ----------
+    network
+        Of a registered network.
+    removed
+        What was pruned. Without whole filters a network goes on from where it was;
+        with most of its single weights gone it has to learn much anew.
+    given
+        Fields of `TrainConfig` that somebody has chosen.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence for an unknown network.
     """
     return recipe_config(network, {**kind_of(network).tuning.get(removed, {}), **given})

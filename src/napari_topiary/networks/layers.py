@@ -105,7 +105,14 @@ def probe_side(network: Network, smallest: int) -> int:
 def per_pixel(network: Network, positions: float, side: int) -> float:
     """How often a layer is applied per pixel that the network answers.
 
-    `positions` is how often it was in `on_patches` of one image of `side` pixels.
+    Parameters
+    ----------
+    network
+        Any.
+    positions
+        How often it was applied in `on_patches` of one image.
+    side
+        Of that image, from `probe_side`.
     """
     if network.patch is None:
         return positions / side**2

@@ -44,7 +44,10 @@ class PatchClassifier(Network):
     A subclass says how patches are classified; one that knows a faster way to classify
     every pixel of an image overrides `sweep`.
 
-    `patch`: side of the patch, in pixels.
+    Parameters
+    ----------
+    patch
+        Side of the patch, in pixels.
     """
 
     stride = 1
@@ -71,7 +74,20 @@ class PatchClassifier(Network):
         return self.within(image, slice(0, image.shape[2]), slice(0, image.shape[3]))
 
     def within(self, image: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
-        """Logits `(b, k, rows, columns)` of a rectangle of an image, and no others."""
+        """Logits of a rectangle of an image, computed nowhere else.
+
+        Parameters
+        ----------
+        image
+            `(b, c, y, x)`.
+        rows, columns
+            The rectangle, with start and stop, in pixels.
+
+        Returns
+        -------
+        Tensor
+            `(b, k, rows, columns)`.
+        """
         seen = self._seen(image, 2, rows)
         seen = self._seen(seen, 3, columns)
         seen = seen.contiguous(memory_format=torch.channels_last)
@@ -277,9 +293,19 @@ def fragments(maps: torch.Tensor) -> torch.Tensor:
 
 
 def assembled(maps: torch.Tensor, poolings: int) -> torch.Tensor:
-    """Put the fragments of n poolings back in their places.
+    """Put the fragments of several poolings back in their places.
 
-    `(4**n · b, k, y, x)` becomes `(b, k, 2**n · y, 2**n · x)`.
+    Parameters
+    ----------
+    maps
+        `(4**n · b, k, y, x)` after n poolings.
+    poolings
+        The n.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, 2**n · y, 2**n · x)`.
     """
     for _ in range(poolings):
         offsets = maps.reshape(2, 2, -1, *maps.shape[1:])  # of the last pooling

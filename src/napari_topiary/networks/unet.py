@@ -180,9 +180,21 @@ class Up(ConvPair):
 
 
 def encoded(owner: nn.Module, levels: int, image: torch.Tensor) -> list[torch.Tensor]:
-    """Run `down0` .. and `bottom` of a module on `(b, c, y, x)`.
+    """Run `down0` .. and `bottom` of a module.
 
-    Returns the maps of every level before halving, the finest first, and of the bottom.
+    Parameters
+    ----------
+    owner
+        Has these parts.
+    levels
+        How often the image is halved.
+    image
+        `(b, c, y, x)`.
+
+    Returns
+    -------
+    list
+        Maps of every level before halving, the finest first, and of the bottom.
     """
     levels_maps, maps = [], image
     for i in range(levels):

@@ -169,9 +169,17 @@ class Normalisation:
         return values, self._as_part(fitted)
 
     def areas(self, image: NDArray[Any]) -> list[NDArray[np.bool_]]:
-        """Find areas of very different brightness in an image `(c, y, x)`.
+        """Find areas of very different brightness in an image.
 
-        `(y, x)` bool, one for each; nothing where the image is one.
+        Parameters
+        ----------
+        image
+            `(c, y, x)`, as for `apply`.
+
+        Returns
+        -------
+        list
+            `(y, x)` bool, one for each; nothing where the image is one.
         """
         shape = (image.shape[1], image.shape[2])
         step = thinning(shape)

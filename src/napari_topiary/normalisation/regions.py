@@ -71,9 +71,19 @@ class Region:
 
 
 def regions_of(grey: NDArray[np.float32], known: Mask) -> list[Region]:
-    """Divide an image `(y, x)` into areas of very different brightness; [] if one.
+    """Divide an image into areas of very different brightness.
 
-    `grey` has its tails cut off, `known` is what carries an image.
+    Parameters
+    ----------
+    grey
+        `(y, x)` brightness, tails cut off.
+    known
+        `(y, x)` bool: pixels that carry an image.
+
+    Returns
+    -------
+    list
+        Nothing where it is one. Every pixel is in one of them.
     """
     found = list(_divided(grey, known, np.ones_like(known), DEPTH))
     return found if len(found) > 1 else []

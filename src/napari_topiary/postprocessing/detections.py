@@ -110,7 +110,12 @@ def candidates(
 ) -> Detections:
     """Find the particles of some classes; neighbours are not yet thinned out.
 
-    `probability`, `task`, `radius_px`, `threshold`: as for `find_detections`.
+    Parameters
+    ----------
+    probability, task, radius_px, threshold
+        As for `find_detections`.
+    classes
+        Names of the classes.
     """
     found = Detections.empty()
     for index, name in enumerate(task.classes):
@@ -136,7 +141,12 @@ def best_apart(
 ) -> Detections:
     """Keep the best of particles that are too close, sorted by score, best first.
 
-    `task`, `radius_px`, `spacing`: as for `find_detections`.
+    Parameters
+    ----------
+    found
+        All candidates.
+    task, radius_px, spacing
+        As for `find_detections`.
     """
     radii = np.array([radius_px.get(name, 0.0) for name in task.classes])
     reach = spacing * radii[found.class_index]
@@ -220,7 +230,14 @@ def disc_means(
     Pixels on the rim count by how far inside they are, so that the mean does not jump
     with the sub-pixel position of the centre.
 
-    `image` `(y, x)` · `centres` `(n, 2)` y, x · `radius`: in pixels.
+    Parameters
+    ----------
+    image
+        `(y, x)`.
+    centres
+        `(n, 2)` y, x.
+    radius
+        In pixels.
     """
     reach = int(radius + 1.0)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T

@@ -165,7 +165,10 @@ class Objects:
     def numbers(self, smallest: int) -> NDArray[np.uint32]:
         """Return the final number, 1..n, of each stored one; 0 = too small.
 
-        `smallest`: smaller objects are dropped, in pixels.
+        Parameters
+        ----------
+        smallest
+            Smaller objects are dropped, in pixels.
         """
         _, group = _groups(self._links, len(self._sizes))
         sizes = np.bincount(group, weights=self._sizes)

@@ -134,9 +134,17 @@ def _filled(labels: LabelImage, largest: int) -> tuple[LabelImage, int]:
 
 
 def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Cut what is said to be several objects `(y, x)` at its narrowest necks.
+    """Cut what is said to be several objects at its narrowest necks.
 
-    0 outside, 1..n; all 1 where there is no neck at all.
+    Parameters
+    ----------
+    mask
+        `(y, x)` of one object.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n; all 1 where there is no neck at all.
     """
     parts: NDArray[np.integer] = mask.astype(np.int32)
     for neck in NECKS:
@@ -149,7 +157,10 @@ def cut_object(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
 def all_cut(labels: LabelImage) -> Tidied:
     """Cut every object that has a narrow neck; the largest part keeps the number.
 
-    `labels` `(y, x)` object numbers, 0 = background.
+    Parameters
+    ----------
+    labels
+        `(y, x)` object numbers, 0 = background.
     """
     highest = last = int(labels.max(initial=0))
     made = np.array(labels)
@@ -213,8 +224,14 @@ class Numbering:
         Discs that overlap by half a diameter are linked: those of one class whose
         centres are no farther apart than a radius.
 
-        `places` `(n, 2)` y, x in pixels · `classes` `(n,)` class index · `radii` `(n,)`
-        in pixels.
+        Parameters
+        ----------
+        places
+            `(n, 2)` y, x in pixels.
+        classes
+            `(n,)` class index.
+        radii
+            `(n,)` in pixels.
         """
         numbers = np.zeros(len(places), dtype=np.int64)
         if self.linked and self._particles is not None:

@@ -63,7 +63,10 @@ def line_skeleton(
 ) -> NDArray[np.bool_]:
     """Return the middle lines of one class, one pixel wide `(y, x)`.
 
-    `probability`, `radius`, `threshold`: as for `trace_lines`.
+    Parameters
+    ----------
+    probability, radius, threshold
+        As for `trace_lines`.
     """
     smooth = ndi.gaussian_filter(probability, SMOOTHING * radius, mode="nearest")
     mask = smooth >= threshold
@@ -145,7 +148,12 @@ def _connected(pixels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def simplified(path: Path, *, radius: float) -> Path:
     """Return a path with the fewest points that keep its course.
 
-    `path` `(v, 2)` y, x · `radius`: half the filament's width, in pixels.
+    Parameters
+    ----------
+    path
+        `(v, 2)` y, x.
+    radius
+        Half the filament's width, in pixels.
     """
     # Takes a second to load: who finds no lines need not wait for it.
     from skimage.measure import approximate_polygon

@@ -79,9 +79,19 @@ def label_objects(
 
 
 def cut_apart(mask: NDArray[np.bool_], neck: float = NECK) -> NDArray[np.int32]:
-    """Cut what is painted as one object `(y, x)` at its necks: 0 outside, 1..n.
+    """Cut what is painted as one object at its necks.
 
-    `neck` is the narrowest share of a core that a neck still has in one object, 0..1.
+    Parameters
+    ----------
+    mask
+        `(y, x)`.
+    neck
+        The narrowest share of a core that a neck still has in one object, 0..1.
+
+    Returns
+    -------
+    ndarray
+        `(y, x)`: 0 outside, 1..n.
     """
     parts: NDArray[np.int32] = mask.astype(np.int32)
     if np.count_nonzero(mask) < SMALLEST_TO_CUT:

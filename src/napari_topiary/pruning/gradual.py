@@ -114,7 +114,10 @@ class GradualPruning:
     def cursor_at(self, fraction: float) -> int:
         """Position in the plan that is due at a fraction of the run.
 
-        `fraction`: 0..1 of the run.
+        Parameters
+        ----------
+        fraction
+            0..1 of the run.
         """
         if fraction >= self._until:
             return self._end

@@ -154,7 +154,10 @@ class PruningPlan(ABC):
     def cursor(self, share: float) -> int:
         """First position with at least `share` of the weights gone (or the last).
 
-        `share`: 0..1, of the unpruned network's weights.
+        Parameters
+        ----------
+        share
+            0..1, of the unpruned network's weights.
         """
         low, high = 0, len(self)
         while low < high:
@@ -166,9 +169,14 @@ class PruningPlan(ABC):
         return low
 
     def network_at(self, share: float, device: torch.device | str = "cpu") -> Network:
-        """Return the network with a share of its weights gone, in time for a slider.
+        """Return the pruned network, fast enough for a slider.
 
-        It stays on `device` between calls.
+        Parameters
+        ----------
+        share
+            Of the unpruned network's weights to be gone.
+        device
+            Where the network is wanted; tensors stay there between calls.
         """
         return self.network_after(self.cursor(share), device)
 

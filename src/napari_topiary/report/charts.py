@@ -86,7 +86,14 @@ def see_to_charts() -> None:
 def save_chart(path: Path, chart: Chart, lines: Sequence[Line]) -> None:
     """Draw lines into a picture.
 
-    `path`: a `.png` file.
+    Parameters
+    ----------
+    path
+        A `.png` file.
+    chart
+        Heading, units and limits.
+    lines
+        Those without points are left out.
     """
     figure = _figure(6.4, 3.8)
     axes = figure.add_subplot(title=chart.title, xlabel=chart.x)

@@ -212,7 +212,10 @@ def heading_of(result: Mapping[str, Any], about: str) -> str:
 def rows_of(result: Mapping[str, Any]) -> list[list[str]]:
     """Return the networks as rows of text, the first one the names of the columns.
 
-    `result`: as `reporting` returns it.
+    Parameters
+    ----------
+    result
+        As `reporting` returns it.
     """
     rows: list[list[str]] = []
     statuses = _statuses(result["checkpoints"])

@@ -64,12 +64,28 @@ class Panel(Picture):
 
 
 def panel(image: NDArray[Any], caption: str) -> Panel:
-    """Show an image `(c, y, x)`, grey or of three colours; brightness is stretched."""
+    """Show an image.
+
+    Parameters
+    ----------
+    image
+        `(c, y, x)`: one channel is grey, three are colours. Brightness is stretched.
+    caption
+        A short line above it.
+    """
     return replace(Panel.of(image, SIDE), caption=caption)
 
 
 def probability_panel(probability: NDArray[np.floating], caption: str) -> Panel:
-    """Show how likely anything but background is, by a probability `(k, y, x)`."""
+    """Show how likely anything but background is.
+
+    Parameters
+    ----------
+    probability
+        `(k, y, x)`.
+    caption
+        A short line above it.
+    """
     shown = _coloured(1.0 - probability[0], HOT, (0.0, 1.0))
     return replace(Panel.coloured(shown, SIDE), caption=caption)
 

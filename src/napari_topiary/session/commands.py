@@ -71,7 +71,10 @@ def script_for(
 ) -> str:
     """Return a script that makes all networks of a project again.
 
-    `checkpoints`, `parents`: as for `commands_for`.
+    Parameters
+    ----------
+    checkpoints, parents
+        As for `commands_for`.
     """
     lines = dict[str, None]()
     for name in checkpoints:

@@ -125,7 +125,12 @@ def versions(folder: Path) -> tuple[SavedVersion, ...]:
 def go_back(folder: Path, version: str) -> None:
     """Make a project what it was before a save; what it is now becomes a version too.
 
-    `version`: name of one of its `versions`.
+    Parameters
+    ----------
+    folder
+        The project.
+    version
+        Name of one of its `versions`.
     """
     newer = [v.name for v in versions(folder) if v.name >= version]
     if version not in newer:

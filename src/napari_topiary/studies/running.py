@@ -315,7 +315,14 @@ class Records:
 
     Lines of other budgets or datasets in the same file stay, and do not count.
 
-    `identity`: dataset and budget, as `StudyContext.identity`.
+    Parameters
+    ----------
+    folder
+        Of the study.
+    study
+        Its name.
+    identity
+        Dataset and budget, as `StudyContext.identity`.
     """
 
     def __init__(self, folder: Path, study: str, identity: Mapping[str, Any]) -> None:

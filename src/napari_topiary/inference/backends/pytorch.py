@@ -21,7 +21,14 @@ from napari_topiary.networks.layers import OnPatches
 class TorchBackend:
     """Runs a network as it is now, in evaluation mode.
 
-    `dtype`: reduced precision; None = exactly.
+    Parameters
+    ----------
+    network
+        Moved to the device.
+    device
+        Where to compute.
+    dtype
+        Reduced precision; None = exactly.
     """
 
     def __init__(

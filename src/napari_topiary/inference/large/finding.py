@@ -121,7 +121,14 @@ class MapsSoFar:
 class Finder:
     """Finds what is on a large image, on the working grid.
 
-    `shape` `(y, x)` of the image in pixels.
+    Parameters
+    ----------
+    kept
+        What the network has said.
+    how, task
+        How that is read.
+    shape
+        `(y, x)` of the image in pixels.
     """
 
     def __init__(

@@ -96,8 +96,18 @@ def read_large(
 ) -> Job[LargePrediction]:
     """Read labels and detections from what is kept, and write all results.
 
-    `checkpoint`, `config`: as for `interpret` · `scale`, `into`: as for
-    `predict_large`.
+    Parameters
+    ----------
+    kept
+        What the network has said about it.
+    checkpoint, config
+        As for `interpret`.
+    pixels
+        The image.
+    scale, into
+        As for `predict_large`.
+    problems
+        To be written beside the results.
     """
     how, task = PostProcessing.of(checkpoint, config), checkpoint.task
     shape = (pixels.shape[1], pixels.shape[2])

@@ -90,7 +90,14 @@ def marks(
 ) -> Marks:
     """Return marks, one class for all or one for each.
 
-    `places` `(n, 2)` y, x · `**others`: what `Marks` has besides.
+    Parameters
+    ----------
+    places
+        `(n, 2)` y, x.
+    classes
+        One name, or one for each.
+    **others
+        What `Marks` has besides.
     """
     where = np.asarray(places, dtype=np.float64).reshape(-1, 2)
     names = (classes,) * len(where) if isinstance(classes, str) else tuple(classes)

@@ -275,7 +275,10 @@ def check_stored(
 ) -> None:
     """Refuse what a file says of itself if it has too few bytes for that.
 
-    `path`, `shape`, `itemsize`, `stored`, `small`: as for `check_size`.
+    Parameters
+    ----------
+    path, shape, itemsize, stored, small
+        As for `check_size`.
     """
     nbytes = math.prod(shape) * itemsize
     if nbytes > max(small, MOST_PER_BYTE * stored):
@@ -304,7 +307,10 @@ def square_pixels(
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return one pixel size for both directions, and a note if they differ.
 
-    `y`, `x`: pixel size in nm, None where unknown.
+    Parameters
+    ----------
+    y, x
+        Pixel size in nm, None where unknown.
     """
     sizes = [s for s in (y, x) if s is not None and np.isfinite(s) and s > 0]
     if not sizes:
@@ -318,9 +324,17 @@ def square_pixels(
 
 
 def without_inks(array: NDArray[Any]) -> NDArray[Any]:
-    """Turn cyan, magenta, yellow and black `(..., 4)` into red, green and blue.
+    """Turn cyan, magenta, yellow and black into red, green and blue.
 
-    The most there can be of each ink is where its number type ends; the type stays.
+    Parameters
+    ----------
+    array
+        `(..., 4)`, the most there can be of each ink where its number type ends.
+
+    Returns
+    -------
+    ndarray
+        `(..., 3)` of the same number type.
     """
     most = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     light = 1 - array.astype(np.float64) / most

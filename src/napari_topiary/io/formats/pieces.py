@@ -19,7 +19,16 @@ class Mapped:
     The file is mapped anew for every part: what a lasting map has been asked for would
     count as this program's memory until somebody else needs it.
 
-    `offset`: byte at which they begin.
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Byte at which they begin.
+    shape
+        Of the array.
+    dtype
+        Of its numbers, with their byte order.
     """
 
     def __init__(

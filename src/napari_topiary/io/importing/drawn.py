@@ -32,7 +32,12 @@ from napari_topiary.types import BACKGROUND, LabelImage, Task
 def label_stats(labels: LabelImage, file: str) -> LabelStats:
     """Look at the numbers of a label image, and refuse what is none.
 
-    `labels` `(y, x)`.
+    Parameters
+    ----------
+    labels
+        `(y, x)`.
+    file
+        Its name, for sentences.
     """
     whole = Labels(labels).labels
     if whole.size and int(whole.min()) < 0:
@@ -201,7 +206,12 @@ def annotations_of_labels(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return painted numbers as the task means them, and sentences.
 
-    `labels` `(y, x)` as the file holds it.
+    Parameters
+    ----------
+    labels
+        `(y, x)` as the file holds it.
+    meaning
+        Of the whole folder.
     """
     whole = Labels(labels).labels
     if meaning.task.kind == "instances":
@@ -221,7 +231,16 @@ def annotations_of_marks(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return marks as the task means them, and sentences.
 
-    `marks`: in pixels of the image · `shape` `(y, x)` of the image.
+    Parameters
+    ----------
+    marks
+        In pixels of the image.
+    shape
+        `(y, x)` of the image.
+    meaning
+        Of the whole folder.
+    config
+        Names those without a class.
     """
     finished = [area for area in marks.areas if area.name.lower() in FINISHED]
     ignored = sum(area.name.lower() == IGNORED for area in marks.areas)

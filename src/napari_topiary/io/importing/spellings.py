@@ -67,15 +67,7 @@ def is_only(name: str, endings: re.Pattern[str]) -> bool:
 def images_and_labels(
     pictures: Sequence[Path], root: Path
 ) -> tuple[list[Path], list[Path]]:
-    """Tell images from those that are labels of others by their name or folder.
-
-    Parameters
-    ----------
-    pictures
-        Of a folder.
-    root
-        That folder.
-    """
+    """Tell images from those that are labels of others by their name or folder."""
     in_folder = [path for path in pictures if _is_of_labels(path, root)]
     in_folder += _alone(path for path in pictures if path not in set(in_folder))
     others = [path for path in pictures if path not in set(in_folder)]

@@ -65,7 +65,10 @@ Nipah: free nucleocapsid strands (whole virions are 150 nm and more)."""
 def nominal_radius(name: str) -> float | None:
     """Return half the usual diameter of a virus in nm, None where it is not listed.
 
-    Case, blanks and a trailing "virus" do not matter.
+    Parameters
+    ----------
+    name
+        Of a class or folder; case, blanks and a trailing "virus" do not matter.
 
     Examples
     --------

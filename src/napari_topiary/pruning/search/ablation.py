@@ -84,7 +84,10 @@ class Ablation:
     def begin(self, values: Values) -> None:
         """Take what the network answers with all that has been removed so far.
 
-        `values`: of `wanted`, on all patches.
+        Parameters
+        ----------
+        values
+            Of `wanted`, on all patches.
         """
         self.alive = np.zeros(self.group.channels, dtype=bool)
         for node, reader in (self._first | self._later).items():

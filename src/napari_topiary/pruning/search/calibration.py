@@ -69,10 +69,22 @@ class CalibrationBatches:
     def losses(
         self, logits: torch.Tensor, rows: slice, variants: int
     ) -> NDArray[np.float64]:
-        """Training loss `(variants,)` of variants of a network, on some patches.
+        """Training loss of several variants of a network, on some of the patches.
 
-        `logits` are `(variants * n, k + r, y, x)`, variant by variant, of the patches
-        `rows`. Summed over all patches it is the mean of the mini-batches' means.
+        Parameters
+        ----------
+        logits
+            `(variants * n, k + r, y, x)`: variant by variant.
+        rows
+            Which `n` patches they are of.
+        variants
+            How many.
+
+        Returns
+        -------
+        ndarray
+            `(variants,)`; summed over all patches this is the mean of the mini-batches'
+            means.
         """
         shares = self.shares[rows]
         likely = logits[:, : shares.shape[1]].log_softmax(dim=1)

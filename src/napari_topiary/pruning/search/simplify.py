@@ -50,7 +50,12 @@ def compare_rows(nodes: Sequence[fx.Node], modules: Modules) -> None:
 def largest(maps: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
     """Max-pooling by windows that do not overlap.
 
-    `maps` `(b, c, y, x)` · `window`: its sides (y, x), in pixels.
+    Parameters
+    ----------
+    maps
+        `(b, c, y, x)`.
+    window
+        Its sides (y, x), in pixels.
     """
     (ky, kx), (height, width) = window, maps.shape[2:]
     last = maps.stride(1) == 1 and maps.shape[1] > 1
@@ -69,9 +74,21 @@ def largest(maps: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
 def positions_used(
     node: fx.Node, shape: Sequence[int], modules: Modules
 ) -> tuple[int, int] | None:
-    """Rows and columns of a layer's maps that the next one uses; None = all of them.
+    """Rows and columns of a layer's maps that the next one uses.
 
-    `shape` is `(b, c, y, x)` of the answer of `node`, `modules` the layers by name.
+    Parameters
+    ----------
+    node
+        An operation.
+    shape
+        `(b, c, y, x)` of its answer.
+    modules
+        Layers by name.
+
+    Returns
+    -------
+    tuple
+        (y, x); None = all of them.
     """
     users = list(node.users)
     windows = _windows(users[0], modules) if len(users) == 1 else None
@@ -147,7 +164,22 @@ def is_pointwise(module: nn.Module | None) -> bool:
 def pointwise(
     maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """Convolve `(b, c, y, x)` pixel by pixel; the result has its channels last."""
+    """Convolve pixel by pixel.
+
+    Parameters
+    ----------
+    maps
+        `(b, c, y, x)`.
+    weight
+        `(k, c, 1, 1)`.
+    bias
+        `(k,)`, if any.
+
+    Returns
+    -------
+    Tensor
+        `(b, k, y, x)`, laid out with channels last.
+    """
     return F.linear(maps.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(
         0, 3, 1, 2
     )
