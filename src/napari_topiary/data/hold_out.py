@@ -369,7 +369,7 @@ def _halves(
 def barred(
     area: AnnotatedArea, held: Sequence[AnnotatedArea], gap: float
 ) -> NDArray[np.bool_]:
-    """What is held out of an image, and as far around as it could be told from.
+    """What is held out of an image `(y, x)`, and as far around as it could be told by.
 
     Parameters
     ----------
@@ -379,11 +379,6 @@ def barred(
         What must not be learned from, of this image and of others.
     gap
         In working pixels.
-
-    Returns
-    -------
-    ndarray
-        `(y, x)` bool.
     """
     away = np.zeros(area.field.target.shape, dtype=bool)
     for other in held:
