@@ -35,8 +35,6 @@ FLOORS = (
     ("cli",),
     ("_napari", "__main__"),
 )
-HEAR_CTRL_C = {"cli", "cli.dispatch", "cli.driving"}
-"""The first of them loads the others only once it listens, and they know it."""
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "types",
@@ -157,7 +155,7 @@ def test_no_files_outside_the_window_need_one_another():
     ]:
         for name in free:
             del needs[name]
-    assert set(needs) <= HEAR_CTRL_C
+    assert not needs
 
 
 def test_no_public_name_is_lost():

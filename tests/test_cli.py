@@ -22,9 +22,10 @@ import zarr
 
 from napari_topiary.annotations import Points
 from napari_topiary.checkpoint import load_checkpoint
-from napari_topiary.cli import ENDING, demo, main, window
+from napari_topiary.cli import demo, main, window
 from napari_topiary.cli.dispatch import build_parser
 from napari_topiary.cli.driving import ProgressBar, Runner
+from napari_topiary.cli.ending import ENDING
 from napari_topiary.cli.parsing import predict_config
 from napari_topiary.config import DetectConfig, PredictConfig, PruneConfig, TrainConfig
 from napari_topiary.io.dataset import Dataset, Sample, sample_folder

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from napari_topiary.checkpoint import Checkpoint, load_checkpoint
-from napari_topiary.cli import ENDING, main
+from napari_topiary.cli import main
+from napari_topiary.cli.ending import ENDING
 from napari_topiary.evaluation import validator
 from napari_topiary.inference.engine import Engine
 from napari_topiary.pruning.search import ablation, greedy

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 
-from napari_topiary.cli import Nobody
+from napari_topiary.cli.ending import Nobody
 from napari_topiary.cli.parsing import DONE, REFUSED, Parser, common_options
 from napari_topiary.errors import TopiaryError, place_of, sentence_for
 from napari_topiary.registry import program_version

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO, TypeVar
 
-from napari_topiary.cli import ENDING, HANG_UP, INTERRUPTED, Interrupted, Nobody
+from napari_topiary.cli.ending import ENDING, HANG_UP, INTERRUPTED, Interrupted, Nobody
 from napari_topiary.cli.parsing import DONE, PARTLY
 from napari_topiary.config import LAST_SEED
 from napari_topiary.errors import NotWritten, TopiaryError

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from napari_topiary.cli import ENDING
+from napari_topiary.cli.ending import ENDING
 from napari_topiary.errors import TopiaryError
 
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
