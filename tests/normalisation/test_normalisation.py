@@ -105,15 +105,17 @@ def test_robust_levels_a_slope(rng: np.random.Generator) -> None:
     assert np.median(apart) < 0.15
 
 
+@pytest.mark.parametrize(("side", "tilt"), [(192, 80), (256, 60)])
 def test_robust_levels_a_slope_that_rich_content_hides(
-    rng: np.random.Generator,
+    rng: np.random.Generator, side: int, tilt: float
 ) -> None:
-    blocks = rng.normal(0, 25, (6, 6)).repeat(32, axis=0).repeat(32, axis=1)
-    image = micrograph(rng, 192, 192) + gaussian_filter(blocks, 6)
+    count = side // 32
+    blocks = rng.normal(0, 25, (count, count)).repeat(32, axis=0).repeat(32, axis=1)
+    image = micrograph(rng, side, side) + gaussian_filter(blocks, 6)
     usual = Normalisation().apply(image[None])
     mean = (image - image.mean()) / image.std()
     np.testing.assert_allclose(usual[0], mean, atol=0.1)  # content is not levelled
-    tilted = Normalisation().apply((image + np.linspace(0, 80, 192))[None])
+    tilted = Normalisation().apply((image + np.linspace(0, tilt, side))[None])
     assert np.median(np.abs(usual - tilted)) < 0.1
 
 
