@@ -28,10 +28,10 @@ EXPLAINED = 0.75
 TILTED, TILT = 0.6, 2.0
 """One that is straight and covers so many deviations may leave more: rich content."""
 LARGE, TILTED_LARGE, TILT_LARGE = 224, 0.45, 1.4
-"""Of images of so many rows and columns, whose blocks hold more of their content, less is
-enough: of 159 real ones no other is levelled by that, but of 16 fields of cells that are
-tilted by two of their deviations 10 instead of 1, and of 16 sections 15 instead of 9. Of
-484 quarters of them 12 would be, whose Dice fell by 0.04."""
+"""Of images of so many rows and columns, whose blocks hold more of their content, less
+is enough: of 159 real ones no other is levelled by that, but of 16 fields of cells that
+are tilted by two of their deviations 10 instead of 1, of 16 sections 15 instead of 9.
+Of 484 quarters of them 12 would be, and their Dice fell by 0.04."""
 DARKER, CORNERS = 0.25, 1.6
 """Of corners that are darker than the middle by so many deviations, alike in all four,
 this share is enough: in 151 images without a vignette it was 0.22 at most."""
