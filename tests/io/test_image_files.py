@@ -68,3 +68,12 @@ def test_results_are_called_as_the_image_is_in_a_project(name, stem):
 def test_a_table_that_names_an_ome_tiff_means_the_image_of_that_name():
     named = {file: marks(image=file).image_stem for file in ("d/x.ome.tif", "x.mrc")}
     assert set(named.values()) == {"x"}
+
+
+def test_names_with_stars_are_spelled_out(tmp_path):
+    for name in ("a.tif", "b.tif", "[c].tif"):
+        write_image(tmp_path / name, GREY)
+    found = image_files([tmp_path / "[ab].tif", tmp_path / "[c].tif"])
+    assert [path.name for path in found] == ["a.tif", "b.tif", "[c].tif"]
+    with pytest.raises(TopiaryError, match="There is no image"):
+        image_files([tmp_path / "*.png"])

@@ -167,3 +167,20 @@ def test_a_folder_without_pairs_says_first_what_helps(tmp_path, file, text, said
     (tmp_path / file).write_text(text)
     problem = reviewed(tmp_path).problem
     assert problem.endswith(said) and problem.count(file) == 1
+
+
+def test_what_fiji_saves_in_a_tiff(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    rois = []
+    for x in (10, 20):
+        roi = roifile.ImagejRoi.frompoints(np.array([[x, 7]], np.float32))
+        roi.roitype = roifile.ROI_TYPE.POINT
+        rois.append(roi.tobytes())
+    more = {"metadata": {"Overlays": rois, "ROI": rois[0]}}
+    tifffile.imwrite(tmp_path / "a.tif", GREY, imagej=True, **more)
+    save(tmp_path / "b.tif", GREY)
+    review = reviewed(tmp_path, radius_px={"": 3.0})
+    (row,) = review.used
+    assert row.pair.marks.places.tolist() == [[7, 10], [7, 20]]
+    assert review.meaning.task.classes == ("background", "particle")
+    assert [one.path.name for one in review.unused] == ["b.tif"]

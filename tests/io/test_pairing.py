@@ -1,6 +1,8 @@
 """Which files belong together: whatever their case, ending and company."""
 
 import json
+import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -163,3 +165,26 @@ def test_an_image_over_several_files_is_one(home):
     (home / "images" / "v.ome.tif").rename(home / "v.ome.tif")
     with pytest.raises(TopiaryError, match=r"only a part .* rest is in v\.ome\.tif"):
         read_dataset(home).samples["v_2 0"]
+
+
+def test_letters_of_two_kinds_that_look_like_one_are_one(tmp_path):
+    """`ö` of one letter, or of two as macOS stores it."""
+    one, two = (unicodedata.normalize(form, "größe") for form in ("NFC", "NFD"))
+    write_image(tmp_path / "images" / f"{two}.tif", np.eye(20, dtype=np.uint8))
+    (tmp_path / "points").mkdir()
+    (tmp_path / "points" / f"{one}.csv").write_text("axis-0,axis-1\n3,4\n")
+    about = {"name": "x", "task": "detect", "classes": ["background", "a"]}
+    for spelling in (one, two):
+        described = about | {"radius_px": {"a": 2}, "split": {"val": [spelling]}}
+        (tmp_path / "dataset.json").write_text(json.dumps(described))
+        data = read_dataset(tmp_path)
+        assert data.parts["val"] == (one,)
+        assert len(data.samples[one].annotations[0]) == 1
+    # Saved again, the table takes the place of the old one under whatever spelling.
+    os.rename(tmp_path / "points" / f"{one}.csv", tmp_path / "points" / f"{two}.csv")
+    session = Session.open(tmp_path)
+    session.annotations[one] = (Points(np.array([[3.0, 4], [9, 9]]), ("a", "a")),)
+    session.save(tmp_path)
+    assert len(read_dataset(tmp_path).samples[one].annotations[0]) == 2
+    assert len(list((tmp_path / "points").iterdir())) == 1
+    assert len(list((tmp_path / "images").iterdir())) == 1

@@ -34,7 +34,8 @@ ONLY_MIDDLES = (
 
 def export_formats(options: argparse.Namespace) -> tuple[str, ...]:
     """What results are exported as, beside maps and tables."""
-    return tuple(name.strip() for name in options.export.split(",") if name.strip())
+    words = options.export.lower().split(",")
+    return tuple(word.strip() for word in words if word.strip())
 
 
 class FilePredictor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from glob import glob
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
@@ -46,7 +47,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     """Return the image files that are meant, those in folders included."""
     suffixes = readable_suffixes()
     found: list[Path] = []
-    for path in given:
+    for path in _spelled_out(given):
         if path.is_dir() and not is_image(path):
             inside = [
                 file
@@ -78,6 +79,13 @@ def image_files(given: Sequence[Path]) -> list[Path]:
             "by one into different folders."
         )
     return found
+
+
+def _spelled_out(given: Sequence[Path]) -> Iterator[Path]:
+    """Files of `*.tif`, which the shells of Windows leave to programs."""
+    for path in given:
+        found = [] if path.exists() else sorted(glob(str(path)))
+        yield from map(Path, found) if found else (path,)
 
 
 def passed_over(given: Sequence[Path]) -> list[str]:

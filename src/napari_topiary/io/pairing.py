@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -290,6 +291,8 @@ def safe_name(name: str) -> str:
     name
         Any text; bytes of a file name that mean nothing become `_` too.
     """
+    # macOS and old servers take "ö" for two letters, which look like one.
+    name = unicodedata.normalize("NFC", name)
     safe = _UNSAFE.sub("_", name).strip()[:_LONGEST]  # a letter is a byte or more
     while safe != (inner := safe.strip().strip(".")) or len(inner.encode()) > _LONGEST:
         safe = inner if len(inner.encode()) <= _LONGEST else inner[:-1]

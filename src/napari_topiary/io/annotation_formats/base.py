@@ -1,12 +1,14 @@
 """What a file of another program marks on images, and the register of such formats.
 
 A new format is one new file in this folder with `@annotation_formats.register("name")`
-on a class; it is found by itself. One that is written too has a method `write`.
+on a class; it is found by itself. One that is written too has a method `write`, one
+that programs draw into the files of images a method `inside`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -69,7 +71,8 @@ class Marks:
     @property
     def image_file(self) -> str:
         """Name of the image without folders, with an ending if it is given one."""
-        name = PurePosixPath(self.image.replace("\\", "/")).name
+        path = unicodedata.normalize("NFC", self.image.replace("\\", "/"))
+        name = PurePosixPath(path).name
         # Slices of a stack are written 000001@name.mrcs.
         return name.rpartition("@")[2]
 
@@ -267,6 +270,25 @@ def read_marks(path: Path) -> list[Marks]:
         f"{path.name} cannot be read as {reader.title} ({{reason}}): export it again.",
     ):
         return reader.read(path)
+
+
+def marks_inside(path: Path) -> tuple[str, list[Marks]]:
+    """Return what programs have drawn into the file of an image, and in which format.
+
+    Raises
+    ------
+    TopiaryError
+        With a sentence if it cannot be read.
+    """
+    with refusing_damage(
+        path.name, f"what is drawn in {path.name} cannot be read ({{reason}})."
+    ):
+        for name in annotation_formats:
+            reader: Any = annotation_formats[name]
+            found = reader.inside(path) if hasattr(reader, "inside") else []
+            if any(map(len, found)):
+                return name, found
+    return "", []
 
 
 def is_text(head: bytes) -> bool:

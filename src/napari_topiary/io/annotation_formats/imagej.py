@@ -7,11 +7,12 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import tifffile
 
 from napari_topiary.annotations.regions import outline
 from napari_topiary.errors import TopiaryError
@@ -31,7 +32,8 @@ LARGEST_ROI = 64 << 20
 """Bytes of one ROI; no person has drawn a larger one."""
 MOST_ROIS = 1_000_000
 _NUMBERED = re.compile(r"(^|[-_ #]+)\d+$")
-_OF_A_PLACE = re.compile(r"\d+(-\d+)*")
+_OF_A_PLACE = re.compile(r"\d+(-\d+)*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What ImageJ and roifile call an ROI without a name."""
 
 
 @annotation_formats.register("roi")
@@ -39,7 +41,9 @@ class ImageJRoi:
     """Points, lines, and everything that encloses an area."""
 
     title: ClassVar[str] = "ImageJ ROI"
-    details: ClassVar[str] = "`.roi`, `RoiSet.zip`; needs `[formats]`"
+    details: ClassVar[str] = (
+        "`.roi`, `RoiSet.zip`, what is saved in a TIFF; needs `[formats]`"
+    )
     marks: ClassVar[str] = "points, lines, areas"
     suffixes: ClassVar[tuple[str, ...]] = (".roi", ".zip")
     ending: ClassVar[str] = "_RoiSet.zip"
@@ -54,12 +58,24 @@ class ImageJRoi:
     @staticmethod
     def read(path: Path) -> list[Marks]:
         """Read what is marked; the name of an ROI without its number is its class."""
-        each: dict[int | None, Collector] = {}
-        for roi, place in _with_slices(_rois(path), path.name):
-            _draw(roi, each.setdefault(place, Collector()))
-        if not each:
-            return [Collector().marks()]
-        return [drawn.marks(slice=place) for place, drawn in each.items()]
+        return _marked(_rois(path), path.name)
+
+    @staticmethod
+    def inside(path: Path) -> list[Marks]:
+        """Read the selection and the overlay that ImageJ saves in a TIFF."""
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            return []
+        try:
+            with tifffile.TiffFile(path) as file:
+                about = file.imagej_metadata or {}
+        except Exception:  # a damaged file: reading the image says so
+            return []
+        saved = dict.fromkeys([*about.get("Overlays", ()), about.get("ROI", b"")])
+        found = [one for one in saved if one]
+        if not found:
+            return []
+        roifile = _library(path)
+        return _marked(map(roifile.ImagejRoi.frombytes, found), path.name)
 
     @staticmethod
     def write(path: Path, marked: Marks) -> None:
@@ -90,6 +106,16 @@ class ImageJRoi:
                 add(kinds.POLYLINE, [line], name)
             for area in marked.areas:
                 add(kinds.POLYGON, [ring + CORNER for ring in area.rings], area.name)
+
+
+def _marked(rois: Iterable[Any], file: str) -> list[Marks]:
+    """What ROIs mark, for each slice that they are on."""
+    each: dict[int | None, Collector] = {}
+    for roi, place in _with_slices(list(rois), file):
+        _draw(roi, each.setdefault(place, Collector()))
+    if not each:
+        return [Collector().marks()]
+    return [drawn.marks(slice=place) for place, drawn in each.items()]
 
 
 def _with_slices(rois: Sequence[Any], file: str) -> list[tuple[Any, int | None]]:

@@ -19,6 +19,7 @@ from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
     Marks,
     format_of,
+    marks_inside,
     read_marks,
     readable_tables,
 )
@@ -134,6 +135,8 @@ def pair_folder(
             unused.append(Unused(path, advice or NEITHER))
         elif not only or fnmatch(path.name.lower(), only.lower()):
             pairs += _of_table(owners, path, unused)
+    if not only:
+        pairs += _inside(set(images) - {pair.image for pair in pairs}, unused)
     pairs = _one_each(pairs)
     drawn = {pair.image for pair in pairs}
     unused += [Unused(path, NO_ANNOTATION) for path in images if path not in drawn]
@@ -225,28 +228,20 @@ def _found(
         return []
     if len(images) > 1:
         several = " and ".join(str(_short(image)) for image in images)
-        return [
-            Pair(
-                image=image,
-                annotation=path,
-                format=format,
-                confidence="ambiguous",
-                reason=f"could belong to {several}: rename one of them",
-                marks=marks,
-            )
-            for image in images
-        ]
-    inside = images[0].parent != path.parent
-    where = f", in {path.parent.name}" if inside and not named else ""
+        reason = f"could belong to {several}: rename one of them"
+        confidence = "ambiguous"
+    elif images[0].parent != path.parent and not named:
+        reason += f", in {path.parent.name}"
     return [
         Pair(
-            image=images[0],
+            image=image,
             annotation=path,
             format=format,
             confidence=confidence,
-            reason=reason + where,
+            reason=reason,
             marks=marks,
         )
+        for image in images
     ]
 
 
@@ -308,6 +303,22 @@ def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
             Unused(path, f"marks {missing[0]}{more}: no such image in the folder")
         )
     return pairs
+
+
+def _inside(images: Iterable[Path], unused: list[Unused]) -> Iterator[Pair]:
+    """The pairs of what is drawn into the files of images."""
+    for path in sorted(images):
+        try:
+            kind, found = marks_inside(path)
+        except TopiaryError as error:
+            unused.append(Unused(path, str(error)))
+            continue
+        reason = "drawn into the file of the image"
+        for marks in found:
+            yield Pair(
+                image=path, annotation=path, format=kind, confidence="high",
+                reason=reason, marks=marks,
+            )  # fmt: skip
 
 
 def _one_each(pairs: list[Pair]) -> list[Pair]:
