@@ -24,6 +24,7 @@ def test_what_is_no_image_of_a_folder_is_named(tmp_path):
     (tmp_path / "in" / "empty").mkdir()
     (sentence,) = passed_over([tmp_path / "in"])
     assert sentence.startswith("in: n.npy and 1 more left out, no image that can be")
+    assert "n.npy is a file of arrays of some program" in sentence
     write_image(tmp_path / "in" / "day 2" / "b.tif", GREY)
     first, second = passed_over([tmp_path / "in"])
     assert (second, first[:36]) == (sentence, "in: images in its folder day 2 are l")
@@ -77,3 +78,9 @@ def test_names_with_stars_are_spelled_out(tmp_path):
     assert [path.name for path in found] == ["a.tif", "b.tif", "[c].tif"]
     with pytest.raises(TopiaryError, match="There is no image"):
         image_files([tmp_path / "*.png"])
+
+
+def test_a_folder_of_another_program_says_what_helps(tmp_path):
+    (tmp_path / "a.nd2").write_bytes(b"x")
+    with pytest.raises(TopiaryError, match=r"no image .* a\.nd2 is .* as OME-T"):
+        image_files([tmp_path])

@@ -106,6 +106,8 @@ def test_what_systems_leave_behind_is_passed_over(home):
     ("path", "words"),
     [
         ("images/notes.txt", "images/notes.txt: left out, no image"),
+        ("images/x.czi", "images/x.czi: left out. x.czi is an image of a light micro"),
+        ("labels/z.npy", "labels/z.npy: left out. z.npy is a file of arrays"),
         ("labels/notes.txt", "labels/notes.txt: left out, no label image"),
         ("points/z.txt", "points/z.txt: left out, no table"),
         ("images/sub.tif/", "images/sub.tif: left out, a folder"),
@@ -188,3 +190,12 @@ def test_letters_of_two_kinds_that_look_like_one_are_one(tmp_path):
     assert len(read_dataset(tmp_path).samples[one].annotations[0]) == 2
     assert len(list((tmp_path / "points").iterdir())) == 1
     assert len(list((tmp_path / "images").iterdir())) == 1
+
+
+def test_a_data_set_of_images_of_another_program_says_what_helps(tmp_path):
+    about = {"name": "x", "task": "segment", "classes": ["background", "a"]}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.lif").write_bytes(b"x")
+    with pytest.raises(TopiaryError, match=r"no images: images/a\.lif: .* as OME-TIFF"):
+        read_dataset(tmp_path)

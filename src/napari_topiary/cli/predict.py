@@ -205,7 +205,9 @@ def run(options: argparse.Namespace, runner: Runner) -> dict[str, Any]:
     if failed and not images and not skipped:
         first = failed[0]
         others = f" Nor can {len(failed) - 1} others." if len(failed) > 1 else ""
-        raise TopiaryError(f"{Path(first['image']).name}: {first['reason']}{others}")
+        name, reason = Path(first["image"]).name, first["reason"]
+        said = reason if reason.startswith(f"{name} ") else f"{name}: {reason}"
+        raise TopiaryError(f"{said}{others}")
     summary = write_summary(options.out, predictor.rows)
     problems = dict.fromkeys(said for one in images for said in one["problems"])
     return {

@@ -272,6 +272,9 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     if pairing.problems:
         raise TopiaryError(f"{root.name}/{pairing.problems[0]}")
     if not pairing.images:
+        for note in pairing.notes:
+            if note.startswith("images/"):
+                raise TopiaryError(f"{root.name} holds no images: {note}")
         raise TopiaryError(
             f"{root.name} holds no images: put them into {root.name}/images "
             f"({', '.join(readable_suffixes())})."

@@ -8,6 +8,7 @@ from glob import glob
 from pathlib import Path
 
 from napari_topiary.errors import TopiaryError
+from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image, readable_suffixes
 from napari_topiary.io.own_files import written_by_topiary
 from napari_topiary.io.pairing import image_name, visible_files, whole_images
@@ -57,6 +58,7 @@ def image_files(given: Sequence[Path]) -> list[Path]:
             if not inside:
                 deeper = [f.name for f in visible_files(path) if _has_images(f)]
                 hint = f" Its folder {deeper[0]} does: give that." if deeper else ""
+                hint = hint or _advice(visible_files(path))
                 raise TopiaryError(
                     f"The folder {path} holds no image that can be read "
                     f"({', '.join(suffixes)}).{hint}"
@@ -113,9 +115,15 @@ def passed_over(given: Sequence[Path]) -> list[str]:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             sentences.append(
                 f"{folder.name}: {files[0]}{more} left out, no image that can be read "
-                f"({', '.join(readable_suffixes())})."
+                f"({', '.join(readable_suffixes())}).{_advice(others)}"
             )
     return sentences
+
+
+def _advice(files: Sequence[Path]) -> str:
+    """What helps with the first file of a kind that is known, behind a sentence."""
+    said = next(filter(None, map(elsewhere, files)), "")
+    return said and f" {said}"
 
 
 def _folders(names: Sequence[str]) -> str:

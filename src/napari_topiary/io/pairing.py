@@ -20,6 +20,7 @@ from pathlib import Path
 from napari_topiary.annotations import annotation_kinds
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import readable_tables
+from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.formats.tiff import first_file_of
 from napari_topiary.io.images import count_slices, is_image, readable_suffixes
 from napari_topiary.io.plain_files import DESCRIPTION, read_json
@@ -383,6 +384,9 @@ def _unused(folder: str, paths: list[Path], why: str) -> list[str]:
         return []
     if all(path.is_dir() for path in paths):
         why = "a folder" if len(paths) == 1 else "folders"
+    paths = sorted(paths, key=lambda path: not elsewhere(path))
+    if advice := elsewhere(paths[0]):  # the list of endings helps nobody, then
+        return [f"{folder}/{_first(paths)}: left out. {advice}"]
     return [f"{folder}/{_first(paths)}: left out, {why}."]
 
 
