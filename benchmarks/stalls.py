@@ -151,21 +151,27 @@ def many_marks(window: Window) -> None:
         window.workbench.show_page("Data")
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "marks.csv"
-        np.savetxt(table, places(MARKS, SIDE), "%.1f", ",", header="y,x", comments="")
+        rows = np.c_[np.arange(MARKS), places(MARKS, SIDE)]
+        head = "index,axis-0,axis-1"
+        np.savetxt(table, rows, "%.1f", ",", header=head, comments="")
         with window.measured(f"{MARKS:,} points of a table opened in napari"):
-            window.viewer.open(table, plugin="napari-topiary")
+            window.viewer.open(table, plugin="napari")
+    page = window.workbench.show_page("Annotate")
+    window.viewer.layers.selection.active = window.viewer.layers[-1]
+    with window.measured("these taken as marks"):
+        page.layer_button.click()
 
 
 def painted(window: Window) -> None:
     """Two large images on which everything is painted, and a stroke."""
     session, rng = window.session, np.random.default_rng(0)
     cells = np.arange(1, 1 + 128 * 128, dtype=np.int32).reshape(128, 128)
+    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
     labels = np.kron(cells, np.ones((SIDE // 128, SIDE // 128), np.int32))
     for number, name in enumerate(("one", "other")):
         image = rng.integers(0, 255, (1, SIDE, SIDE), dtype=np.uint8)
         session.add_image(ImageEntry(name, image, 1.0))
         session.set_annotations(name, (Labels(np.roll(labels, 9 * number, 0), True),))
-    session.set_task(Task("instances", (BACKGROUND, "nucleus")))
     data: Any = window.workbench.show_page("Data")
     data.open_image("one")
     with window.measured(f"{SIDE}², painted: to the other image"):

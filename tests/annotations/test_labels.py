@@ -82,6 +82,22 @@ def test_a_painted_background_is_said_and_large_objects_are_not(kind: str) -> No
     assert not _inverted(kind, np.hypot(y - 50, x - 50) < 45)
 
 
+def test_a_share_of_a_large_image_is_said_without_sorting_all_of_it(monkeypatch):
+    sorted_pixels = []
+    unique = np.unique
+
+    def counted(pixels, **how):
+        sorted_pixels.append(pixels.size)
+        return unique(pixels, **how)
+
+    labels = np.full((4096, 1024), 7, np.uint8)
+    labels[:, :256] = 2
+    monkeypatch.setattr(np, "unique", counted)
+    objects = Task("instances", (BACKGROUND, "nucleus"))
+    _, notes = Labels(labels, True).usable(labels.shape, task=objects, scale=None)
+    assert "7 covers 75% of the image" in notes[0] and max(sorted_pixels) <= 2**20
+
+
 def test_a_layer_of_objects_is_one_copy_in_numbers_that_are_drawn_fast():
     """Of 8192 x 8192 pixels each copy takes a quarter of a second."""
     labels = Labels(np.arange(6, dtype=np.int32).reshape(2, 3), instances=True)

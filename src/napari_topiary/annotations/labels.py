@@ -218,6 +218,11 @@ class Labels(Annotation):
         labels = type(self)(meant, self.instances) if note else self
         return labels, tuple(filter(None, notes))
 
+    def meant(self, task: Task) -> Self:
+        """Read black and white masks as they are meant, and look no further."""
+        labels, note = self._meant(task)
+        return type(self)(labels, self.instances) if note else self
+
     def rescaled(self, factor_yx: tuple[float, float]) -> Self:
         """Return the labels on another grid; each pixel takes the nearest label."""
         picks = []

@@ -761,6 +761,7 @@ def test_a_table_of_pixels_is_taken_as_pixels(open_page, session, tmp_path):
                header="index,axis-0,axis-1")  # fmt: skip
     viewer.open(file, plugin="napari")
     use(page)
+    assert viewer.layers.extent.units is not None  # in pixels it would be none
     assert np.allclose(drawn(page, "points").coordinates[-2:], table)
     assert "taken as pixels" in page.message.text()
     viewer.add_points(table)

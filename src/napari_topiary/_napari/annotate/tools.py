@@ -223,6 +223,9 @@ def use_layer(drawing: Drawing, layer: Layer, class_name: str) -> str:
             drawing, layer, class_name
         )
     layer.visible = False
+    image = image_layer(drawing.viewer, drawing.name or "")
+    if image is not None:  # beside a layer in other units napari draws none by its size
+        layer.units = tuple(image.units)[-2:]
     # Keys (undo!) and strokes go to the active layer: from now on to ours.
     ours = drawing.layer(kind) or drawing.layer("centerlines")
     drawing.viewer.layers.selection.active = ours or drawing.layer("regions")

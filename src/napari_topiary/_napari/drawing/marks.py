@@ -41,7 +41,7 @@ def layer_data(
         shown = found
         if known.layer_type == "labels":
             # With a stroke on it, a mask of 0 and 255 would hold two values for one.
-            shown, _ = shown.usable(shape, task=task, scale=entry.scale)
+            shown = shown.meant(task)
             meta = {"metadata": {"instances": shown.instances}}
             return shown.pixels(task, room), meta
         data, meta, _ = shown.to_layer_data("", task, entry.scale)
