@@ -34,6 +34,7 @@ from napari_topiary.normalisation.contrast import (
     Colours,
     Faintness,
     odd_ones,
+    says_enough,
     usual_look,
 )
 from napari_topiary.normalisation.sharpness import Sharpness
@@ -310,6 +311,7 @@ def _opposites(
         odd = {i for i, own in enumerate(asymmetries) if before.is_negative(own)}
     else:
         odd = set(odd_ones(asymmetries))
+    odd = {index for index in odd if says_enough(areas[index].field.image) == 1}
     if len(task.classes) > 2 and len(areas) > 1:
         return sorted(odd)  # one class may be bright and another dark
     looks = [0 if (own := _contrast([one])) is None else own.look for one in areas]

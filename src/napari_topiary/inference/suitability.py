@@ -11,7 +11,12 @@ from napari_topiary.inference.engine import Engine
 from napari_topiary.inference.network_input import LargeInput, NetworkInput
 from napari_topiary.inference.tiles import infer
 from napari_topiary.normalisation import Contrast
-from napari_topiary.normalisation.contrast import LARGEST_SIDE, Colours, Faintness
+from napari_topiary.normalisation.contrast import (
+    LARGEST_SIDE,
+    Colours,
+    Faintness,
+    says_enough,
+)
 from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Job, Progress, run
 
@@ -87,22 +92,24 @@ def contrast_problem(
     The histogram raises the suspicion; the network has a say, on a small part of the
     image and of its negative: it is the opposite if only the negative shows as much
     foreground as was learned from, and where the histogram leaves little doubt, unless
-    only the image as it is does.
+    only the image as it is does; of a small one both must say so.
     """
     learned = Contrast.from_record(checkpoint.annotations_summary.get("contrast"))
     if learned is None or seen.is_blank:
         return None
-    likeness = learned.likeness(_centre(seen))
-    if likeness > UNLIKE:
-        return None
+    centre = _centre(seen)
+    likeness, is_small = learned.likeness(centre), says_enough(centre) < 1
     certain = learned.is_certain(likeness)
+    if likeness > UNLIKE or (is_small and not certain):
+        return None
     part = middle_part(seen)
     wanted = learned.foreground_share
     off = [
         abs(np.log(max(share, AT_LEAST) / max(wanted, AT_LEAST)))
         for share in (_foreground(part, engine), _foreground(-part, engine))
     ]
-    if off[0] - off[1] < (-1 if certain else 1) * np.log(CLEARLY):
+    clearly = 0 if is_small else -1 if certain else 1
+    if off[0] - off[1] < clearly * np.log(CLEARLY):
         return None
     opposite = learned.in_words(checkpoint.task.classes[1:])
     # At another size than it was learned, much looks like its negative.

@@ -28,6 +28,13 @@ ENOUGH = 4
 held against four or more of their set none was called the opposite, of their negatives
 62; against one or two, four."""
 
+TELLING_SIDE = 176
+"""Smaller images say less about their contrast, by the third power of their side: of
+945 real ones of 16 to 128 working pixels 119 were taken for their negatives, now 3."""
+COLOUR_SIDE = 96
+"""Smaller images say nothing about their colours: of crops of those learned from, of 12
+to 64 working pixels, one in four was called another stain, of larger ones none."""
+
 SQUARE = 16
 """Side of what the contrast of a place is measured in, in working pixels."""
 KNOWN = 0.9
@@ -150,9 +157,10 @@ class Contrast:
         Parameters
         ----------
         image
-            `(c, y, x)`, normalised, on the working grid.
+            `(c, y, x)`, normalised, on the working grid; a small one is like nothing.
         """
-        return _likeness(self.asymmetry, self.spread, asymmetry_of(image))[0]
+        found = _likeness(self.asymmetry, self.spread, asymmetry_of(image))[0]
+        return found * says_enough(image)
 
     def is_certain(self, likeness: float) -> bool:
         """Whether images that are so like this are the opposite for all one can see."""
@@ -161,6 +169,16 @@ class Contrast:
     def is_negative(self, asymmetry: NDArray[np.float64]) -> bool:
         """Whether an image of this asymmetry is certainly the opposite."""
         return _is_opposite(*_likeness(self.asymmetry, self.spread, asymmetry))
+
+
+def says_enough(image: NDArray[np.float32]) -> float:
+    """How much an image `(c, y, x)` says about its contrast: 1 unless it is small."""
+    return min(1.0, (_side(image) / TELLING_SIDE) ** 3)
+
+
+def _side(image: NDArray[np.float32]) -> float:
+    """Of a square that is as large."""
+    return float(np.sqrt(image.shape[1] * image.shape[2]))
 
 
 def odd_ones(asymmetries: Sequence[NDArray[np.float64]]) -> list[int]:
@@ -330,7 +348,7 @@ class Colours:
         image
             `(c, y, x)`, normalised, on the working grid.
         """
-        if len(image) != 3 or not self._unlike(image):
+        if len(image) != 3 or _side(image) < COLOUR_SIDE or not self._unlike(image):
             return None
         way_out = (
             "convert its colours to those, or train a network on images like this one."

@@ -447,7 +447,7 @@ def test_a_dead_network_is_said_of_a_part_of_a_large_image_too(
 
 def dark_lines(seed):
     """Dark lines on a bright ground, `(1, y, x)`, and where they are."""
-    noise = np.random.default_rng(seed).normal(size=(96, 96))
+    noise = np.random.default_rng(seed).normal(size=(192, 192))
     ridge = np.abs(gaussian_filter(noise, 5))
     there = ridge < np.quantile(ridge, 0.12)
     grey = 180 - 110 * gaussian_filter(there.astype(float), 0.8) + 6 * noise
