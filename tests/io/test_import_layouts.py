@@ -93,11 +93,14 @@ def test_masks_of_classes_are_not_taken_for_objects(tmp_path):
         ("a.tif", "a_Object Identities.tif"),
         ("s1/image.png", "s1/mask.png"),
         ("cell segmentation/a.png", "cell segmentation/a_mask.png"),
+        ("01/t007.tif", "01_GT/SEG/man_seg007.tif"),
     ],
 )
 def test_label_images_of_other_layouts(tmp_path, image, mask):
     save(tmp_path / image, GREY)
     save(tmp_path / mask, OBJECTS)
+    if image.startswith("01/"):
+        save(tmp_path / "02" / "t007.tif", GREY)
     assert pairs(tmp_path) == {(image, mask)}
 
 
@@ -107,6 +110,9 @@ def test_label_images_of_other_layouts(tmp_path, image, mask):
         ("s1/image.tif", "s1/points.csv"),
         ("a.tif", "Points.csv"),
         ("a.tif", "a.tif - Series 0.geojson"),
+        ("a.tif", "Results_a.csv"),
+        ("a.tif", "a.tif_points.csv"),
+        ("a.tif", "a.tif.points.csv"),
     ],
 )
 def test_tables_of_other_layouts(tmp_path, image, table):
@@ -159,6 +165,8 @@ def test_a_data_set_is_not_made_among_what_it_is_made_from(tmp_path, out):
         ("via.csv", "filename,region_shape_attributes\n", "COCO format."),
         ("a.mod", "IMODV1.2", "model2point into a .txt file."),
         ("a_seg.npy", "", "(File > Save masks)."),
+        ("t.csv", "ImageId,EncodedPixels\na,1 2\n", "a PNG for each object."),
+        ("c.nii.gz", "", "open it in Fiji and save it as TIFF."),
         ("b.csv", "y,x\n1,2\n", "or names its images in a table."),
     ],
 )
@@ -184,3 +192,47 @@ def test_what_fiji_saves_in_a_tiff(tmp_path):
     assert row.pair.marks.places.tolist() == [[7, 10], [7, 20]]
     assert review.meaning.task.classes == ("background", "particle")
     assert [one.path.name for one in review.unused] == ["b.tif"]
+
+
+@pytest.mark.parametrize("program", ["labelme", "coco"])
+def test_what_was_drawn_on_another_size_is_not_taken_as_it_is(tmp_path, program):
+    save(tmp_path / "a.tif", GREY)
+    outline = [[10, 10], [60, 10], [60, 60]]
+
+    def write(height, width):
+        size = {"height": height, "width": width}
+        flat = [value for place in outline for value in place]
+        about = {
+            "coco": {
+                "images": [{"id": 1, "file_name": "a.tif", **size}],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [flat]}
+                ],
+                "categories": [{"id": 1, "name": "cell"}],
+            },
+            "labelme": {
+                "shapes": [{"label": "cell", "points": outline}],
+                "imagePath": "a.tif",
+                "imageHeight": height,
+                "imageWidth": width,
+            },
+        }
+        (tmp_path / "a.json").write_text(json.dumps(about[program]))
+
+    write(80, 100)
+    (row,) = reviewed(tmp_path).rows
+    assert row.pair.reason.endswith("has 40 x 50 (height x width): give --bin 2.")
+    (row,) = reviewed(tmp_path, binned=2.0).used
+    assert row.pair.marks.areas[0].rings[0].max() < 30
+    write(80, 50)
+    assert reviewed(tmp_path).rows[0].pair.reason.endswith("that it was drawn on.")
+    write(*GREY.shape)
+    assert len(reviewed(tmp_path).used) == 1
+
+
+def test_files_are_chosen_by_their_place_too(tmp_path):
+    save(tmp_path / "images" / "a.png", GREY)
+    for folder in ("label masks", "mask binary"):
+        save(tmp_path / folder / "a.png", OBJECTS)
+    (row,) = reviewed(tmp_path, only="label masks/*").used
+    assert row.pair.annotation.parent.name == "label masks"

@@ -68,7 +68,8 @@ def is_image(path: Path) -> bool:
         The file or folder; a folder in a zarr folder may be one as well.
     """
     if not path.is_dir():
-        return path.suffix.lower() in readable_suffixes()
+        # What is packed may be of another kind, such as .nii.gz.
+        return path.suffix.lower() in readable_suffixes() and not elsewhere(path)
     homes = {place.suffix.lower() for place in (path, *path.parents)}
     folders = (image_formats[name] for name in image_formats)
     known = {s for kind in folders if kind.folders for s in kind.suffixes}

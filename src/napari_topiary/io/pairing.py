@@ -43,6 +43,7 @@ OF_LABELS = re.compile(
     re.I,
 )
 OF_TABLES = re.compile(
+    r"^(roiset|rois?|results?|points?|picks|coords?|particles)[ _.-](?=.)|"
     r"[ _.-](autopick|manualpick|picks?|picked|coords?|coordinates|points?|boxes|"
     r"particles|particlepositions|positions|annotations?|labels?|rois?|roiset|topaz|"
     r"results?|table|spots|centers|centres|centroids|detections|objects|features|"

@@ -61,6 +61,8 @@ class Marks:
     unit: Unit = "pixel"
     #: nm per pixel that the file gives for the image, None if it does not
     scale: float | None = None
+    #: `(y, x)` of the image by what the file says, None if it does not
+    shape: tuple[int, int] | None = None
     #: Which slice of a stack it is about, from 0; None where the file does not say
     slice: int | None = None
 
@@ -204,6 +206,11 @@ _ELSEWHERE = (
         "the VGG Image Annotator",
         "export the annotations in its COCO format",
     ),
+    (
+        r"\bEncodedPixels\b",
+        "the Data Science Bowl",
+        "take the masks of the same set, a PNG for each object",
+    ),
     (r'"boxes"\s*:', "EMAN2", "write the boxes as .box in e2boxer"),
     (r'^\s*\[.*"image_id"', "COCO results", "give COCO with its list of images"),
     (r"<ASAP_", "ASAP", "open it in QuPath and export GeoJSON"),
@@ -309,6 +316,13 @@ def row_words(line: str) -> list[str]:
     if len(words) > 1 and not any(w.startswith(",") or w[-1] == "," for w in words):
         return [word.replace(",", ".") for word in words]
     return line.replace(",", " ").replace(";", " ").split()
+
+
+def stated_shape(height: object, width: object) -> tuple[int, int] | None:
+    """Return the size of an image as a file has it; None if it says nothing of use."""
+    if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
+        return height, width
+    return None
 
 
 def number(text: object, where: str) -> float:

@@ -18,6 +18,7 @@ from napari_topiary.io.annotation_formats.base import (
     annotation_formats,
     head_text,
     number,
+    stated_shape,
 )
 from napari_topiary.io.memory import check_fits
 from napari_topiary.io.plain_files import parsed_json, read_text
@@ -101,7 +102,9 @@ def _marks(
             found.add_places([(y + height / 2, x + width / 2)], name)
             radius.append((width + height) / 4)
     return found.marks(
-        radius=tuple(radius) or None, image=str(image.get("file_name", ""))
+        radius=tuple(radius) or None,
+        image=str(image.get("file_name", "")),
+        shape=stated_shape(image.get("height"), image.get("width")),
     )
 
 

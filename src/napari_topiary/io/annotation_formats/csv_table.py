@@ -86,8 +86,9 @@ class CsvTable:
     def fits(head: bytes) -> bool:
         """Whether it is text; what is in it is told when it is read."""
         text = head_text(head)
-        is_via = "region_shape_attributes" in text  # JSON in its cells
-        return is_text(head) and not is_via and not _NUMBERS.match(text)
+        # JSON, or run lengths, in its cells.
+        other = re.search("region_shape_attributes|EncodedPixels", text)
+        return is_text(head) and not other and not _NUMBERS.match(text)
 
     @staticmethod
     def read(path: Path) -> list[Marks]:

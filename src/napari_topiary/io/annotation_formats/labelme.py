@@ -18,6 +18,7 @@ from napari_topiary.io.annotation_formats.base import (
     annotation_formats,
     head_text,
     number,
+    stated_shape,
 )
 from napari_topiary.io.plain_files import parsed_json, read_text
 
@@ -75,7 +76,9 @@ class LabelMe:
                     "polygon, or export the labels as PNG."
                 )
         image = content.get("imagePath")
-        return [drawn.marks(image=image if isinstance(image, str) else "")]
+        shape = stated_shape(content.get("imageHeight"), content.get("imageWidth"))
+        name = image if isinstance(image, str) else ""
+        return [drawn.marks(image=name, shape=shape)]
 
 
 def _around(drawn: Places, kind: str, where: str) -> Places:

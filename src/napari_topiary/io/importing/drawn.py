@@ -100,6 +100,8 @@ def marks_on(
         Marks in pixels, the pixel size (from the annotations where the image does not
         say), and sentences.
     """
+    if marks.shape not in (None, shape) and config.binned == 1:
+        raise TopiaryError(_other_size(file, marks.shape or shape, shape))
     grid, notes = _grid_of(marks, shape, scale, config, file)
     if grid.changes and any(area.mask is not None for area in marks.areas):
         raise TopiaryError(
@@ -125,6 +127,16 @@ def marks_on(
         ),
         scale,
         tuple(notes),
+    )
+
+
+def _other_size(file: str, drawn: tuple[int, int], shape: tuple[int, int]) -> str:
+    ratio = drawn[0] / shape[0]
+    alike = abs(drawn[1] - ratio * shape[1]) <= max(1.0, ratio)
+    cure = f"give --bin {ratio:.4g}" if alike else "give the one that it was drawn on"
+    return (
+        f"{file} was drawn on an image of {drawn[0]} x {drawn[1]} pixels, but this one "
+        f"has {shape[0]} x {shape[1]} (height x width): {cure}."
     )
 
 

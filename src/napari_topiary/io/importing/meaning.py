@@ -63,8 +63,8 @@ class ImportConfig:
     only: Annotated[
         str,
         {
-            "tooltip": "Annotation files that are used, for instance '*.star' "
-            "(default: all)."
+            "tooltip": "Annotation files that are used, for instance '*.star' or "
+            "'GT/*' (default: all)."
         },
         Option(metavar="PATTERN"),
     ] = ""

@@ -6,14 +6,11 @@ ambiguous is named and never used.
 
 from __future__ import annotations
 
-import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
 
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.annotation_formats import (
@@ -25,16 +22,10 @@ from napari_topiary.io.annotation_formats import (
 )
 from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
+from napari_topiary.io.importing.owners import Confidence, Owners
 from napari_topiary.io.importing.pieces import one_for_each_object
-from napari_topiary.io.importing.spellings import (
-    images_and_labels,
-    is_only,
-    shortened,
-    without_number,
-    without_series,
-)
+from napari_topiary.io.importing.spellings import images_and_labels
 from napari_topiary.io.pairing import (
-    OF_IMAGES,
     OF_LABELS,
     OF_TABLES,
     image_name,
@@ -54,7 +45,6 @@ LABELS = "labels"
 NO_IMAGE = "belongs to no image"
 NO_ANNOTATION = "no annotation"
 NEITHER = "neither an image nor annotations by its name"
-Confidence = Literal["high", "medium", "ambiguous", "refused"]
 _SHARED = (".txt", ".csv", ".tsv", ".json", ".xml", ".zip")
 """Endings of so many things that a file which is no annotation is none to speak of."""
 _NOT_ANNOTATIONS = frozenset({DESCRIPTION, "session.json"})
@@ -114,9 +104,9 @@ def pair_folder(
     pictures = [path for path in files if is_image(path)]
     whole, _ = whole_images(pictures)
     images, labels = images_and_labels(whole, folder)
-    owners = _Owners(images)
+    owners = Owners(images)
     pairs, unused = list[Pair](), list[Unused]()
-    wanted = [p for p in labels if not only or fnmatch(p.name.lower(), only.lower())]
+    wanted = [path for path in labels if _is_meant(path, folder, only)]
     named = [path for path in wanted if owners.of(image_name(path), path, OF_LABELS)[0]]
     pieces = one_for_each_object(wanted, images, named)
     for image, masks in pieces.items():
@@ -133,7 +123,7 @@ def pair_folder(
         elif path.suffix.lower() not in readable_tables():
             advice = elsewhere(path).removeprefix(f"{path.name} ")
             unused.append(Unused(path, advice or NEITHER))
-        elif not only or fnmatch(path.name.lower(), only.lower()):
+        elif _is_meant(path, folder, only):
             pairs += _of_table(owners, path, unused)
     if not only:
         pairs += _inside(set(images) - {pair.image for pair in pairs}, unused)
@@ -144,71 +134,16 @@ def pair_folder(
     return sorted(pairs, key=lambda pair: (pair.image, pair.annotation)), unused
 
 
-class _Owners:
-    """Images by their names, in several spellings."""
-
-    def __init__(self, images: Sequence[Path]) -> None:
-        self.exact: defaultdict[str, list[Path]] = defaultdict(list)
-        self.folded: defaultdict[str, list[Path]] = defaultdict(list)
-        self.beside: defaultdict[Path, list[Path]] = defaultdict(list)
-        for path in images:
-            name = image_name(path)
-            self.exact[name].append(path)
-            short = OF_IMAGES.sub("", name)
-            self.beside[path.parent].append(path)
-            for spelling in {name.casefold(), short.casefold()}:
-                self.folded[spelling].append(path)
-
-    def of(
-        self, name: str, near: Path, endings: re.Pattern[str] | None
-    ) -> tuple[list[Path], Confidence, str]:
-        """Images that something belongs to by its name, how sure, and why."""
-        shorter = shortened(name, endings) if endings else {}
-        ways: list[tuple[list[Path], Confidence, str]] = [
-            (self.exact.get(name, []), "high", "same name"),
-            *(
-                (self.exact.get(short, []), "high", where)
-                for short, where in shorter.items()
-            ),
-            (
-                self.folded.get(name.casefold(), []),
-                "medium",
-                "same name, but for case or an ending such as _image",
-            ),
-            *(
-                (
-                    self.folded.get(short.casefold(), []),
-                    "medium",
-                    f"{where}, other case or ending",
-                )
-                for short, where in shorter.items()
-            ),
-            (
-                self.folded.get(without_series(name).casefold(), []),
-                "medium",
-                "same name before the series",
-            ),
-            *(
-                (
-                    self.folded.get(without_number(short).casefold(), []),
-                    "medium",
-                    "same name behind a number",
-                )
-                for short in (name, *shorter)
-            ),
-        ]
-        for found, confidence, reason in ways:
-            if found:
-                nearest = _nearest(found, near)
-                return nearest, confidence, reason
-        beside = self.beside.get(near.parent, []) if endings else []
-        if len(beside) == 1 and endings and is_only(name, endings):
-            return beside, "medium", "the only image in its folder"
-        return [], "refused", ""
+def _is_meant(path: Path, folder: Path, only: str) -> bool:
+    """Whether a file is wanted by its name, or by its place in the folder."""
+    place = path.relative_to(folder).as_posix().lower()
+    return not only or any(
+        fnmatch(one, only.lower()) for one in (path.name.lower(), place)
+    )
 
 
 def _found(
-    owners: _Owners,
+    owners: Owners,
     path: Path,
     name: str,
     format: str,
@@ -259,7 +194,7 @@ def _in_pieces(image: Path, masks: tuple[Path, ...], labels: Sequence[Path]) -> 
     )
 
 
-def _of_table(owners: _Owners, path: Path, unused: list[Unused]) -> list[Pair]:
+def _of_table(owners: Owners, path: Path, unused: list[Unused]) -> list[Pair]:
     """The pairs of everything that a file of another program is about."""
     try:
         kind = format_of(path)
@@ -378,17 +313,6 @@ def is_data_set(folder: Path) -> bool:
         return False
     # nnU-Net has a file of that name, too.
     return isinstance(content, dict) and "task" in content
-
-
-def _nearest(images: Iterable[Path], path: Path) -> list[Path]:
-    """Of several images of one name those that share most folders with a file."""
-
-    def shared(image: Path) -> int:
-        return len(os.path.commonpath([image.absolute(), path.absolute()]))
-
-    found = list(dict.fromkeys(images))
-    most = max(map(shared, found))
-    return [image for image in found if shared(image) == most]
 
 
 def _short(path: Path) -> Path:

@@ -340,7 +340,8 @@ def _nothing(root: Path, rows: list[Reviewed], unused: list[Unused]) -> str:
         kind = file.reason.partition("(")[0]
         alike = sum(one.reason.startswith(kind) for one in telling) - 1
         more = f" (and {alike} more)" if alike else ""
-        why = f"{file.path.name}{more} {file.reason}".rstrip(".")
+        colon = ":" if file.reason[:1].isupper() else ""
+        why = f"{file.path.name}{more}{colon} {file.reason}".rstrip(".")
         if not file.reason.startswith(NO_IMAGE):
             return f"{root} holds no image together with annotations: {why}."
     return (
