@@ -340,12 +340,15 @@ def add_class(contents: Contents, name: str, image: str | None) -> str:
     task = replace(contents.task, classes=(*contents.task.classes, name))
     if task.kind == "detect" and image is not None:
         entry = contents.images[image]
-        pixels = float(f"{min(entry.image.shape[1:]) / _GUESS:.2g}")
-        scale = entry.scale
-        guess = pixels if scale is None else float(f"{pixels * scale:.2g}")
-        task = _with_radius(task, name, guess, scale)
+        task = _with_radius(task, name, first_radius(entry), entry.scale)
     contents.set_task(task)  # once: all marks are drawn anew each time
     return name
+
+
+def first_radius(entry: ImageEntry) -> float:
+    """Return what a new class starts with: in nm where the pixel size is known."""
+    pixels = float(f"{min(entry.image.shape[1:]) / _GUESS:.2g}")
+    return pixels if entry.scale is None else float(f"{pixels * entry.scale:.2g}")
 
 
 def set_radius(

@@ -27,6 +27,7 @@ from napari_topiary._napari.drawing.marks import in_the_making, layer_data
 from napari_topiary._napari.state import unwrap
 from napari_topiary.jobs.training import TrainingData
 from napari_topiary.session import ImageEntry, Session
+from napari_topiary.session.contents import set_radius
 from napari_topiary.types import BACKGROUND, Detections, Prediction
 
 
@@ -772,6 +773,23 @@ def test_a_table_of_pixels_is_taken_as_pixels(open_page, session, tmp_path):
     viewer.add_points(table)  # beside the image, as it is shown
     use(page)
     assert np.allclose(drawn(page, "points").coordinates[-2:], table)
+
+
+def test_a_guessed_radius_gives_way_to_marks_that_lie_close(open_page, session):
+    """Of a large image it would be that of a block of marks."""
+    viewer, page = open_page(session)  # 96 pixels of 2 nm: a guess of 4.8 nm
+    close = np.indices((4, 4)).reshape(2, -1).T * 3.0 + 20  # 3 nm apart
+    for name, chosen in (("dots", None), ("discs", 40.0)):
+        page.classes.new_name.setText(name)
+        page.classes.new_name.returnPressed.emit()
+        if chosen is not None:
+            set_radius(session, name, chosen, 2.0)
+        viewer.add_points(close, name=name, units=("nm", "nm"))
+        use(page)
+        assert session.task.radius_nm[name] == (chosen or 1.5)
+    viewer.add_points(close[:1] / 2, units=("nm", "nm"))
+    use(page)
+    assert session.task.radius_nm["discs"] == 40.0
 
 
 def test_classes_that_a_layer_names_are_taken_along(open_page, session):

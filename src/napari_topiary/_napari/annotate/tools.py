@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
+from scipy.spatial import cKDTree
 
 from napari_topiary._napari.canvas.layers import image_layer, key_of
 from napari_topiary._napari.state import unwrap
@@ -41,6 +42,8 @@ _TOO_LARGE = (
 )
 _VOLUME = "The canvas shows 3-D, where nothing can be drawn."
 _KINDS = ("points", "shapes", "labels")
+_FEW = 10
+"""Of fewer marks the distances say little about their size."""
 
 
 def take_tool(drawing: Drawing, name: str, class_name: str) -> None:
@@ -235,10 +238,31 @@ def use_layer(drawing: Drawing, layer: Layer, class_name: str) -> str:
 def _use_points(drawing: Drawing, layer: Layer, class_name: str) -> tuple[str, str]:
     (places,), note = _in_image(drawing, layer, [layer.data])
     names = _class_names(drawing, layer, len(places), class_name)
+    for name in set(names) - {BACKGROUND}:
+        _fit_radius(drawing, name, places[[one == name for one in names]])
     old = drawing.of_kind("points")
     new = Points(places, names)
     drawing.replace_kind("points", new if old is None else old.joined(new))
     return f"{len(places):,} points", note
+
+
+def _fit_radius(drawing: Drawing, name: str, places: NDArray[np.float64]) -> None:
+    """Let a radius that nobody has chosen not reach beyond half the way to the next.
+
+    It is guessed from the size of the image: on a large one a table of many particles
+    would be one orange block, and most of them the same place.
+    """
+    session, entry = drawing.session, drawing.session.images[drawing.name or ""]
+    scale = entry.scale
+    radius = session.task.radius(name, scale)
+    if len(places) < _FEW or contents.marks_of(session, name) or radius is None:
+        return
+    if not np.isclose(radius * (scale or 1.0), contents.first_radius(entry)):
+        return
+    apart = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
+    if 0 < apart / 2 < radius:
+        own = float(f"{apart / 2 * (scale or 1.0):.2g}")
+        contents.set_radius(session, name, own, scale)
 
 
 def _use_shapes(drawing: Drawing, layer: Layer, class_name: str) -> tuple[str, str]:
