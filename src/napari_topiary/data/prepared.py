@@ -139,16 +139,16 @@ def prepare(
     history = {} if start is None else dict(start.annotations_summary)
     parts = divide(*grid.areas(known), history, config, learning=learning)
     held, figure_areas, learned = roles(parts, known.task, given=bool(validation))
-    told = learning and (not history or "learned" in history)
-    seen = remembered(parts.learned, parts.held, history) if told else {}
     alike = learning and start is None and config.self_teaching
     alike &= task.kind in SELF_TAUGHT
     alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
-    summary |= _drawn_as(parts.learned, known.task, config, grid.zones) | seen
     unlike = _opposite(parts, task, start)
     if start is not None and not learning:
         unlike += _unlike(parts.held, start)
+    summary |= _drawn_as(parts.learned, known.task, config, grid.zones)
+    if learning and (not history or "learned" in history):
+        summary |= remembered(parts.learned, parts.held, history)
     notes = (*known.notes, *unlike, *parts.notes)
     prepared = PreparedData(
         task=known.task,

@@ -127,8 +127,7 @@ def comparing(
         if figures:
             learned = PostProcessing.of(side.checkpoint).thresholds
             figures["as_shown"]["thresholds"] = dict(learned)
-        limits = _limits(at, task, figures)
-        if limits is not None:
+        if (limits := _limits(at, task, figures)) is not None:
             found[number] = _read(found[number], side.checkpoint, limits)
     comparison = replace(compare(*found), metrics=metrics)
     notes = list(dict.fromkeys(part.notes + found[0].notes + found[1].notes))
