@@ -519,7 +519,7 @@ def test_coco(tmp_path):
     assert np.array_equal(plain.mask, expected) and plain.name == "cell"
     assert np.array_equal(packed.mask, expected)
     assert pixels(two.areas[0]).sum() == 30 and two.areas[0].name == "rod"
-    assert np.array_equal(two.places, [[15, 12]]) and two.radius == (2.5,)
+    assert np.array_equal(two.places, [[14.5, 11.5]]) and two.radius == (2.5,)
 
 
 def test_an_archive_that_would_grow_without_end_is_refused(tmp_path):

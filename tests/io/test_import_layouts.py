@@ -236,3 +236,16 @@ def test_files_are_chosen_by_their_place_too(tmp_path):
         save(tmp_path / folder / "a.png", OBJECTS)
     (row,) = reviewed(tmp_path, only="label masks/*").used
     assert row.pair.annotation.parent.name == "label masks"
+
+
+@pytest.mark.parametrize("place", ["{}/x.png", "C:\\data\\{}\\x.tif"])
+def test_a_table_says_in_which_folder_an_image_lies(tmp_path, place):
+    rows = ["image,x,y"]
+    for folder, x in (("one", 5), ("two", 9)):
+        save(tmp_path / folder / "x.png", GREY)
+        rows.append(f"{place.format(folder)},{x},4")
+    (tmp_path / "all.csv").write_text("\n".join(rows))
+    found = reviewed(tmp_path, radius_px={"": 3.0}).used
+    assert [(row.name, row.pair.marks.places.tolist()) for row in found] == [
+        ("one_x", [[4, 5]]), ("two_x", [[4, 9]])
+    ]  # fmt: skip

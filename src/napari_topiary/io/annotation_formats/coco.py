@@ -99,7 +99,8 @@ def _marks(
             radius += [0.0] * len(points)
         else:
             x, y, width, height = _numbers(one.get("bbox"), 4, where)
-            found.add_places([(y + height / 2, x + width / 2)], name)
+            middle = np.array([y + height / 2, x + width / 2]) - CORNER
+            found.add_places([middle], name)
             radius.append((width + height) / 4)
     return found.marks(
         radius=tuple(radius) or None,

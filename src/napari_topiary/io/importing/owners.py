@@ -96,6 +96,29 @@ class Owners:
         return [path for path in named if path.parent.name == film]
 
 
+def in_folders_of(given: str, images: list[Path]) -> list[Path]:
+    """Of several images of one name those that lie where a table says, if any do.
+
+    Parameters
+    ----------
+    given
+        Place and name of the image, in a table.
+    images
+        Those of that name.
+    """
+    folders = given.replace("\\", "/").casefold().split("/")[:-1]
+    for more in range(len(folders)):
+        wanted = folders[more:]
+        here = [
+            path
+            for path in images
+            if [one.casefold() for one in path.parts[:-1]][-len(wanted) :] == wanted
+        ]
+        if here:
+            return here
+    return images
+
+
 def _nearest(images: Iterable[Path], path: Path) -> list[Path]:
     """Of several images of one name those that share most folders with a file."""
 

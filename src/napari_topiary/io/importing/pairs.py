@@ -22,7 +22,7 @@ from napari_topiary.io.annotation_formats import (
 )
 from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
-from napari_topiary.io.importing.owners import Confidence, Owners
+from napari_topiary.io.importing.owners import Confidence, Owners, in_folders_of
 from napari_topiary.io.importing.pieces import one_for_each_object
 from napari_topiary.io.importing.spellings import images_and_labels
 from napari_topiary.io.pairing import (
@@ -155,7 +155,8 @@ def _found(
     # A name in a table is meant as it is.
     endings = None if named else OF_LABELS if marks is None else OF_TABLES
     images, confidence, reason = owners.of(name, path, endings)
-    if named:
+    if named and marks is not None:
+        images = in_folders_of(marks.image, images)
         reason = f"the table names it, {reason}"
     if not images:
         if not named:
