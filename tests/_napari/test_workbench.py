@@ -100,7 +100,9 @@ def test_a_page_that_is_still_being_loaded_says_so(open_workbench, until, monkey
     workbench.tabs["Compare"].click()
     assert workbench.stack.currentWidget() is workbench._not_yet
     assert "Compare" not in workbench.pages
-    workbench.tabs["Data"].click()  # that one is there
+    workbench.tabs["Annotate"].click()  # that one needs nothing that loads for long
+    assert workbench.page("Annotate").isVisible()
+    workbench.tabs["Data"].click()
     assert workbench.page("Data").isVisible()
     workbench.keys["Compare"].activated.emit()
     assert workbench.current == "Compare" and workbench._not_yet.isVisible()

@@ -85,7 +85,7 @@ def load_ahead(pages: tuple[str, ...]) -> None:
     """
     gc.disable()
     try:
-        for name in (*AHEAD, *pages):
+        for name in (*pages[:2], *AHEAD, *pages[2:]):  # the first are wanted first
             import_module(name)
         from napari_topiary.jobs.network_cost import preset_weights, traits_of
         from napari_topiary.networks import networks

@@ -63,6 +63,8 @@ LITTLE_ROOM = 1000
 """In a window of fewer pixels the image needs what the dock can spare."""
 AHEAD_MS = 800
 """The window is drawn and answers before what takes seconds is loaded."""
+LIGHT = ("Data", "Annotate")
+"""Pages that need no torch: they are never waited for."""
 NOT_YET, WAIT_MS = "One moment: the page is still being loaded.", 100
 """What stands in place of a page, and how often is looked whether it is there."""
 
@@ -144,7 +146,7 @@ class Workbench(QWidget):
         Python would wait for it here, and the window would stand still.
         """
         self._wait.stop()
-        if title in self.pages or not is_loading():
+        if title in self.pages or title in LIGHT or not is_loading():
             self.show_page(title)
             return
         self.tabs[title].setChecked(True)
