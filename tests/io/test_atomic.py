@@ -1,8 +1,12 @@
 """A file is either the old one or the new one."""
 
+import re
+
 import pytest
 
+from napari_topiary.errors import NotWritten
 from napari_topiary.io.atomic import writing
+from napari_topiary.io.folder_changes import changing
 
 
 def test_the_new_file_appears_at_the_end(tmp_path):
@@ -46,3 +50,15 @@ def test_folders_are_replaced_whole(tmp_path):
         write()
     assert [p.name for p in (tmp_path / "a.zarr").iterdir()] == ["second"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_said_of_the_file_that_was_to_be(tmp_path):
+    """In a folder that changes as a whole, the file is in a hidden one until then."""
+    said = f"^{re.escape(str(tmp_path / 'images' / 'a.tif'))} could not be written"
+    with (
+        pytest.raises(NotWritten, match=rf"{said} \(the disk took only a part of it\)"),
+        changing(tmp_path) as change,
+        writing(change.new("images/a.tif")),
+    ):
+        raise OSError("372000 requested and 306864 written")
+    assert not list(tmp_path.iterdir())

@@ -125,6 +125,14 @@ def test_tables_of_other_layouts(tmp_path, image, table):
     assert pairs(tmp_path) == {(image, table)}
 
 
+def test_further_channels_are_said_not_to_be_taken(tmp_path):
+    for channel in range(2):
+        save(tmp_path / "imagesTr" / f"a_000{channel}.png", GREY)
+    save(tmp_path / "labelsTr" / "a.png", OBJECTS)
+    (one,) = reviewed(tmp_path).unused
+    assert one.path.name == "a_0001.png" and one.reason.startswith("another channel")
+
+
 def test_a_bare_name_means_no_image_among_several(tmp_path):
     for name in ("a", "b"):
         save(tmp_path / f"{name}.tif", GREY)

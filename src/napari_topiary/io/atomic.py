@@ -101,9 +101,12 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except TopiaryError:
         raise
     except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno is None and "requested and" in reason:  # numpy's words
+            reason = "the disk took only a part of it"
         raise NotWritten(
-            f"{path} could not be written ({error.strerror or error}): make room on "
-            "the disk, or choose another folder."
+            f"{path} could not be written ({reason}): make room on the disk, or choose "
+            "another folder."
         ) from error
     finally:
         if beside.is_dir():

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from napari_topiary.errors import TopiaryError
+from napari_topiary.errors import NotWritten, TopiaryError
 from napari_topiary.io.atomic import clean_leftovers, process_lives, writing
 from napari_topiary.io.pairing import unused_name
 
@@ -143,6 +143,10 @@ def changing(root: Path) -> Iterator[FolderChange]:
         change = FolderChange(root=root, stage=stage)
         yield change
         change.finish()
+    except NotWritten as error:
+        # By the name that it would have had.
+        said = str(error).replace(str(stage / _NEW), str(root))
+        raise NotWritten(said) from error
     finally:
         # With a list, what is left is carried out when the folder is opened next.
         if not (stage / _LIST).exists():

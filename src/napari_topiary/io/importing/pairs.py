@@ -24,7 +24,7 @@ from napari_topiary.io.formats import elsewhere
 from napari_topiary.io.images import is_image
 from napari_topiary.io.importing.owners import Confidence, Owners, in_folders_of
 from napari_topiary.io.importing.pieces import one_for_each_object
-from napari_topiary.io.importing.spellings import images_and_labels
+from napari_topiary.io.importing.spellings import first_channel, images_and_labels
 from napari_topiary.io.pairing import (
     OF_LABELS,
     OF_TABLES,
@@ -44,6 +44,7 @@ LABELS = "labels"
 """Format of what is painted: an image file of numbers."""
 NO_IMAGE = "belongs to no image"
 NO_ANNOTATION = "no annotation"
+OTHER_CHANNEL = "another channel, as nnU-Net names them: the first alone is taken"
 NEITHER = "neither an image nor annotations by its name"
 _SHARED = (".txt", ".csv", ".tsv", ".json", ".xml", ".zip")
 """Endings of so many things that a file which is no annotation is none to speak of."""
@@ -129,7 +130,11 @@ def pair_folder(
         pairs += _inside(set(images) - {pair.image for pair in pairs}, unused)
     pairs = _one_each(pairs)
     drawn = {pair.image for pair in pairs}
-    unused += [Unused(path, NO_ANNOTATION) for path in images if path not in drawn]
+    unused += [
+        Unused(path, OTHER_CHANNEL if first_channel(path) in drawn else NO_ANNOTATION)
+        for path in images
+        if path not in drawn
+    ]
     unused = list(dict.fromkeys(unused))  # once for all slices of a table
     return sorted(pairs, key=lambda pair: (pair.image, pair.annotation)), unused
 

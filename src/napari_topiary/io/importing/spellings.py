@@ -59,6 +59,11 @@ def without_series(name: str) -> str:
     return found[1] if found else name
 
 
+def first_channel(path: Path) -> Path:
+    """Return `a_0000.png` for `a_0001.png`; what is named otherwise stays."""
+    return path.with_name(re.sub(r"_000[1-9](\.\w+)$", r"_0000\1", path.name))
+
+
 def is_only(name: str, endings: re.Pattern[str]) -> bool:
     """Whether a name says what a file is, but not of which image: `mask`, `RoiSet`."""
     return bool(endings.fullmatch(f"_{name}"))
