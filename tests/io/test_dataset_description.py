@@ -110,3 +110,11 @@ def test_keys_in_another_case_are_understood_and_misspelled_ones_refused(tmp_pat
     said = '"radius" is not known: write "radius_px" or "radius_nm".'
     with pytest.raises(TopiaryError, match=said):
         parse_description(tmp_path)
+
+
+def test_a_description_of_nnunet_says_what_helps(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"labels": {"cell": 1}}')
+    with pytest.raises(
+        TopiaryError, match=r"instances\. If it is nnU-Net's, let .* ov"
+    ):
+        parse_description(tmp_path)

@@ -260,8 +260,12 @@ def parse_description(root: Path) -> Description:
     kind = content.get("task")
     if kind not in _KINDS:
         given = "no task is given" if kind is None else f"the task is {kind!r}"
+        other = (
+            "" if "classes" in content
+            else ". If it is nnU-Net's, let napari-topiary import take the folder over"
+        )  # fmt: skip
         raise TopiaryError(
-            f"{where}: {given}, but it must be one of {', '.join(_KINDS)}."
+            f"{where}: {given}, but it must be one of {', '.join(_KINDS)}{other}."
         )
     classes = content.get("classes")
     if not isinstance(classes, list) or not all(
@@ -308,9 +312,8 @@ def _content(root: Path) -> dict[str, Any]:
         )
     content, where = read_json(path), f"{root.name}/{DESCRIPTION}"
     if not isinstance(content, dict):
-        raise TopiaryError(
-            f'{where} must hold one object with "name", "task" and "classes".'
-        )
+        said = 'must hold one object with "name", "task" and "classes".'
+        raise TopiaryError(f"{where} {said}")
     content = _spelled(content)
     missing = [key for key in _KEYS if key not in content]
     for key in [key for key in content if key not in _KEYS]:
