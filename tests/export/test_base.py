@@ -105,6 +105,15 @@ def test_a_persons_file_stays(small, plain, tmp_path):
     assert path.read_bytes() == b"abc"
 
 
+def test_a_dead_network_is_not_shared_silently(small, plain, tmp_path):
+    alive = small()
+    assert run(export_network(alive, tmp_path / "a.plain", "plain")).notes == ()
+    state = {name: tensor * 0 for name, tensor in alive.state.items()}
+    dead = alive.replaced(state=state)
+    (note,) = run(export_network(dead, tmp_path / "b.plain", "plain")).notes
+    assert "the same answer to whatever it is shown" in note
+
+
 def test_stopped_nothing_is_written(small, plain, tmp_path):
     for after in (0, 1):
         said = iter([False] * after + [True] * 9)

@@ -7,7 +7,7 @@ grid, with probabilities `(b, k, y, x)`, and with words on what to do before and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import nn
 
 from napari_topiary.checkpoint import Checkpoint
 from napari_topiary.errors import TopiaryError
+from napari_topiary.inference.noise import lifeless
 from napari_topiary.io.atomic import writing
 from napari_topiary.io.output_files import check_replaced
 from napari_topiary.networks.base import Network, in_shares
@@ -250,10 +251,12 @@ def export_network(
     if (yield Progress(0, 0, f"Converting to {chosen.title}")) is Stop:
         return None
     made = yield from chosen.make(model)
-    if made is not None:
-        with writing(path) as beside:
-            beside.write_bytes(made.content)
-    return made
+    if made is None:
+        return None
+    with writing(path) as beside:
+        beside.write_bytes(made.content)
+    dead = lifeless(checkpoint)
+    return made if dead is None else replace(made, notes=(dead, *made.notes))
 
 
 def drawn(shape: tuple[int, int, int], *, seed: int = 0) -> NDArray[np.float32]:

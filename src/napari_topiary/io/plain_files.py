@@ -62,6 +62,8 @@ def check_plain_file(path: Path, what: str = "file") -> None:
 
 def check_folder(path: Path) -> None:
     """Refuse what is no folder."""
+    if path.exists() and not path.is_dir():
+        raise TopiaryError(f"{path} is a file: give the folder that it lies in.")
     if not path.is_dir():
         raise TopiaryError(f"There is no folder {path}: check the name.")
 
