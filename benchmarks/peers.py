@@ -1,7 +1,7 @@
 """Quality in the same time: here, and by the tools that people would use otherwise.
 
     python benchmarks/peers.py [--data DATASET] [--seconds 60 300] [--tolerance-px 10]
-        [--peer PYTHON]
+        [--network unet nuclei] [--peer PYTHON]
 
 Particles: against Spotiflow from scratch. Nuclei: against StarDist from scratch. Each
 peer runs in a process of its own, by the interpreter `--peer`, in which it is installed
@@ -22,6 +22,7 @@ import argparse
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--data")
     parser.add_argument("--seconds", type=float, nargs="+", default=[60, 300])
     parser.add_argument("--tolerance-px", type=float, default=10)
+    parser.add_argument("--network", nargs="+", default=["unet"])
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--learn", nargs=2, help=argparse.SUPPRESS)
@@ -61,10 +63,14 @@ def main() -> int:
         parser.error(f"{dataset.name}: particles or nuclei are compared, not {kind}.")
     print("seconds | by | learned for | weights | figure")
     for seconds in options.seconds:
-        for name, took, weights, figure in (
-            _here(dataset, seconds, options.preset, options.tolerance_px),
-            _there(peer, dataset, seconds, options.peer, options.tolerance_px),
-        ):
+        tolerance = options.tolerance_px
+        turns = [
+            partial(_here, dataset, seconds, network, options.preset, tolerance)
+            for network in options.network
+        ]
+        turns.append(partial(_there, peer, dataset, seconds, options.peer, tolerance))
+        for turn in turns:
+            name, took, weights, figure = turn()
             print(
                 f"{seconds:.0f} | {name} | {took:.0f} s | {weights:,} | {figure:.3f}",
                 flush=True,
@@ -73,23 +79,25 @@ def main() -> int:
 
 
 def _here(
-    dataset: Dataset, seconds: float, preset: str, tolerance: float
+    dataset: Dataset, seconds: float, network: str, preset: str, tolerance: float
 ) -> tuple[str, float, int, float]:
     from napari_topiary.config import PredictConfig, TrainConfig
     from napari_topiary.inference.predict import predict
     from napari_topiary.training import fit
     from napari_topiary.types import run
 
-    config = TrainConfig(preset=preset, minutes=seconds / 60, validation_share=HELD)
+    config = TrainConfig(
+        network=network, preset=preset, minutes=seconds / 60, validation_share=HELD
+    )
     begun = time.perf_counter()
-    network = run(fit(dataset.part("train"), config, task=dataset.task))
+    made = run(fit(dataset.part("train"), config, task=dataset.task))
     took = time.perf_counter() - begun
     particles, found = dataset.task.kind == "detect", []
     for sample in dataset.part("val"):
-        one = run(predict(sample.image, network, PredictConfig(), scale=sample.scale))
+        one = run(predict(sample.image, made, PredictConfig(), scale=sample.scale))
         found.append(one.detections.coordinates if particles else one.labels)
     figure = _figure(dataset, found, tolerance)
-    return f"Topiary, {preset}", took, network.parameters, figure
+    return f"Topiary, {network} {preset}", took, made.parameters, figure
 
 
 def _there(
