@@ -47,7 +47,7 @@ def pruning_problems(
     if float(quality) <= floor:
         held = after.metrics.get("held_out") or "what was held back"
         was = f" ({whole:.2f} before)" if known else ""
-        more, advice = " any more", "Remove less, or fine-tune it longer."
+        more, advice = " any more", "Remove less, or fine-tune it more."
         if never:
             more, advice = "", "Nor did it before: mark more, and train it longer."
         found.append(
