@@ -1018,3 +1018,26 @@ def test_images_deep_in_a_zarr_folder_are_listed(tmp_path):
     shutil.rmtree(inside / "0")
     with pytest.raises(TopiaryError, match="lacks its full resolution"):
         read_image(inside)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "right"),
+    [
+        ("PNG", "a.tif", "a.png"),
+        ("JPEG", "a.tiff", "a.jpg"),
+        ("TIFF", "a.png", "a.tif"),
+    ],
+)
+def test_a_picture_of_another_kind_than_its_name_says_is_named(
+    tmp_path, kind, name, right
+):
+    picture = Picture.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    picture.save(tmp_path / name, format=kind)
+    said = f"{name} is a {kind} inside, whatever its name says: rename it to {right}."
+    with pytest.raises(TopiaryError) as refused:
+        read_image(tmp_path / name)
+    assert str(refused.value) == said
+    (tmp_path / name).rename(tmp_path / right)
+    assert read_image(tmp_path / right).data.shape == (1, 16, 16)
+    picture.save(tmp_path / "b.png", format="BMP")  # pictures are read by what they are
+    assert read_image(tmp_path / "b.png").data.shape == (1, 16, 16)

@@ -26,7 +26,11 @@ from napari_topiary.io.formats import (
 from napari_topiary.io.formats.base import number_type_problem
 from napari_topiary.io.image_area import is_grey
 from napari_topiary.io.pixel_size import pixel_size_problem
-from napari_topiary.io.plain_files import check_plain_file, refusing_damage
+from napari_topiary.io.plain_files import (
+    check_ending,
+    check_plain_file,
+    refusing_damage,
+)
 from napari_topiary.io.tiff_writing import write_tiff
 from napari_topiary.types import Image, LabelImage
 
@@ -309,6 +313,7 @@ def check_raw(path: Path, read: Callable[[], RawImage]) -> RawImage:
     """Read a file, whole or lazily, and refuse with a sentence what is no image."""
     if not path.is_dir():
         check_plain_file(path)
+        check_ending(path, reader_of(path).suffixes)
     with refusing_damage(
         path.name,
         f"{path.name} cannot be read ({{reason}}): it may be damaged or of an unusual "

@@ -10,7 +10,7 @@ import codecs
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ from napari_topiary.io.memory import check_fits
 
 DESCRIPTION = "dataset.json"
 """The file of a dataset folder that says what it is about."""
+_INSIDE = {
+    b"\x89PNG\r\n\x1a\n": ("PNG", ".png"),
+    b"\xff\xd8\xff": ("JPEG", ".jpg"),
+    b"II*\0": ("TIFF", ".tif"),
+    b"MM\0*": ("TIFF", ".tif"),
+    b"II+\0": ("TIFF", ".tif"),
+    b"MM\0+": ("TIFF", ".tif"),
+}
+"""How a file of a kind begins, whatever its name says."""
 _BYTES_PER_LETTER = 8
 """Memory per byte of a text, with the objects that it is turned into."""
 
@@ -58,6 +67,26 @@ def check_plain_file(path: Path, what: str = "file") -> None:
             f"{path.name} cannot be read, for lack of rights: give it the rights to "
             "be read, or copy it."
         )
+
+
+def check_ending(path: Path, readable: Sequence[str]) -> None:
+    """Refuse a picture whose name says that it is of another kind.
+
+    Parameters
+    ----------
+    path
+        A file that can be read.
+    readable
+        Endings of what is read like this file.
+    """
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, _INSIDE)))
+    for magic, (kind, ending) in _INSIDE.items():
+        if begin.startswith(magic) and ending not in readable:
+            raise TopiaryError(
+                f"{path.name} is a {kind} inside, whatever its name says: rename it to "
+                f"{path.stem}{ending}."
+            )
 
 
 def check_folder(path: Path) -> None:
