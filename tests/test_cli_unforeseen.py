@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -245,9 +246,13 @@ SIGNALS = {
 
 @pytest.mark.parametrize(("where", "number"), dealt(SIGNALS, ENDING, 1))
 def test_a_signal_keeps_what_there_is(
-    trained, tmp_path, monkeypatch, capsys, where, number
+    trained, tmp_path, monkeypatch, capsys, request, where, number
 ):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
+    request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+    # Where tests run behind nohup or a shell, it may be ignored.
+    is_ctrl_c = number == signal.SIGINT
+    signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
     verb, place, name, after = SIGNALS[where]
     signalled(monkeypatch, place, name, number, after)
     out = tmp_path / "a.safetensors"

@@ -37,6 +37,11 @@ def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     sizes = {"base": 4, "levels": 2}
     network = build_network("unet", sizes, 1, 2)
+    # Reduced precision is taken where the first tile of a worker allows it. Of so steep
+    # a network none does: workers compute alike, whatever they begin with.
+    with torch.no_grad():
+        for values in network.get_submodule("output").parameters():
+            values.mul_(40)
     task = Task("segment", ("background", "light"))
     state = {name: t.detach().clone() for name, t in network.state_dict().items()}
     return Checkpoint(
