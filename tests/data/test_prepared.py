@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_topiary.annotations import Labels
 from napari_topiary.checkpoint import Checkpoint
-from napari_topiary.config import TrainConfig
+from napari_topiary.config import PruneConfig, TrainConfig
 from napari_topiary.data.prepared import prepare
 from napari_topiary.errors import TopiaryError
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import build_network
 from napari_topiary.normalisation import Contrast, Normalisation
+from napari_topiary.pruning import make_plan
 from napari_topiary.types import Task
 
 TASK = Task("segment", ("background", "line"))
@@ -52,26 +54,42 @@ def test_the_one_image_of_opposite_contrast_is_named(negatives):
         assert not any("opposite" in note for note in pair.notes)
 
 
-def test_a_network_knows_which_image_is_the_opposite():
+@pytest.fixture
+def start():
+    """A network that has learned dark lines."""
     normal = Normalisation()
     seen = [dark_lines(n) for n in (7, 8, 9)]
     contrast = Contrast.of(
         (normal.apply(one.image), one.annotations[0].labels) for one in seen
     )
-    start = Checkpoint(
+    torch.manual_seed(0)
+    network = build_network("unet", SIZES, 1, 2)
+    return Checkpoint(
         network="unet",
         sizes=SIZES,
         in_channels=1,
         task=TASK,
-        state=build_network("unet", SIZES, 1, 2).state_dict(),
+        state=network.state_dict(),
         normalisation=normal,
+        unpruned_parameters=sum(p.numel() for p in network.parameters()),
         annotations_summary={"contrast": contrast.to_record()},
     )
+
+
+def test_a_network_knows_which_image_is_the_opposite(start):
     pair = [dark_lines(0), dark_lines(1, negative=True)]
     prepared = prepare((), pair, TrainConfig(), task=TASK, start=start, learning=False)
     (told,) = (note for note in prepared.notes if "opposite" in note)
     assert told.startswith("negative 1: the contrast is the opposite of what the net")
     assert "invert it" in told
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_filters_are_not_tried_on_negatives_without_a_word(start, negative):
+    images = [dark_lines(n, negative=negative) for n in (0, 1)]
+    config = PruneConfig(criterion="loss", remove=0.3, batches=1, at_once=0.5)
+    note = make_plan(start, config, samples=images).statistics(0.3).note
+    assert ("The contrast of these images is the opposite" in note) is negative
 
 
 def test_marks_tell_the_contrast_where_too_few_images_are_compared():

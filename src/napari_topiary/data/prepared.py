@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from napari_topiary.annotations import (
@@ -24,22 +24,19 @@ from napari_topiary.data.hold_out import (
 )
 from napari_topiary.data.learned import remembered, smallest_object
 from napari_topiary.data.look_alikes import look_alikes
+from napari_topiary.data.odd_images import contrast_of, opposite_notes, unlike_notes
 from napari_topiary.data.pixel_teacher import little_painted, taught
 from napari_topiary.data.sampling import Field
 from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
-from napari_topiary.normalisation import Contrast, Normalisation
+from napari_topiary.normalisation import Normalisation
 from napari_topiary.normalisation.contrast import (
     Colours,
     Faintness,
-    odd_ones,
-    says_enough,
-    usual_look,
 )
 from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Task
-from napari_topiary.words import listed
 
 MOST_UNANNOTATED = 24
 """More images than that would take memory and add little."""
@@ -143,9 +140,9 @@ def prepare(
     alike &= task.kind in SELF_TAUGHT
     alike &= task.kind == "detect" or little_painted(parts.learned)
     apart = [grid.area(s) for s in _some(unannotated, every[0])] if alike else []
-    unlike = _opposite(parts, task, start)
+    unlike = opposite_notes((*parts.learned, *parts.held), task, start)
     if start is not None and not learning:
-        unlike += _unlike(parts.held, start)
+        unlike += unlike_notes(parts.held, start)
     summary |= _drawn_as(parts.learned, known.task, config, grid.zones)
     if learning and (not history or "learned" in history):
         summary |= remembered(parts.learned, parts.held, history)
@@ -252,7 +249,7 @@ def _drawn_as(
 ) -> dict[str, object]:
     """How the targets were drawn and what stood out, for whoever validates later."""
     found: dict[str, object] = {}
-    contrast = _contrast(learned)
+    contrast = contrast_of(learned)
     if contrast is not None:
         found["contrast"] = contrast.to_record()
     colours = Colours.of(f.field.image for f in learned)
@@ -270,79 +267,6 @@ def _drawn_as(
     if task.kind == "detect":
         found["zones"] = asdict(zones)
     return found
-
-
-def _opposite(parts: Division, task: Task, start: Checkpoint | None) -> tuple[str, ...]:
-    """Name images of the opposite contrast: of what was learned, or of the others."""
-    areas = (*parts.learned, *parts.held)
-    about = {} if start is None else start.annotations_summary
-    before = Contrast.from_record(about.get("contrast"))
-    # Names may be there twice, and an image as several areas.
-    images = list({one.pixels: one for one in areas}.values())
-    if before and len(images) > 1 and (here := _contrast(areas)):
-        if here.opposite_of(before):
-            return (
-                f"The contrast of these images {before.in_words(task.classes[1:])}: "
-                "invert them, or train a network from scratch.",
-            )
-    odd = _opposites(images, task, before)
-    if not odd:
-        return ()
-    opposite = (
-        before.in_words(task.classes[1:])
-        if before
-        else "is the opposite of that of the other images"
-    )
-    them = "it" if len(odd) == 1 else "them"
-    names = listed([images[i].sample.name for i in odd])
-    return (
-        f"{names}: the contrast {opposite}, so little or "
-        f"nothing is found there: invert {them} (in Fiji: Edit > Invert), or leave "
-        f"{them} out.",
-    )
-
-
-def _opposites(
-    areas: Sequence[AnnotatedArea], task: Task, before: Contrast | None
-) -> list[int]:
-    """Which have the opposite contrast: what is marked tells, else the histogram."""
-    asymmetries = [one.asymmetry for one in areas]
-    if before:
-        odd = {i for i, own in enumerate(asymmetries) if before.is_negative(own)}
-    else:
-        odd = set(odd_ones(asymmetries))
-    odd = {index for index in odd if says_enough(areas[index].field.image) == 1}
-    if len(task.classes) > 2 and len(areas) > 1:
-        return sorted(odd)  # one class may be bright and another dark
-    looks = [0 if (own := _contrast([one])) is None else own.look for one in areas]
-    usual = before.look if before else usual_look(looks)
-    for index, look in enumerate(looks):
-        if look * usual:
-            (odd.add if look != usual else odd.discard)(index)
-    return sorted(odd)
-
-
-def _unlike(areas: Sequence[AnnotatedArea], start: Checkpoint) -> tuple[str, ...]:
-    """Name images to judge on that differ but for their contrast from what it knows."""
-    about = start.annotations_summary
-    knows = (
-        Colours.from_record(about.get("colours")),
-        Faintness.from_record(about.get("faintest")),
-        Sharpness.from_record(about.get("sharpness")),
-    )
-    found = [
-        f"{one.sample.name}: {problem}"
-        for one in areas
-        for learned in knows
-        if learned and (problem := learned.problem(one.field.image))
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _contrast(areas: Iterable[AnnotatedArea]) -> Contrast | None:
-    each = tuple(areas)
-    pairs = ((one.field.image, one.field.target) for one in each)
-    return Contrast.of(pairs, [one.asymmetry for one in each])
 
 
 def _some(unannotated: Sequence[Sample], like: Sample) -> list[Sample]:

@@ -185,17 +185,19 @@ class Search:
     batches: int
     seed: int
     stopped: bool = False  #: Whether somebody ended it early
+    images_note: str = ""  #: What is odd about the images that filters were tried on
 
     @property
     def note(self) -> str:
         """Return what a person should know about the order; mostly empty."""
         if not self.stopped:
-            return ""
+            return self.images_note
         done = sum(layer.complete for layer in self.layers)
-        return (
+        stopped = (
             f"The search was stopped when {done} of {len(self.layers)} layers were "
             "ordered: filters without a place in the order stay."
         )
+        return f"{stopped} {self.images_note}".rstrip()
 
     def to_record(self) -> dict[str, Any]:
         """Write down everything but the steps, which the plan has."""

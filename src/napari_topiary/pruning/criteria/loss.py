@@ -70,6 +70,7 @@ def search(subject: CriterionInput, config: PruneConfig) -> Job[Search]:
         batches=config.batches,
         seed=config.seed,
         stopped=stopped,
+        images_note=" ".join(ablated.calibration.notes),
     )
 
 

@@ -23,6 +23,7 @@ from napari_topiary.data.annotated_area import (
     learned_distance,
 )
 from napari_topiary.data.centre_sampling import CentreSampler
+from napari_topiary.data.odd_images import opposite_notes, unlike_notes
 from napari_topiary.data.sampling import Batch, Field, PatchSampler
 from napari_topiary.io.dataset import Sample
 from napari_topiary.networks import recipe_config
@@ -51,6 +52,7 @@ class CalibrationBatches:
     values: torch.Tensor | None = None
     #: How much their mean square error counts beside the cross-entropy
     value_weight: float = 0.0
+    notes: tuple[str, ...] = ()  #: Sentences about the images that they are from
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -152,6 +154,10 @@ def draw_calibration(
         torch.cat(shares).to(device, dtype),
         torch.cat(values).to(device, dtype) if values else None,
         learned.distance_weight,
+        notes=(
+            *opposite_notes(areas, checkpoint.task, checkpoint),
+            *unlike_notes(areas, checkpoint),
+        ),
     )
 
 
