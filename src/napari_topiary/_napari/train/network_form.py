@@ -247,6 +247,7 @@ class NetworkForm(QWidget):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self._preferred = config
+        self._is_chosen = False  # by a person
         self._start: Checkpoint | None = None
         self.network = combo(NETWORK_TIP)
         self.preset = combo(SIZE_TIP)
@@ -309,13 +310,14 @@ class NetworkForm(QWidget):
     # -- what there is to choose from ---------------------------------------------
 
     def suit(self, task_kind: TaskKind) -> None:
-        """Offer the networks that can answer a kind of task."""
+        """Offer the networks that can answer a kind of task, the best one first."""
         names = suited(task_kind)
         if self._start is None and names and names != self._offered():
             before = self.name
-            self._offer(names, before if before in names else names[0])
+            stays = self._is_chosen and before in names
+            self._offer(names, before if stays else names[0])
             if self.name != before:
-                self._fill_presets()
+                self._fill_presets(self._preferred.preset)
 
     def set_start(self, start: Checkpoint | None) -> None:
         """A checkpoint decides which network it is, or nothing does."""
@@ -368,6 +370,7 @@ class NetworkForm(QWidget):
     # -- what the user does -------------------------------------------------------
 
     def _on_network(self, _index: int = 0) -> None:
+        self._is_chosen = True
         self._fill_presets()
         self.changed.emit()
 
