@@ -86,10 +86,10 @@ def _small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def doubled(calibration: CalibrationBatches) -> CalibrationBatches:
     return CalibrationBatches(
-        calibration.image.double(),
-        calibration.shares.double(),
-        None if calibration.values is None else calibration.values.double(),
-        calibration.value_weight,
+        image=calibration.image.double(),
+        shares=calibration.shares.double(),
+        values=None if calibration.values is None else calibration.values.double(),
+        value_weight=calibration.value_weight,
     )
 
 

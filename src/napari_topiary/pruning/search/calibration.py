@@ -39,7 +39,7 @@ PIECE = 2**21
 """Pixels that the whole network is run on at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationBatches:
     """Patches and what is right on them."""
 
@@ -150,10 +150,10 @@ def draw_calibration(
     image = torch.cat([batch.image for batch in drawn]).to(device, dtype)
     values = [batch.regression for batch in drawn if batch.regression is not None]
     return CalibrationBatches(
-        image.contiguous(memory_format=torch.channels_last),
-        torch.cat(shares).to(device, dtype),
-        torch.cat(values).to(device, dtype) if values else None,
-        learned.distance_weight,
+        image=image.contiguous(memory_format=torch.channels_last),
+        shares=torch.cat(shares).to(device, dtype),
+        values=torch.cat(values).to(device, dtype) if values else None,
+        value_weight=learned.distance_weight,
         notes=(
             *opposite_notes(areas, checkpoint.task, checkpoint),
             *unlike_notes(areas, checkpoint),
