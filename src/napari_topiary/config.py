@@ -301,7 +301,7 @@ class DetectConfig:
             "the next; 1 is the depth of a whole object.",
         },
         Option(metavar="H"),
-    ] = 0.2
+    ] = 0.1
     fill_holes: Annotated[
         bool,
         {"tooltip": "Objects of networks with a distance branch have no holes."},

@@ -31,10 +31,7 @@ from napari_topiary.io.dataset import Sample
 from napari_topiary.io.gate import admit
 from napari_topiary.io.image_area import image_problem
 from napari_topiary.normalisation import Normalisation
-from napari_topiary.normalisation.contrast import (
-    Colours,
-    Faintness,
-)
+from napari_topiary.normalisation.contrast import Colours, Faintness
 from napari_topiary.normalisation.sharpness import Sharpness
 from napari_topiary.types import Task
 

@@ -171,7 +171,7 @@ class Seeds:
     spacing_px: int = 3
     #: How far a summit stands out from the highest pass to a higher one; 1 is from the
     #: edge of an object to its middle
-    height: float = 0.2
+    height: float = 0.1
     fill_holes: bool = True  #: Count holes in the foreground as foreground
 
 

@@ -127,6 +127,10 @@ def test_the_smallest_size_begins_at_what_the_network_has_learned(page, session)
     form.show_checkpoint(learned)
     assert form.smallest.value() == 4 * 30
     assert form.value().min_size_px == 0, "left to the network: images differ in size"
+    huge = replace(learned, annotations_summary={"smallest_object": 3000.0})
+    form.show_checkpoint(huge)
+    assert form.smallest.value() == 4 * 3000, "what is used, however large"
+    form.show_checkpoint(learned)
     form.smallest.setValue(50)
     assert form.value().min_size_px == 50
     form.smallest.setValue(0)

@@ -212,8 +212,10 @@ class PostProcessingForm(QWidget):
         cuts = traits_of(checkpoint.network).has_distance and not detects
         self._objects = checkpoint.task.kind == "instances"
         if self._is_usual_size:
+            usual = usual_smallest_px(checkpoint, has_distance=cuts)
             with QSignalBlocker(self.smallest):
-                self.smallest.setValue(usual_smallest_px(checkpoint, has_distance=cuts))
+                self.smallest.setMaximum(max(LARGEST_SIZE, 4 * usual))
+                self.smallest.setValue(usual)
         self._rows.setRowVisible(self.cutting, cuts)
         limits = [
             threshold_of(n, checkpoint.thresholds) for n in checkpoint.task.classes[1:]
